@@ -1,0 +1,113 @@
+"""What every backend offers, and the lookup of one by name.
+
+A backend lives in a process of its own (a probe or a build), never in pytest's. Jobs and reports are frozen records that
+travel as JSON; an engine is loaded, used and gone within one process.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from pytest_trt.errors import BackendError
+from pytest_trt.records import Environment, Layer
+from pytest_trt.spec import EngineSpec, Shape, ShapeRange
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Arrays = Mapping[str, NDArray[np.generic]]
+
+Progress = Callable[[str, float], None]
+"""Called with what a build is doing and the share that is done (0 to 1; below 0 where that is not known)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """An input or output of an engine. `dtype` is numpy's name, or ml_dtypes' (`bfloat16`, ...); -1 in `shape` is
+    dynamic. `on_host`: a shape tensor, read by the host."""
+
+    name: str
+    dtype: str
+    shape: Shape
+    on_host: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildJob:
+    """What a build process is told. `model` is a file; the engine goes to `output`/plan, with its data beside it.
+    `profiles` gives, for each optimisation profile, the (min, opt, max) shapes of every dynamic input."""
+
+    backend: str
+    device: str
+    spec: EngineSpec
+    model: str
+    output: str
+    profiles: tuple[Mapping[str, ShapeRange], ...] = ()
+    timing_cache: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class BuildReport:
+    """What a build says of what it built. `precisions` maps a precision to the share of layers that run in it, or is
+    empty where nothing can tell; `proved_by` says how it is known (`inspector`, `model`)."""
+
+    seconds: float
+    plan_bytes: int
+    precisions: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    proved_by: str = ""
+    layers: tuple[Layer, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Engine(Protocol):
+    """A plan, loaded. `kind` says which runner drives it: `device` by streams and addresses, `host` by a call."""
+
+    kind: Literal["device", "host"]
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers in their order, without times; empty where the plan does not tell."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Backend(Protocol):
+    """One way of building and running engines."""
+
+    name: str
+
+    def version(self) -> str: ...
+
+    def environment(self, device: str) -> Environment:
+        """The device and the software. Raises BackendError, with the remedy, where they do not work."""
+        ...
+
+    def build(self, job: BuildJob, progress: Progress) -> BuildReport:
+        """Write `job.output`/plan. Raises BuildError or ModelError with the builder's own words."""
+        ...
+
+    def load(self, plan: Path, device: str, spec: EngineSpec) -> Engine: ...
+
+
+_ROOMS = {
+    "onnxruntime": "pytest_trt.backends.onnxruntime",
+    "tensorrt": "pytest_trt.backends.tensorrt",
+    "tensorrt_rtx": "pytest_trt.backends.tensorrt",
+    "tensorrt_lean": "pytest_trt.backends.tensorrt",
+}
+
+
+def backend(name: str) -> Backend:
+    """The backend of that name. Imports its package; raises BackendError where that is not installed."""
+    if name not in _ROOMS:
+        raise BackendError(f"there is no backend {name!r}: choose from {', '.join(_ROOMS)}")
+    room = importlib.import_module(_ROOMS[name])
+    found: Backend = room.open_backend(name)
+    return found

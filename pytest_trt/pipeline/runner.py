@@ -1,0 +1,68 @@
+"""The way an engine is run: one interface for every backend, opened by `open_runner`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from pytest_trt.backends.base import Engine, Tensor
+from pytest_trt.records import LayerProfile
+from pytest_trt.spec import PipelineOptions, Shape
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+
+class Runner(Protocol):
+    """An engine with its contexts and buffers, at one shape.
+
+    `inputs` and `outputs` have concrete shapes. `proof` says what really runs, as text by name: `graph` (`captured`,
+    `off`, or `fell back: <why>`), `pinned`, `contexts`, `depth`, `transfers`, `threads`, ...
+    """
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    proof: Mapping[str, str]
+
+    def infer(self, inputs: Arrays) -> Arrays:
+        """One inference. The arrays returned are the caller's own."""
+        ...
+
+    def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
+        """Outputs in order from the overlapped pipeline, or what `postprocess` makes of them."""
+        ...
+
+    def fill(self, inputs: Arrays) -> None:
+        """Put the inputs that `block` and `throughput` run on in place."""
+        ...
+
+    def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
+        """Time `count` inferences one by one; samples in ms by figure: `ms`, `host_ms`, and on a device `gpu_ms`,
+        `h2d_ms`, `d2h_ms`, `enqueue_ms`."""
+        ...
+
+    def throughput(self, seconds: float) -> float:
+        """Queries (not yet times batch) a second from the overlapped pipeline, over about that long."""
+        ...
+
+    def profile(self, runs: int) -> LayerProfile:
+        """Per-layer times, in a pass of its own."""
+        ...
+
+    def memory(self) -> Mapping[str, int]:
+        """Bytes by name: `weights`, `context`, `io` (device), where there is a device."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOptions) -> Runner:
+    """The runner for that kind of engine. Raises InputError where the shapes do not fit the engine, BackendError where
+    memory does not suffice."""
+    if engine.kind == "host":
+        from pytest_trt.pipeline.host import HostRunner
+
+        return HostRunner(engine, shapes, options)
+    from pytest_trt.pipeline.device import DeviceRunner
+
+    return DeviceRunner(engine, shapes, options)

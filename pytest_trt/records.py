@@ -1,0 +1,207 @@
+"""The frozen records that travel: between processes, to reports, into baselines.
+
+Times are in milliseconds unless a name says otherwise; `_mb` is 10**6 bytes. Nothing here imports numpy: samples are
+tuples of floats, and whoever computes with them makes an array.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+SCHEMA = 1
+"""Raised when a stored record changes its form."""
+
+MEASUREMENT_VERSION = 1
+"""Raised when the way of measuring changes, so that figures before and after are not the same thing."""
+
+Status = Literal[
+    "error", "invalid", "inaccurate", "over_budget", "regressed", "inconclusive", "missing", "new", "unenforced",
+    "improved", "ok",
+]  # fmt: skip
+STATUSES: tuple[Status, ...] = (
+    "error", "invalid", "inaccurate", "over_budget", "regressed", "inconclusive", "missing", "new", "unenforced",
+    "improved", "ok",
+)  # fmt: skip
+"""Worst first: a test has the worst of its figures'."""
+
+ALWAYS_FAIL: frozenset[Status] = frozenset(("error", "invalid", "inaccurate", "over_budget", "regressed"))
+
+
+def worst(statuses: tuple[Status, ...]) -> Status:
+    """The status that stands first in STATUSES; of none, `ok`."""
+    return min(statuses, key=STATUSES.index, default="ok")
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """What a name like `p99_ms` means: its unit, what it is, and which way is better."""
+
+    unit: str
+    title: str
+    higher_is_better: bool = False
+    budget: bool = True
+
+
+FIGURES: Mapping[str, Figure] = {
+    "ms": Figure("ms", "latency"),
+    "gpu_ms": Figure("ms", "GPU compute"),
+    "p95_ms": Figure("ms", "p95 latency"),
+    "p99_ms": Figure("ms", "p99 latency"),
+    "throughput": Figure("inf/s", "throughput", higher_is_better=True),
+    "memory_mb": Figure("MB", "device memory"),
+    "process_mb": Figure("MB", "device memory of the process"),
+    "host_mb": Figure("MB", "host memory"),
+    "engine_mb": Figure("MB", "engine size"),
+    "build_s": Figure("s", "build time"),
+    "load_s": Figure("s", "load time"),
+    "first_ms": Figure("ms", "first inference"),
+    "host_ms": Figure("ms", "host latency", budget=False),
+    "enqueue_ms": Figure("ms", "enqueue", budget=False),
+    "h2d_ms": Figure("ms", "host to device", budget=False),
+    "d2h_ms": Figure("ms", "device to host", budget=False),
+    "max_ms": Figure("ms", "slowest sample", budget=False),
+    "weights_mb": Figure("MB", "weights", budget=False),
+    "context_mb": Figure("MB", "execution context", budget=False),
+    "io_mb": Figure("MB", "I/O buffers", budget=False),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Environment:
+    """Where a figure was measured. `device` is the GPU's or CPU's own name."""
+
+    device: str
+    kind: Literal["gpu", "cpu"]
+    backend: str
+    backend_version: str
+    driver: str | None = None
+    cuda: str | None = None
+    compute_capability: str | None = None
+    device_uuid: str | None = None
+    mig_profile: str | None = None
+    device_memory_bytes: int | None = None
+    host_cpu: str = ""
+    host_cpus: int = 0
+    threads: int | None = None
+    os: str = ""
+    python: str = ""
+    plugin: str = ""
+    measurement: int = MEASUREMENT_VERSION
+    commit: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Estimate:
+    """A figure with its interval, in the figure's own unit. `low` to `high` holds whenever one looks."""
+
+    value: float
+    low: float
+    high: float
+    samples: int = 1
+
+    @classmethod
+    def exact(cls, value: float) -> Estimate:
+        """A figure that has no scatter, such as a size."""
+        return cls(value, value, value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Block:
+    """Consecutive samples of one probe. `times` maps a figure's name (`ms`, `gpu_ms`, ...) to its samples, all equally
+    long; `state` is the GPU's state around the block (MHz, W, C, NVML's event reasons)."""
+
+    times: Mapping[str, tuple[float, ...]]
+    seconds: float
+    state: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True)
+class Samples:
+    """All blocks of one probe on one side of a comparison; `probe` and `build` number the levels of noise."""
+
+    blocks: tuple[Block, ...]
+    probe: int = 0
+    build: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """One layer of an engine. `ms` is its median time an inference; `nodes` the ONNX nodes it came from."""
+
+    name: str
+    ms: float | None = None
+    kind: str = ""
+    tactic: str = ""
+    precision: str = ""
+    formats: str = ""
+    nodes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerProfile:
+    """Per-layer times of a pass of their own, in the order in which the layers run."""
+
+    layers: tuple[Layer, ...]
+    runs: int = 0
+
+    @property
+    def total_ms(self) -> float:
+        return sum(layer.ms or 0.0 for layer in self.layers)
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """All the figures of one test, and what they are figures of."""
+
+    node_id: str
+    environment: Environment
+    figures: Mapping[str, Estimate]
+    spec: Mapping[str, str]
+    spec_digest: str
+    engine_digest: str
+    plan_sha256: str
+    proof: Mapping[str, str]
+    built: bool = False
+    warm_up_s: float = 0.0
+    measured_s: float = 0.0
+    time: str = ""
+    samples: tuple[Samples, ...] = ()
+    profile: LayerProfile | None = None
+    notes: tuple[str, ...] = ()
+    schema: int = SCHEMA
+
+
+@dataclasses.dataclass(frozen=True)
+class Verdict:
+    """What was judged of one figure. `basis` is `budget`, `baseline`, `accuracy` or `run`; `text` is one sentence for a
+    person; `limit` stands for budgets; `ratio` is new over old, with its interval, for baselines."""
+
+    status: Status
+    basis: Literal["budget", "baseline", "accuracy", "run"]
+    figure: str
+    text: str
+    limit: float | None = None
+    ratio: Estimate | None = None
+    tolerance: float | None = None
+    resolution: float | None = None
+    details: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """One test's whole outcome, as reports, pytest-benchmark and xdist see it."""
+
+    node_id: str
+    verdicts: tuple[Verdict, ...]
+    measurement: Measurement | None = None
+    baseline_time: str | None = None
+    built_s: float | None = None
+    seconds: float = 0.0
+    parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def status(self) -> Status:
+        return worst(tuple(v.status for v in self.verdicts))

@@ -1,0 +1,315 @@
+"""What can be said: which engine, in which shape, through which pipeline, within which limits. Frozen, and checked."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from pytest_trt import codec
+from pytest_trt.errors import DeclarationError, RecordError
+from pytest_trt.records import FIGURES
+
+Shape = tuple[int, ...]
+ShapeRange = tuple[Shape, Shape, Shape]
+DimRange = tuple[int, int, int]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "best"]
+BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "onnxruntime"]
+
+_NOT_BUILT = frozenset(
+    ("path", "onnx", "build", "seed", "input_ranges", "threads", "build_timeout_s", "backend", "timing_cache")
+)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineSpec:
+    """Which engine: a model and how it is built.
+
+    One of `path` (an .onnx model, or a .plan/.engine that is given, not built), `onnx` (a function that returns a path
+    or a ModelProto) and `build` (a function that returns plan bytes) names the model. `shapes` maps an input's name,
+    and `dims` a dimension's name as the model gives it, to (min, opt, max), or to a list of such triples, one for each
+    optimisation profile; a single shape or size stands for all three. `fp32` leaves TF32 on, as TensorRT does, unless
+    `tf32=False`. Raises DeclarationError for what cannot be meant.
+    """
+
+    path: str | None = None
+    onnx: Callable[[], Any] | None = None
+    build: Callable[[], bytes] | None = None
+    shapes: Mapping[str, tuple[ShapeRange, ...]] = dataclasses.field(default_factory=dict)
+    dims: Mapping[str, tuple[DimRange, ...]] = dataclasses.field(default_factory=dict)
+    precision: Precision = "fp32"
+    tf32: bool = True
+    backend: BackendName = "auto"
+    seed: int = 0
+    input_ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    threads: int | None = None
+    optimization_level: int | None = None
+    workspace_mb: int | None = None
+    avg_timing_iterations: int | None = None
+    max_aux_streams: int | None = None
+    sparsity: bool = False
+    version_compatible: bool = False
+    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
+    compute_capabilities: tuple[int, ...] = ()
+    refit: bool = False
+    profiling_verbosity: Literal["detailed", "layer_names_only", "none"] = "detailed"
+    tactic_sources: tuple[str, ...] | None = None
+    timing_cache: bool = True
+    build_timeout_s: float = 3600.0
+
+    def __post_init__(self) -> None:
+        _set(self, shapes={name: _shape_ranges(name, value) for name, value in dict(self.shapes).items()})
+        _set(self, dims={name: _dim_ranges(name, value) for name, value in dict(self.dims).items()})
+        _check_fields(self, "trt_engine")
+        sources = [name for name in ("path", "onnx", "build") if getattr(self, name) is not None]
+        if len(sources) > 1:
+            raise DeclarationError(f"trt_engine: {' and '.join(sources)} both name the model: keep one of them")
+        counts = {len(v) for v in (*self.shapes.values(), *self.dims.values())} - {1}
+        if len(counts) > 1:
+            message = f"trt_engine: shapes and dims give {sorted(counts)} profiles: give each the same number"
+            raise DeclarationError(message)
+        for name, (low, high) in self.input_ranges.items():
+            if low > high:
+                raise DeclarationError(f"trt_engine: input_ranges[{name!r}] is ({low}, {high}): low is above high")
+        if self.build_timeout_s <= 0:
+            raise DeclarationError(f"trt_engine: build_timeout_s is {self.build_timeout_s}: it must be above 0")
+
+    @property
+    def profiles(self) -> int:
+        """How many optimisation profiles the ranges give."""
+        return max((len(v) for v in (*self.shapes.values(), *self.dims.values())), default=1)
+
+    @property
+    def given_plan(self) -> bool:
+        """Whether the engine is given as a plan, not built from a model."""
+        return self.build is not None or (self.path or "").endswith((".plan", ".engine", ".trt"))
+
+    def build_options(self) -> dict[str, Any]:
+        """Every field that decides what is built, for the digest and for reports: not the model, nor how it is run."""
+        return {name: codec.encode(getattr(self, name)) for name in codec.hints(type(self)) if name not in _NOT_BUILT}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunShape:
+    """The shape that is run. `batch` fills the leading dimension of every input where that is dynamic."""
+
+    batch: int | None = None
+    dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "run shape")
+        for name, size in {**({"batch": self.batch} if self.batch is not None else {}), **self.dims}.items():
+            if size < 1:
+                raise DeclarationError(f"{name}={size}: a size must be at least 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PipelineOptions:
+    """How the engine is run. `cuda_graph=None` captures where it can and says where it could not; True makes that a
+    failure."""
+
+    cuda_graph: bool | None = None
+    contexts: int = 1
+    depth: int = 2
+    pinned: bool = True
+    transfers: bool = True
+    spin_wait: bool = False
+    cold_l2: bool = False
+    postprocess_threads: int = 1
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "trt_pipeline")
+        for name in ("contexts", "depth", "postprocess_threads"):
+            if not 1 <= getattr(self, name) <= 64:
+                raise DeclarationError(f"trt_pipeline: {name} is {getattr(self, name)}: it must be from 1 to 64")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Budget:
+    """Limits that hold for a device (`gpu`, `cpu`, or whole words of its name) and for parameters (`where`)."""
+
+    device: str = "gpu"
+    limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "trt_budget")
+        if not self.device.strip():
+            raise DeclarationError("trt_budget: the device is empty: name 'gpu', 'cpu', or words of the device's name")
+        if not self.limits:
+            raise DeclarationError("trt_budget: no limit is given: name one, such as ms=10")
+        for name, limit in self.limits.items():
+            if name not in FIGURES or not FIGURES[name].budget:
+                raise DeclarationError(f"trt_budget: {name!r} is no figure that has a budget")
+            if limit <= 0:
+                raise DeclarationError(f"trt_budget: {name} is {limit:g}: a limit must be above 0")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Accuracy:
+    """What the outputs must be. `reference` is `onnxruntime`, `baseline`, a path to an .npz, or a function that takes
+    the inputs by name and returns the outputs by name."""
+
+    reference: str | Callable[..., Any] = "onnxruntime"
+    rtol: float | None = None
+    atol: float | None = None
+    cosine: float | None = None
+    inputs: str | Callable[..., Any] | None = None
+
+    def __post_init__(self) -> None:
+        _check_fields(self, "trt_accuracy")
+        for name in ("rtol", "atol"):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise DeclarationError(f"trt_accuracy: {name} is {value:g}: it must be 0 or above")
+        if self.cosine is not None and not -1 <= self.cosine <= 1:
+            raise DeclarationError(f"trt_accuracy: cosine is {self.cosine:g}: it must be from -1 to 1")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Tolerance:
+    """How far a test may move from its baseline, as shares (0.03 is 3 %), and whether that is enforced."""
+
+    max_slowdown: float | None = None
+    max_memory_growth: float | None = None
+    paired: bool | None = None
+    enforce: bool = True
+    until: datetime.date | None = None
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("max_slowdown", "max_memory_growth"):
+            _set(self, **{name: parse_share(getattr(self, name), f"trt_regression: {name}")})
+        if isinstance(self.until, str):
+            try:
+                _set(self, until=datetime.date.fromisoformat(self.until))
+            except ValueError:
+                message = f"trt_regression: until is {self.until!r}: write a date such as '2027-01-31'"
+                raise DeclarationError(message) from None
+        _check_fields(self, "trt_regression")
+        if not self.enforce and not (self.reason.strip() and self.until):
+            raise DeclarationError("trt_regression: enforce=False needs until='YYYY-MM-DD' and a reason='...'")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Declaration:
+    """Everything that one test says, its markers and parameters put together. `params` are the values by which
+    budgets' `where` is matched and a report names the test."""
+
+    spec: EngineSpec
+    run: RunShape = RunShape()
+    pipeline: PipelineOptions = PipelineOptions()
+    budgets: tuple[Budget, ...] = ()
+    accuracy: Accuracy | None = None
+    tolerance: Tolerance = Tolerance()
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The command line and the ini file, parsed once. Shares are fractions, times seconds, sizes bytes."""
+
+    backend: BackendName = "auto"
+    device: str = "0"
+    require_device: str | None = None
+    compute_capabilities: tuple[int, ...] = ()
+    baseline_save: bool = False
+    baseline_force: bool = False
+    baseline: str | None = "main"
+    baseline_dir: str = ".trt-baselines"
+    fail_on: frozenset[str] = frozenset()
+    max_slowdown: float = 0.05
+    max_memory_growth: float = 0.05
+    resolution: float = 0.005
+    max_time_s: float = 10.0
+    min_time_s: float = 0.1
+    wait_s: float = 60.0
+    cache_dir: str | None = None
+    cache_bytes: int = 20 * 10**9
+    use_cache: bool = True
+    builds: int = 1
+    build_only: bool = False
+    reports: tuple[tuple[str, str], ...] = ()
+    only: bool = False
+    skip: bool = False
+    disabled: bool = False
+    rootdir: str = "."
+
+
+def parse_share(value: Any, where: str) -> float | None:
+    """A share: 0.03, "0.03" or "3%". Raises DeclarationError, with the nearest thing that was meant, otherwise."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise DeclarationError(f"{where} is {value!r}: write a share such as '3%' or 0.03") from None
+    if isinstance(value, bool) or not 0 <= share < 1:
+        hint = f": did you mean '{text}%'?" if 1 <= share <= 100 else ": it must be from 0 to below 1, or below '100%'"
+        raise DeclarationError(f"{where} is {value!r}{hint}")
+    return share
+
+
+def from_json(cls: type[Any], text: str) -> Any:
+    """A record from JSON text; RecordError where it is not one."""
+    try:
+        return codec.decode(cls, json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not JSON: {error}") from error
+
+
+def _set(record: Any, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(record, name, value)
+
+
+def _check_fields(record: Any, where: str) -> None:
+    try:
+        for name, kind in codec.hints(type(record)).items():
+            _set(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
+    except RecordError as error:
+        raise DeclarationError(str(error)) from None
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _dim_ranges(name: str, value: Any) -> tuple[DimRange, ...]:
+    if _is_int(value):
+        value = (value, value, value)
+    ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(_is_int, value)) else value
+    wanted = "(min, opt, max), a single size, or a list of such triples"
+    if not isinstance(ranges, (tuple, list)) or not ranges:
+        raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {wanted}")
+    for triple in ranges:
+        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(_is_int, triple)):
+            raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {wanted}")
+        if not 1 <= triple[0] <= triple[1] <= triple[2]:
+            raise DeclarationError(f"trt_engine: dims[{name!r}] is {tuple(triple)}: it must be 1 <= min <= opt <= max")
+    return tuple((r[0], r[1], r[2]) for r in ranges)
+
+
+def _shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
+    def is_shape(item: Any) -> bool:
+        return isinstance(item, (tuple, list)) and all(map(_is_int, item))
+
+    if is_shape(value):
+        value = (value, value, value)
+    ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(is_shape, value)) else value
+    wanted = "(min, opt, max) shapes, a single shape, or a list of such triples"
+    if not isinstance(ranges, (tuple, list)) or not ranges:
+        raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {wanted}")
+    for triple in ranges:
+        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(is_shape, triple)):
+            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {wanted}")
+        low, opt, high = triple
+        if not len(low) == len(opt) == len(high):
+            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: min, opt and max differ in rank")
+        if not all(0 <= a <= b <= c for a, b, c in zip(low, opt, high, strict=True)):
+            message = f"trt_engine: shapes[{name!r}] is {value!r}: it must be min <= opt <= max everywhere"
+            raise DeclarationError(message)
+    return tuple((tuple(r[0]), tuple(r[1]), tuple(r[2])) for r in ranges)
