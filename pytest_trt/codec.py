@@ -44,9 +44,13 @@ def decode(cls: type[T], data: Any, where: str = "") -> T:
     return typing.cast(T, check(cls, data, where or cls.__name__))
 
 
+def hints(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass, or of an instance of one, and their types, evaluated."""
+    return _hints(record if isinstance(record, type) else type(record))
+
+
 @functools.cache
-def hints(cls: Any) -> dict[str, Any]:
-    """A dataclass's fields and their types, evaluated."""
+def _hints(cls: Any) -> dict[str, Any]:
     evaluated = typing.get_type_hints(cls)
     return {f.name: evaluated[f.name] for f in dataclasses.fields(cls)}
 

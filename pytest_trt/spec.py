@@ -88,7 +88,7 @@ class EngineSpec:
 
     def build_options(self) -> dict[str, Any]:
         """Every field that decides what is built, for the digest and for reports: not the model, nor how it is run."""
-        return {name: codec.encode(getattr(self, name)) for name in codec.hints(type(self)) if name not in _NOT_BUILT}
+        return {name: codec.encode(getattr(self, name)) for name in codec.hints(self) if name not in _NOT_BUILT}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -268,7 +268,7 @@ def _set(record: Any, **values: Any) -> None:
 
 def _check_fields(record: Any, where: str) -> None:
     try:
-        for name, kind in codec.hints(type(record)).items():
+        for name, kind in codec.hints(record).items():
             _set(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
     except RecordError as error:
         raise DeclarationError(str(error)) from None

@@ -1,7 +1,7 @@
 """What every backend offers, and the lookup of one by name.
 
-A backend lives in a process of its own (a probe or a build), never in pytest's. Jobs and reports are frozen records that
-travel as JSON; an engine is loaded, used and gone within one process.
+A backend lives in a process of its own (a probe or a build), never in pytest's. Jobs and reports are frozen records
+that travel as JSON; an engine is loaded, used and gone within one process.
 """
 
 from __future__ import annotations
