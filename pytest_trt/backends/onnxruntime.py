@@ -1,0 +1,218 @@
+"""ONNX Runtime on the CPU: the backend that every machine has.
+
+Its plan is the model itself. Threads are fixed and do not spin: two processes that spin on the same cores cost each
+other half their speed and scatter by as much.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, Tensor
+from pytest_trt.errors import BackendError, BuildError
+from pytest_trt.records import Environment, Layer
+from pytest_trt.spec import EngineSpec
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+_DTYPES = {
+    "float": "float32", "double": "float64", "float16": "float16", "bfloat16": "bfloat16", "bool": "bool",
+    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}  # fmt: skip
+
+
+def open_backend(name: str) -> Backend:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(f"onnxruntime cannot be imported ({error}): pip install 'pytest-trt[cpu]'") from error
+    return OnnxRuntime(onnxruntime)
+
+
+def host_cpu() -> str:
+    """The processor's own name, as /proc/cpuinfo has it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def usable_cpus() -> int:
+    """How many processors this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class OnnxRuntime:
+    """ONNX Runtime with its CPU execution provider."""
+
+    name = "onnxruntime"
+
+    def __init__(self, module: Any) -> None:
+        self._ort = module
+
+    def version(self) -> str:
+        return str(self._ort.__version__)
+
+    def environment(self, device: str) -> Environment:
+        cpus = usable_cpus()
+        return Environment(
+            device=f"{host_cpu()}, {cpus} CPUs",
+            kind="cpu",
+            backend=self.name,
+            backend_version=self.version(),
+            host_cpu=host_cpu(),
+            host_cpus=cpus,
+            threads=cpus,
+            os=platform.platform(terse=True),
+            python=platform.python_version(),
+        )
+
+    def build(self, job: BuildJob, progress: Progress) -> BuildReport:
+        if job.spec.precision not in ("fp32", "fp16", "int8"):
+            raise BuildError(
+                f"precision={job.spec.precision!r}: ONNX Runtime on a CPU has fp32, fp16 and int8; choose one of them, "
+                "or another backend with --trt-backend"
+            )
+        started = time.perf_counter()
+        plan = Path(job.output) / "plan"
+        progress("copying the model", -1.0)
+        _copy_model(Path(job.model), plan)
+        progress("optimising the graph", -1.0)
+        engine = self.load(plan, job.device, job.spec)
+        engine.close()
+        size = sum(part.stat().st_size for part in plan.parent.glob("plan*"))
+        return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
+
+    def load(self, plan: Path, device: str, spec: EngineSpec) -> OnnxRuntimeEngine:
+        return OnnxRuntimeEngine(self._ort, plan, spec.threads or usable_cpus())
+
+
+def _copy_model(model: Path, plan: Path) -> None:
+    """The model to `plan`, with its external data in plan.data, so that a cache entry stands by itself."""
+    import onnx
+    from onnx.external_data_helper import uses_external_data
+
+    light = onnx.load(str(model), load_external_data=False)
+    if not any(uses_external_data(tensor) for tensor in light.graph.initializer):
+        shutil.copyfile(model, plan)
+        return
+    whole = onnx.load(str(model))
+    onnx.save(whole, str(plan), save_as_external_data=True, location="plan.data", all_tensors_to_one_file=True)
+
+
+class OnnxRuntimeEngine:
+    """One inference session. `run` infers once; `bound` gives a call with inputs and outputs already in place."""
+
+    kind: Literal["device", "host"] = "host"
+
+    def __init__(self, module: Any, plan: Path, threads: int) -> None:
+        self._ort, self._plan, self.threads = module, plan, threads
+        self._session = self._open(self._options())
+        self.inputs = tuple(_tensor(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_tensor(node) for node in self._session.get_outputs())
+
+    def _options(self) -> Any:
+        options = self._ort.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        return options
+
+    def _open(self, options: Any) -> Any:
+        try:
+            return self._ort.InferenceSession(str(self._plan), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+            raise BuildError(f"ONNX Runtime {self._ort.__version__} cannot load the model: {_plain(error)}") from error
+
+    def run(self, inputs: Arrays) -> Arrays:
+        try:
+            values = self._session.run(None, dict(inputs))
+        except Exception as error:  # likewise
+            raise BackendError(f"ONNX Runtime cannot run the model: {_plain(error)}") from error
+        return {tensor.name: value for tensor, value in zip(self.outputs, values, strict=True)}
+
+    def bound(self, inputs: Arrays) -> Callable[[], None]:
+        """A call that infers on `inputs` where they lie, for timing without the cost of handing arrays over."""
+        binding = self._session.io_binding()
+        for name, array in inputs.items():
+            binding.bind_cpu_input(name, array)
+        for tensor in self.outputs:
+            binding.bind_output(tensor.name)
+        session = self._session
+
+        def call() -> None:
+            session.run_with_iobinding(binding)
+
+        return call
+
+    def profile(self, inputs: Arrays, runs: int) -> tuple[Layer, ...]:
+        """The layers with their median time over `runs`, from ONNX Runtime's own profiler in a session of its own."""
+        with tempfile.TemporaryDirectory() as folder:
+            options = self._options()
+            options.enable_profiling = True
+            options.profile_file_prefix = str(Path(folder) / "profile")
+            session = self._open(options)
+            for _ in range(runs + 1):
+                session.run(None, dict(inputs))
+            events = json.loads(Path(session.end_profiling()).read_text())
+        return _layers(events)
+
+    def layers(self) -> tuple[Layer, ...]:
+        return ()
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _layers(events: list[dict[str, Any]]) -> tuple[Layer, ...]:
+    """Kernel events to layers, in order of first appearance. The first run of each is warm-up and left out."""
+    import statistics
+
+    times: dict[str, list[float]] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            name = event["name"].removesuffix("_kernel_time")
+            times.setdefault(name, []).append(event["dur"] / 1000)
+            facts[name] = event.get("args", {})
+    return tuple(
+        Layer(
+            name=name,
+            ms=statistics.median(values[1:] or values),
+            kind=str(facts[name].get("op_name", "")),
+            precision=_precision(facts[name]),
+            nodes=(name,),
+        )
+        for name, values in times.items()
+    )
+
+
+def _precision(facts: dict[str, Any]) -> str:
+    shapes = facts.get("output_type_shape") or []
+    return _DTYPES.get(next(iter(shapes[0]), ""), "") if shapes else ""
+
+
+def _tensor(node: Any) -> Tensor:
+    kind = node.type.removeprefix("tensor(").removesuffix(")")
+    if kind not in _DTYPES:
+        raise BackendError(f"{node.name!r} is of type {node.type}, which is no tensor of numbers: it cannot be fed")
+    return Tensor(node.name, _DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
+
+
+def _plain(error: Exception) -> str:
+    """ONNX Runtime's message without its source locations."""
+    text = str(error).strip()
+    return text.rpartition(" : ")[2] if text.startswith("[ONNXRuntimeError]") else text

@@ -1,0 +1,54 @@
+"""Arrays from a user, checked against what the engine takes, before anything is copied."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pytest_trt.errors import InputError
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays, Tensor
+
+
+def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
+    """`inputs` in the engine's order, contiguous. Raises InputError, naming the input, for a name that is unknown or
+    missing, a value that is no array, and a dtype or shape that is not the engine's; nothing is cast or reshaped."""
+    import numpy as np
+
+    names = [tensor.name for tensor in tensors]
+    for name in inputs:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, names))}"
+            raise InputError(f"the engine has no input {name!r}: {hint}")
+    ready = {}
+    for tensor in tensors:
+        if tensor.name not in inputs:
+            raise InputError(f"input {tensor.name!r} is missing: give an array {_form(tensor)}")
+        array = inputs[tensor.name]
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"input {tensor.name!r} is a {type(array).__name__}: give a numpy array {_form(tensor)}")
+        if array.dtype.name != tensor.dtype:
+            raise InputError(f"input {tensor.name!r} is {array.dtype.name}: it must be {tensor.dtype} (astype it)")
+        fits = len(array.shape) == len(tensor.shape) and all(
+            size in (-1, given) for size, given in zip(tensor.shape, array.shape, strict=True)
+        )
+        if not fits:
+            raise InputError(f"input {tensor.name!r} has the shape {array.shape}: it must be {tensor.shape}")
+        ready[tensor.name] = np.ascontiguousarray(array)
+    return ready
+
+
+def refuse_nan(inputs: Arrays) -> None:
+    """Raise InputError where a float input holds NaN: nothing measured or compared on it would mean anything."""
+    import numpy as np
+
+    for name, array in inputs.items():
+        if array.dtype.kind == "f" and (missing := int(np.isnan(array).sum())):
+            raise InputError(f"input {name!r} holds {missing} NaN of {array.size} values: feed numbers")
+
+
+def _form(tensor: Tensor) -> str:
+    return f"of {tensor.dtype} with the shape {tensor.shape}"

@@ -1,0 +1,100 @@
+"""The runner for engines that run on the host: a call in, a call out, timed by the host's clock."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.backends.base import Tensor
+from pytest_trt.errors import BackendError, InputError
+from pytest_trt.pipeline.arrays import checked
+from pytest_trt.records import LayerProfile
+from pytest_trt.spec import PipelineOptions, Shape
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+    from pytest_trt.backends.onnxruntime import OnnxRuntimeEngine
+
+
+class HostRunner:
+    """ONNX Runtime's engine at one shape. What only a device has (graphs, pinned memory, streams) is left out."""
+
+    def __init__(self, engine: OnnxRuntimeEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
+        if options.cuda_graph:
+            raise BackendError("trt_pipeline: cuda_graph=True needs a GPU: ONNX Runtime on a CPU has no graphs to capture")
+        self._engine, self._options = engine, options
+        self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
+        self.outputs = engine.outputs
+        self.proof = {"provider": "CPUExecutionProvider", "threads": str(engine.threads), "spinning": "off"}
+        self._filled: Arrays | None = None
+        self._call: Callable[[], None] | None = None
+
+    def infer(self, inputs: Arrays) -> Arrays:
+        return self._engine.run(checked(inputs, self.inputs))
+
+    def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
+        """Output work runs on threads of its own while the next batch is inferred; at most two results a thread wait."""
+        if postprocess is None:
+            yield from map(self.infer, batches)
+            return
+        threads = self._options.postprocess_threads
+        with ThreadPoolExecutor(threads, thread_name_prefix="trt-postprocess") as pool:
+            waiting: deque[Future[Any]] = deque()
+            try:
+                for batch in batches:
+                    waiting.append(pool.submit(postprocess, self.infer(batch)))
+                    if len(waiting) > 2 * threads:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def fill(self, inputs: Arrays) -> None:
+        self._filled = checked(inputs, self.inputs)
+        self._call = self._engine.bound(self._filled)
+
+    def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
+        call, clock = self._ready(), time.perf_counter_ns
+        stamps = [0] * (count + 1)
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
+            stamps[0] = clock()
+            for i in range(1, count + 1):
+                call()
+                stamps[i] = clock()
+        finally:
+            if collecting:
+                gc.enable()
+        times = tuple((end - start) / 1e6 for start, end in zip(stamps, stamps[1:], strict=False))
+        return {"ms": times, "host_ms": times}
+
+    def throughput(self, seconds: float) -> float:
+        call, done = self._ready(), 0
+        started = time.perf_counter()
+        while done == 0 or time.perf_counter() - started < seconds:
+            call()
+            done += 1
+        return done / (time.perf_counter() - started)
+
+    def profile(self, runs: int) -> LayerProfile:
+        if self._filled is None:
+            raise InputError("profile: no inputs were put in place: call fill first")
+        return LayerProfile(self._engine.profile(self._filled, runs), runs)
+
+    def memory(self) -> Mapping[str, int]:
+        return {}
+
+    def close(self) -> None:
+        self._call = self._filled = None
+
+    def _ready(self) -> Callable[[], None]:
+        if self._call is None:
+            raise InputError("block: no inputs were put in place: call fill first")
+        return self._call
