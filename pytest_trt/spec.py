@@ -10,17 +10,48 @@ from typing import Any, Literal
 
 from pytest_trt import codec
 from pytest_trt.errors import DeclarationError, RecordError
+from pytest_trt.ranges import DimRange, Shape, ShapeRange, dim_ranges, shape_ranges
 from pytest_trt.records import FIGURES
 
-Shape = tuple[int, ...]
-ShapeRange = tuple[Shape, Shape, Shape]
-DimRange = tuple[int, int, int]
+__all__ = [
+    "Accuracy", "BackendName", "Budget", "Declaration", "DimRange", "EngineSpec", "PipelineOptions", "Precision",
+    "RunShape", "Settings", "Shape", "ShapeRange", "Tolerance", "from_json", "parse_share",
+]  # fmt: skip
+
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "best"]
 BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "onnxruntime"]
 
 _NOT_BUILT = frozenset(
     ("path", "onnx", "build", "seed", "input_ranges", "threads", "build_timeout_s", "backend", "timing_cache")
 )
+
+
+def _set(record: Any, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(record, name, value)
+
+
+def _check_fields(record: Any, where: str) -> None:
+    try:
+        for name, kind in codec.hints(record).items():
+            _set(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
+    except RecordError as error:
+        raise DeclarationError(str(error)) from None
+
+
+def parse_share(value: Any, where: str) -> float | None:
+    """A share: 0.03, "0.03" or "3%". Raises DeclarationError, with the nearest thing that was meant, otherwise."""
+    if value is None:
+        return None
+    text = str(value).strip()
+    try:
+        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise DeclarationError(f"{where} is {value!r}: write a share such as '3%' or 0.03") from None
+    if isinstance(value, bool) or not 0 <= share < 1:
+        hint = f": did you mean '{text}%'?" if 1 <= share <= 100 else ": it must be from 0 to below 1, or below '100%'"
+        raise DeclarationError(f"{where} is {value!r}{hint}")
+    return share
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,8 +91,8 @@ class EngineSpec:
     build_timeout_s: float = 3600.0
 
     def __post_init__(self) -> None:
-        _set(self, shapes={name: _shape_ranges(name, value) for name, value in dict(self.shapes).items()})
-        _set(self, dims={name: _dim_ranges(name, value) for name, value in dict(self.dims).items()})
+        _set(self, shapes={name: shape_ranges(name, value) for name, value in dict(self.shapes).items()})
+        _set(self, dims={name: dim_ranges(name, value) for name, value in dict(self.dims).items()})
         _check_fields(self, "trt_engine")
         sources = [name for name in ("path", "onnx", "build") if getattr(self, name) is not None]
         if len(sources) > 1:
@@ -238,78 +269,9 @@ class Settings:
     rootdir: str = "."
 
 
-def parse_share(value: Any, where: str) -> float | None:
-    """A share: 0.03, "0.03" or "3%". Raises DeclarationError, with the nearest thing that was meant, otherwise."""
-    if value is None:
-        return None
-    text = str(value).strip()
-    try:
-        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise DeclarationError(f"{where} is {value!r}: write a share such as '3%' or 0.03") from None
-    if isinstance(value, bool) or not 0 <= share < 1:
-        hint = f": did you mean '{text}%'?" if 1 <= share <= 100 else ": it must be from 0 to below 1, or below '100%'"
-        raise DeclarationError(f"{where} is {value!r}{hint}")
-    return share
-
-
 def from_json(cls: type[Any], text: str) -> Any:
     """A record from JSON text; RecordError where it is not one."""
     try:
         return codec.decode(cls, json.loads(text))
     except (ValueError, RecursionError) as error:
         raise RecordError(f"not JSON: {error}") from error
-
-
-def _set(record: Any, **values: Any) -> None:
-    for name, value in values.items():
-        object.__setattr__(record, name, value)
-
-
-def _check_fields(record: Any, where: str) -> None:
-    try:
-        for name, kind in codec.hints(record).items():
-            _set(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
-    except RecordError as error:
-        raise DeclarationError(str(error)) from None
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _dim_ranges(name: str, value: Any) -> tuple[DimRange, ...]:
-    if _is_int(value):
-        value = (value, value, value)
-    ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(_is_int, value)) else value
-    wanted = "(min, opt, max), a single size, or a list of such triples"
-    if not isinstance(ranges, (tuple, list)) or not ranges:
-        raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {wanted}")
-    for triple in ranges:
-        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(_is_int, triple)):
-            raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {wanted}")
-        if not 1 <= triple[0] <= triple[1] <= triple[2]:
-            raise DeclarationError(f"trt_engine: dims[{name!r}] is {tuple(triple)}: it must be 1 <= min <= opt <= max")
-    return tuple((r[0], r[1], r[2]) for r in ranges)
-
-
-def _shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
-    def is_shape(item: Any) -> bool:
-        return isinstance(item, (tuple, list)) and all(map(_is_int, item))
-
-    if is_shape(value):
-        value = (value, value, value)
-    ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(is_shape, value)) else value
-    wanted = "(min, opt, max) shapes, a single shape, or a list of such triples"
-    if not isinstance(ranges, (tuple, list)) or not ranges:
-        raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {wanted}")
-    for triple in ranges:
-        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(is_shape, triple)):
-            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {wanted}")
-        low, opt, high = triple
-        if not len(low) == len(opt) == len(high):
-            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: min, opt and max differ in rank")
-        if not all(0 <= a <= b <= c for a, b, c in zip(low, opt, high, strict=True)):
-            message = f"trt_engine: shapes[{name!r}] is {value!r}: it must be min <= opt <= max everywhere"
-            raise DeclarationError(message)
-    return tuple((tuple(r[0]), tuple(r[1]), tuple(r[2])) for r in ranges)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,7 +26,7 @@ class HostRunner:
 
     def __init__(self, engine: OnnxRuntimeEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
         if options.cuda_graph:
-            raise BackendError("trt_pipeline: cuda_graph=True needs a GPU: ONNX Runtime on a CPU has no graphs to capture")
+            raise BackendError("trt_pipeline: cuda_graph=True needs a GPU: ONNX Runtime on a CPU captures no graph")
         self._engine, self._options = engine, options
         self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs
@@ -37,7 +38,7 @@ class HostRunner:
         return self._engine.run(checked(inputs, self.inputs))
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
-        """Output work runs on threads of its own while the next batch is inferred; at most two results a thread wait."""
+        """Output work runs on threads of its own while the next batch is inferred; at most two items a thread wait."""
         if postprocess is None:
             yield from map(self.infer, batches)
             return
@@ -72,7 +73,7 @@ class HostRunner:
         finally:
             if collecting:
                 gc.enable()
-        times = tuple((end - start) / 1e6 for start, end in zip(stamps, stamps[1:], strict=False))
+        times = tuple((end - start) / 1e6 for start, end in itertools.pairwise(stamps))
         return {"ms": times, "host_ms": times}
 
     def throughput(self, seconds: float) -> float:

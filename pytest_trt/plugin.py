@@ -1,0 +1,1 @@
+"""The hooks, and nothing else."""

@@ -1,0 +1,202 @@
+"""The parent's end: the fork server, and probes with their time-outs and their crashes.
+
+A probe that crashes, hangs or is lost is a ProbeError with what it last said; the run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt import errors
+from pytest_trt.probe import wire
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+START_TIMEOUT_S = 120.0
+LAST_WORDS = 20
+"""How many lines of a lost probe's log its error carries."""
+
+
+class ProbeServer:
+    """A fork server for one backend, under this interpreter or another. Use it as a context manager, or close it.
+
+    Raises ProbeError where it does not start, and the backend's own BackendError where its package does not import.
+    """
+
+    def __init__(self, backend: str, python: str = sys.executable) -> None:
+        self.backend = backend
+        self._folder = tempfile.TemporaryDirectory(prefix="pytest-trt-")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._probes = 0
+        try:
+            self._start(python)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, python: str) -> None:
+        home = Path(self._folder.name)
+        # a folder with nothing but this package: another interpreter must not see this one's site-packages, nor any
+        # the modules that happen to lie in the user's current folder
+        (home / "pytest_trt").symlink_to(Path(__file__).resolve().parents[1])
+        self._connection, theirs = socket.socketpair()
+        command = [python, "-m", "pytest_trt.probe", str(theirs.fileno()), self.backend, str(os.getpid())]
+        # one thread: a process with more must not fork
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        try:
+            with (home / "server.log").open("wb") as log:
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=[theirs.fileno()],
+                    cwd=home,
+                    env=environment,
+                    start_new_session=True,
+                )
+        except OSError as error:
+            raise errors.ProbeError(f"the interpreter {python} cannot be started: {error}") from error
+        finally:
+            theirs.close()
+        answer = self._ask(None, START_TIMEOUT_S)
+        _raise_error(answer)
+        self.version = str(answer["version"])
+
+    def fork(self) -> Probe:
+        """A fresh probe."""
+        ours, theirs = socket.socketpair()
+        self._probes += 1
+        log = Path(self._folder.name) / f"probe-{self._probes}.log"
+        with theirs:
+            pid = self._ask({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))["pid"]
+        return Probe(self, ours, int(pid), log)
+
+    def ended(self, pid: int, *, kill: bool) -> int:
+        """How a probe ended: its wait status (os.wait)."""
+        return int(self._ask({"do": "kill" if kill else "reap", "pid": pid}, START_TIMEOUT_S)["status"])
+
+    def _ask(
+        self, request: Mapping[str, Any] | None, timeout_s: float, descriptors: tuple[int, ...] = ()
+    ) -> dict[str, Any]:
+        self._connection.settimeout(timeout_s)
+        try:
+            if request is not None:
+                wire.send(self._connection, request, descriptors=descriptors)
+            return wire.receive(self._connection)[0]
+        except (wire.Closed, TimeoutError, OSError) as error:
+            words = last_words(Path(self._folder.name) / "server.log")
+            raise errors.ProbeError(f"the probe server for {self.backend} is lost ({error}){words}") from error
+
+    def close(self) -> None:
+        """End the server and every probe it has."""
+        with contextlib.suppress(AttributeError):
+            self._connection.close()
+        if self._process is not None:
+            try:
+                self._process.wait(5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        self._folder.cleanup()
+
+    def __enter__(self) -> ProbeServer:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Probe:
+    """A fresh process that holds one engine. `call` asks it a verb (probe/verbs.py)."""
+
+    def __init__(self, server: ProbeServer, connection: socket.socket, pid: int, log: Path) -> None:
+        self._server, self._connection, self.pid, self.log = server, connection, pid, log
+        self._open = True
+
+    def call(
+        self,
+        verb: str,
+        inputs: Arrays | None = None,
+        *,
+        timeout_s: float,
+        progress: Callable[[str, float], None] | None = None,
+        **arguments: Any,
+    ) -> tuple[dict[str, Any], Arrays]:
+        """The reply to a verb, and its arrays.
+
+        Raises what the probe raised; ProbeError where it crashed, was killed, or did not answer in time: then it is
+        gone.
+        """
+        self._connection.settimeout(timeout_s)
+        try:
+            wire.send(self._connection, {"verb": verb, **arguments}, inputs)
+            while True:
+                reply, arrays, _descriptors = wire.receive(self._connection)
+                if "progress" not in reply:
+                    break
+                if progress is not None:
+                    progress(*reply["progress"])
+        except TimeoutError as error:
+            self.close(kill=True)
+            message = f"the probe did not answer {verb!r} within {timeout_s:g} s and was killed"
+            raise errors.ProbeError(message + last_words(self.log)) from error
+        except wire.Closed as error:
+            raise errors.ProbeError(f"the probe {self._how_it_ended()} in {verb!r}{last_words(self.log)}") from error
+        except KeyboardInterrupt:
+            self.close(kill=True)
+            raise
+        _raise_error(reply)
+        return reply, arrays
+
+    def _how_it_ended(self) -> str:
+        self._open = False
+        self._connection.close()
+        status = self._server.ended(self.pid, kill=False)
+        if os.WIFSIGNALED(status):
+            number = os.WTERMSIG(status)
+            hint = ": was host memory used up?" if number == signal.SIGKILL else ""
+            return f"was ended by {signal.Signals(number).name}{hint}"
+        return f"exited with status {os.WEXITSTATUS(status)}"
+
+    def close(self, *, kill: bool = False) -> None:
+        """End the probe: it frees what it holds and exits, or is killed."""
+        if self._open:
+            self._open = False
+            self._connection.close()
+            self._server.ended(self.pid, kill=kill)
+
+    def __enter__(self) -> Probe:
+        return self
+
+    def __exit__(self, kind: object, *_exception: object) -> None:
+        self.close(kill=kind is not None)
+
+
+def last_words(log: Path) -> str:
+    """The end of a log, as the end of an error message."""
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    if not lines:
+        return "; it said nothing"
+    shown = "\n".join(f"  {line[:300]}" for line in lines[-LAST_WORDS:])
+    return f"; its last words:\n{shown}"
+
+
+def _raise_error(reply: Mapping[str, Any]) -> None:
+    if "error" in reply:
+        kind = getattr(errors, str(reply["error"]["type"]), errors.ProbeError)
+        raise kind(reply["error"]["message"])

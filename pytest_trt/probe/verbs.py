@@ -1,0 +1,163 @@
+"""What a probe can be asked: one method a verb, records and arrays in and out."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt import codec
+from pytest_trt.backends.base import BuildJob, Engine, backend
+from pytest_trt.errors import ProbeError, TrtError
+from pytest_trt.pipeline.runner import Runner, open_runner
+from pytest_trt.probe import wire
+from pytest_trt.spec import EngineSpec, PipelineOptions
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+Reply = tuple[dict[str, Any], "Arrays | None"]
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer verbs until the other end closes. An error is an answer too; only a crash ends a probe early."""
+    probe = Probe(connection)
+    try:
+        while True:
+            try:
+                request, arrays, _descriptors = wire.receive(connection)
+            except wire.Closed:
+                return
+            try:
+                reply, outputs = probe.answer(request, arrays)
+            except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it again
+                reply, outputs = _failure(error), None
+            wire.send(connection, reply, outputs)
+    except wire.Closed:
+        return
+    finally:
+        probe.close()
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    kind, message = type(error).__name__, str(error)
+    if isinstance(error, MemoryError):
+        kind, message = "ProbeError", f"host memory does not suffice: {message or 'MemoryError'}"
+    elif not isinstance(error, TrtError):
+        traceback.print_exc()
+        sys.stderr.flush()
+        kind, message = "ProbeError", f"{kind}: {message}"
+    return {"error": {"type": kind, "message": message}}
+
+
+class Probe:
+    """One engine, alone in its process."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._engine: Engine | None = None
+        self._runner: Runner | None = None
+        self._verbs: dict[str, Callable[..., Reply]] = {
+            "environment": self.environment,
+            "build": self.build,
+            "open": self.open,
+            "fill": self.fill,
+            "block": self.block,
+            "throughput": self.throughput,
+            "profile": self.profile,
+            "memory": self.memory,
+            "infer": self.infer,
+        }
+
+    def answer(self, request: dict[str, Any], arrays: Arrays) -> Reply:
+        verb = str(request.pop("verb"))
+        if arrays:
+            request["inputs"] = arrays
+        return self._verbs[verb](**request)
+
+    def environment(self, name: str, device: str) -> Reply:
+        return codec.encode(backend(name).environment(device)), None
+
+    def build(self, job: dict[str, Any]) -> Reply:
+        """Build, sending what goes on as messages of their own before the report."""
+        work = codec.decode(BuildJob, job)
+        report = backend(work.backend).build(work, self._progress)
+        return codec.encode(report), None
+
+    def _progress(self, text: str, share: float) -> None:
+        wire.send(self._connection, {"progress": [text, share]})
+
+    def open(
+        self,
+        name: str,
+        device: str,
+        plan: str,
+        spec: dict[str, Any],
+        shapes: dict[str, list[int]],
+        options: dict[str, Any],
+    ) -> Reply:
+        """Load the plan and make its session. `load_s` is reading and deserialising, `open_s` the session."""
+        chosen = backend(name)
+        started = time.perf_counter()
+        self._engine = chosen.load(Path(plan), device, codec.decode(EngineSpec, spec))
+        loaded = time.perf_counter()
+        given = {key: tuple(shape) for key, shape in shapes.items()}
+        self._runner = open_runner(self._engine, given, codec.decode(PipelineOptions, options))
+        opened = time.perf_counter()
+        return {
+            "inputs": codec.encode(self._runner.inputs),
+            "outputs": codec.encode(self._runner.outputs),
+            "load_s": loaded - started,
+            "open_s": opened - loaded,
+        }, None
+
+    def fill(self, inputs: Arrays) -> Reply:
+        """Put the inputs in place and infer once: `first_ms` is that first inference by the host's clock."""
+        runner = self._ready()
+        started = time.perf_counter()
+        runner.infer(inputs)
+        first_ms = (time.perf_counter() - started) * 1000
+        runner.fill(inputs)
+        return {"first_ms": first_ms, "proof": dict(runner.proof)}, None
+
+    def block(self, count: int) -> Reply:
+        started = time.perf_counter()
+        times = self._ready().block(count)
+        return {"times": times, "seconds": time.perf_counter() - started}, None
+
+    def throughput(self, seconds: float) -> Reply:
+        return {"queries_per_s": self._ready().throughput(seconds)}, None
+
+    def profile(self, runs: int) -> Reply:
+        return codec.encode(self._ready().profile(runs)), None
+
+    def memory(self) -> Reply:
+        """Bytes by name: what the runner knows, and `host`, the process's peak resident set."""
+        return {**self._ready().memory(), "host": peak_resident_bytes()}, None
+
+    def infer(self, inputs: Arrays) -> Reply:
+        return {}, self._ready().infer(inputs)
+
+    def close(self) -> None:
+        for part in (self._runner, self._engine):
+            if part is not None:
+                part.close()
+        self._runner = self._engine = None
+
+    def _ready(self) -> Runner:
+        if self._runner is None:
+            raise ProbeError("no engine is open in this probe: ask it to open one first")
+        return self._runner
+
+
+def peak_resident_bytes() -> int:
+    """This process's largest resident set so far (VmHWM, proc(5))."""
+    status: Mapping[str, str] = dict(
+        line.split(":", 1) for line in Path(f"/proc/{os.getpid()}/status").read_text().splitlines() if ":" in line
+    )
+    return int(status["VmHWM"].split()[0]) * 1024
