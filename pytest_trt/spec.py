@@ -248,6 +248,8 @@ class Settings:
     compute_capabilities: tuple[int, ...] = ()
     baseline_save: bool = False
     baseline_force: bool = False
+    baseline_new_only: bool = False
+    baseline_ref: str | None = None
     baseline: str | None = "main"
     baseline_dir: str = ".trt-baselines"
     fail_on: frozenset[str] = frozenset()
@@ -259,7 +261,7 @@ class Settings:
     wait_s: float = 60.0
     cache_dir: str | None = None
     cache_bytes: int = 20 * 10**9
-    use_cache: bool = True
+    no_cache: bool = False
     builds: int = 1
     build_only: bool = False
     reports: tuple[tuple[str, str], ...] = ()
