@@ -95,12 +95,14 @@ class Environment:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval, in the figure's own unit. `low` to `high` holds whenever one looks."""
+    """A figure with its interval, in the figure's own unit. `low` to `high` holds whenever one looks. Where too few
+    samples support it, `needs_s` says how many seconds of them would, and the ends are only what was seen."""
 
     value: float
     low: float
     high: float
     samples: int = 1
+    needs_s: float = 0.0
 
     @classmethod
     def exact(cls, value: float) -> Estimate:

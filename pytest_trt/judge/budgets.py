@@ -1,0 +1,117 @@
+"""Does it cost more than it may? Which budget counts, and the verdict of a figure against its limit.
+
+    limits = matching(budgets, device="NVIDIA H200", kind="gpu", mig_profile=None, params={"precision": "fp16"})
+    sampling = sample(source, LimitRule(limits, spread=0.002), sampling_limits)
+    verdicts = [judge(figure, estimates[figure], limit) for figure, limit in limits.items()]
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pytest_trt import stats
+from pytest_trt.records import FIGURES, Block, Estimate, Samples, Status, Verdict
+from pytest_trt.spec import Budget
+
+NEAR = 0.95
+"""From this share of a limit on, a verdict that is `ok` carries a warning."""
+
+
+def matching(
+    budgets: Sequence[Budget],
+    *,
+    device: str,
+    kind: Literal["gpu", "cpu"],
+    mig_profile: str | None = None,
+    params: Mapping[str, Any] | None = None,
+) -> dict[str, float]:
+    """The limits that hold here, by figure. Of several for one figure the most specific counts: first the one that
+    names more words of the device, then the one with more parameters, then the tighter one."""
+    chosen: dict[str, tuple[tuple[int, int, float], float]] = {}
+    for budget in budgets:
+        words = _matched_words(budget.device, device, kind, mig_profile)
+        if words is None or any((params or {}).get(name, _ABSENT) != value for name, value in budget.where.items()):
+            continue
+        for figure, limit in budget.limits.items():
+            tight = limit if FIGURES[figure].higher_is_better else -limit
+            rank = (words, len(budget.where), tight)
+            if figure not in chosen or rank > chosen[figure][0]:
+                chosen[figure] = (rank, limit)
+    return {figure: limit for figure, (_, limit) in chosen.items()}
+
+
+_ABSENT = object()
+
+
+def _matched_words(wanted: str, device: str, kind: str, mig_profile: str | None) -> int | None:
+    """How many words of the device `wanted` names; 0 for a whole kind; None where it does not match. A MIG slice is
+    another device than the card: it matches only where the slice is named."""
+    if wanted.lower() in ("gpu", "cpu"):
+        return 0 if wanted.lower() == kind else None
+    have, named = _words(device), _words(wanted)
+    slice_words = _words(mig_profile or "")
+    if slice_words and not slice_words <= named:
+        return None
+    return len(named) if named <= have | slice_words else None
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[a-z0-9.+]+", text.lower()))
+
+
+def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
+    """The verdict of one figure: `over_budget` when its whole interval lies beyond the limit, `ok` when the whole of it
+    lies within, else `inconclusive`. Throughput is a lower limit; every other limit is an upper one."""
+    about = FIGURES[figure]
+    value, limit_text = f"{estimate.value:.4g} {about.unit}", f"{limit:.4g} {about.unit}"
+    low, high, bound = (estimate.low, estimate.high, limit)
+    if about.higher_is_better:
+        low, high, bound = -estimate.high, -estimate.low, -limit
+    status: Status
+    details: tuple[str, ...] = ()
+    if estimate.needs_s > 0:
+        status, why = "inconclusive", f" (too few samples: needs {estimate.needs_s:.1f} s more)"
+    elif low > bound:
+        status, why = "over_budget", ""
+    elif high <= bound:
+        status, why = "ok", ""
+        share = limit / estimate.value if about.higher_is_better else estimate.value / limit
+        if share >= NEAR:
+            details = (f"at {share:.0%} of its budget",)
+    else:
+        status, why = "inconclusive", " (at the limit)"
+    text = f"{about.title} {status.replace('_', ' ')}{why}: {value}, budget {limit_text}"
+    return Verdict(status, "budget", figure, text, limit=limit, details=details)
+
+
+class LimitRule:
+    """Stops when each figure of side 0 that comes from blocks is decided against its limit. Figures that do not come
+    from blocks (sizes, build time) are not its business: leave them out."""
+
+    def __init__(self, limits: Mapping[str, float], *, spread: float = 0.002) -> None:
+        self._limits, self._spread = dict(limits), spread
+        self.start(1)
+
+    def start(self, sides: int) -> None:
+        self._probes: list[list[Block]] = []
+        self._verdicts: dict[str, Verdict] = {}
+
+    def add(self, side: int, probe: int, block: Block) -> None:
+        if side:
+            return
+        while len(self._probes) <= probe:
+            self._probes.append([])
+        self._probes[probe].append(block)
+        if stats.looks_at(sum(map(len, self._probes))):
+            samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
+            for figure, limit in self._limits.items():
+                self._verdicts[figure] = judge(figure, stats.estimate(figure, samples, self._spread), limit)
+
+    def finished(self) -> str:
+        undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]
+        return "" if undecided else "budgets decided"
+
+    def wants_probe(self) -> bool:
+        return False

@@ -1,0 +1,135 @@
+"""Drives a block source until a rule says stop.
+
+    sampling = sample(source, rule, Limits(min_time_s=0.1, max_time_s=10.0))
+    new, old = sampling.sides                 # each a tuple of Samples, one a probe; a single side: (new,)
+
+Side 0 is what is judged, side 1 what it is compared with. The sampler does not know what a source is: a probe, two
+probes that take turns, or a recorded trace. A rule is anything with the verbs of `stopping.Rule`; it sees numbers only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Protocol
+
+from pytest_trt.measure.stopping import Rule, Steady
+from pytest_trt.records import Block, Samples
+
+
+class BlockSource(Protocol):
+    """Where blocks come from. `sides` is 1 or 2; `levels` names its levels of noise, from inside out: `("block",)` or
+    `("block", "probe")`."""
+
+    @property
+    def sides(self) -> int: ...
+
+    @property
+    def levels(self) -> tuple[str, ...]: ...
+
+    def next_block(self, side: int) -> Block:
+        """The next block of this side, measured now."""
+        ...
+
+    def renew(self, side: int) -> None:
+        """Puts a fresh probe in place of this side's; called only where `levels` has the probe level."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long to sample, in seconds of blocks. `warm_up_s` bounds each warm-up (0: none); `probes` bounds how many
+    probes a side may use, and `figure` is what the warm-up watches."""
+
+    min_time_s: float = 0.1
+    max_time_s: float = 10.0
+    warm_up_s: float = 0.0
+    probes: int = 6
+    figure: str = "ms"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampling:
+    """What was sampled: a tuple of Samples a side, one for each probe in turn. `why` says what ended it, `finished`
+    whether that was the rule (else the time limit). `warm_up_s` is the first probes' warm-up, `steady` whether every
+    warm-up ended because the blocks had become steady."""
+
+    sides: tuple[tuple[Samples, ...], ...]
+    why: str
+    finished: bool
+    seconds: float
+    warm_up_s: float = 0.0
+    steady: bool = True
+
+    @property
+    def blocks(self) -> int:
+        return sum(len(samples.blocks) for side in self.sides for samples in side)
+
+
+def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
+    """Takes blocks, the sides in balanced order, until `rule` has finished and the minimum time has passed, or the
+    maximum time has. Errors of the source pass through."""
+    run = _Run(source, limits)
+    rule.start(source.sides)
+    steady, warm_up_s = run.warm_up()
+    turn = 0
+    while True:
+        for side in order(turn, source.sides):
+            block = run.take(side)
+            rule.add(side, run.probe, block)
+        turn += 1
+        why = rule.finished() if run.seconds >= limits.min_time_s else ""
+        if why or run.seconds >= limits.max_time_s:
+            return Sampling(run.sides(), why or f"time limit of {limits.max_time_s:g} s", bool(why), run.seconds,
+                            warm_up_s, steady)  # fmt: skip
+        if rule.wants_probe() and "probe" in source.levels and run.probe + 1 < limits.probes:
+            run.renew()
+            steady = run.warm_up()[0] and steady
+
+
+def order(turn: int, sides: int) -> Sequence[int]:
+    """The order of the sides in the given turn: Thue and Morse's, AB BA BA AB ..., in which a linear drift cancels in
+    every two turns and a quadratic one in every four."""
+    if sides == 1:
+        return (0,)
+    return (1, 0) if turn.bit_count() % 2 else (0, 1)
+
+
+class _Run:
+    """The blocks of one sampling, probe by probe."""
+
+    def __init__(self, source: BlockSource, limits: Limits) -> None:
+        self._source, self._limits = source, limits
+        self._blocks: list[list[list[Block]]] = [[[]] for _ in range(source.sides)]
+        self.probe = 0
+        self.seconds = 0.0
+
+    def take(self, side: int) -> Block:
+        block = self._source.next_block(side)
+        self.seconds += block.seconds
+        self._blocks[side][-1].append(block)
+        return block
+
+    def renew(self) -> None:
+        self.probe += 1
+        for side, probes in enumerate(self._blocks):
+            self._source.renew(side)
+            probes.append([])
+
+    def warm_up(self) -> tuple[bool, float]:
+        """Takes turns until both sides are steady; whether that was reached, and the seconds that it took."""
+        seconds, watches = 0.0, [Steady() for _ in self._blocks]
+        while self._limits.warm_up_s > 0 and not all(watch.is_steady() for watch in watches):
+            if seconds >= self._limits.warm_up_s:
+                return False, seconds
+            for side, watch in enumerate(watches):
+                block = self._source.next_block(side)
+                seconds += block.seconds
+                watch.add(block.times[self._limits.figure])
+        return True, seconds
+
+    def sides(self) -> tuple[tuple[Samples, ...], ...]:
+        return tuple(
+            tuple(Samples(tuple(blocks), probe=number) for number, blocks in enumerate(probes))
+            for probes in self._blocks
+        )

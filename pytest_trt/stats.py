@@ -1,0 +1,264 @@
+"""Quantiles and intervals: pure functions on arrays, for whoever measures or judges.
+
+The unit of every interval of a location is a block's median, or the log ratio of two blocks that were taken in turn,
+since neighbouring samples are not independent. `interval` may be asked after every unit, as a stopping rule does, and
+still holds with the promised probability; docs/statistics.md gives the reasons.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dataclasses
+import functools
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_trt.records import Block, Estimate, Samples
+
+Array = NDArray[np.float64]
+
+LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+"""After how many units `interval` looks. Each look gets an equal part of the error, so that all of them together err no
+oftener than promised (Bonferroni); they lie a factor of 1.4 apart, where neighbours share little and that is cheap."""
+
+MOST_BATCHES = 32
+"""Units beyond this number are averaged in batches: enough batches for a narrow t, and batches that grow, so that what
+one unit shares with the next is averaged out within them (Ibragimov and Müller 2010)."""
+
+CLIP = 3.0
+"""Units farther than this many robust standard deviations from the median are drawn in to there (winsorised)."""
+
+ALPHA = 0.001
+"""The default error of each end of an interval."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Interval:
+    """A location with its ends: P(truth < low) and P(truth > high) are at most the alpha and beta asked for. An end is
+    infinite where too few units support it."""
+
+    center: float
+    low: float
+    high: float
+
+    def widened(self, below: float, above: float) -> Interval:
+        return Interval(self.center, self.low - below, self.high + above)
+
+
+def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float | None = None) -> Interval:
+    """The interval of the units' location, shape (n,), in their own unit, as it stood at the last of LOOKS.
+
+    A t interval of batch means of winsorised units, each end at its share of `alpha` (the low one) and `beta` (the
+    high one). A t test's size holds for independent normal batches of unequal variances, hence for mixtures of normals, which
+    heavy tails and changing noise are (Bakirov and Székely 2005), as Ibragimov and Müller (2010) use it for dependent
+    data. Fewer than six units give infinite ends.
+    """
+    values = np.asarray(units, dtype=np.float64)
+    at = bisect.bisect_right(LOOKS, len(values))
+    if at == 0:
+        center = float(np.median(values)) if len(values) else math.nan
+        return Interval(center, -math.inf, math.inf)
+    means = batch_means(winsorised(values[: LOOKS[at - 1]]))
+    center = float(means.mean())
+    error = float(means.std(ddof=1)) / math.sqrt(len(means))
+    low, high = (t_quantile(share / len(LOOKS), len(means) - 1) for share in (alpha, alpha if beta is None else beta))
+    return Interval(center, center - low * error, center + high * error)
+
+
+def looks_at(n: int) -> bool:
+    """Whether `interval` of n units differs from that of n - 1."""
+    return n in LOOKS
+
+
+def winsorised(values: Array) -> Array:
+    """The values, shape (n,), those beyond CLIP robust standard deviations (1.4826 times the median absolute deviation,
+    Hampel 1974) drawn in to there. Where more than half of the values are one and the same, nothing is drawn in."""
+    center = np.median(values)
+    scale = 1.4826 * float(np.median(np.abs(values - center)))
+    return np.clip(values, center - CLIP * scale, center + CLIP * scale) if scale > 0 else values
+
+
+def batch_means(values: Array) -> Array:
+    """Means of consecutive values in batches of 1, 2, 4, ..., the smallest that leaves at most MOST_BATCHES of them;
+    the last values that fill no batch are left out."""
+    size = 1
+    while len(values) // size > MOST_BATCHES:
+        size *= 2
+    count = len(values) // size
+    means: Array = values[: count * size].reshape(count, size).mean(axis=1)
+    return means
+
+
+@functools.cache
+def t_quantile(tail: float, freedom: int) -> float:
+    """The t that Student's distribution with `freedom` degrees exceeds with probability `tail` (0 < tail < 0.5)."""
+    low, high = 0.0, 1.0
+    while _t_tail(high, freedom) > tail:
+        high *= 2
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_tail(middle, freedom) > tail else (low, middle)
+    return high
+
+
+def _t_tail(t: float, freedom: int) -> float:
+    """P(T > t), by the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    angle = math.atan2(t, math.sqrt(freedom))
+    sine, square = math.sin(angle), math.cos(angle) ** 2
+    odd = freedom % 2
+    term = math.cos(angle) if odd else 1.0
+    total = 0.0 if freedom == 1 else term
+    for k in range(2 + odd, freedom - 1, 2):
+        term *= square * (k - 1) / k
+        total += term
+    inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
+    return (1 - inside) / 2
+
+
+def location(
+    probes: Sequence[Sequence[float]], spread: float = 0.0, alpha: float = ALPHA, beta: float | None = None
+) -> Interval:
+    """The interval of the location of units that come from several probes (or runs): the interval of all of them in
+    their order, widened by what the level above may add. `spread` as for `level_margin`; 0: there is no such level."""
+    inner = interval([unit for units in probes for unit in units], alpha, beta)
+    means = [float(np.median(units)) for units in probes if len(units)]
+    if not spread or not means:
+        return inner
+    below, above = (level_margin(means, spread, error) for error in (alpha, alpha if beta is None else beta))
+    return inner.widened(below, above)
+
+
+def level_margin(values: Sequence[float], spread: float, alpha: float = ALPHA, freedom: int = 8) -> float:
+    """How far the mean of `values`, one for each probe (or run, or build), may lie from the truth at that level.
+
+    `spread` is what calibrations give for a single one, at a confidence of 1 - `alpha`, and counts as `freedom` degrees
+    of freedom; what `values` themselves show is pooled with it (a normal variance with its conjugate prior, Gelman et
+    al., Bayesian Data Analysis, 2.6). With one value the margin is `spread`.
+    """
+    count = len(values)
+    prior = spread / t_quantile(alpha, freedom)
+    seen = float(np.var(np.asarray(values, dtype=np.float64))) * count
+    pooled = (freedom * prior**2 + seen) / (freedom + count - 1)
+    return t_quantile(alpha, freedom + count - 1) * math.sqrt(pooled / count)
+
+
+def percentile(samples: Sequence[float] | Array, percent: float) -> float:
+    """The percentile by trtexec's definition: of n sorted samples, the one at n - 1 - int((1 - percent / 100) n)."""
+    ordered = np.sort(np.asarray(samples, dtype=np.float64))
+    return float(ordered[_trtexec_index(len(ordered), percent)])
+
+
+def _trtexec_index(count: int, percent: float) -> int:
+    return max(count - 1 - int((1 - percent / 100) * count), 0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PercentileInterval:
+    """A percentile with its ends. `needed` is how many samples would support both ends; below it, an end that is not
+    supported is infinite."""
+
+    value: float
+    low: float
+    high: float
+    needed: int
+
+
+def percentile_interval(
+    blocks: Sequence[Sequence[float] | Array], percent: float, alpha: float = ALPHA
+) -> PercentileInterval:
+    """The interval of a percentile of samples that depend on one another within a block.
+
+    By order statistics: the ends are samples whose ranks a binomial count leaves with probability `alpha` at each end
+    (David and Nagaraja, Order Statistics, 7.1), for as many independent samples as the blocks are worth: n divided by
+    the design effect of the share of samples beyond the percentile (Woodruff 1952; Kish 1965, 8.2).
+    """
+    ordered = np.sort(np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks]))
+    count, share = len(ordered), percent / 100
+    value = float(ordered[_trtexec_index(count, percent)])
+    effect = _design_effect(blocks, value, 1 - share)
+    effective = max(int(count / effect), 1)
+    low, high = _ranks(effective, share, alpha)
+    scale = count / effective
+    return PercentileInterval(
+        value,
+        -math.inf if low is None else float(ordered[int(low * scale)]),
+        math.inf if high is None else float(ordered[min(math.ceil((high + 1) * scale) - 1, count - 1)]),
+        math.ceil(effect * math.log(alpha) / math.log(max(share, 1 - share))),
+    )
+
+
+def _design_effect(blocks: Sequence[Sequence[float] | Array], value: float, share: float) -> float:
+    """How many dependent samples are worth one: the variance between blocks of the share of samples above `value`,
+    over that of independent samples; never below 1."""
+    sizes = np.array([len(block) for block in blocks], dtype=np.float64)
+    if len(sizes) < 2:
+        return 1.0
+    above = np.array([np.count_nonzero(np.asarray(block) > value) for block in blocks], dtype=np.float64)
+    residues = above - sizes * above.sum() / sizes.sum()
+    between = float((residues**2).sum()) * len(sizes) / (len(sizes) - 1)
+    return max(between / (float(sizes.sum()) * share * (1 - share)), 1.0)
+
+
+def _ranks(count: int, share: float, alpha: float) -> tuple[int | None, int | None]:
+    """The ranks (from 0) of `count` sorted independent samples that enclose the quantile `share`, each failing with
+    probability alpha at most; None where no sample does."""
+    below = np.cumsum(_binomial(count, share))
+    low = int(np.searchsorted(below, alpha, side="right")) - 1
+    high = int(np.searchsorted(below, 1 - alpha))
+    return (low if low >= 0 else None), (high if high < count else None)
+
+
+def _binomial(count: int, share: float) -> Array:
+    """The probabilities of 0 to `count` successes, shape (count + 1,)."""
+    k = np.arange(count + 1)
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
+    weights: Array = np.exp(
+        logs[count] - logs[k] - logs[count - k] + k * math.log(share) + (count - k) * math.log1p(-share)
+    )
+    return weights
+
+
+def median(samples: Sequence[float]) -> float:
+    """The median of a block, in the unit of `samples`. Blocks are short tuples, for which sorting beats an array."""
+    ordered = sorted(samples)
+    half = len(ordered) // 2
+    return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha: float = ALPHA) -> Estimate:
+    """A figure of records.FIGURES from the blocks of one side, one Samples a probe.
+
+    `p95_ms` and `p99_ms` are percentiles of `ms`, `max_ms` its slowest sample; any other figure is the median of its
+    own series. `spread` is the relative spread between probes. Raises KeyError where the blocks lack the series.
+    """
+    blocks = [block for samples in probes for block in samples.blocks]
+    series = {"p95_ms": "ms", "p99_ms": "ms", "max_ms": "ms"}.get(figure, figure)
+    times = [block.times[series] for block in blocks]
+    if figure == "max_ms":
+        return Estimate.exact(max(map(max, times)))
+    if figure in ("p95_ms", "p99_ms"):
+        return _estimate_percentile(float(figure[1:3]), blocks, times, spread, alpha)
+    units = [[math.log(median(block.times[series])) for block in samples.blocks] for samples in probes]
+    found = location(units, spread, alpha)
+    seen = [unit for of_probe in units for unit in of_probe]
+    supported = math.isfinite(found.low)
+    ends = (found.low, found.high) if supported else (min(seen), max(seen))
+    needs_s = 0.0 if supported else (LOOKS[0] - len(blocks)) * blocks[0].seconds
+    value, low, high = (math.exp(x) for x in (found.center, *ends))
+    return Estimate(value, low, high, sum(map(len, times)), needs_s)
+
+
+def _estimate_percentile(
+    percent: float, blocks: Sequence[Block], times: Sequence[Sequence[float]], spread: float, alpha: float
+) -> Estimate:
+    found = percentile_interval(times, percent, alpha / len(LOOKS))
+    count = sum(map(len, times))
+    seconds = sum(block.seconds for block in blocks)
+    supported = math.isfinite(found.low) and math.isfinite(found.high)
+    low = found.low if math.isfinite(found.low) else min(map(min, times))
+    high = found.high if math.isfinite(found.high) else max(map(max, times))
+    needs_s = 0.0 if supported else max(found.needed - count, 1) * seconds / count
+    return Estimate(found.value, low * (1 - spread), high * (1 + spread), count, needs_s)
