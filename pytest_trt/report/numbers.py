@@ -33,8 +33,8 @@ def with_unit(name: str, value: float) -> str:
 
 def change(ratio: Estimate) -> str:
     """New over old as a change in percent, with its interval where it has one: 1.11 is `+11.0 % [+10.8, +11.2]`."""
-    interval = "" if ratio.low == ratio.high else f" [{_percent(ratio.low)}, {_percent(ratio.high)}]"
-    return f"{_percent(ratio.value)} %{interval}"
+    interval = "" if ratio.low == ratio.high else f" [{percent(ratio.low)}, {percent(ratio.high)}]"
+    return f"{percent(ratio.value)} %{interval}"
 
 
 def share(value: float) -> str:
@@ -58,6 +58,7 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def _percent(ratio: float) -> str:
-    percent = 100 * (ratio - 1)
-    return f"{percent:+.0f}" if abs(percent) >= 1000 else f"{percent:+.1f}"
+def percent(ratio: float) -> str:
+    """New over old as a change in percent, with its sign but no unit: 1.11 is `+11.0`."""
+    points = 100 * (ratio - 1)
+    return f"{points:+.0f}" if abs(points) >= 1000 else f"{points:+.1f}"

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 
 from pytest_trt.records import FIGURES, Measurement, Result, Status
 from pytest_trt.report import Header, environment_line
-from pytest_trt.report.numbers import duration, figure
+from pytest_trt.report.numbers import THIN_SPACE, duration, figure
 from pytest_trt.report.table import Row, Table, status_words, table, totals, warnings
 
 MAX_WIDTH = 100
 _GAP = "  "
 _NARROWEST = (32, 24, 16, 12)
 _STYLES = {"ok": "green", "improved": "bold green", "new": "cyan", "missing": "cyan"}
-_PLAIN = str.maketrans({"\u2009": " ", "…": "~", "µ": "u", "×": "x", "±": "+-"})
+_PLAIN = str.maketrans({THIN_SPACE: " ", "…": "~", "─": "-", "┤": "|", "└": "+", "●": "o"})
 
 Styled = tuple[str, tuple[tuple[int, int, str], ...]]
 """A line, and the (start, end, style) of what is coloured in it."""
@@ -49,12 +49,16 @@ def render(
         for start, end, style in spans:
             text.stylize(style, start, end)
         console.print(text, no_wrap=True, overflow="ignore", crop=False)
-    drawn = stream.getvalue()
+    return encodable(stream.getvalue(), encoding)
+
+
+def encodable(text: str, encoding: str) -> str:
+    """`text` as it is where `encoding` holds it; else with plain characters of the same width."""
     try:
-        drawn.encode(encoding)
+        text.encode(encoding)
     except UnicodeEncodeError:
-        drawn = drawn.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
-    return drawn
+        return text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def shorten(name: str, width: int) -> str:

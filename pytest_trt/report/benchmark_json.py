@@ -1,0 +1,123 @@
+"""What pytest-benchmark, and those who read its files, get: latencies in seconds.
+
+`render` writes pytest-benchmark's JSON (the keys of 4.0 to 5.x, as its `--benchmark-json` does), which its own
+`compare`, github-action-benchmark and Bencher read. `feed` puts a result into its `benchmark` fixture.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_trt.records import Environment, Measurement, Result
+
+
+def latencies_s(measurement: Measurement) -> list[float]:
+    """Every sample of the latency in seconds, in the order taken; where samples were not kept, its median alone."""
+    kept = [ms / 1000 for s in measurement.samples for block in s.blocks for ms in block.times.get("ms", ())]
+    if not kept and "ms" in measurement.figures:
+        return [measurement.figures["ms"].value / 1000]
+    return kept
+
+
+def extra_info(result: Result, measurement: Measurement) -> dict[str, Any]:
+    """Our figures, in the units of their names, beside what they are figures of."""
+    environment = measurement.environment
+    return {
+        "verdict": result.status,
+        "device": environment.device,
+        "backend": environment.backend,
+        "backend_version": environment.backend_version,
+        **{name: estimate.value for name, estimate in measurement.figures.items()},
+    }
+
+
+def render(results: Sequence[Result]) -> str:
+    """The JSON of all results that measured a latency; the others have nothing that its readers would know."""
+    measured = [(r, r.measurement) for r in results if r.measurement is not None]
+    benchmarks = [_benchmark(result, m, data) for result, m in measured if (data := latencies_s(m))]
+    environments = [m.environment for _, m in measured]
+    document = {
+        "machine_info": _machine_info(environments[0]) if environments else {},
+        "commit_info": _commit_info(environments[0] if environments else None),
+        "benchmarks": benchmarks,
+        "datetime": max((m.time for _, m in measured), default=""),
+        "version": _version(),
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def feed(benchmark: Any, result: Result) -> bool:
+    """Put the measured latencies into pytest-benchmark's `benchmark` fixture, and our figures into its extra_info.
+
+    Returns whether it took them: not where nothing was measured, where it is switched off (under xdist, or by its own
+    options), where the test has used the fixture itself, or where its insides are not the ones known here (4.0 to 5.3).
+    """
+    known = all(hasattr(benchmark, name) for name in ("_mode", "_make_stats", "enabled", "extra_info"))
+    data = latencies_s(result.measurement) if result.measurement is not None else []
+    if result.measurement is None or not data or not known or not benchmark.enabled or benchmark._mode:
+        return False
+    benchmark._mode = "trt"
+    stats = benchmark._make_stats(iterations=1)
+    for seconds in data:
+        stats.update(seconds)
+    benchmark.extra_info.update(extra_info(result, result.measurement))
+    return True
+
+
+def _benchmark(result: Result, measurement: Measurement, data: list[float]) -> dict[str, Any]:
+    # its own definitions of quartiles and outliers; untyped, and imports no pytest
+    stats: Any = importlib.import_module("pytest_benchmark.stats").Stats()
+    stats.data = data
+    name = _name(result.node_id)
+    return {
+        "group": None,
+        "name": name,
+        "fullname": result.node_id,
+        "params": dict(measurement.spec) or None,
+        "param": name.partition("[")[2].removesuffix("]") or None,
+        "extra_info": extra_info(result, measurement),
+        "options": {"timer": "pytest-trt"},
+        "stats": {**stats.as_dict(), "data": data, "iterations": 1},
+    }
+
+
+def _name(node_id: str) -> str:
+    """The test's name with its parameters, which may themselves hold `::`."""
+    name, bracket, parameters = node_id.partition("[")
+    return name.rpartition("::")[2] + bracket + parameters
+
+
+def _machine_info(environment: Environment) -> dict[str, Any]:
+    return {
+        "processor": environment.host_cpu,
+        "system": environment.os,
+        "python_version": environment.python,
+        "cpu": {"brand_raw": environment.host_cpu, "count": environment.host_cpus},
+        "device": environment.device,
+        "device_memory_bytes": environment.device_memory_bytes,
+        "driver": environment.driver,
+        "cuda": environment.cuda,
+        "backend": environment.backend,
+        "backend_version": environment.backend_version,
+    }
+
+
+def _commit_info(environment: Environment | None) -> dict[str, Any]:
+    commit = environment.commit if environment else None
+    return {
+        "id": commit or "unversioned",
+        "time": None,
+        "author_time": None,
+        "dirty": False,
+        "project": "",
+        "branch": "",
+    }
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return version("pytest-benchmark")

@@ -1,0 +1,80 @@
+"""A figure over commits, drawn in the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Iterator, Sequence
+
+from pytest_trt.records import FIGURES
+from pytest_trt.report.numbers import counted, figure, percent, with_unit
+from pytest_trt.report.terminal import MAX_WIDTH, encodable
+
+HEIGHT = 12
+_STEP = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """A stored run: its commit, its time (ISO 8601), its figure. `change`: from here on, the level is another."""
+
+    commit: str
+    time: str
+    value: float
+    change: bool = False
+
+
+def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, encoding: str = "utf-8") -> str:
+    """The figure `name` over `points`, oldest first: a dot a run, a line at each level, the changes of level marked by
+    numbers and told below with their commits. At most `width` columns, and never more than 100."""
+    if not points:
+        return "No run is stored.\n"
+    width = min(width, MAX_WIDTH)
+    values = [p.value for p in points]
+    margin = max(0.05 * (max(values) - min(values)), 0.01 * max(map(abs, values))) or 1.0  # noise shall look small
+    top, bottom = max(values) + margin, max(min(values) - margin, 0.0)
+    labels = [figure(name, top + (bottom - top) * row / (HEIGHT - 1)) for row in range(HEIGHT)]
+    gutter = max(map(len, labels))
+    columns = max(1, min(width - gutter - 2, _STEP * len(points)))
+
+    def row(value: float) -> int:
+        return round((top - value) / (top - bottom) * (HEIGHT - 1))
+
+    def column(index: int) -> int:
+        return index * columns // len(points)
+
+    grid, marks = [[" "] * columns for _ in range(HEIGHT)], [" "] * columns
+    levels = _levels(points)
+    for number, (start, end, level) in enumerate(levels):
+        grid[row(level)][column(start) : column(end)] = "─" * (column(end) - column(start))
+        if number:
+            marks[column(start)] = str(number % 10)
+    for index, value in enumerate(values):
+        grid[row(value)][column(index)] = "●"
+    lines = [f"{_title(name)}, {counted(len(points), 'run')}, {points[0].time[:10]} to {points[-1].time[:10]}"]
+    lines += [f"{label:>{gutter}} ┤{''.join(drawn)}".rstrip() for label, drawn in zip(labels, grid, strict=True)]
+    lines += [f"{' ' * gutter} └{'─' * columns}"]
+    lines += [f"{' ' * gutter}  {''.join(marks)}".rstrip()] if len(levels) > 1 else []
+    lines += [line[:width] for line in _changes(points, levels, name)]
+    return encodable("\n".join(lines) + "\n", encoding)
+
+
+def _levels(points: Sequence[Point]) -> list[tuple[int, int, float]]:
+    """The first run, the run after the last, and the median of every stretch between changes."""
+    starts = [0, *(i for i, p in enumerate(points) if p.change and i), len(points)]
+    return [(a, b, statistics.median(p.value for p in points[a:b])) for a, b in itertools.pairwise(starts)]
+
+
+def _changes(points: Sequence[Point], levels: Sequence[tuple[int, int, float]], name: str) -> Iterator[str]:
+    for number, ((_, _, before), (start, _, after)) in enumerate(itertools.pairwise(levels), 1):
+        moved = f", {percent(after / before)} %" if before else ""
+        at = f"{number}: {points[start].commit[:10]}, {points[start].time[:10]}"
+        yield f"{at}: {figure(name, before)} to {with_unit(name, after)}{moved}"
+    if len(levels) == 1:
+        yield f"no change of level: {with_unit(name, levels[0][2])}"
+
+
+def _title(name: str) -> str:
+    known = FIGURES.get(name)
+    return f"{known.title} in {known.unit}" if known else name

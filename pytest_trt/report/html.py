@@ -1,0 +1,165 @@
+"""A run as one HTML file that needs nothing else: no script, no font, no network."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from html import escape
+
+from pytest_trt.records import FIGURES, Environment, LayerProfile, Measurement, Result
+from pytest_trt.report import Header, environment_line
+from pytest_trt.report.numbers import figure, number, share
+from pytest_trt.report.table import Table, status_words, table, totals, warnings
+
+_STYLE = """
+:root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #f3f5f7; --mark: #0a5cad;
+  --bad: #b3141c; --good: #116329; --other: #7a4d00 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --paper: #0d1117; --line: #3d444d; --soft: #161b22;
+  --mark: #79b8ff; --bad: #ff8a80; --good: #6fdd8b; --other: #e3b341 } }
+body { font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); margin: 2rem auto;
+  max-width: 76rem; padding: 0 1rem }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums } caption { text-align: left; padding: .3rem 0 }
+th, td { border-bottom: 1px solid var(--line); padding: .25rem .75rem; text-align: left; vertical-align: top }
+td.n, th.n { text-align: right; white-space: nowrap }
+a { color: var(--mark) } .bad { color: var(--bad); font-weight: 600 } .good { color: var(--good) } .other { color: var(--other) }
+details { border-bottom: 1px solid var(--line); padding: .4rem 0 } summary { cursor: pointer; overflow-wrap: anywhere }
+pre { background: var(--soft); padding: .75rem; overflow-x: auto; font-size: .85rem }
+svg { width: 100%; max-width: 40rem; height: auto } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) }
+svg circle { fill: var(--mark) } svg line { stroke: var(--line) }
+"""
+
+
+def render(results: Sequence[Result], header: Header) -> str:
+    """The page: totals, the table, warnings, then each test's verdicts, blocks, layers and environment, folded, the
+    failing ones open."""
+    drawn = table(results, header)
+    title = escape(header.title)
+    parts = [
+        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
+        '<meta name="viewport" content="width=device-width, initial-scale=1">',
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{escape(totals(results))}</p>",
+        _overview(drawn, header),
+    ]
+    if warned := warnings(results):
+        parts.append(f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{escape(w)}</li>' for w in warned)}</ul>")
+    parts.append("<h2>Tests</h2>")
+    parts += [_test(number, result, header) for number, result in enumerate(results)]
+    return "\n".join((*parts, "</main>\n</body>\n</html>\n"))
+
+
+def _overview(drawn: Table, header: Header) -> str:
+    heads = (f'<th scope="col"{_numeric(c in drawn.numeric)}>{escape(h)}</th>' for c, h in enumerate(drawn.heads))
+    lines = [
+        f'<div class="wide"><table><caption>All tests</caption>\n<thead><tr>{"".join(heads)}</tr></thead>\n<tbody>'
+    ]
+    for place, row in enumerate(drawn.rows):
+        name, *cells, verdict = row.cells
+        kind = _kind(row.result, header)
+        tds = (f"<td{_numeric(c in drawn.numeric)}>{escape(cell)}</td>" for c, cell in enumerate(cells, 1))
+        link = f'<th scope="row"><a href="#t{place}">{escape(name)}</a></th>'
+        lines.append(f'<tr>{link}{"".join(tds)}<td class="{kind}">{escape(verdict)}</td></tr>')
+    return "\n".join((*lines, "</tbody></table></div>"))
+
+
+def _test(place: int, result: Result, header: Header) -> str:
+    kind = _kind(result, header)
+    opened = " open" if kind == "bad" else ""
+    verdict = f'<span class="{kind}">{escape(status_words(result.status))}</span>'
+    lines = [f'<details id="t{place}"{opened}><summary>{escape(result.node_id)}: {verdict}</summary>']
+    lines += [f"<pre>{escape(chr(10).join((v.text, *('  ' + d for d in v.details))))}</pre>" for v in result.verdicts]
+    if result.measurement is not None:
+        lines += _measured(result.measurement)
+    return "\n".join((*lines, "</details>"))
+
+
+def _measured(measurement: Measurement) -> Iterator[str]:
+    known = ((FIGURES[name], name, e) for name, e in measurement.figures.items() if name in FIGURES)
+    yield _table(
+        "Figures",
+        ("figure", "value", "from", "to", "unit"),
+        ((f.title, *(figure(n, x) for x in (e.value, e.low, e.high)), f.unit) for f, n, e in known),
+        numeric=(1, 2, 3),
+    )
+    yield _blocks(measurement)
+    if measurement.profile is not None and measurement.profile.layers:
+        yield _layers(measurement.profile)
+    facts = {**measurement.proof, **measurement.spec, **_environment(measurement.environment)}
+    yield f"<p>{escape(environment_line(measurement.environment))}</p>"
+    yield "".join(f"<p>Note: {escape(note)}</p>" for note in measurement.notes)
+    yield _folded("What ran, and where", _table("", ("", ""), facts.items()))
+
+
+def _blocks(measurement: Measurement) -> str:
+    """Each block's median latency as a dot, in the order taken; a line parts one probe from the next."""
+    probes = [[statistics.median(b.times["ms"]) for b in s.blocks if b.times.get("ms")] for s in measurement.samples]
+    medians = [ms for probe in probes for ms in probe]
+    if len(medians) < 2:
+        return ""
+    low, high = min(medians), max(medians)
+    step, height = 600 / len(medians), 100 / ((high - low) or 1.0)
+    dots = "".join(
+        f'<circle cx="{70 + step * (i + 0.5):.1f}" cy="{115 - (ms - low) * height:.1f}" r="2.5"/>'
+        for i, ms in enumerate(medians)
+    )
+    starts = [sum(map(len, probes[:i])) for i in range(1, len(probes))]
+    lines = "".join(f'<line x1="{70 + step * s:.1f}" x2="{70 + step * s:.1f}" y1="5" y2="125"/>' for s in starts)
+    said = f"Block medians: {len(medians)} blocks of {len(probes)} probes, {number(low)} to {number(high)} ms"
+    return (
+        f'<figure><svg viewBox="0 0 680 130" role="img" aria-label="{said}">{lines}{dots}'
+        f'<text x="0" y="19">{number(high)} ms</text><text x="0" y="119">{number(low)} ms</text></svg>'
+        f"<figcaption>{said}</figcaption></figure>"
+    )
+
+
+def _layers(profile: LayerProfile) -> str:
+    total = profile.total_ms
+    rows = (
+        (
+            layer.name,
+            "-" if layer.ms is None else number(layer.ms),
+            "-" if layer.ms is None or not total else share(layer.ms / total),
+            layer.kind,
+            layer.precision,
+            layer.formats,
+            layer.tactic,
+            ", ".join(layer.nodes),
+        )
+        for layer in profile.layers
+    )
+    heads = ("layer", "ms", "share", "kind", "precision", "formats", "tactic", "ONNX nodes")
+    return _folded(f"{len(profile.layers)} layers, {number(total)} ms", _table("", heads, rows, numeric=(1, 2)))
+
+
+def _environment(environment: Environment) -> dict[str, str]:
+    values = {f.name: getattr(environment, f.name) for f in dataclasses.fields(environment)}
+    return {name: str(value) for name, value in values.items() if value not in (None, "", ())}
+
+
+def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
+    named = f"<caption>{escape(caption)}</caption>" if caption else ""
+    ths = "".join(f'<th scope="col"{_numeric(c in numeric)}>{escape(h)}</th>' for c, h in enumerate(heads))
+    head = f"<thead><tr>{ths}</tr></thead>" if any(heads) else ""
+    body = "\n".join(
+        f'<tr><th scope="row">{escape(first)}</th>'
+        + "".join(f"<td{_numeric(c in numeric)}>{escape(cell)}</td>" for c, cell in enumerate(rest, 1))
+        + "</tr>"
+        for first, *rest in rows
+    )
+    return f'<div class="wide"><table>{named}{head}<tbody>\n{body}\n</tbody></table></div>'
+
+
+def _folded(summary: str, body: str) -> str:
+    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+
+
+def _numeric(numeric: bool) -> str:
+    return ' class="n"' if numeric else ""
+
+
+def _kind(result: Result, header: Header) -> str:
+    if result.status in header.failing:
+        return "bad"
+    return "good" if result.status in ("ok", "improved") else "other"
