@@ -24,7 +24,8 @@ h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } caption { text-align: left; padding: .3rem 0 }
 th, td { border-bottom: 1px solid var(--line); padding: .25rem .75rem; text-align: left; vertical-align: top }
 td.n, th.n { text-align: right; white-space: nowrap }
-a { color: var(--mark) } .bad { color: var(--bad); font-weight: 600 } .good { color: var(--good) } .other { color: var(--other) }
+a { color: var(--mark) } .bad { color: var(--bad); font-weight: 600 } .good { color: var(--good) }
+.other { color: var(--other) }
 details { border-bottom: 1px solid var(--line); padding: .4rem 0 } summary { cursor: pointer; overflow-wrap: anywhere }
 pre { background: var(--soft); padding: .75rem; overflow-x: auto; font-size: .85rem }
 svg { width: 100%; max-width: 40rem; height: auto } svg text { font: 11px system-ui, sans-serif; fill: var(--ink) }
