@@ -29,6 +29,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, collections.abc.Mapping):
         return {str(k): encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
+        if all(type(v) is float for v in value):
+            return list(value)  # long lists of samples: the common case, without a call per element
         return [encode(v) for v in value]
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
