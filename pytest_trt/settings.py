@@ -176,7 +176,10 @@ def add_options(parser: pytest.Parser) -> None:
         else:
             action = "append" if option.several else "store"
             group.addoption(option.flag, action=action, default=None, metavar=option.metavar, help=option.help)
-            parser.addini(option.name, ini_help, type="linelist" if option.several else "string", default=None)
+            if option.several:
+                parser.addini(option.name, ini_help, type="linelist", default=None)
+            else:
+                parser.addini(option.name, ini_help, type="string", default=None)
 
 
 def parse(config: pytest.Config) -> Settings:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pytest_trt import codec
 from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.ranges import DimRange, Shape, ShapeRange, dim_ranges, shape_ranges
-from pytest_trt.records import FIGURES
+from pytest_trt.records import FIGURES, Status
 
 __all__ = [
     "Accuracy", "BackendName", "Budget", "Declaration", "DimRange", "EngineSpec", "PipelineOptions", "Precision",
@@ -252,7 +252,7 @@ class Settings:
     baseline_ref: str | None = None
     baseline: str | None = "main"
     baseline_dir: str = ".trt-baselines"
-    fail_on: frozenset[str] = frozenset()
+    fail_on: frozenset[Status] = frozenset()
     max_slowdown: float = 0.05
     max_memory_growth: float = 0.05
     resolution: float = 0.005

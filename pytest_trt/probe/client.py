@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -134,20 +136,25 @@ class Probe:
         progress: Callable[[str, float], None] | None = None,
         **arguments: Any,
     ) -> tuple[dict[str, Any], Arrays]:
-        """The reply to a verb, and its arrays.
+        """The reply to a verb, and its arrays. `progress` is told what the probe is doing and the share that is done
+        (see backends.base.Progress), and is called every second even when nothing is new.
 
         Raises what the probe raised; ProbeError where it crashed, was killed, or did not answer in time: then it is
         gone.
         """
+        deadline = time.monotonic() + timeout_s
+        doing: tuple[str, float] = ("", -1.0)
         self._connection.settimeout(timeout_s)
         try:
             wire.send(self._connection, {"verb": verb, **arguments}, inputs)
             while True:
+                self._wait(deadline, progress, doing)
                 reply, arrays, _descriptors = wire.receive(self._connection)
                 if "progress" not in reply:
                     break
+                doing = (str(reply["progress"][0]), float(reply["progress"][1]))
                 if progress is not None:
-                    progress(*reply["progress"])
+                    progress(*doing)
         except TimeoutError as error:
             self.close(kill=True)
             message = f"the probe did not answer {verb!r} within {timeout_s:g} s and was killed"
@@ -159,6 +166,17 @@ class Probe:
             raise
         _raise_error(reply)
         return reply, arrays
+
+    def _wait(
+        self, deadline: float, progress: Callable[[str, float], None] | None, doing: tuple[str, float]
+    ) -> None:
+        """Until the probe says something. Raises TimeoutError at the deadline."""
+        while (left := deadline - time.monotonic()) > 0:
+            if select.select([self._connection], [], [], min(left, 1.0))[0]:
+                return
+            if progress is not None:
+                progress(*doing)
+        raise TimeoutError
 
     def _how_it_ended(self) -> str:
         self._open = False

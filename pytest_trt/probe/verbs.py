@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, Engine, backend
 from pytest_trt.errors import ProbeError, TrtError
+from pytest_trt.pipeline.inputs import draw
 from pytest_trt.pipeline.runner import Runner, open_runner
 from pytest_trt.probe import wire
 from pytest_trt.spec import EngineSpec, PipelineOptions
@@ -62,10 +63,13 @@ class Probe:
         self._connection = connection
         self._engine: Engine | None = None
         self._runner: Runner | None = None
+        self._inputs: Arrays = {}
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environment": self.environment,
             "build": self.build,
             "open": self.open,
+            "draw": self.draw,
+            "drawn": self.drawn,
             "fill": self.fill,
             "block": self.block,
             "throughput": self.throughput,
@@ -116,6 +120,14 @@ class Probe:
             "open_s": opened - loaded,
         }, None
 
+    def draw(self, seed: int, ranges: dict[str, tuple[float, float]]) -> Reply:
+        """Draw inputs from the seed and put them in place as `fill` does."""
+        return self.fill(draw(self._ready().inputs, seed, ranges))
+
+    def drawn(self) -> Reply:
+        """The inputs that are in place."""
+        return {}, self._inputs
+
     def fill(self, inputs: Arrays) -> Reply:
         """Put the inputs in place and infer once: `first_ms` is that first inference by the host's clock."""
         runner = self._ready()
@@ -123,6 +135,7 @@ class Probe:
         runner.infer(inputs)
         first_ms = (time.perf_counter() - started) * 1000
         runner.fill(inputs)
+        self._inputs = inputs
         return {"first_ms": first_ms, "proof": dict(runner.proof)}, None
 
     def block(self, count: int) -> Reply:

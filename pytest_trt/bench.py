@@ -1,0 +1,201 @@
+"""What one run works with: probe servers, environments, the engine cache and the locks of devices.
+
+Everything is made when it is first asked for, and nothing survives `close`. The pytest process itself loads no backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.util
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_trt import codec
+from pytest_trt.backends.base import BuildJob, BuildReport
+from pytest_trt.errors import BackendError, CacheError
+from pytest_trt.probe.client import ProbeServer
+from pytest_trt.records import Environment
+from pytest_trt.spec import EngineSpec, Settings
+
+if TYPE_CHECKING:
+    from pytest_trt.engine.store import Store
+
+ENVIRONMENT_TIMEOUT_S = 120.0
+
+Say = Callable[[str], None]
+"""Shows the person who waits what is going on: a line that the next one replaces, and an empty one ends."""
+
+
+class Bench:
+    """The resources of one run. Use it as a context manager, or close it."""
+
+    def __init__(self, settings: Settings, say: Say = lambda text: None) -> None:
+        self.settings, self.say = settings, say
+        self._servers: dict[str, ProbeServer] = {}
+        self._environments: dict[str, Environment] = {}
+        self._store: Store | None = None
+        self._held: str | None = None
+
+    def backend_name(self, spec: EngineSpec) -> str:
+        """Which backend runs this spec: its own word, else the settings', else the best there is.
+
+        Raises BackendError where there is none.
+        """
+        chosen: str = spec.backend if spec.backend != "auto" else self.settings.backend
+        if chosen != "auto":
+            return chosen
+        if gpu_is_here():
+            for name in ("tensorrt", "tensorrt_rtx", *(("tensorrt_lean",) if spec.given_plan else ())):
+                if installed(name):
+                    return name
+        if spec.given_plan:
+            raise BackendError(
+                "a plan is given, and it runs on a GPU with TensorRT only: "
+                + ("no GPU is here" if not gpu_is_here() else "no tensorrt, tensorrt_lean or tensorrt_rtx is installed")
+            )
+        if installed("onnxruntime"):
+            return "onnxruntime"
+        raise BackendError(
+            "nothing that runs engines is installed: pip install 'pytest-trt[cpu]' for ONNX Runtime on the CPU, or "
+            "'pytest-trt[tensorrt]' for TensorRT on a GPU"
+        )
+
+    def server(self, backend: str) -> ProbeServer:
+        """The probe server of a backend. Raises BackendError where its package does not import."""
+        if backend not in self._servers:
+            self._servers[backend] = ProbeServer(backend)
+        return self._servers[backend]
+
+    def environment(self, backend: str) -> Environment:
+        """The device and software, as a probe sees them. Raises BackendError where the device does not work."""
+        if backend not in self._environments:
+            with self.server(backend).fork() as probe:
+                reply, _ = probe.call(
+                    "environment", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=self.settings.device
+                )
+            seen = codec.decode(Environment, reply)
+            from pytest_trt import __version__
+
+            notes = seen.notes
+            if seen.kind == "cpu" and gpu_is_here():
+                notes = (*notes, "a GPU is here, but this ran on the CPU")
+            self._environments[backend] = dataclasses.replace(
+                seen, plugin=__version__, commit=commit(Path(self.settings.rootdir)), notes=notes
+            )
+        return self._environments[backend]
+
+    @property
+    def store(self) -> Store | None:
+        """The engine cache; None with --trt-no-cache. Raises CacheError where it cannot be used."""
+        if self.settings.no_cache:
+            return None
+        return self.cache()
+
+    def cache(self) -> Store:
+        """The engine cache's folder, which also holds models that functions made."""
+        if self._store is None:
+            import platformdirs
+
+            from pytest_trt.engine.store import Store
+
+            folder = self.settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
+            path = Path(self.settings.rootdir) / Path(folder).expanduser()
+            self._store = Store(path, self.settings.cache_bytes)
+        return self._store
+
+    def build(self, job: BuildJob) -> BuildReport:
+        """Build in a process of its own, saying what goes on."""
+        started, name = time.monotonic(), Path(job.spec.path or job.model).name
+
+        def progress(text: str, share: float) -> None:
+            done = f", {share:.0%}" if share >= 0 else ""
+            elapsed_s = time.monotonic() - started
+            self.say(f"building {name} ({job.spec.precision}): {text or 'working'}{done}, {elapsed_s:.0f} s")
+
+        try:
+            with self.server(job.backend).fork() as probe:
+                reply, _ = probe.call(
+                    "build", timeout_s=job.spec.build_timeout_s, job=codec.encode(job), progress=progress
+                )
+        finally:
+            self.say("")
+        return codec.decode(BuildReport, reply)
+
+    @contextlib.contextmanager
+    def lock(self, environment: Environment) -> Iterator[None]:
+        """The device, alone: one build or measurement at a time, across workers and runs of this user on this host."""
+        from filelock import FileLock, Timeout
+
+        device = environment.device_uuid or environment.kind
+        if self._held == device:
+            yield
+            return
+        path = _lock_folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
+        lock = FileLock(path)
+        started = time.monotonic()
+        while True:
+            try:
+                lock.acquire(timeout=1.0)
+                break
+            except Timeout:
+                waited_s = time.monotonic() - started
+                self.say(f"waiting for {environment.device}: another run measures or builds on it, {waited_s:.0f} s")
+        if time.monotonic() - started >= 1.0:
+            self.say("")
+        self._held = device
+        try:
+            yield
+        finally:
+            self._held = None
+            lock.release()
+
+    def close(self) -> None:
+        """End every process that this run started."""
+        while self._servers:
+            self._servers.popitem()[1].close()
+
+    def __enter__(self) -> Bench:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def installed(module: str) -> bool:
+    """Whether a package is there, without importing it."""
+    return importlib.util.find_spec(module) is not None
+
+
+def gpu_is_here() -> bool:
+    """Whether the driver shows a GPU that this process may use. Asks no library: it costs and breaks nothing."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1", "none", "NoDevFiles"):
+        return False
+    return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg"))
+
+
+def commit(folder: Path) -> str | None:
+    """The commit that is checked out there, with `+` where files differ from it; None where git cannot tell."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"],
+            capture_output=True, text=True, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def _lock_folder() -> Path:
+    """A folder of this user's on this host. Not in the engine cache: runs with different caches share a device."""
+    folder = Path(tempfile.gettempdir()) / f"pytest-trt-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        raise CacheError(f"{folder} belongs to somebody else: remove it, or set TMPDIR to a folder of your own")
+    return folder

@@ -1,0 +1,157 @@
+"""Blocks from probes: the block source of every live measurement."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_trt import codec
+from pytest_trt.backends.base import Tensor
+from pytest_trt.probe.client import Probe, ProbeServer
+from pytest_trt.records import Block, LayerProfile
+from pytest_trt.spec import EngineSpec, PipelineOptions, Shape
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+BLOCK_MS = 20.0
+"""How long a block should last: long against the cost of asking for one, short against the drift of clocks."""
+MOST_SAMPLES = 400
+OPEN_TIMEOUT_S = 600.0
+BLOCK_TIMEOUT_S = 300.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is opened in a probe: a plan, at one shape, through one pipeline, on inputs drawn from a seed (or given)."""
+
+    plan: Path
+    device: str
+    spec: EngineSpec
+    shapes: Mapping[str, Shape]
+    options: PipelineOptions
+    inputs: Arrays | None = None
+
+
+class EngineProbe:
+    """A fresh probe with one engine open in it. `load_s`, `first_ms` and `proof` are known once it is made.
+
+    Raises ProbeError where the probe is lost, and whatever the backend raises on loading or on the first inference.
+    """
+
+    def __init__(self, server: ProbeServer, subject: Subject) -> None:
+        self._probe: Probe = server.fork()
+        try:
+            self._open(server, subject)
+        except BaseException:
+            self._probe.close(kill=True)
+            raise
+
+    def _open(self, server: ProbeServer, subject: Subject) -> None:
+        opened, _ = self._probe.call(
+            "open",
+            timeout_s=OPEN_TIMEOUT_S,
+            name=server.backend,
+            device=subject.device,
+            plan=str(subject.plan),
+            spec=codec.encode(_for_loading(subject.spec)),
+            shapes=codec.encode(subject.shapes),
+            options=codec.encode(subject.options),
+        )
+        self.load_s = float(opened["load_s"]) + float(opened["open_s"])
+        self.inputs = tuple(codec.decode(Tensor, tensor) for tensor in opened["inputs"])
+        self.outputs = tuple(codec.decode(Tensor, tensor) for tensor in opened["outputs"])
+        if subject.inputs is not None:
+            filled, _ = self._probe.call("fill", subject.inputs, timeout_s=OPEN_TIMEOUT_S)
+        else:
+            spec = subject.spec
+            ranges = codec.encode(spec.input_ranges)
+            filled, _ = self._probe.call("draw", timeout_s=OPEN_TIMEOUT_S, seed=spec.seed, ranges=ranges)
+        self.first_ms = float(filled["first_ms"])
+        self.proof: Mapping[str, str] = filled["proof"]
+        self._count = 1
+
+    def block(self) -> Block:
+        """The next block. The first ones also find how many samples make one."""
+        while True:
+            reply, _ = self._probe.call("block", timeout_s=BLOCK_TIMEOUT_S, count=self._count)
+            block = codec.decode(Block, {"times": reply["times"], "seconds": reply["seconds"]})
+            wanted = math.ceil(self._count * BLOCK_MS / 1000 / max(block.seconds, 1e-9))
+            wanted = max(1, min(MOST_SAMPLES, wanted))
+            if wanted <= 2 * self._count:
+                return block
+            self._count = min(wanted, 10 * self._count)
+
+    def throughput(self, seconds: float) -> float:
+        """Queries a second from the overlapped pipeline."""
+        reply, _ = self._probe.call("throughput", timeout_s=BLOCK_TIMEOUT_S + seconds, seconds=seconds)
+        return float(reply["queries_per_s"])
+
+    def profile(self, runs: int) -> LayerProfile:
+        return codec.decode(LayerProfile, self._probe.call("profile", timeout_s=BLOCK_TIMEOUT_S, runs=runs)[0])
+
+    def memory(self) -> Mapping[str, int]:
+        """Bytes by name, see `Runner.memory`; `host` is the probe's peak resident set."""
+        reply, _ = self._probe.call("memory", timeout_s=BLOCK_TIMEOUT_S)
+        return {name: int(size) for name, size in reply.items()}
+
+    def infer(self, inputs: Arrays) -> Arrays:
+        return self._probe.call("infer", inputs, timeout_s=BLOCK_TIMEOUT_S)[1]
+
+    def drawn(self) -> Arrays:
+        """The inputs that `draw` put in place."""
+        return self._probe.call("drawn", timeout_s=BLOCK_TIMEOUT_S)[1]
+
+    def close(self) -> None:
+        self._probe.close()
+
+    def __enter__(self) -> EngineProbe:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _for_loading(spec: EngineSpec) -> EngineSpec:
+    """The spec without functions, which do not travel."""
+    return dataclasses.replace(spec, path=None, onnx=None, build=None)
+
+
+class ProbeSource:
+    """One probe a side, each replaced on `renew`. Close it: the probes of the last turn stay open until then."""
+
+    levels = ("block", "probe")
+
+    def __init__(self, sides: Sequence[tuple[ProbeServer, Subject]]) -> None:
+        self._sides = sides
+        self.probes: list[EngineProbe] = []
+        try:
+            for server, subject in sides:
+                self.probes.append(EngineProbe(server, subject))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def sides(self) -> int:
+        return len(self._sides)
+
+    def next_block(self, side: int) -> Block:
+        return self.probes[side].block()
+
+    def renew(self, side: int) -> None:
+        self.probes[side].close()
+        self.probes[side] = EngineProbe(*self._sides[side])
+
+    def close(self) -> None:
+        for probe in self.probes:
+            probe.close()
+
+    def __enter__(self) -> ProbeSource:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
