@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
 from collections.abc import Iterator
 
-from pytest_trt.records import ALWAYS_FAIL, STATUSES, Result, Status, Verdict
+from pytest_trt.records import ALWAYS_FAIL, FIGURES, STATUSES, Measurement, Result, Status, Verdict
 from pytest_trt.report import environment_line
-from pytest_trt.report.numbers import counted
+from pytest_trt.report.numbers import change, counted, share, with_unit
+
+_DECIDED = frozenset(("over_budget", "regressed", "improved", "ok"))
+"""Verdicts whose numbers say everything; the text of any other also says why it is not decided."""
 
 
 def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL) -> str:
@@ -19,7 +23,7 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL) -> str:
     verdicts = sorted((v for v in result.verdicts if v.status in failing), key=lambda v: STATUSES.index(v.status))
     if not verdicts:
         return ""
-    lines = [line for verdict in verdicts for line in _paragraph(verdict)]
+    lines = [line for verdict in verdicts for line in _paragraph(verdict, result.measurement)]
     if len(verdicts) > 1:
         lines[0] += f" (and {counted(len(verdicts) - 1, 'more verdict')} below)"
     if result.measurement is not None:
@@ -30,10 +34,28 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL) -> str:
     return "\n".join(lines)
 
 
-def _paragraph(verdict: Verdict) -> Iterator[str]:
-    first, *rest = verdict.text.splitlines() or [f"{verdict.figure} {verdict.status}"]
-    yield first
-    for line in (*rest, *verdict.details):
+def sentence(verdict: Verdict, measurement: Measurement | None) -> str:
+    """The verdict in one line: the figure, what it is held against, by how much it differs, and the tolerance."""
+    estimate = measurement.figures.get(verdict.figure) if measurement else None
+    about = FIGURES.get(verdict.figure)
+    if estimate is None or about is None or verdict.status not in _DECIDED:
+        return " ".join(verdict.text.split()) or f"{verdict.figure} {verdict.status}"
+    head = f"{about.title} {verdict.status.replace('_', ' ')}: {with_unit(verdict.figure, estimate.value)}"
+    if verdict.basis == "baseline" and verdict.ratio is not None and verdict.ratio.value > 0:
+        old = with_unit(verdict.figure, estimate.value / verdict.ratio.value)
+        tolerance = f", tolerance {share(verdict.tolerance)}" if verdict.tolerance is not None else ""
+        return f"{head} against {old}, {change(verdict.ratio)}{tolerance}"
+    if verdict.basis == "budget" and verdict.limit:
+        above = dataclasses.replace(
+            estimate, **{end: getattr(estimate, end) / verdict.limit for end in ("value", "low", "high")}
+        )
+        return f"{head}, budget {with_unit(verdict.figure, verdict.limit)}, {change(above)}"
+    return " ".join(verdict.text.split())
+
+
+def _paragraph(verdict: Verdict, measurement: Measurement | None) -> Iterator[str]:
+    yield sentence(verdict, measurement)
+    for line in verdict.details:
         yield f"  {line}"
 
 

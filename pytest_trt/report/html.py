@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
 from pytest_trt.records import FIGURES, Environment, LayerProfile, Measurement, Result
-from pytest_trt.report import Header, environment_line
-from pytest_trt.report.numbers import figure, number, share
+from pytest_trt.report import Header, environment_line, failure
+from pytest_trt.report.numbers import counted, number, share
 from pytest_trt.report.table import Table, status_words, table, totals, warnings
 
 _STYLE = """
@@ -23,7 +23,7 @@ h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin: 2rem 0 .5rem }
 .wide { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums } caption { text-align: left; padding: .3rem 0 }
 th, td { border-bottom: 1px solid var(--line); padding: .25rem .75rem; text-align: left; vertical-align: top }
-td.n, th.n { text-align: right; white-space: nowrap }
+td.n, th.n { text-align: right } td, thead th, .all th { white-space: nowrap }
 a { color: var(--mark) } .bad { color: var(--bad); font-weight: 600 } .good { color: var(--good) }
 .other { color: var(--other) }
 details { border-bottom: 1px solid var(--line); padding: .4rem 0 } summary { cursor: pointer; overflow-wrap: anywhere }
@@ -44,7 +44,7 @@ def render(results: Sequence[Result], header: Header) -> str:
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{escape(totals(results))}</p>",
         _overview(drawn, header),
     ]
-    if warned := warnings(results):
+    if warned := warnings(results, header):
         parts.append(f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{escape(w)}</li>' for w in warned)}</ul>")
     parts.append("<h2>Tests</h2>")
     parts += [_test(number, result, header) for number, result in enumerate(results)]
@@ -53,9 +53,8 @@ def render(results: Sequence[Result], header: Header) -> str:
 
 def _overview(drawn: Table, header: Header) -> str:
     heads = (f'<th scope="col"{_numeric(c in drawn.numeric)}>{escape(h)}</th>' for c, h in enumerate(drawn.heads))
-    lines = [
-        f'<div class="wide"><table><caption>All tests</caption>\n<thead><tr>{"".join(heads)}</tr></thead>\n<tbody>'
-    ]
+    lines = ['<div class="wide"><table class="all"><caption>All tests</caption>']
+    lines.append(f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>")
     for place, row in enumerate(drawn.rows):
         name, *cells, verdict = row.cells
         kind = _kind(row.result, header)
@@ -68,20 +67,22 @@ def _overview(drawn: Table, header: Header) -> str:
 def _test(place: int, result: Result, header: Header) -> str:
     kind = _kind(result, header)
     opened = " open" if kind == "bad" else ""
-    verdict = f'<span class="{kind}">{escape(status_words(result.status))}</span>'
-    lines = [f'<details id="t{place}"{opened}><summary>{escape(result.node_id)}: {verdict}</summary>']
-    lines += [f"<pre>{escape(chr(10).join((v.text, *('  ' + d for d in v.details))))}</pre>" for v in result.verdicts]
+    status = f'<span class="{kind}">{escape(status_words(result.status))}</span>'
+    lines = [f'<details id="t{place}"{opened}><summary>{escape(result.node_id)}: {status}</summary>']
+    for verdict in result.verdicts:
+        said = (failure.sentence(verdict, result.measurement), *(f"  {line}" for line in verdict.details))
+        lines.append(f"<pre>{escape(chr(10).join(said))}</pre>")
     if result.measurement is not None:
         lines += _measured(result.measurement)
     return "\n".join((*lines, "</details>"))
 
 
 def _measured(measurement: Measurement) -> Iterator[str]:
-    known = ((FIGURES[name], name, e) for name, e in measurement.figures.items() if name in FIGURES)
+    known = ((FIGURES[name], e) for name, e in measurement.figures.items() if name in FIGURES)
     yield _table(
         "Figures",
         ("figure", "value", "from", "to", "unit"),
-        ((f.title, *(figure(n, x) for x in (e.value, e.low, e.high)), f.unit) for f, n, e in known),
+        ((f.title, *(number(x, 5) for x in (e.value, e.low, e.high)), f.unit) for f, e in known),
         numeric=(1, 2, 3),
     )
     yield _blocks(measurement)
@@ -107,10 +108,11 @@ def _blocks(measurement: Measurement) -> str:
     )
     starts = [sum(map(len, probes[:i])) for i in range(1, len(probes))]
     lines = "".join(f'<line x1="{70 + step * s:.1f}" x2="{70 + step * s:.1f}" y1="5" y2="125"/>' for s in starts)
-    said = f"Block medians: {len(medians)} blocks of {len(probes)} probes, {number(low)} to {number(high)} ms"
+    ends = (f"{number(low, 6)} ms", f"{number(high, 6)} ms")
+    said = f"Medians of {counted(len(medians), 'block')} of {counted(len(probes), 'probe')}, {ends[0]} to {ends[1]}"
     return (
         f'<figure><svg viewBox="0 0 680 130" role="img" aria-label="{said}">{lines}{dots}'
-        f'<text x="0" y="19">{number(high)} ms</text><text x="0" y="119">{number(low)} ms</text></svg>'
+        f'<text x="0" y="19">{ends[1]}</text><text x="0" y="119">{ends[0]}</text></svg>'
         f"<figcaption>{said}</figcaption></figure>"
     )
 

@@ -26,7 +26,7 @@ def render(results: Sequence[Result], header: Header) -> str:
     parts += [_failure(r, header) for r in failed[:MAX_FAILURES]]
     if len(failed) > MAX_FAILURES:
         parts.append(f"{len(failed) - MAX_FAILURES} more failures are in the log.")
-    if warned := warnings(results):
+    if warned := warnings(results, header):
         parts.append("\n".join(f"- warning: {_plain(w)}" for w in warned))
     return "\n\n".join(parts) + "\n"
 

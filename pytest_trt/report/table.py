@@ -9,10 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_trt.records import STATUSES, Estimate, Result, Status, Verdict
 from pytest_trt.report import Header, device_name
-from pytest_trt.report.numbers import change, counted, duration, figure, share, with_unit
-
-NEAR_BUDGET = 0.95
-"""From this share of a budget on, a warning."""
+from pytest_trt.report.numbers import change, counted, duration, figure, share
 
 _NAMED, _LINES = 3, 20
 
@@ -38,7 +35,7 @@ class Table:
 def table(results: Sequence[Result], header: Header) -> Table:
     """The table of `results`, in their order. The device stands in it only where there are several; memory is the
     device's, or the host's where no test used a device."""
-    devices = [device_name(r.measurement.environment) if r.measurement else "" for r in results]
+    devices = [device_name(r.measurement.environment).removeprefix("NVIDIA ") if r.measurement else "" for r in results]
     memory = "memory_mb" if any("memory_mb" in _figures(r) for r in results) else "host_mb"
     figures = {"ms": "ms", "p99_ms": "p99 ms", "throughput": "inf/s"}
     figures[memory] = "memory MB" if memory == "memory_mb" else "host MB"
@@ -94,11 +91,11 @@ def totals(results: Sequence[Result]) -> str:
     return ". ".join(sentences) + "."
 
 
-def warnings(results: Sequence[Result]) -> list[str]:
-    """What a reader should know though no test failed for it: one line a kind, with the first tests it is about."""
+def warnings(results: Sequence[Result], header: Header) -> list[str]:
+    """What a reader should know although no test fails for it: one line a kind, with the first tests it is about."""
     about: dict[str, list[str]] = {}
     for result, name in zip(results, names(results), strict=True):
-        for kind, detail in _warnings(result):
+        for kind, detail in _warnings(result, header):
             about.setdefault(kind, []).append(f"{name} {detail}".rstrip())
     lines = [f"{kind}: {_some(tests)}" for kind, tests in about.items()]
     return lines if len(lines) <= _LINES else [*lines[:_LINES], f"{len(lines) - _LINES} more kinds of warnings"]
@@ -130,15 +127,16 @@ def _resolution(results: Sequence[Result]) -> str:
     return f"Would see slowdowns from {share(typical)}, in the noisiest test from {share(poorest)}"
 
 
-def _warnings(result: Result) -> Iterable[tuple[str, str]]:
-    figures = _figures(result)
+def _warnings(result: Result, header: Header) -> Iterable[tuple[str, str]]:
+    """Kinds of warnings, and what of this test belongs to each."""
     for v in result.verdicts:
-        if v.basis == "budget" and v.status == "ok" and v.limit and v.figure in figures:
-            used = figures[v.figure].value / v.limit
-            if NEAR_BUDGET <= used <= 1:
-                yield "near the budget", f"({v.figure} at {share(used)} of {with_unit(v.figure, v.limit)})"
+        if v.status in ("inconclusive", "missing", "unenforced") and v.status not in header.failing:
+            yield status_words(v.status), f"({' '.join(v.text.split())})"
+        if v.status == "ok" and v.basis == "budget" and v.details:
+            yield "near the budget", f"({v.figure} {'; '.join(v.details)})"
         if v.resolution is not None and v.tolerance is not None and v.resolution > v.tolerance:
-            yield "tolerance tighter than what can be seen", f"({share(v.tolerance)}, {share(v.resolution)} seen)"
+            seen = f"{v.figure} within {share(v.tolerance)}, seen from {share(v.resolution)}"
+            yield "tolerance tighter than what can be seen", f"({seen})"
     if result.measurement is not None:
         proofs = result.measurement.proof.items()
         yield from ((f"{name} {proof}", "") for name, proof in proofs if proof.startswith("fell back"))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_trt.records import FIGURES, Measurement, Result, Status
-from pytest_trt.report import Header, environment_line
+from pytest_trt.report import Header, environment_line, failure, trtexec_json
 from pytest_trt.report.numbers import THIN_SPACE, duration, figure
-from pytest_trt.report.table import Row, Table, status_words, table, totals, warnings
+from pytest_trt.report.table import Row, Table, table, totals, warnings
 
 MAX_WIDTH = 100
 _GAP = "  "
-_NARROWEST = (32, 24, 16, 12)
+_GIVES_WAY = (("test", 32), ("device", 20), ("test", 24), ("device", 12), ("change", 18), ("test", 12), ("change", 8))
+"""Which column is narrowed to what, in turn, until the line fits."""
 _STYLES = {"ok": "green", "improved": "bold green", "new": "cyan", "missing": "cyan"}
 _PLAIN = str.maketrans({THIN_SPACE: " ", "…": "~", "─": "-", "┤": "|", "└": "+", "●": "o"})
 
@@ -89,7 +90,7 @@ def _lines(results: Sequence[Result], header: Header, width: int, verbosity: int
             if verbosity > 0:
                 for line in _details(row.result):
                     yield from ((part, ()) for part in _wrapped(line, width, "    "))
-    for line in totals(results), *(f"warning: {w}" for w in (warnings(results) if verbosity >= 0 else ())):
+    for line in totals(results), *(f"warning: {w}" for w in (warnings(results, header) if verbosity >= 0 else ())):
         style = ((0, len("warning:"), "yellow"),) if line.startswith("warning:") else ()
         first, *rest = _wrapped(line, width, "")
         yield first, style
@@ -97,16 +98,17 @@ def _lines(results: Sequence[Result], header: Header, width: int, verbosity: int
 
 
 def _widths(drawn: Table, width: int) -> list[int]:
-    """Each column as wide as its widest text. Where that is too much for the line, texts give way, the test's name
-    first; numbers and verdicts never do."""
+    """Each column as wide as its widest text. Where that is too much for the line, texts give way; numbers and
+    verdicts never do."""
     from rich.cells import cell_len
 
     widths = [max(map(cell_len, column)) for column in zip(drawn.heads, *(r.cells for r in drawn.rows), strict=True)]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    for narrowest in _NARROWEST:
-        for column in sorted(set(range(len(widths) - 1)) - drawn.numeric):
-            given = max(0, min(excess, widths[column] - narrowest))
-            widths[column] -= given
+    columns = {**{head: column for column, head in enumerate(drawn.heads)}, "change": len(widths) - 2}
+    for head, narrowest in _GIVES_WAY:
+        if head in columns:
+            given = max(0, min(excess, widths[columns[head]] - narrowest))
+            widths[columns[head]] -= given
             excess -= given
     return widths
 
@@ -135,7 +137,8 @@ def _style(status: Status, header: Header) -> str:
 
 def _details(result: Result) -> Iterator[str]:
     for verdict in result.verdicts:
-        yield f"{status_words(verdict.status)}: {verdict.text}"
+        yield failure.sentence(verdict, result.measurement)
+        yield from (f"  {line}" for line in verdict.details)
     if result.measurement is not None:
         yield from _measured(result.measurement)
     if result.parts_s:
@@ -155,6 +158,7 @@ def _measured(measurement: Measurement) -> Iterator[str]:
     samples = measurement.figures["ms"].samples if "ms" in measurement.figures else 0
     ran = f"{probes} probes, {blocks} blocks, {samples} samples, warm-up {duration(measurement.warm_up_s)}"
     yield "; ".join((ran, *(f"{name} {proof}" for name, proof in measurement.proof.items())))
+    yield from (f"advice: {line}" for line in trtexec_json.advice(measurement))
     yield environment_line(measurement.environment)
 
 
