@@ -1,10 +1,13 @@
-"""Reports: records in, text out. No file is written here, and nothing is judged."""
+"""Reports: records in, text out; `write` puts that text where it is wanted. Nothing is judged here."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
 
-from pytest_trt.records import ALWAYS_FAIL, Environment, Status
+from pytest_trt.records import ALWAYS_FAIL, Environment, Result, Status
 
 BACKENDS = {
     "tensorrt": "TensorRT",
@@ -32,7 +35,7 @@ class Header:
     @property
     def title(self) -> str:
         baseline = "no baseline" if self.baseline is None else f"baseline {self.baseline}"
-        return f"trt: {self.device}, {self.backend}, {baseline}"
+        return "trt: " + ", ".join(part for part in (self.device, self.backend, baseline) if part)
 
 
 def device_name(environment: Environment) -> str:
@@ -53,3 +56,26 @@ def environment_line(environment: Environment) -> str:
     parts += [f"{environment.threads} threads"] if environment.kind == "cpu" and environment.threads else []
     parts += [f"commit {environment.commit[:10]}"] if environment.commit else []
     return ", ".join(parts)
+
+
+def text(form: str, results: Sequence[Result], header: Header) -> str:
+    """The report in one of the forms of --trt-report. Raises KeyError for any other."""
+    from pytest_trt.report import benchmark_json, html, markdown, result_json
+
+    return {
+        "html": lambda: html.render(results, header),
+        "md": lambda: markdown.render(results, header),
+        "json": lambda: result_json.render(results),
+        "benchmark-json": lambda: benchmark_json.render(results),
+    }[form]()
+
+
+def write(form: str, path: Path, results: Sequence[Result], header: Header) -> None:
+    """Write that report to `path`, whose folder is made; whole or not at all. Raises OSError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text(form, results, header), encoding="utf-8")
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
