@@ -27,7 +27,7 @@ class Point:
 
 def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, encoding: str = "utf-8") -> str:
     """The figure `name` over `points`, oldest first: a dot a run, a line at each level, the changes of level marked by
-    numbers and told below with their commits. At most `width` columns, and never more than 100."""
+    numbers and told below with their commits. The chart is at most `width` columns wide, and never more than 100."""
     if not points:
         return "No run is stored.\n"
     width = min(width, MAX_WIDTH)
@@ -56,7 +56,7 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
     lines += [f"{label:>{gutter}} ┤{''.join(drawn)}".rstrip() for label, drawn in zip(labels, grid, strict=True)]
     lines += [f"{' ' * gutter} └{'─' * columns}"]
     lines += [f"{' ' * gutter}  {''.join(marks)}".rstrip()] if len(levels) > 1 else []
-    lines += [line[:width] for line in _changes(points, levels, name)]
+    lines += _changes(points, levels, name)
     return encodable("\n".join(lines) + "\n", encoding)
 
 

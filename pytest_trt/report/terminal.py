@@ -11,7 +11,7 @@ from pytest_trt.report.table import Row, Table, table, totals, warnings
 
 MAX_WIDTH = 100
 _GAP = "  "
-_GIVES_WAY = (("test", 32), ("device", 20), ("test", 24), ("device", 12), ("change", 18), ("test", 12), ("change", 8))
+_GIVES_WAY = (("test", 32), ("device", 20), ("test", 24), ("device", 14), ("change", 18), ("test", 12), ("change", 8))
 """Which column is narrowed to what, in turn, until the line fits."""
 _STYLES = {"ok": "green", "improved": "bold green", "new": "cyan", "missing": "cyan"}
 _PLAIN = str.maketrans({THIN_SPACE: " ", "…": "~", "─": "-", "┤": "|", "└": "+", "●": "o"})

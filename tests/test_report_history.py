@@ -1,0 +1,60 @@
+"""A figure over commits, drawn in the terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.report.history import HEIGHT, Point, draw
+
+
+def points(*values: float, changes: tuple[int, ...] = ()) -> list[Point]:
+    return [Point(f"{i:03d}" * 13, f"2026-07-{i % 28 + 1:02d}T12:00:00", v, i in changes) for i, v in enumerate(values)]
+
+
+def test_dots_lie_at_their_values_and_changes_are_told() -> None:
+    title, *rows = draw(points(1.0, 1.0, 1.0, 2.0, 2.0, 2.0, changes=(3,)), width=40).splitlines()
+    assert title == "latency in ms, 6 runs, 2026-07-01 to 2026-07-06"
+    dots = {y: row.count("●") for y, row in enumerate(rows[:HEIGHT]) if "●" in row}
+    assert list(dots.values()) == [3, 3]
+    high, low = (rows[y] for y in dots)
+    assert low.index("●") < high.index("●")
+    marks = rows[HEIGHT + 1]
+    assert marks.strip() == "1"
+    assert marks.index("1") == high.index("●")
+    assert rows[-1] == "1: 0030030030, 2026-07-04: 1.000 to 2.000 ms, +100.0 %"
+
+
+def test_the_level_between_changes_is_their_median() -> None:
+    drawn = draw(points(1.0, 1.0, 9.0, 1.0, 1.0))
+    [level] = [row for row in drawn.splitlines()[1 : HEIGHT + 1] if "─" in row]
+    assert level.count("●") == 4
+    assert drawn.splitlines()[-1] == "no change of level: 1.000 ms"
+
+
+def test_noise_looks_small() -> None:
+    rows = [row for row in draw(points(1.0, 1.0005, 0.9995, 1.0002)).splitlines() if "●" in row]
+    assert len(rows) <= 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 24, 25, 100, 1000])
+@pytest.mark.parametrize("width", [30, 80, 300])
+def test_never_wider_than_the_terminal(count: int, width: int) -> None:
+    drawn = draw(points(*(i % 7 + 1.0 for i in range(count)), changes=(count // 2,)), "throughput", width=width)
+    chart = drawn.splitlines()[1 : HEIGHT + 2]
+    assert max(map(len, chart)) <= min(width, 100)
+    assert "●" in drawn
+
+
+@pytest.mark.parametrize("values", [(0.0,), (0.0, 0.0), (5.0,), (1e-6, 1e6)])
+def test_odd_values_have_a_place(values: tuple[float, ...]) -> None:
+    drawn = draw(points(*values))
+    assert "●" in drawn
+    assert len(drawn.splitlines()) == HEIGHT + 3
+
+
+def test_no_run_and_no_unicode() -> None:
+    assert draw([]) == "No run is stored.\n"
+    drawn = draw(points(1.0, 2000.0), "throughput", encoding="ascii")
+    assert drawn.isascii()
+    assert "o" in drawn.splitlines()[1] + drawn.splitlines()[2]
+    assert draw(points(1.0), "custom").startswith("custom, 1 run")
