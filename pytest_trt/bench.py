@@ -22,7 +22,7 @@ from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.errors import BackendError, CacheError
 from pytest_trt.probe.client import ProbeServer
 from pytest_trt.records import Environment
-from pytest_trt.spec import EngineSpec, Settings
+from pytest_trt.spec import Declaration, EngineSpec, Settings
 
 if TYPE_CHECKING:
     from pytest_trt.engine.store import Store
@@ -90,6 +90,27 @@ class Bench:
                 seen, plugin=__version__, commit=commit(Path(self.settings.rootdir)), notes=notes
             )
         return self._environments[backend]
+
+    def environment_for(self, backend: str, spec: EngineSpec) -> Environment:
+        """The environment that an engine is for: with an ahead-of-time build, the compute capabilities it names, and no
+        device is asked."""
+        if not (self.settings.build_only and spec.compute_capabilities):
+            return self.environment(backend)
+        names = ", ".join(f"{level // 10}.{level % 10}" for level in spec.compute_capabilities)
+        return Environment(
+            device=f"compute capability {names}",
+            kind="gpu",
+            backend=backend,
+            backend_version=self.server(backend).version,
+            compute_capability=names,
+        )
+
+    def completed(self, declaration: Declaration, backend: str) -> Declaration:
+        """The declaration with what the settings say where the spec says nothing."""
+        spec = declaration.spec
+        if backend == "tensorrt_rtx" and not spec.compute_capabilities:
+            spec = dataclasses.replace(spec, compute_capabilities=self.settings.compute_capabilities)
+        return dataclasses.replace(declaration, spec=spec)
 
     @property
     def store(self) -> Store | None:

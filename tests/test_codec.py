@@ -1,0 +1,91 @@
+"""Records to JSON and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+import pytest
+
+from pytest_trt import codec
+from pytest_trt.errors import RecordError
+from pytest_trt.records import Environment, Estimate, Measurement
+
+
+@dataclasses.dataclass(frozen=True)
+class Inner:
+    size: int
+    share: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner
+    several: tuple[Inner, ...] = ()
+    by_name: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    kind: Literal["a", "b"] = "a"
+    maybe: int | None = None
+    pair: tuple[int, str] = (0, "")
+
+
+WHOLE = Outer("x", Inner(1), (Inner(2), Inner(3, 0.25)), {"ms": 1.5}, "b", 7, (4, "four"))
+
+
+def test_what_is_encoded_decodes_to_the_same_record():
+    assert codec.decode(Outer, json.loads(json.dumps(codec.encode(WHOLE)))) == WHOLE
+
+
+def test_a_whole_number_is_read_as_a_float_where_a_float_is_due():
+    decoded = codec.decode(Inner, {"size": 1, "share": 2})
+    assert isinstance(decoded.share, float)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"name": 3}, "Outer.name must be of type str, not 3"),
+        ({"inner": []}, r"Outer.inner must be an object, not \[\]"),
+        ({"inner": {"size": True}}, "Outer.inner.size must be of type int, not True"),
+        ({"inner": {"size": 1.5}}, "Outer.inner.size must be of type int, not 1.5"),
+        ({"inner": {"size": 1, "share": math.nan}}, "Outer.inner.share is nan: it must be a finite number"),
+        ({"inner": {"size": 1, "share": math.inf}}, "Outer.inner.share is inf"),
+        ({"inner": {"size": 1, "share": 10**400}}, "Outer.inner.share is an integer of 1329 bits"),
+        ({"inner": {"size": 2**70}}, "Outer.inner.size is an integer of 71 bits: beyond 64 bits"),
+        ({"inner": {"size": 1, "colour": 1}}, "Outer.inner has an unknown field 'colour'"),
+        ({"inner": {}}, "Outer.inner lacks the field 'size'"),
+        ({"several": [{"size": 1}, {"size": "1"}]}, r"Outer.several\[1\].size must be of type int, not '1'"),
+        ({"several": {"size": 1}}, "Outer.several must be a list"),
+        ({"by_name": {"ms": "fast"}}, "Outer.by_name.ms must be of type float, not 'fast'"),
+        ({"by_name": [1]}, r"Outer.by_name must be a mapping, not \[1\]"),
+        ({"kind": "c"}, "Outer.kind is 'c': it must be one of 'a', 'b'"),
+        ({"maybe": "7"}, "Outer.maybe must be of type int, not '7'"),
+        ({"pair": [1]}, "Outer.pair must have 2 elements, not 1"),
+        ({"name": "x" * 200_000}, "Outer.name is a text of 200000 characters"),
+    ],
+)
+def test_what_does_not_fit_names_the_field(change, message):
+    with pytest.raises(RecordError, match=message):
+        codec.decode(Outer, {**codec.encode(WHOLE), **change})
+
+
+def test_what_has_no_json_form_is_refused():
+    with pytest.raises(RecordError, match="cannot be written as JSON"):
+        codec.encode({"f": len})
+
+
+def test_a_measurement_travels_whole():
+    measured = Measurement(
+        node_id="t.py::t",
+        environment=Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0"),
+        figures={"ms": Estimate(1.0, 0.9, 1.1, 100)},
+        spec={"precision": "fp16"},
+        spec_digest="a",
+        engine_digest="b",
+        plan_sha256="c",
+        proof={"graph": "captured"},
+    )
+    assert codec.decode(Measurement, json.loads(json.dumps(codec.encode(measured)))) == measured

@@ -1,0 +1,117 @@
+"""Markers, put together into one declaration."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from pytest_trt import markers
+from pytest_trt.errors import DeclarationError
+
+ENGINE = pytest.mark.trt_engine("m.onnx").mark
+
+
+def declare(*marks, case=None, params=None):
+    return markers.declare([mark.mark for mark in marks], case or {}, params or {})
+
+
+def test_the_closest_marker_wins_argument_by_argument():
+    close, far = pytest.mark.trt_engine(precision="fp16"), pytest.mark.trt_engine("m.onnx", precision="fp32", seed=7)
+    spec = declare(close, far).spec
+    assert (spec.path, spec.precision, spec.seed) == ("m.onnx", "fp16", 7)
+
+
+def test_a_closer_model_replaces_a_farther_one_of_another_kind():
+    spec = declare(pytest.mark.trt_engine(onnx=print), pytest.mark.trt_engine("m.onnx", seed=7)).spec
+    assert spec.path is None
+    assert spec.onnx is print
+    assert spec.seed == 7
+
+
+def test_a_path_object_names_the_model_too():
+    assert declare(pytest.mark.trt_engine(Path("a") / "m.onnx")).spec.path == "a/m.onnx"
+
+
+def test_budgets_add_up():
+    budgets = declare(pytest.mark.trt_budget(ms=1), pytest.mark.trt_budget("H200", ms=0.5, where={"batch": 1})).budgets
+    assert [(b.device, dict(b.limits), dict(b.where)) for b in budgets] == [
+        ("gpu", {"ms": 1.0}, {}),
+        ("H200", {"ms": 0.5}, {"batch": 1}),
+    ]
+
+
+def test_the_matrix_is_a_product_with_ids():
+    axes = markers.axes([pytest.mark.trt_matrix(precision=["fp32", "fp16"], batch=[1, 8], seq=[32]).mark])
+    cases = markers.combinations(axes)
+    assert [markers.case_id(case) for case in cases] == [
+        "fp32-b1-seq=32",
+        "fp32-b8-seq=32",
+        "fp16-b1-seq=32",
+        "fp16-b8-seq=32",
+    ]
+
+
+def test_a_case_goes_where_its_names_belong():
+    case = {"precision": "fp16", "batch": 8, "contexts": 2, "seq": 32}
+    declared = declare(pytest.mark.trt_engine("m.onnx"), case=case)
+    assert declared.spec.precision == "fp16"
+    assert declared.pipeline.contexts == 2
+    assert (declared.run.batch, dict(declared.run.dims)) == (8, {"seq": 32})
+    assert declared.params == case
+
+
+def test_parameters_of_pytest_itself_can_be_budgeted_on_but_not_every_object():
+    declared = declare(pytest.mark.trt_engine("m.onnx"), params={"mode": "fast", "model": object()})
+    assert declared.params == {"mode": "fast"}
+
+
+@pytest.mark.parametrize(
+    ("marks", "message"),
+    [
+        ([pytest.mark.trt_engine("m.onnx", precison="fp16")], "unknown argument 'precison': did you mean 'precision'?"),
+        ([pytest.mark.trt_engine("a.onnx", "b.onnx")], "'b.onnx' is one argument too many by position"),
+        ([pytest.mark.trt_engine("a.onnx", path="b.onnx")], "path is given twice"),
+        ([pytest.mark.trt_engine.with_args(print)], "hand it over by keyword, onnx=f or build=f"),
+        ([pytest.mark.trt_engine("a.onnx", onnx=print)], "path and onnx both name the model"),
+        ([pytest.mark.trt_budget(mss=10)], "trt_budget: unknown argument 'mss': did you mean 'ms'?"),
+        ([pytest.mark.trt_budget(10)], "trt_budget: device must be of type str, not 10"),
+        ([pytest.mark.trt_budget(ms=1), pytest.mark.trt_budget(ms=2)], "two limits for ms on 'gpu'"),
+        ([pytest.mark.trt_pipeline(4)], "trt_pipeline: 4 is one argument too many by position"),
+        ([pytest.mark.trt_pipeline(context=4)], "unknown argument 'context': did you mean 'contexts'?"),
+        ([pytest.mark.trt_regression(max_slowdown=5)], "did you mean '5%'?"),
+        ([pytest.mark.trt_accuracy(reference=3)], "trt_accuracy: reference must be"),
+    ],
+)
+def test_what_cannot_be_meant_names_marker_and_argument(marks, message):
+    with pytest.raises(DeclarationError, match=re.escape(message)):
+        declare(*marks)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "no axis is given"),
+        ({"batch": 8}, "batch is 8: give a list"),
+        ({"batch": []}, r"batch is \[\]: give a list"),
+    ],
+)
+def test_a_matrix_that_is_none(arguments, message):
+    with pytest.raises(DeclarationError, match=message):
+        markers.axes([pytest.mark.trt_matrix(**arguments).mark])
+
+
+@pytest.mark.parametrize(
+    ("case", "message"),
+    [
+        ({"precison": "fp16"}, "'precison' is no field: did you mean 'precision'?"),
+        ({"batch": "8"}, "trt_matrix: batch must be of type int, not '8'"),
+        ({"seq": 1.5}, "trt_matrix: seq must be of type int, not 1.5"),
+        ({"path": "m.onnx"}, "path cannot be an axis"),
+        ({"precision": "fp9"}, "precision is 'fp9'"),
+    ],
+)
+def test_a_case_that_cannot_be_meant(case, message):
+    with pytest.raises(DeclarationError, match=re.escape(message)):
+        declare(pytest.mark.trt_engine("m.onnx"), case=case)
