@@ -45,6 +45,11 @@ def matching(
 _ABSENT = object()
 
 
+def names_device(wanted: str, device: str, kind: str, mig_profile: str | None = None) -> bool:
+    """Whether `wanted` (`gpu`, `cpu`, or words of a name) names this device."""
+    return _matched_words(wanted, device, kind, mig_profile) is not None
+
+
 def _matched_words(wanted: str, device: str, kind: str, mig_profile: str | None) -> int | None:
     """How many words of the device `wanted` names; 0 for a whole kind; None where it does not match. A MIG slice is
     another device than the card: it matches only where the slice is named."""
