@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -20,7 +21,7 @@ from pytest_trt.records import Block, Estimate, Samples
 
 Array = NDArray[np.float64]
 
-LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
+LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 """After how many units `interval` looks. Each look gets an equal part of the error, so that all of them together err no
 oftener than promised (Bonferroni); they lie a factor of 1.4 apart, where neighbours share little and that is cheap."""
 
@@ -49,23 +50,46 @@ class Interval:
 
 
 def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float | None = None) -> Interval:
-    """The interval of the units' location, shape (n,), in their own unit, as it stood at the last of LOOKS.
+    """The interval of the location of `units`, shape (n,), in their own unit, as it stood at the last of LOOKS.
 
-    A t interval of batch means of winsorised units, each end at its share of `alpha` (the low one) and `beta` (the
-    high one). A t test's size holds for independent normal batches of unequal variances, hence for mixtures of normals, which
-    heavy tails and changing noise are (Bakirov and Székely 2005), as Ibragimov and Müller (2010) use it for dependent
-    data. Fewer than six units give infinite ends.
+    A t interval of batch means of winsorised units, each end at its share of `alpha` (the low one) and `beta` (the high
+    one). A t test keeps its size for independent normal batches of unequal variances, hence for mixtures of normals:
+    heavy tails and changing noise (Bakirov and Székely 2005; used so by Ibragimov and Müller 2010). Winsorising is paid
+    for as Dixon and Tukey (1968) do: k units drawn in make the error (n - 1) / (n - k - 1) times larger and take their
+    part of the degrees of freedom. What batches still share is paid for by `dependence`. Fewer than six units give
+    infinite ends.
     """
     values = np.asarray(units, dtype=np.float64)
     at = bisect.bisect_right(LOOKS, len(values))
     if at == 0:
         center = float(np.median(values)) if len(values) else math.nan
         return Interval(center, -math.inf, math.inf)
-    means = batch_means(winsorised(values[: LOOKS[at - 1]]))
+    values = values[: LOOKS[at - 1]]
+    drawn = winsorised(values)
+    kept = (len(values) - 1 - int(np.count_nonzero(drawn != values))) / (len(values) - 1)
+    means = batch_means(drawn)
     center = float(means.mean())
-    error = float(means.std(ddof=1)) / math.sqrt(len(means))
-    low, high = (t_quantile(share / len(LOOKS), len(means) - 1) for share in (alpha, alpha if beta is None else beta))
+    error = float(means.std(ddof=1)) / math.sqrt(len(means)) / kept * dependence(means)
+    freedom = max(int((len(means) - 1) * kept), 1)
+    low, high = (t_quantile(share / len(LOOKS), freedom) for share in (alpha, alpha if beta is None else beta))
     return Interval(center, center - low * error, center + high * error)
+
+
+def dependence(means: Array) -> float:
+    """By what factor the standard error of the mean of `means`, shape (n,), is larger than if they were independent.
+
+    sqrt((1 + r) / (1 - r)), as for an autoregression of order one, where r is the autocorrelation at lag one, corrected
+    for its bias (Marriott and Pope 1954) and raised by half a standard error (Bartlett 1946), so that doubt widens the
+    interval; never below 1.
+    """
+    count = len(means)
+    residues = means - means.mean()
+    total = float(residues @ residues)
+    if total == 0:
+        return 1.0
+    seen = float(residues[1:] @ residues[:-1]) / total
+    r = seen + (1 + 3 * max(seen, 0.0)) / count + 0.5 / math.sqrt(count)
+    return math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))) if r > 0 else 1.0
 
 
 def looks_at(n: int) -> bool:
@@ -219,6 +243,14 @@ def _binomial(count: int, share: float) -> Array:
         logs[count] - logs[k] - logs[count - k] + k * math.log(share) + (count - k) * math.log1p(-share)
     )
     return weights
+
+
+def timer_step(samples: Sequence[float]) -> float:
+    """The smallest step between two of the samples, as a share of their median: where a timer is coarse, its resolution,
+    beyond which a median cannot be known however little it scatters. 0 where all samples are alike."""
+    ordered = sorted(samples)
+    steps = [b - a for a, b in itertools.pairwise(ordered) if b > a]
+    return min(steps) / ordered[len(ordered) // 2] if steps else 0.0
 
 
 def median(samples: Sequence[float]) -> float:

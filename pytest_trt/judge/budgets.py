@@ -50,6 +50,11 @@ def names_device(wanted: str, device: str, kind: str, mig_profile: str | None = 
     return _matched_words(wanted, device, kind, mig_profile) is not None
 
 
+def names_device(words: str, device: str, kind: str, mig_profile: str | None = None) -> bool:
+    """Whether `words` (`gpu`, `cpu`, or whole words of a device's name) name this device."""
+    return _matched_words(words, device, kind, mig_profile) is not None
+
+
 def _matched_words(wanted: str, device: str, kind: str, mig_profile: str | None) -> int | None:
     """How many words of the device `wanted` names; 0 for a whole kind; None where it does not match. A MIG slice is
     another device than the card: it matches only where the slice is named."""

@@ -38,9 +38,10 @@ class Question:
     run_spread: float = 0.01
 
 
-def compare_paired(question: Question, pairs: Sequence[Sequence[float]]) -> stats.Interval:
-    """The interval of log(new / old) from log ratios of blocks taken in turn, one sequence for each pair of probes."""
-    return stats.location(pairs, question.spread, question.alpha, question.beta)
+def compare_paired(question: Question, pairs: Sequence[Sequence[float]], step: float = 0.0) -> stats.Interval:
+    """The interval of log(new / old) from log ratios of blocks taken in turn, one sequence for each pair of probes.
+    `step` is the timer's resolution (a share), which no number of blocks improves on."""
+    return stats.location(pairs, question.spread, question.alpha, question.beta).widened(step, step)
 
 
 def log_ratios(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> list[list[float]]:
@@ -63,6 +64,7 @@ class PairedRule:
     def start(self, sides: int) -> None:
         self._medians: tuple[list[list[float]], list[list[float]]] = ([], [])
         self._pairs: list[list[float]] = []
+        self._step = math.inf
         self._interval = stats.Interval(math.nan, -math.inf, math.inf)
 
     def add(self, side: int, probe: int, block: Block) -> None:
@@ -72,12 +74,13 @@ class PairedRule:
         while len(self._pairs) <= probe:
             self._pairs.append([])
         self._medians[side][probe].append(_log_median(self._question, block))
+        self._step = min(self._step, _timer_step(self._question, block))
         new, old = self._medians[0][probe], self._medians[1][probe]
         pairs = self._pairs[probe]
         if len(pairs) < min(len(new), len(old)):
             pairs.append(new[len(pairs)] - old[len(pairs)])
             if stats.looks_at(sum(map(len, self._pairs))):
-                self._interval = compare_paired(self._question, self._pairs)
+                self._interval = compare_paired(self._question, self._pairs, _finite(self._step))
 
     def finished(self) -> str:
         status = _status(self._question, self._interval)
@@ -99,7 +102,8 @@ def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Sampl
     basis = f"judged engine against engine: {len(new)} probes x {blocks} blocks a side, {seconds:.1f} s"
     cycles = clock_ratio(question, new, old)
     details = (basis,) if cycles is None else (basis, f"in clock cycles {cycles - 1:+.2%} (information only)")
-    return _verdict(question, compare_paired(question, pairs), details)
+    step = min(_timer_step(question, block) for side in (new, old) for samples in side for block in samples.blocks)
+    return _verdict(question, compare_paired(question, pairs, _finite(step)), details)
 
 
 def judge_unpaired(question: Question, new: Sequence[Samples], runs: Sequence[Sequence[float]]) -> Verdict:
@@ -154,6 +158,14 @@ def clock_ratio(question: Question, new: Sequence[Samples], old: Sequence[Sample
 
 def _log_median(question: Question, block: Block) -> float:
     return math.log(stats.median(block.times[question.figure]))
+
+
+def _timer_step(question: Question, block: Block) -> float:
+    return stats.timer_step(block.times[question.figure]) or math.inf  # a block of equal samples says nothing of it
+
+
+def _finite(step: float) -> float:
+    return step if math.isfinite(step) else 0.0
 
 
 def _status(question: Question, found: stats.Interval) -> Status:

@@ -1,0 +1,277 @@
+"""How often the judge is right, wrong or undecided on recorded traces, and what that costs.
+
+    python benchmarks/detection.py --trials 2000 --json detection.json
+    python benchmarks/detection.py --traces other.npz --telemetry other.json
+    python benchmarks/detection.py --simulate --trials 20000
+
+Sampler, stopping rule and judge are the package's own; only the blocks come from a file. docs/statistics.md explains
+the procedure, docs/results/ keeps what this printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import replay
+import simulation
+import today
+
+from pytest_trt.judge.compare import PairedRule, Question, judge_paired, judge_unpaired
+from pytest_trt.measure.sampler import BlockSource, Limits, Sampling, sample
+from pytest_trt.measure.stopping import Resolution
+from pytest_trt.records import Block, Verdict
+
+TRACES = Path(__file__).parent / "traces" / "h200-resnet18" / "traces.npz"
+LIMITS = Limits(min_time_s=0.1, max_time_s=10.0)
+RUN_LIMITS = Limits(min_time_s=0.1, max_time_s=1.0)
+HISTORY = 8  # stored runs that an unpaired comparison has
+
+
+@dataclasses.dataclass(frozen=True)
+class Answer:
+    """One trial's verdict and what it cost."""
+
+    status: str
+    seconds: float
+    blocks: int = 0
+    resolution: float | None = None
+
+    @classmethod
+    def of(cls, verdict: Verdict, sampling: Sampling) -> Answer:
+        return cls(verdict.status, sampling.seconds, sampling.blocks, verdict.resolution)
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One question asked in many trials: shares of verdicts, and mean costs. `resolution` is the median of the smallest
+    slowdowns that verdicts printed. `counted`: the truth lies far enough from the tolerance."""
+
+    question: str
+    method: str
+    engine: str
+    true_ratio: float
+    tolerance: float
+    right: float
+    wrong: float
+    inconclusive: float
+    regressed: float
+    gpu_s: float
+    blocks: float
+    resolution: float | None
+    trials: int
+    counted: bool
+
+
+def contradicts(status: str, true_ratio: float, tolerance: float) -> bool:
+    """Whether a verdict is wrong, given the truth."""
+    if status == "regressed":
+        return true_ratio <= 1 + tolerance
+    if status == "improved":
+        return true_ratio >= 1 / (1 + tolerance)
+    return status == "ok" and true_ratio > 1 + tolerance
+
+
+@dataclasses.dataclass(frozen=True)
+class Asked:
+    """What is asked of a trace: tolerances (shares), and how near to one a true ratio is shown but not counted."""
+
+    tolerances: Sequence[float]
+    margin: float
+
+    @property
+    def usual(self) -> float:
+        """The one tolerance for what needs no more than one."""
+        return self.tolerances[len(self.tolerances) // 2]
+
+    @classmethod
+    def of(cls, trace: replay.Trace, tolerances: Sequence[float] | None) -> Asked:
+        scatter = [float(np.median(np.abs(r - np.median(r)))) for r in map(trace.log_ratios, others(trace))]
+        quiet = trace.question == "b1" or (trace.question != "b128" and float(np.median(scatter)) < 0.001)
+        return cls(tolerances or ((0.003, 0.01, 0.02) if quiet else (0.01,)), 0.001 if quiet else 0.005)
+
+
+def others(trace: replay.Trace) -> list[str]:
+    return [engine for engine in trace.engines if engine != replay.REFERENCE]
+
+
+class Bench:
+    """Asks a trace questions, `trials` times each."""
+
+    def __init__(self, trials: int, block_ms: float, block_samples: int, seed: int) -> None:
+        self._trials, self._block = trials, (block_ms, block_samples)
+        self._generator = np.random.default_rng(seed)
+
+    def paired(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
+        """Every engine against the reference, at each tolerance."""
+        old = self._blocks(trace)
+        for tolerance in asked.tolerances:
+            for engine in others(trace):
+                new, truth = self._blocks(trace, engine), trace.true_ratio(engine)
+                yield self._row(
+                    trace.question, engine, truth, tolerance,
+                    lambda new=new, tolerance=tolerance: decide(
+                        tolerance, replay.PairedReplay(new, old, self._generator)
+                    ),
+                    counted=abs(truth - 1 - tolerance) > asked.margin,
+                )  # fmt: skip
+
+    def same(self, trace: replay.Trace) -> Iterator[Row]:
+        """A/A at tolerance 0: each engine scaled to a true ratio of 1, and the sides exchanged by chance."""
+        old = self._blocks(trace)
+        for engine in others(trace):
+            new = self._blocks(trace, engine, 1 / trace.true_ratio(engine))
+            yield self._row(
+                f"{trace.question} A/A", engine, 1.0, 0.0,
+                lambda new=new: decide(0.0, replay.PairedReplay(new, old, self._generator, exchange=True)),
+            )  # fmt: skip
+
+    def simulated(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
+        """Simulations fitted to each engine, where an error is easiest: A/A at tolerance 0, and a true ratio at the
+        tolerance, once as the last that is `ok` and once as the first that is not."""
+        tolerance = asked.usual
+        for engine in others(trace):
+            model = simulation.Model.of(trace, engine, *self._block)
+            for limit, truth in ((0.0, 1.0), (tolerance, 1 + tolerance), (tolerance, (1 + tolerance) * (1 + 1e-9))):
+                yield self._row(
+                    f"{trace.question} simulated", engine, truth, limit,
+                    lambda model=model, truth=truth, limit=limit: decide(
+                        limit, simulation.Simulated(model, truth, self._generator)
+                    ),
+                )  # fmt: skip
+
+    def unpaired(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
+        """The reference against stored runs of its own from other rounds: as it is, and slower than the tolerance by
+        twice and three times the smallest slowdown that such comparisons print."""
+        tolerance = asked.usual
+        name = f"{trace.question} unpaired"
+        plain = self._row(name, replay.REFERENCE, 1.0, tolerance, lambda: self._against_history(trace, tolerance, 1.0))
+        yield plain
+        for times in (2, 3):
+            truth = (1 + tolerance) * (1 + times * (plain.resolution or 0.0))
+            yield self._row(
+                name, f"{replay.REFERENCE} x {truth:.4f}", truth, tolerance,
+                lambda truth=truth: self._against_history(trace, tolerance, truth),
+            )  # fmt: skip
+
+    def today(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
+        """What people use today, asked the same questions."""
+        for name, method in today.METHODS.items():
+            for engine in others(trace):
+                yield self._row(
+                    f"{trace.question} today", engine, trace.true_ratio(engine), asked.usual,
+                    lambda method=method, engine=engine: Answer(*today.trial(method, trace, engine, self._generator)),
+                    method=name,
+                )  # fmt: skip
+
+    def _blocks(self, trace: replay.Trace, engine: str = replay.REFERENCE, scale: float = 1.0) -> list[Block]:
+        return trace.blocks(engine, *self._block, scale)
+
+    def _against_history(self, trace: replay.Trace, tolerance: float, slower: float) -> Answer:
+        """A run from one stretch of the trace, `slower` times as slow, against stored runs from the rest of it, which
+        met other clocks."""
+        old, new = self._blocks(trace), self._blocks(trace, scale=slower)
+        stretch = max(len(old) // 5, 1)
+        here = int(self._generator.integers(len(old)))
+        starts = here + self._generator.integers(stretch, len(old) - stretch + 1, size=HISTORY)
+        run, *stored = (
+            sample(replay.Replay(blocks, start, stretch), Resolution("ms", 0.005), RUN_LIMITS)
+            for blocks, start in ((new, here), *((old, int(start)) for start in starts))
+        )
+        runs = [replay.block_medians(sampling.sides[0][0].blocks) for sampling in stored]
+        question = Question(tolerance=tolerance, spread=0.0)
+        return Answer.of(judge_unpaired(question, run.sides[0], runs), run)
+
+    def _row(
+        self, question: str, engine: str, truth: float, tolerance: float, trial: Callable[[], Answer],
+        *, method: str = "pytest-trt", counted: bool = False,
+    ) -> Row:  # fmt: skip
+        answers = [trial() for _ in range(self._trials)]
+        statuses = Counter(answer.status for answer in answers)
+        wrong = sum(n for status, n in statuses.items() if contradicts(status, truth, tolerance))
+        undecided = statuses["inconclusive"]
+        seen = [answer.resolution for answer in answers if answer.resolution is not None]
+        count = len(answers)
+        return Row(
+            question, method, engine, truth, tolerance,
+            right=(count - wrong - undecided) / count, wrong=wrong / count, inconclusive=undecided / count,
+            regressed=statuses["regressed"] / count, gpu_s=sum(a.seconds for a in answers) / count,
+            blocks=sum(a.blocks for a in answers) / count, resolution=float(np.median(seen)) if seen else None,
+            trials=count, counted=counted,
+        )  # fmt: skip
+
+
+def decide(tolerance: float, source: BlockSource) -> Answer:
+    """One paired question, through sampler, rule and judge. The source has no probe level, and the judge is told so."""
+    question = Question(tolerance=tolerance, spread=0.0)
+    sampling = sample(source, PairedRule(question), LIMITS)
+    return Answer.of(judge_paired(question, *sampling.sides), sampling)
+
+
+def table(rows: Iterable[Row]) -> Iterator[str]:
+    """The rows as Markdown, line by line."""
+    yield "| question | method | engine | true | tolerance | right | wrong | inconclusive | regressed | GPU s | blocks | sees |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|---|"
+    for r in rows:
+        sees = "" if r.resolution is None else f"{r.resolution:.2%}"
+        yield (
+            f"| {r.question}{'' if r.counted else ' *'} | {r.method} | {r.engine} | {r.true_ratio - 1:+.2%} "
+            f"| {r.tolerance:.1%} | {r.right:.2%} | {r.wrong:.3%} | {r.inconclusive:.2%} | {r.regressed:.3%} "
+            f"| {r.gpu_s:.2f} | {r.blocks:.0f} | {sees} |"
+        )
+
+
+def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--traces", type=Path, default=TRACES, help="an .npz of <question>/<engine>, rounds x samples")
+    parser.add_argument("--telemetry", type=Path, help="default: telemetry.json beside the traces, if there is one")
+    parser.add_argument("--trials", type=int, default=2000)
+    parser.add_argument("--tolerance", type=float, action="append", help="a share; may stand more than once")
+    parser.add_argument("--block-ms", type=float, default=10.0, help="how long a block lasts at least")
+    parser.add_argument("--block-samples", type=int, default=15, help="how many samples a block has at least")
+    parser.add_argument("--simulate", action="store_true", help="simulations fitted to the traces, not the traces")
+    parser.add_argument("--only-paired", action="store_true", help="leave out A/A, unpaired, and what people use today")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, help="where to write the rows")
+    return parser.parse_args(argv)
+
+
+def rows(arguments: argparse.Namespace) -> Iterator[Row]:
+    beside = arguments.traces.with_name("telemetry.json")
+    telemetry = arguments.telemetry or (beside if beside.exists() else None)
+    bench = Bench(arguments.trials, arguments.block_ms, arguments.block_samples, arguments.seed)
+    for trace in replay.load(arguments.traces, telemetry):
+        asked = Asked.of(trace, arguments.tolerance)
+        if arguments.simulate:
+            yield from bench.simulated(trace, asked)
+            continue
+        yield from bench.paired(trace, asked)
+        if not arguments.only_paired:
+            yield from bench.same(trace)
+            yield from bench.unpaired(trace, asked)
+            yield from bench.today(trace, asked)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    arguments = parsed(argv)
+    found: list[Row] = []
+
+    def kept() -> Iterator[Row]:
+        for row in rows(arguments):
+            found.append(row)
+            yield row
+
+    for line in table(kept()):
+        print(line, flush=True)
+    print("\n* shown, not counted: at the tolerance, or no question of the engines' own")
+    if arguments.json:
+        arguments.json.write_text(json.dumps([dataclasses.asdict(row) for row in found], indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

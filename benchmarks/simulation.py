@@ -1,0 +1,95 @@
+"""Simulations fitted to a trace: the same noise, with a truth that is known and as many independent trials as wanted.
+
+The log ratio of a round's medians is an autoregression of order one with Student's innovations, whose scale changes
+from stretch to stretch; both sides share the reference's own wander; samples scatter about their round's median as
+those of a round of the trace, drawn by chance, do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+from replay import REFERENCE, Array, Trace
+
+from pytest_trt.records import Block
+from pytest_trt.stats import winsorised
+
+MOST_ROUNDS = 640
+STRETCH = 10  # rounds of one scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Noise:
+    """A series: its lag-one autocorrelation, the scales it takes in turn, and the degrees of freedom of its tails."""
+
+    autocorrelation: float
+    scales: tuple[float, ...]
+    freedom: float
+
+    @classmethod
+    def of(cls, series: Array) -> Noise:
+        centered = winsorised(series) - np.median(series)
+        total = float(centered @ centered)
+        autocorrelation = float(centered[1:] @ centered[:-1]) / total if total else 0.0
+        parts = [p for p in np.array_split(series - np.median(series), max(len(series) // STRETCH, 1)) if len(p)]
+        scales = tuple(float(np.sqrt(np.mean(winsorised(part) ** 2))) for part in parts)
+        standard = np.concatenate([part / (scale or 1.0) for part, scale in zip(parts, scales, strict=True)])
+        excess = float(np.mean(standard**4) / (np.mean(standard**2) ** 2 or 1.0)) - 3
+        return cls(autocorrelation, scales, min(max(4 + 6 / excess, 3.0), 30.0) if excess > 0 else 30.0)
+
+    def draw(self, count: int, generator: np.random.Generator) -> Array:
+        """A series of `count` values around 0."""
+        scales = np.repeat(generator.choice(self.scales, size=-(-count // STRETCH)), STRETCH)[:count]
+        shocks = generator.standard_t(self.freedom, size=count) * math.sqrt((self.freedom - 2) / self.freedom)
+        shocks *= scales * math.sqrt(1 - self.autocorrelation**2)
+        series = np.empty(count)
+        last = float(generator.normal()) * float(scales[0])
+        for number, shock in enumerate(shocks.tolist()):
+            last = self.autocorrelation * last + shock
+            series[number] = last
+        return series
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """What the noise of one engine against the reference looks like. `level` is the log of the reference's median,
+    `residues` are samples over their block's median, shape (rounds, samples)."""
+
+    ratio: Noise
+    wander: Noise
+    level: float
+    residues: Array
+
+    @classmethod
+    def of(cls, trace: Trace, engine: str, block_ms: float, block_samples: int) -> Model:
+        rows = [block.times["ms"] for block in trace.blocks(engine, block_ms, block_samples)]
+        samples = np.asarray(rows)
+        reference = np.log(np.median(trace.engines[REFERENCE], axis=1))
+        residues = samples / np.median(samples, axis=1, keepdims=True)
+        return cls(Noise.of(trace.log_ratios(engine)), Noise.of(reference), float(np.median(reference)), residues)
+
+
+class Simulated:
+    """A block source with two sides and a true ratio of `ratio`."""
+
+    sides = 2
+    levels = ("block",)
+
+    def __init__(self, model: Model, ratio: float, generator: np.random.Generator) -> None:
+        old = model.level + model.wander.draw(MOST_ROUNDS, generator)
+        new = old + model.ratio.draw(MOST_ROUNDS, generator) + math.log(ratio)
+        self._factors = np.exp([new, old])
+        self._model, self._generator = model, generator
+        self._taken = [0, 0]
+
+    def next_block(self, side: int) -> Block:
+        turn = self._taken[side]
+        self._taken[side] += 1
+        residues = self._model.residues[self._generator.integers(len(self._model.residues))]
+        times = (residues * self._factors[side, turn % MOST_ROUNDS]).tolist()
+        return Block({"ms": tuple(times)}, sum(times) / 1000)
+
+    def renew(self, side: int) -> None:
+        raise NotImplementedError("a simulation has no probes to renew")

@@ -1,0 +1,324 @@
+"""What a stored measurement is, when it moves, and what it is good for. Pure: where it is kept is not known here.
+
+    stored, saved = after(old, measurement, status)             # what to store now; the reference seldom moves
+    if identical(stored, environment, plan_sha256, spec_digest): ...
+    verdict = judge_stored(question, estimate, stored)
+    lines = changes(stored, measurement)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+import re
+from collections.abc import Iterator, Mapping
+from typing import Literal
+
+from pytest_trt import stats
+from pytest_trt.judge.compare import Question, _verdict, judge_exact
+from pytest_trt.records import (
+    FIGURES,
+    SCHEMA,
+    Environment,
+    Estimate,
+    LayerProfile,
+    Measurement,
+    Samples,
+    Status,
+    Verdict,
+)
+
+RUNS = 10
+"""How many runs a baseline remembers."""
+
+STORED: frozenset[Status] = frozenset(("ok", "improved", "new", "missing", "unenforced"))
+"""What is stored without force."""
+
+IN_HISTORY = tuple(name for name in FIGURES if FIGURES[name].budget and name not in ("build_s", "load_s", "first_ms"))
+
+_DIGEST = re.compile(r"[0-9a-f]{0,128}")
+_COMMIT = re.compile(r"[0-9A-Za-z.+_-]{0,80}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?")
+_ENOUGH_DIFFERENCES = 3
+
+Happened = Literal["created", "moved", "recorded", "unchanged", "refused"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A stored run in short: its figures' values, and the first digits of its plan's SHA-256. `moved`: from here on it
+    is the reference; `reason` is what was said when that was accepted."""
+
+    time: str
+    commit: str | None
+    figures: Mapping[str, float]
+    plan: str = ""
+    moved: bool = False
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        _matches(_TIME, time=self.time)
+        _matches(_COMMIT, commit=self.commit or "")
+        _matches(_DIGEST, plan=self.plan)
+        for name, value in self.figures.items():
+            _is_figure(name)
+            if value < 0:
+                raise ValueError(f"figures.{name} is {value:g}: it cannot be negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class Baseline:
+    """The measurement that a test is compared with, and its last runs, oldest first.
+
+    `build_spread` is how far builds of this engine differ, as shares by figure, where that was measured. Raises
+    ValueError for figures, digests and times that cannot be.
+    """
+
+    node_id: str
+    environment: Environment
+    spec: Mapping[str, str]
+    spec_digest: str
+    figures: Mapping[str, Estimate]
+    engine_digest: str
+    plan_sha256: str
+    proof: Mapping[str, str]
+    time: str
+    history: tuple[Run, ...] = ()
+    build_spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        _matches(_TIME, time=self.time)
+        _matches(_DIGEST, spec_digest=self.spec_digest, engine_digest=self.engine_digest, plan_sha256=self.plan_sha256)
+        _matches(_COMMIT, **{"environment.commit": self.environment.commit or ""})
+        if not self.figures:
+            raise ValueError("figures is empty: nothing can be compared with it")
+        for name, estimate in self.figures.items():
+            _is_figure(name)
+            if not 0 <= estimate.low <= estimate.value <= estimate.high:
+                raise ValueError(
+                    f"figures.{name} is {estimate.value:g} in {estimate.low:g} to {estimate.high:g}: its value must lie "
+                    "in its interval, and that must not be negative"
+                )
+
+    @property
+    def commit(self) -> str | None:
+        return self.environment.commit
+
+
+@dataclasses.dataclass(frozen=True)
+class BaselineData:
+    """What is too large to review: the reference's samples and layers. It belongs to the baseline of the same time."""
+
+    node_id: str
+    time: str
+    samples: tuple[Samples, ...] = ()
+    profile: LayerProfile | None = None
+    schema: int = SCHEMA
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """What saving did, in a word and in a sentence."""
+
+    what: Happened
+    text: str
+
+
+def after(
+    old: Baseline | None,
+    measurement: Measurement,
+    status: Status,
+    *,
+    force: bool = False,
+    new_only: bool = False,
+    reason: str = "",
+    keep: int = RUNS,
+) -> tuple[Baseline | None, Saved]:
+    """What to store once `measurement` was judged `status`; None where nothing changes.
+
+    No ratchet: an `ok` run is remembered and leaves the reference where it was, so that ten times +4 % is a regression.
+    What is new, improved or forced becomes the reference; a failing verdict is stored with force alone.
+    """
+    if status not in STORED and not force:
+        return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it all the same")
+    if old is not None and new_only:
+        return None, Saved("unchanged", "not saved: it has a baseline, and only new ones were asked for")
+    moves = old is None or force or status == "improved"
+    history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
+    if old is not None and not moves:
+        text = f"run {len(history)} of at most {keep} remembered, the reference stays that of {old.time[:10]}"
+        return dataclasses.replace(old, history=history), Saved("recorded", text)
+    made = Baseline(
+        node_id=measurement.node_id,
+        environment=measurement.environment,
+        spec=measurement.spec,
+        spec_digest=measurement.spec_digest,
+        figures=measurement.figures,
+        engine_digest=measurement.engine_digest,
+        plan_sha256=measurement.plan_sha256,
+        proof=measurement.proof,
+        time=measurement.time,
+        history=history,
+        build_spread=old.build_spread if old else {},
+    )
+    if old is None:
+        return made, Saved("created", "baseline created")
+    return made, Saved("moved", f"baseline moved ({reason or status})")
+
+
+def data_of(measurement: Measurement) -> BaselineData:
+    return BaselineData(measurement.node_id, measurement.time, measurement.samples, measurement.profile)
+
+
+def _run(measurement: Measurement, moved: bool, reason: str) -> Run:
+    values = {name: measurement.figures[name].value for name in IN_HISTORY if name in measurement.figures}
+    commit = measurement.environment.commit
+    return Run(measurement.time, commit, values, measurement.plan_sha256[:16], moved, reason)
+
+
+def identical(baseline: Baseline, environment: Environment, plan_sha256: str, spec_digest: str) -> bool:
+    """Whether there is nothing to compare: the same plan, run in the same way by the same software on the same machine.
+    `spec_digest` covers the shape that is run and the pipeline."""
+    then = baseline.environment
+    return (
+        bool(plan_sha256)
+        and (plan_sha256, spec_digest) == (baseline.plan_sha256, baseline.spec_digest)
+        and all(getattr(then, name) == getattr(environment, name) for name in _SAME)
+    )
+
+
+_SAME = (
+    "device", "mig_profile", "backend", "backend_version", "driver", "measurement", "host_cpu", "threads",
+)  # fmt: skip
+
+
+def absent(name: str, device: str, *, any_of_device: bool, others: bool = False) -> Verdict:
+    """The verdict of a test that has no baseline: `new` where other tests of this device have one, else `missing`."""
+    status: Status = "new" if any_of_device else "missing"
+    text = f"baseline {name} has nothing of this test" if any_of_device else f"there is no baseline {name} for {device}"
+    hint = " (there is one for other devices)" if others and not any_of_device else ""
+    return Verdict(status, "baseline", "", f"{text}{hint}: --trt-baseline-save stores one")
+
+
+def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: float = stats.ALPHA) -> float:
+    """How far a run may lie from another one of the same engine, as a share that holds with probability 1 - `alpha`.
+
+    The deviation is the median of the absolute differences of neighbouring runs, times 1.4826 / sqrt(2), as for normal
+    ones: neither a slow drift nor one step in the history hides what comes after it. It is pooled with `default` as in
+    stats.level_margin; with fewer than four runs since the reference moved, `default` stands alone.
+    """
+    runs = list(_since_moved(baseline))
+    logs = [math.log(run.figures[figure]) for run in runs if run.figures.get(figure, 0.0) > 0]
+    differences = [abs(b - a) for a, b in zip(logs, logs[1:], strict=False)]
+    if len(differences) < _ENOUGH_DIFFERENCES:
+        return default
+    freedom, count = 8, len(differences)
+    prior = default / stats.t_quantile(alpha, freedom)
+    seen = 1.4826 * stats.median(differences) / math.sqrt(2)
+    pooled = (freedom * prior**2 + count * seen**2) / (freedom + count)
+    return stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled)
+
+
+def _since_moved(baseline: Baseline) -> tuple[Run, ...]:
+    last = max((i for i, run in enumerate(baseline.history) if run.moved), default=0)
+    return baseline.history[last:]
+
+
+def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdict:
+    """The verdict of a figure against what is stored, where the engines cannot take turns.
+
+    The reference is the stored one, not the mean of the runs since, which would drift with them. The interval of the
+    ratio is that of both estimates' ends, which hold together with at most the sum of their errors, widened by
+    sqrt(2) times the spread between runs. A figure without scatter on both sides is compared as it is.
+    """
+    name = question.figure
+    if name not in baseline.figures:
+        return Verdict("new", "baseline", name, f"the baseline has no {FIGURES[name].title} ({name}): save it anew")
+    old = baseline.figures[name]
+    if new.low == new.high and old.low == old.high:
+        return judge_exact(name, new.value, old.value, question.tolerance)
+    if min(new.low, old.low) <= 0:
+        return Verdict("inconclusive", "baseline", name, f"{FIGURES[name].title}: an interval that reaches 0 has no ratio")
+    spread = run_spread(baseline, name, question.run_spread, question.alpha) * math.sqrt(2)
+    center = math.log(new.value / old.value)
+    found = stats.Interval(center, math.log(new.low / old.high) - spread, math.log(new.high / old.low) + spread)
+    runs = len(_since_moved(baseline))
+    detail = f"judged against stored intervals, not engine against engine; {runs} runs show a spread of {spread:.1%}"
+    return _verdict(question, found, (detail,))
+
+
+def changes(baseline: Baseline, measurement: Measurement, now: datetime.datetime | None = None) -> tuple[str, ...]:
+    """What is not as it was when the baseline was stored, and what is; one line, or none where nothing can be told."""
+    then, here = baseline.environment, measurement.environment
+    named = {"backend": "backend", "driver": "driver", "CUDA": "cuda", "device": "device", "host CPU": "host_cpu",
+             "threads": "threads", "OS": "os", "way of measuring": "measurement"}  # fmt: skip
+    old, new = _facts(then), _facts(here)
+    moved = [f"{name} ({_or_none(old[name])} to {_or_none(new[name])})" for name in named if old[name] != new[name]]
+    same = [name for name in ("backend", "driver", "device") if old[name] == new[name]]
+    moved = [*_engine_changes(baseline, measurement), *moved]
+    when = f"{baseline.commit or 'no commit'}, {_age(baseline.time, now)}"
+    kept = f"; {_listed(same)} {'is' if len(same) == 1 else 'are'} the same" if same else ""
+    return (f"changed since the baseline ({when}): {_listed(moved) or 'nothing that is recorded'}{kept}",)
+
+
+def _facts(environment: Environment) -> dict[str, str | int | None]:
+    return {
+        "backend": f"{environment.backend} {environment.backend_version}",
+        "driver": environment.driver,
+        "CUDA": environment.cuda,
+        "device": f"{environment.device} {environment.mig_profile or ''}".strip(),
+        "host CPU": environment.host_cpu,
+        "threads": environment.threads,
+        "OS": environment.os,
+        "way of measuring": environment.measurement,
+    }
+
+
+def _engine_changes(baseline: Baseline, measurement: Measurement) -> Iterator[str]:
+    """What is another about the engine. The engine's digest covers the model, the options, backend and device."""
+    if baseline.plan_sha256 == measurement.plan_sha256:
+        return
+    options = [
+        f"{name} ({_or_none(baseline.spec.get(name))} to {_or_none(measurement.spec.get(name))})"
+        for name in sorted({*baseline.spec, *measurement.spec})
+        if baseline.spec.get(name) != measurement.spec.get(name)
+    ]
+    yield from options
+    backends = [(e.backend, e.backend_version) for e in (baseline.environment, measurement.environment)]
+    if baseline.engine_digest == measurement.engine_digest:
+        yield "the build alone (the same model and options)"
+    elif not options and backends[0] == backends[1]:
+        yield "the model"
+
+
+def _or_none(value: object) -> str:
+    return "none" if value is None or value == "" else str(value)
+
+
+def _listed(words: list[str]) -> str:
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
+
+
+def _age(time: str, now: datetime.datetime | None) -> str:
+    """How long ago an ISO 8601 time was, for a person."""
+    try:
+        then = datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
+    except ValueError:
+        return time
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=datetime.timezone.utc)
+    days = ((now or datetime.datetime.now(datetime.timezone.utc)) - then).days
+    return "today" if days <= 0 else "yesterday" if days == 1 else f"{days} days ago"
+
+
+def _matches(pattern: re.Pattern[str], **fields: str) -> None:
+    for name, value in fields.items():
+        if not pattern.fullmatch(value):
+            raise ValueError(f"{name} is {value[:60]!r}, which it cannot be")
+
+
+def _is_figure(name: str) -> None:
+    if name not in FIGURES:
+        raise ValueError(f"figures has {name[:60]!r}, which is no figure")
