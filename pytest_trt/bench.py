@@ -113,23 +113,28 @@ class Bench:
         return dataclasses.replace(declaration, spec=spec)
 
     @property
-    def store(self) -> Store | None:
-        """The engine cache; None with --trt-no-cache. Raises CacheError where it cannot be used."""
-        if self.settings.no_cache:
-            return None
-        return self.cache()
-
-    def cache(self) -> Store:
-        """The engine cache's folder, which also holds models that functions made."""
+    def store(self) -> Store:
+        """The engine cache; with --trt-no-cache one that lasts as long as the run. Raises CacheError where it cannot
+        be used."""
         if self._store is None:
             import platformdirs
 
             from pytest_trt.engine.store import Store
 
-            folder = self.settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
-            path = Path(self.settings.rootdir) / Path(folder).expanduser()
-            self._store = Store(path, self.settings.cache_bytes)
+            if self.settings.no_cache:
+                self._store = Store.temporary()
+            else:
+                folder = self.settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
+                self._store = Store(Path(self.settings.rootdir) / Path(folder).expanduser(), self.settings.cache_bytes)
         return self._store
+
+    def strongly_typed(self, backend: str) -> bool:
+        """Whether a network of this backend has the types of its model, so that a precision needs a converted model."""
+        if backend == "onnxruntime":
+            return True
+        from pytest_trt.backends.tensorrt_versions import strongly_typed
+
+        return strongly_typed(backend, self.server(backend).version)
 
     def build(self, job: BuildJob) -> BuildReport:
         """Build in a process of its own, saying what goes on."""
@@ -181,6 +186,9 @@ class Bench:
         """End every process that this run started."""
         while self._servers:
             self._servers.popitem()[1].close()
+        if self._store is not None:
+            self._store.close()
+            self._store = None
 
     def __enter__(self) -> Bench:
         return self
