@@ -102,7 +102,8 @@ def test_markdown_fences_hold_whatever_a_failure_says() -> None:
 def test_markdown_stays_below_what_a_step_summary_holds() -> None:
     long = compared("regressed", 1.2)
     long = dataclasses.replace(long, details=("x" * 90,) * 300)
-    results = [result(f"test_{'m' * 150}[{i}]", long) for i in range(3000)]
+    one = result("test", long)
+    results = [dataclasses.replace(one, node_id=f"a.py::test_{'m' * 150}[{i}]") for i in range(3000)]
     drawn = markdown.render(results, HEADER)
     assert len(drawn.encode()) < 2**20
     assert "2000 more tests are in the log." in drawn

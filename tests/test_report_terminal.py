@@ -116,7 +116,7 @@ def test_verbose_tells_the_rest() -> None:
         "judged engine against engine",
         "GPU compute 0.275",
         "weights 23.4",
-        "2 probes, 16 blocks, 400 samples, warm-up 0.3 s; graph captured; pinned yes",
+        "2 probes, 16 blocks, 400 samples; warm-up 0.3 s; graph captured; pinned yes",
         "driver 550.54.15",
         "took 4.1 s: build 2.7 s, load 0.2 s, measure 1.2 s",
     ):

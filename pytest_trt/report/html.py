@@ -32,6 +32,9 @@ svg { width: 100%; max-width: 40rem; height: auto } svg text { font: 11px system
 svg circle { fill: var(--mark) } svg line { stroke: var(--line) }
 """
 
+_LEFT = 85
+"""Where the dots begin; the labels stand left of it."""
+
 
 def render(results: Sequence[Result], header: Header) -> str:
     """The page: totals, the table, warnings, then each test's verdicts, blocks, layers and environment, folded, the
@@ -101,17 +104,17 @@ def _blocks(measurement: Measurement) -> str:
     if len(medians) < 2:
         return ""
     low, high = min(medians), max(medians)
-    step, height = 600 / len(medians), 100 / ((high - low) or 1.0)
+    step, height = (690 - _LEFT) / len(medians), 100 / ((high - low) or 1.0)
     dots = "".join(
-        f'<circle cx="{70 + step * (i + 0.5):.1f}" cy="{115 - (ms - low) * height:.1f}" r="2.5"/>'
+        f'<circle cx="{_LEFT + step * (i + 0.5):.1f}" cy="{115 - (ms - low) * height:.1f}" r="2.5"/>'
         for i, ms in enumerate(medians)
     )
     starts = [sum(map(len, probes[:i])) for i in range(1, len(probes))]
-    lines = "".join(f'<line x1="{70 + step * s:.1f}" x2="{70 + step * s:.1f}" y1="5" y2="125"/>' for s in starts)
+    lines = "".join(f'<line x1="{_LEFT + step * s:.1f}" x2="{_LEFT + step * s:.1f}" y1="5" y2="125"/>' for s in starts)
     ends = (f"{number(low, 6)} ms", f"{number(high, 6)} ms")
     said = f"Medians of {counted(len(medians), 'block')} of {counted(len(probes), 'probe')}, {ends[0]} to {ends[1]}"
     return (
-        f'<figure><svg viewBox="0 0 680 130" role="img" aria-label="{said}">{lines}{dots}'
+        f'<figure><svg viewBox="0 0 690 130" role="img" aria-label="{said}">{lines}{dots}'
         f'<text x="0" y="19">{ends[1]}</text><text x="0" y="119">{ends[0]}</text></svg>'
         f"<figcaption>{said}</figcaption></figure>"
     )

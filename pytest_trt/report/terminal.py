@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pytest_trt.records import FIGURES, Measurement, Result, Status
 from pytest_trt.report import Header, environment_line, failure, trtexec_json
-from pytest_trt.report.numbers import THIN_SPACE, duration, figure
+from pytest_trt.report.numbers import THIN_SPACE, counted, duration, figure
 from pytest_trt.report.table import Row, Table, table, totals, warnings
 
 MAX_WIDTH = 100
@@ -156,8 +156,10 @@ def _measured(measurement: Measurement) -> Iterator[str]:
     blocks = sum(len(s.blocks) for s in measurement.samples)
     probes = len({(s.build, s.probe) for s in measurement.samples})
     samples = measurement.figures["ms"].samples if "ms" in measurement.figures else 0
-    ran = f"{probes} probes, {blocks} blocks, {samples} samples, warm-up {duration(measurement.warm_up_s)}"
-    yield "; ".join((ran, *(f"{name} {proof}" for name, proof in measurement.proof.items())))
+    counts = ((probes, "probe"), (blocks, "block"), (samples, "sample"))
+    ran = ", ".join(counted(count, noun) for count, noun in counts)
+    warm_up = f"warm-up {duration(measurement.warm_up_s)}"
+    yield "; ".join((ran, warm_up, *(f"{name} {proof}" for name, proof in measurement.proof.items())))
     yield from (f"advice: {line}" for line in trtexec_json.advice(measurement))
     yield environment_line(measurement.environment)
 
@@ -165,5 +167,7 @@ def _measured(measurement: Measurement) -> Iterator[str]:
 def _wrapped(line: str, width: int, indent: str) -> list[str]:
     import textwrap
 
+    if len(indent) + len(line) <= width:
+        return [indent + line]
     after = indent + "  "
-    return textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=after, break_on_hyphens=False) or [""]
+    return textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=after, break_on_hyphens=False)

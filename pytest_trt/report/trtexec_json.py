@@ -7,6 +7,7 @@ to 11.1), so that what reads those reads these.
 from __future__ import annotations
 
 import json
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -62,12 +63,14 @@ def advice(measurement: Measurement) -> list[str]:
         )
     if d2h >= median:
         said.append(f"bound by copies out ({d2h:.3g} ms, compute {median:.3g} ms): send less, or keep outputs there")
-    variation, limit = statistics.pstdev(compute) / median, unstable_from(measurement.environment)
+    mean = statistics.fmean(compute)
+    variation = math.sqrt(statistics.fmean((ms - mean) ** 2 for ms in compute)) / mean
+    limit = unstable_from(measurement.environment)
     if variation > limit:
         said.append(
             f"compute is unstable (coefficient of variation {variation:.1%}, above {limit:.1%}): lock the clocks"
         )
-    if int(measurement.proof.get("contexts", "1")) > 1:
+    if measurement.proof.get("contexts", "1") != "1":
         said.append("several contexts run at once: latencies are longer than one alone would have")
     return said
 
