@@ -272,7 +272,7 @@ def described(declaration: Declaration) -> dict[str, str]:
     """What is built and run, as text by name: whatever differs from the default, and the model's name."""
     spec, plain = declaration.spec, EngineSpec()
     source = spec.onnx or spec.build
-    model = spec.path or getattr(source, "__qualname__", str(source))
+    model = spec.path or str(getattr(source, "__qualname__", source))
     said = {"model": Path(model).name, "precision": spec.precision}
     for record, default in ((spec, plain), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions())):
         for name in codec.hints(record):

@@ -45,11 +45,6 @@ def matching(
 _ABSENT = object()
 
 
-def names_device(wanted: str, device: str, kind: str, mig_profile: str | None = None) -> bool:
-    """Whether `wanted` (`gpu`, `cpu`, or words of a name) names this device."""
-    return _matched_words(wanted, device, kind, mig_profile) is not None
-
-
 def names_device(words: str, device: str, kind: str, mig_profile: str | None = None) -> bool:
     """Whether `words` (`gpu`, `cpu`, or whole words of a device's name) name this device."""
     return _matched_words(words, device, kind, mig_profile) is not None

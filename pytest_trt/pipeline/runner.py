@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pytest_trt.backends.base import Engine, Tensor
 from pytest_trt.records import LayerProfile
@@ -11,6 +11,7 @@ from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
+    from pytest_trt.backends.onnxruntime import OnnxRuntimeEngine
 
 
 class Runner(Protocol):
@@ -20,9 +21,14 @@ class Runner(Protocol):
     `off`, or `fell back: <why>`), `pinned`, `contexts`, `depth`, `transfers`, `threads`, ...
     """
 
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    proof: Mapping[str, str]
+    @property
+    def inputs(self) -> tuple[Tensor, ...]: ...
+
+    @property
+    def outputs(self) -> tuple[Tensor, ...]: ...
+
+    @property
+    def proof(self) -> Mapping[str, str]: ...
 
     def infer(self, inputs: Arrays) -> Arrays:
         """One inference. The arrays returned are the caller's own."""
@@ -62,7 +68,7 @@ def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOp
     if engine.kind == "host":
         from pytest_trt.pipeline.host import HostRunner
 
-        return HostRunner(engine, shapes, options)
+        return HostRunner(cast("OnnxRuntimeEngine", engine), shapes, options)
     from pytest_trt.pipeline.device import DeviceRunner
 
     return DeviceRunner(engine, shapes, options)
