@@ -1,0 +1,177 @@
+"""The model that a spec names: found, read and hashed."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_trt.backends.base import Tensor
+from pytest_trt.engine import onnx_file
+from pytest_trt.engine.digest import file_sha256
+from pytest_trt.engine.onnx_file import Dims
+from pytest_trt.engine.store import Store
+from pytest_trt.errors import ModelError, TrtError
+from pytest_trt.spec import EngineSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A model, or a plan that is given.
+
+    `sha256` covers the bytes of the file and of its external data: of a model in one file it is that file's. `dims`
+    gives each input's and output's dimensions with the model's own names, None for a tensor of unknown rank. Of a plan
+    only its runtime knows the inputs: they are empty until `with_tensors` gives them.
+    """
+
+    path: Path
+    sha256: str
+    kind: Literal["onnx", "plan"]
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
+    dims: Mapping[str, Dims | None] = dataclasses.field(default_factory=dict)
+    opset: int = 0
+    ops: frozenset[str] = frozenset()
+    external: tuple[str, ...] = ()
+
+    @property
+    def has_qdq(self) -> bool:
+        """Whether the model says itself where it is quantised."""
+        return "DequantizeLinear" in self.ops
+
+    def with_tensors(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Model:
+        """This plan with the inputs and outputs that its engine, once loaded, has."""
+        dims = {t.name: tuple(None if size < 0 else size for size in t.shape) for t in (*inputs, *outputs)}
+        return dataclasses.replace(self, inputs=tuple(inputs), outputs=tuple(outputs), dims=dims)
+
+
+def resolve(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Model:
+    """The model of `spec`. A relative path is looked for in each of `folders` in turn; what a function returns is
+    written to `store`.
+
+    Raises ModelError where nothing is there, or what is there is no model; it carries the words of a function that
+    raised.
+    """
+    if spec.path is not None:
+        path = _find(spec.path, folders)
+        return _plan(path) if spec.given_plan else read(path)
+    if spec.onnx is not None:
+        return _from_function(spec.onnx, folders, store)
+    if spec.build is not None:
+        return _plan(_built(spec.build, store))
+    raise ModelError("no model is named: write trt_engine('model.onnx'), or trt_engine(onnx=f) with a function")
+
+
+def read(path: Path) -> Model:
+    """The ONNX model at `path`. Raises ModelError, naming the file and the fault. A file that has not changed is not
+    parsed again."""
+    try:
+        state = path.stat()
+        graph = _graph(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+        sha256 = file_sha256(path)
+        if graph.external:
+            whole = hashlib.sha256(sha256.encode())
+            for location in graph.external:
+                whole.update(f"\0{location}\0{file_sha256(path.parent / location)}".encode())
+            sha256 = whole.hexdigest()
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    return Model(
+        path, sha256, "onnx", graph.inputs, graph.outputs, graph.dims, graph.opset, graph.ops, graph.external
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=256)
+def _graph(path: Path, *_state: int) -> onnx_file.Graph:
+    return onnx_file.read(path)
+
+
+def _plan(path: Path) -> Model:
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(onnx_file.LFS_POINTER))
+        if not head:
+            raise ModelError(f"{path} is empty (0 bytes): build or copy it again")
+        if head == onnx_file.LFS_POINTER:
+            raise ModelError(f"{path} is a Git LFS pointer, not the plan: git lfs pull")
+        return Model(path, file_sha256(path), "plan")
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _find(name: str, folders: Sequence[Path]) -> Path:
+    """`name` in the first of `folders` that has it. Raises ModelError naming all places, and files of like names."""
+    places = list(dict.fromkeys(Path(os.path.normpath(folder / name)) for folder in folders))
+    for place in places:
+        if place.is_file():
+            return place
+    for place in places:
+        if place.is_dir():
+            models = sorted(entry.name for entry in place.glob("*.onnx"))
+            inside = f": it has {', '.join(models[:5])}" if models else ""
+            raise ModelError(f"the model {name!r} is a folder ({place}){inside}: name the .onnx file in it")
+    near = [match for place in places for match in _near(place)]
+    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    raise ModelError(f"there is no model {name!r}{hint}: looked for {'; '.join(map(str, places))}")
+
+
+def _near(place: Path) -> list[str]:
+    """A name like `place`'s in its folder."""
+    if not place.parent.is_dir():
+        return []
+    names = [entry.name for entry in place.parent.iterdir()]
+    return difflib.get_close_matches(place.name, names, 1)
+
+
+def _called(name: str, function: Callable[[], Any]) -> Any:
+    try:
+        return function()
+    except TrtError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise ModelError(f"trt_engine({name}={_name(function)}): the function raised {said}") from error
+
+
+def _name(function: Callable[[], Any]) -> str:
+    return str(getattr(function, "__qualname__", function))
+
+
+def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: Store) -> Model:
+    import onnx
+
+    made = _called("onnx", function)
+    if isinstance(made, (str, os.PathLike)):
+        return read(_find(os.fspath(made), [Path.cwd(), *folders]))
+    if not isinstance(made, onnx.ModelProto):
+        message = f"returned {type(made).__name__}: it must return a path or a ModelProto"
+        raise ModelError(f"trt_engine(onnx={_name(function)}): the function {message}")
+    if any(map(onnx_file.is_external, onnx_file.tensors(made))):
+        message = "returned a ModelProto whose weights lie in another file: return its path, or load them with it"
+        raise ModelError(f"trt_engine(onnx={_name(function)}): the function {message}")
+    return read(store.keep_model("model.onnx", lambda path: _save(made, path)))
+
+
+def _save(model: Any, path: Path) -> None:
+    """Write a ModelProto; beyond protobuf's 2 GB its weights go beside it."""
+    import onnx
+
+    if model.ByteSize() < 2**31 - 2**20:
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        return
+    onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data")
+    onnx.load_external_data_for_model(model, str(path.parent))  # saving took the weights out of the user's model
+
+
+def _built(function: Callable[[], bytes], store: Store) -> Path:
+    made = _called("build", function)
+    if not isinstance(made, (bytes, bytearray, memoryview)) or not made:
+        what = "no bytes" if isinstance(made, (bytes, bytearray, memoryview)) else type(made).__name__
+        message = f"returned {what}: it must return a plan's bytes"
+        raise ModelError(f"trt_engine(build={_name(function)}): the function {message}")
+    return store.keep_model("model.plan", lambda path: path.write_bytes(made))

@@ -1,0 +1,172 @@
+"""The plan for a spec: out of the cache, or built once."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_trt import codec
+from pytest_trt.backends.base import BuildJob, BuildReport
+from pytest_trt.engine.model import Model, read
+from pytest_trt.engine.prepare import prepare
+from pytest_trt.engine.quantise import Calibration
+from pytest_trt.engine.shapes import profiles, run_shapes
+from pytest_trt.engine.store import SCHEMA, Entry, Meta, Store
+from pytest_trt.errors import BuildError
+from pytest_trt.pipeline.inputs import draw
+from pytest_trt.records import Environment, Layer
+from pytest_trt.spec import EngineSpec, RunShape, ShapeRange
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+CALIBRATION_BATCHES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Provided:
+    """A plan to load. `digest` says what it was made from, `plan_sha256` what it is; `build_s` is how long its build
+    took, whenever that was, and None for a plan that was given. `precisions` maps a precision to a share, `proved_by`
+    says of what: of the engine's layers (`inspector`), or of the model's operators (`model`)."""
+
+    plan: Path
+    digest: str
+    plan_sha256: str
+    built: bool = False
+    build_s: float | None = None
+    precisions: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    proved_by: str = ""
+    layers: tuple[Layer, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def provide(
+    spec: EngineSpec,
+    model: Model,
+    run: RunShape,
+    environment: Environment,
+    store: Store | None,
+    build: Callable[[BuildJob], BuildReport],
+    *,
+    strongly_typed: bool,
+    waiting: Callable[[str], None],
+    device: str = "0",
+    calibration: Calibration | None = None,
+    fresh: bool = False,
+) -> Provided:
+    """The plan of `model` as `spec` has it built, for the device of `environment`.
+
+    `build` runs the job in a process of its own; `device` is what the job calls the device. Where networks are
+    `strongly_typed` (ONNX Runtime's always are) the model is converted to half precisions first; for int8 it is
+    quantised, unless it says itself where it is: on what `calibration` yields, else on inputs drawn from the seed.
+    `fresh` builds once more, beside what is cached, and waits for nobody. Otherwise do not hold the device's lock while
+    calling: whoever builds the same engine may be waiting for it. Without a store the plan lies in a folder that goes
+    when the process ends.
+
+    Raises ModelError for shapes that do not fit, BuildError with the builder's own words, CacheError where the cache
+    cannot be used; then nothing is cached.
+    """
+    if model.kind == "plan":
+        return Provided(model.path, model.sha256, model.sha256)
+    store = store or Store.temporary()
+    host = environment.backend == "onnxruntime"
+    ranges = () if host else profiles(model, spec, run)  # ONNX Runtime's plan serves every shape
+    preparation = prepare(spec, model, strongly_typed or host, calibration or (lambda: _drawn(spec, model, run)))
+    digest = _digest(spec, model, ranges, environment, preparation.by)
+    with contextlib.nullcontext() if fresh else store.lock(digest, waiting):
+        entry, fault = (None, "") if fresh else store.find(digest)
+        if entry is not None:
+            return _provided(entry, built=False)
+        with store.draft(digest) as draft:
+            source, conversion = preparation.source(draft)
+            cache = store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
+            job = BuildJob(
+                backend=environment.backend,
+                device=device,
+                spec=dataclasses.replace(spec, path=str(model.path), onnx=None, build=None),
+                model=str(source),
+                output=str(draft),
+                profiles=ranges,
+                timing_cache=str(cache) if cache else None,
+            )
+            report = build(job)
+            _check(spec, model, draft, report)
+            preparation.clear(draft)
+            meta = Meta(
+                digest=digest,
+                files={},
+                spec=spec.build_options(),
+                environment=environment,
+                build_s=report.seconds,
+                precisions=report.precisions or conversion.shares,
+                proved_by=report.proved_by or ("model" if conversion.shares else ""),
+                notes=(*conversion.notes, *report.notes),
+            )
+            entry = store.save(draft, meta, report.layers, replace=not fresh)
+    return _provided(entry, built=True, notes=(fault,) if fault else ())
+
+
+def _drawn(spec: EngineSpec, model: Model, run: RunShape) -> Iterator[Arrays]:
+    """Inputs to calibrate on where none are given: the speed is right with them, the accuracy is not."""
+    shapes = run_shapes(model, spec, run)
+    tensors = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in model.inputs]
+    for number in range(CALIBRATION_BATCHES):
+        yield draw(tensors, spec.seed + number, spec.input_ranges)
+
+
+def _digest(
+    spec: EngineSpec,
+    model: Model,
+    ranges: tuple[Mapping[str, ShapeRange], ...],
+    environment: Environment,
+    prepared_by: str,
+) -> str:
+    """What the plan is made from: change any of it, and another one is built. A plan that is compatible with more than
+    one device is found again on each of them."""
+    device: tuple[str | None, ...] = (environment.device, environment.mig_profile, environment.compute_capability)
+    if spec.compute_capabilities or spec.hardware_compatibility == "ampere_plus":
+        device = ()  # the build options name what it is for
+    elif spec.hardware_compatibility == "same_compute_capability":
+        device = (environment.compute_capability,)
+    made_from = {
+        "store": SCHEMA,
+        "model": model.sha256,
+        "options": spec.build_options(),
+        "profiles": codec.encode(ranges),
+        "backend": (environment.backend, environment.backend_version),
+        "device": device,
+        "prepared_by": prepared_by,
+    }
+    return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def _check(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> None:
+    """Raise BuildError where what was built is not what was asked for."""
+    if not (draft / "plan").is_file():
+        raise BuildError(f"{model.path.name} was reported built, and there is no plan: this is a fault of the backend")
+    if read(model.path).sha256 != model.sha256:
+        raise BuildError(f"{model.path} changed while it was built: run again when it is whole")
+    wanted = spec.precision
+    if report.proved_by == "inspector" and wanted not in ("fp32", "best") and not report.precisions.get(wanted):
+        got = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items())
+        raise BuildError(f"{wanted} was asked for, and no layer of {model.path.name} runs in it ({got})")
+
+
+def _provided(entry: Entry, *, built: bool, notes: tuple[str, ...] = ()) -> Provided:
+    meta = entry.meta
+    return Provided(
+        plan=entry.plan,
+        digest=meta.digest,
+        plan_sha256=meta.files["plan"],
+        built=built,
+        build_s=meta.build_s,
+        precisions=meta.precisions,
+        proved_by=meta.proved_by,
+        layers=entry.layers,
+        notes=(*notes, *meta.notes),
+    )

@@ -1,0 +1,143 @@
+"""int8: a model with explicit Q/DQ, calibrated on ONNX Runtime: it needs no GPU and serves every TensorRT."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.engine import onnx_file
+from pytest_trt.engine.model import Model
+from pytest_trt.engine.precision import Conversion, brief, overheard, save, typed, with_weights
+from pytest_trt.errors import BuildError, InputError, TrtError
+from pytest_trt.pipeline.arrays import checked
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+Calibration = Callable[[], "Iterable[Arrays]"]
+"""Gives the inputs that int8 is calibrated on, the same at every call: arrays by input name."""
+
+OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""What is quantised: the operators that hold nearly all weights and arithmetic. The rest costs accuracy for little."""
+
+PER_CHANNEL_OPSET = 13
+"""The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
+
+
+def fingerprint(model: Model, calibration: Calibration) -> str:
+    """What an int8 engine is made from besides its model: who quantises, and the SHA-256 of what it is calibrated on.
+
+    Raises BuildError where onnxruntime is absent, and what `quantise` raises for the inputs.
+    """
+    digest = hashlib.sha256()
+    for batch in _batches(model, calibration):
+        for name, array in batch.items():
+            digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+            digest.update(array.tobytes())
+    return f"{_quantiser()}, calibrated on {digest.hexdigest()}"
+
+
+def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion:
+    """Write `model` to `output` with Q/DQ around the OPERATORS that have constant weights; those keep float32 inputs
+    and outputs. Activations are int8 per tensor, by the least and greatest value seen; weights int8 per channel; both
+    symmetric, as TensorRT demands.
+
+    Raises BuildError where a batch does not fit the model, where the function fails or yields nothing, and where
+    nothing in the model can be quantised.
+    """
+    name = _quantiser()
+    import onnx
+    import onnx.version_converter
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    beside = bool(model.external)
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder, overheard() as said:
+        try:
+            whole, folded = Path(folder) / "whole.onnx", Path(folder) / "folded.onnx"
+            loaded = with_weights(typed(model.path, Path(folder)), model.path)
+            if model.opset < PER_CHANNEL_OPSET:
+                loaded = onnx.version_converter.convert_version(loaded, PER_CHANNEL_OPSET)
+            save(loaded, whole, beside=beside)
+            quant_pre_process(  # folds batch normalisation into the weights that are quantised
+                str(whole), str(folded), skip_symbolic_shape=True,
+                save_as_external_data=beside, all_tensors_to_one_file=beside,
+            )  # fmt: skip
+            quantization.quantize_static(
+                str(folded),
+                str(output),
+                _Reader(_batches(model, calibration)),
+                quant_format=quantization.QuantFormat.QDQ,
+                op_types_to_quantize=list(OPERATORS),
+                per_channel=True,
+                activation_type=quantization.QuantType.QInt8,
+                weight_type=quantization.QuantType.QInt8,
+                calibrate_method=quantization.CalibrationMethod.MinMax,
+                use_external_data_format=beside,
+                extra_options={
+                    "ActivationSymmetric": True,
+                    "WeightSymmetric": True,
+                    "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and has no int32 biases
+                    "QuantizeBias": False,
+                    "MatMulConstBOnly": True,
+                },
+            )
+        except TrtError:
+            raise
+        except Exception as error:  # the quantiser raises what it will
+            raise BuildError(f"{name} cannot quantise {model.path.name}: {brief(error)}") from error
+    shares = _shares(typed(output, output.parent))
+    if not shares.get("int8"):
+        kinds = ", ".join(OPERATORS)
+        raise BuildError(f"int8 was asked for, and {model.path.name} has none of {kinds} with weights to quantise")
+    return Conversion(shares, name, tuple(dict.fromkeys(said)))
+
+
+def _quantiser() -> str:
+    try:
+        return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
+    except importlib.metadata.PackageNotFoundError:
+        raise BuildError(
+            "int8 needs a model with Q/DQ, or ONNX Runtime to quantise this one: pip install 'pytest-trt[cpu]'"
+        ) from None
+
+
+def _batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
+    """What `calibration` yields, checked. Raises BuildError naming the batch."""
+    number = 0
+    try:
+        for batch in calibration():
+            yield checked(batch, model.inputs)
+            number += 1
+    except InputError as error:
+        raise BuildError(f"int8 calibration of {model.path.name}, batch {number + 1}: {error}") from error
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise BuildError(f"int8 calibration of {model.path.name}: the function raised {said}") from error
+    if not number:
+        raise BuildError(f"int8 calibration of {model.path.name}: the function yielded nothing: give it some inputs")
+
+
+class _Reader:
+    """Batches as the quantiser asks for them."""
+
+    def __init__(self, batches: Iterator[Arrays]) -> None:
+        self._batches = batches
+
+    def get_next(self) -> dict[str, Any] | None:
+        batch = next(self._batches, None)
+        return None if batch is None else dict(batch)
+
+
+def _shares(light: Any) -> dict[str, float]:
+    """Of the OPERATORS, the share that reads quantised values, and the rest."""
+    quantised = {out for node in onnx_file.nodes(light) if node.op_type == "DequantizeLinear" for out in node.output}
+    reads = [quantised.issuperset(node.input[:2]) for node in onnx_file.nodes(light) if node.op_type in OPERATORS]
+    if not reads:
+        return {}
+    share = sum(reads) / len(reads)
+    return {name: part for name, part in (("int8", share), ("fp32", 1 - share)) if part}
