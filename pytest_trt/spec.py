@@ -22,7 +22,7 @@ Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "best"]
 BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "onnxruntime"]
 
 _NOT_BUILT = frozenset(
-    ("path", "onnx", "build", "seed", "input_ranges", "threads", "build_timeout_s", "backend", "timing_cache")
+    "path onnx build calibration seed input_ranges threads build_timeout_s backend timing_cache".split()
 )
 
 
@@ -59,7 +59,8 @@ class EngineSpec:
     """Which engine: a model and how it is built.
 
     One of `path` (an .onnx model, or a .plan/.engine that is given, not built), `onnx` (a function that returns a path
-    or a ModelProto) and `build` (a function that returns plan bytes) names the model. `shapes` maps an input's name,
+    or a ModelProto) and `build` (a function that returns plan bytes) names the model. `calibration` is a function that
+    yields what int8 is calibrated on, arrays by input name, the same at every call. `shapes` maps an input's name,
     and `dims` a dimension's name as the model gives it, to (min, opt, max), or to a list of such triples, one for each
     optimisation profile; a single shape or size stands for all three. `fp32` leaves TF32 on, as TensorRT does, unless
     `tf32=False`. Raises DeclarationError for what cannot be meant.
@@ -71,6 +72,7 @@ class EngineSpec:
     shapes: Mapping[str, tuple[ShapeRange, ...]] = dataclasses.field(default_factory=dict)
     dims: Mapping[str, tuple[DimRange, ...]] = dataclasses.field(default_factory=dict)
     precision: Precision = "fp32"
+    calibration: Callable[[], Any] | None = None
     tf32: bool = True
     backend: BackendName = "auto"
     seed: int = 0
@@ -116,6 +118,11 @@ class EngineSpec:
     def given_plan(self) -> bool:
         """Whether the engine is given as a plan, not built from a model."""
         return self.build is not None or (self.path or "").endswith((".plan", ".engine", ".trt"))
+
+    @property
+    def portable(self) -> EngineSpec:
+        """This spec without its functions, which do not travel to another process."""
+        return dataclasses.replace(self, onnx=None, build=None, calibration=None)
 
     def build_options(self) -> dict[str, Any]:
         """Every field that decides what is built, for the digest and for reports: not the model, nor how it is run."""
