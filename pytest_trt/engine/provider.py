@@ -14,7 +14,6 @@ from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.model import Model, read
 from pytest_trt.engine.prepare import prepare
-from pytest_trt.engine.quantise import Calibration
 from pytest_trt.engine.shapes import profiles, run_shapes
 from pytest_trt.engine.store import SCHEMA, Entry, Meta, Store
 from pytest_trt.errors import BuildError
@@ -56,14 +55,13 @@ def provide(
     strongly_typed: bool,
     waiting: Callable[[str], None],
     device: str = "0",
-    calibration: Calibration | None = None,
     fresh: bool = False,
 ) -> Provided:
     """The plan of `model` as `spec` has it built, for the device of `environment`.
 
     `build` runs the job in a process of its own; `device` is what the job calls the device. Where networks are
     `strongly_typed` (ONNX Runtime's always are) the model is converted to half precisions first; for int8 it is
-    quantised, unless it says itself where it is: on what `calibration` yields, else on inputs drawn from the seed.
+    quantised, unless it says itself where it is: on what `spec.calibration` yields, else on inputs from the seed.
     `fresh` builds once more, beside what is cached, and waits for nobody. Otherwise do not hold the device's lock while
     calling: whoever builds the same engine may be waiting for it. Without a store the plan lies in a folder that goes
     when the process ends.
@@ -76,7 +74,7 @@ def provide(
     store = store or Store.temporary()
     host = environment.backend == "onnxruntime"
     ranges = () if host else profiles(model, spec, run)  # ONNX Runtime's plan serves every shape
-    preparation = prepare(spec, model, strongly_typed or host, calibration or (lambda: _drawn(spec, model, run)))
+    preparation = prepare(spec, model, strongly_typed or host, spec.calibration or (lambda: _drawn(spec, model, run)))
     digest = _digest(spec, model, ranges, environment, preparation.by)
     with contextlib.nullcontext() if fresh else store.lock(digest, waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
@@ -88,7 +86,7 @@ def provide(
             job = BuildJob(
                 backend=environment.backend,
                 device=device,
-                spec=dataclasses.replace(spec, path=str(model.path), onnx=None, build=None),
+                spec=dataclasses.replace(spec.portable, path=str(model.path)),
                 model=str(source),
                 output=str(draft),
                 profiles=ranges,
@@ -113,7 +111,9 @@ def provide(
 
 def _drawn(spec: EngineSpec, model: Model, run: RunShape) -> Iterator[Arrays]:
     """Inputs to calibrate on where none are given: the speed is right with them, the accuracy is not."""
-    shapes = run_shapes(model, spec, run)
+    shapes = {**run_shapes(model, spec, run)}
+    for profile in profiles(model, spec, run)[:1]:  # the optimum, so that engines that differ in what is run are one
+        shapes.update({name: opt for name, (_, opt, _) in profile.items()})
     tensors = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in model.inputs]
     for number in range(CALIBRATION_BATCHES):
         yield draw(tensors, spec.seed + number, spec.input_ranges)
