@@ -21,9 +21,10 @@ __all__ = [
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "best"]
 BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "onnxruntime"]
 
-_NOT_BUILT = frozenset(
-    "path onnx build calibration seed input_ranges threads build_timeout_s backend timing_cache".split()
-)
+_NOT_BUILT = frozenset((
+    "path", "onnx", "build", "calibration", "seed", "input_ranges", "threads", "build_timeout_s", "backend",
+    "timing_cache",
+))  # fmt: skip
 
 
 def _set(record: Any, **values: Any) -> None:
