@@ -1,49 +1,170 @@
-"""How a test is compared with its baseline: which way there is, what it asks of the sampling, and its verdicts."""
+"""How a test is compared with its baseline: which way there is, what that asks of the sampling, and the verdicts.
+
+Engine against engine where the baseline's plan can be loaded here; against what is stored where it cannot; not at all
+where nothing differs, or nothing is stored.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pytest_trt.engine.provider import Provided
-from pytest_trt.judge import budgets, compare
+from pytest_trt.judge import baselines, budgets, compare
+from pytest_trt.judge.baselines import Baseline
 from pytest_trt.measure.figures import SPREAD
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
-from pytest_trt.probe.client import ProbeServer
-from pytest_trt.records import FIGURES, Environment, Estimate, Samples, Verdict
-from pytest_trt.spec import Declaration
+from pytest_trt.records import Environment, Estimate, Samples, Verdict
+from pytest_trt.spec import Settings, Tolerance
 
 if TYPE_CHECKING:
     from pytest_trt.baselines import BaselineFolder
-    from pytest_trt.bench import Bench
+    from pytest_trt.engine.store import Store
 
-_BLOCK_FIGURES = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms"))
+Way = Literal["off", "absent", "identical", "paired", "stored"]
+
+FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
+"""Figures that more blocks tell better."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    other: tuple[tuple[ProbeServer, Subject], ...] = ()
-    spread: float = 0.1
-    time: str | None = None
+    """`way` is how; `other` is the baseline's engine where the two take turns; `absence` the verdict where there is no
+    baseline. `spread` is how far two probes of one plan differ here, as a share."""
 
-    @classmethod
-    def choose(cls, baselines, node_id, engine, environment, declaration, bench) -> Comparison:
-        return cls(spread=SPREAD[environment.kind])
+    way: Way
+    spread: float
+    slowdown: float
+    memory_growth: float
+    tolerance: Tolerance
+    baseline: Baseline | None = None
+    other: Subject | None = None
+    absence: Verdict | None = None
+
+    @property
+    def time(self) -> str | None:
+        return self.baseline.time if self.baseline is not None else None
+
+    @property
+    def _question(self) -> compare.Question:
+        run_spread = 0.01 if self.spread < SPREAD["cpu"] else SPREAD["cpu"]
+        return compare.Question(tolerance=self.slowdown, spread=self.spread, run_spread=run_spread)
 
     def rule(self, limits: Mapping[str, float], resolution: float) -> Rule:
-        asked = {name: limit for name, limit in limits.items() if name in _BLOCK_FIGURES}
-        rules: list[Rule] = []
-        if asked:
-            rules.append(budgets.LimitRule(asked, spread=self.spread))
-        if not rules:
+        """When there are blocks enough: each budget decided, and the question of the baseline; with neither, when the
+        interval is as narrow as `resolution`."""
+        asked = {name: limit for name, limit in limits.items() if name in FROM_BLOCKS}
+        rules: list[Rule] = [budgets.LimitRule(asked, spread=self.spread)] if asked else []
+        if self.way == "paired":
+            rules.append(compare.PairedRule(self._question))
+        elif self.way == "stored" or not rules:
             rules.append(Resolution("ms", resolution))
         return AllOf(rules)
 
-    def verdicts(self, sides, figures) -> tuple[Verdict, ...]:
-        return ()
+    def verdicts(self, sides: Sequence[Sequence[Samples]], figures: Mapping[str, Estimate]) -> tuple[Verdict, ...]:
+        """The verdicts of the figures that baselines gate: `ms` and `memory_mb`."""
+        if self.absence is not None:
+            return (self.absence,)
+        if self.baseline is None:
+            return ()
+        if self.way == "identical":
+            return (Verdict("ok", "baseline", "ms", "identical plan: nothing to compare", tolerance=self.slowdown),)
+        found = [
+            compare.judge_paired(self._question, *sides)
+            if self.way == "paired"
+            else baselines.judge_stored(self._question, figures["ms"], self.baseline)
+        ]
+        if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
+            question = compare.Question(figure="memory_mb", tolerance=self.memory_growth)
+            found.append(baselines.judge_stored(question, figures["memory_mb"], self.baseline))
+        return tuple(self._enforced(verdict) for verdict in found)
+
+    def _enforced(self, verdict: Verdict) -> Verdict:
+        """A regression that is quarantined until a day that has not passed is said, and does not fail."""
+        until = self.tolerance.until
+        if self.tolerance.enforce or verdict.status != "regressed" or until is None:
+            return verdict
+        if datetime.date.today() > until:
+            return dataclasses.replace(verdict, details=(*verdict.details, f"its quarantine ended on {until}"))
+        text = f"{verdict.text}; quarantined until {until}: {self.tolerance.reason}"
+        return dataclasses.replace(verdict, status="unenforced", text=text)
 
 
-def confirmed(first, again, *, rebuilt=False):
-    return first
+def choose(
+    folder: BaselineFolder | None,
+    node_id: str,
+    new: Subject,
+    engine: Provided,
+    environment: Environment,
+    said: Mapping[str, str],
+    spec_digest: str,
+    tolerance: Tolerance,
+    settings: Settings,
+    store: Store,
+) -> Comparison:
+    """The way in which this engine is compared with its test's baseline. Raises BaselineError for one that cannot be
+    read."""
+    from pytest_trt.baselines import device_slug
+
+    def made(way: Way, **more: object) -> Comparison:
+        slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
+        return Comparison(
+            way=way,
+            spread=SPREAD[environment.kind],
+            slowdown=settings.max_slowdown if slowdown is None else slowdown,
+            memory_growth=settings.max_memory_growth if growth is None else growth,
+            tolerance=tolerance,
+            **more,  # type: ignore[arg-type]
+        )
+
+    if folder is None:
+        return made("off")
+    device = device_slug(environment)
+    baseline = folder.load(node_id, device)
+    if baseline is None:
+        absence = baselines.absent(folder.name, environment.device, any_of_device=folder.exists_any(device))
+        return made("absent", absence=absence)
+    if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
+        return made("identical", baseline=baseline)
+    other = None if tolerance.paired is False else _stored_engine(baseline, new, environment, said, store)
+    return made("stored" if other is None else "paired", baseline=baseline, other=other)
+
+
+_RUN = ("batch", "dims", "seed", "input_ranges", "threads")
+"""What must be as it was for the baseline's plan to be run as the new one is."""
+
+
+def _stored_engine(
+    baseline: Baseline, new: Subject, environment: Environment, said: Mapping[str, str], store: Store
+) -> Subject | None:
+    """The baseline's engine out of the cache, to be run as the new one is; None where that cannot be."""
+    same_run = all(baseline.spec.get(name) == said.get(name) for name in _RUN)
+    then = baseline.environment
+    same_runtime = (then.backend, then.backend_version) == (environment.backend, environment.backend_version)
+    if not (same_run and same_runtime):
+        return None
+    with store.lock(baseline.engine_digest, lambda text: None):
+        entry, _fault = store.find(baseline.engine_digest)
+    if entry is None or entry.meta.files["plan"] != baseline.plan_sha256:
+        return None
+    return dataclasses.replace(new, plan=entry.plan)
+
+
+def confirmed(first: Sequence[Verdict], again: Sequence[Verdict], *, rebuilt: bool = False) -> tuple[Verdict, ...]:
+    """The first verdicts, of which a failing one stands only where it was seen again: what was over budget may have
+    been one bad process, and what regressed one unlucky build."""
+    seen = {(verdict.basis, verdict.figure): verdict for verdict in again}
+
+    def stands(verdict: Verdict) -> Verdict:
+        second = seen[(verdict.basis, verdict.figure)]
+        if verdict.basis == "baseline":
+            return compare.confirmed(verdict, second, rebuilt=rebuilt)
+        if verdict.status == "over_budget" and second.status != "over_budget" and not rebuilt:
+            text = f"{verdict.text} (at the limit: not seen again in a fresh probe)"
+            return dataclasses.replace(verdict, status="inconclusive", text=text)
+        return verdict
+
+    return tuple(stands(verdict) for verdict in first)

@@ -201,6 +201,7 @@ class Result:
     measurement: Measurement | None = None
     baseline_time: str | None = None
     built_s: float | None = None
+    saved: str = ""
     seconds: float = 0.0
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import dataclasses
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -149,6 +151,7 @@ class Session:
         result = trial.finish()
         if result is None:
             return ""
+        result = self._saved(item, result)
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         self._feed_benchmark(item, result)
@@ -162,6 +165,20 @@ class Session:
         item.stash[RESULT] = Result(item.nodeid, (verdict,), measured)
         where = _line_of(error, item.path)
         return f"{type(error).__name__}: {error}" + (f"\n{where}" if where else "")
+
+    def _saved(self, item: pytest.Item, result: Result) -> Result:
+        """Store the measurement as the test's baseline where that is asked for, and keep its plan in the cache."""
+        if not self.settings.baseline_save or result.measurement is None or self.baselines is None:
+            return result
+        saved = self.baselines.save(
+            result.measurement,
+            result.status,
+            force=self.settings.baseline_force,
+            new_only=self.settings.baseline_new_only,
+        )
+        if saved.what in ("created", "moved"):
+            self.bench.store.pin(result.measurement.engine_digest)
+        return dataclasses.replace(result, saved=saved.text)
 
     def _feed_benchmark(self, item: pytest.Item, result: Result) -> None:
         """Show the latencies in pytest-benchmark's table and files too, where it runs."""
@@ -212,10 +229,15 @@ class Session:
             )
             reporter.write_line("")
             reporter.write(shown)
-        for line in self.lines:
+        for line in (*self._saved_lines(), *self.lines):
             reporter.write_line(line)
         for problem in self.problems:
             reporter.write_line(f"ERROR: {problem}", red=True)
+
+    def _saved_lines(self) -> Iterator[str]:
+        counts = collections.Counter(result.saved for result in self.results if result.saved)
+        for text, count in counts.items():
+            yield f"{count} of {len(self.results)}: {text} ({self.settings.baseline_dir}/{self.settings.baseline})"
 
     def header(self) -> Header:
         from pytest_trt.report import Header

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.bench import Bench
-from pytest_trt.comparison import Comparison, confirmed
+from pytest_trt.comparison import Comparison, choose, confirmed
 from pytest_trt.engine.model import Model, resolve
 from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.shapes import run_shapes
@@ -106,7 +106,7 @@ class Trial:
         )
 
     def __call__(self, inputs: Arrays) -> Arrays:
-        """One inference: arrays by input name in, arrays by output name out. Raises InputError where they do not fit."""
+        """One inference: arrays by name in, arrays by name out. Raises InputError where they do not fit."""
         return self._opened().infer(inputs)
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
@@ -126,7 +126,7 @@ class Trial:
         return self._probe
 
     def measure(self, inputs: Arrays | None = None) -> Measurement:
-        """Measure the engine alone in a fresh probe, and judge it. `inputs` are drawn from the spec's seed if not given.
+        """Measure the engine alone in a fresh probe, and judge it. Without `inputs` they are drawn from the spec's seed.
 
         The verdict fails the test after its body. Raises DeclarationError when called a second time.
         """
@@ -136,8 +136,8 @@ class Trial:
         engine = self.engine
         self.close()
         with self._bench.lock(self.environment):
-            comparison = self._comparison(engine)
             new = self._subject(engine, inputs)
+            comparison = self._comparison(engine, new)
             taken = self._take(engine, new, comparison)
             verdicts = self._verdicts(taken, comparison)
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
@@ -159,10 +159,20 @@ class Trial:
         )
         return measurement
 
-    def _comparison(self, engine: Provided) -> Comparison:
+    def _comparison(self, engine: Provided, new: Subject) -> Comparison:
         """How this engine is compared with its baseline."""
-        return Comparison.choose(
-            self._baselines, self._node_id, engine, self.environment, self.declaration, self._bench
+        said = described(self.declaration)
+        return choose(
+            self._baselines,
+            self._node_id,
+            new,
+            engine,
+            self.environment,
+            said,
+            digest_of(said),
+            self.declaration.tolerance,
+            self._bench.settings,
+            self._bench.store,
         )
 
     def _take(self, engine: Provided, new: Subject, comparison: Comparison) -> Taken:
@@ -172,7 +182,8 @@ class Trial:
         rule = comparison.rule(self._limits, settings.resolution)
         if settings.disabled:
             limits, rule = Limits(min_time_s=0.0, max_time_s=0.0), FixedTime(0.0)
-        with ProbeSource([(server, new), *comparison.other]) as source:
+        subjects = [new] if comparison.other is None else [new, comparison.other]
+        with ProbeSource([(server, subject) for subject in subjects]) as source:
             sampling = sample(source, rule, limits)
             probe = source.probes[0]
             found = figures.from_blocks(sampling.sides[0], comparison.spread)
@@ -218,7 +229,7 @@ class Trial:
             environment=self.environment,
             figures=taken.figures,
             spec=spec,
-            spec_digest=hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest(),
+            spec_digest=digest_of(spec),
             engine_digest=engine.digest,
             plan_sha256=engine.plan_sha256,
             proof={**taken.proof, **{f"{k} layers": f"{v:.0%}" for k, v in engine.precisions.items()}},
@@ -280,6 +291,11 @@ def described(declaration: Declaration) -> dict[str, str]:
             if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
                 said[name] = json.dumps(codec.encode(value), sort_keys=True)
     return said
+
+
+def digest_of(said: Mapping[str, str]) -> str:
+    """The SHA-256 of a description."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _of_plan(engine: Provided) -> dict[str, Estimate]:
