@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -98,8 +99,8 @@ class Baseline:
             _is_figure(name)
             if not 0 <= estimate.low <= estimate.value <= estimate.high:
                 raise ValueError(
-                    f"figures.{name} is {estimate.value:g} in {estimate.low:g} to {estimate.high:g}: its value must lie "
-                    "in its interval, and that must not be negative"
+                    f"figures.{name} is {estimate.value:g} in {estimate.low:g} to {estimate.high:g}: its value must "
+                    "lie in its interval, and that must not be negative"
                 )
 
     @property
@@ -211,7 +212,7 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
     """
     runs = list(_since_moved(baseline))
     logs = [math.log(run.figures[figure]) for run in runs if run.figures.get(figure, 0.0) > 0]
-    differences = [abs(b - a) for a, b in zip(logs, logs[1:], strict=False)]
+    differences = [abs(b - a) for a, b in itertools.pairwise(logs)]
     if len(differences) < _ENOUGH_DIFFERENCES:
         return default
     freedom, count = 8, len(differences)
@@ -240,7 +241,8 @@ def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdi
     if new.low == new.high and old.low == old.high:
         return judge_exact(name, new.value, old.value, question.tolerance)
     if min(new.low, old.low) <= 0:
-        return Verdict("inconclusive", "baseline", name, f"{FIGURES[name].title}: an interval that reaches 0 has no ratio")
+        text = f"{FIGURES[name].title} inconclusive: an interval that reaches 0 has no ratio"
+        return Verdict("inconclusive", "baseline", name, text)
     spread = run_spread(baseline, name, question.run_spread, question.alpha) * math.sqrt(2)
     center = math.log(new.value / old.value)
     found = stats.Interval(center, math.log(new.low / old.high) - spread, math.log(new.high / old.low) + spread)

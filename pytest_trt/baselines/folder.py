@@ -1,0 +1,154 @@
+"""A team's baselines of one name, wherever they are kept: loading, saving, listing, pruning."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from pytest_trt.baselines import text
+from pytest_trt.baselines.names import baseline_path, checked_name, data_path, device_slug
+from pytest_trt.baselines.place import Content, Place
+from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines import Baseline, BaselineData, Saved, after, data_of
+from pytest_trt.records import Measurement, Status
+
+
+@dataclasses.dataclass(frozen=True)
+class Listed:
+    """A file that is there: its path, and what it holds or why it cannot be read."""
+
+    path: str
+    found: Baseline | BaselineError
+
+
+class BaselineFolder:
+    """The baselines called `name` at `place`. Every method raises BaselineError where the place cannot be used.
+
+    What was read together by `prefetch` is kept until it is loaded; whether a device has baselines at all is asked
+    once, so that saving during a run does not turn `missing` into `new`.
+    """
+
+    def __init__(self, place: Place, name: str) -> None:
+        self._place, self.name = place, checked_name(name)
+        self._fetched: dict[str, Content] = {}
+        self._devices: dict[str, bool] = {}
+
+    @property
+    def where(self) -> str:
+        return f"{self._place.where}/{self.name}"
+
+    def prefetch(self, node_ids: Iterable[str], device: str) -> None:
+        """Read the baselines of all these tests together: for a remote place, in a fraction of the time."""
+        paths = [self._path(device, node_id) for node_id in node_ids]
+        self._fetched.update(self._place.read(paths, text.MOST_READ))
+
+    def load(self, node_id: str, device: str) -> Baseline | None:
+        """The test's baseline on this device; None where it has none. Raises BaselineError, naming file and field, for
+        one that is not what was saved."""
+        path = self._path(device, node_id)
+        if path not in self._fetched:
+            self._fetched.update(self._place.read([path], text.MOST_READ))
+        content = self._fetched.pop(path)
+        if content is None:
+            return None
+        return _checked(_parsed(path, content), path, device, node_id)
+
+    def data(self, baseline: Baseline) -> BaselineData | None:
+        """The samples and layers of that very reference; None where they are not kept."""
+        path = f"{self.name}/{data_path(device_slug(baseline.environment), baseline.node_id)}"
+        content = self._place.read([path], text.MOST_DATA)[path]
+        if content is None:
+            return None
+        if isinstance(content, BaselineError):
+            raise content
+        data = text.parse_data(content, path)
+        if data.node_id != baseline.node_id:
+            raise BaselineError(f"baseline {path}: node_id is {data.node_id!r}, another test's: save that test anew")
+        return data if data.time == baseline.time else None
+
+    def exists_any(self, device: str) -> bool:
+        """Whether any test has a baseline on this device."""
+        if device not in self._devices:
+            self._devices[device] = bool(self._place.list(f"{self.name}/{device}"))
+        return self._devices[device]
+
+    def save(
+        self,
+        measurement: Measurement,
+        status: Status,
+        *,
+        force: bool = False,
+        new_only: bool = False,
+        reason: str = "",
+    ) -> Saved:
+        """Store what was measured and judged `status`, as judge.baselines.after says. What cannot be read any more is
+        replaced with `force` alone."""
+        device = device_slug(measurement.environment)
+        old = self._old(measurement.node_id, device, force)
+        made, saved = after(old, measurement, status, force=force, new_only=new_only, reason=reason)
+        if made is not None:
+            files = {self._path(device, made.node_id): text.render(made)}
+            if saved.what in ("created", "moved"):
+                # first the data: a reader who finds the baseline finds its samples too, or those of another time
+                data = text.render_data(data_of(measurement))
+                files = {f"{self.name}/{data_path(device, made.node_id)}": data, **files}
+            self._place.write(files)
+        return saved
+
+    def accept(self, measurement: Measurement, reason: str) -> Saved:
+        """Make this measurement the reference, whatever its verdict."""
+        return self.save(measurement, "ok", force=True, reason=reason)
+
+    def _old(self, node_id: str, device: str, force: bool) -> Baseline | None:
+        try:
+            return self.load(node_id, device)
+        except BaselineError:
+            if force:
+                return None
+            raise
+
+    def list(self) -> Iterator[Listed]:
+        """Every baseline of this name, by path; read together."""
+        paths = [path for path in self._place.list(self.name) if path.endswith(".json")]
+        for path, content in self._place.read(paths, text.MOST_READ).items():
+            try:
+                assert content is not None
+                yield Listed(path, _parsed(path, content))
+            except BaselineError as error:
+                yield Listed(path, error)
+
+    def prune(self, node_ids: Collection[str], *, dry_run: bool = True) -> Sequence[str]:
+        """Remove the baselines of tests that are not among `node_ids`, on every device, with what lies beside them.
+        Returns their paths. What cannot be read stays: it may be somebody's."""
+        gone = [
+            entry.path
+            for entry in self.list()
+            if isinstance(entry.found, Baseline) and entry.found.node_id not in node_ids
+        ]
+        if not dry_run:
+            self._place.remove([one for path in gone for one in (path, _data_beside(path))])
+        return gone
+
+    def _path(self, device: str, node_id: str) -> str:
+        return f"{self.name}/{baseline_path(device, node_id)}"
+
+
+def _parsed(path: str, content: bytes | BaselineError) -> Baseline:
+    if isinstance(content, BaselineError):
+        raise content
+    return text.parse(content, path)
+
+
+def _checked(baseline: Baseline, path: str, device: str, node_id: str) -> Baseline:
+    """The baseline, which must be that test's on that device: a file that was copied is no baseline of another."""
+    if baseline.node_id != node_id:
+        raise BaselineError(f"baseline {path}: node_id is {baseline.node_id[:200]!r}, another test's: save it anew")
+    if device_slug(baseline.environment) != device:
+        name = baseline.environment.device[:200]
+        raise BaselineError(f"baseline {path}: environment.device is {name!r}, another device's: save it anew")
+    return baseline
+
+
+def _data_beside(path: str) -> str:
+    folder, _, file = path.rpartition("/")
+    return f"{folder}/_data/{file}.gz"

@@ -1,0 +1,133 @@
+"""Baselines in a folder on disk, to be committed: atomic writes, and no way out of the folder."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pytest_trt.baselines.place import Content
+from pytest_trt.errors import BaselineError
+
+_WRITING = ".writing-"
+_LEFT_OVER_S = 3600.0
+
+
+class LocalPlace:
+    """A folder; made when something is first written to it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        self.where = str(self._folder)
+        self._inside: set[Path] = set()
+
+    def read(self, paths: Sequence[str], most: int) -> dict[str, Content]:
+        return {path: self._read(path, most) for path in paths}
+
+    def _read(self, path: str, most: int) -> Content:
+        file = self._folder / path
+        try:
+            self._check_inside(file.parent)
+            return _read_regular(file, most)
+        except FileNotFoundError:
+            return None
+        except BaselineError as error:
+            return error
+        except OSError as error:
+            return BaselineError(f"baseline {file} cannot be read: {_reason(error)}")
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        for path, content in files.items():
+            file = self._folder / path
+            try:
+                self._check_inside(file.parent)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                _write_whole(file, content)
+            except OSError as error:
+                raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
+
+    def remove(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            file = self._folder / path
+            try:
+                self._check_inside(file.parent)
+                file.unlink(missing_ok=True)
+                for folder in file.parents:
+                    if folder == self._folder or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
+            except OSError as error:
+                raise BaselineError(f"baseline {file} cannot be removed: {_reason(error)}") from error
+
+    def list(self, prefix: str) -> list[str]:
+        found = []
+        for folder, _, names in os.walk(self._folder / prefix):
+            below = Path(folder).relative_to(self._folder).as_posix()
+            for name in names:
+                if not name.startswith(_WRITING):
+                    found.append(f"{below}/{name}")
+                else:
+                    _sweep(Path(folder) / name)
+        return sorted(found)
+
+    def _check_inside(self, folder: Path) -> None:
+        """Raise BaselineError where a symbolic link leads out of the folder. Asked once a folder."""
+        if folder not in self._inside:
+            real, root = folder.resolve(), self._folder.resolve()
+            if real != root and root not in real.parents:
+                message = f"baseline folder {folder} leads out of {root}, to {real}: remove the symbolic link"
+                raise BaselineError(message)
+            if folder.is_dir():
+                self._inside.add(folder)
+
+
+def _read_regular(file: Path, most: int) -> bytes:
+    descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
+            raise BaselineError(f"baseline {file} is {kind}: remove it, or restore it from version control")
+        if state.st_size > most:
+            raise BaselineError(f"baseline {file} has {state.st_size} bytes, and at most {most} are read: remove it")
+        return os.read(descriptor, most + 1) if state.st_size < 1 << 20 else _read_all(descriptor, most)
+    finally:
+        os.close(descriptor)
+
+
+def _read_all(descriptor: int, most: int) -> bytes:
+    with open(descriptor, "rb", closefd=False) as file:
+        return file.read(most + 1)
+
+
+def _write_whole(file: Path, content: bytes) -> None:
+    draft = file.parent / f"{_WRITING}{os.getpid()}-{secrets.token_hex(8)}"
+    try:
+        with draft.open("xb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        draft.replace(file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def _sweep(draft: Path) -> None:
+    """Remove what a killed process left; what is younger may still be written."""
+    with contextlib.suppress(OSError):
+        if time.time() - draft.stat().st_mtime > _LEFT_OVER_S:
+            draft.unlink()
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return "it is a symbolic link: put the file itself there"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}: make space, or name another folder with --trt-baseline-dir"
+    return f"{error.strerror or error}: check its permissions, or name another folder with --trt-baseline-dir"

@@ -1,0 +1,132 @@
+"""Baselines as text that reviews well, and back, with nothing taken on trust."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator
+from typing import Any, TypeVar
+
+from pytest_trt import codec
+from pytest_trt.errors import BaselineError, RecordError
+from pytest_trt.judge.baselines import Baseline, BaselineData
+from pytest_trt.records import SCHEMA
+
+T = TypeVar("T", Baseline, BaselineData)
+
+MOST_BYTES = 8192
+"""A baseline's size when it is written."""
+
+MOST_READ = 64 * 1024
+MOST_DATA = 64 * 1024 * 1024
+"""What is read at all: beyond that, nothing honest lies in the file."""
+
+_REMEDY = "restore it from version control, or delete it and save anew"
+
+
+def render(baseline: Baseline) -> bytes:
+    """The baseline with sorted keys, a figure and a run a line. Forgets the oldest runs where it would be too long.
+
+    Raises BaselineError where that is not enough.
+    """
+    while True:
+        text = "\n".join(_lines(_rounded(codec.encode(baseline)))) + "\n"
+        if len(text) <= MOST_BYTES:
+            return text.encode("ascii")
+        if len(baseline.history) <= 1:
+            raise BaselineError(
+                f"baseline of {baseline.node_id[:200]}: it would have {len(text)} bytes, and at most {MOST_BYTES} are "
+                "stored: give the test's parameters shorter ids"
+            )
+        baseline = dataclasses.replace(baseline, history=baseline.history[1:])
+
+
+def _lines(data: dict[str, Any]) -> Iterator[str]:
+    """Each top-level field on a line, or, where it is an object or list, each of its entries on one."""
+    yield "{"
+    for number, key in enumerate(sorted(data), 1):
+        comma = "," if number < len(data) else ""
+        value = data[key]
+        if isinstance(value, dict) and value:
+            entries = [f"  {json.dumps(k)}: {_flat(value[k])}" for k in sorted(value)]
+        elif isinstance(value, list) and value:
+            entries = [f"  {_flat(entry)}" for entry in value]
+        else:
+            yield f" {json.dumps(key)}: {_flat(value)}{comma}"
+            continue
+        opening, closing = "{}" if isinstance(value, dict) else "[]"
+        yield f" {json.dumps(key)}: {opening}"
+        yield ",\n".join(entries)
+        yield f" {closing}{comma}"
+    yield "}"
+
+
+def _flat(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(", ", ": "))
+
+
+def _rounded(value: Any) -> Any:
+    """Floats to seven digits: far more than any of them is known to, and half the bytes."""
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    if isinstance(value, dict):
+        return {k: _rounded(v) for k, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list) else value
+
+
+def parse(raw: bytes, where: str) -> Baseline:
+    """The baseline that `render` wrote. Raises BaselineError, naming `where` and the field, for anything else."""
+    if len(raw) > MOST_READ:
+        raise BaselineError(f"baseline {where} has {len(raw)} bytes, and at most {MOST_READ} are read: {_REMEDY}")
+    return _decoded(Baseline, raw, where)
+
+
+def render_data(data: BaselineData) -> bytes:
+    """Samples and layers, gzipped; the same data give the same bytes."""
+    return gzip.compress(json.dumps(codec.encode(data), separators=(",", ":")).encode("ascii"), 6, mtime=0)
+
+
+def parse_data(raw: bytes, where: str) -> BaselineData:
+    """What `render_data` wrote. Raises BaselineError for anything else, and for what unpacks to more than 64 MiB."""
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            unpacked = file.read(MOST_DATA + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BaselineError(f"baseline {where} is not gzip: {error}: {_REMEDY}") from error
+    if len(unpacked) > MOST_DATA:
+        raise BaselineError(f"baseline {where} unpacks to more than {MOST_DATA} bytes: {_REMEDY}")
+    return _decoded(BaselineData, unpacked, where)
+
+
+def _decoded(kind: type[T], raw: bytes, where: str) -> T:
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {_REMEDY}") from error
+    schema = data.get("schema") if isinstance(data, dict) else None
+    if isinstance(schema, int) and schema > SCHEMA:
+        raise BaselineError(
+            f"baseline {where} has schema {schema}, and this pytest-trt reads up to {SCHEMA}: upgrade pytest-trt"
+        )
+    try:
+        if kind is Baseline and b"\\u" in raw:
+            _printable(data, kind.__name__)
+        return codec.decode(kind, data, kind.__name__)
+    except RecordError as error:
+        raise BaselineError(f"baseline {where}: {error}: {_REMEDY}") from error
+
+
+def _printable(value: Any, where: str) -> None:
+    """Raise RecordError for text that would do something to a terminal."""
+    if isinstance(value, str) and not value.isprintable():
+        raise RecordError(f"{where} is {value[:60]!r}: it has characters that cannot be shown")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _printable(key, f"{where} key")
+            _printable(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _printable(item, f"{where}[{index}]")

@@ -1,0 +1,75 @@
+"""Measurements as a trial hands them over, for the tests of baselines."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import random
+from typing import Any
+
+from pytest_trt.records import Block, Environment, Estimate, Layer, LayerProfile, Measurement, Samples
+
+H200 = Environment(
+    device="NVIDIA H200",
+    kind="gpu",
+    backend="tensorrt",
+    backend_version="8.6.0",
+    driver="550.54.15",
+    cuda="12.4",
+    compute_capability="9.0",
+    device_uuid="GPU-5f2e",
+    device_memory_bytes=150_000_000_000,
+    host_cpu="Intel Xeon 8480+",
+    host_cpus=16,
+    os="Linux 6.1",
+    python="3.11.9",
+    plugin="0.1.0",
+    commit="a1b2c3d4e5f6",
+)
+TEST = "tests/test_models.py::test_resnet18[fp16-b8]"
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def blocks(ms: float, count: int = 8, size: int = 20, seed: int = 0) -> tuple[Block, ...]:
+    draw = random.Random(seed)
+    return tuple(
+        Block({"ms": tuple(ms * draw.uniform(0.999, 1.001) for _ in range(size))}, seconds=size * ms / 1000)
+        for _ in range(count)
+    )
+
+
+def measurement(
+    ms: float = 0.272,
+    node_id: str = TEST,
+    *,
+    plan: str = "plan",
+    day: int = 1,
+    environment: Environment = H200,
+    **changes: Any,
+) -> Measurement:
+    """One whose latency is `ms` to 0.1 %. `plan` stands for the plan's bytes; `day` is that of July 2026."""
+    figures = {
+        "ms": Estimate(ms, ms * 0.999, ms * 1.001, 400),
+        "p99_ms": Estimate(ms * 1.004, ms * 1.003, ms * 1.006, 400),
+        "throughput": Estimate(1000 / ms, 995 / ms, 1005 / ms, 400),
+        "memory_mb": Estimate.exact(628.4),
+        "engine_mb": Estimate.exact(23.4),
+        "build_s": Estimate.exact(27.2),
+    }
+    made = Measurement(
+        node_id=node_id,
+        environment=environment,
+        figures=figures,
+        spec={"path": "models/resnet18.onnx", "precision": "fp16", "batch": "8", "pipeline.depth": "2"},
+        spec_digest=digest("spec"),
+        engine_digest=digest("engine"),
+        plan_sha256=digest(plan),
+        proof={"graph": "captured"},
+        time=f"2026-07-{day:02}T12:00:00+00:00",
+        samples=(Samples(blocks(ms), probe=0), Samples(blocks(ms, seed=1), probe=1)),
+        profile=LayerProfile((Layer("Conv_0 + Relu_1", ms * 0.6), Layer("Gemm_60", ms * 0.3)), runs=50),
+    )
+    return dataclasses.replace(made, **changes)
