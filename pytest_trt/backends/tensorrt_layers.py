@@ -1,0 +1,61 @@
+"""What TensorRT's inspector tells of an engine's layers, in the forms of all versions."""
+
+from __future__ import annotations
+
+import collections
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pytest_trt.records import Layer
+
+_PRECISIONS = (
+    ("fp8", r"fp8"), ("fp4", r"fp4"), ("int4", r"int4"), ("bf16", r"bf16|bfloat16"), ("fp16", r"fp16|half|float16"),
+    ("int8", r"int8"), ("fp32", r"fp32|float32|float\b"),
+)  # fmt: skip
+_FLOATING = frozenset(name for name, _ in _PRECISIONS)
+
+
+def parse_layers(information: str) -> tuple[Layer, ...]:
+    """The layers of an engine from the inspector's JSON, in its order.
+
+    A layer is a text (verbosity `layer_names_only`) or an object; a tensor's format and type stand in one text under
+    `Format/Datatype` up to TensorRT 10, and in two fields from 11 on.
+    """
+    return tuple(_layer(item) for item in json.loads(information or "{}").get("Layers", ()))
+
+
+def _layer(item: str | Mapping[str, Any]) -> Layer:
+    if isinstance(item, str):
+        return Layer(item)
+    inputs, outputs = ([_format(tensor) for tensor in item.get(key) or ()] for key in ("Inputs", "Outputs"))
+    metadata = re.findall(r"\[ONNX Layer: ([^\]]*)\]", str(item.get("Metadata", "")))
+    return Layer(
+        name=str(item.get("Name", "")),
+        kind=str(item.get("ParameterType") or item.get("LayerType", "")),
+        tactic=str(item.get("TacticName") or item.get("TacticValue", "")),
+        precision=str(item["Precision"]) if "Precision" in item else _precision(outputs or inputs),
+        formats=f"{', '.join(inputs)} -> {', '.join(outputs)}" if inputs or outputs else "",
+        nodes=tuple(dict.fromkeys(metadata)),
+    )
+
+
+def _format(tensor: Mapping[str, Any]) -> str:
+    joined = tensor.get("Format/Datatype")
+    parts = [joined] if joined else [tensor.get(key) for key in ("Format", "Datatype", "DataType")]
+    return " ".join(str(part) for part in parts if part)
+
+
+def _precision(formats: Iterable[str]) -> str:
+    for text in formats:
+        for name, pattern in _PRECISIONS:
+            if re.search(pattern, text, re.IGNORECASE):
+                return name
+    return ""
+
+
+def shares(layers: Iterable[Layer]) -> dict[str, float]:
+    """The share of layers in each precision, of those that compute with numbers; empty where none tells."""
+    counts = collections.Counter(layer.precision for layer in layers if layer.precision in _FLOATING)
+    return {name: count / counts.total() for name, count in sorted(counts.items())}

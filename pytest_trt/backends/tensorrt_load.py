@@ -1,0 +1,251 @@
+"""A plan, loaded: its inputs, outputs and profiles, and the contexts that run it."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_trt import cuda
+from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt.backends.base import Tensor
+from pytest_trt.backends.tensorrt_layers import parse_layers
+from pytest_trt.backends.tensorrt_log import logger
+from pytest_trt.errors import BackendError, InputError
+from pytest_trt.records import Layer
+from pytest_trt.spec import Shape, ShapeRange
+
+
+class DeviceEngine:
+    """An engine on a device. `profiles` gives, for each, the (min, opt, max) shapes of every input.
+
+    Raises BackendError for what is no plan, for a plan of another product or version, and where memory does not
+    suffice. `allocator` (an IGpuAllocator) takes the place of TensorRT's own.
+    """
+
+    kind: Literal["device", "host"] = "device"
+
+    def __init__(self, trt: Any, plan: Path, device: cuda.Device, allocator: Any = None) -> None:
+        self.trt, self.plan, self.device = trt, plan, device
+        device.activate()
+        data = plan.read_bytes()
+        _check_header(trt, plan, data[:28])
+        log = logger(trt)
+        log.clear()
+        self._allocator = allocator
+        self._runtime = trt.Runtime(log)
+        if allocator is not None:
+            self._runtime.gpu_allocator = allocator
+        self._engine = self._runtime.deserialize_cuda_engine(data)
+        if self._engine is None:
+            raise BackendError(_why_not_loaded(trt, plan, data[:28], device))
+        self._read()
+
+    def _read(self) -> None:
+        engine, trt = self._engine, self.trt
+        names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
+        tensors = {name: self._tensor(name) for name in names}
+        entering = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        self.inputs = tuple(tensors[name] for name in entering)
+        self.outputs = tuple(tensors[name] for name in names if name not in entering)
+        self.aux_streams = int(engine.num_aux_streams)
+        self.profiles: tuple[Mapping[str, ShapeRange], ...] = tuple(
+            {t.name: self._range(t, profile) for t in self.inputs} for profile in range(engine.num_optimization_profiles)
+        ) or ({t.name: (t.shape, t.shape, t.shape) for t in self.inputs},)
+
+    def _tensor(self, name: str) -> Tensor:
+        engine = self._engine
+        on_host = engine.get_tensor_location(name) == self.trt.TensorLocation.HOST
+        return Tensor(name, versions.dtype(engine.get_tensor_dtype(name)), tuple(engine.get_tensor_shape(name)), on_host)
+
+    def _range(self, tensor: Tensor, profile: int) -> ShapeRange:
+        if tensor.on_host or -1 not in tensor.shape:
+            return (tensor.shape, tensor.shape, tensor.shape)
+        low, best, high = self._engine.get_tensor_profile_shape(tensor.name, profile)
+        return (tuple(low), tuple(best), tuple(high))
+
+    def narrowest(self, shapes: Mapping[str, Shape]) -> int:
+        """The profile that covers `shapes` with the fewest elements at its maximum. Raises InputError, listing the
+        profiles, where none does."""
+
+        def covers(profile: Mapping[str, ShapeRange]) -> bool:
+            return all(
+                len(low) == len(shapes[name]) and all(a <= n <= b for a, n, b in zip(low, shapes[name], high, strict=True))
+                for name, (low, _best, high) in profile.items()
+            )
+
+        def size(profile: Mapping[str, ShapeRange]) -> int:
+            return sum(_count(high) for _low, _best, high in profile.values())
+
+        fitting = [(size(profile), number) for number, profile in enumerate(self.profiles) if covers(profile)]
+        if not fitting:
+            wanted = ", ".join(f"{name!r} {shape}" for name, shape in shapes.items())
+            listed = "; ".join(
+                f"profile {number}: " + ", ".join(f"{name!r} {low} to {high}" for name, (low, _, high) in profile.items())
+                for number, profile in enumerate(self.profiles)
+            )
+            raise InputError(f"no profile of the engine covers {wanted}: it has {listed}")
+        return min(fitting)[1]
+
+    def host_values(self, name: str, profile: int) -> tuple[int, ...]:
+        """The optimum of an input that the host reads, flat; empty where the profile has none."""
+        values = versions.shape_values(self._engine, name, profile)
+        return values[1] if len(values) == 3 else ()
+
+    def context(self, profile: int, stream: cuda.Stream) -> DeviceContext:
+        """A context on that profile. Raises BackendError, with what was free, where it cannot be made."""
+        self.device.activate()
+        log = logger(self.trt)
+        log.clear()
+        native = self._engine.create_execution_context()
+        if native is None:
+            free, total = cuda.memory()
+            need = versions.device_memory_bytes(self._engine)
+            raise BackendError(
+                f"no execution context can be made (it needs {need / 1e6:.1f} MB; free: {free / 1e6:.1f} of "
+                f"{total / 1e6:.1f} MB): {log.why()}"
+            )
+        if profile != native.active_optimization_profile and not native.set_optimization_profile_async(
+            profile, stream.handle
+        ):
+            raise BackendError(f"profile {profile} cannot be used by one context more: {log.why()}")
+        stream.synchronize()
+        return DeviceContext(self.trt, native)
+
+    @property
+    def context_bytes(self) -> int:
+        """The device memory of one context."""
+        return versions.device_memory_bytes(self._engine)
+
+    @functools.cached_property
+    def _layers(self) -> tuple[Layer, ...]:
+        if not hasattr(self._engine, "create_engine_inspector") or not hasattr(self.trt, "LayerInformationFormat"):
+            return ()  # the lean runtime
+        inspector = self._engine.create_engine_inspector()
+        return parse_layers(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
+
+    def layers(self) -> tuple[Layer, ...]:
+        return self._layers
+
+    def with_allocator(self, allocator: Any) -> DeviceEngine:
+        """The same plan loaded once more, its device memory taken from `allocator`."""
+        return DeviceEngine(self.trt, self.plan, self.device, allocator)
+
+    def close(self) -> None:
+        self._engine = self._runtime = None
+
+
+class DeviceContext:
+    """One execution context: shapes and addresses are set, then work is put into a stream."""
+
+    def __init__(self, trt: Any, native: Any) -> None:
+        self._trt, self._native = trt, native
+        self._kept: list[Any] = []
+
+    def set_shape(self, name: str, shape: Shape) -> None:
+        if not self._native.set_input_shape(name, shape):
+            raise InputError(f"input {name!r} cannot have the shape {shape}: {logger(self._trt).why()}")
+
+    def set_address(self, name: str, address: int) -> None:
+        if not self._native.set_tensor_address(name, address):
+            raise BackendError(f"the address of {name!r} was refused: {logger(self._trt).why()}")
+
+    def shape(self, name: str) -> Shape:
+        """A tensor's shape as far as it is known: -1 where it depends on the data."""
+        return tuple(self._native.get_tensor_shape(name))
+
+    def infer_shapes(self) -> None:
+        """Raise InputError, naming the inputs, where shapes are not yet known or contradict each other."""
+        try:
+            missing = self._native.infer_shapes()
+        except RuntimeError as error:
+            raise InputError(f"the input shapes contradict each other: {error}") from error
+        if missing:
+            raise InputError(f"no shape or values for {', '.join(missing)}")
+
+    def most_bytes(self, name: str) -> int:
+        """The most that an output can take at these shapes."""
+        return int(self._native.get_max_output_size(name))
+
+    def enqueue(self, stream: cuda.Stream) -> None:
+        if not self._native.execute_async_v3(stream.handle):
+            raise BackendError(f"TensorRT cannot run the engine: {logger(self._trt).why()}")
+
+    def signal_consumed(self, event: cuda.Event | None) -> None:
+        """Have `event` recorded as soon as the inputs have been read."""
+        self._native.set_input_consumed_event(int(event.native) if event else 0)
+
+    def refuses_capture(self, stream: cuda.Stream) -> bool:
+        """Whether TensorRT itself says that it cannot be captured (TensorRT-RTX tells)."""
+        return hasattr(self._native, "is_stream_capturable") and not self._native.is_stream_capturable(stream.handle)
+
+    def allocate_output(self, name: str, allocate: Callable[[int], int], notify: Callable[[Shape], None]) -> None:
+        """Ask `allocate` for the address of an output of so many bytes, and tell `notify` its shape, on every run."""
+        trt = self._trt
+
+        class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
+            def __init__(self) -> None:
+                trt.IOutputAllocator.__init__(self)
+
+            def reallocate_output(self, _name: str, _memory: Any, size: int, _alignment: int) -> int:
+                return allocate(int(size))
+
+            def reallocate_output_async(self, _name: str, _memory: Any, size: int, _alignment: int, _stream: int) -> int:
+                return allocate(int(size))
+
+            def notify_shape(self, _name: str, shape: Any) -> None:
+                notify(tuple(shape))
+
+        allocator = Allocator()
+        self._kept.append(allocator)
+        if not self._native.set_output_allocator(name, allocator):
+            raise BackendError(f"the allocator of output {name!r} was refused: {logger(trt).why()}")
+
+    def profile_layers(self, report: Callable[[str, float], None]) -> None:
+        """Tell `report` the name and the milliseconds of every layer, on every run from now on."""
+        trt = self._trt
+
+        class Profiler(trt.IProfiler):  # type: ignore[misc]
+            def __init__(self) -> None:
+                trt.IProfiler.__init__(self)
+
+            def report_layer_time(self, layer_name: str, ms: float) -> None:
+                report(layer_name, ms)
+
+        self._native.profiler = profiler = Profiler()
+        self._kept.append(profiler)
+
+    def close(self) -> None:
+        self._native = None
+        self._kept.clear()
+
+
+def _count(shape: Shape) -> int:
+    count = 1
+    for size in shape:
+        count *= max(size, 1)
+    return count
+
+
+_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_lean": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+
+
+def _check_header(trt: Any, plan: Path, header: bytes) -> None:
+    """Refuse what is no plan of this product before TensorRT reads it: a plan is code, and garbage may crash."""
+    origin = versions.plan_origin(header)
+    if origin is None:
+        raise BackendError(f"{plan} is no TensorRT plan (it begins with {header[:4]!r}): build it again")
+    if origin[0] != _PRODUCTS[trt.__name__]:
+        raise BackendError(f"{plan} was built by {origin[0]} {origin[1]}: {trt.__name__} cannot run it; use --trt-backend")
+
+
+def _why_not_loaded(trt: Any, plan: Path, header: bytes, device: cuda.Device) -> str:
+    product, version = versions.plan_origin(header) or ("", "")
+    said = logger(trt).why()
+    free, total = cuda.memory()
+    here = f"{trt.__name__} {trt.__version__} on {device.name} (free: {free / 1e6:.0f} of {total / 1e6:.0f} MB)"
+    text = f"{plan}, built by {product} {version}, cannot be loaded by {here}: {said}"
+    if versions.parsed(version) != versions.parsed(str(trt.__version__)):
+        text += "; build it with this version, or with version_compatible=True"
+    return text
