@@ -47,7 +47,9 @@ METHODS: Mapping[str, Method] = {
 }
 
 
-def trial(method: Method, trace: Trace, engine: str, generator: np.random.Generator, rounds: int = 5) -> tuple[str, float]:
+def trial(
+    method: Method, trace: Trace, engine: str, generator: np.random.Generator, rounds: int = 5
+) -> tuple[str, float]:
     """One answer, the two sides from different stretches of `rounds` rounds; and the GPU seconds that were at hand."""
     new, old = trace.engines[engine], trace.engines[REFERENCE]
     start = int(generator.integers(len(new)))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import functools
-import itertools
 import math
 from collections.abc import Sequence
 
@@ -152,6 +151,7 @@ def location(
     if not spread or not means:
         return inner
     below, above = (level_margin(means, spread, error) for error in (alpha, alpha if beta is None else beta))
+    # The margins are added, not their squares: the two levels seldom err together, which pays for looking often.
     return inner.widened(below, above)
 
 
@@ -245,12 +245,12 @@ def _binomial(count: int, share: float) -> Array:
     return weights
 
 
-def timer_step(samples: Sequence[float]) -> float:
-    """The smallest step between two of the samples, as a share of their median: where a timer is coarse, its resolution,
-    beyond which a median cannot be known however little it scatters. 0 where all samples are alike."""
-    ordered = sorted(samples)
-    steps = [b - a for a, b in itertools.pairwise(ordered) if b > a]
-    return min(steps) / ordered[len(ordered) // 2] if steps else 0.0
+def timer_step(blocks: Sequence[Sequence[float]]) -> float:
+    """The resolution of the timer, as a share of the samples: the median step from one value that occurs to the next.
+    Where the timer is fine that is next to nothing, since with many samples the values lie close. 0 for a single value.
+    """
+    values = np.unique(np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks]))
+    return float(np.median(np.diff(values)) / values[0]) if len(values) > 1 else 0.0
 
 
 def median(samples: Sequence[float]) -> float:
@@ -266,14 +266,19 @@ def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha:
     `p95_ms` and `p99_ms` are percentiles of `ms`, `max_ms` its slowest sample; any other figure is the median of its
     own series. `spread` is the relative spread between probes. Raises KeyError where the blocks lack the series.
     """
+    percent = {"p95_ms": 95.0, "p99_ms": 99.0}.get(figure)
+    series = figure if percent is None and figure != "max_ms" else "ms"
     blocks = [block for samples in probes for block in samples.blocks]
-    series = {"p95_ms": "ms", "p99_ms": "ms", "max_ms": "ms"}.get(figure, figure)
     times = [block.times[series] for block in blocks]
     if figure == "max_ms":
         return Estimate.exact(max(map(max, times)))
-    if figure in ("p95_ms", "p99_ms"):
-        return _estimate_percentile(float(figure[1:3]), blocks, times, spread, alpha)
+    if min(map(min, times)) <= 0:  # what did not happen, such as a copy, has no scatter
+        return Estimate.exact(median([median(block) for block in times]))
     units = [[math.log(median(block.times[series])) for block in samples.blocks] for samples in probes]
+    if percent is not None:
+        medians = [median(of_probe) for of_probe in units if of_probe]
+        margin = level_margin(medians, spread, alpha) if spread else 0.0
+        return _estimate_percentile(percent, blocks, times, margin, alpha)
     found = location(units, spread, alpha)
     seen = [unit for of_probe in units for unit in of_probe]
     supported = math.isfinite(found.low)
@@ -284,7 +289,7 @@ def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha:
 
 
 def _estimate_percentile(
-    percent: float, blocks: Sequence[Block], times: Sequence[Sequence[float]], spread: float, alpha: float
+    percent: float, blocks: Sequence[Block], times: Sequence[Sequence[float]], margin: float, alpha: float
 ) -> Estimate:
     found = percentile_interval(times, percent, alpha / len(LOOKS))
     count = sum(map(len, times))
@@ -293,4 +298,4 @@ def _estimate_percentile(
     low = found.low if math.isfinite(found.low) else min(map(min, times))
     high = found.high if math.isfinite(found.high) else max(map(max, times))
     needs_s = 0.0 if supported else max(found.needed - count, 1) * seconds / count
-    return Estimate(found.value, low * (1 - spread), high * (1 + spread), count, needs_s)
+    return Estimate(found.value, low * math.exp(-margin), high * math.exp(margin), count, needs_s)

@@ -102,6 +102,7 @@ class LimitRule:
     def start(self, sides: int) -> None:
         self._probes: list[list[Block]] = []
         self._verdicts: dict[str, Verdict] = {}
+        self._spread_decides = False
 
     def add(self, side: int, probe: int, block: Block) -> None:
         if side:
@@ -111,12 +112,18 @@ class LimitRule:
         self._probes[probe].append(block)
         if stats.looks_at(sum(map(len, self._probes))):
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
-            for figure, limit in self._limits.items():
-                self._verdicts[figure] = judge(figure, stats.estimate(figure, samples, self._spread), limit)
+            self._verdicts = self._judged(samples, self._spread)
+            alone = self._judged(samples, 0.0)
+            self._spread_decides = all(verdict.status != "inconclusive" for verdict in alone.values())
+
+    def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
+        return {f: judge(f, stats.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
 
     def finished(self) -> str:
         undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]
         return "" if undecided else "budgets decided"
 
     def wants_probe(self) -> bool:
-        return False
+        """Whether nothing but the spread between probes leaves a figure at its limit. A probe that has only just begun
+        is given its time first."""
+        return self._spread_decides and not self.finished() and len(self._probes[-1]) >= stats.LOOKS[0]

@@ -5,7 +5,9 @@
     verdict = judge_paired(question, *sampling.sides)
 
     verdict = confirmed(verdict, again)                                   # again: the question, asked once more
-    verdict = judge_unpaired(question, new, runs)                         # runs: block medians of the stored last runs
+    verdict = judge_builds(question, [sampling.sides, another.sides])     # K builds, each against the baseline's plan
+    sampling = sample(source, UnpairedRule(question, runs), limits)       # runs: block medians of the stored last runs
+    verdict = judge_unpaired(question, sampling.sides[0], runs)
     verdict = judge_exact("memory_mb", 628.0, 600.0, tolerance=0.05)
 
 `judge_paired` of the blocks that a rule has seen says what the rule itself decided: both ask `compare_paired`.
@@ -27,7 +29,8 @@ class Question:
 
     `alpha` is the error of `regressed`, `beta` that of `ok` and `improved`. `spread` is how far two probes of one plan
     may differ as calibrations show it (a share: 0.002 on a GPU, 0.1 on a CPU, until there are any), 0 where the source
-    of the blocks has no probe level; `run_spread` the same for two runs on different days, for unpaired questions.
+    of the blocks has no probe level; `run_spread` the same for two runs on different days, for unpaired questions, and
+    `build_spread` for two builds of one model.
     """
 
     figure: str = "ms"
@@ -36,12 +39,19 @@ class Question:
     beta: float = 0.001
     spread: float = 0.002
     run_spread: float = 0.01
+    build_spread: float = 0.01
 
 
-def compare_paired(question: Question, pairs: Sequence[Sequence[float]], step: float = 0.0) -> stats.Interval:
-    """The interval of log(new / old) from log ratios of blocks taken in turn, one sequence for each pair of probes.
-    `step` is the timer's resolution (a share), which no number of blocks improves on."""
-    return stats.location(pairs, question.spread, question.alpha, question.beta).widened(step, step)
+def compare_paired(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> stats.Interval:
+    """The interval of log(new / old) from blocks taken in turn, one Samples a probe on either side.
+
+    The timer's step widens it, since no number of blocks improves on that. Raises ValueError where the sides do not
+    pair.
+    """
+    blocks = [block.times[question.figure] for side in (new, old) for samples in side for block in samples.blocks]
+    step = stats.timer_step(blocks)
+    ratios = log_ratios(question, new, old)
+    return stats.location(ratios, question.spread, question.alpha, question.beta).widened(step, step)
 
 
 def log_ratios(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> list[list[float]]:
@@ -49,7 +59,7 @@ def log_ratios(question: Question, new: Sequence[Samples], old: Sequence[Samples
     if len(new) != len(old):
         raise ValueError(f"{len(new)} probes cannot be paired with {len(old)}: sample both sides in turn")
     return [
-        [_log_median(question, a) - _log_median(question, b) for a, b in zip(ours.blocks, theirs.blocks)]  # noqa: B905
+        [_log_median(question, a) - _log_median(question, b) for a, b in zip(ours.blocks, theirs.blocks, strict=False)]
         for ours, theirs in zip(new, old, strict=True)
     ]
 
@@ -62,67 +72,110 @@ class PairedRule:
         self.start(2)
 
     def start(self, sides: int) -> None:
-        self._medians: tuple[list[list[float]], list[list[float]]] = ([], [])
-        self._pairs: list[list[float]] = []
-        self._step = math.inf
-        self._interval = stats.Interval(math.nan, -math.inf, math.inf)
+        self._blocks: tuple[list[list[Block]], list[list[Block]]] = ([], [])
+        self._status: Status = "inconclusive"
+        self._spread_decides = False
 
     def add(self, side: int, probe: int, block: Block) -> None:
-        for of_side in self._medians:
-            while len(of_side) <= probe:
-                of_side.append([])
-        while len(self._pairs) <= probe:
-            self._pairs.append([])
-        self._medians[side][probe].append(_log_median(self._question, block))
-        self._step = min(self._step, _timer_step(self._question, block))
-        new, old = self._medians[0][probe], self._medians[1][probe]
-        pairs = self._pairs[probe]
-        if len(pairs) < min(len(new), len(old)):
-            pairs.append(new[len(pairs)] - old[len(pairs)])
-            if stats.looks_at(sum(map(len, self._pairs))):
-                self._interval = compare_paired(self._question, self._pairs, _finite(self._step))
+        for probes in self._blocks:
+            while len(probes) <= probe:
+                probes.append([])
+        self._blocks[side][probe].append(block)
+        new, old = (sum(map(len, probes)) for probes in self._blocks)
+        if new == old and stats.looks_at(new):
+            self._look()
+
+    def _look(self) -> None:
+        new, old = ([Samples(tuple(blocks)) for blocks in probes] for probes in self._blocks)
+        found = compare_paired(self._question, new, old)
+        self._status = _status(self._question, found)
+        if self._question.spread:
+            alone = compare_paired(dataclasses.replace(self._question, spread=0.0), new, old)
+            self._spread_decides = alone.high - alone.low < (found.high - found.low) / 2
 
     def finished(self) -> str:
-        status = _status(self._question, self._interval)
-        return "" if status == "inconclusive" else f"decided: {status}"
+        return "" if self._status == "inconclusive" else f"decided: {self._status}"
 
     def wants_probe(self) -> bool:
-        """Whether the probes' spread is more than half of what the interval is wide, and it is undecided."""
-        if self.finished() or not math.isfinite(self._interval.low) or not self._question.spread:
-            return False
-        inner = stats.interval([x for pairs in self._pairs for x in pairs], self._question.alpha, self._question.beta)
-        return (inner.high - inner.low) < (self._interval.high - self._interval.low) / 2
+        """Whether the question is undecided and more than half of the interval comes from the spread between probes.
+        Probes that have only just begun are given their time first."""
+        return self._spread_decides and not self.finished() and len(self._blocks[0][-1]) >= stats.LOOKS[0]
 
 
 def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> Verdict:
     """The verdict of blocks taken in turn: `regressed`, `improved`, `ok` or `inconclusive`."""
-    pairs = log_ratios(question, new, old)
+    found = compare_paired(question, new, old)
     seconds = sum(block.seconds for side in (new, old) for samples in side for block in samples.blocks)
-    blocks = sum(map(len, pairs))
+    blocks = sum(len(samples.blocks) for samples in new)
     basis = f"judged engine against engine: {len(new)} probes x {blocks} blocks a side, {seconds:.1f} s"
     cycles = clock_ratio(question, new, old)
     details = (basis,) if cycles is None else (basis, f"in clock cycles {cycles - 1:+.2%} (information only)")
-    step = min(_timer_step(question, block) for side in (new, old) for samples in side for block in samples.blocks)
-    return _verdict(question, compare_paired(question, pairs, _finite(step)), details)
+    return _verdict(question, found, details)
+
+
+class UnpairedRule:
+    """Stops the sampling of a single side when its question against stored runs is decided."""
+
+    def __init__(self, question: Question, runs: Sequence[Sequence[float]]) -> None:
+        self._question, self._runs = question, runs
+        self.start(1)
+
+    def start(self, sides: int) -> None:
+        self._units: list[float] = []
+        self._status: Status = "inconclusive"
+
+    def add(self, side: int, probe: int, block: Block) -> None:
+        if side == 0:
+            self._units.append(_log_median(self._question, block))
+            if stats.looks_at(len(self._units)):
+                self._status = _status(self._question, compare_unpaired(self._question, self._units, self._runs))
+
+    def finished(self) -> str:
+        return "" if self._status == "inconclusive" else f"decided: {self._status}"
+
+    def wants_probe(self) -> bool:
+        return False
+
+
+def compare_unpaired(
+    question: Question, units: Sequence[float], runs: Sequence[Sequence[float]]
+) -> stats.Interval:
+    """The interval of log(new / old) of one run, its log block medians in `units`, against stored runs.
+
+    The spread between runs is what the runs show, pooled with `run_spread`; that of the new run's blocks comes on top.
+    Raises ValueError where there is no stored run.
+    """
+    means = [math.log(stats.median(run)) for run in runs if len(run)]
+    if not means:
+        raise ValueError("there is no stored run to compare with")
+    old = sum(means) / len(means)
+    # The new run differs from the mean of n stored ones with a variance of 1 + 1 / n runs; level_margin has 1 / n.
+    grow = math.sqrt(len(means) + 1)
+    below, above = (grow * stats.level_margin(means, question.run_spread, e) for e in (question.alpha, question.beta))
+    ours = stats.interval(units, question.alpha, question.beta)
+    return stats.Interval(ours.center - old, ours.low - old, ours.high - old).widened(below, above)
 
 
 def judge_unpaired(question: Question, new: Sequence[Samples], runs: Sequence[Sequence[float]]) -> Verdict:
-    """The verdict against stored runs, oldest first, each the block medians of one run in the figure's unit.
+    """The verdict against stored runs, oldest first, each the block medians of one run in the figure's unit."""
+    units = [_log_median(question, block) for samples in new for block in samples.blocks]
+    basis = f"judged against {len(runs)} stored runs, not engine against engine"
+    return _verdict(question, compare_unpaired(question, units, runs), (basis,))
 
-    The spread between runs is what the runs show, pooled with `run_spread`; that of blocks comes on top.
-    """
-    blocks = [_log_median(question, block) for samples in new for block in samples.blocks]
-    ours = stats.interval(blocks, question.alpha, question.beta)
-    means = [math.log(stats.median(run)) for run in runs if len(run)]
-    if not means:
-        raise ValueError("no stored run to compare with")
-    center = ours.center - sum(means) / len(means)
-    grow = math.sqrt(len(means) + 1)  # one new run against the mean of n stored: a variance of 1 + 1 / n, not 1 / n
-    below = stats.level_margin(means, question.run_spread, question.alpha) * grow
-    above = stats.level_margin(means, question.run_spread, question.beta) * grow
-    shift = center - ours.center
-    found = stats.Interval(center, ours.low + shift, ours.high + shift).widened(below, above)
-    return _verdict(question, found, (f"judged against {len(means)} stored runs, not engine against engine",))
+
+def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]]]) -> Verdict:
+    """The verdict of several builds of one model, each a pair of sides (new, old) as sampled: of their mean, with the
+    build lottery in the interval and shown apart from the noise of the runs."""
+    found = [compare_paired(question, new, old) for new, old in builds]
+    centers = [interval.center for interval in found]
+    count = len(found)
+    mean = sum(centers) / count
+    low, high = (sum(ends) / count for ends in ([i.low for i in found], [i.high for i in found]))
+    below, above = (stats.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta))
+    lottery = math.expm1(max(centers) - min(centers))
+    noise = math.expm1((high - low) / 2)
+    details = (f"{count} builds differ by {lottery:.2%}; each is known to +-{noise:.2%}",)
+    return _verdict(question, stats.Interval(mean, low, high).widened(below, above), details)
 
 
 def judge_exact(figure: str, new: float, old: float, tolerance: float) -> Verdict:
@@ -158,14 +211,6 @@ def clock_ratio(question: Question, new: Sequence[Samples], old: Sequence[Sample
 
 def _log_median(question: Question, block: Block) -> float:
     return math.log(stats.median(block.times[question.figure]))
-
-
-def _timer_step(question: Question, block: Block) -> float:
-    return stats.timer_step(block.times[question.figure]) or math.inf  # a block of equal samples says nothing of it
-
-
-def _finite(step: float) -> float:
-    return step if math.isfinite(step) else 0.0
 
 
 def _status(question: Question, found: stats.Interval) -> Status:

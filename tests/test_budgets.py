@@ -1,0 +1,144 @@
+import numpy as np
+import pytest
+
+from pytest_trt.judge.budgets import LimitRule, judge, matching, names_device
+from pytest_trt.measure.sampler import Limits, sample
+from pytest_trt.records import Block, Estimate
+from pytest_trt.spec import Budget
+
+H200 = {"device": "NVIDIA H200", "kind": "gpu"}
+
+
+@pytest.mark.parametrize(
+    ("words", "device", "matches"),
+    [
+        ("L4", "NVIDIA L4", True),
+        ("L4", "NVIDIA L40S", False),
+        ("H200", "NVIDIA H200", True),
+        ("H200", "NVIDIA GH200 480GB", False),
+        ("h200", "NVIDIA H200", True),
+        ("RTX 4090", "NVIDIA GeForce RTX 4090", True),
+        ("RTX 4090", "NVIDIA GeForce RTX 4080", False),
+        ("A100", "NVIDIA A100-SXM4-80GB", True),
+        ("gpu", "NVIDIA H200", True),
+        ("cpu", "NVIDIA H200", False),
+    ],
+)
+def test_a_budget_names_whole_words_of_a_device(words, device, matches):
+    assert bool(matching([Budget(device=words, limits={"ms": 1.0})], device=device, kind="gpu")) is matches
+    assert names_device(words, device, "gpu") is matches
+
+
+def test_a_cpu_has_its_own_budgets():
+    budgets = [Budget(limits={"ms": 1.0}), Budget(device="cpu", limits={"ms": 80.0})]
+    assert matching(budgets, device="AMD EPYC 7B12", kind="cpu") == {"ms": 80.0}
+    assert matching(budgets[:1], device="AMD EPYC 7B12", kind="cpu") == {}
+
+
+def test_a_mig_slice_is_another_device_unless_it_is_named():
+    card, part = Budget(device="H200", limits={"ms": 1.0}), Budget(device="H200 1g.18gb", limits={"ms": 5.0})
+    assert matching([card, part], **H200, mig_profile="1g.18gb") == {"ms": 5.0}
+    assert matching([card], **H200, mig_profile="1g.18gb") == {}
+    assert matching([card, part], **H200) == {"ms": 1.0}
+    assert matching([Budget(limits={"ms": 9.0})], **H200, mig_profile="1g.18gb") == {"ms": 9.0}
+
+
+def test_for_each_figure_the_most_specific_match_counts():
+    budgets = [
+        Budget(limits={"ms": 10.0, "engine_mb": 50.0}),
+        Budget(device="H200", limits={"ms": 2.0}),
+        Budget(device="H200", limits={"ms": 1.0}, where={"precision": "fp16"}),
+        Budget(device="H200", limits={"ms": 0.5}, where={"precision": "fp16", "batch": 1}),
+    ]
+    params = {"precision": "fp16", "batch": 8}
+    assert matching(budgets, **H200, params=params) == {"ms": 1.0, "engine_mb": 50.0}
+    assert matching(budgets, **H200, params={"precision": "fp16", "batch": 1})["ms"] == 0.5
+    assert matching(budgets, **H200)["ms"] == 2.0
+
+
+def test_of_equally_specific_limits_the_tighter_counts():
+    both = [Budget(limits={"ms": 2.0, "throughput": 10.0}), Budget(limits={"ms": 1.0, "throughput": 20.0})]
+    assert matching(both, **H200) == matching(both[::-1], **H200) == {"ms": 1.0, "throughput": 20.0}
+
+
+def estimate(value, width=0.01):
+    return Estimate(value, value - width, value + width, 100)
+
+
+@pytest.mark.parametrize(
+    ("value", "status"),
+    [(0.5, "ok"), (0.99, "ok"), (0.995, "inconclusive"), (1.005, "inconclusive"), (1.02, "over_budget")],
+)
+def test_the_whole_interval_decides(value, status):
+    assert judge("ms", estimate(value), 1.0).status == status
+
+
+def test_at_the_limit_it_says_so():
+    verdict = judge("ms", estimate(1.0), 1.0)
+    assert verdict.text == "latency inconclusive (at the limit): 1 ms, budget 1 ms"
+    assert (verdict.basis, verdict.limit) == ("budget", 1.0)
+
+
+def test_throughput_has_a_lower_limit():
+    assert judge("throughput", estimate(90, 1), 100.0).status == "over_budget"
+    assert judge("throughput", estimate(120, 1), 100.0).status == "ok"
+    assert judge("throughput", estimate(100, 1), 100.0).status == "inconclusive"
+
+
+def test_close_to_the_limit_it_warns():
+    assert judge("ms", estimate(0.96), 1.0).details == ("at 96% of its budget",)
+    assert judge("throughput", estimate(104, 1), 100.0).details == ("at 96% of its budget",)
+    assert judge("ms", estimate(0.94), 1.0).details == ()
+
+
+def test_a_size_is_judged_as_it_is():
+    assert judge("engine_mb", Estimate.exact(50.0), 50.0).status == "ok"
+    assert judge("engine_mb", Estimate.exact(50.1), 50.0).status == "over_budget"
+
+
+def test_a_figure_that_too_few_samples_support_says_what_it_needs():
+    verdict = judge("p99_ms", Estimate(1.0, 0.9, 1.1, 100, needs_s=2.5), 5.0)
+    assert verdict.status == "inconclusive"
+    assert "needs 2.5 s more" in verdict.text
+
+
+class Source:
+    sides = 1
+
+    def __init__(self, level, *, noise=0.001, samples=50, levels=("block",)):
+        self.level, self.noise, self.samples, self.levels = level, noise, samples, levels
+        self.generator = np.random.default_rng(0)
+        self.renewed = 0
+
+    def next_block(self, side):
+        times = self.level * self.generator.normal(1, self.noise, self.samples)
+        return Block({"ms": tuple(times.tolist())}, 0.02)
+
+    def renew(self, side):
+        self.renewed += 1
+
+
+LIMITS = Limits(min_time_s=0.0, max_time_s=5.0)
+
+
+def test_sampling_stops_when_the_budgets_are_decided():
+    sampling = sample(Source(1.0), LimitRule({"ms": 2.0}), LIMITS)
+    assert (sampling.why, sampling.blocks) == ("budgets decided", 6)
+
+
+def test_sampling_goes_on_for_a_percentile():
+    sampling = sample(Source(1.0), LimitRule({"ms": 2.0, "p99_ms": 2.0}), LIMITS)
+    assert sampling.finished
+    assert sampling.blocks * 50 > 600
+
+
+def test_at_the_limit_it_goes_on_to_the_time_limit():
+    assert not sample(Source(1.0), LimitRule({"ms": 1.0}, spread=0.0), LIMITS).finished
+
+
+def test_probes_are_renewed_where_only_their_spread_is_in_the_way():
+    source = Source(0.9985, levels=("block", "probe"), noise=0.0001)
+    sampling = sample(source, LimitRule({"ms": 1.0}, spread=0.002), LIMITS)
+    assert sampling.finished
+    assert source.renewed >= 1
+    assert all(len(samples.blocks) >= 6 for samples in sampling.sides[0][:-1])

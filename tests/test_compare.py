@@ -1,0 +1,235 @@
+import math
+import re
+
+import numpy as np
+import pytest
+
+from pytest_trt.judge.compare import (
+    PairedRule,
+    Question,
+    UnpairedRule,
+    clock_ratio,
+    confirmed,
+    judge_builds,
+    judge_exact,
+    judge_paired,
+    judge_unpaired,
+)
+from pytest_trt.measure.sampler import Limits, sample
+from pytest_trt.records import Block, Samples
+
+LIMITS = Limits(min_time_s=0.0, max_time_s=5.0)
+
+
+class Pair:
+    """Two sides, the new one `ratio` times as slow, with noise of blocks and of probes (relative)."""
+
+    sides = 2
+    levels = ("block", "probe")
+
+    def __init__(self, ratio, *, noise=0.001, probe_noise=0.0, drift=0.0, seed=0, figure="ms", mhz=(None, None)):
+        self.ratio, self.noise, self.probe_noise, self.drift = ratio, noise, probe_noise, drift
+        self.figure, self.mhz = figure, mhz
+        self.generator = np.random.default_rng(seed)
+        self.taken = 0
+        self.probes = [1.0, 1.0]
+        self.renewals = 0
+        for side in (0, 1):
+            self.renew(side)
+
+    def renew(self, side):
+        self.renewals += 1
+        self.probes[side] = math.exp(self.generator.normal(0, self.probe_noise))
+
+    def next_block(self, side):
+        level = (self.ratio if side == 0 else 1.0) * self.probes[side] * (1 + self.drift * self.taken)
+        self.taken += 1
+        times = level * np.exp(self.generator.normal(0, self.noise)) * self.generator.normal(1, 0.002, 21)
+        state = {"sm_mhz": self.mhz[side]} if self.mhz[side] else {}
+        return Block({self.figure: tuple(times.tolist())}, 0.02, state)
+
+
+def asked(question, source):
+    sampling = sample(source, PairedRule(question), LIMITS)
+    return judge_paired(question, *sampling.sides), sampling
+
+
+@pytest.mark.parametrize(
+    ("ratio", "status"), [(1.0, "ok"), (1.03, "ok"), (1.08, "regressed"), (0.9, "improved")]
+)  # fmt: skip
+def test_a_ratio_is_judged_against_the_tolerance(ratio, status):
+    verdict, sampling = asked(Question(tolerance=0.05), Pair(ratio))
+    assert verdict.status == status
+    assert verdict.ratio.low <= ratio <= verdict.ratio.high
+    assert sampling.finished
+    assert sampling.why == f"decided: {status}"
+
+
+def test_throughput_regresses_downwards():
+    question = Question(figure="throughput", tolerance=0.05)
+    assert asked(question, Pair(0.9, figure="throughput"))[0].status == "regressed"
+    assert asked(question, Pair(1.1, figure="throughput"))[0].status == "improved"
+
+
+def test_the_judge_says_what_the_rule_decided():
+    for seed in range(20):
+        question = Question(tolerance=0.01, spread=0.0)
+        verdict, sampling = asked(question, Pair(1.01 + 0.004 * (seed % 3 - 1), noise=0.004, seed=seed))
+        assert sampling.why == (f"decided: {verdict.status}" if sampling.finished else "time limit of 5 s")
+
+
+def test_at_the_tolerance_it_stays_inconclusive():
+    verdict, sampling = asked(Question(tolerance=0.01, spread=0.0), Pair(1.01, noise=0.01))
+    assert verdict.status == "inconclusive"
+    assert not sampling.finished
+
+
+def test_drift_that_both_sides_share_cancels():
+    verdict, _ = asked(Question(tolerance=0.01, spread=0.0), Pair(1.0, noise=0.0005, drift=0.002))
+    assert verdict.status == "ok"
+
+
+def test_no_false_alarm_at_the_tolerance_however_often_it_looks():
+    question = Question(tolerance=0.01, alpha=0.02, beta=0.02, spread=0.0)
+    limits = Limits(min_time_s=0.0, max_time_s=2.6)
+    alarms = 0
+    for seed in range(200):
+        sampling = sample(Pair(1.01, noise=0.01, seed=seed), PairedRule(question), limits)
+        alarms += sampling.why == "decided: regressed"
+    assert alarms <= 0.02 * 200
+
+
+def test_what_it_would_have_seen_is_told_and_a_tighter_tolerance_warned_of():
+    verdict, _ = asked(Question(tolerance=0.001), Pair(1.0))
+    assert verdict.resolution == pytest.approx(0.002, abs=0.002)
+    assert any(detail.startswith("would see >= 0.") for detail in verdict.details)
+    assert "the tolerance of 0.1% is tighter than that" in verdict.details
+    loose, _ = asked(Question(tolerance=0.05), Pair(1.0))
+    assert not any("tighter" in detail for detail in loose.details)
+
+
+def test_fresh_probes_come_where_their_spread_is_in_the_way():
+    source = Pair(1.004, noise=0.0002, probe_noise=0.0001)
+    verdict, sampling = asked(Question(tolerance=0.005, spread=0.002), source)
+    assert verdict.status == "ok"
+    assert len(sampling.sides[0]) == len(sampling.sides[1]) > 1
+    assert all(len(samples.blocks) >= 6 for samples in sampling.sides[0][:-1])
+
+
+def test_probes_that_differ_more_than_calibrated_widen_the_interval():
+    verdict, sampling = asked(Question(tolerance=0.005, spread=0.001), Pair(1.005, noise=0.0002, probe_noise=0.004))
+    assert len(sampling.sides[0]) > 2
+    assert verdict.ratio.high - verdict.ratio.low > 0.002
+
+
+def test_one_pair_of_probes_is_no_proof_of_a_difference_as_small_as_their_spread():
+    question = Question(tolerance=0.0, spread=0.002)
+    source = Pair(1.0, noise=0.0001)
+    source.probes = [1.0015, 1.0]
+    sampling = sample(source, PairedRule(question), Limits(min_time_s=0.0, max_time_s=1.0, probes=1))
+    assert judge_paired(question, *sampling.sides).status == "inconclusive"
+
+
+def test_too_few_blocks_are_inconclusive():
+    sampling = sample(Pair(2.0), PairedRule(Question()), Limits(max_time_s=0.1))
+    verdict = judge_paired(Question(), *sampling.sides)
+    assert (verdict.status, verdict.ratio, verdict.resolution) == ("inconclusive", None, None)
+    assert "too few blocks" in verdict.text
+
+
+def test_sides_that_do_not_pair_are_refused():
+    sampling = sample(Pair(1.0), PairedRule(Question()), LIMITS)
+    with pytest.raises(ValueError, match="1 probes cannot be paired with 2"):
+        judge_paired(Question(), sampling.sides[0], sampling.sides[1] * 2)
+
+
+def test_a_coarse_timer_decides_nothing_below_its_step():
+    block = Block({"ms": (1.0, 1.0, 1.001)}, 0.02)
+    slower = Block({"ms": (1.001, 1.001, 1.002)}, 0.02)
+    sides = ((Samples((slower,) * 16),), (Samples((block,) * 16),))
+    assert judge_paired(Question(tolerance=0.0, spread=0.0), *sides).status == "inconclusive"
+    assert judge_paired(Question(tolerance=0.01, spread=0.0), *sides).status == "ok"
+
+
+def test_the_ratio_in_clock_cycles_is_shown():
+    question = Question()
+    verdict, sampling = asked(question, Pair(1.02, mhz=(1800, 1836)))
+    assert clock_ratio(question, *sampling.sides) == pytest.approx(1.0, abs=0.002)
+    assert any("in clock cycles" in detail for detail in verdict.details)
+    assert clock_ratio(question, *asked(question, Pair(1.0))[1].sides) is None
+
+
+def runs(generator, spread, count=8, blocks=12):
+    return [(math.exp(generator.normal(0, spread)) * generator.normal(1, 0.001, blocks)).tolist() for _ in range(count)]
+
+
+def single(generator, level, blocks=16):
+    return (Samples(tuple(Block({"ms": (float(x),)}, 0.02) for x in level * generator.normal(1, 0.001, blocks))),)
+
+
+def test_against_stored_runs_their_spread_counts():
+    generator = np.random.default_rng(0)
+    question = Question(tolerance=0.02, run_spread=0.005)
+    calm, wild = runs(generator, 0.0005), runs(generator, 0.03)
+    new = single(generator, 1.05)
+    assert judge_unpaired(question, new, calm).status == "regressed"
+    assert judge_unpaired(question, new, wild).status == "inconclusive"
+    assert judge_unpaired(question, single(generator, 1.0), calm).status == "ok"
+
+
+def test_one_stored_run_does_not_pretend_to_show_the_spread_between_runs():
+    generator = np.random.default_rng(0)
+    verdict = judge_unpaired(Question(tolerance=0.005, run_spread=0.01), single(generator, 1.01), runs(generator, 0, 1))
+    assert verdict.status == "inconclusive"
+    assert verdict.resolution > 0.01
+    with pytest.raises(ValueError, match="no stored run"):
+        judge_unpaired(Question(), single(generator, 1.0), [])
+
+
+def test_unpaired_false_alarms_are_rare():
+    question = Question(tolerance=0.0, alpha=0.02, beta=0.02, run_spread=0.01)
+    alarms = 0
+    for seed in range(400):
+        generator = np.random.default_rng(seed)
+        new = single(generator, math.exp(generator.normal(0, 0.01)), blocks=8)
+        alarms += judge_unpaired(question, new, runs(generator, 0.01)).status == "regressed"
+    assert alarms <= 0.03 * 400
+
+
+def test_the_unpaired_rule_decides_as_the_judge_does():
+    generator = np.random.default_rng(0)
+    question, stored = Question(tolerance=0.02, run_spread=0.005), runs(generator, 0.0005)
+    rule = UnpairedRule(question, stored)
+    for count, block in enumerate(single(generator, 1.0)[0].blocks, 1):
+        rule.add(0, 0, block)
+        assert bool(rule.finished()) == (count >= 6)
+    assert rule.finished() == "decided: ok"
+
+
+def test_sizes_are_compared_exactly():
+    assert judge_exact("memory_mb", 106.0, 100.0, 0.05).status == "regressed"
+    assert judge_exact("memory_mb", 105.0, 100.0, 0.05).status == "ok"
+    assert judge_exact("memory_mb", 90.0, 100.0, 0.05).status == "improved"
+    assert judge_exact("memory_mb", 1.0, 0.0, 0.05).status == "regressed"
+    assert judge_exact("memory_mb", 0.0, 0.0, 0.0).status == "ok"
+
+
+def test_a_regression_stands_only_when_it_is_seen_again():
+    question = Question(tolerance=0.05)
+    slow, same = asked(question, Pair(1.1))[0], asked(question, Pair(1.0))[0]
+    assert confirmed(slow, slow).status == "regressed"
+    assert "seen again when measured again" in confirmed(slow, slow).details
+    assert confirmed(slow, same).status == "inconclusive"
+    assert "build lottery" in confirmed(slow, same, rebuilt=True).text
+    assert confirmed(same, slow) == same
+
+
+def test_builds_that_differ_are_not_a_regression():
+    question = Question(tolerance=0.01, build_spread=0.01)
+    ratios = (1.0, 1.03, 1.01, 1.06)
+    builds = [sample(Pair(r, seed=n), PairedRule(question), LIMITS).sides for n, r in enumerate(ratios)]
+    verdict = judge_builds(question, builds)
+    assert verdict.status == "inconclusive"
+    assert re.match(r"4 builds differ by (5\.[5-9]|6\.[0-5])\d%; each is known to \+-", verdict.details[0])
+    slow = [sample(Pair(1.1, seed=n), PairedRule(question), LIMITS).sides for n in range(4)]
+    assert judge_builds(question, slow).status == "regressed"

@@ -1,0 +1,115 @@
+import itertools
+
+import pytest
+
+from pytest_trt.measure.sampler import Limits, order, sample
+from pytest_trt.records import Block
+
+
+class Source:
+    """Blocks of 10 ms whose times are the numbers of `series`, one block each."""
+
+    def __init__(self, sides=1, levels=("block",), series=None, seconds=0.01):
+        self.sides, self.levels, self.seconds = sides, levels, seconds
+        self.series = iter(series or itertools.repeat(1.0))
+        self.asked, self.renewed = [], []
+
+    def next_block(self, side):
+        self.asked.append(side)
+        return Block({"ms": (next(self.series),)}, self.seconds)
+
+    def renew(self, side):
+        self.renewed.append((side, len(self.asked)))
+
+
+class Rule:
+    def __init__(self, after=0, probes=0):
+        self.after, self.probes = after, probes
+        self.seen, self.started = [], 0
+
+    def start(self, sides):
+        self.started = sides
+
+    def add(self, side, probe, block):
+        self.seen.append((side, probe, block.times["ms"][0]))
+
+    def finished(self):
+        return "enough" if len(self.seen) >= self.after else ""
+
+    def wants_probe(self):
+        return self.probes > max(probe for _, probe, _ in self.seen) and len(self.seen) % 8 == 0
+
+
+def test_the_sides_take_turns_in_an_order_that_cancels_drift():
+    source = Source(sides=2)
+    sample(source, Rule(after=16), Limits(min_time_s=0.0))
+    assert source.asked == [0, 1, 1, 0, 1, 0, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0]
+    places = [[place for place, side in enumerate(source.asked[:8]) if side == which] for which in (0, 1)]
+    assert sum(places[0]) == sum(places[1])
+    assert sum(p**2 for p in places[0]) == sum(p**2 for p in places[1])
+    assert order(3, 1) == (0,)
+
+
+def test_it_stops_when_the_rule_has_finished():
+    rule = Rule(after=5)
+    sampling = sample(Source(), rule, Limits(min_time_s=0.0))
+    assert (sampling.why, sampling.finished, sampling.blocks) == ("enough", True, 5)
+    assert (sampling.seconds, rule.started) == (pytest.approx(0.05), 1)
+
+
+def test_never_before_the_minimum_time():
+    assert sample(Source(), Rule(after=1), Limits(min_time_s=0.095)).blocks == 10
+
+
+def test_at_the_maximum_time_it_says_so():
+    sampling = sample(Source(), Rule(after=1000), Limits(max_time_s=0.195))
+    assert (sampling.finished, sampling.why, sampling.blocks) == (False, "time limit of 0.195 s", 20)
+
+
+def test_the_sides_have_equally_many_blocks_at_the_time_limit():
+    sampling = sample(Source(sides=2), Rule(after=1000), Limits(max_time_s=0.145))
+    assert [len(side[0].blocks) for side in sampling.sides] == [8, 8]
+
+
+def test_a_fresh_probe_takes_the_place_of_both_sides():
+    source, rule = Source(sides=2, levels=("block", "probe")), Rule(after=24, probes=2)
+    sampling = sample(source, rule, Limits(min_time_s=0.0))
+    assert source.renewed == [(0, 8), (1, 8), (0, 16), (1, 16)]
+    assert [[(s.probe, len(s.blocks)) for s in side] for side in sampling.sides] == [[(0, 4), (1, 4), (2, 4)]] * 2
+    assert {probe for _, probe, _ in rule.seen} == {0, 1, 2}
+
+
+def test_no_more_probes_than_allowed():
+    source = Source(levels=("block", "probe"))
+    sample(source, Rule(after=80, probes=9), Limits(min_time_s=0.0, probes=3))
+    assert len(source.renewed) == 2
+
+
+def test_a_source_without_the_probe_level_is_never_renewed():
+    source = Source()
+    sample(source, Rule(after=24, probes=2), Limits(min_time_s=0.0))
+    assert source.renewed == []
+
+
+def test_the_warm_up_is_kept_out_and_recorded():
+    falling = [2.0 - 0.1 * n for n in range(10)]
+    source, rule = Source(series=itertools.chain(falling, itertools.repeat(1.0))), Rule(after=3)
+    sampling = sample(source, rule, Limits(min_time_s=0.0, warm_up_s=1.0))
+    assert {value for _, _, value in rule.seen} == {1.0}
+    assert sampling.steady
+    assert sampling.warm_up_s >= 0.1
+    assert sampling.seconds == pytest.approx(0.03)
+
+
+def test_a_warm_up_that_never_ends_is_cut_short():
+    source = Source(series=itertools.count(1.0))
+    sampling = sample(source, Rule(after=1), Limits(min_time_s=0.0, warm_up_s=0.2))
+    assert not sampling.steady
+    assert sampling.warm_up_s == pytest.approx(0.2)
+
+
+def test_a_fresh_probe_is_warmed_up_too():
+    source = Source(levels=("block", "probe"))
+    sampling = sample(source, Rule(after=16, probes=1), Limits(min_time_s=0.0, warm_up_s=1.0))
+    assert len(source.asked) == 16 + 2 * 8
+    assert sampling.warm_up_s == pytest.approx(0.08)

@@ -1,0 +1,195 @@
+import math
+
+import numpy as np
+import pytest
+
+from pytest_trt import stats
+from pytest_trt.records import Block, Samples
+
+
+@pytest.mark.parametrize(
+    ("tail", "freedom", "t"),
+    [
+        (0.025, 1, 12.706),
+        (0.025, 2, 4.3027),
+        (0.025, 3, 3.1824),
+        (0.005, 10, 3.1693),
+        (0.001, 4, 7.1732),
+        (0.001, 31, 3.3749),
+    ],
+)
+def test_t_quantiles_are_those_of_the_tables(tail, freedom, t):
+    assert stats.t_quantile(tail, freedom) == pytest.approx(t, rel=1e-4)
+
+
+def test_percentiles_follow_trtexecs_index():
+    samples = [float(n) for n in range(1, 101)]
+    assert stats.percentile(samples, 99) == 99.0
+    assert stats.percentile(samples, 95) == 95.0
+    assert stats.percentile([3.0, 1.0, 2.0], 99) == 3.0
+    assert stats.percentile([5.0], 50) == 5.0
+
+
+def test_the_median_of_an_even_number_lies_between_the_middle_two():
+    assert stats.median((4.0, 1.0, 3.0, 2.0)) == 2.5
+    assert stats.median((3.0, 1.0, 2.0)) == 2.0
+
+
+def test_too_few_units_leave_the_interval_open():
+    found = stats.interval([1.0, 2.0, 3.0, 4.0, 5.0])
+    assert (found.center, found.low, found.high) == (3.0, -math.inf, math.inf)
+    assert math.isfinite(stats.interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).low)
+
+
+def test_the_interval_moves_and_stretches_with_its_units():
+    units = np.random.default_rng(0).normal(size=100)
+    plain, moved = stats.interval(units), stats.interval(3 + 2 * units)
+    for end in ("center", "low", "high"):
+        assert getattr(moved, end) == pytest.approx(3 + 2 * getattr(plain, end))
+
+
+def test_the_interval_stands_between_looks():
+    units = np.random.default_rng(0).normal(size=60)
+    assert stats.interval(units[:47]) == stats.interval(units[:32])
+    assert stats.interval(units[:48]) != stats.interval(units[:32])
+    assert [n for n in range(20) if stats.looks_at(n)] == [6, 8, 12, 16]
+
+
+def test_each_end_has_its_own_error():
+    units = np.random.default_rng(0).normal(size=32)
+    found = stats.interval(units, alpha=0.001, beta=0.05)
+    assert found.center - found.low > found.high - found.center
+
+
+def autoregression(generator, trials, count, coefficient):
+    shocks = generator.normal(size=(trials, count)) * math.sqrt(1 - coefficient**2)
+    shocks[:, 0] /= math.sqrt(1 - coefficient**2)
+    for n in range(1, count):
+        shocks[:, n] += coefficient * shocks[:, n - 1]
+    return shocks
+
+
+NOISES = {
+    "normal": lambda g, t, n: g.normal(size=(t, n)),
+    "heavy tails": lambda g, t, n: g.standard_t(2, size=(t, n)),
+    "changing scale": lambda g, t, n: g.normal(size=(t, n)) * np.repeat(np.exp(g.normal(size=(t, n // 8))), 8, axis=1),
+    "coarse timer": lambda g, t, n: np.round(g.normal(size=(t, n))),
+    "neighbours alike": lambda g, t, n: autoregression(g, t, n, 0.2),
+    "neighbours opposed": lambda g, t, n: autoregression(g, t, n, -0.6),
+}
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_looking_after_every_unit_errs_no_oftener_than_promised(noise):
+    series = NOISES[noise](np.random.default_rng(1), 600, 64)
+    missed = sum(any(stats.interval(row[:n], 0.05).low > 0 for n in stats.LOOKS if n <= 64) for row in series)
+    assert missed <= 0.05 * 600
+
+
+def test_an_interval_that_is_not_made_for_looking_would_err():
+    """The test above can fail: the same looks at a plain t interval miss far oftener than 5 %."""
+    series = NOISES["normal"](np.random.default_rng(1), 600, 64)
+
+    def low(units):
+        return units.mean() - stats.t_quantile(0.05, len(units) - 1) * units.std(ddof=1) / math.sqrt(len(units))
+
+    assert sum(any(low(row[:n]) > 0 for n in stats.LOOKS if n <= 64) for row in series) > 0.08 * 600
+
+
+def test_an_outlier_hardly_moves_the_interval():
+    units = np.random.default_rng(0).normal(size=32)
+    spoilt = units.copy()
+    spoilt[5] = 1000
+    plain, found = stats.interval(units), stats.interval(spoilt)
+    assert abs(found.center - plain.center) < 0.2
+    assert found.high - found.low < 1.3 * (plain.high - plain.low)
+
+
+def test_winsorising_leaves_values_alone_where_most_are_the_same():
+    values = np.array([1.0, 1.0, 1.0, 1.0, 2.0])
+    assert stats.winsorised(values) is values
+
+
+def test_batches_grow_so_that_at_most_32_are_left():
+    assert len(stats.batch_means(np.arange(32.0))) == 32
+    assert stats.batch_means(np.arange(48.0))[:2].tolist() == [0.5, 2.5]
+    assert len(stats.batch_means(np.arange(512.0))) == 32
+
+
+def test_dependence_widens_and_never_narrows():
+    alike, opposed = np.repeat([0.0, 1.0], 16), np.tile([0.0, 1.0], 16)
+    assert stats.dependence(alike) > 3
+    assert stats.dependence(opposed) == 1.0
+    assert stats.dependence(np.ones(8)) == 1.0
+
+
+def test_one_probe_has_the_calibrated_spread_and_more_have_less():
+    assert stats.level_margin([0.3], 0.002) == pytest.approx(0.002)
+    assert stats.level_margin([0.3] * 4, 0.002) < 0.001
+    assert stats.level_margin([0.29, 0.3, 0.31, 0.3], 0.002) > 0.005
+
+
+def test_probes_widen_the_interval_by_their_margin():
+    units = np.random.default_rng(0).normal(0, 1e-5, size=16).tolist()
+    alone, with_probe = stats.location([units]), stats.location([units], spread=0.002)
+    assert alone.low - with_probe.low == pytest.approx(0.002)
+    assert with_probe.high - alone.high == pytest.approx(0.002)
+
+
+def test_percentile_intervals_cover_the_percentile():
+    generator, truth = np.random.default_rng(2), -math.log(0.05)
+    found = [stats.percentile_interval(generator.exponential(size=(20, 40)), 95, alpha=0.025) for _ in range(300)]
+    assert sum(f.low <= truth <= f.high for f in found) >= 0.94 * 300
+
+
+def test_percentile_intervals_of_dependent_samples_are_wider():
+    generator = np.random.default_rng(3)
+    shared = generator.normal(size=(40, 1))
+    blocks = shared + 0.1 * generator.normal(size=(40, 50))
+    single = np.random.default_rng(4).permutation(blocks.ravel()).reshape(40, 50)
+    dependent, independent = stats.percentile_interval(blocks, 95), stats.percentile_interval(single, 95)
+    assert dependent.needed > 5 * independent.needed
+    assert dependent.high - dependent.low > 2 * (independent.high - independent.low)
+
+
+def test_a_percentile_of_too_few_samples_has_no_upper_end_and_says_how_many_it_needs():
+    samples = [np.random.default_rng(0).normal(size=100)]
+    found = stats.percentile_interval(samples, 99, alpha=0.001)
+    assert found.high == math.inf
+    assert found.needed == math.ceil(math.log(0.001) / math.log(0.99)) == 688
+    assert math.isfinite(stats.percentile_interval([np.arange(700.0)], 99, alpha=0.001).high)
+
+
+def blocks(rows, seconds=0.02):
+    return Samples(tuple(Block({"ms": tuple(map(float, row))}, seconds) for row in rows))
+
+
+def test_an_estimate_has_the_median_with_its_interval():
+    rows = np.random.default_rng(0).normal(2.0, 0.01, size=(16, 30))
+    found = stats.estimate("ms", [blocks(rows)], spread=0.0)
+    assert found.low < 2.0 < found.high
+    assert found.value == pytest.approx(2.0, rel=0.002)
+    assert (found.samples, found.needs_s) == (480, 0.0)
+    assert stats.estimate("ms", [blocks(rows)], spread=0.01).high > found.high * 1.009
+
+
+def test_an_estimate_says_how_long_it_would_need():
+    rows = np.random.default_rng(0).normal(2.0, 0.01, size=(4, 30))
+    assert stats.estimate("ms", [blocks(rows)]).needs_s == pytest.approx(0.04)
+    found = stats.estimate("p99_ms", [blocks(rows)])
+    assert found.needs_s > 0.1
+    assert found.low <= found.value <= found.high == rows.max()
+
+
+def test_the_slowest_sample_and_what_did_not_happen_are_exact():
+    samples = [Samples((Block({"ms": (1.0, 3.0), "h2d_ms": (0.0, 0.0)}, 0.1),))]
+    assert stats.estimate("max_ms", samples).value == 3.0
+    assert stats.estimate("h2d_ms", samples).high == 0.0
+
+
+def test_a_timers_step_is_seen():
+    coarse = np.round(np.random.default_rng(0).normal(1, 0.01, size=(6, 20)), 3)
+    fine = np.random.default_rng(0).normal(1, 0.01, size=(6, 20))
+    assert stats.timer_step(coarse) == pytest.approx(0.001, rel=0.05)
+    assert stats.timer_step(fine) < 0.0005
+    assert stats.timer_step([[2.0, 2.0]]) == 0.0

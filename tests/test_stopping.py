@@ -1,0 +1,113 @@
+import itertools
+
+import numpy as np
+import pytest
+
+from pytest_trt.measure.stopping import AllOf, FixedTime, Resolution, Steady
+from pytest_trt.records import Block
+
+
+def feed(rule, medians, side=0, seconds=0.01):
+    for value in medians:
+        rule.add(side, 0, Block({"ms": (value,)}, seconds))
+
+
+def test_resolution_stops_at_the_half_width():
+    rule = Resolution("ms", 0.005)
+    noise = np.random.default_rng(0).normal(1.0, 0.004, size=512)
+    feed(rule, noise[:6])
+    assert rule.finished() == ""
+    feed(rule, noise[6:])
+    assert rule.finished() == "resolution of 0.50%"
+    assert rule.half_width <= 0.005
+
+
+def test_resolution_sees_side_0_only_and_starts_anew():
+    rule = Resolution("ms", 0.005)
+    feed(rule, [1.0] * 12, side=1)
+    assert not rule.finished()
+    feed(rule, [1.0] * 6)
+    assert rule.finished()
+    rule.start(1)
+    assert not rule.finished()
+
+
+class Scripted:
+    def __init__(self, finished, wants=False):
+        self.words, self.wants = finished, wants
+        self.calls = []
+
+    def start(self, sides):
+        self.calls.append("start")
+
+    def add(self, side, probe, block):
+        self.calls.append("add")
+
+    def finished(self):
+        return self.words
+
+    def wants_probe(self):
+        return self.wants
+
+
+def test_all_of_waits_for_every_rule_and_names_each_reason_once():
+    assert AllOf([Scripted("a"), Scripted("")]).finished() == ""
+    assert AllOf([Scripted("a"), Scripted("b"), Scripted("a")]).finished() == "a; b"
+    parts = [Scripted("a"), Scripted("b")]
+    rule = AllOf(parts)
+    rule.start(1)
+    feed(rule, [1.0])
+    assert [part.calls for part in parts] == [["start", "add"]] * 2
+
+
+def test_a_probe_is_wanted_only_when_every_unfinished_rule_wants_one():
+    assert AllOf([Scripted("done"), Scripted("", wants=True)]).wants_probe()
+    assert not AllOf([Scripted("", wants=False), Scripted("", wants=True)]).wants_probe()
+    assert not AllOf([Scripted("done", wants=True)]).wants_probe()
+
+
+def test_fixed_time_counts_the_seconds_of_blocks():
+    rule = FixedTime(0.025)
+    feed(rule, [1.0, 1.0])
+    assert rule.finished() == ""
+    feed(rule, [1.0])
+    assert rule.finished() == "0.025 s of blocks"
+
+
+def steady_after(medians):
+    watch = Steady()
+    for count, value in enumerate(medians, 1):
+        watch.add((value,))
+        if watch.is_steady():
+            return count
+    return None
+
+
+def test_steady_needs_a_whole_window():
+    assert steady_after([1.0] * 20) == Steady.WINDOW
+
+
+@pytest.mark.parametrize("slope", [-0.01, 0.01])
+def test_a_trend_is_no_steady_state(slope):
+    assert steady_after([1.0 + slope * n for n in range(50)]) is None
+
+
+def test_a_ramp_that_ends_is_left_behind():
+    count = steady_after([2.0 - 0.05 * n for n in range(15)] + [1.3] * 20)
+    assert 15 < count <= 15 + Steady.WINDOW
+
+
+def test_noise_without_trend_is_steady_in_time():
+    generator = np.random.default_rng(0)
+    counts = [steady_after(generator.normal(1.0, 0.01, size=40).tolist()) for _ in range(200)]
+    assert np.mean(counts) < Steady.WINDOW + 1
+
+
+def test_the_chance_of_a_trend_is_the_one_that_is_written():
+    """Mann and Kendall's count for 8 values, over all orders: CHANCE is reached in 6 % of them."""
+    reached = total = 0
+    for order in itertools.islice(itertools.permutations(range(8)), 0, None, 7):
+        score = sum((b > a) - (b < a) for a, b in itertools.combinations(order, 2))
+        reached += abs(score) >= Steady.CHANCE
+        total += 1
+    assert 0.055 < reached / total < 0.068
