@@ -48,9 +48,9 @@ class Bench:
 
         Raises BackendError where there is none.
         """
-        chosen = spec.backend if spec.backend != "auto" else self.settings.backend
-        if chosen != "auto":
-            return str(chosen)
+        for chosen in (spec.backend, self.settings.backend):
+            if chosen != "auto":
+                return chosen
         if gpu_is_here():
             for name in ("tensorrt", "tensorrt_rtx", *(("tensorrt_lean",) if spec.given_plan else ())):
                 if installed(name):

@@ -17,7 +17,7 @@ from pytest_trt.judge.baselines import Baseline
 from pytest_trt.measure.figures import SPREAD
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
-from pytest_trt.records import Environment, Estimate, Samples, Verdict
+from pytest_trt.records import Environment, Estimate, LayerProfile, Measurement, Samples, Verdict
 from pytest_trt.spec import Settings, Tolerance
 
 if TYPE_CHECKING:
@@ -81,6 +81,22 @@ class Comparison:
             question = compare.Question(figure="memory_mb", tolerance=self.memory_growth)
             found.append(baselines.judge_stored(question, figures["memory_mb"], self.baseline))
         return tuple(self._enforced(verdict) for verdict in found)
+
+    def explained(
+        self,
+        verdicts: Sequence[Verdict],
+        measurement: Measurement,
+        profiles: Sequence[LayerProfile],
+        folder: BaselineFolder | None,
+    ) -> tuple[Verdict, ...]:
+        """The verdicts, regressions with what changed and which layers explain it. `profiles` are the new engine's and,
+        where the two took turns, the old one's; else the stored profile is asked for."""
+        if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
+            return tuple(verdicts)
+        details = baselines.changes(self.baseline, measurement)
+        return tuple(
+            dataclasses.replace(v, details=(*v.details, *details)) if v.status == "regressed" else v for v in verdicts
+        )
 
     def _enforced(self, verdict: Verdict) -> Verdict:
         """A regression that is quarantined until a day that has not passed is said, and does not fail."""

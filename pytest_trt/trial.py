@@ -10,29 +10,28 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.bench import Bench
 from pytest_trt.comparison import Comparison, choose, confirmed
+from pytest_trt.description import described, digest_of
 from pytest_trt.engine.model import Model, resolve
 from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.shapes import run_shapes
 from pytest_trt.errors import DeclarationError
-from pytest_trt.judge import budgets
-from pytest_trt.measure import figures
-from pytest_trt.measure.probe_source import EngineProbe, ProbeSource, Subject
-from pytest_trt.measure.sampler import Limits, Sampling, sample
+from pytest_trt.judge import accuracy, budgets
+from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
+from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
+from pytest_trt.measure.take import Taken, take
 from pytest_trt.records import Environment, Estimate, LayerProfile, Measurement, Result, Verdict
-from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape
+from pytest_trt.references import given_inputs, reference_outputs
+from pytest_trt.spec import Declaration
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
@@ -70,7 +69,11 @@ class Trial:
     @cached_property
     def model(self) -> Model:
         """The model, found and read."""
-        return resolve(self.declaration.spec, self._folders, self._bench.store)
+        model = resolve(self.declaration.spec, self._folders, self._bench.store)
+        if model.kind == "plan":  # what it takes and gives, only its runtime can tell
+            server, spec = self._bench.server(self.backend), self.declaration.spec
+            model = model.with_tensors(*tensors_of(server, model.path, self._bench.settings.device, spec))
+        return model
 
     @cached_property
     def engine(self) -> Provided:
@@ -126,28 +129,33 @@ class Trial:
         return self._probe
 
     def measure(self, inputs: Arrays | None = None) -> Measurement:
-        """Measure the engine alone in a fresh probe, and judge it. Without `inputs` they are drawn from the spec's seed.
+        """Measure the engine alone in a fresh probe, and judge it. Without `inputs` they are drawn from the seed.
 
         The verdict fails the test after its body. Raises DeclarationError when called a second time.
         """
         if self.result is not None:
             raise DeclarationError("measure() was called twice in one test: a test has one measurement; parametrise it")
         started = time.perf_counter()
-        engine = self.engine
+        engine, spec_digest = self.engine, digest_of(described(self.declaration))
         self.close()
         with self._bench.lock(self.environment):
             new = self._subject(engine, inputs)
-            comparison = self._comparison(engine, new)
+            comparison = self._comparison(engine, new, spec_digest)
             taken = self._take(engine, new, comparison)
             verdicts = self._verdicts(taken, comparison)
+            again = None
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
-                verdicts = confirmed(verdicts, self._verdicts(self._take(engine, new, comparison), comparison))
+                again = self._take(engine, new, comparison, profile_runs=PROFILE_RUNS)
+                verdicts = confirmed(verdicts, self._verdicts(again, comparison))
+            verdicts = (*verdicts, *self._accuracy(new))
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
             another = self._provide(fresh=True)  # may wait for another build: not under the device's lock
             with self._bench.lock(self.environment):
-                again = self._verdicts(self._take(another, self._subject(another, inputs), comparison), comparison)
-            verdicts = confirmed(verdicts, again, rebuilt=True)
-        measurement = self._measurement(engine, taken)
+                third = self._take(another, self._subject(another, inputs), comparison)
+            verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
+        measurement = self._measurement(engine, taken, again, spec_digest)
+        if again is not None:
+            verdicts = comparison.explained(verdicts, measurement, again.profiles, self._baselines)
         self.result = Result(
             node_id=self._node_id,
             verdicts=verdicts,
@@ -159,42 +167,39 @@ class Trial:
         )
         return measurement
 
-    def _comparison(self, engine: Provided, new: Subject) -> Comparison:
+    def _comparison(self, engine: Provided, new: Subject, spec_digest: str) -> Comparison:
         """How this engine is compared with its baseline."""
-        said = described(self.declaration)
         return choose(
             self._baselines,
             self._node_id,
             new,
             engine,
             self.environment,
-            said,
-            digest_of(said),
+            described(self.declaration),
+            spec_digest,
             self.declaration.tolerance,
             self._bench.settings,
             self._bench.store,
         )
 
-    def _take(self, engine: Provided, new: Subject, comparison: Comparison) -> Taken:
-        """Open fresh probes, sample until every question is answered, then the passes of their own."""
+    def _take(self, engine: Provided, new: Subject, comparison: Comparison, profile_runs: int = 0) -> Taken:
         settings, server = self._bench.settings, self._bench.server(self.backend)
         limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
         rule = comparison.rule(self._limits, settings.resolution)
         if settings.disabled:
             limits, rule = Limits(min_time_s=0.0, max_time_s=0.0), FixedTime(0.0)
+        if settings.baseline_save:
+            profile_runs = PROFILE_RUNS
         subjects = [new] if comparison.other is None else [new, comparison.other]
-        with ProbeSource([(server, subject) for subject in subjects]) as source:
-            sampling = sample(source, rule, limits)
-            probe = source.probes[0]
-            found = figures.from_blocks(sampling.sides[0], comparison.spread)
-            found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
-            found["throughput"] = figures.throughput(
-                probe, found["ms"], self.declaration.run.batch or 1, overlapped="gpu_ms" in found
-            )
-            found.update(figures.from_memory(probe.memory()))
-            found.update(_of_plan(engine))
-            profile = probe.profile(PROFILE_RUNS) if self._bench.settings.baseline_save else None
-            return Taken(sampling, found, probe.proof, profile)
+        taken = take(
+            [(server, subject) for subject in subjects],
+            rule,
+            limits,
+            batch=self.declaration.run.batch or 1,
+            spread=comparison.spread,
+            profile_runs=profile_runs,
+        )
+        return dataclasses.replace(taken, figures={**taken.figures, **_of_plan(engine)})
 
     @cached_property
     def _limits(self) -> dict[str, float]:
@@ -217,28 +222,44 @@ class Trial:
         ]
         if self.declaration.budgets and not self._limits:
             devices = ", ".join(sorted({repr(budget.device) for budget in self.declaration.budgets}))
-            verdicts.append(
-                Verdict("unenforced", "budget", "", f"no budget is for {self.environment.device}: they name {devices}")
-            )
+            text = f"no budget is for {self.environment.device}: they name {devices}"
+            verdicts.append(Verdict("unenforced", "budget", "", text))
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
 
-    def _measurement(self, engine: Provided, taken: Taken) -> Measurement:
-        spec = described(self.declaration)
+    def _accuracy(self, new: Subject) -> tuple[Verdict, ...]:
+        """The outputs against what `trt_accuracy` names, on its inputs or on those that were measured on."""
+        wanted = self.declaration.accuracy
+        if wanted is None:
+            return ()
+        given = given_inputs(wanted.inputs, self._folders)
+        subject = new if given is None else dataclasses.replace(new, inputs=given)
+        with EngineProbe(self._bench.server(self.backend), subject) as probe:
+            inputs = probe.drawn()
+            outputs = probe.infer(inputs)
+        reference = reference_outputs(
+            wanted.reference, inputs, self.model, new.shapes, self._folders, self._bench
+        )
+        source = wanted.reference if isinstance(wanted.reference, str) else "the reference function"
+        limits = accuracy.allowed(wanted, self.declaration.spec.precision, self.declaration.spec.tf32)
+        return accuracy.judge(outputs, reference, limits, source)
+
+    def _measurement(self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str) -> Measurement:
+        profiles = (again.profiles if again is not None else ()) or taken.profiles
         return Measurement(
             node_id=self._node_id,
             environment=self.environment,
             figures=taken.figures,
-            spec=spec,
-            spec_digest=digest_of(spec),
+            spec=described(self.declaration),
+            spec_digest=spec_digest,
             engine_digest=engine.digest,
             plan_sha256=engine.plan_sha256,
-            proof={**taken.proof, **{f"{k} layers": f"{v:.0%}" for k, v in engine.precisions.items()}},
+            proof={**taken.proof, **{f"{name} layers": f"{share:.0%}" for name, share in engine.precisions.items()}},
             built=engine.built,
             warm_up_s=taken.sampling.warm_up_s,
             measured_s=taken.sampling.seconds,
             time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             samples=taken.sampling.sides[0],
-            profile=taken.profile,
+            profile=profiles[0] if profiles else None,
             notes=(*engine.notes, *self.environment.notes),
         )
 
@@ -267,35 +288,6 @@ class Trial:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-@dataclasses.dataclass(frozen=True)
-class Taken:
-    """What one set of probes gave."""
-
-    sampling: Sampling
-    figures: dict[str, Estimate]
-    proof: Mapping[str, str]
-    profile: LayerProfile | None
-
-
-def described(declaration: Declaration) -> dict[str, str]:
-    """What is built and run, as text by name: whatever differs from the default, and the model's name."""
-    spec, plain = declaration.spec, EngineSpec()
-    source = spec.onnx or spec.build
-    model = spec.path or str(getattr(source, "__qualname__", source))
-    said = {"model": Path(model).name, "precision": spec.precision}
-    for record, default in ((spec, plain), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions())):
-        for name in codec.hints(record):
-            value = getattr(record, name)
-            if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
-                said[name] = json.dumps(codec.encode(value), sort_keys=True)
-    return said
-
-
-def digest_of(said: Mapping[str, str]) -> str:
-    """The SHA-256 of a description."""
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
 
 def _of_plan(engine: Provided) -> dict[str, Estimate]:

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_trt import codec
 from pytest_trt.backends.base import Tensor
@@ -16,6 +16,8 @@ from pytest_trt.spec import EngineSpec, PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
+
+Tensors = tuple[Tensor, ...]
 
 BLOCK_MS = 20.0
 """How long a block should last: long against the cost of asking for one, short against the drift of clocks."""
@@ -51,19 +53,15 @@ class EngineProbe:
             raise
 
     def _open(self, server: ProbeServer, subject: Subject) -> None:
+        loaded = _load(self._probe, server, subject.plan, subject.device, subject.spec)
         opened, _ = self._probe.call(
             "open",
             timeout_s=OPEN_TIMEOUT_S,
-            name=server.backend,
-            device=subject.device,
-            plan=str(subject.plan),
-            spec=codec.encode(_for_loading(subject.spec)),
             shapes=codec.encode(subject.shapes),
             options=codec.encode(subject.options),
         )
-        self.load_s = float(opened["load_s"]) + float(opened["open_s"])
-        self.inputs = tuple(codec.decode(Tensor, tensor) for tensor in opened["inputs"])
-        self.outputs = tuple(codec.decode(Tensor, tensor) for tensor in opened["outputs"])
+        self.load_s = float(loaded["seconds"]) + float(opened["seconds"])
+        self.inputs, self.outputs = _tensors(opened)
         if subject.inputs is not None:
             filled, _ = self._probe.call("fill", subject.inputs, timeout_s=OPEN_TIMEOUT_S)
         else:
@@ -115,9 +113,23 @@ class EngineProbe:
         self.close()
 
 
-def _for_loading(spec: EngineSpec) -> EngineSpec:
-    """The spec without functions, which do not travel."""
-    return dataclasses.replace(spec, path=None, onnx=None, build=None)
+def tensors_of(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
+    """A plan's inputs and outputs, as its runtime has them."""
+    with server.fork() as probe:
+        return _tensors(_load(probe, server, plan, device, spec))
+
+
+def _load(probe: Probe, server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> dict[str, Any]:
+    said = codec.encode(spec.portable)
+    reply, _ = probe.call(
+        "load", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=device, plan=str(plan), spec=said
+    )
+    return reply
+
+
+def _tensors(reply: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
+    inputs, outputs = (tuple(codec.decode(Tensor, one) for one in reply[name]) for name in ("inputs", "outputs"))
+    return inputs, outputs
 
 
 class ProbeSource:

@@ -67,6 +67,7 @@ class Probe:
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environment": self.environment,
             "build": self.build,
+            "load": self.load,
             "open": self.open,
             "draw": self.draw,
             "drawn": self.drawn,
@@ -96,29 +97,21 @@ class Probe:
     def _progress(self, text: str, share: float) -> None:
         wire.send(self._connection, {"progress": [text, share]})
 
-    def open(
-        self,
-        name: str,
-        device: str,
-        plan: str,
-        spec: dict[str, Any],
-        shapes: dict[str, list[int]],
-        options: dict[str, Any],
-    ) -> Reply:
-        """Load the plan and make its session. `load_s` is reading and deserialising, `open_s` the session."""
+    def load(self, name: str, device: str, plan: str, spec: dict[str, Any]) -> Reply:
+        """Load the plan: what it takes and gives, and how long reading and deserialising took."""
         chosen = backend(name)
         started = time.perf_counter()
         self._engine = chosen.load(Path(plan), device, codec.decode(EngineSpec, spec))
-        loaded = time.perf_counter()
+        return _opened(self._engine, started), None
+
+    def open(self, shapes: dict[str, list[int]], options: dict[str, Any]) -> Reply:
+        """Make the session of the engine that is loaded, at these shapes."""
+        if self._engine is None:
+            raise ProbeError("no engine is loaded in this probe: ask it to load one first")
+        started = time.perf_counter()
         given = {key: tuple(shape) for key, shape in shapes.items()}
         self._runner = open_runner(self._engine, given, codec.decode(PipelineOptions, options))
-        opened = time.perf_counter()
-        return {
-            "inputs": codec.encode(self._runner.inputs),
-            "outputs": codec.encode(self._runner.outputs),
-            "load_s": loaded - started,
-            "open_s": opened - loaded,
-        }, None
+        return _opened(self._runner, started), None
 
     def draw(self, seed: int, ranges: dict[str, tuple[float, float]]) -> Reply:
         """Draw inputs from the seed and put them in place as `fill` does."""
@@ -166,6 +159,11 @@ class Probe:
         if self._runner is None:
             raise ProbeError("no engine is open in this probe: ask it to open one first")
         return self._runner
+
+
+def _opened(part: Engine | Runner, started: float) -> dict[str, Any]:
+    inputs, outputs = codec.encode(part.inputs), codec.encode(part.outputs)
+    return {"inputs": inputs, "outputs": outputs, "seconds": time.perf_counter() - started}
 
 
 def peak_resident_bytes() -> int:

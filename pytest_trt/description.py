@@ -1,0 +1,31 @@
+"""What is built and run, as text: for reports, for baselines, and to know a test by when its name has changed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from pytest_trt import codec
+from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape
+
+
+def described(declaration: Declaration) -> dict[str, str]:
+    """The model's name, the precision, and whatever differs from its default, by name."""
+    spec = declaration.spec
+    source = spec.onnx or spec.build
+    model = Path(spec.path).name if spec.path else str(getattr(source, "__qualname__", source))
+    said = {"model": model, "precision": spec.precision}
+    pairs = ((spec, EngineSpec()), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions()))
+    for record, default in pairs:
+        for name in codec.hints(record):
+            value = getattr(record, name)
+            if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
+                said[name] = value.__qualname__ if callable(value) else json.dumps(codec.encode(value), sort_keys=True)
+    return said
+
+
+def digest_of(said: Mapping[str, str]) -> str:
+    """The SHA-256 of a description."""
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""One taking: fresh probes, sampled until every question is answered, and the passes of their own after that."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from pytest_trt.measure import figures
+from pytest_trt.measure.probe_source import ProbeSource, Subject
+from pytest_trt.measure.sampler import Limits, Sampling, sample
+from pytest_trt.measure.stopping import Rule
+from pytest_trt.probe.client import ProbeServer
+from pytest_trt.records import Estimate, LayerProfile
+
+
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What one taking gave. Figures, proof and memory are side 0's; `profiles` has one for each side, where asked."""
+
+    sampling: Sampling
+    figures: Mapping[str, Estimate]
+    proof: Mapping[str, str]
+    profiles: tuple[LayerProfile, ...] = ()
+
+
+def take(
+    sides: Sequence[tuple[ProbeServer, Subject]],
+    rule: Rule,
+    limits: Limits,
+    *,
+    batch: int,
+    spread: float,
+    profile_runs: int = 0,
+) -> Taken:
+    """Sample and measure. `batch` is how many inferences a query makes; `spread` how far two probes differ, as a share;
+    `profile_runs` over how many inferences the layers are timed (0: they are not). Errors of the probes pass through.
+    """
+    with ProbeSource(sides) as source:
+        sampling = sample(source, rule, limits)
+        probe = source.probes[0]
+        found = figures.from_blocks(sampling.sides[0], spread)
+        found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
+        found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
+        found.update(figures.from_memory(probe.memory()))
+        profiles = tuple(probe.profile(profile_runs) for probe in source.probes) if profile_runs else ()
+        return Taken(sampling, found, probe.proof, profiles)

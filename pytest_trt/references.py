@@ -1,0 +1,75 @@
+"""What a test's outputs are held against: ONNX Runtime's, a file's, or a function's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.errors import InputError, ModelError
+from pytest_trt.measure.probe_source import EngineProbe, Subject
+from pytest_trt.spec import EngineSpec, PipelineOptions
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+    from pytest_trt.bench import Bench
+    from pytest_trt.engine.model import Model
+
+
+def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
+    """The inputs that `trt_accuracy(inputs=...)` names: an .npz file's or a function's; None: draw them.
+
+    Raises InputError where they are no arrays by name.
+    """
+    if source is None:
+        return None
+    return _by_name(source() if callable(source) else _npz(source, folders), "inputs")
+
+
+def reference_outputs(
+    reference: Any,
+    inputs: Arrays,
+    model: Model,
+    shapes: Mapping[str, tuple[int, ...]],
+    folders: Sequence[Path],
+    bench: Bench,
+) -> Arrays:
+    """The outputs to compare with, by name. ONNX Runtime runs the model as it is given, in fp32 on the CPU, in a probe.
+
+    Raises ModelError where there is no model to run, InputError where a file or function gives no arrays by name.
+    """
+    if callable(reference):
+        return _by_name(reference(dict(inputs)), "the reference")
+    if reference != "onnxruntime":
+        return _by_name(_npz(reference, folders), "the reference")
+    if model.kind != "onnx":
+        raise ModelError(
+            "trt_accuracy: ONNX Runtime cannot run a plan: give the expected outputs as an .npz file or a function"
+        )
+    subject = Subject(model.path, "0", EngineSpec(), shapes, PipelineOptions(), inputs)
+    with EngineProbe(bench.server("onnxruntime"), subject) as probe:
+        return probe.infer(inputs)
+
+
+def _npz(path: str, folders: Sequence[Path]) -> dict[str, Any]:
+    import numpy as np
+
+    found = next((folder / path for folder in folders if (folder / path).is_file()), None)
+    if found is None:
+        places = ", ".join(map(str, folders))
+        raise InputError(f"trt_accuracy: there is no file {path} in {places}: write it with numpy.savez")
+    try:
+        with np.load(found, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, OSError, AttributeError) as error:
+        message = f"trt_accuracy: {found} is no .npz file of arrays ({error}): write it with numpy.savez"
+        raise InputError(message) from error
+
+
+def _by_name(value: Any, what: str) -> Arrays:
+    import numpy as np
+
+    if not isinstance(value, Mapping) or not all(isinstance(array, np.ndarray) for array in value.values()):
+        kind = type(value).__name__
+        raise InputError(f"trt_accuracy: {what} must be a mapping of names to numpy arrays, not {kind}")
+    return dict(value)
