@@ -37,21 +37,22 @@ class Allowed:
 
 DEFAULTS: Mapping[str, Allowed] = {
     "fp32": Allowed(1e-4, 1e-4, 0.99999),
-    "tf32": Allowed(1e-2, 1e-2, 0.999),
-    "fp16": Allowed(1e-2, 1e-2, 0.999),
-    "bf16": Allowed(8e-2, 8e-2, 0.99),
+    "tf32": Allowed(1e-2, 3e-2, 0.9999),
+    "fp16": Allowed(1e-2, 3e-2, 0.9999),
+    "bf16": Allowed(8e-2, 2.5e-1, 0.995),
     "int8": Allowed(1e-1, 5e-1, 0.98),
     "fp8": Allowed(1e-1, 5e-1, 0.98),
 }
 """What is allowed by precision where a test says nothing.
 
-A result rounded to a significand of p bits is off by up to u = 2**-p of its size: 2**-24 in fp32, 2**-11 in tf32 and
-fp16, 2**-8 in bf16, 2**-4 in fp8 (e4m3); int8's step is 1/127 of a tensor's largest value (IEEE 754; OCP OFP8). Through
-a network errors add up like a random walk, with the square root of the number of roundings: some hundred layers make
-20 u, and 1e-2 in fp16 and tf32, 8 times that in bf16. In fp32 the sums inside a layer round as well, over thousands of
-terms, in an order that differs between backends: 1e-4 is some 1000 u. Elements near zero carry the error of the large
-ones that cancelled in them, so that the absolute part goes with the root mean square of the output. Quantised networks
-move single elements far; the cosine tells whether the whole still points the same way.
+A result rounded to a significand of p bits is off by up to u = 2**-p of its size: 2**-24 in fp32, 2**-11 in fp16 and
+tf32, 2**-8 in bf16, 2**-4 in fp8's e4m3; int8's step is 1/127 of a tensor's largest value (IEEE 754; OCP OFP8). Through
+a network errors add up like a random walk. In random networks of 10 to 100 layers whose weights and results are all
+rounded, the worst element ends 0.002 to 0.03 root mean squares of the output off in fp16, 8 times that in bf16, and
+0.07 to 0.7 in int8; the lower ends are networks with residual connections. Elements near zero carry the error of the
+large ones that cancelled in them: hence the absolute part, and hence it goes with the root mean square. In fp32 what
+shows is that sums of thousands of terms are taken in another order: 1e-4 is some 1000 u. Quantised networks move single
+elements far; there it is the cosine that tells whether the whole still points the same way.
 """
 
 
@@ -178,7 +179,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
         if all(part.dtype.kind in "iu" for part in raw):
             apart = np.maximum(apart, raw[0] != raw[1])  # beyond 2**53 float64 takes neighbours for the same
         finite = np.isfinite(a) & np.isfinite(b)
-        excess = apart - np.where(np.isfinite(b), atol + limits.rtol * np.abs(b), 0)
+        excess = apart - atol - limits.rtol * np.where(np.isfinite(b), np.abs(b), 0)
         beyond = np.flatnonzero(excess > 0)
         sums["beyond"] += beyond.size
         worst += [(-float(excess[at]), start + int(at)) for at in beyond[np.argsort(-excess[beyond])[:WORST]]]

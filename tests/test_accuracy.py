@@ -1,0 +1,180 @@
+"""Outputs against a reference: pure arrays."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pytest_trt.judge import accuracy
+from pytest_trt.judge.accuracy import DEFAULTS, Allowed, allowed, compare, judge
+from pytest_trt.spec import Accuracy
+
+EXACT = Allowed(0.0, 0.0, None, scaled=False)
+
+
+def noise(shape: tuple[int, ...] = (4, 50), seed: int = 0) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def test_figures_are_those_of_numpy_on_the_whole_array() -> None:
+    wanted = noise((3, 40))
+    got = wanted + 0.01 * noise((3, 40), 1)
+    found = compare(got, wanted, EXACT)
+    a, b = got.astype(np.float64).ravel(), wanted.astype(np.float64).ravel()
+    assert found.max_abs == pytest.approx(np.abs(a - b).max())
+    assert found.mean_abs == pytest.approx(np.abs(a - b).mean())
+    assert found.max_relative == pytest.approx((np.abs(a - b) / np.abs(b)).max())
+    assert found.mean_relative == pytest.approx((np.abs(a - b) / np.abs(b)).mean())
+    assert found.cosine == pytest.approx(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+    assert found.psnr_db == pytest.approx(10 * np.log10((b.max() - b.min()) ** 2 / ((a - b) ** 2).mean()))
+    assert (found.elements, found.beyond, found.nan, found.inf) == (120, 120, (0, 0), (0, 0))
+
+
+def test_comparing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = noise((7, 30))
+    got = wanted + 0.1 * noise((7, 30), 1)
+    whole = compare(got, wanted, DEFAULTS["fp16"])
+    monkeypatch.setattr(accuracy, "_CHUNK", 64)
+    parts = compare(got, wanted, DEFAULTS["fp16"])
+    assert parts.worst == whole.worst
+    assert (parts.beyond, parts.max_abs, parts.top1, parts.top5) == (
+        whole.beyond, whole.max_abs, whole.top1, whole.top5,
+    )  # fmt: skip
+    assert parts.cosine == pytest.approx(whole.cosine, rel=1e-12)
+    assert parts.psnr_db == pytest.approx(whole.psnr_db, rel=1e-12)
+
+
+def test_the_same_is_ok_under_the_strictest_limits() -> None:
+    found = compare(noise(), noise(), EXACT)
+    assert (found.beyond, found.max_abs, found.cosine, found.psnr_db) == (0, 0.0, pytest.approx(1.0), math.inf)
+    assert (found.top1, found.top5) == (1.0, 1.0)
+    assert judge({"y": noise()}, {"y": noise()}, EXACT, "it")[0].status == "ok"
+
+
+def test_the_worst_elements_are_shown_with_index_and_values() -> None:
+    wanted = np.zeros((5, 6), np.float32)
+    got = wanted.copy()
+    got[4, 2], got[1, 5], got[0, 0] = 3.0, -7.0, 0.5
+    found = compare(got, wanted, Allowed(0.0, 1.0, None, scaled=False))
+    assert found.worst == (((1, 5), -7.0, 0.0), ((4, 2), 3.0, 0.0))
+    verdict = judge({"y": got}, {"y": wanted}, Allowed(0.0, 1.0, None, scaled=False), "the reference")[0]
+    assert verdict.status == "inaccurate"
+    assert "at [1, 5] -7, and 0 in the reference" in verdict.details
+    assert "2 of 30 elements are beyond rtol 0, atol 1" in verdict.text
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_element_that_is_no_number_is_never_within_tolerance(bad: float) -> None:
+    got = noise()
+    got[1, 1] = bad
+    verdict = judge({"y": got}, {"y": noise()}, Allowed(1e30, 1e30, None, scaled=False), "it")[0]
+    assert verdict.status == "inaccurate"
+    other_way = judge({"y": noise()}, {"y": got}, Allowed(1e30, 1e30, None, scaled=False), "it")[0]
+    assert other_way.status == "inaccurate"
+    assert any(("NaN" in line) == math.isnan(bad) and "1" in line for line in verdict.details[-2:])
+
+
+def test_what_is_no_number_on_both_sides_agrees() -> None:
+    same = noise()
+    same[0, :3] = np.nan, np.inf, -np.inf
+    found = compare(same, same.copy(), EXACT)
+    assert (found.beyond, found.nan, found.inf, found.max_abs) == (0, (1, 1), (2, 2), 0.0)
+    opposite = same.copy()
+    opposite[0, 1] = -np.inf
+    assert compare(same, opposite, EXACT).beyond == 1
+
+
+def test_a_reference_of_nothing_but_nan_proves_nothing() -> None:
+    nothing = np.full((2, 3), np.nan, np.float32)
+    verdict = judge({"y": nothing}, {"y": nothing}, DEFAULTS["fp16"], "it")[0]
+    assert verdict.status == "inaccurate"
+    assert "proves nothing" in verdict.text
+
+
+def test_an_empty_reference_is_no_agreement() -> None:
+    assert judge({"y": noise()}, {}, EXACT, "ref.npz")[0].status == "inaccurate"
+
+
+def test_outputs_without_elements_agree() -> None:
+    assert judge({"y": np.zeros((0, 4))}, {"y": np.zeros((0, 4))}, DEFAULTS["fp32"], "it")[0].status == "ok"
+
+
+def test_a_missing_output_and_another_shape_are_named() -> None:
+    reference = {"y": noise(), "z": noise((2, 2))}
+    verdicts = judge({"y": noise((4, 51)), "extra": noise()}, reference, EXACT, "ref.npz")
+    assert [verdict.status for verdict in verdicts] == ["inaccurate", "inaccurate"]
+    assert "(4, 51), and (4, 50) in ref.npz" in verdicts[0].text
+    assert "no output 'z'" in verdicts[1].text
+    assert "not compared, ref.npz lacks them: 'extra'" in verdicts[1].details
+
+
+def test_integers_are_compared_exactly_unless_a_test_says_otherwise() -> None:
+    wanted = np.array([1, 2, 2**53], np.int64)
+    got = np.array([1, 2, 2**53 + 1], np.int64)
+    assert judge({"y": got}, {"y": wanted}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
+    assert judge({"y": got}, {"y": wanted}, allowed(Accuracy(atol=1.0), "fp16", True), "it")[0].status == "ok"
+
+
+def test_the_absolute_part_follows_the_size_of_the_output_unless_it_is_given() -> None:
+    wanted = 1000 * noise()
+    got = wanted + 10.0  # beyond 1 % of many elements, within 3 % of the root mean square
+    assert judge({"y": got}, {"y": wanted}, allowed(Accuracy(), "fp16", True), "it")[0].status == "ok"
+    given = allowed(Accuracy(rtol=1e-2, atol=1e-2), "fp16", True)
+    assert judge({"y": got}, {"y": wanted}, given, "it")[0].status == "inaccurate"
+
+
+def test_what_is_allowed_follows_precision_and_what_the_test_says() -> None:
+    assert allowed(Accuracy(), "fp32", tf32=False) == DEFAULTS["fp32"]
+    assert allowed(Accuracy(), "fp32", tf32=True) == DEFAULTS["tf32"]
+    assert allowed(Accuracy(), "best", tf32=True) == DEFAULTS["bf16"]
+    assert allowed(Accuracy(cosine=0.5), "int8", tf32=True).cosine == 0.5
+    assert allowed(Accuracy(atol=0.1), "fp16", tf32=True) == Allowed(0.0, 0.1, None, scaled=False)
+
+
+def test_the_cosine_alone_can_fail() -> None:
+    wanted = noise((1, 9))
+    verdict = judge({"y": -wanted}, {"y": wanted}, Allowed(1e9, 0.0, 0.9, scaled=False), "it")[0]
+    assert verdict.status == "inaccurate"
+    assert "cosine is -1.000000, below 0.9" in verdict.text
+
+
+def test_agreement_of_the_largest_counts_rows() -> None:
+    wanted = np.tile(np.arange(20, dtype=np.float32), (4, 1))
+    got = wanted.copy()
+    got[0, 3] = 100.0  # pushes 15 out of the five largest, and is the largest itself
+    found = compare(got, wanted, EXACT)
+    assert found.top1 == pytest.approx(3 / 4)
+    assert found.top5 == pytest.approx((4 / 5 + 3) / 4)
+    assert compare(got[:, :9], wanted[:, :9], EXACT).top1 is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "bool", "uint8"])
+def test_every_dtype_that_an_engine_gives_is_compared(dtype: str) -> None:
+    import ml_dtypes
+
+    kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
+    wanted = np.array([[0, 1, 1, 0, 1]]).astype(kind)
+    assert judge({"y": wanted.copy()}, {"y": wanted}, DEFAULTS["fp16"], "it")[0].status == "ok"
+    assert judge({"y": 1 - wanted.astype(np.float32)}, {"y": wanted}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_defaults_hold_for_a_deep_network_in_that_precision_and_catch_a_wrong_one(precision: str) -> None:
+    """Fifty layers, every weight and every result rounded to the precision, against float32."""
+    import ml_dtypes
+
+    kind = np.dtype({"fp16": np.float16, "bf16": ml_dtypes.bfloat16}[precision])
+    random = np.random.default_rng(0)
+    exact = rounded = random.standard_normal((4, 128)).astype(np.float32)
+    for _ in range(50):
+        weights = random.standard_normal((128, 128)).astype(np.float32) * math.sqrt(2 / 128)
+        exact = np.maximum(exact @ weights, 0)
+        rounded = np.maximum(rounded @ weights.astype(kind).astype(np.float32), 0).astype(kind).astype(np.float32)
+    limits = allowed(Accuracy(), precision, tf32=False)
+    assert judge({"y": rounded}, {"y": exact}, limits, "float32")[0].status == "ok"
+    assert judge({"y": 1.2 * rounded}, {"y": exact}, limits, "float32")[0].status == "inaccurate"
+    swapped = np.roll(rounded, 1, axis=-1)
+    assert judge({"y": swapped}, {"y": exact}, limits, "float32")[0].status == "inaccurate"
