@@ -1,0 +1,240 @@
+"""Blame: layers of two engines aligned, and what became of each named, on profiles of TensorRT's form."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.backends.onnxruntime import open_backend
+from pytest_trt.judge.alignment import align
+from pytest_trt.judge.blame import blame
+from pytest_trt.records import Layer, LayerProfile
+from pytest_trt.spec import EngineSpec
+
+FP16 = "sm90_xmma_fprop_implicit_gemm_f16f16_f16f16_f16_nhwckrsc_nhwc_tilesize64x32x64_stage5_warpsize2x2x1"
+FP32 = "sm90_xmma_fprop_implicit_gemm_f32f32_tf32f32_f32_nhwckrsc_nhwc_tilesize128x32x32_stage4_warpsize4x1x1"
+
+
+def conv(number: int, ms: float, **changes: object) -> Layer:
+    layer = Layer(
+        name=f"Conv_{number} + Relu_{number}",
+        ms=ms,
+        kind="CaskConvolution",
+        tactic=FP16,
+        precision="fp16",
+        formats="Half NHWC8 -> Half NHWC8",
+        nodes=(f"Conv_{number}", f"Relu_{number}"),
+    )
+    return dataclasses.replace(layer, **changes)  # type: ignore[arg-type]
+
+
+def reformat(target: str, ms: float) -> Layer:
+    return Layer(f"Reformatting CopyNode for Input Tensor 0 to {target}", ms, "NoOp", "0x00000000000003ea", "fp16")
+
+
+RESNET = tuple(conv(number, 0.010 + 0.001 * number) for number in range(20))
+
+
+def found(old: Sequence[Layer], new: Sequence[Layer], delta_ms: float | None = None) -> tuple[str, ...]:
+    then, now = LayerProfile(tuple(old)), LayerProfile(tuple(new))
+    return blame(then, now, now.total_ms - then.total_ms if delta_ms is None else delta_ms).lines()
+
+
+def test_new_layer() -> None:
+    new = (*RESNET[:10], conv(99, 0.028), *RESNET[10:])
+    head, first = found(RESNET, new)
+    assert head == "blame, explains 100 % of +0.028 ms:"
+    assert first.split()[:2] == ["new", "layer"]
+    assert "Conv_99 + Relu_99" in first
+    assert "+0.028 ms" in first
+    assert "sm90_xmma_fprop_implicit_gemm_f16f16" in first
+
+
+def test_layer_gone() -> None:
+    head, first = found(RESNET, RESNET[:-1])
+    assert head == "blame, explains 100 % of -0.029 ms:"
+    assert first.startswith("  layer gone")
+
+
+def test_new_reformat_names_what_it_serves() -> None:
+    new = (*RESNET[:10], reformat("Conv_10 + Relu_10", 0.004), *RESNET[10:])
+    _, first = found(RESNET, new)
+    assert first.startswith("  new reformat")
+    assert "before Conv_10" in first
+
+
+def test_reformats_of_layers_that_fuse_otherwise_are_the_same() -> None:
+    old = (reformat("Conv_0 + Relu_0", 0.004), conv(0, 0.1))
+    new = (
+        reformat("Conv_0", 0.004),
+        conv(0, 0.1, name="Conv_0", nodes=("Conv_0",)),
+        conv(0, 0.02, name="Relu_0", nodes=("Relu_0",)),
+    )
+    _, *causes = found(old, new)
+    assert [cause.split()[:2] for cause in causes] == [["fusion", "lost"]]
+
+
+def test_other_tactic() -> None:
+    new = (*RESNET[:5], conv(5, 0.030, tactic=FP16.replace("64x32", "32x32")), *RESNET[6:])
+    _, first = found(RESNET, new)
+    assert first.startswith("  other tactic")
+    assert "Conv_5 + Relu_5" in first
+
+
+def test_other_precision_of_one_layer_is_not_called_a_tactic() -> None:
+    new = (*RESNET[:5], conv(5, 0.030, tactic=FP32, precision="FP32"), *RESNET[6:])
+    _, first = found(RESNET, new)
+    assert first.startswith("  other precision")
+    assert first.endswith("fp16 to fp32")
+
+
+def test_other_precision_of_all_layers_is_one_cause() -> None:
+    new = tuple(conv(n, 2 * (layer.ms or 0), tactic=FP32, precision="fp32") for n, layer in enumerate(RESNET))
+    head, *causes = found(RESNET, new)
+    assert head.startswith("blame, explains 100 %")
+    assert len(causes) == 1
+    assert "20 layers, most in Conv_19 + Relu_19" in causes[0]
+
+
+def test_fusion_lost_by_an_extra_output() -> None:
+    split = (
+        conv(7, 0.016, name="Conv_7", nodes=("Conv_7",)),
+        Layer("PWN(Relu_7)", 0.006, "PointWiseV2", "", "fp16", nodes=("Relu_7",)),
+    )
+    _, first = found(RESNET, (*RESNET[:7], *split, *RESNET[8:]))
+    assert first.startswith("  fusion lost")
+    assert first.endswith("was Conv_7 + Relu_7")
+    assert "+0.0050 ms" in first
+
+
+def test_fusion_won() -> None:
+    parts = (Layer("MatMul_1", 0.02, "Gemm", nodes=("MatMul_1",)), Layer("Add_1", 0.01, "Eltwise", nodes=("Add_1",)))
+    one = Layer("MatMul_1 + Add_1", 0.022, "Gemm", nodes=("MatMul_1", "Add_1"))
+    _, first = found(parts, (one,))
+    assert first.startswith("  fusion won")
+
+
+def test_many_to_many() -> None:
+    old = (Layer("A + B", 0.02, nodes=("A", "B")), Layer("C + D", 0.02, nodes=("C", "D")))
+    new = (Layer("A", 0.01, nodes=("A",)), Layer("B + C", 0.03, nodes=("B", "C")), Layer("D", 0.01, nodes=("D",)))
+    (group,) = align(old, new)
+    assert (group.old, group.new) == (old, new)
+    _, first = found(old, new)
+    assert first.startswith("  fusion lost")
+
+
+def test_kernel_slower_with_everything_the_same() -> None:
+    _, first = found(RESNET, (*RESNET[:-1], conv(19, 0.040)))
+    assert first.startswith("  kernel slower")
+    assert first.endswith("everything else is the same")
+
+
+def test_all_kernels_a_little_slower_point_at_the_clocks() -> None:
+    new = tuple(dataclasses.replace(layer, ms=1.04 * (layer.ms or 0)) for layer in RESNET)
+    _, first = found(RESNET, new)
+    assert "20 layers together" in first
+    assert "clocks" in first
+
+
+def test_a_node_that_joined_a_layer_is_named() -> None:
+    joined = conv(5, 0.030, name="Conv_5 + Relu_5 + Add_9", nodes=("Conv_5", "Relu_5", "Add_9"))
+    _, first = found(RESNET, (*RESNET[:5], joined, *RESNET[6:]))
+    assert first.endswith("now with Add_9")
+
+
+def test_renumbered_nodes_are_still_matched() -> None:
+    """One node more at the front renames every node behind it, as exporters that number nodes do."""
+    old = [conv(n, 0.01 * (1 + n % 7)) for n in range(40)]
+    new = [conv(0, 0.01), conv(1, 0.028), *(conv(n + 1, 0.01 * (1 + n % 7)) for n in range(1, 40))]
+    head, first = found(old, new)
+    assert head == "blame, explains 100 % of +0.028 ms:"
+    assert first.startswith("  new layer")
+
+
+def test_three_biggest_with_their_share_and_the_report_all() -> None:
+    new = [*RESNET[:-5], *(conv(15 + n, 0.025 + 0.001 * n + 0.004 * (n + 1)) for n in range(5))]
+    then, now = LayerProfile(RESNET), LayerProfile(tuple(new))
+    result = blame(then, now, now.total_ms - then.total_ms)
+    assert len(result.lines()) == 4
+    assert result.lines()[0] == "blame, explains 80 % of +0.060 ms:"
+    assert "Conv_19" in result.lines()[1]
+    assert len(result.lines(99)) == 6
+
+
+def test_little_explained_shows_what_else_there_is() -> None:
+    others = {"h2d_ms": (0.012, 0.095), "enqueue_ms": (0.02, 0.021), "sm_mhz": (1980.0, 1200.0)}
+    lines = blame(LayerProfile(RESNET), LayerProfile(RESNET), 0.083, others).lines()
+    assert lines[0] == "blame: layers explain only 0 % of +0.083 ms"
+    assert "  host to device: 0.012 to 0.095 ms" in lines
+    assert "  SM clock: 1980 to 1200 MHz" in lines
+
+
+def test_what_others_give_back_is_said() -> None:
+    faster = [dataclasses.replace(layer, ms=0.98 * (layer.ms or 0)) for layer in RESNET]
+    lines = found(RESNET, [*faster, conv(99, 0.028)])
+    assert lines[-1].startswith("  the other layers together -0.")
+
+
+def test_untimed_layers_still_tell_what_is_other() -> None:
+    bare = [dataclasses.replace(layer, ms=None) for layer in RESNET]
+    lines = found(bare, [*bare[:-1], dataclasses.replace(bare[-1], precision="fp32")], 0.01)
+    assert lines[0] == "blame: layers were not timed; what is other about them:"
+    assert any("fp16 to fp32" in line for line in lines)
+
+
+@pytest.mark.parametrize("sides", [((), ()), (RESNET, ()), ((), RESNET)])
+def test_an_empty_profile_breaks_nothing(sides: tuple[tuple[Layer, ...], tuple[Layer, ...]]) -> None:
+    assert found(*sides, 0.01)
+
+
+def test_names_that_would_move_a_terminal_s_cursor_are_shown_without() -> None:
+    lines = found(RESNET, (*RESNET, conv(99, 0.028, name="a\x1b[2Jb", nodes=("z",))))
+    assert "a [2Jb" in lines[1]
+
+
+def ort_profile(folder: Path, *, extra: bool = False, output: bool = False) -> LayerProfile:
+    """Two convolutions of ONNX Runtime's, with another one between them or an output that keeps them from fusing."""
+    import numpy as np
+    import onnx
+    from onnx import TensorProto, helper
+
+    draw = np.random.default_rng(0)
+    nodes, weights, tensor = [], [], "x"
+    for name in ("A", *(["Extra"] if extra else []), "B"):
+        weight = draw.standard_normal((16, 16, 3, 3)).astype(np.float32)
+        weights.append(onnx.numpy_helper.from_array(weight, f"{name}_w"))
+        nodes.append(helper.make_node("Conv", [tensor, f"{name}_w"], [f"{name}_c"], name=f"Conv_{name}", pads=[1] * 4))
+        nodes.append(helper.make_node("Relu", [f"{name}_c"], [f"{name}_r"], name=f"Relu_{name}"))
+        tensor = f"{name}_r"
+    shown = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (tensor, *(["A_c"] * output))]
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 32, 32])]
+    graph = helper.make_graph(nodes, "g", given, shown, weights)
+    path = folder / f"{extra}{output}.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    engine = open_backend("onnxruntime").load(path, "0", EngineSpec(path=str(path), threads=1))
+    try:
+        return LayerProfile(engine.profile({"x": np.ones((1, 16, 32, 32), np.float32)}, 10), 10)
+    finally:
+        engine.close()
+
+
+def test_onnxruntime_s_own_profile_of_a_new_layer(tmp_path: Path) -> None:
+    found = blame(ort_profile(tmp_path), ort_profile(tmp_path, extra=True), 0.01)
+    assert [cause.layer for cause in found.causes if cause.kind == "new layer"] == ["Extra_r_nchwc"]
+
+
+def test_onnxruntime_s_own_profile_of_a_broken_fusion(tmp_path: Path) -> None:
+    """ONNX Runtime names a fused layer by its output, so that no name is the same before and after."""
+    found = blame(ort_profile(tmp_path), ort_profile(tmp_path, output=True), 0.01)
+    (lost,) = (cause for cause in found.causes if cause.kind == "fusion lost")
+    assert lost.detail == "was A_r_nchwc"
+
+
+def test_every_layer_is_in_one_group() -> None:
+    new = (reformat("Conv_3", 0.01), *RESNET[3:], conv(40, 0.1), Layer("Softmax", 0.1, "Softmax"))
+    groups = align(RESNET, new)
+    assert sorted(layer.name for group in groups for layer in group.old) == sorted(layer.name for layer in RESNET)
+    assert sorted(layer.name for group in groups for layer in group.new) == sorted(layer.name for layer in new)
