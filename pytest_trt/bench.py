@@ -50,7 +50,7 @@ class Bench:
         """
         for chosen in (spec.backend, self.settings.backend):
             if chosen != "auto":
-                return chosen
+                return str(chosen)
         if gpu_is_here():
             for name in ("tensorrt", "tensorrt_rtx", *(("tensorrt_lean",) if spec.given_plan else ())):
                 if installed(name):

@@ -29,6 +29,7 @@ from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.measure.take import Taken, take
+from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.records import Environment, Estimate, LayerProfile, Measurement, Result, Verdict
 from pytest_trt.references import given_inputs, reference_outputs
 from pytest_trt.spec import Declaration
@@ -113,11 +114,12 @@ class Trial:
         return self._opened().infer(inputs)
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
-        """Outputs in order, or what `postprocess` makes of them."""
-        probe = self._opened()
-        for batch in batches:
-            outputs = probe.infer(batch)
-            yield outputs if postprocess is None else postprocess(outputs)
+        """Outputs in order, or what `postprocess` makes of them on threads of its own (`postprocess_threads`) while the
+        pipeline goes on. What `batches` or `postprocess` raises comes up at its item."""
+        outputs = self._opened().stream(batches)
+        if postprocess is None:
+            return outputs
+        return in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
 
     def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
         """Per-layer times, in ms, medians over `runs` inferences."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ class EngineProbe:
         self.first_ms = float(filled["first_ms"])
         self.proof: Mapping[str, str] = filled["proof"]
         self._count = 1
+        self._in_flight = subject.options.contexts * subject.options.depth + 1
 
     def block(self) -> Block:
         """The next block. The first ones also find how many samples make one."""
@@ -98,6 +99,10 @@ class EngineProbe:
 
     def infer(self, inputs: Arrays) -> Arrays:
         return self._probe.call("infer", inputs, timeout_s=BLOCK_TIMEOUT_S)[1]
+
+    def stream(self, batches: Iterable[Arrays]) -> Iterator[Arrays]:
+        """Outputs in order, through the overlapped pipeline."""
+        return self._probe.stream(batches, window=self._in_flight, timeout_s=BLOCK_TIMEOUT_S)
 
     def drawn(self) -> Arrays:
         """The inputs that `draw` put in place."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.backends.base import Tensor
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.arrays import checked
+from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.records import LayerProfile
 from pytest_trt.spec import PipelineOptions, Shape
 
@@ -38,23 +37,8 @@ class HostRunner:
         return self._engine.run(checked(inputs, self.inputs))
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
-        """Output work runs on threads of its own while the next batch is inferred; at most two items a thread wait."""
-        if postprocess is None:
-            yield from map(self.infer, batches)
-            return
-        threads = self._options.postprocess_threads
-        with ThreadPoolExecutor(threads, thread_name_prefix="trt-postprocess") as pool:
-            waiting: deque[Future[Any]] = deque()
-            try:
-                for batch in batches:
-                    waiting.append(pool.submit(postprocess, self.infer(batch)))
-                    if len(waiting) > 2 * threads:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        outputs = map(self.infer, batches)
+        return outputs if postprocess is None else in_order(outputs, postprocess, self._options.postprocess_threads)
 
     def fill(self, inputs: Arrays) -> None:
         self._filled = checked(inputs, self.inputs)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,8 +91,8 @@ class ProbeServer:
     def _ask(
         self, request: Mapping[str, Any] | None, timeout_s: float, descriptors: tuple[int, ...] = ()
     ) -> dict[str, Any]:
-        self._connection.settimeout(timeout_s)
         try:
+            self._connection.settimeout(timeout_s)
             if request is not None:
                 wire.send(self._connection, request, descriptors=descriptors)
             return wire.receive(self._connection)[0]
@@ -144,8 +144,7 @@ class Probe:
         """
         deadline = time.monotonic() + timeout_s
         doing: tuple[str, float] = ("", -1.0)
-        self._connection.settimeout(timeout_s)
-        try:
+        with self._watched(verb, timeout_s):
             wire.send(self._connection, {"verb": verb, **arguments}, inputs)
             while True:
                 self._wait(deadline, progress, doing)
@@ -155,6 +154,48 @@ class Probe:
                 doing = (str(reply["progress"][0]), float(reply["progress"][1]))
                 if progress is not None:
                     progress(*doing)
+        _raise_error(reply)
+        return reply, arrays
+
+    def stream(self, batches: Iterable[Arrays], *, window: int, timeout_s: float) -> Iterator[Arrays]:
+        """The outputs of the batches, in order, with `window` batches on their way at most: no fewer than the probe's
+        pipeline holds. Raises as `call` does; what `batches` raises passes through, and the probe lives on."""
+        pending, ended = 0, False
+        with self._watched("stream", timeout_s):
+            wire.send(self._connection, {"verb": "stream"})
+        try:
+            for batch in batches:
+                with self._watched("stream", timeout_s):
+                    wire.send(self._connection, {}, batch)
+                pending += 1
+                if pending == window:
+                    yield self._output(timeout_s)
+                    pending -= 1
+            ended = True
+            with self._watched("stream", timeout_s):
+                wire.send(self._connection, {"end": True})
+            for _ in range(pending):
+                yield self._output(timeout_s)
+        finally:
+            if self._open:
+                with self._watched("stream", timeout_s):
+                    if not ended:
+                        wire.send(self._connection, {"end": True})
+                    while "ended" not in wire.receive(self._connection)[0]:
+                        pass
+
+    def _output(self, timeout_s: float) -> Arrays:
+        with self._watched("stream", timeout_s):
+            reply, outputs, _descriptors = wire.receive(self._connection)
+        _raise_error(reply)
+        return outputs
+
+    @contextlib.contextmanager
+    def _watched(self, verb: str, timeout_s: float) -> Iterator[None]:
+        """Turn a probe that is lost into a ProbeError; interrupted, it is killed."""
+        self._connection.settimeout(timeout_s)
+        try:
+            yield
         except TimeoutError as error:
             self.close(kill=True)
             message = f"the probe did not answer {verb!r} within {timeout_s:g} s and was killed"
@@ -164,8 +205,6 @@ class Probe:
         except KeyboardInterrupt:
             self.close(kill=True)
             raise
-        _raise_error(reply)
-        return reply, arrays
 
     def _wait(
         self, deadline: float, progress: Callable[[str, float], None] | None, doing: tuple[str, float]
@@ -193,7 +232,8 @@ class Probe:
         if self._open:
             self._open = False
             self._connection.close()
-            self._server.ended(self.pid, kill=kill)
+            with contextlib.suppress(errors.ProbeError):  # a server that is lost took its probes with it
+                self._server.ended(self.pid, kill=kill)
 
     def __enter__(self) -> Probe:
         return self

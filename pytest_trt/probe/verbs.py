@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +77,7 @@ class Probe:
             "profile": self.profile,
             "memory": self.memory,
             "infer": self.infer,
+            "stream": self.stream,
         }
 
     def answer(self, request: dict[str, Any], arrays: Arrays) -> Reply:
@@ -148,6 +149,34 @@ class Probe:
 
     def infer(self, inputs: Arrays) -> Reply:
         return {}, self._ready().infer(inputs)
+
+    def stream(self) -> Reply:
+        """Run the batches that follow, each a message, until one says `end`; outputs go as they are ready.
+
+        An error is said at once, and what was sent already is let pass.
+        """
+        ended = False
+
+        def batches() -> Iterator[Arrays]:
+            nonlocal ended
+            while True:
+                message, arrays, _descriptors = wire.receive(self._connection)
+                if "end" in message:
+                    ended = True
+                    return
+                yield arrays
+
+        source = batches()
+        try:
+            for outputs in self._ready().stream(source):
+                wire.send(self._connection, {}, outputs)
+        except wire.Closed:
+            raise
+        except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it again
+            wire.send(self._connection, _failure(error))
+        while not ended:
+            ended = "end" in wire.receive(self._connection)[0]
+        return {"ended": True}, None
 
     def close(self) -> None:
         for part in (self._runner, self._engine):

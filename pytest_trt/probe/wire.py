@@ -90,9 +90,11 @@ def _store(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[int, list[dict[st
     for name, value in arrays.items():
         layout.append({"name": name, "dtype": value.dtype.name, "shape": list(value.shape), "offset": offset})
         offset += -(-value.nbytes // _ALIGNMENT) * _ALIGNMENT
+    if offset > _available_bytes():  # the kernel would grant it, and kill this process as it fills it
+        raise MemoryError(f"{offset} bytes of shared memory cannot be had: {_available_bytes()} bytes are free")
     descriptor = os.memfd_create("pytest-trt", os.MFD_CLOEXEC)
     try:
-        os.posix_fallocate(descriptor, 0, max(offset, 1))  # a full /dev/shm is an error here, not a bus error later
+        os.posix_fallocate(descriptor, 0, max(offset, 1))  # what cannot be had is an error here, not a bus error later
         with mmap.mmap(descriptor, max(offset, 1)) as memory:
             whole = np.frombuffer(memory, np.uint8)
             for item, value in zip(layout, arrays.values(), strict=True):
@@ -103,6 +105,12 @@ def _store(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[int, list[dict[st
         os.close(descriptor)
         raise MemoryError(f"{offset} bytes of shared memory cannot be had ({error})") from error
     return descriptor, layout
+
+
+def _available_bytes() -> int:
+    """Memory that can be had without swapping: MemAvailable of proc(5)."""
+    with open("/proc/meminfo") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
 
 
 def _map(descriptor: int, layout: list[dict[str, Any]]) -> dict[str, NDArray[np.generic]]:

@@ -1,0 +1,31 @@
+"""Work on outputs, on threads of its own, in order and bounded."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Made = TypeVar("Made")
+
+
+def in_order(items: Iterable[Item], work: Callable[[Item], Made], threads: int) -> Iterator[Made]:
+    """What `work` makes of each item, in their order, while the next items are fetched.
+
+    At most two items a thread wait. What `work` raises comes up at its item; after that, or after a `break`, nothing
+    is left running.
+    """
+    with ThreadPoolExecutor(threads, thread_name_prefix="trt-postprocess") as pool:
+        waiting: deque[Future[Made]] = deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

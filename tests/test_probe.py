@@ -1,0 +1,182 @@
+"""Probes: what they answer, and how their end is told. Every probe here is a real process with a real engine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_trt.errors import BackendError, InputError, ProbeError
+from pytest_trt.measure.probe_source import EngineProbe, ProbeSource, Subject
+from pytest_trt.probe import client
+from pytest_trt.probe.client import ProbeServer
+from pytest_trt.spec import EngineSpec, PipelineOptions
+
+
+@pytest.fixture(scope="module")
+def server():
+    with ProbeServer("onnxruntime") as server:
+        yield server
+
+
+@pytest.fixture
+def subject(save_model):
+    return Subject(save_model(), "0", EngineSpec(), {"x": (4, 32)}, PipelineOptions())
+
+
+@pytest.fixture
+def probe(server, subject):
+    with EngineProbe(server, subject) as probe:
+        yield probe
+
+
+def batch(value: float) -> dict[str, np.ndarray]:
+    return {"x": np.full((4, 32), value, np.float32)}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def gone(pid: int) -> bool:
+    deadline = time.monotonic() + 10
+    while alive(pid) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
+def test_it_infers_on_arrays_that_cross_as_they_are(probe):
+    assert (probe.infer(batch(0.0))["y"] == 0).all()
+    doubled, single = probe.infer(batch(2.0))["y"], probe.infer(batch(1.0))["y"]
+    np.testing.assert_allclose(doubled, 2 * single, rtol=1e-5)
+
+
+def test_its_blocks_have_equally_many_samples_of_every_series(probe):
+    block = probe.block()
+    assert {len(times) for times in block.times.values()} == {len(block.times["ms"])}
+    assert block.seconds > 0
+    assert min(block.times["ms"]) > 0
+
+
+def test_inputs_that_it_draws_are_the_same_in_every_probe(server, subject, probe):
+    with EngineProbe(server, subject) as other:
+        np.testing.assert_array_equal(probe.drawn()["x"], other.drawn()["x"])
+
+
+def test_a_stream_keeps_the_order(probe):
+    outputs = list(probe.stream(batch(i) for i in range(20)))
+    assert len(outputs) == 20
+    for i, output in enumerate(outputs):
+        np.testing.assert_allclose(output["y"], i * outputs[1]["y"], rtol=1e-4, atol=1e-4)
+
+
+def test_a_stream_that_fails_or_is_left_lets_the_probe_live(probe):
+    def breaking():
+        yield batch(1.0)
+        raise RuntimeError("no more")
+
+    with pytest.raises(RuntimeError, match="no more"):
+        list(probe.stream(breaking()))
+    with pytest.raises(InputError, match="it must be"):
+        list(probe.stream([batch(1.0), {"x": np.zeros((4, 31), np.float32)}, *[batch(1.0)] * 9]))
+    for _ in probe.stream(batch(i) for i in range(100)):
+        break
+    assert probe.infer(batch(1.0))["y"].shape == (4, 32)
+
+
+def test_an_error_is_raised_here_as_it_was_there(probe, server, subject, tmp_path):
+    with pytest.raises(InputError, match="the engine has no input 'z': it has 'x'"):
+        probe.infer({"z": np.zeros(1, np.float32)})
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(b"not a model")
+    with pytest.raises(Exception, match="cannot load the model"):
+        EngineProbe(server, Subject(broken, "0", EngineSpec(), {}, PipelineOptions()))
+
+
+def test_a_crash_says_how_it_ended_and_costs_only_that_probe(server, subject, probe):
+    lost = EngineProbe(server, subject)
+    os.kill(lost._probe.pid, signal.SIGSEGV)
+    with pytest.raises(ProbeError, match=r"the probe was ended by SIGSEGV in 'infer'"):
+        lost.infer(batch(1.0))
+    lost.close()
+    assert probe.infer(batch(0.0))["y"].shape == (4, 32)
+
+
+def test_a_killed_probe_is_suspected_of_memory(server, subject):
+    lost = EngineProbe(server, subject)
+    os.kill(lost._probe.pid, signal.SIGKILL)
+    with pytest.raises(ProbeError, match="was ended by SIGKILL: was host memory used up"):
+        lost.infer(batch(1.0))
+
+
+def test_a_probe_that_hangs_is_killed_at_its_time_out(server, subject):
+    lost = EngineProbe(server, subject)
+    os.kill(lost._probe.pid, signal.SIGSTOP)
+    with pytest.raises(ProbeError, match=r"did not answer 'block' within 0\.2 s and was killed"):
+        lost._probe.call("block", count=1, timeout_s=0.2)
+    assert gone(lost._probe.pid)
+
+
+def test_what_a_lost_probe_said_last_is_told(server, subject):
+    lost = EngineProbe(server, subject)
+    lost._probe.log.write_text("line\n" * 50 + "out of cheese\n")
+    os.kill(lost._probe.pid, signal.SIGABRT)
+    with pytest.raises(ProbeError, match=r"its last words:\n(  line\n){19}  out of cheese"):
+        lost.infer(batch(1.0))
+
+
+def test_arrays_beyond_shared_memory_are_an_error_not_a_crash(probe):
+    huge = np.broadcast_to(np.float32(0), (1 << 22, 1 << 22))  # 64 TiB, of which nothing exists
+    with pytest.raises(MemoryError, match="shared memory cannot be had"):
+        probe.infer({"x": huge})
+
+
+def test_closing_a_source_ends_its_probes_and_renewing_replaces_one(server, subject):
+    source = ProbeSource([(server, subject), (server, subject)])
+    first = [probe._probe.pid for probe in source.probes]
+    source.renew(0)
+    assert gone(first[0])
+    assert alive(first[1])
+    second = [probe._probe.pid for probe in source.probes]
+    source.close()
+    assert all(gone(pid) for pid in second)
+
+
+def test_closing_the_server_ends_every_probe_and_killing_it_too(subject):
+    with ProbeServer("onnxruntime") as server:
+        probe = EngineProbe(server, subject)
+        assert server._process is not None
+        parent = server._process.pid
+    assert gone(probe._probe.pid)
+    assert gone(parent)
+    probe.close()
+
+    server = ProbeServer("onnxruntime")
+    probe = EngineProbe(server, subject)
+    assert server._process is not None
+    os.kill(server._process.pid, signal.SIGKILL)
+    assert gone(probe._probe.pid)
+    with pytest.raises(ProbeError, match="the probe server for onnxruntime is lost"):
+        server.fork()
+    probe.close()
+    server.close()
+
+
+def test_a_backend_that_is_not_installed_and_an_interpreter_that_is_not_there():
+    with pytest.raises(BackendError, match="there is no backend 'openvino'"):
+        ProbeServer("openvino")
+    with pytest.raises(ProbeError, match="the interpreter /nowhere/python cannot be started"):
+        ProbeServer("onnxruntime", python="/nowhere/python")
+
+
+def test_an_interpreter_without_the_packages_says_so(monkeypatch):
+    monkeypatch.setattr(client, "START_TIMEOUT_S", 30.0)
+    with pytest.raises((BackendError, ProbeError), match=r"numpy|onnxruntime"):
+        ProbeServer("onnxruntime", python="/usr/bin/python3")
