@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
+from pytest_trt.engine.entry import SCHEMA, Entry, Meta
 from pytest_trt.engine.model import Model, read
 from pytest_trt.engine.prepare import prepare
 from pytest_trt.engine.shapes import profiles, run_shapes
-from pytest_trt.engine.store import SCHEMA, Entry, Meta, Store
+from pytest_trt.engine.store import Store
 from pytest_trt.errors import BuildError
 from pytest_trt.pipeline.inputs import draw
 from pytest_trt.records import Environment, Layer
@@ -97,7 +98,6 @@ def provide(
             preparation.clear(draft)
             meta = Meta(
                 digest=digest,
-                files={},
                 spec=spec.build_options(),
                 environment=environment,
                 build_s=report.seconds,
@@ -105,7 +105,7 @@ def provide(
                 proved_by=report.proved_by or ("model" if conversion.shares else ""),
                 notes=(*conversion.notes, *report.notes),
             )
-            entry = store.save(draft, meta, report.layers, replace=not fresh)
+            entry = (store.set_aside if fresh else store.save)(draft, meta, report.layers)
     return _provided(entry, built=True, notes=(fault,) if fault else ())
 
 
