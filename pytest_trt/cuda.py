@@ -1,7 +1,7 @@
 """CUDA, as far as a pipeline needs it: the only room that imports the CUDA bindings.
 
-Everything that holds a resource has `close`, which may be called twice. An error is a BackendError with the call, CUDA's
-name for the error and what that means.
+Everything that holds a resource has `close`, which may be called twice. An error is a BackendError with the call,
+CUDA's name for the error and what that means.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ def require() -> None:
 
 def check(status: Any, call: str) -> None:
     """Raise BackendError for any status but success."""
-    if status != 0:
+    if status:
         runtime = _runtime()
         name = runtime.cudaGetErrorName(status)[1].decode()
         text = runtime.cudaGetErrorString(status)[1].decode()
@@ -107,8 +107,8 @@ class Device:
 
 
 def device(name: str) -> Device:
-    """The device of that number or UUID (`GPU-...`, `MIG-...`, or its beginning). Raises BackendError, naming those that
-    there are, where there is none such or no driver."""
+    """The device of that number or UUID (`GPU-...`, `MIG-...`, or its beginning). Raises BackendError where there is no
+    driver or no such device, and names those that there are."""
     require()
     found = [_describe(ordinal) for ordinal in range(_call("cudaGetDeviceCount"))]
     for candidate in found:
@@ -169,18 +169,18 @@ class Event:
 
     def record(self, stream: Stream) -> None:
         (status,) = self._runtime.cudaEventRecord(self.native, stream.native)
-        if status != 0:
+        if status:
             check(status, "cudaEventRecord")
 
     def synchronize(self) -> None:
         (status,) = self._runtime.cudaEventSynchronize(self.native)
-        if status != 0:
+        if status:
             check(status, "cudaEventSynchronize")
 
     def ms_since(self, start: Event) -> float:
         """Milliseconds between two events that have happened."""
         status, ms = self._runtime.cudaEventElapsedTime(start.native, self.native)
-        if status != 0:
+        if status:
             check(status, "cudaEventElapsedTime")
         return float(ms)
 
@@ -191,7 +191,7 @@ class Event:
 
 
 class Stream:
-    """A queue of device work, free of the default stream."""
+    """A queue of device work, independent of the default stream."""
 
     def __init__(self) -> None:
         self.native: Any = None
@@ -202,21 +202,24 @@ class Stream:
     def wait(self, event: Event) -> None:
         """Let what follows wait for `event`; the host does not wait."""
         (status,) = self._runtime.cudaStreamWaitEvent(self.native, event.native, 0)
-        if status != 0:
+        if status:
             check(status, "cudaStreamWaitEvent")
 
     def copy(self, to: int, source: int, nbytes: int) -> None:
         """Copy between any two addresses (the kinds of memory are found by unified addressing)."""
-        (status,) = self._runtime.cudaMemcpyAsync(to, source, nbytes, self._runtime.cudaMemcpyKind.cudaMemcpyDefault, self.native)
-        if status != 0:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
+        (status,) = self._runtime.cudaMemcpyAsync(to, source, nbytes, kind, self.native)
+        if status:
             check(status, f"cudaMemcpyAsync of {nbytes} bytes")
 
     def fill(self, address: int, nbytes: int, value: int = 0) -> None:
-        check(self._runtime.cudaMemsetAsync(address, value, nbytes, self.native)[0], f"cudaMemsetAsync of {nbytes} bytes")
+        (status,) = self._runtime.cudaMemsetAsync(address, value, nbytes, self.native)
+        if status:
+            check(status, f"cudaMemsetAsync of {nbytes} bytes")
 
     def synchronize(self) -> None:
         (status,) = self._runtime.cudaStreamSynchronize(self.native)
-        if status != 0:
+        if status:
             check(status, "cudaStreamSynchronize")
 
     def close(self) -> None:
@@ -231,7 +234,7 @@ class DeviceBuffer:
     def __init__(self, nbytes: int) -> None:
         self.nbytes, self.address = nbytes, 0
         status, address = _runtime().cudaMalloc(max(nbytes, 1))
-        if status != 0:
+        if status:
             free, total = memory()
             asked = f"{nbytes / 1e6:.1f} MB of device memory (free: {free / 1e6:.1f} of {total / 1e6:.1f} MB)"
             check(status, f"allocating {asked}")
@@ -265,24 +268,25 @@ def bytes_at(address: int, nbytes: int) -> NDArray[np.uint8]:
 
     import numpy as np
 
-    return np.frombuffer((ctypes.c_uint8 * nbytes).from_address(address), np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address))
 
 
 class Graph:
     """Work that was captured from a stream once and is launched as one."""
 
     def __init__(self, stream: Stream, work: Callable[[], None]) -> None:
-        """Capture what `work` puts into `stream`, in thread-local mode. `nodes` says how many nodes that was: none where
-        the work went elsewhere. Raises BackendError where it cannot be captured; what `work` raises goes through."""
+        """Capture what `work` puts into `stream`, in thread-local mode. `nodes` says how many nodes that was: none
+        where the work went elsewhere. Raises BackendError where it cannot be captured; what `work` raises goes
+        through."""
         self._graph: Any = None
-        self._executable: Any = None
+        self.executable: Any = None
         runtime = self._runtime = _runtime()
         try:
             self._capture(stream, work)
             self.nodes = int(_call("cudaGraphGetNodes", self._graph, 0)[-1])
             if self.nodes:
-                self._executable = _call("cudaGraphInstantiate", self._graph, 0)
-                check(runtime.cudaGraphUpload(self._executable, stream.native)[0], "cudaGraphUpload")
+                self.executable = _call("cudaGraphInstantiate", self._graph, 0)
+                check(runtime.cudaGraphUpload(self.executable, stream.native)[0], "cudaGraphUpload")
         except BaseException:
             self.close()
             raise
@@ -299,12 +303,12 @@ class Graph:
         check(status, "cudaStreamEndCapture")
 
     def launch(self, stream: Stream) -> None:
-        (status,) = self._runtime.cudaGraphLaunch(self._executable, stream.native)
-        if status != 0:
+        (status,) = self._runtime.cudaGraphLaunch(self.executable, stream.native)
+        if status:
             check(status, "cudaGraphLaunch")
 
     def close(self) -> None:
-        executable, self._executable = self._executable, None
+        executable, self.executable = self.executable, None
         graph, self._graph = self._graph, None
         if executable is not None:
             _runtime().cudaGraphExecDestroy(executable)
@@ -312,12 +316,42 @@ class Graph:
             _runtime().cudaGraphDestroy(graph)
 
 
-@contextlib.contextmanager
-def closing(*parts: Any) -> Iterator[None]:
-    """Close `parts`, last first, when the block is left by an error; what succeeds keeps them."""
-    try:
-        yield
-    except BaseException:
-        for part in reversed(parts):
-            part.close()
-        raise
+class Commands:
+    """Device work, put together once and given again and again: in between stands no Python but one loop."""
+
+    def __init__(self) -> None:
+        self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self._runtime = _runtime()
+
+    def wait(self, stream: Stream, event: Event) -> None:
+        self._calls.append((self._runtime.cudaStreamWaitEvent, (stream.native, event.native, 0)))
+
+    def record(self, event: Event, stream: Stream) -> None:
+        self._calls.append((self._runtime.cudaEventRecord, (event.native, stream.native)))
+
+    def copy(self, stream: Stream, to: int, source: int, nbytes: int) -> None:
+        kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
+        self._calls.append((self._runtime.cudaMemcpyAsync, (to, source, nbytes, kind, stream.native)))
+
+    def launch(self, graph: Graph, stream: Stream) -> None:
+        self._calls.append((self._runtime.cudaGraphLaunch, (graph.executable, stream.native)))
+
+    def extend(self, others: Commands) -> None:
+        self._calls.extend(others._calls)
+
+    def call(self, work: Callable[[], None]) -> None:
+        """Anything else that puts work into a stream."""
+        success = (self._runtime.cudaError_t.cudaSuccess,)
+
+        def done() -> tuple[Any]:
+            work()
+            return success
+
+        self._calls.append((done, ()))
+
+    def run(self) -> None:
+        """Give all of it. Raises BackendError at the first call that fails."""
+        for function, arguments in self._calls:
+            (status,) = function(*arguments)
+            if status:
+                check(status, function.__name__)

@@ -57,4 +57,4 @@ class TensorRT:
         return build(self._trt, job, progress)
 
     def load(self, plan: Path, device: str, spec: EngineSpec) -> DeviceEngine:
-        return DeviceEngine(self._trt, plan, cuda.device(device))
+        return DeviceEngine(self._trt, plan, cuda.device(device), host_code=spec.version_compatible)

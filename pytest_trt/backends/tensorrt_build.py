@@ -135,8 +135,10 @@ def _set_targets(trt: Any, config: Any, spec: EngineSpec) -> None:
         target = getattr(trt.ComputeCapability, f"SM{number}", None)
         if target is None:
             known = sorted(int(name[2:]) for name in vars(trt.ComputeCapability) if name.startswith("SM"))
-            listed = ", ".join(map(str, known))
-            raise BuildError(f"compute capability {number} is none that {trt.__name__} {trt.__version__} builds for: {listed}")
+            raise BuildError(
+                f"compute capability {number} is none that {trt.__name__} {trt.__version__} builds for: choose from "
+                f"{', '.join(map(str, known))}"
+            )
         config.set_compute_capability(target, index)
 
 
@@ -164,7 +166,8 @@ def _tactic_sources(trt: Any, names: tuple[str, ...]) -> int:
         if name.upper() not in known:
             option = f"tactic_sources={name.upper()}"
             had = f" ({versions.SUPPORT[option].where()} had it)" if option in versions.SUPPORT else ""
-            raise BuildError(f"tactic source {name!r} is not in {trt.__name__} {trt.__version__}{had}: choose from {', '.join(known)}")
+            lacks = f"tactic source {name!r} is not in {trt.__name__} {trt.__version__}{had}"
+            raise BuildError(f"{lacks}: choose from {', '.join(known)}")
     return sum(1 << int(getattr(trt.TacticSource, name.upper())) for name in names)
 
 
@@ -303,6 +306,6 @@ def _check_precision(spec: EngineSpec, precisions: dict[str, float], proof: str)
     if spec.precision in _PROVED and proof and not precisions.get(spec.precision):
         built = ", ".join(f"{share:.0%} {name}" for name, share in precisions.items()) or "nothing that tells"
         raise BuildError(
-            f"precision={spec.precision!r} was asked for and no layer has it (there is {built}): convert the model, or ask "
-            "for what this GPU is faster in"
+            f"precision={spec.precision!r} was asked for and no layer has it (there is {built}): convert the model, or "
+            "ask for what this GPU is faster in"
         )

@@ -21,13 +21,16 @@ class DeviceEngine:
     """An engine on a device. `profiles` gives, for each, the (min, opt, max) shapes of every input.
 
     Raises BackendError for what is no plan, for a plan of another product or version, and where memory does not
-    suffice. `allocator` (an IGpuAllocator) takes the place of TensorRT's own.
+    suffice. A plan that carries its own runtime (built version compatible) is code that runs on the host: it is refused
+    unless `host_code`. `allocator` (an IGpuAllocator) takes the place of TensorRT's own.
     """
 
     kind: Literal["device", "host"] = "device"
 
-    def __init__(self, trt: Any, plan: Path, device: cuda.Device, allocator: Any = None) -> None:
-        self.trt, self.plan, self.device = trt, plan, device
+    def __init__(
+        self, trt: Any, plan: Path, device: cuda.Device, *, host_code: bool = False, allocator: Any = None
+    ) -> None:
+        self.trt, self.plan, self.device, self._host_code = trt, plan, device, host_code
         device.activate()
         data = plan.read_bytes()
         _check_header(trt, plan, data[:28])
@@ -35,6 +38,8 @@ class DeviceEngine:
         log.clear()
         self._allocator = allocator
         self._runtime = trt.Runtime(log)
+        if host_code:
+            self._runtime.engine_host_code_allowed = True
         if allocator is not None:
             self._runtime.gpu_allocator = allocator
         self._engine = self._runtime.deserialize_cuda_engine(data)
@@ -50,14 +55,16 @@ class DeviceEngine:
         self.inputs = tuple(tensors[name] for name in entering)
         self.outputs = tuple(tensors[name] for name in names if name not in entering)
         self.aux_streams = int(engine.num_aux_streams)
+        numbers = range(max(int(engine.num_optimization_profiles), 1))
         self.profiles: tuple[Mapping[str, ShapeRange], ...] = tuple(
-            {t.name: self._range(t, profile) for t in self.inputs} for profile in range(engine.num_optimization_profiles)
-        ) or ({t.name: (t.shape, t.shape, t.shape) for t in self.inputs},)
+            {tensor.name: self._range(tensor, profile) for tensor in self.inputs} for profile in numbers
+        )
 
     def _tensor(self, name: str) -> Tensor:
         engine = self._engine
         on_host = engine.get_tensor_location(name) == self.trt.TensorLocation.HOST
-        return Tensor(name, versions.dtype(engine.get_tensor_dtype(name)), tuple(engine.get_tensor_shape(name)), on_host)
+        dtype, shape = versions.dtype(engine.get_tensor_dtype(name)), tuple(engine.get_tensor_shape(name))
+        return Tensor(name, dtype, shape, on_host)
 
     def _range(self, tensor: Tensor, profile: int) -> ShapeRange:
         if tensor.on_host or -1 not in tensor.shape:
@@ -70,10 +77,7 @@ class DeviceEngine:
         profiles, where none does."""
 
         def covers(profile: Mapping[str, ShapeRange]) -> bool:
-            return all(
-                len(low) == len(shapes[name]) and all(a <= n <= b for a, n, b in zip(low, shapes[name], high, strict=True))
-                for name, (low, _best, high) in profile.items()
-            )
+            return all(_within(shapes[name], low, high) for name, (low, _best, high) in profile.items())
 
         def size(profile: Mapping[str, ShapeRange]) -> int:
             return sum(_count(high) for _low, _best, high in profile.values())
@@ -81,10 +85,8 @@ class DeviceEngine:
         fitting = [(size(profile), number) for number, profile in enumerate(self.profiles) if covers(profile)]
         if not fitting:
             wanted = ", ".join(f"{name!r} {shape}" for name, shape in shapes.items())
-            listed = "; ".join(
-                f"profile {number}: " + ", ".join(f"{name!r} {low} to {high}" for name, (low, _, high) in profile.items())
-                for number, profile in enumerate(self.profiles)
-            )
+            ranges = [", ".join(f"{n!r} {low} to {high}" for n, (low, _, high) in p.items()) for p in self.profiles]
+            listed = "; ".join(f"profile {number}: {text}" for number, text in enumerate(ranges))
             raise InputError(f"no profile of the engine covers {wanted}: it has {listed}")
         return min(fitting)[1]
 
@@ -130,7 +132,7 @@ class DeviceEngine:
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
         """The same plan loaded once more, its device memory taken from `allocator`."""
-        return DeviceEngine(self.trt, self.plan, self.device, allocator)
+        return DeviceEngine(self.trt, self.plan, self.device, host_code=self._host_code, allocator=allocator)
 
     def close(self) -> None:
         self._engine = self._runtime = None
@@ -184,14 +186,14 @@ class DeviceContext:
         """Ask `allocate` for the address of an output of so many bytes, and tell `notify` its shape, on every run."""
         trt = self._trt
 
-        class Allocator(trt.IOutputAllocator):  # type: ignore[misc]
+        class Allocator(trt.IOutputAllocator):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
                 trt.IOutputAllocator.__init__(self)
 
             def reallocate_output(self, _name: str, _memory: Any, size: int, _alignment: int) -> int:
                 return allocate(int(size))
 
-            def reallocate_output_async(self, _name: str, _memory: Any, size: int, _alignment: int, _stream: int) -> int:
+            def reallocate_output_async(self, _name: str, _memory: Any, size: int, *_alignment_and_stream: int) -> int:
                 return allocate(int(size))
 
             def notify_shape(self, _name: str, shape: Any) -> None:
@@ -206,7 +208,7 @@ class DeviceContext:
         """Tell `report` the name and the milliseconds of every layer, on every run from now on."""
         trt = self._trt
 
-        class Profiler(trt.IProfiler):  # type: ignore[misc]
+        class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined]
             def __init__(self) -> None:
                 trt.IProfiler.__init__(self)
 
@@ -219,6 +221,16 @@ class DeviceContext:
     def close(self) -> None:
         self._native = None
         self._kept.clear()
+
+    def __enter__(self) -> DeviceContext:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _within(shape: Shape, low: Shape, high: Shape) -> bool:
+    return len(shape) == len(low) and all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
 
 
 def _count(shape: Shape) -> int:
@@ -237,7 +249,8 @@ def _check_header(trt: Any, plan: Path, header: bytes) -> None:
     if origin is None:
         raise BackendError(f"{plan} is no TensorRT plan (it begins with {header[:4]!r}): build it again")
     if origin[0] != _PRODUCTS[trt.__name__]:
-        raise BackendError(f"{plan} was built by {origin[0]} {origin[1]}: {trt.__name__} cannot run it; use --trt-backend")
+        built = f"{plan} was built by {origin[0]} {origin[1]}"
+        raise BackendError(f"{built}: {trt.__name__} cannot run it; choose another with --trt-backend")
 
 
 def _why_not_loaded(trt: Any, plan: Path, header: bytes, device: cuda.Device) -> str:
@@ -247,5 +260,5 @@ def _why_not_loaded(trt: Any, plan: Path, header: bytes, device: cuda.Device) ->
     here = f"{trt.__name__} {trt.__version__} on {device.name} (free: {free / 1e6:.0f} of {total / 1e6:.0f} MB)"
     text = f"{plan}, built by {product} {version}, cannot be loaded by {here}: {said}"
     if versions.parsed(version) != versions.parsed(str(trt.__version__)):
-        text += "; build it with this version, or with version_compatible=True"
+        text += "; build it with this version; one that was built version compatible runs with version_compatible=True"
     return text

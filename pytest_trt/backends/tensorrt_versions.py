@@ -1,7 +1,7 @@
 """Every difference between TensorRT 8.6, 10, 11, TensorRT-RTX and the lean runtime, as a capability.
 
-What a package can do is asked of the package (does it have the name?); SUPPORT says which versions have it, for messages
-and for the table of the documentation. Nothing else in this project looks at a version number.
+What a package can do is asked of the package (does it have the name?); SUPPORT says which versions have it, for
+messages and for the table of the documentation. Nothing else in this project looks at a version number.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Support:
     def where(self) -> str:
         """The versions in words."""
         since, before = (".".join(map(str, v)) for v in (self.since, self.before or (0, 0)))
-        spans = [] if self.since >= NEVER else [f"TensorRT {since} and later" + (f", before {before}" * bool(self.before))]
-        return " and ".join([*spans, *(["TensorRT-RTX"] if self.rtx else [])])
+        span = f"TensorRT {since} and later" if self.before is None else f"TensorRT from {since} to before {before}"
+        return " and ".join([*([] if self.since >= NEVER else [span]), *(["TensorRT-RTX"] if self.rtx else [])])
 
 
 NEVER: Version = (99, 0)

@@ -1,0 +1,155 @@
+"""Buffer sets: an engine's inputs and outputs, on the host and on the device, allocated once and reused.
+
+All inputs lie in one allocation and travel in one copy; so do the outputs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt import cuda
+from pytest_trt.backends.base import Tensor
+from pytest_trt.spec import Shape
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_trt.backends.base import Arrays
+
+ALIGNMENT = 256
+"""What TensorRT asks of an address at most, and what cudaMalloc gives."""
+
+
+def dtype(name: str) -> np.dtype[Any]:
+    """numpy's dtype of that name, or ml_dtypes'."""
+    import numpy as np
+
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a tensor lies in an allocation, and the bytes kept for it."""
+
+    tensor: Tensor
+    offset: int
+    nbytes: int
+
+    def length(self, shape: Shape) -> int:
+        """The bytes that it takes in `shape`."""
+        return math.prod(shape) * dtype(self.tensor.dtype).itemsize
+
+    def view(self, memory: NDArray[np.uint8], shape: Shape | None = None) -> NDArray[Any]:
+        """The tensor in that memory, without a copy; in `shape` where its own is not the whole truth."""
+        wanted = self.tensor.shape if shape is None else shape
+        part = memory[self.offset : self.offset + self.length(wanted)]
+        return part.view(dtype(self.tensor.dtype)).reshape(wanted)
+
+
+class Layout:
+    """Tensors one after another: those that travel in one copy (`together`, in bytes), then those whose size is
+    `unknown` before they are computed (`most` gives the bytes to keep), then those that only the host has."""
+
+    def __init__(self, tensors: Iterable[Tensor], most: Mapping[str, int] | None = None) -> None:
+        bounds = most or {}
+        places: dict[str, Place] = {}
+        offset = self.together = 0
+        for tensor in sorted(tensors, key=lambda t: (t.on_host, t.name in bounds)):
+            known = math.prod(tensor.shape) * dtype(tensor.dtype).itemsize
+            place = places[tensor.name] = Place(tensor, offset, bounds.get(tensor.name, known))
+            if not tensor.on_host and tensor.name not in bounds:
+                self.together = offset + place.nbytes
+            offset += -(-max(place.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        self.places: Mapping[str, Place] = places
+        self.unknown = tuple(places[name] for name in places if name in bounds)
+        self.nbytes = offset
+
+
+class PageableBuffer:
+    """Ordinary host memory: a copy from it is staged by the driver, which holds up the host."""
+
+    def __init__(self, nbytes: int) -> None:
+        import numpy as np
+
+        self.nbytes = nbytes
+        self.array: NDArray[np.uint8] = np.zeros(max(nbytes, 1), np.uint8)
+        self.address = int(self.array.ctypes.data)
+
+    def close(self) -> None:
+        self.address = 0
+
+
+class BufferSet:
+    """One inference's worth: inputs and outputs on both sides, and the events that say how far it is.
+
+    `read`: its inputs may be overwritten; `entered`: they have arrived; `computed`; `left`: its outputs are on the
+    host.
+    `arrays` are the inputs on the host's side, by name. Device memory begins as zeros.
+    """
+
+    def __init__(self, inputs: Layout, outputs: Layout, *, pinned: bool, blocking: bool) -> None:
+        self.inputs, self.outputs = inputs, outputs
+        self._parts: list[Any] = []
+        try:
+            host = cuda.PinnedBuffer if pinned else PageableBuffer
+            self.host_in, self.host_out = (self._keep(host(part.nbytes)) for part in (inputs, outputs))
+            self.device_in, self.device_out = (self._keep(cuda.DeviceBuffer(p.nbytes)) for p in (inputs, outputs))
+            self.entered, self.read = (self._keep(cuda.Event(timing=False)) for _ in range(2))
+            self.computed, self.left = (self._keep(cuda.Event(timing=False, blocking=blocking)) for _ in range(2))
+        except BaseException:
+            self.close()
+            raise
+        self.host_in.array[...] = 0
+        self.arrays = {name: place.view(self.host_in.array) for name, place in inputs.places.items()}
+
+    def _keep(self, part: Any) -> Any:
+        self._parts.append(part)
+        return part
+
+    @property
+    def device_bytes(self) -> int:
+        return self.inputs.nbytes + self.outputs.nbytes
+
+    def addresses(self) -> Iterator[tuple[str, int]]:
+        """Where each tensor lies for the engine: on the device, or on the host for those that it reads."""
+        for layout, host, device in (
+            (self.inputs, self.host_in, self.device_in), (self.outputs, self.host_out, self.device_out),
+        ):  # fmt: skip
+            for name, place in layout.places.items():
+                yield name, (host if place.tensor.on_host else device).address + place.offset
+
+    def put(self, arrays: Arrays) -> None:
+        """Copy a caller's arrays into the host's side."""
+        for name, view in self.arrays.items():
+            view[...] = arrays[name]
+
+    def leaving(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, int, int]]:
+        """The copies that bring the outputs to the host, as (to, from, bytes); `shapes` are of those of unknown size."""
+        to, source = self.host_out.address, self.device_out.address
+        if self.outputs.together:
+            yield to, source, self.outputs.together
+        for place in self.outputs.unknown:
+            if length := place.length(shapes.get(place.tensor.name, (0,))):
+                yield to + place.offset, source + place.offset, length
+
+    def result(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
+        """Copies of the outputs on the host's side."""
+        return {
+            name: place.view(self.host_out.array, shapes.get(name)).copy()
+            for name, place in self.outputs.places.items()
+        }
+
+    def close(self) -> None:
+        self.arrays = {}
+        while self._parts:
+            self._parts.pop().close()

@@ -1,0 +1,233 @@
+"""The runner for engines on a device: pinned buffers, three streams a context, CUDA graphs, several contexts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt import cuda
+from pytest_trt.errors import BackendError, InputError
+from pytest_trt.nvtx import span
+from pytest_trt.pipeline.arrays import checked
+from pytest_trt.pipeline.buffers import dtype
+from pytest_trt.pipeline.lane import Lane, Slot
+from pytest_trt.pipeline.marks import BlockTimer, steady_rate
+from pytest_trt.pipeline.passes import layer_profile, memory_bytes
+from pytest_trt.pipeline.streaming import in_order
+from pytest_trt.records import LayerProfile
+from pytest_trt.spec import PipelineOptions, Shape
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+    from pytest_trt.backends.tensorrt_load import DeviceEngine
+
+SHAPES_KEPT = 4
+"""How many shapes keep their contexts and buffers at a time; the one least recently used goes."""
+
+
+class Shaped:
+    """An engine at one shape (and, for inputs that the host reads, with one set of values): `contexts` lanes."""
+
+    def __init__(
+        self, engine: DeviceEngine, shapes: Mapping[str, Shape], values: Arrays, options: PipelineOptions
+    ) -> None:
+        self.profile = engine.narrowest(shapes)
+        self.options = options
+        self.graph = "off" if options.cuda_graph is False else ""
+        self.lanes: list[Lane] = []
+        self._flush: cuda.DeviceBuffer | None = None
+        try:
+            for _ in range(options.contexts):
+                self.lanes.append(Lane(engine, self.profile, shapes, values, options))
+            if options.cold_l2:
+                self._flush = cuda.DeviceBuffer(2 * engine.device.l2_bytes)
+            self.timer = BlockTimer(self.lanes[0], self._flush)
+        except BaseException:
+            self.close()
+            raise
+        form = self.lanes[0].form
+        self.inputs, self.outputs, self.leaving = form.inputs, form.outputs, form.leaving
+
+    @property
+    def slots(self) -> list[Slot]:
+        """In the order in which they take turns: another lane each time."""
+        return [slot for turn in zip(*(lane.slots for lane in self.lanes), strict=True) for slot in turn]
+
+    def capture(self, inputs: Arrays) -> None:
+        """Capture a graph for every slot, once, on real inputs. `graph` says what came of it; raises BackendError where
+        it failed and `cuda_graph=True`."""
+        if self.graph:
+            return
+        try:
+            with span("capture"):
+                for slot in self.slots:
+                    slot.buffers.put(inputs)
+                    slot.upload()
+                    slot.capture()
+        except BackendError as error:
+            self.graph = f"fell back: {error}"
+            if self.options.cuda_graph:
+                raise BackendError(f"trt_pipeline: cuda_graph=True, and {error}") from error
+        else:
+            nodes = self.lanes[0].slots[0].graph
+            self.graph = f"captured, {nodes.nodes if nodes else 0} nodes"
+
+    def close(self) -> None:
+        if hasattr(self, "timer"):
+            self.timer.close()
+        for lane in self.lanes:
+            lane.close()
+        self.lanes.clear()
+        if self._flush is not None:
+            self._flush.close()
+
+
+class DeviceRunner:
+    """An engine on a device. Another shape than the one it was opened with gets contexts and buffers of its own, in the
+    narrowest profile that fits."""
+
+    def __init__(self, engine: DeviceEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
+        self._engine, self._options = engine, options
+        engine.device.activate()
+        self._kept: OrderedDict[Any, Shaped] = OrderedDict()
+        values = self._best_values(engine.narrowest(shapes))
+        self._current = self._shaped(shapes, values)
+        self.inputs, self.outputs = self._current.inputs, self._current.outputs
+        self._filled: Arrays | None = None
+
+    def _best_values(self, profile: int) -> Arrays:
+        import numpy as np
+
+        return {
+            t.name: np.asarray(self._engine.host_values(t.name, profile), dtype(t.dtype)).reshape(t.shape)
+            for t in self._engine.inputs
+            if t.on_host
+        }
+
+    def _shaped(self, shapes: Mapping[str, Shape], values: Arrays) -> Shaped:
+        key = (tuple(sorted(shapes.items())), tuple((name, values[name].tobytes()) for name in sorted(values)))
+        if key not in self._kept:
+            while len(self._kept) >= SHAPES_KEPT:
+                self._kept.popitem(last=False)[1].close()
+            self._kept[key] = Shaped(self._engine, shapes, values, self._options)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def _take(self, inputs: Arrays) -> tuple[Arrays, Shaped]:
+        """The inputs, checked, and what runs them. Raises InputError where they do not fit the engine."""
+        ready = checked(inputs, self._engine.inputs)
+        shapes = {name: tuple(array.shape) for name, array in ready.items()}
+        values = {t.name: ready[t.name] for t in self._engine.inputs if t.on_host}
+        return ready, self._shaped(shapes, values)
+
+    @property
+    def proof(self) -> Mapping[str, str]:
+        options, shaped = self._options, self._current
+        return {
+            "graph": shaped.graph or "not yet",
+            "contexts": str(options.contexts),
+            "depth": str(options.depth),
+            "pinned": "yes" if options.pinned else "no",
+            "transfers": "yes" if options.transfers else "no",
+            "wait": "spin" if options.spin_wait else "sleep",
+            "l2": "cold" if options.cold_l2 else "warm",
+            "profile": str(shaped.profile),
+            "aux_streams": str(self._engine.aux_streams),
+        }
+
+    def infer(self, inputs: Arrays) -> Arrays:
+        """The first inference of a shape is TensorRT's own call; from the second on it is a graph's launch."""
+        ready, shaped = self._take(inputs)
+        slot = shaped.slots[0]
+        if slot.used:
+            shaped.capture(ready)
+        self._start(slot, ready)
+        return slot.fetch()
+
+    def _start(self, slot: Slot, ready: Arrays) -> None:
+        slot.used = True
+        slot.forget()
+        slot.buffers.put(ready)
+        if not self._options.transfers:  # nothing brings them when timed, so that here something must
+            slot.upload()
+        slot.all.run()
+
+    def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
+        outputs = self._outputs(iter(batches))
+        if postprocess is None:
+            return outputs
+        return in_order(outputs, postprocess, self._options.postprocess_threads)
+
+    def _outputs(self, batches: Iterator[Arrays]) -> Generator[Arrays, None, None]:
+        """Outputs in order, while the next ones are made. What `batches` raises is raised after the outputs before."""
+        flying: deque[Slot] = deque()
+        failure: BaseException | None = None
+        shaped: Shaped | None = None
+        turn = 0
+        try:
+            while failure is None:
+                try:
+                    ready, wanted = self._take(next(batches))
+                except StopIteration:
+                    break
+                except Exception as error:  # noqa: BLE001 - raised below, at its turn
+                    failure = error
+                    break
+                if wanted is not shaped:
+                    while flying:
+                        yield flying.popleft().fetch()
+                    shaped, slots, turn = wanted, wanted.slots, 0
+                    shaped.capture(ready)
+                if len(flying) == len(slots):
+                    yield flying.popleft().fetch()
+                slot = slots[turn % len(slots)]
+                turn += 1
+                self._start(slot, ready)
+                flying.append(slot)
+            while flying:
+                yield flying.popleft().fetch()
+            if failure is not None:
+                raise failure
+        finally:
+            for slot in flying:
+                slot.wait()
+
+    def fill(self, inputs: Arrays) -> None:
+        ready, shaped = self._take(inputs)
+        with span("fill"):
+            shaped.capture(ready)
+            for slot in shaped.slots:
+                slot.forget()
+                slot.buffers.put(ready)
+                slot.upload()
+                slot.all.run()
+                slot.fetch()
+                slot.learn()
+        self._current, self._filled = shaped, ready
+        self.inputs, self.outputs = shaped.inputs, shaped.outputs
+
+    def _ready(self, what: str) -> Shaped:
+        if self._filled is None:
+            raise InputError(f"{what}: no inputs were put in place: call fill first")
+        return self._current
+
+    def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
+        with span("block"):
+            return self._ready("block").timer.block(count)
+
+    def throughput(self, seconds: float) -> float:
+        with span("throughput"):
+            return steady_rate(self._ready("throughput").lanes, seconds)
+
+    def profile(self, runs: int) -> LayerProfile:
+        with span("profile"):
+            return layer_profile(self._engine, self._ready("profile").lanes[0], runs)
+
+    def memory(self) -> Mapping[str, int]:
+        with span("memory"):
+            return memory_bytes(self._engine, self._current.lanes)
+
+    def close(self) -> None:
+        while self._kept:
+            self._kept.popitem()[1].close()
