@@ -28,8 +28,8 @@ from pytest_trt.measure.stopping import Resolution
 from pytest_trt.records import Block, Verdict
 
 TRACES = Path(__file__).parent / "traces" / "h200-resnet18" / "traces.npz"
-LIMITS = Limits(min_time_s=0.1, max_time_s=10.0)
 RUN_LIMITS = Limits(min_time_s=0.1, max_time_s=1.0)
+PARTS = ("paired", "same", "unpaired", "today")
 HISTORY = 8  # stored runs that an unpaired comparison has
 
 
@@ -91,7 +91,7 @@ class Asked:
 
     @classmethod
     def of(cls, trace: replay.Trace, tolerances: Sequence[float] | None) -> Asked:
-        scatter = [float(np.median(np.abs(r - np.median(r)))) for r in map(trace.log_ratios, others(trace))]
+        scatter = [float(np.median(np.abs(r - np.median(r)))) for r in map(trace.log_ratios, trace.engines)]
         quiet = trace.question == "b1" or (trace.question != "b128" and float(np.median(scatter)) < 0.001)
         return cls(tolerances or ((0.003, 0.01, 0.02) if quiet else (0.01,)), 0.001 if quiet else 0.005)
 
@@ -103,8 +103,9 @@ def others(trace: replay.Trace) -> list[str]:
 class Bench:
     """Asks a trace questions, `trials` times each."""
 
-    def __init__(self, trials: int, block_ms: float, block_samples: int, seed: int) -> None:
+    def __init__(self, trials: int, block_ms: float, block_samples: int, max_time_s: float, seed: int) -> None:
         self._trials, self._block = trials, (block_ms, block_samples)
+        self._limits = Limits(min_time_s=0.1, max_time_s=max_time_s)
         self._generator = np.random.default_rng(seed)
 
     def paired(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
@@ -115,20 +116,23 @@ class Bench:
                 new, truth = self._blocks(trace, engine), trace.true_ratio(engine)
                 yield self._row(
                     trace.question, engine, truth, tolerance,
-                    lambda new=new, tolerance=tolerance: decide(
+                    lambda new=new, tolerance=tolerance: self._decide(
                         tolerance, replay.PairedReplay(new, old, self._generator)
                     ),
                     counted=abs(truth - 1 - tolerance) > asked.margin,
                 )  # fmt: skip
 
-    def same(self, trace: replay.Trace) -> Iterator[Row]:
-        """A/A at tolerance 0: each engine scaled to a true ratio of 1, and the sides exchanged by chance."""
+    def same(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
+        """A/A at tolerance 0: each rebuilt engine scaled to the reference, and the sides exchanged by chance."""
         old = self._blocks(trace)
-        for engine in others(trace):
-            new = self._blocks(trace, engine, 1 / trace.true_ratio(engine))
+        rebuilt = [engine for engine in others(trace) if engine.startswith("rebuild")]
+        for engine in rebuilt or others(trace):
+            medians = map(replay.block_medians, (self._blocks(trace, engine), old))
+            unlike = [ours / theirs for ours, theirs in zip(*medians, strict=False)]
+            new = self._blocks(trace, engine, 1 / float(np.median(unlike)))
             yield self._row(
                 f"{trace.question} A/A", engine, 1.0, 0.0,
-                lambda new=new: decide(0.0, replay.PairedReplay(new, old, self._generator, exchange=True)),
+                lambda new=new: self._decide(0.0, replay.PairedReplay(new, old, self._generator, exchange=True)),
             )  # fmt: skip
 
     def simulated(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
@@ -140,7 +144,7 @@ class Bench:
             for limit, truth in ((0.0, 1.0), (tolerance, 1 + tolerance), (tolerance, (1 + tolerance) * (1 + 1e-9))):
                 yield self._row(
                     f"{trace.question} simulated", engine, truth, limit,
-                    lambda model=model, truth=truth, limit=limit: decide(
+                    lambda model=model, truth=truth, limit=limit: self._decide(
                         limit, simulation.Simulated(model, truth, self._generator)
                     ),
                 )  # fmt: skip
@@ -168,6 +172,12 @@ class Bench:
                     lambda method=method, engine=engine: Answer(*today.trial(method, trace, engine, self._generator)),
                     method=name,
                 )  # fmt: skip
+
+    def _decide(self, tolerance: float, source: BlockSource) -> Answer:
+        """One paired question, through sampler, rule and judge; the judge is told that there is no probe level."""
+        question = Question(tolerance=tolerance, spread=0.0)
+        sampling = sample(source, PairedRule(question), self._limits)
+        return Answer.of(judge_paired(question, *sampling.sides), sampling)
 
     def _blocks(self, trace: replay.Trace, engine: str = replay.REFERENCE, scale: float = 1.0) -> list[Block]:
         return trace.blocks(engine, *self._block, scale)
@@ -206,13 +216,6 @@ class Bench:
         )  # fmt: skip
 
 
-def decide(tolerance: float, source: BlockSource) -> Answer:
-    """One paired question, through sampler, rule and judge. The source has no probe level, and the judge is told so."""
-    question = Question(tolerance=tolerance, spread=0.0)
-    sampling = sample(source, PairedRule(question), LIMITS)
-    return Answer.of(judge_paired(question, *sampling.sides), sampling)
-
-
 def table(rows: Iterable[Row]) -> Iterator[str]:
     """The rows as Markdown, line by line."""
     columns = "question", "method", "engine", "true", "tolerance", "right", "wrong", "inconclusive", "regressed"
@@ -235,8 +238,9 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--tolerance", type=float, action="append", help="a share; may stand more than once")
     parser.add_argument("--block-ms", type=float, default=10.0, help="how long a block lasts at least")
     parser.add_argument("--block-samples", type=int, default=15, help="how many samples a block has at least")
+    parser.add_argument("--max-time", type=float, default=10.0, help="seconds of blocks until a trial is given up")
     parser.add_argument("--simulate", action="store_true", help="simulations fitted to the traces, not the traces")
-    parser.add_argument("--only-paired", action="store_true", help="leave out A/A, unpaired, and what people use today")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which rows; default: all of them")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="where to write the rows")
     return parser.parse_args(argv)
@@ -245,17 +249,11 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
 def rows(arguments: argparse.Namespace) -> Iterator[Row]:
     beside = arguments.traces.with_name("telemetry.json")
     telemetry = arguments.telemetry or (beside if beside.exists() else None)
-    bench = Bench(arguments.trials, arguments.block_ms, arguments.block_samples, arguments.seed)
+    bench = Bench(arguments.trials, arguments.block_ms, arguments.block_samples, arguments.max_time, arguments.seed)
     for trace in replay.load(arguments.traces, telemetry):
         asked = Asked.of(trace, arguments.tolerance)
-        if arguments.simulate:
-            yield from bench.simulated(trace, asked)
-            continue
-        yield from bench.paired(trace, asked)
-        if not arguments.only_paired:
-            yield from bench.same(trace)
-            yield from bench.unpaired(trace, asked)
-            yield from bench.today(trace, asked)
+        for part in ("simulated",) if arguments.simulate else arguments.parts:
+            yield from getattr(bench, part)(trace, asked)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -246,11 +247,14 @@ def _binomial(count: int, share: float) -> Array:
 
 
 def timer_step(blocks: Sequence[Sequence[float]]) -> float:
-    """The resolution of the timer, as a share of the samples: the median step from one value that occurs to the next.
-    Where the timer is fine that is next to nothing, since with many samples the values lie close. 0 for a single value.
-    """
-    values = np.unique(np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks]))
-    return float(np.median(np.diff(values)) / values[0]) if len(values) > 1 else 0.0
+    """The resolution of the timer, as a share of the samples: the smallest step between two samples of one block. Where
+    the timer is fine that is next to nothing. Steps below 1e-6 are rounding; 0 where no samples differ by more."""
+    steps = [1.0]
+    for block in blocks:
+        ordered = sorted(block)
+        least = 1e-6 * ordered[0]
+        steps += [(b - a) / ordered[0] for a, b in itertools.pairwise(ordered) if b - a > least]
+    return min(steps) if len(steps) > 1 else 0.0
 
 
 def median(samples: Sequence[float]) -> float:

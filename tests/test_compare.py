@@ -145,7 +145,7 @@ def test_sides_that_do_not_pair_are_refused():
 
 def test_a_coarse_timer_decides_nothing_below_its_step():
     block = Block({"ms": (1.0, 1.0, 1.001)}, 0.02)
-    slower = Block({"ms": (1.001, 1.001, 1.002)}, 0.02)
+    slower = Block({"ms": (1.0, 1.001, 1.001)}, 0.02)
     sides = ((Samples((slower,) * 16),), (Samples((block,) * 16),))
     assert judge_paired(Question(tolerance=0.0, spread=0.0), *sides).status == "inconclusive"
     assert judge_paired(Question(tolerance=0.01, spread=0.0), *sides).status == "ok"

@@ -1,0 +1,167 @@
+import itertools
+import json
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import detection  # noqa: E402
+import replay  # noqa: E402
+import simulation  # noqa: E402
+import today  # noqa: E402
+
+sys.path.remove(str(BENCHMARKS))
+
+
+def trace(engines, question="b4", clocks=None):
+    return replay.Trace(question, {name: np.asarray(rows, dtype=float) for name, rows in engines.items()}, clocks or {})
+
+
+def noisy(level, rounds=24, samples=30, seed=0, noise=0.002):
+    return level * np.random.default_rng(seed).normal(1, noise, size=(rounds, samples))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A trace of another kind than the recorded ones: two questions, other engines, other shapes."""
+    np.savez(
+        tmp_path / "traces.npz",
+        **{
+            "net/seq8/cached": noisy(0.5, seed=1),
+            "net/seq8/slower": noisy(0.52, seed=2),
+            "net/seq8/rebuild7": noisy(0.5, seed=3),
+            "b4/cached": noisy(2.0, 30, 8, seed=4),
+            "b4/new": noisy(2.2, 28, 10, seed=5),
+        },
+    )
+    rows = [[4, r, name, 2.0, 1800 + r, 50, 1, 0] for r in range(30) for name in ("cached", "new")]
+    (tmp_path / "telemetry.json").write_text(json.dumps(rows))
+    return tmp_path
+
+
+def test_it_takes_any_trace_of_that_form(folder, capsys):
+    out = folder / "out.json"
+    arguments = ["--traces", str(folder / "traces.npz"), "--trials", "5", "--json", str(out), "--max-time", "1"]
+    detection.main(arguments)
+    rows = json.loads(out.read_text())
+    promised = {"question", "engine", "true_ratio", "tolerance", "right", "wrong", "inconclusive", "gpu_s", "blocks"}
+    assert promised | {"counted"} <= rows[0].keys()
+    judged = {(r["question"], r["engine"], r["tolerance"]): r for r in rows if r["method"] == "pytest-trt"}
+    slower = judged["net/seq8", "slower", 0.01]
+    assert (slower["right"], slower["regressed"], slower["counted"]) == (1.0, 1.0, True)
+    assert slower["true_ratio"] == pytest.approx(1.04, abs=0.002)
+    assert judged["net/seq8", "rebuild7", 0.01]["right"] == 1.0
+    assert judged["b4", "new", 0.01]["right"] == 1.0
+    assert sum(slower[share] for share in ("right", "wrong", "inconclusive")) == pytest.approx(1.0)
+    assert "| net/seq8 | pytest-trt | slower |" in capsys.readouterr().out
+
+
+def test_simulations_are_fitted_to_the_trace(folder):
+    out = folder / "out.json"
+    arguments = ["--traces", str(folder / "traces.npz"), "--trials", "4", "--simulate", "--max-time", "0.5", "--json"]
+    detection.main([*arguments, str(out)])
+    assert {row["question"] for row in json.loads(out.read_text())} == {"net/seq8 simulated", "b4 simulated"}
+
+
+def test_the_recorded_traces_are_judged_rightly():
+    arguments = detection.parsed(["--trials", "20", "--parts", "paired"])
+    counted = [row for row in detection.rows(arguments) if row.counted]
+    assert len(counted) == 22
+    assert sum(row.wrong for row in counted) == 0
+    assert min(row.right for row in counted) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("status", "ratio", "wrong"),
+    [
+        ("regressed", 1.0, True), ("regressed", 1.01, True), ("regressed", 1.02, False),
+        ("ok", 1.0, False), ("ok", 1.02, True), ("ok", 0.9, False),
+        ("improved", 0.9, False), ("improved", 1.0, True),
+        ("inconclusive", 1.5, False),
+    ],
+)  # fmt: skip
+def test_a_verdict_is_wrong_when_it_contradicts_the_truth(status, ratio, wrong):
+    assert detection.contradicts(status, ratio, 0.01) is wrong
+
+
+def test_what_is_near_the_tolerance_is_not_counted():
+    engines = {name: np.full((9, 9), 2.0 * ratio) for name, ratio in (("cached", 1), ("near", 1.0105), ("far", 1.02))}
+    asked = detection.Asked((0.01,), 0.001)
+    bench = detection.Bench(2, 10.0, 5, 1.0, 0)
+    rows = bench.paired(trace(engines), asked)
+    assert [(row.engine, row.counted) for row in rows] == [("near", False), ("far", True)]
+
+
+def test_the_true_ratio_is_of_round_medians():
+    engines = {"cached": [[1, 1, 9], [2, 2, 9], [3, 3, 9]], "new": [[1.1, 1.1, 0], [2.4, 2.4, 0], [3.9, 3.9, 0]]}
+    assert trace(engines).true_ratio("new") == pytest.approx(1.2)
+
+
+def test_a_block_is_the_start_of_a_round_and_counts_its_own_time():
+    found = trace({"cached": [[1.0, 2.0, 3.0, 4.0]] * 2}, clocks={"cached": [1800.0]}).blocks("cached", 5.0, 1)
+    assert [block.times["ms"] for block in found] == [(1.0, 2.0)] * 2
+    assert found[0].seconds == pytest.approx(0.003)
+    assert [dict(block.state) for block in found] == [{"sm_mhz": 1800.0}, {}]
+    assert len(trace({"cached": [[1.0] * 9]}).blocks("cached", 1.0, 4)[0].times["ms"]) == 4
+
+
+def test_both_sides_of_a_pair_come_from_one_round():
+    series = trace({"cached": [[float(n)] for n in range(1, 41)]}).blocks("cached", 0.1, 1)
+    source = replay.PairedReplay(series, series, np.random.default_rng(0))
+    pairs = [(source.next_block(0).times["ms"], source.next_block(1).times["ms"]) for _ in range(100)]
+    assert all(new == old for new, old in pairs)
+    values = [new[0] for new, _ in pairs]
+    steps = [b - a for a, b in itertools.pairwise(values)]
+    assert steps.count(1.0) + steps.count(-39.0) >= 100 - 100 // replay.RUN - 1
+    assert len(set(values)) > 20
+
+
+def test_exchanged_sides_are_exchanged_run_by_run():
+    new, old = (trace({"cached": [[value]] * 20}).blocks("cached", 0.1, 1) for value in (1.0, 2.0))
+    source = replay.PairedReplay(new, old, np.random.default_rng(0), exchange=True)
+    drawn = [source.next_block(0).times["ms"][0] for _ in range(800)]
+    assert all(len(set(drawn[n : n + replay.RUN])) == 1 for n in range(0, 800, replay.RUN))
+    assert 0.3 < drawn.count(1.0) / 800 < 0.7
+
+
+def test_a_trace_without_a_reference_is_refused(tmp_path):
+    np.savez(tmp_path / "t.npz", **{"b1/new": np.ones((2, 2))})
+    with pytest.raises(ValueError, match="'b1' has no engine 'cached'"):
+        replay.load(tmp_path / "t.npz", None)
+
+
+def test_a_simulation_has_the_noise_it_was_fitted_to():
+    generator = np.random.default_rng(0)
+    series = np.empty(400)
+    series[0] = 0.0
+    for n in range(1, 400):
+        series[n] = -0.5 * series[n - 1] + generator.normal(0, 0.01)
+    noise = simulation.Noise.of(series)
+    drawn = noise.draw(4000, generator)
+    assert noise.autocorrelation == pytest.approx(-0.5, abs=0.1)
+    assert drawn.std() == pytest.approx(series.std(), rel=0.1)
+    assert np.corrcoef(drawn[1:], drawn[:-1])[0, 1] == pytest.approx(-0.5, abs=0.1)
+
+
+def test_a_simulation_has_the_ratio_it_was_given():
+    model = simulation.Model.of(trace({"cached": noisy(1.0), "new": noisy(1.0, seed=1)}), "new", 10.0, 15)
+    source = simulation.Simulated(model, 1.03, np.random.default_rng(0))
+    logs = [[math.log(np.median(source.next_block(side).times["ms"])) for side in (0, 1)] for _ in range(300)]
+    assert np.mean([new - old for new, old in logs]) == pytest.approx(math.log(1.03), abs=0.0005)
+
+
+def test_what_people_use_today():
+    flat, slow, slower = np.full((5, 20), 1.0), np.full((5, 20), 1.04), np.full((5, 20), 1.06)
+    for method in (today.mean_of_ten, today.mean_five_percent):
+        assert (method(slow, flat), method(slower, flat)) == ("ok", "regressed")
+    assert (today.mann_whitney(slow, flat), today.mann_whitney(flat, flat)) == ("regressed", "ok")
+
+
+def test_mann_whitney_has_its_size():
+    generator = np.random.default_rng(0)
+    draws = [today.mann_whitney(*np.round(generator.normal(size=(2, 1, 60)), 1)) for _ in range(600)]
+    assert 0.03 < draws.count("regressed") / 600 < 0.075
