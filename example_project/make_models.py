@@ -22,6 +22,7 @@ class Graph:
 
     def __init__(self, seed: int) -> None:
         self._random = np.random.default_rng(seed)
+        self.scope = ""
         self._nodes: list[onnx.NodeProto] = []
         self._weights: list[onnx.TensorProto] = []
 
@@ -37,10 +38,15 @@ class Graph:
         return name
 
     def node(self, operator: str, *inputs: str, output: str = "", **attributes: object) -> str:
-        name = f"{operator}_{len(self._nodes)}"
+        name = self._fresh(f"{self.scope}{operator}")
         output = output or f"{name}_out"
         self._nodes.append(helper.make_node(operator, list(inputs), [output], name=name, **attributes))
         return output
+
+    def _fresh(self, name: str) -> str:
+        """The name, numbered within its block where it is taken: a block added elsewhere renames nothing."""
+        taken = sum(node.name.rpartition("_")[0] == name for node in self._nodes)
+        return f"{name}_{taken}"
 
     def model(self, name: str, inputs: dict[str, list], outputs: dict[str, list]) -> onnx.ModelProto:
         def values(shapes: dict[str, list]) -> list[onnx.ValueInfoProto]:
@@ -65,11 +71,13 @@ def resnet(depth: int = 1) -> onnx.ModelProto:
     channels = 32
     for stage, out in enumerate((32, 64, 128)):
         for block in range(depth):
+            graph.scope = f"stage{stage}.block{block}."
             stride = 2 if stage and not block else 1
             y = graph.node("Relu", convolution(x, channels, out, 3, stride))
             y = convolution(y, out, out, 3)
             shortcut = x if channels == out else convolution(x, channels, out, 1, stride)
             x, channels = graph.node("Relu", graph.node("Add", y, shortcut)), out
+    graph.scope = "head."
     pooled = graph.node("Flatten", graph.node("GlobalAveragePool", x))
     graph.node("Gemm", pooled, graph.weight(channels, 10), graph.constant(np.zeros(10, np.float32)), output="logits")
     return graph.model("resnet", {"image": ["N", 3, 64, 64]}, {"logits": ["N", 10]})
@@ -94,7 +102,8 @@ def encoder(depth: int = 1, width: int = 128, heads: int = 4) -> onnx.ModelProto
         return graph.node("Transpose", graph.node("Reshape", linear(x, width, width), apart), perm=perm)
 
     x = "tokens"
-    for _ in range(2 * depth):
+    for layer in range(2 * depth):
+        graph.scope = f"layer{layer}."
         y = norm(x)
         query, key, value = split(y, [0, 2, 1, 3]), split(y, [0, 2, 3, 1]), split(y, [0, 2, 1, 3])
         weights = graph.node("Softmax", graph.node("Mul", graph.node("MatMul", query, key), scale), axis=-1)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from pytest_trt.engine.provider import Provided
 from pytest_trt.judge import baselines, budgets, compare
 from pytest_trt.judge.baselines import Baseline
+from pytest_trt.judge.blame import blame
 from pytest_trt.measure.figures import SPREAD
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
@@ -93,10 +94,38 @@ class Comparison:
         where the two took turns, the old one's; else the stored profile is asked for."""
         if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
             return tuple(verdicts)
-        details = baselines.changes(self.baseline, measurement)
-        return tuple(
-            dataclasses.replace(v, details=(*v.details, *details)) if v.status == "regressed" else v for v in verdicts
-        )
+        changed = baselines.changes(self.baseline, measurement)
+
+        def with_details(verdict: Verdict) -> Verdict:
+            if verdict.status != "regressed":
+                return verdict
+            causes = self._blame(verdict, measurement, profiles, folder) if verdict.figure == "ms" else ()
+            return dataclasses.replace(verdict, details=(*verdict.details, *causes, *changed))
+
+        return tuple(map(with_details, verdicts))
+
+    def _blame(
+        self,
+        verdict: Verdict,
+        measurement: Measurement,
+        profiles: Sequence[LayerProfile],
+        folder: BaselineFolder | None,
+    ) -> tuple[str, ...]:
+        """Which layers explain a slowdown: the lines for its text, none where one side has no profile."""
+        old = profiles[1] if len(profiles) > 1 else None
+        if old is None and folder is not None and self.baseline is not None:
+            data = folder.data(self.baseline)
+            old = data.profile if data is not None else None
+        if not profiles or old is None or verdict.ratio is None or self.baseline is None:
+            return ()
+        now = measurement.figures["ms"].value
+        stored, figures = self.baseline.figures, measurement.figures
+        others = {
+            name: (stored[name].value, figures[name].value)
+            for name in ("h2d_ms", "d2h_ms", "enqueue_ms")
+            if name in stored and name in figures
+        }
+        return blame(old, profiles[0], now - now / verdict.ratio.value, others).lines()
 
     def _enforced(self, verdict: Verdict) -> Verdict:
         """A regression that is quarantined until a day that has not passed is said, and does not fail."""
@@ -175,7 +204,9 @@ def confirmed(first: Sequence[Verdict], again: Sequence[Verdict], *, rebuilt: bo
     seen = {(verdict.basis, verdict.figure): verdict for verdict in again}
 
     def stands(verdict: Verdict) -> Verdict:
-        second = seen[(verdict.basis, verdict.figure)]
+        second = seen.get((verdict.basis, verdict.figure))
+        if second is None:  # accuracy is not asked twice
+            return verdict
         if verdict.basis == "baseline":
             return compare.confirmed(verdict, second, rebuilt=rebuilt)
         if verdict.status == "over_budget" and second.status != "over_budget" and not rebuilt:

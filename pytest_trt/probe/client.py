@@ -80,8 +80,13 @@ class ProbeServer:
         ours, theirs = socket.socketpair()
         self._probes += 1
         log = Path(self._folder.name) / f"probe-{self._probes}.log"
-        with theirs:
+        try:
             pid = self._ask({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))["pid"]
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
         return Probe(self, ours, int(pid), log)
 
     def ended(self, pid: int, *, kill: bool) -> int:
