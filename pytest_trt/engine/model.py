@@ -106,7 +106,7 @@ def _plan(path: Path) -> Model:
 
 def _find(name: str, folders: Sequence[Path]) -> Path:
     """`name` in the first of `folders` that has it. Raises ModelError naming all places, and files of like names."""
-    places = list(dict.fromkeys(Path(os.path.normpath(folder / name)) for folder in folders))
+    places = list(dict.fromkeys(folder / name for folder in folders))
     for place in places:
         if place.is_file():
             return place

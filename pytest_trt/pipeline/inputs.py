@@ -54,16 +54,16 @@ def _draw(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> NDAr
         low, high = _integers(tensor, dtype, limits)
         wide = np.uint64 if high > np.iinfo(np.int64).max else np.int64
         return random.randint(low, high + 1, tensor.shape, dtype=wide).astype(dtype)
-    if limits is not None:
-        values = random.uniform(*limits, size=tensor.shape)
-    elif dtype.kind == "c":
-        values = random.standard_normal(tensor.shape) + 1j * random.standard_normal(tensor.shape)
-    else:
+    if limits is None:
         values = random.standard_normal(tensor.shape)
-    array = np.asarray(values).astype(dtype)
-    if limits is not None and not np.isfinite(np.array(limits).astype(dtype).astype(np.float64)).all():
+        if dtype.kind == "c":
+            values = values + 1j * random.standard_normal(tensor.shape)
+        return np.asarray(values).astype(dtype)
+    with np.errstate(over="ignore"):
+        held = np.array(limits).astype(dtype).astype(np.float64)
+    if not np.isfinite(held).all():
         raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: {tensor.dtype} does not hold that")
-    return array
+    return np.asarray(random.uniform(*limits, size=tensor.shape)).astype(dtype)
 
 
 def _dtype(tensor: Tensor) -> np.dtype[Any]:

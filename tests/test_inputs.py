@@ -1,0 +1,105 @@
+"""Inputs drawn from a seed."""
+
+from __future__ import annotations
+
+import hashlib
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from pytest_trt.backends.base import Tensor
+from pytest_trt.errors import InputError
+from pytest_trt.pipeline.inputs import draw
+
+DTYPES = (
+    "float16", "float32", "float64", "bfloat16", "float8_e4m3fn", "float8_e5m2", "complex64", "bool", "int4", "uint4",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)  # fmt: skip
+
+
+def one(dtype: str, shape: tuple[int, ...] = (1000,), limits: tuple[float, float] | None = None) -> np.ndarray:
+    return draw([Tensor("x", dtype, shape)], 0, {} if limits is None else {"x": limits})["x"]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_dtype_has_its_own_and_varies(dtype: str) -> None:
+    array = one(dtype)
+    assert array.dtype == np.dtype(getattr(ml_dtypes, dtype, dtype))
+    assert array.shape == (1000,)
+    assert len(set(array.tolist())) > 1
+    assert np.isfinite(array.astype(np.complex128)).all()
+
+
+@pytest.mark.parametrize("dtype", [name for name in DTYPES if "int" in name])
+def test_integers_are_safe_as_indices(dtype: str) -> None:
+    assert set(one(dtype).astype(int).tolist()) == {0, 1}
+
+
+def test_floats_are_standard_normal() -> None:
+    array = one("float32", (100_000,))
+    assert abs(array.mean()) < 0.02
+    assert abs(array.std() - 1) < 0.02
+
+
+SEVEN = "44d55e9af7cf2ce6994d53fc0b1e016cbe9839c09b1edb325b261d14968d34e3"
+
+
+def test_a_seed_gives_the_same_everywhere_and_another_gives_others() -> None:
+    """The hash holds for every numpy: RandomState's streams are frozen. Integers, as they involve no rounding."""
+    tensors = [Tensor("ids", "int64", (64,))]
+    drawn = draw(tensors, 7, {"ids": (0, 30_000)})["ids"]
+    assert hashlib.sha256(drawn.astype("<i8").tobytes()).hexdigest() == SEVEN
+    assert (draw(tensors, 7, {"ids": (0, 30_000)})["ids"] == drawn).all()
+    assert (draw(tensors, 8, {"ids": (0, 30_000)})["ids"] != drawn).any()
+
+
+def test_an_input_does_not_depend_on_the_others() -> None:
+    x, y = Tensor("x", "float32", (8,)), Tensor("y", "float32", (8,))
+    both = draw([x, y], 0, {})
+    assert (draw([y, x], 0, {})["x"] == both["x"]).all()
+    assert (draw([x], 0, {})["x"] == both["x"]).all()
+    assert (both["x"] != both["y"]).any()
+
+
+def test_ranges_are_kept_with_both_ends() -> None:
+    assert set(one("int32", limits=(-2.0, 2.5)).tolist()) == {-2, -1, 0, 1, 2}
+    floats = one("float32", limits=(5.0, 6.0))
+    assert 5 <= floats.min() < 5.1
+    assert 5.9 < floats.max() <= 6
+    assert set(one("uint8", (100_000,), (0, 255)).tolist()) == set(range(256))
+    assert set(one("bool", limits=(1, 1)).tolist()) == {True}
+    assert one("uint64", limits=(2.0**63, 2.0**64 - 2048)).min() >= 2**63
+    assert one("int64", limits=(-(2.0**63), 0.0)).min() < -(2**62)
+
+
+def test_shapes_without_elements_or_dimensions() -> None:
+    assert one("float32", ()).shape == ()
+    assert one("int64", ()).shape == ()
+    assert one("float16", (0, 3)).shape == (0, 3)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limits", "said"),
+    [
+        ("uint8", (-1.0, 300.0), r"input_ranges\['x'\] is \(-1.0, 300.0\): uint8 holds 0 to 255"),
+        ("int4", (0.0, 8.0), "int4 holds -8 to 7"),
+        ("int32", (0.2, 0.8), "no whole number lies in it"),
+        ("float16", (0.0, 1e6), "float16 does not hold that"),
+        ("float8_e4m3fn", (0.0, 500.0), "float8_e4m3fn does not hold that"),
+        ("string", None, "'x' is string: no array of that can be drawn"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told(dtype: str, limits: tuple[float, float] | None, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        one(dtype, limits=limits)
+
+
+def test_a_dynamic_shape_is_refused() -> None:
+    with pytest.raises(InputError, match="fill its dynamic dimensions first"):
+        one("float32", (-1, 3))
+
+
+def test_a_range_for_no_input_names_the_nearest() -> None:
+    with pytest.raises(InputError, match="names 'idz', which is no input: did you mean 'ids'"):
+        draw([Tensor("ids", "int64", (2,))], 0, {"idz": (0, 1)})

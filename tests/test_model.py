@@ -1,0 +1,328 @@
+"""Models found, read and hashed: real ONNX files, whole and broken."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.backends.base import Tensor
+from pytest_trt.engine.model import Model, read, resolve
+from pytest_trt.engine.store import Store
+from pytest_trt.errors import ModelError
+from pytest_trt.spec import EngineSpec
+
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+Save = Callable[..., Path]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path / "cache", 10**9) as opened:
+        yield opened
+
+
+def model_of(
+    inputs: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto] | None = None,
+    nodes: list[onnx.NodeProto] | None = None,
+    weights: list[TensorProto] | None = None,
+    opset: int = 17,
+) -> onnx.ModelProto:
+    """A model whose output is its first input, unless it is given nodes."""
+    outputs = outputs or [helper.make_tensor_value_info("y", inputs[0].type.tensor_type.elem_type or 1, None)]
+    nodes = nodes or [helper.make_node("Identity", [inputs[0].name], ["y"])]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights or [])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+
+
+def save_external(folder: Path, name: str = "m.onnx", location: str = "m.data") -> Path:
+    """x [2, 4] + w, with w in another file."""
+    weights = [numpy_helper.from_array(np.arange(8, dtype=np.float32).reshape(2, 4), "w")]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 4])
+    model = model_of([x], [y], [helper.make_node("Add", ["x", "w"], ["y"])], weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    onnx.save(model, str(folder / name), save_as_external_data=True, location=location, size_threshold=0)
+    return folder / name
+
+
+def test_inputs_and_outputs_keep_the_models_own_names(tmp_path: Path) -> None:
+    inputs = [
+        helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "sequence"]),
+        helper.make_tensor_value_info("mask", TensorProto.BOOL, ["batch", None]),
+        helper.make_tensor_value_info("scale", TensorProto.BFLOAT16, []),
+        helper.make_tensor_value_info("free", TensorProto.FLOAT16, None),
+    ]
+    path = tmp_path / "m.onnx"
+    onnx.save(model_of(inputs, [helper.make_tensor_value_info("y", TensorProto.INT64, ["batch", 4])]), str(path))
+    model = read(path)
+    assert model.inputs == (
+        Tensor("ids", "int64", (-1, -1)), Tensor("mask", "bool", (-1, -1)), Tensor("scale", "bfloat16", ()),
+        Tensor("free", "float16", ()),
+    )  # fmt: skip
+    assert model.outputs == (Tensor("y", "int64", (-1, 4)),)
+    assert model.dims == {
+        "ids": ("batch", "sequence"), "mask": ("batch", None), "scale": (), "free": None, "y": ("batch", 4),
+    }  # fmt: skip
+    assert (model.kind, model.opset, model.ops) == ("onnx", 17, {"Identity"})
+
+
+@pytest.mark.parametrize("path", sorted(LIGHT.glob("*.onnx")), ids=lambda path: path.stem)
+def test_models_that_list_their_weights_as_inputs_have_one_input(path: Path) -> None:
+    model = read(path)
+    assert [tensor.shape for tensor in model.inputs] == [(1, 3, 224, 224)]
+
+
+def test_the_hash_is_the_files_own_and_that_of_a_copy(save_model: Save, tmp_path: Path) -> None:
+    path = save_model()
+    assert read(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    shutil.copy(path, tmp_path / "copy.onnx")
+    assert read(tmp_path / "copy.onnx").sha256 == read(path).sha256
+
+
+def test_the_hash_covers_external_data_and_moves_with_the_folder(tmp_path: Path) -> None:
+    path = save_external(tmp_path / "one", location="weights.data")
+    before = read(path)
+    assert before.external == ("weights.data",)
+    shutil.copytree(tmp_path / "one", tmp_path / "two")
+    assert read(tmp_path / "two" / "m.onnx").sha256 == before.sha256
+    data = tmp_path / "one" / "weights.data"
+    data.write_bytes(b"\1" + data.read_bytes()[1:])
+    assert read(path).sha256 != before.sha256
+
+
+def test_a_file_that_changes_is_read_again(save_model: Save) -> None:
+    before = read(save_model(width=8))
+    after = read(save_model(width=16))
+    assert before.path == after.path
+    assert before.sha256 != after.sha256
+    assert after.inputs[0].shape == (-1, 16)
+
+
+def test_external_data_in_constants_inside_branches_is_found(tmp_path: Path) -> None:
+    then = numpy_helper.from_array(np.zeros(3, np.float32), "then_value")
+    then.data_location = TensorProto.EXTERNAL
+    then.external_data.add(key="location", value="hidden.data")
+    then.ClearField("raw_data")
+    y = helper.make_tensor_value_info("b", TensorProto.FLOAT, [3])
+    branch = helper.make_graph([helper.make_node("Constant", [], ["b"], value=then)], "branch", [], [y])
+    condition = helper.make_tensor_value_info("c", TensorProto.BOOL, [])
+    node = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    model = model_of([condition], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3])], [node])
+    (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"keeps weights in 'hidden.data', which is not in"):
+        read(tmp_path / "m.onnx")
+
+
+def test_weights_are_not_loaded_to_read_a_model(tmp_path: Path) -> None:
+    """3 GB of weights, in a file that takes no room."""
+    weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[750_000_000], data_location=TensorProto.EXTERNAL)
+    for key, value in {"location": "big.data", "offset": "0", "length": "3000000000"}.items():
+        weight.external_data.add(key=key, value=value)
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N"])
+    (tmp_path / "m.onnx").write_bytes(model_of([x], weights=[weight]).SerializeToString())
+    with (tmp_path / "big.data").open("wb") as data:
+        data.truncate(2_999_999_999)
+    with pytest.raises(ModelError, match="was cut short: it has 2999999999 bytes, and the weight 'w'"):
+        read(tmp_path / "m.onnx")
+
+
+def broken(name: str, tmp_path: Path) -> Path:
+    path = save_external(tmp_path)
+    whole = path.read_bytes()
+    if name == "empty":
+        path.write_bytes(b"")
+    elif name == "truncated":
+        path.write_bytes(whole[: len(whole) // 2])
+    elif name == "cut after the graph":
+        model = onnx.load(str(path), load_external_data=False)
+        model.ClearField("opset_import")
+        path.write_bytes(model.SerializeToString())
+    elif name == "no model":
+        path.write_bytes(b"<!DOCTYPE html><html>Not found</html>")
+    elif name == "pointer":
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
+    elif name == "no data":
+        (tmp_path / "m.data").unlink()
+    elif name == "short data":
+        (tmp_path / "m.data").write_bytes(b"1234")
+    elif name == "data is a pointer":
+        (tmp_path / "m.data").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
+    elif name in ("data above", "absolute data", "data behind a link"):
+        outside = tmp_path.parent / f"{tmp_path.name}.data"
+        shutil.copy(tmp_path / "m.data", outside)
+        location = {"data above": f"../{outside.name}", "absolute data": str(outside)}.get(name, "link.data")
+        if name == "data behind a link":
+            (tmp_path / "link.data").symlink_to(outside)
+        model = onnx.load(str(path), load_external_data=False)
+        for entry in model.graph.initializer[0].external_data:
+            if entry.key == "location":
+                entry.value = location
+        path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("empty", "is empty (0 bytes): export or copy it again"),
+        ("truncated", "was cut short at"),
+        ("cut after the graph", "is no whole ONNX model"),
+        ("no model", "is no ONNX model"),
+        ("pointer", "is a Git LFS pointer, not the model: git lfs pull"),
+        ("no data", "keeps weights in 'm.data', which is not in"),
+        ("short data", "m.data was cut short: it has 4 bytes, and the weight 'w' of m.onnx ends at byte 32"),
+        ("data is a pointer", "is a Git LFS pointer: git lfs pull"),
+        ("data above", "outside its folder"),
+        ("absolute data", "outside its folder"),
+        ("data behind a link", "outside its folder"),
+    ],
+)
+def test_a_broken_model_is_named_with_its_fault(name: str, said: str, tmp_path: Path) -> None:
+    path = broken(name, tmp_path)
+    with pytest.raises(ModelError) as caught:
+        read(path)
+    assert said in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_model_cut_at_any_byte_is_never_taken_for_whole(save_model: Save, tmp_path: Path) -> None:
+    whole = save_model(width=4).read_bytes()
+    cut = tmp_path / "cut.onnx"
+    for size in range(len(whole)):
+        cut.write_bytes(whole[:size])
+        with pytest.raises(ModelError):
+            read(cut)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (helper.make_tensor_value_info("x", TensorProto.STRING, [1]), "string"),
+        (helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None), "sequence"),
+    ],
+)
+def test_an_input_that_is_no_tensor_of_numbers_is_refused(
+    value: onnx.ValueInfoProto, what: str, tmp_path: Path
+) -> None:
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    (tmp_path / "m.onnx").write_bytes(model_of([value], [y]).SerializeToString())
+    with pytest.raises(ModelError, match=f"the input 'x' is of type {what}"):
+        read(tmp_path / "m.onnx")
+
+
+def test_a_path_is_looked_for_in_each_folder_in_turn(save_model: Save, tmp_path: Path, store: Store) -> None:
+    (tmp_path / "tests").mkdir()
+    there = save_model("m.onnx", tmp_path)
+    folders = [tmp_path / "tests", tmp_path]
+    assert resolve(EngineSpec(path="m.onnx"), folders, store).path == there
+    nearer = save_model("m.onnx", tmp_path / "tests")
+    assert resolve(EngineSpec(path="m.onnx"), folders, store).path == nearer
+    assert resolve(EngineSpec(path="../m.onnx"), folders, store).path.samefile(there)
+    assert resolve(EngineSpec(path=str(there)), folders, store).path == there
+
+
+def test_a_missing_model_names_the_places_and_the_nearest_name(save_model: Save, tmp_path: Path, store: Store) -> None:
+    save_model("resnet18.onnx")
+    with pytest.raises(ModelError) as caught:
+        resolve(EngineSpec(path="resnet.onnx"), [tmp_path / "nowhere", tmp_path], store)
+    assert str(caught.value) == (
+        "there is no model 'resnet.onnx' (did you mean 'resnet18.onnx'?): "
+        f"looked for {tmp_path}/nowhere/resnet.onnx; {tmp_path}/resnet.onnx"
+    )
+
+
+def test_a_folder_in_place_of_a_model_lists_the_models_in_it(save_model: Save, tmp_path: Path, store: Store) -> None:
+    (tmp_path / "models").mkdir()
+    save_model("a.onnx", tmp_path / "models")
+    with pytest.raises(ModelError, match=r"is a folder .*: it has a.onnx"):
+        resolve(EngineSpec(path="models"), [tmp_path], store)
+
+
+def test_a_function_may_return_a_model_or_a_path(save_model: Save, store: Store) -> None:
+    path = save_model()
+    by_path = resolve(EngineSpec(onnx=lambda: path), [], store)
+    assert by_path.path == path
+    made = onnx.load(str(path))
+    by_model = resolve(EngineSpec(onnx=lambda: made), [], store)
+    assert by_model.path.is_relative_to(store.folder)
+    assert by_model.inputs == by_path.inputs
+    assert resolve(EngineSpec(onnx=lambda: made), [], store) == by_model
+
+
+def raises() -> None:
+    raise RuntimeError("no weights here")
+
+
+def test_what_a_function_raises_is_told_with_its_name(store: Store) -> None:
+    for name in ("onnx", "build"):
+        with pytest.raises(ModelError, match=rf"trt_engine\({name}=raises\).*RuntimeError: no weights here"):
+            resolve(EngineSpec(**{name: raises}), [], store)
+
+
+@pytest.mark.parametrize(
+    ("name", "made", "said"),
+    [
+        ("onnx", 3, "returned int: it must return a path or a ModelProto"),
+        ("build", "text", "returned str: it must return a plan's bytes"),
+        ("build", b"", "returned no bytes: it must return a plan's bytes"),
+    ],
+)
+def test_what_a_function_must_not_return(name: str, made: object, said: str, store: Store) -> None:
+    with pytest.raises(ModelError, match=said):
+        resolve(EngineSpec(**{name: lambda: made}), [], store)
+
+
+def test_a_function_must_not_return_a_model_without_its_weights(tmp_path: Path, store: Store) -> None:
+    light = onnx.load(str(save_external(tmp_path)), load_external_data=False)
+    with pytest.raises(ModelError, match="whose weights lie in another file"):
+        resolve(EngineSpec(onnx=lambda: light), [], store)
+
+
+def test_plans_are_taken_as_they_are(tmp_path: Path, store: Store) -> None:
+    (tmp_path / "m.engine").write_bytes(b"a plan")
+    model = resolve(EngineSpec(path="m.engine"), [tmp_path], store)
+    assert (model.kind, model.sha256) == ("plan", hashlib.sha256(b"a plan").hexdigest())
+    built = resolve(EngineSpec(build=lambda: b"a plan"), [], store)
+    assert built.path.read_bytes() == b"a plan"
+    assert built.sha256 == model.sha256
+    known = model.with_tensors([Tensor("x", "float32", (-1, 4))], [Tensor("y", "float32", (-1,))])
+    assert known.dims == {"x": (None, 4), "y": (None,)}
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
+def test_a_plan_that_is_none_is_refused(content: bytes, tmp_path: Path, store: Store) -> None:
+    (tmp_path / "m.plan").write_bytes(content)
+    with pytest.raises(ModelError, match=r"is empty|git lfs pull"):
+        resolve(EngineSpec(path="m.plan"), [tmp_path], store)
+
+
+def test_no_model_named_says_how_to_name_one(store: Store) -> None:
+    with pytest.raises(ModelError, match="no model is named: write trt_engine"):
+        resolve(EngineSpec(), [], store)
+
+
+def test_quantised_models_are_known_by_their_operators(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("x", TensorProto.INT8, [4])
+    scale = numpy_helper.from_array(np.float32(0.1), "s")
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
+    model = model_of([x], [y], [helper.make_node("DequantizeLinear", ["x", "s"], ["y"])], [scale])
+    onnx.save(model, str(tmp_path / "q.onnx"))
+    assert read(tmp_path / "q.onnx").has_qdq
+    assert not Model(tmp_path, "", "plan").has_qdq
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"{tmp_path}/absent.onnx cannot be read: No such file"):
+        read(tmp_path / "absent.onnx")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(ModelError, match=r"there is no model 'pipe.onnx'"), Store(tmp_path / "cache", 10**9) as store:
+        resolve(EngineSpec(path="pipe.onnx"), [tmp_path], store)

@@ -1,0 +1,116 @@
+"""What an engine is built for and run with, from what was declared."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.backends.base import Tensor
+from pytest_trt.engine.model import Model
+from pytest_trt.engine.onnx_file import Dims
+from pytest_trt.engine.shapes import profiles, run_shapes
+from pytest_trt.errors import ModelError
+from pytest_trt.spec import EngineSpec, RunShape
+
+
+def model(**inputs: Dims | None) -> Model:
+    tensors = tuple(
+        Tensor(name, "float32", tuple(size if isinstance(size, int) else -1 for size in dims or ()))
+        for name, dims in inputs.items()
+    )
+    return Model(Path("m.onnx"), "0" * 64, "onnx", tensors, (), inputs)
+
+
+IMAGES = model(x=("N", 3, 224, 224))
+ENCODER = model(ids=("N", "S"), mask=("N", "S"))
+
+
+def test_a_static_model_has_its_own_shape_and_no_profile() -> None:
+    static = model(x=(1, 3), y=())
+    assert run_shapes(static, EngineSpec(), RunShape()) == {"x": (1, 3), "y": ()}
+    assert profiles(static, EngineSpec(), RunShape()) == ()
+    assert run_shapes(static, EngineSpec(), RunShape(batch=1))["x"] == (1, 3)
+
+
+def test_batch_fills_the_leading_dimension_and_its_name_elsewhere() -> None:
+    both = model(x=("N", 4), pairs=(7, "N"), free=(None, 2), fixed=(1,))
+    shapes = run_shapes(both, EngineSpec(), RunShape(batch=8))
+    assert shapes == {"x": (8, 4), "pairs": (7, 8), "free": (8, 2), "fixed": (1,)}
+
+
+def test_what_is_not_declared_is_built_for_what_is_run() -> None:
+    run = RunShape(batch=8)
+    assert profiles(IMAGES, EngineSpec(), run) == ({"x": ((8, 3, 224, 224),) * 3},)
+    declared = EngineSpec(dims={"N": (1, 4, 16)})
+    assert profiles(ENCODER, declared, RunShape(dims={"S": 128}))[0]["ids"] == ((1, 128), (4, 128), (16, 128))
+
+
+def test_every_size_within_a_profile_is_built_as_one() -> None:
+    spec = EngineSpec(dims={"N": (1, 8, 32)})
+    built = {str(profiles(IMAGES, spec, RunShape(batch=batch))) for batch in (1, 8, 32)}
+    assert len(built) == 1
+    assert run_shapes(IMAGES, spec, RunShape(batch=32))["x"] == (32, 3, 224, 224)
+
+
+def test_what_is_not_given_is_run_at_the_optimum_of_the_first_profile() -> None:
+    spec = EngineSpec(dims={"N": [(1, 2, 4), (8, 16, 32)], "S": (16, 64, 128)})
+    assert run_shapes(ENCODER, spec, RunShape())["ids"] == (2, 64)
+    assert [profile["mask"] for profile in profiles(ENCODER, spec, RunShape())] == [
+        ((1, 16), (2, 64), (4, 128)),
+        ((8, 16), (16, 64), (32, 128)),
+    ]
+
+
+def test_shapes_by_input_name_also_tell_the_dimensions_of_other_inputs() -> None:
+    spec = EngineSpec(shapes={"ids": ((1, 16), (4, 64), (8, 128))})
+    assert run_shapes(ENCODER, spec, RunShape()) == {"ids": (4, 64), "mask": (4, 64)}
+    assert profiles(ENCODER, spec, RunShape())[0]["mask"] == ((1, 16), (4, 64), (8, 128))
+    assert run_shapes(ENCODER, spec, RunShape(batch=1, dims={"S": 100}))["mask"] == (1, 100)
+
+
+def test_an_input_of_unknown_rank_takes_its_shape_from_shapes() -> None:
+    free = model(x=None)
+    spec = EngineSpec(shapes={"x": ((1, 2), (4, 2), (8, 2))})
+    assert run_shapes(free, spec, RunShape(batch=8)) == {"x": (8, 2)}
+    with pytest.raises(ModelError, match=r"'x' of m.onnx is of unknown rank"):
+        run_shapes(free, EngineSpec(), RunShape(batch=8))
+
+
+def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
+    mixed = model(x=("N", 3), lengths=("S",))
+    assert run_shapes(mixed, EngineSpec(), RunShape(batch=8, dims={"S": 5})) == {"x": (8, 3), "lengths": (5,)}
+
+
+@pytest.mark.parametrize(
+    ("subject", "spec", "run", "said"),
+    [
+        (IMAGES, EngineSpec(), RunShape(), r"dimension 'N' of input 'x' .* write dims=\{'N': .*or batch"),
+        (model(x=(2, None)), EngineSpec(), RunShape(), r"dimension 1, which has no name, .*write shapes=\{'x'"),
+        (ENCODER, EngineSpec(), RunShape(batch=2), r"dimension 'S' of input 'ids' .*write dims=\{'S'"),
+        (IMAGES, EngineSpec(shapes={"X": (1, 3, 224, 224)}), RunShape(), r"no input 'X': (did you mean|it has) 'x'"),
+        (IMAGES, EngineSpec(dims={"M": 1}), RunShape(batch=1), r"dims: m.onnx has no dimension 'M': it has 'N'"),
+        (ENCODER, EngineSpec(), RunShape(dims={"SS": 3}), r"shape that is run: .* 'SS': did you mean 'S'"),
+        (IMAGES, EngineSpec(shapes={"x": (1, 3)}), RunShape(), r"\(1, 3\): the model's input is \(N, 3, 224, 224\)"),
+        (IMAGES, EngineSpec(shapes={"x": (1, 4, 224, 224)}), RunShape(), r"\(1, 4, 224, 224\): the model's input"),
+        (model(x=(1, 3)), EngineSpec(), RunShape(batch=8), r"batch=8 fills no dimension .*'x' leads with 1"),
+        (model(), EngineSpec(), RunShape(batch=8), r"batch=8 fills no dimension .*it has none"),
+        (IMAGES, EngineSpec(), RunShape(batch=8, dims={"N": 4}), r"batch=8 fills no dimension .*'x' leads with 4"),
+        (
+            IMAGES,
+            EngineSpec(dims={"N": [(1, 2, 4), (16, 16, 32)]}),
+            RunShape(batch=8),
+            r"'x' \(8, 3, 224, 224\), outside every profile .*profile 0: 'x' \(1, .* to \(4, .*profile 1: 'x' \(16, ",
+        ),
+        (
+            ENCODER,
+            EngineSpec(shapes={"ids": (2, 64), "mask": (2, 32)}),
+            RunShape(),
+            r"dimension 'S' of m.onnx would be 64 in 'ids' and 32 in 'mask'",
+        ),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_told_with_the_remedy(subject: Model, spec: EngineSpec, run: RunShape, said: str) -> None:
+    for ask in (run_shapes, profiles):
+        with pytest.raises(ModelError, match=said):
+            ask(subject, spec, run)
