@@ -170,6 +170,13 @@ def level_margin(values: Sequence[float], spread: float, alpha: float = ALPHA, f
     return t_quantile(alpha, freedom + count - 1) * math.sqrt(pooled / count)
 
 
+def calibrated_spread(differences: Sequence[float], alpha: float = ALPHA) -> float:
+    """The `spread` that A/A calibrations show: how far two probes of one plan differ, at a confidence of 1 - `alpha`,
+    from the log ratios of pairs of them, whose true value is 0. Few calibrations give a wide one."""
+    scatter = math.sqrt(sum(d * d for d in differences) / len(differences))
+    return t_quantile(alpha, len(differences)) * scatter
+
+
 def percentile(samples: Sequence[float] | Array, percent: float) -> float:
     """The percentile by trtexec's definition: of n sorted samples, the one at n - 1 - int((1 - percent / 100) n)."""
     ordered = np.sort(np.asarray(samples, dtype=np.float64))

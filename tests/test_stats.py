@@ -129,6 +129,14 @@ def test_one_probe_has_the_calibrated_spread_and_more_have_less():
     assert stats.level_margin([0.29, 0.3, 0.31, 0.3], 0.002) > 0.005
 
 
+def test_calibrations_bound_what_a_pair_of_probes_may_differ_by():
+    generator = np.random.default_rng(0)
+    draws = generator.normal(0, 0.001, size=(800, 11))
+    trials = [(stats.calibrated_spread(row[1:].tolist(), 0.02), row[0]) for row in draws]
+    assert sum(difference > spread for spread, difference in trials) <= 0.03 * 800
+    assert stats.calibrated_spread([0.001], 0.02) > stats.calibrated_spread([0.001] * 10, 0.02) > 0.002
+
+
 def test_probes_widen_the_interval_by_their_margin():
     units = np.random.default_rng(0).normal(0, 1e-5, size=16).tolist()
     alone, with_probe = stats.location([units]), stats.location([units], spread=0.002)
