@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
 
 from pytest_trt.baselines import text
+from pytest_trt.baselines.local import LocalPlace
 from pytest_trt.baselines.names import baseline_path, checked_name, data_path, device_slug
 from pytest_trt.baselines.place import Content, Place
 from pytest_trt.errors import BaselineError
@@ -109,7 +111,10 @@ class BaselineFolder:
 
     def list(self) -> Iterator[Listed]:
         """Every baseline of this name, by path; read together."""
-        paths = [path for path in self._place.list(self.name) if path.endswith(".json")]
+        return self._listed(self.name)
+
+    def _listed(self, prefix: str) -> Iterator[Listed]:
+        paths = [path for path in self._place.list(prefix) if path.endswith(".json")]
         for path, content in self._place.read(paths, text.MOST_READ).items():
             try:
                 assert content is not None
@@ -128,6 +133,45 @@ class BaselineFolder:
         if not dry_run:
             self._place.remove([one for path in gone for one in (path, _data_beside(path))])
         return gone
+
+    def rename(self, old: str, new: str) -> Sequence[str]:
+        """Give the baselines of the test `old`, on every device, to the test `new`. Returns the new paths."""
+        moved = []
+        for entry in list(self.list()):
+            if not isinstance(entry.found, Baseline) or entry.found.node_id != old:
+                continue
+            device = device_slug(entry.found.environment)
+            if self.load(new, device) is not None:
+                raise BaselineError(f"{new} has a baseline of its own on {device}: remove one of the two")
+            data = self.data(entry.found)
+            path, renamed = self._path(device, new), dataclasses.replace(entry.found, node_id=new)
+            files = {path: text.render(renamed)}
+            if data is not None:
+                beside = f"{self.name}/{data_path(device, new)}"
+                files = {beside: text.render_data(dataclasses.replace(data, node_id=new)), **files}
+            self._place.write(files)
+            self._place.remove([entry.path, _data_beside(entry.path)])
+            moved.append(path)
+        if not moved:
+            raise BaselineError(f"{self.where} has no baseline of {old!r}: pytest-trt baseline list shows all")
+        return moved
+
+    def renamed_from(self, measurement: Measurement, node_ids: Collection[str]) -> str | None:
+        """The test that this one seems to have been before: one that is not among `node_ids`, the tests there are, and
+        has the same spec on the same device. None where there is none, or several."""
+        device = device_slug(measurement.environment)
+        found = {
+            entry.found.node_id
+            for entry in self._listed(f"{self.name}/{device}")
+            if isinstance(entry.found, Baseline)
+            and entry.found.node_id not in node_ids
+            and entry.found.spec_digest == measurement.spec_digest
+        }
+        return found.pop() if len(found) == 1 else None
+
+    def local_path(self, path: str) -> Path | None:
+        """The file of a listed baseline, where it lies on this disk and its history may be asked of git."""
+        return self._place.folder / path if isinstance(self._place, LocalPlace) else None
 
     def _path(self, device: str, node_id: str) -> str:
         return f"{self.name}/{baseline_path(device, node_id)}"

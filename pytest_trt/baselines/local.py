@@ -22,15 +22,15 @@ class LocalPlace:
     """A folder; made when something is first written to it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.absolute()
-        self.where = str(self._folder)
+        self.folder = folder.absolute()
+        self.where = str(self.folder)
         self._inside: set[Path] = set()
 
     def read(self, paths: Sequence[str], most: int) -> dict[str, Content]:
         return {path: self._read(path, most) for path in paths}
 
     def _read(self, path: str, most: int) -> Content:
-        file = self._folder / path
+        file = self.folder / path
         try:
             self._check_inside(file.parent)
             return _read_regular(file, most)
@@ -43,7 +43,7 @@ class LocalPlace:
 
     def write(self, files: Mapping[str, bytes]) -> None:
         for path, content in files.items():
-            file = self._folder / path
+            file = self.folder / path
             try:
                 self._check_inside(file.parent)
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,12 +53,12 @@ class LocalPlace:
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
-            file = self._folder / path
+            file = self.folder / path
             try:
                 self._check_inside(file.parent)
                 file.unlink(missing_ok=True)
                 for folder in file.parents:
-                    if folder == self._folder or any(folder.iterdir()):
+                    if folder == self.folder or any(folder.iterdir()):
                         break
                     folder.rmdir()
             except OSError as error:
@@ -66,8 +66,8 @@ class LocalPlace:
 
     def list(self, prefix: str) -> list[str]:
         found = []
-        for folder, _, names in os.walk(self._folder / prefix):
-            below = Path(folder).relative_to(self._folder).as_posix()
+        for folder, _, names in os.walk(self.folder / prefix):
+            below = Path(folder).relative_to(self.folder).as_posix()
             for name in names:
                 if not name.startswith(_WRITING):
                     found.append(f"{below}/{name}")
@@ -78,7 +78,7 @@ class LocalPlace:
     def _check_inside(self, folder: Path) -> None:
         """Raise BaselineError where a symbolic link leads out of the folder. Asked once a folder."""
         if folder not in self._inside:
-            real, root = folder.resolve(), self._folder.resolve()
+            real, root = folder.resolve(), self.folder.resolve()
             if real != root and root not in real.parents:
                 message = f"baseline folder {folder} leads out of {root}, to {real}: remove the symbolic link"
                 raise BaselineError(message)

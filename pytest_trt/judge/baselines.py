@@ -149,9 +149,19 @@ def after(
     moves = old is None or force or status == "improved"
     history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
     if old is not None and not moves:
-        text = f"run {len(history)} of at most {keep} remembered, the reference stays that of {old.time[:10]}"
+        text = "remembered beside its baseline, which stays as it was"
         return dataclasses.replace(old, history=history), Saved("recorded", text)
-    made = Baseline(
+    made = baseline_of(measurement, history, old.build_spread if old else {})
+    if old is None:
+        return made, Saved("created", "baseline created")
+    return made, Saved("moved", f"baseline moved ({reason or status})")
+
+
+def baseline_of(
+    measurement: Measurement, history: tuple[Run, ...] = (), build_spread: Mapping[str, float] | None = None
+) -> Baseline:
+    """The measurement as a reference. Raises ValueError where its figures, digests or time cannot be."""
+    return Baseline(
         node_id=measurement.node_id,
         environment=measurement.environment,
         spec=measurement.spec,
@@ -162,11 +172,23 @@ def after(
         proof=measurement.proof,
         time=measurement.time,
         history=history,
-        build_spread=old.build_spread if old else {},
+        build_spread=build_spread or {},
     )
-    if old is None:
-        return made, Saved("created", "baseline created")
-    return made, Saved("moved", f"baseline moved ({reason or status})")
+
+
+def measurement_of(baseline: Baseline) -> Measurement:
+    """The reference as the measurement that it was, without what is not stored."""
+    return Measurement(
+        node_id=baseline.node_id,
+        environment=baseline.environment,
+        figures=baseline.figures,
+        spec=baseline.spec,
+        spec_digest=baseline.spec_digest,
+        engine_digest=baseline.engine_digest,
+        plan_sha256=baseline.plan_sha256,
+        proof=baseline.proof,
+        time=baseline.time,
+    )
 
 
 def data_of(measurement: Measurement) -> BaselineData:
@@ -230,9 +252,9 @@ def _since_moved(baseline: Baseline) -> tuple[Run, ...]:
 def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdict:
     """The verdict of a figure against what is stored, where the engines cannot take turns.
 
-    The reference is the stored one, not the mean of the runs since, which would drift with them. The interval of the
-    ratio is that of both estimates' ends, which hold together with at most the sum of their errors, widened by
-    sqrt(2) times the spread between runs. A figure without scatter on both sides is compared as it is.
+    The reference is the stored one, not the mean of the runs since, which would drift with them. Margins of
+    independent estimates add by their squares: each side's own, and the spread between runs, once for each side. A
+    figure without scatter on both sides is compared as it is.
     """
     name = question.figure
     if name not in baseline.figures:
@@ -243,12 +265,13 @@ def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdi
     if min(new.low, old.low) <= 0:
         text = f"{FIGURES[name].title} inconclusive: an interval that reaches 0 has no ratio"
         return Verdict("inconclusive", "baseline", name, text)
-    spread = run_spread(baseline, name, question.run_spread, question.alpha) * math.sqrt(2)
+    spread = run_spread(baseline, name, question.run_spread, question.alpha)
+    between = math.sqrt(2) * spread
     center = math.log(new.value / old.value)
-    found = stats.Interval(center, math.log(new.low / old.high) - spread, math.log(new.high / old.low) + spread)
-    runs = len(_since_moved(baseline))
-    detail = f"judged against stored intervals, not engine against engine; {runs} runs show a spread of {spread:.1%}"
-    return _verdict(question, found, (detail,))
+    below = math.hypot(math.log(new.value / new.low), math.log(old.high / old.value), between)
+    above = math.hypot(math.log(new.high / new.value), math.log(old.value / old.low), between)
+    detail = f"judged against stored intervals, not engine against engine; runs differ by up to {spread:.1%}"
+    return _verdict(question, stats.Interval(center, center - below, center + above), (detail,))
 
 
 def changes(baseline: Baseline, measurement: Measurement, now: datetime.datetime | None = None) -> tuple[str, ...]:
@@ -260,7 +283,7 @@ def changes(baseline: Baseline, measurement: Measurement, now: datetime.datetime
     moved = [f"{name} ({_or_none(old[name])} to {_or_none(new[name])})" for name in named if old[name] != new[name]]
     same = [name for name in ("backend", "driver", "device") if old[name] == new[name]]
     moved = [*_engine_changes(baseline, measurement), *moved]
-    when = f"{baseline.commit or 'no commit'}, {_age(baseline.time, now)}"
+    when = f"{baseline.commit or 'no commit'}, {age(baseline.time, now)}"
     kept = f"; {_listed(same)} {'is' if len(same) == 1 else 'are'} the same" if same else ""
     return (f"changed since the baseline ({when}): {_listed(moved) or 'nothing that is recorded'}{kept}",)
 
@@ -303,7 +326,7 @@ def _listed(words: list[str]) -> str:
     return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
 
 
-def _age(time: str, now: datetime.datetime | None) -> str:
+def age(time: str, now: datetime.datetime | None = None) -> str:
     """How long ago an ISO 8601 time was, for a person."""
     try:
         then = datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
