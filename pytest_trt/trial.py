@@ -29,6 +29,7 @@ from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.measure.take import Taken, take
+from pytest_trt.pipeline.arrays import refuse_nan
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.records import Environment, Estimate, LayerProfile, Measurement, Result, Verdict
 from pytest_trt.references import given_inputs, reference_outputs
@@ -111,6 +112,7 @@ class Trial:
 
     def __call__(self, inputs: Arrays) -> Arrays:
         """One inference: arrays by name in, arrays by name out. Raises InputError where they do not fit."""
+        refuse_nan(inputs)
         return self._opened().infer(inputs)
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
@@ -135,6 +137,8 @@ class Trial:
 
         The verdict fails the test after its body. Raises DeclarationError when called a second time.
         """
+        if inputs is not None:
+            refuse_nan(inputs)
         if self.result is not None:
             raise DeclarationError("measure() was called twice in one test: a test has one measurement; parametrise it")
         started = time.perf_counter()

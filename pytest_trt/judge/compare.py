@@ -196,7 +196,8 @@ def confirmed(first: Verdict, again: Verdict, *, rebuilt: bool = False) -> Verdi
     if first.status != "regressed":
         return first
     if again.status == "regressed":
-        return dataclasses.replace(first, details=(*first.details, "seen again when measured again"))
+        seen = "another build regressed too" if rebuilt else "seen again when measured again"
+        return dataclasses.replace(first, details=(*first.details, seen))
     why = "build lottery: another build did not regress" if rebuilt else "not seen again in fresh probes"
     return dataclasses.replace(first, status="inconclusive", text=f"{first.text} ({why})")
 
@@ -231,7 +232,9 @@ def _verdict(question: Question, found: stats.Interval, details: tuple[str, ...]
     status = _status(question, found)
     known = math.isfinite(found.low) and math.isfinite(found.high)
     ratio = Estimate(math.exp(found.center), math.exp(found.low), math.exp(found.high)) if known else None
-    resolution = math.expm1(found.center - found.low) if known else None
+    # how fine it looked is said where nothing was seen: a regression ends the sampling as soon as it is plain
+    unseen = known and status in ("ok", "inconclusive")
+    resolution = math.expm1(found.center - found.low) if unseen else None
     shown = f"{ratio.value - 1:+.1%} [{ratio.low - 1:+.1%}, {ratio.high - 1:+.1%}]" if ratio else "too few blocks"
     text = f"{FIGURES[question.figure].title} {status}: {shown}, tolerance {question.tolerance:.3g}"
     if resolution is not None:

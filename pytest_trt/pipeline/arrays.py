@@ -46,7 +46,7 @@ def refuse_nan(inputs: Arrays) -> None:
     import numpy as np
 
     for name, array in inputs.items():
-        if array.dtype.kind == "f" and (missing := int(np.isnan(array).sum())):
+        if isinstance(array, np.ndarray) and array.dtype.kind == "f" and (missing := int(np.isnan(array).sum())):
             raise InputError(f"input {name!r} holds {missing} NaN of {array.size} values: feed numbers")
 
 

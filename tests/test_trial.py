@@ -1,0 +1,249 @@
+"""One test's whole course, on real engines: the same code that pytest's fixture drives, without pytest in it."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from conftest import layers_model
+
+from pytest_trt.baselines import open_baselines
+from pytest_trt.bench import Bench
+from pytest_trt.errors import BaselineError, BuildError, DeclarationError, InputError, ModelError
+from pytest_trt.spec import (
+    Accuracy,
+    Budget,
+    Declaration,
+    EngineSpec,
+    PipelineOptions,
+    RunShape,
+    Settings,
+    Tolerance,
+)
+from pytest_trt.trial import Trial
+
+NODE = "tests/test_m.py::test_m"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("trial") / "cache"
+    settings = Settings(
+        backend="onnxruntime", cache_dir=str(cache), min_time_s=0.0, max_time_s=5.0, resolution=0.2, baseline_save=True
+    )
+    with Bench(settings) as bench:
+        yield bench
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return open_baselines("baselines", "main", revision=None, rootdir=tmp_path)
+
+
+@pytest.fixture
+def measure(bench, folder, tmp_path):
+    """Measures a model of that many layers, in a trial of its own, and gives the result."""
+
+    def measure(layers: int = 2, *, width: int = 256, settings: dict | None = None, **declared):
+        (tmp_path / f"{layers}").mkdir(exist_ok=True)
+        onnx.save(layers_model(layers=layers, width=width), str(tmp_path / f"{layers}" / "m.onnx"))
+        declaration = Declaration(
+            spec=EngineSpec(path="m.onnx"), run=RunShape(batch=8), **{"tolerance": Tolerance(), **declared}
+        )
+        own = bench
+        if settings:
+            own = Bench(dataclasses.replace(bench.settings, **settings))
+        try:
+            with Trial(own, NODE, declaration, [tmp_path / f"{layers}"], folder) as trial:
+                trial.measure()
+                return trial.finish()
+        finally:
+            if own is not bench:
+                own.close()
+
+    return measure
+
+
+def statuses(result):
+    return [(verdict.basis, verdict.figure, verdict.status) for verdict in result.verdicts]
+
+
+def test_what_was_never_stored_is_missing_and_after_that_the_identical_plan_is_ok(measure, folder):
+    first = measure()
+    assert statuses(first) == [("baseline", "", "missing")]
+    folder.save(first.measurement, first.status)
+    second = measure()
+    assert statuses(second) == [("baseline", "ms", "ok")]
+    assert "identical plan" in second.verdicts[0].text
+
+
+def test_an_engine_several_times_as_deep_regresses_engine_against_engine_and_layers_are_blamed(measure, folder):
+    folder.save(measure(2).measurement, "missing")
+    result = measure(12)
+    (verdict,) = (v for v in result.verdicts if v.figure == "ms")
+    assert verdict.status == "regressed"
+    assert verdict.ratio.low > 1.05
+    text = "\n".join(verdict.details)
+    assert "engine against engine" in text
+    assert "new layer" in text
+    assert "changed since the baseline" in text
+    assert "the model" in text
+
+
+def test_without_the_old_plan_it_is_judged_against_what_is_stored(measure, folder, bench):
+    first = measure(2).measurement
+    folder.save(dataclasses.replace(first, engine_digest="0" * 64), "missing")
+    (verdict,) = (v for v in measure(24).verdicts if v.figure == "ms")
+    assert verdict.status == "regressed"
+    assert "judged against stored intervals" in "\n".join(verdict.details)
+
+
+def test_a_faster_engine_is_improved(measure, folder):
+    folder.save(measure(24).measurement, "missing")
+    assert ("baseline", "ms", "improved") in statuses(measure(2))
+
+
+def test_paired_asks_even_an_identical_plan_and_finds_no_regression(measure, folder):
+    folder.save(measure(2).measurement, "missing")
+    result = measure(2, tolerance=Tolerance(paired=True, max_slowdown=0.5), settings={"max_time_s": 1.0})
+    (verdict,) = (v for v in result.verdicts if v.figure == "ms")
+    assert verdict.status in ("ok", "inconclusive")
+    assert "engine against engine" in "\n".join(verdict.details)
+
+
+def test_a_quarantined_regression_does_not_fail_until_its_day_has_passed(measure, folder):
+    folder.save(measure(2).measurement, "missing")
+    today = datetime.date.today()
+    quarantine = Tolerance(enforce=False, until=today, reason="issue 7")
+    (verdict,) = (v for v in measure(12, tolerance=quarantine).verdicts if v.figure == "ms")
+    assert verdict.status == "unenforced"
+    assert f"quarantined until {today}: issue 7" in verdict.text
+    over = dataclasses.replace(quarantine, until=today - datetime.timedelta(days=1))
+    (verdict,) = (v for v in measure(12, tolerance=over).verdicts if v.figure == "ms")
+    assert verdict.status == "regressed"
+    assert "its quarantine ended" in "\n".join(verdict.details)
+
+
+def test_a_budget_that_is_exceeded_stands_when_it_is_seen_again(measure):
+    result = measure(budgets=(Budget(device="cpu", limits={"ms": 1e-6, "engine_mb": 1e-9, "host_mb": 1e6}),))
+    assert {v.figure: v.status for v in result.verdicts if v.basis == "budget"} == {
+        "ms": "over_budget",
+        "engine_mb": "over_budget",
+        "host_mb": "ok",
+    }
+
+
+def test_a_measurement_says_what_ran(measure):
+    measured = measure().measurement
+    assert measured.proof["provider"] == "CPUExecutionProvider"
+    assert measured.spec == {"model": "m.onnx", "precision": "fp32", "batch": "8"}
+    assert measured.environment.backend == "onnxruntime"
+    assert measured.figures["throughput"].value == pytest.approx(8000 / measured.figures["ms"].value)
+    assert measured.figures["ms"].low <= measured.figures["ms"].value <= measured.figures["ms"].high
+    assert [layer.kind for layer in measured.profile.layers].count("MatMul") == 2
+
+
+def test_a_second_measure_in_one_test_is_refused(bench, tmp_path):
+    onnx.save(layers_model(), str(tmp_path / "m.onnx"))
+    with Trial(bench, NODE, Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=1)), [tmp_path]) as trial:
+        trial.measure()
+        with pytest.raises(DeclarationError, match="called twice"):
+            trial.measure()
+
+
+def test_it_infers_and_streams_what_it_is_given(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    declaration = Declaration(
+        spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), pipeline=PipelineOptions(postprocess_threads=3)
+    )
+    batches = [{"x": np.full((2, 32), i, np.float32)} for i in range(30)]
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        one_by_one = [trial(batch)["y"].sum() for batch in batches]
+        assert [out["y"].sum() for out in trial.stream(batches)] == one_by_one
+        assert list(trial.stream(batches, lambda out: out["y"].sum())) == one_by_one
+
+        def broken(outputs):
+            if outputs["y"].sum() == one_by_one[7]:
+                raise ValueError("the seventh")
+            return outputs
+
+        items = trial.stream(batches, broken)
+        assert [next(items)["y"].sum() for _ in range(7)] == one_by_one[:7]
+        with pytest.raises(ValueError, match="the seventh"):
+            next(items)
+        with pytest.raises(InputError, match="input 'x' holds 1 NaN of 64 values"):
+            trial({"x": np.where(np.arange(64).reshape(2, 32) == 3, np.nan, 1).astype(np.float32)})
+        assert trial.finish() is None
+
+
+def test_outputs_are_held_against_onnx_runtime_a_file_and_a_function(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    inputs = {"x": np.ones((2, 32), np.float32)}
+    np.savez(tmp_path / "inputs.npz", **inputs)
+
+    def run(accuracy):
+        declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=accuracy)
+        with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+            trial.measure()
+            return [(v.figure, v.status) for v in trial.finish().verdicts if v.basis == "accuracy"]
+
+    with Trial(bench, NODE, Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2)), [tmp_path]) as trial:
+        right = trial(inputs)["y"]
+    np.savez(tmp_path / "right.npz", y=right)
+    np.savez(tmp_path / "wrong.npz", y=right + 1)
+    assert run(Accuracy()) == [("y", "ok")]
+    assert run(Accuracy(reference="right.npz", inputs="inputs.npz")) == [("y", "ok")]
+    assert run(Accuracy(reference="wrong.npz", inputs="inputs.npz")) == [("y", "inaccurate")]
+    assert run(Accuracy(reference=lambda given: {"y": 2 * right}, inputs=lambda: inputs)) == [("y", "inaccurate")]
+    with pytest.raises(InputError, match=r"there is no file nowhere\.npz"):
+        run(Accuracy(reference="nowhere.npz"))
+    with pytest.raises(InputError, match="must be a mapping of names to numpy arrays, not list"):
+        run(Accuracy(reference=lambda given: [right]))
+    (tmp_path / "broken.npz").write_bytes(b"PK nonsense")
+    with pytest.raises(InputError, match=r"broken\.npz is no \.npz file"):
+        run(Accuracy(reference="broken.npz"))
+
+
+def test_what_a_model_lacks_is_told_before_anything_is_built(bench, tmp_path):
+    onnx.save(layers_model(), str(tmp_path / "m.onnx"))
+
+    def measure(spec, run=None):
+        with Trial(bench, NODE, Declaration(spec=spec, run=run or RunShape()), [tmp_path]) as trial:
+            trial.measure()
+
+    with pytest.raises(ModelError, match=r"n\.onnx"):
+        measure(EngineSpec(path="n.onnx"))
+    with pytest.raises(ModelError, match="'N'"):
+        measure(EngineSpec(path="m.onnx"))
+    with pytest.raises((ModelError, DeclarationError), match="'M'"):
+        measure(EngineSpec(path="m.onnx", dims={"M": 4}), RunShape(batch=1))
+    with pytest.raises(BuildError, match="fp8 needs a model with Q/DQ"):
+        measure(EngineSpec(path="m.onnx", precision="fp8"), RunShape(batch=1))
+
+
+def test_a_baseline_that_cannot_be_read_names_file_and_field(measure, folder, tmp_path):
+    folder.save(measure().measurement, "missing")
+    (path,) = (p for p in (tmp_path / "baselines").rglob("*.json"))
+    whole = json.loads(path.read_text())
+    whole["figures"]["ms"]["value"] = -1
+    path.write_text(json.dumps(whole))
+    with pytest.raises(BaselineError, match=r"figures\.ms"):
+        measure()
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(BaselineError, match=r"\.json"):
+        measure()
+
+
+def test_the_samples_beside_a_baseline_are_gzipped_json(measure, folder, tmp_path):
+    folder.save(measure().measurement, "missing")
+    (data,) = (tmp_path / "baselines").rglob("*.json.gz")
+    assert json.loads(gzip.decompress(data.read_bytes()))["samples"]
+    (small,) = (tmp_path / "baselines").rglob("*.json")
+    assert small.stat().st_size <= 8192
+    assert Path(small).parent.name == "test_m.py" or "test_m" in str(small)
