@@ -1,7 +1,8 @@
 """Make the two models of this project: a small ResNet and a transformer encoder, with random weights.
 
 A real project would export them from its training code; these are made here so that nothing has to be downloaded.
-`--depth 3` makes both three times as deep: a change that a performance test should catch.
+`--depth=3` makes both three times as deep: a change that a performance test should catch. `--export=2` writes another
+number into their metadata: other bytes, the same network, which it should not mind.
 """
 
 from __future__ import annotations
@@ -117,9 +118,11 @@ def encoder(depth: int = 1, width: int = 128, heads: int = 4) -> onnx.ModelProto
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--depth", type=int, default=1, help="how many times as deep (1)")
-    depth = arguments.parse_args().depth
+    arguments.add_argument("--export", type=int, default=1, help="the number of the export, in the metadata (1)")
+    given = arguments.parse_args()
     MODELS.mkdir(exist_ok=True)
-    for name, model in (("resnet", resnet(depth)), ("encoder", encoder(depth))):
+    for name, model in (("resnet", resnet(given.depth)), ("encoder", encoder(given.depth))):
+        model.model_version = given.export
         onnx.save(model, str(MODELS / f"{name}.onnx"))
         print(f"made models/{name}.onnx: {model.ByteSize() / 1e6:.1f} MB")
 
