@@ -1,0 +1,292 @@
+"""How close the pipeline comes to what the hardware can do, rung by rung: ResNet-18 FP16 at batch 128 and batch 1.
+
+    python benchmarks/pipeline.py --out docs/results/pipeline [--torch-python PYTHON]
+
+Needs a GPU, TensorRT with its builder, and cuda-python. Every rung runs in a fresh process with the engine alone. The
+limit is the larger of pinned host-to-device copies alone and computation alone, read in the same run. PyTorch's rungs
+run under the interpreter that has torch and torchvision, where one is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+BATCHES = (128, 1)
+SECONDS = 1.0
+
+Row = dict[str, Any]
+
+
+def build(folder: Path) -> None:
+    """One plan for all rungs: FP16, batch 1 to 128 in two profiles."""
+    from resnet18 import save
+
+    from pytest_trt.backends.base import BuildJob, backend
+    from pytest_trt.spec import EngineSpec
+
+    model = save(folder / "resnet18.onnx")
+    shape = (3, 224, 224)
+    profiles = tuple({"input": ((b, *shape), (b, *shape), (b, *shape))} for b in BATCHES)
+    job = BuildJob("tensorrt", "0", EngineSpec(precision="fp16"), str(model), str(folder), profiles)
+    report = backend("tensorrt").build(job, lambda text, share: None)
+    print(f"built in {report.seconds:.0f} s, {report.plan_bytes / 1e6:.0f} MB, {dict(report.precisions)}", flush=True)
+
+
+def open_engine(folder: Path) -> Any:
+    from pytest_trt.backends.base import backend
+    from pytest_trt.spec import EngineSpec
+
+    return backend("tensorrt").load(folder / "plan", "0", EngineSpec())
+
+
+def runner(folder: Path, batch: int, **options: Any) -> Any:
+    from pytest_trt.pipeline.runner import open_runner
+    from pytest_trt.spec import PipelineOptions
+
+    engine = open_engine(folder)
+    made = open_runner(engine, {"input": (batch, 3, 224, 224)}, PipelineOptions(**options))
+    inputs = {"input": np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)}
+    made.infer(inputs)
+    made.fill(inputs)
+    made.block(20)
+    return made
+
+
+def timed(work: Callable[[], None], seconds: float = SECONDS) -> float:
+    """Median ms of a call, by the host's clock."""
+    for _ in range(3):
+        work()
+    times, end = [], time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times) * 1000
+
+
+def plain(folder: Path, batch: int, *, reuse: bool, pinned: bool) -> Row:
+    """The loop of a first attempt: copy in, compute, copy out, wait; device memory allocated anew, or not."""
+    from pytest_trt import cuda
+    from pytest_trt.pipeline.buffers import PageableBuffer
+
+    engine = open_engine(folder)
+    stream = cuda.Stream()
+    context = engine.context(BATCHES.index(batch), stream)
+    context.set_shape("input", (batch, 3, 224, 224))
+    sizes = {"input": batch * 3 * 224 * 224 * 4, "logits": batch * 1000 * 4}
+    host = {name: (cuda.PinnedBuffer if pinned else PageableBuffer)(size) for name, size in sizes.items()}
+    kept = {name: cuda.DeviceBuffer(size) for name, size in sizes.items()} if reuse else {}
+
+    def infer() -> None:
+        device = kept or {name: cuda.DeviceBuffer(size) for name, size in sizes.items()}
+        for name, buffer in device.items():
+            context.set_address(name, buffer.address)
+        stream.copy(device["input"].address, host["input"].address, sizes["input"])
+        context.enqueue(stream)
+        stream.copy(host["logits"].address, device["logits"].address, sizes["logits"])
+        stream.synchronize()
+        if not kept:
+            for buffer in device.values():
+                buffer.close()
+
+    return {"ms": timed(infer)}
+
+
+def pipelined(folder: Path, batch: int, **options: Any) -> Row:
+    made = runner(folder, batch, **options)
+    rates = [made.throughput(SECONDS / 5) for _ in range(5)]
+    return {"ms": 1000 / statistics.median(rates), "rates": rates, "proof": dict(made.proof)}
+
+
+def limits(folder: Path, batch: int) -> Row:
+    """Pinned copies alone, and graph replays alone, each as a whole between two events."""
+    from pytest_trt import cuda
+
+    made = runner(folder, batch, transfers=False)
+    lane = made._current.lanes[0]
+    slot = lane.slots[0]
+    pinned, device = cuda.PinnedBuffer(batch * 3 * 224 * 224 * 4), cuda.DeviceBuffer(batch * 3 * 224 * 224 * 4)
+
+    def whole(work: Callable[[], None], stream: Any, count: int) -> float:
+        began, ended = cuda.Event(), cuda.Event()
+        found = []
+        for _ in range(7):
+            work()
+            began.record(stream)
+            for _ in range(count):
+                work()
+            ended.record(stream)
+            ended.synchronize()
+            found.append(ended.ms_since(began) / count)
+        return statistics.median(found)
+
+    count = 200 if batch > 1 else 1000
+    h2d = whole(lambda: lane.copy_in.copy(device.address, pinned.address, pinned.nbytes), lane.copy_in, count)
+    compute = whole(slot.launch.run, lane.compute, count)
+    block = [statistics.median(made.block(200 if batch == 1 else 60)["gpu_ms"]) for _ in range(7)]
+    return {"h2d_ms": h2d, "compute_ms": compute, "ms": max(h2d, compute), "block_gpu_ms": statistics.median(block)}
+
+
+def block(folder: Path, batch: int, **options: Any) -> Row:
+    """Medians of a block's figures, and of a bare loop of the bindings over the very same graph."""
+    from pytest_trt import cuda
+
+    made = runner(folder, batch, **options)
+    runs = [made.block(200) for _ in range(7)]
+    figures = {name: statistics.median(statistics.median(run[name]) for run in runs) for name in runs[0]}
+    lane = made._current.lanes[0]
+    graph, runtime = lane.slots[0].graph, cuda._runtime()
+    launch, synchronize, clock = runtime.cudaGraphLaunch, runtime.cudaStreamSynchronize, time.perf_counter_ns
+    executable, stream = graph.executable, lane.compute.native
+    times = []
+    for _ in range(2000):
+        start = clock()
+        launch(executable, stream)
+        synchronize(stream)
+        times.append((clock() - start) / 1e6)
+    began, ended = cuda.Event(), cuda.Event()
+    whole = []
+    for _ in range(7):
+        launch(executable, stream)
+        began.record(lane.compute)
+        for _ in range(500):
+            launch(executable, stream)
+        ended.record(lane.compute)
+        ended.synchronize()
+        whole.append(ended.ms_since(began) / 500)
+    return {**figures, "bare_host_ms": statistics.median(times), "whole_gpu_ms": statistics.median(whole)}
+
+
+def python_cost(folder: Path, batch: int, **options: Any) -> Row:
+    """Microseconds of host time to give one inference to the pipeline, the GPU not holding it up."""
+    made = runner(folder, batch, **options)
+    slots = made._current.slots
+    costs = []
+    for _ in range(50):
+        start = time.perf_counter()
+        for i in range(40):
+            slots[i % len(slots)].all.run()
+        costs.append((time.perf_counter() - start) / 40 * 1e6)
+        for lane in made._current.lanes:
+            lane.synchronize()
+    return {"issue_us": statistics.median(costs)}
+
+
+def streamed(folder: Path, batch: int, threads: int) -> Row:
+    """The whole way for a user: arrays in, arrays out, with softmax and top 5 on the result."""
+    made = runner(folder, batch, postprocess_threads=max(threads, 1), spin_wait=True, depth=3)
+    inputs = {"input": np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)}
+
+    def top5(outputs: dict[str, Any]) -> Any:
+        logits = outputs["logits"].astype(np.float64)
+        shares = np.exp(logits - logits.max(1, keepdims=True))
+        return np.argsort(shares / shares.sum(1, keepdims=True))[:, -5:]
+
+    def run(count: int) -> float:
+        batches = (inputs for _ in range(count))
+        start = time.perf_counter()
+        for _ in made.stream(batches, top5) if threads else map(top5, made.stream(batches)):
+            pass
+        return (time.perf_counter() - start) / count * 1000
+
+    run(10)
+    return {"ms": run(60 if batch > 1 else 2000)}
+
+
+TORCH = """
+import json, sys, time, torch, torchvision
+batch, half = int(sys.argv[1]), sys.argv[2] == "fp16"
+model = torchvision.models.resnet18().eval().cuda()
+kind = torch.float16 if half else torch.float32
+model = model.to(kind)
+host = torch.randn(batch, 3, 224, 224, dtype=kind).pin_memory()
+times = []
+with torch.inference_mode():
+    end = time.perf_counter() + 2
+    while time.perf_counter() < end:
+        start = time.perf_counter()
+        model(host.cuda(non_blocking=True)).cpu()
+        times.append(time.perf_counter() - start)
+times = sorted(times[len(times) // 3:])
+print(json.dumps({"ms": times[len(times) // 2] * 1000, "torch": torch.__version__}))
+"""
+
+RUNGS: dict[str, Callable[[Path, int], Row]] = {
+    "limit": limits,
+    "allocate per batch": lambda f, b: plain(f, b, reuse=False, pinned=False),
+    "reuse": lambda f, b: plain(f, b, reuse=True, pinned=False),
+    "pinned": lambda f, b: plain(f, b, reuse=True, pinned=True),
+    "two streams": lambda f, b: pipelined(f, b, cuda_graph=False),
+    "CUDA graph": lambda f, b: pipelined(f, b),
+    "CUDA graph, depth 3": lambda f, b: pipelined(f, b, depth=3),
+    "two contexts": lambda f, b: pipelined(f, b, contexts=2),
+    "four contexts": lambda f, b: pipelined(f, b, contexts=4),
+    "no transfers": lambda f, b: pipelined(f, b, transfers=False),
+    "arrays in and out": lambda f, b: streamed(f, b, 0),
+    "arrays, output thread": lambda f, b: streamed(f, b, 1),
+    "block": lambda f, b: block(f, b, spin_wait=True),
+    "block, no transfers": lambda f, b: block(f, b, spin_wait=True, transfers=False),
+    "python": lambda f, b: python_cost(f, b),
+    "python, four contexts": lambda f, b: python_cost(f, b, contexts=4),
+}
+
+
+def child(folder: Path, name: str, batch: int) -> Row:
+    """One rung in a process of its own."""
+    command = [sys.executable, __file__, "--plan", str(folder), "--rung", name, "--batch", str(batch)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"}
+    found: Row = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--plan", type=Path, help="a folder with a plan of an earlier run")
+    parser.add_argument("--out", type=Path, default=Path("pipeline"), help="the JSON file to write, without .json")
+    parser.add_argument("--torch-python")
+    parser.add_argument("--rung")
+    parser.add_argument("--batch", type=int, default=1)
+    options = parser.parse_args()
+    if options.rung:
+        print(json.dumps(RUNGS[options.rung](options.plan, options.batch)))
+        return
+    folder = options.plan or Path(tempfile.mkdtemp(prefix="trt-pipeline-"))
+    if not (folder / "plan").exists():
+        folder.mkdir(exist_ok=True)
+        build(folder)
+    rows: dict[str, dict[str, Row]] = {}
+    for batch in BATCHES:
+        found = rows[str(batch)] = {}
+        for name in RUNGS:
+            found[name] = child(folder, name, batch)
+            shown = {k: round(v, 4) for k, v in found[name].items() if isinstance(v, float)}
+            print(f"batch {batch:3}  {name:24} {shown or found[name]}", flush=True)
+        for kind in ("fp32", "fp16") if options.torch_python else ():
+            command = [options.torch_python, "-c", TORCH, str(batch), kind]
+            said = subprocess.run(command, capture_output=True, text=True, check=False)
+            line = said.stdout.strip().splitlines()[-1:] or [json.dumps({"error": said.stderr.strip()[-200:]})]
+            found[f"PyTorch eager {kind}"] = json.loads(line[0])
+            print(f"batch {batch:3}  PyTorch eager {kind:10} {found[f'PyTorch eager {kind}']}", flush=True)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    record = {"time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rows": rows}
+    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

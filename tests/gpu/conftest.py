@@ -1,0 +1,87 @@
+"""What the GPU tests share: engines built once a session, and a reference by ONNX Runtime.
+
+With TensorRT's builder the tests build their engines. With the lean runtime alone, they run the plans that a run with
+the builder left in the folder PYTEST_TRT_PLANS.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from gpu_workshop import RANGES, Arrays, Workshop
+
+from pytest_trt import cuda
+from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.spec import PipelineOptions
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    if reason := cuda.why_unusable():
+        for item in items:
+            if here in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {reason}"))
+
+
+@pytest.fixture(scope="session")
+def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """TensorRT with its builder; tests that need it are skipped under the lean runtime alone."""
+    if importlib.util.find_spec("tensorrt") is None:
+        pytest.skip("needs the package tensorrt, with its builder")
+    return Workshop(tmp_path_factory.mktemp("workshop"), "tensorrt")
+
+
+@pytest.fixture(scope="session")
+def plans() -> Path:
+    """The folder in which a run with the builder leaves plans for the lean runtime."""
+    if "PYTEST_TRT_PLANS" not in os.environ:
+        pytest.skip("needs PYTEST_TRT_PLANS, a folder for plans that go from one TensorRT to another")
+    folder = Path(os.environ["PYTEST_TRT_PLANS"])
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def conv_plan(workshop: Workshop) -> Path:
+    return workshop.plan("conv", (RANGES["conv"],))
+
+
+@pytest.fixture
+def open_conv(workshop: Workshop, conv_plan: Path) -> Iterator[Callable[..., Any]]:
+    """Opens the conv model's engine at a batch, with pipeline options; all are closed again."""
+    opened: list[Any] = []
+
+    def open_one(batch: int = 4, **options: Any) -> Any:
+        engine = workshop.load(conv_plan)
+        opened.append(engine)
+        made = open_runner(engine, {"x": (batch, 3, 32, 32)}, PipelineOptions(**options))
+        opened.append(made)
+        return made
+
+    yield open_one
+    for part in reversed(opened):
+        part.close()
+
+
+@pytest.fixture(scope="session")
+def reference(workshop: Workshop) -> Callable[[str, Arrays], Arrays]:
+    """What ONNX Runtime makes of inputs."""
+    import onnxruntime
+
+    sessions: dict[str, Any] = {}
+
+    def run(name: str, inputs: Arrays) -> Arrays:
+        if name not in sessions:
+            options = onnxruntime.SessionOptions()
+            options.intra_op_num_threads = 2
+            path = str(workshop.model(name))
+            sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        names = [output.name for output in sessions[name].get_outputs()]
+        return dict(zip(names, sessions[name].run(None, dict(inputs)), strict=True))
+
+    return run

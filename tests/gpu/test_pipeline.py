@@ -1,0 +1,245 @@
+"""The overlapped pipeline, against ONNX Runtime: no race, nothing lost, nothing left running."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu_workshop import Workshop, assert_close, conv_inputs
+
+from pytest_trt import cuda
+from pytest_trt.errors import BackendError, InputError
+from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.spec import PipelineOptions
+
+BATCHES = 500
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[dict[str, Any]]:
+    return [conv_inputs(4, seed) for seed in range(BATCHES)]
+
+
+@pytest.fixture(scope="module")
+def expected(batches: list[dict[str, Any]], reference: Callable[..., Any]) -> list[Any]:
+    return [reference("conv", batch) for batch in batches]
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+@pytest.mark.parametrize("contexts", [1, 2, 4])
+@pytest.mark.parametrize("graph", [True, False])
+def test_500_batches_come_back_in_order_and_right(
+    open_conv: Callable[..., Any], batches: Any, expected: Any, depth: int, contexts: int, graph: bool
+) -> None:
+    runner = open_conv(depth=depth, contexts=contexts, cuda_graph=graph)
+    count = 0
+    for got, want in zip(runner.stream(iter(batches)), expected, strict=True):
+        assert_close(got, want)
+        count += 1
+    assert count == BATCHES
+    assert runner.proof["graph"].startswith("captured") == graph
+
+
+@pytest.mark.parametrize("options", [{"pinned": False}, {"transfers": False}, {"spin_wait": True}, {"cold_l2": True}])
+def test_every_way_of_running_gives_the_same_outputs(
+    open_conv: Callable[..., Any], batches: Any, expected: Any, options: dict[str, Any]
+) -> None:
+    runner = open_conv(**options)
+    for batch, want in zip(batches[:5], expected, strict=False):
+        assert_close(runner.infer(batch), want)
+    for got, want in zip(runner.stream(batches[:20]), expected, strict=False):
+        assert_close(got, want)
+    runner.fill(batches[0])
+    figures = runner.block(8)
+    assert all(len(samples) == 8 and min(samples) > 0 for samples in figures.values())
+    assert ("h2d_ms" in figures) == options.get("transfers", True)
+    parts = [figures[name] for name in ("h2d_ms", "gpu_ms", "d2h_ms") if name in figures]
+    assert figures["ms"] == pytest.approx([sum(sample) for sample in zip(*parts, strict=True)])
+    assert runner.throughput(0.01) > 0
+
+
+def test_postprocess_keeps_order_and_delivers_exceptions_in_place(
+    open_conv: Callable[..., Any], batches: Any, expected: Any
+) -> None:
+    runner = open_conv(postprocess_threads=4)
+
+    def work(outputs: Any) -> Any:
+        time.sleep(0.001 * (int(abs(outputs["y"][0, 0]) * 1e6) % 3))
+        if np.allclose(outputs["y"], expected[7]["y"], atol=5e-3):
+            raise ValueError("the seventh")
+        return outputs["y"]
+
+    results = runner.stream(batches[:20], work)
+    for index in range(7):
+        np.testing.assert_allclose(next(results), expected[index]["y"], rtol=5e-3, atol=5e-3)
+    with pytest.raises(ValueError, match="the seventh"):
+        next(results)
+
+
+def test_nothing_is_left_running_after_a_break(open_conv: Callable[..., Any], batches: Any, expected: Any) -> None:
+    runner = open_conv(depth=3)
+    before = threading.active_count()
+    for index, _ in enumerate(runner.stream(iter(batches), lambda outputs: outputs["y"])):
+        if index == 5:
+            break
+    time.sleep(0.05)
+    assert threading.active_count() == before
+    assert_close(runner.infer(batches[3]), expected[3])
+
+
+def test_a_generator_that_raises_does_so_after_what_came_before(open_conv: Callable[..., Any], batches: Any) -> None:
+    runner = open_conv(depth=3)
+
+    def failing() -> Iterator[Any]:
+        yield from batches[:5]
+        raise OSError("the disk is gone")
+
+    results: list[Any] = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        results.extend(runner.stream(failing()))
+    assert len(results) == 5
+
+
+def test_1000_inferences_allocate_nothing(open_conv: Callable[..., Any], batches: Any) -> None:
+    runner = open_conv(contexts=2)
+    runner.infer(batches[0])
+    for _ in runner.stream(batches[:50]):
+        pass
+    runner.fill(batches[0])
+    runner.block(100)
+
+    def resident() -> int:
+        return int(Path(f"/proc/{os.getpid()}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    free, host = cuda.memory()[0], resident()
+    for _ in runner.stream(batches[i % BATCHES] for i in range(1000)):
+        pass
+    runner.block(100)
+    assert cuda.memory()[0] == free
+    assert resident() - host < 2**20
+
+
+def test_several_shapes_take_turns(open_conv: Callable[..., Any], reference: Callable[..., Any]) -> None:
+    runner = open_conv(batch=4)
+    mixed = [conv_inputs(batch, seed) for seed, batch in enumerate((4, 4, 1, 32, 4, 1, 1, 8, 2, 3, 4, 4))]
+    for got, batch in zip(runner.stream(mixed), mixed, strict=True):
+        assert_close(got, reference("conv", batch))
+    with pytest.raises(InputError, match=r"no profile .* covers 'x' \(33, 3, 32, 32\): it has profile 0: 'x' \(1, 3"):
+        runner.infer(conv_inputs(33, 0))
+
+
+def test_the_narrowest_profile_is_chosen(workshop: Workshop, reference: Callable[..., Any]) -> None:
+    sizes = (32, 8, 1)
+    profiles = tuple({"x": ((1, 3, 32, 32), (n, 3, 32, 32), (n, 3, 32, 32))} for n in sizes)
+    engine = workshop.load(workshop.plan("conv", profiles))
+    assert [engine.narrowest({"x": (n, 3, 32, 32)}) for n in (1, 2, 8, 9, 32)] == [2, 1, 1, 0, 0]
+    runner = open_runner(engine, {"x": (8, 3, 32, 32)}, PipelineOptions(contexts=2))
+    for batch in (8, 1, 32, 8):
+        inputs = conv_inputs(batch, batch)
+        for _ in range(3):
+            assert_close(runner.infer(inputs), reference("conv", inputs))
+    runner.close()
+    engine.close()
+
+
+def test_an_output_that_depends_on_the_data(workshop: Workshop, reference: Callable[..., Any]) -> None:
+    engine = workshop.load(workshop.plan("nonzero"))
+    runner = open_runner(engine, {"x": (64,)}, PipelineOptions(depth=2))
+    random = np.random.default_rng(0)
+    inputs = [{"x": (random.random(64) < share).astype(np.float32)} for share in (0.1, 0.9, 0.0, 1.0, 0.5) * 4]
+    for got, batch in zip(runner.stream(inputs), inputs, strict=True):
+        assert_close(got, reference("nonzero", batch))
+    runner.fill(inputs[0])
+    assert "depends on the data" in runner.proof["graph"]
+    assert len(runner.block(5)["d2h_ms"]) == 5
+    assert_close(runner.infer(inputs[1]), reference("nonzero", inputs[1]))
+    with pytest.raises(BackendError, match=r"cuda_graph=True, and the shape of 'indices' depends"):
+        open_runner(engine, {"x": (64,)}, PipelineOptions(cuda_graph=True)).fill(inputs[0])
+    runner.close()
+    engine.close()
+
+
+def test_an_input_that_the_host_reads(workshop: Workshop, reference: Callable[..., Any]) -> None:
+    engine = workshop.load(workshop.plan("reshape", input_ranges={"shape": (1, 24)}))
+    assert [t.name for t in engine.inputs if t.on_host] == ["shape"]
+    runner = open_runner(engine, {"x": (24,), "shape": (2,)}, PipelineOptions())
+    x = np.arange(24, dtype=np.float32)
+    for sides in ((4, 6), (2, 12), (4, 6), (24, 1), (4, 6)):
+        inputs = {"x": x, "shape": np.array(sides, np.int32)}
+        assert_close(runner.infer(inputs), reference("reshape", inputs))
+    runner.close()
+    engine.close()
+
+
+def test_indices_are_never_garbage(workshop: Workshop, reference: Callable[..., Any]) -> None:
+    profile = {"ids": ((1, 4), (2, 4), (4, 4))}
+    engine = workshop.load(workshop.plan("gather", (profile,)))
+    runner = open_runner(engine, {"ids": (2, 4)}, PipelineOptions(depth=3, contexts=2))
+    inputs = [{"ids": np.random.default_rng(i).integers(0, 8, (2, 4)).astype(np.int32)} for i in range(20)]
+    for got, batch in zip(runner.stream(inputs), inputs, strict=True):
+        assert_close(got, reference("gather", batch))
+    runner.close()
+    engine.close()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ({"y": np.zeros((4, 3, 32, 32), np.float32)}, "no input 'y'"),
+        ({}, "'x' is missing"),
+        ({"x": np.zeros((4, 3, 32, 32))}, "is float64"),
+        ({"x": np.zeros((4, 3, 32), np.float32)}, "has the shape"),
+    ],
+)
+def test_inputs_that_do_not_fit_are_refused(open_conv: Callable[..., Any], inputs: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        open_conv().infer(inputs)
+
+
+def test_inputs_that_are_not_contiguous_are_taken(open_conv: Callable[..., Any], reference: Callable[..., Any]) -> None:
+    flipped = {"x": conv_inputs(4, 0)["x"][::-1, :, :, ::-1]}
+    plain = {"x": np.ascontiguousarray(flipped["x"])}
+    assert_close(open_conv().infer(flipped), reference("conv", plain))
+
+
+def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., Any], batches: Any) -> None:
+    cuda.device("0").activate()
+    hog = cuda.DeviceBuffer(cuda.memory()[0] - 40 * 2**20)
+    try:
+        with pytest.raises(BackendError, match=r"MB.*free: "):
+            open_conv(batch=32, contexts=64, depth=64)
+    finally:
+        hog.close()
+    open_conv().infer(batches[0])
+
+
+def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batches: Any) -> None:
+    runner = open_conv()
+    runner.fill(batches[0])
+    profile = runner.profile(5)
+    assert profile.total_ms > 0
+    assert all(layer.ms is not None for layer in profile.layers)
+    assert {"conv0", "conv1", "gemm"} <= {node for layer in profile.layers for node in layer.nodes}
+    assert any(layer.tactic for layer in profile.layers)
+    assert any(layer.precision for layer in profile.layers)
+    print(profile)
+
+
+def test_memory_is_counted_whatever_else_is_there(open_conv: Callable[..., Any], batches: Any) -> None:
+    runner = open_conv(depth=2)
+    runner.infer(batches[0])
+    alone = dict(runner.memory())
+    other = cuda.DeviceBuffer(2**28)
+    assert runner.memory() == alone
+    other.close()
+    sizes = 4 * 3 * 32 * 32 * 4 + 4 * 16 * 16 * 16 * 4 + 4 * 8 * 4
+    assert alone["io"] == pytest.approx(2 * sizes, abs=4096)
+    assert alone["weights"] > 0
+    assert alone["peak"] >= alone["weights"] + alone["context"] + alone["io"]
+    print(alone, runner._engine.context_bytes)

@@ -1,0 +1,33 @@
+"""NVML, on a real GPU."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from pytest_trt import cuda
+from pytest_trt.errors import BackendError
+from pytest_trt.measure.gpu_state import GpuState, slowed_by
+
+
+def test_the_state_of_the_gpu_is_read() -> None:
+    device = cuda.device("0")
+    device.activate()
+    held = cuda.DeviceBuffer(2**26)
+    with GpuState(device.uuid) as state:
+        now = state.read()
+        assert 100 < now["sm_mhz"] < 5000
+        assert 0 < now["temperature_c"] < 120
+        assert now["power_w"] > 0
+        assert slowed_by([now]) == ()
+        assert state.facts()["power_limit_w"]
+        assert 0 <= state.busy() <= 100
+        assert state.wait_until_free({os.getpid(), *state.processes()}, 5, lambda text: None) is None
+        print(now, state.facts(), state.processes(), state.others({os.getpid()}))
+    held.close()
+
+
+def test_an_unknown_gpu_is_an_error() -> None:
+    with pytest.raises(BackendError, match="NVML knows no GPU"):
+        GpuState("GPU-00000000-0000-0000-0000-000000000000")
