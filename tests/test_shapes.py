@@ -80,6 +80,7 @@ def test_an_input_of_unknown_rank_takes_its_shape_from_shapes() -> None:
 def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
     mixed = model(x=("N", 3), lengths=("S",))
     assert run_shapes(mixed, EngineSpec(), RunShape(batch=8, dims={"S": 5})) == {"x": (8, 3), "lengths": (5,)}
+    assert run_shapes(IMAGES, EngineSpec(), RunShape(batch=8, dims={"N": 8}))["x"] == (8, 3, 224, 224)
 
 
 @pytest.mark.parametrize(

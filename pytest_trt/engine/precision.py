@@ -1,4 +1,5 @@
-"""Models converted to a precision, for backends whose networks are strongly typed: what the model says is what runs."""
+"""Models converted to a half precision, for backends whose networks are strongly typed: what the model says is what
+runs."""
 
 from __future__ import annotations
 
@@ -7,14 +8,12 @@ import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
-import logging
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_trt.engine import onnx_file
+from pytest_trt.engine import onnx_file, rewrite
 from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
@@ -32,7 +31,7 @@ _NAMES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp6
 _COPIES = frozenset(("Cast", "Constant", "Identity", "QuantizeLinear", "DequantizeLinear"))
 """Operators that compute nothing: they have no precision of their own."""
 
-_PROTOBUF_LIMIT = 2**31 - 2**20
+FLOAT16_MAX = 65504.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,65 +65,33 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     Operators that cannot run in it stay float32. Raises BuildError where the result is no valid model, and where
     nothing in it has the precision: nothing is ever quietly left as it was.
     """
-    light = typed(model, output.parent)
+    beside = bool(onnx_file.read(model).external)
+    light = rewrite.typed(model, output.parent)
     before = shares(light)
     if precision in before and "fp32" not in before:
-        save(with_weights(light, model), output, beside=bool(onnx_file.read(model).external))
+        rewrite.save(rewrite.whole(light, model), output, beside=beside)
         return Conversion(before, "", (f"{model.name} is in {precision} already: it was not converted",))
     if "fp32" not in before:
         raise BuildError(f"{model.name} has no float32 operators: nothing in it can become {precision}")
     name, room = converter()
-    with overheard() as said:
+    with rewrite.overheard() as notes:
         try:
             if name.startswith("nvidia-modelopt"):
                 cast = importlib.import_module(room).convert_to_mixed_precision
                 after = cast(str(model), low_precision_type=precision, keep_io_types=keep_io)
             else:
-                after = _half(importlib.import_module(room), with_weights(light, model), precision, keep_io)
+                whole = rewrite.whole(light, model)
+                notes += _clipped(whole) if precision == "fp16" else ()
+                after = _half(importlib.import_module(room), whole, precision, keep_io)
         except Exception as error:  # converters raise what they will
-            raise BuildError(f"{name} cannot convert {model.name} to {precision}: {brief(error)}") from error
-    _sort(after.graph)
-    save(after, output, beside=bool(onnx_file.read(model).external))
+            raise BuildError(f"{name} cannot convert {model.name} to {precision}: {rewrite.brief(error)}") from error
+    rewrite.sort(after.graph)
+    rewrite.save(after, output, beside=beside)
     _check(model, output, name, precision)
-    got = shares(typed(output, output.parent))
+    got = shares(rewrite.typed(output, output.parent))
     if precision not in got:
         raise BuildError(f"{precision} was asked for, and {name} left {model.name} without an operator in it")
-    return Conversion(got, name, tuple(dict.fromkeys(said)))
-
-
-def typed(model: Path, scratch: Path) -> Any:
-    """The ModelProto with the types of all values inferred, weights in other files not loaded. `scratch` is a folder
-    to work in."""
-    import onnx
-
-    inferred = scratch / f"{model.name}.typed"
-    try:
-        onnx.shape_inference.infer_shapes_path(str(model), str(inferred))
-        return onnx.load(str(inferred), load_external_data=False)
-    finally:
-        inferred.unlink(missing_ok=True)
-
-
-def with_weights(light: Any, model: Path) -> Any:
-    """`light` with the weights that lie beside `model`. Up to IR 3 weights stand among the inputs too, where converters
-    take them for inputs: they no longer do."""
-    import onnx
-
-    onnx.load_external_data_for_model(light, str(model.parent))
-    weights = {tensor.name for tensor in light.graph.initializer}
-    inputs = [value for value in light.graph.input if value.name not in weights]
-    del light.graph.input[:]
-    light.graph.input.extend(inputs)
-    light.ir_version = max(light.ir_version, 4)
-    return light
-
-
-def save(whole: Any, output: Path, *, beside: bool) -> None:
-    """Write a ModelProto; its weights go to `output`.data if `beside`, and where protobuf's limit demands it."""
-    import onnx
-
-    data = {"save_as_external_data": True, "location": f"{output.name}.data"}
-    onnx.save(whole, str(output), **(data if beside or _weight_bytes(whole) > _PROTOBUF_LIMIT else {}))
+    return Conversion(got, name, tuple(notes))
 
 
 def shares(light: Any) -> Mapping[str, float]:
@@ -142,8 +109,19 @@ def shares(light: Any) -> Mapping[str, float]:
     return {name: count / counts.total() for name, count in counts.most_common()}
 
 
-def _weight_bytes(whole: Any) -> int:
-    return sum(len(tensor.raw_data) + 8 * len(tensor.float_data) for tensor in onnx_file.tensors(whole))
+def _clipped(whole: Any) -> list[str]:
+    """A note for the weights that float16 does not hold: converters clip them."""
+    import numpy as np
+    from onnx import TensorProto, numpy_helper
+
+    beyond = []
+    for _, tensor in _weights(whole):
+        if tensor.data_type == TensorProto.FLOAT:
+            values = np.abs(numpy_helper.to_array(tensor))
+            if np.any((values > FLOAT16_MAX) & np.isfinite(values)):
+                beyond.append(tensor.name or "a constant")
+    names = ", ".join(beyond[:5]) + (", ..." if len(beyond) > 5 else "")
+    return [f"{names}: values beyond float16's range were clipped to {FLOAT16_MAX:g}"] if beyond else []
 
 
 def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool) -> Any:
@@ -151,10 +129,12 @@ def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool) -> Any
     from the original: bfloat16 has float32's range, and float16's would have clipped them."""
     if precision == "fp16":
         return room.convert_float_to_float16(whole, keep_io_types=keep_io, disable_shape_infer=True)
-    if "fp16" in shares(whole):
-        raise ValueError("it has float16 operators, which cannot be told from those to convert")
-    weights = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole)}
-    return _as_bfloat16(room.convert_float_to_float16(whole, keep_io_types=keep_io, disable_shape_infer=True), weights)
+    if any(tensor.data_type == tensor.FLOAT16 for _, tensor in _weights(whole)) or "fp16" in shares(whole):
+        raise ValueError("it has float16 in it, which cannot be told from what is converted")
+    originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole)}
+    return _as_bfloat16(
+        room.convert_float_to_float16(whole, keep_io_types=keep_io, disable_shape_infer=True), originals
+    )
 
 
 def _weights(model: Any) -> Iterator[tuple[tuple[int, str], Any]]:
@@ -190,71 +170,20 @@ def _as_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any]) -> Any:
     return model
 
 
-def _sort(graph: Any) -> None:
-    """Put the nodes in an order in which each stands behind those that it reads: converters add theirs at the end."""
-    makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
-    order: dict[int, None] = {}
-    for start in range(len(graph.node)):
-        stack = [start]
-        while stack:
-            place = stack[-1]
-            before = {makers[name] for name in _read(graph.node[place]) if name in makers} - order.keys() - {place}
-            if before:
-                stack.extend(sorted(before, reverse=True))
-            else:
-                order[stack.pop()] = None
-    nodes = [type(graph.node[place]).FromString(graph.node[place].SerializeToString()) for place in order]
-    del graph.node[:]
-    graph.node.extend(nodes)
-
-
-def _read(node: Any) -> Iterator[str]:
-    """The names that a node reads, those that graphs inside it capture from around it included."""
-    yield from node.input
-    for attribute in node.attribute:
-        for graph in (attribute.g, *attribute.graphs):
-            for inner in graph.node:
-                yield from _read(inner)
-            yield from (value.name for value in graph.output)
-
-
 def _check(model: Path, output: Path, name: str, precision: HalfPrecision) -> None:
     """Raise BuildError where the converted model is not valid, and the model was. The types that bfloat16 may have
-    are only checked by the builder: standard operators took it in with opset 13 to 22, TensorRT with any."""
+    are left to the builder: standard operators took it in with opset 13 to 22, and TensorRT takes it in any."""
     import onnx
 
     def fault(path: Path) -> str:
         try:
             onnx.checker.check_model(str(path), full_check=precision == "fp16")
         except Exception as error:  # noqa: BLE001 - checker and inference errors share no base but Exception
-            return brief(error)
+            return rewrite.brief(error)
         return ""
 
     if (found := fault(output)) and not fault(model):
         raise BuildError(
-            f"{name} made no valid {precision} model of {model.name} ({found}): convert it yourself, for example "
-            "with nvidia-modelopt's AutoCast, and name the result with precision='fp32'"
+            f"{name} made no valid {precision} model of {model.name} ({found}): convert it yourself, for example with "
+            "nvidia-modelopt's AutoCast, and name the result with precision='fp32'"
         )
-
-
-def brief(error: Exception) -> str:
-    """What another package says, short enough for a message."""
-    text = str(error).strip() or type(error).__name__
-    return text if len(text) <= 500 else text[:497] + "..."
-
-
-@contextlib.contextmanager
-def overheard() -> Iterator[list[str]]:
-    """What a converter warns of, to be kept as notes instead of printed."""
-    said: list[str] = []
-    root = logging.getLogger()
-    handlers, disabled = list(root.handlers), root.manager.disable
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        logging.disable(logging.WARNING)
-        try:
-            yield said
-        finally:
-            logging.disable(disabled)
-            root.handlers[:] = handlers  # logging.warning() gives a root that has none a handler for good
-            said += [str(warning.message) for warning in caught]

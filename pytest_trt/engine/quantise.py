@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.engine import onnx_file
+from pytest_trt.engine import onnx_file, rewrite
 from pytest_trt.engine.model import Model
-from pytest_trt.engine.precision import Conversion, brief, overheard, save, typed, with_weights
+from pytest_trt.engine.precision import Conversion
 from pytest_trt.errors import BuildError, InputError, TrtError
 from pytest_trt.pipeline.arrays import checked
 
@@ -56,15 +56,15 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     beside = bool(model.external)
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder, overheard() as said:
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder, rewrite.overheard() as notes:
         try:
-            whole, folded = Path(folder) / "whole.onnx", Path(folder) / "folded.onnx"
-            loaded = with_weights(typed(model.path, Path(folder)), model.path)
+            plain, folded = Path(folder) / "plain.onnx", Path(folder) / "folded.onnx"
+            whole = rewrite.whole(rewrite.typed(model.path, Path(folder)), model.path)
             if model.opset < PER_CHANNEL_OPSET:
-                loaded = onnx.version_converter.convert_version(loaded, PER_CHANNEL_OPSET)
-            save(loaded, whole, beside=beside)
+                whole = onnx.version_converter.convert_version(whole, PER_CHANNEL_OPSET)
+            rewrite.save(whole, plain, beside=beside)
             quant_pre_process(  # folds batch normalisation into the weights that are quantised
-                str(whole), str(folded), skip_symbolic_shape=True,
+                str(plain), str(folded), skip_symbolic_shape=True,
                 save_as_external_data=beside, all_tensors_to_one_file=beside,
             )  # fmt: skip
             quantization.quantize_static(
@@ -89,12 +89,12 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
         except TrtError:
             raise
         except Exception as error:  # the quantiser raises what it will
-            raise BuildError(f"{name} cannot quantise {model.path.name}: {brief(error)}") from error
-    shares = _shares(typed(output, output.parent))
+            raise BuildError(f"{name} cannot quantise {model.path.name}: {rewrite.brief(error)}") from error
+    shares = _shares(rewrite.typed(output, output.parent))
     if not shares.get("int8"):
         kinds = ", ".join(OPERATORS)
         raise BuildError(f"int8 was asked for, and {model.path.name} has none of {kinds} with weights to quantise")
-    return Conversion(shares, name, tuple(dict.fromkeys(said)))
+    return Conversion(shares, name, tuple(notes))
 
 
 def _quantiser() -> str:

@@ -96,8 +96,9 @@ def _batch_names(model: Model, inputs: Mapping[str, Dims | None], run: RunShape)
     leading = {name: dims[0] for name, dims in inputs.items() if dims}
     filled = [d for d in leading.values() if d is None or (isinstance(d, str) and d not in run.dims)]
     unranked = any(dims is None for dims in inputs.values())
-    if not filled and not unranked and run.batch not in leading.values():
-        fixed = ", ".join(f"{name!r} leads with {run.dims.get(str(d), d)}" for name, d in leading.items())
+    sizes = {name: run.dims.get(str(d), d) for name, d in leading.items()}
+    if not filled and not unranked and run.batch not in sizes.values():
+        fixed = ", ".join(f"{name!r} leads with {size}" for name, size in sizes.items())
         raise ModelError(
             f"batch={run.batch} fills no dimension of {model.path.name} ({fixed or 'it has none'}): export it with a "
             "dynamic leading dimension, or leave batch out"

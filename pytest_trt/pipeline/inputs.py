@@ -60,7 +60,7 @@ def _draw(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> NDAr
             values = values + 1j * random.standard_normal(tensor.shape)
         return np.asarray(values).astype(dtype)
     with np.errstate(over="ignore"):
-        held = np.array(limits).astype(dtype).astype(np.float64)
+        held = np.array(limits).astype(dtype).astype(np.complex128)
     if not np.isfinite(held).all():
         raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: {tensor.dtype} does not hold that")
     return np.asarray(random.uniform(*limits, size=tensor.shape)).astype(dtype)

@@ -1,0 +1,108 @@
+"""What every rewriting of a model needs: the whole model in and out, and what other packages say meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.engine import onnx_file
+
+_PROTOBUF_LIMIT = 2**31 - 2**20
+
+
+def typed(model: Path, scratch: Path) -> Any:
+    """The ModelProto with the types of all values inferred, weights in other files not loaded. `scratch` is a folder
+    to work in."""
+    import onnx
+
+    inferred = scratch / f"{model.name}.typed"
+    try:
+        onnx.shape_inference.infer_shapes_path(str(model), str(inferred))
+        return onnx.load(str(inferred), load_external_data=False)
+    finally:
+        inferred.unlink(missing_ok=True)
+
+
+def whole(light: Any, model: Path) -> Any:
+    """`light` with the weights that lie beside `model`, written as converters understand it: weights are no longer
+    among the inputs, where they stand up to IR 3, and constants are tensors."""
+    import numpy as np
+    import onnx
+
+    onnx.load_external_data_for_model(light, str(model.parent))
+    weights = {tensor.name for tensor in light.graph.initializer}
+    inputs = [value for value in light.graph.input if value.name not in weights]
+    del light.graph.input[:]
+    light.graph.input.extend(inputs)
+    light.ir_version = max(light.ir_version, 4)
+    for node in onnx_file.nodes(light):
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+                values = attribute.f if attribute.name == "value_float" else attribute.floats
+                tensor = onnx.numpy_helper.from_array(np.asarray(values, np.float32))
+                attribute.CopyFrom(onnx.helper.make_attribute("value", tensor))
+    return light
+
+
+def save(model: Any, output: Path, *, beside: bool) -> None:
+    """Write a ModelProto; its weights go to `output`.data if `beside`, and where protobuf's limit demands it."""
+    import onnx
+
+    weights = sum(len(tensor.raw_data) + 8 * len(tensor.float_data) for tensor in onnx_file.tensors(model))
+    data = {"save_as_external_data": True, "location": f"{output.name}.data"}
+    onnx.save(model, str(output), **(data if beside or weights > _PROTOBUF_LIMIT else {}))
+
+
+def sort(graph: Any) -> None:
+    """Put a graph's nodes in an order in which each stands behind those that it reads: converters add theirs last."""
+    makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
+    order: dict[int, None] = {}
+    for start in range(len(graph.node)):
+        stack = [start]
+        while stack:
+            place = stack[-1]
+            before = {makers[name] for name in _read(graph.node[place]) if name in makers} - order.keys() - {place}
+            if before:
+                stack.extend(sorted(before, reverse=True))
+            else:
+                order[stack.pop()] = None
+    nodes = [type(graph.node[place]).FromString(graph.node[place].SerializeToString()) for place in order]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _read(node: Any) -> Iterator[str]:
+    """The names that a node reads, those that graphs inside it take from around it included."""
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs:
+            for inner in graph.node:
+                yield from _read(inner)
+            yield from (value.name for value in graph.output)
+
+
+def brief(error: Exception) -> str:
+    """What another package says, short enough for a message."""
+    text = str(error).strip() or type(error).__name__
+    return text if len(text) <= 500 else text[:497] + "..."
+
+
+@contextlib.contextmanager
+def overheard() -> Iterator[list[str]]:
+    """What other packages warn of meanwhile, to be kept as notes instead of printed."""
+    said: list[str] = []
+    root = logging.getLogger()
+    handlers, disabled = list(root.handlers), root.manager.disable
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        logging.disable(logging.WARNING)
+        try:
+            yield said
+        finally:
+            logging.disable(disabled)
+            root.handlers[:] = handlers  # logging.warning() gives a root that has none a handler for good
+            said += dict.fromkeys(str(warning.message) for warning in caught)
