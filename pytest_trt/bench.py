@@ -26,6 +26,7 @@ from pytest_trt.spec import Declaration, EngineSpec, Settings
 
 if TYPE_CHECKING:
     from pytest_trt.engine.store import Store
+    from pytest_trt.measure.gpu_state import GpuState
 
 ENVIRONMENT_TIMEOUT_S = 120.0
 
@@ -41,6 +42,7 @@ class Bench:
         self._servers: dict[str, ProbeServer] = {}
         self._environments: dict[str, Environment] = {}
         self._store: Store | None = None
+        self._gpu: GpuState | None = None
         self._held: str | None = None
 
     def backend_name(self, spec: EngineSpec) -> str:
@@ -52,7 +54,8 @@ class Bench:
             if chosen != "auto":
                 return str(chosen)
         if gpu_is_here():
-            for name in ("tensorrt", "tensorrt_rtx", *(("tensorrt_lean",) if spec.given_plan else ())):
+            able = ["tensorrt", "tensorrt_rtx"] + ["tensorrt_lean"] * spec.given_plan
+            for name in able:
                 if installed(name):
                     return name
         if spec.given_plan:
@@ -111,6 +114,16 @@ class Bench:
         if backend == "tensorrt_rtx" and not spec.compute_capabilities:
             spec = dataclasses.replace(spec, compute_capabilities=self.settings.compute_capabilities)
         return dataclasses.replace(declaration, spec=spec)
+
+    def gpu(self, environment: Environment) -> GpuState | None:
+        """NVML's view of the device; None on a CPU. Raises BackendError where NVML is absent."""
+        if environment.device_uuid is None:
+            return None
+        if self._gpu is None:
+            from pytest_trt.measure.gpu_state import GpuState
+
+            self._gpu = GpuState(environment.device_uuid)
+        return self._gpu
 
     @property
     def store(self) -> Store:
@@ -186,6 +199,9 @@ class Bench:
         """End every process that this run started."""
         while self._servers:
             self._servers.popitem()[1].close()
+        if self._gpu is not None:
+            self._gpu.close()
+            self._gpu = None
         if self._store is not None:
             self._store.close()
             self._store = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.shapes import run_shapes
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge import accuracy, budgets
+from pytest_trt.measure.gpu_state import reasons_in, slowed_by
 from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
@@ -145,6 +146,7 @@ class Trial:
         engine, spec_digest = self.engine, digest_of(described(self.declaration))
         self.close()
         with self._bench.lock(self.environment):
+            busy = self._others()
             new = self._subject(engine, inputs)
             comparison = self._comparison(engine, new, spec_digest)
             taken = self._take(engine, new, comparison)
@@ -153,7 +155,7 @@ class Trial:
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
                 again = self._take(engine, new, comparison, profile_runs=PROFILE_RUNS)
                 verdicts = confirmed(verdicts, self._verdicts(again, comparison))
-            verdicts = (*verdicts, *self._accuracy(new))
+            verdicts = (*verdicts, *self._accuracy(new), *self._invalid(busy, taken))
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
             another = self._provide(fresh=True)  # may wait for another build: not under the device's lock
             with self._bench.lock(self.environment):
@@ -173,6 +175,17 @@ class Trial:
         )
         return measurement
 
+    def _others(self) -> str | None:
+        """Who keeps the GPU busy, once --trt-wait has passed and nothing of ours runs."""
+        gpu = self._bench.gpu(self.environment)
+        return None if gpu is None else gpu.wait_until_free((), self._bench.settings.wait_s, self._bench.say)
+
+    def _invalid(self, busy: str | None, taken: Taken) -> tuple[Verdict, ...]:
+        """Whatever makes the figures worthless: that is no regression, and no pass either."""
+        faults = [f"another process kept the GPU busy ({busy}): measure when it is free"] if busy else []
+        faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowed_by(_states(taken))]
+        return tuple(Verdict("invalid", "run", "", fault) for fault in faults)
+
     def _comparison(self, engine: Provided, new: Subject, spec_digest: str) -> Comparison:
         """How this engine is compared with its baseline."""
         return choose(
@@ -190,6 +203,7 @@ class Trial:
 
     def _take(self, engine: Provided, new: Subject, comparison: Comparison, profile_runs: int = 0) -> Taken:
         settings, server = self._bench.settings, self._bench.server(self.backend)
+        gpu = self._bench.gpu(self.environment)
         limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
         rule = comparison.rule(self._limits, settings.resolution)
         if settings.disabled:
@@ -204,6 +218,7 @@ class Trial:
             batch=self.declaration.run.batch or 1,
             spread=comparison.spread,
             profile_runs=profile_runs,
+            state=gpu.read if gpu is not None else None,
         )
         return dataclasses.replace(taken, figures={**taken.figures, **_of_plan(engine)})
 
@@ -266,7 +281,7 @@ class Trial:
             time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             samples=taken.sampling.sides[0],
             profile=profiles[0] if profiles else None,
-            notes=(*engine.notes, *self.environment.notes),
+            notes=(*engine.notes, *self.environment.notes, *_capped(taken)),
         )
 
     def finish(self) -> Result | None:
@@ -302,6 +317,15 @@ def _of_plan(engine: Provided) -> dict[str, Estimate]:
     if engine.build_s is not None:
         found["build_s"] = Estimate.exact(engine.build_s)
     return found
+
+
+def _states(taken: Taken) -> list[Mapping[str, float]]:
+    return [block.state for samples in taken.sampling.sides[0] for block in samples.blocks]
+
+
+def _capped(taken: Taken) -> tuple[str, ...]:
+    capped = any("power cap" in reasons_in(state.get("reasons", 0)) for state in _states(taken))
+    return ("the GPU was at its power cap: its clock wanders, and figures scatter with it",) if capped else ()
 
 
 def _unmeasured(name: str, limit: float) -> Verdict:

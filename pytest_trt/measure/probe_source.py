@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,8 +142,11 @@ class ProbeSource:
 
     levels = ("block", "probe")
 
-    def __init__(self, sides: Sequence[tuple[ProbeServer, Subject]]) -> None:
-        self._sides = sides
+    def __init__(
+        self, sides: Sequence[tuple[ProbeServer, Subject]], state: Callable[[], Mapping[str, float]] | None = None
+    ) -> None:
+        """`state` reads the GPU's state after each block (gpu_state.GpuState.read)."""
+        self._sides, self._state = sides, state
         self.probes: list[EngineProbe] = []
         try:
             for server, subject in sides:
@@ -157,7 +160,8 @@ class ProbeSource:
         return len(self._sides)
 
     def next_block(self, side: int) -> Block:
-        return self.probes[side].block()
+        block = self.probes[side].block()
+        return block if self._state is None else dataclasses.replace(block, state=self._state())
 
     def renew(self, side: int) -> None:
         self.probes[side].close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt.measure import figures
 from pytest_trt.measure.probe_source import ProbeSource, Subject
@@ -31,11 +31,13 @@ def take(
     batch: int,
     spread: float,
     profile_runs: int = 0,
+    state: Callable[[], Mapping[str, float]] | None = None,
 ) -> Taken:
     """Sample and measure. `batch` is how many inferences a query makes; `spread` how far two probes differ, as a share;
-    `profile_runs` over how many inferences the layers are timed (0: they are not). Errors of the probes pass through.
+    `profile_runs` over how many inferences the layers are timed (0: they are not); `state` reads the GPU's state after
+    each block. Errors of the probes pass through.
     """
-    with ProbeSource(sides) as source:
+    with ProbeSource(sides, state) as source:
         sampling = sample(source, rule, limits)
         probe = source.probes[0]
         found = figures.from_blocks(sampling.sides[0], spread)

@@ -12,6 +12,7 @@ from pytest_trt.spec import PipelineOptions, Shape
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
     from pytest_trt.backends.onnxruntime import OnnxRuntimeEngine
+    from pytest_trt.backends.tensorrt_load import DeviceEngine
 
 
 class Runner(Protocol):
@@ -71,4 +72,4 @@ def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOp
         return HostRunner(cast("OnnxRuntimeEngine", engine), shapes, options)
     from pytest_trt.pipeline.device import DeviceRunner
 
-    return DeviceRunner(engine, shapes, options)
+    return DeviceRunner(cast("DeviceEngine", engine), shapes, options)
