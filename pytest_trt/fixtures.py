@@ -25,8 +25,9 @@ def trt_case(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 
 @pytest.fixture
-def trt_spec(request: pytest.FixtureRequest) -> EngineSpec:
-    """What the test's markers say is to be built. Override it to make a spec in code; the matrix still applies."""
+def trt_spec(request: pytest.FixtureRequest, trt_case: dict[str, Any]) -> EngineSpec:
+    """What the test's markers say is to be built. Override it to make a spec in code: the matrix still
+    applies."""
     declaration: Declaration = request.node.stash[sessions.DECLARATION]
     return declaration.spec
 

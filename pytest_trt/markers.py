@@ -14,18 +14,10 @@ from typing import Any, Protocol
 
 from pytest_trt import codec
 from pytest_trt.errors import DeclarationError, RecordError
+from pytest_trt.options import MARKERS
 from pytest_trt.records import FIGURES
 from pytest_trt.spec import Accuracy, Budget, Declaration, EngineSpec, PipelineOptions, RunShape, Tolerance
 
-MARKERS: Mapping[str, str] = {
-    "trt_engine": "trt_engine(path, *, shapes, dims, onnx, build, **spec): which engine the test is about",
-    "trt_matrix": "trt_matrix(**axes): run the test for every combination of precision, batch, dimensions, ...",
-    "trt_budget": "trt_budget(device='gpu', /, *, ms, p99_ms, memory_mb, ..., where): what the test may cost",
-    "trt_pipeline": "trt_pipeline(*, cuda_graph, contexts, depth, pinned, ...): how the engine is run",
-    "trt_accuracy": "trt_accuracy(*, reference, rtol, atol, cosine, inputs): what the outputs must be",
-    "trt_regression": "trt_regression(*, max_slowdown, max_memory_growth, paired, enforce, until, reason): this test's "
-    "own tolerance against its baseline",
-}  # fmt: skip
 BUDGETS = tuple(name for name, figure in FIGURES.items() if figure.budget)
 
 _SPEC = tuple(f.name for f in dataclasses.fields(EngineSpec))

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from pytest_trt import settings as options
+from pytest_trt import options
+from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.fixtures import trt_build, trt_case, trt_device, trt_engine, trt_runner, trt_spec
-from pytest_trt.session import DECLARATION, FIXTURES, RESULT, SESSION, Session, of
+from pytest_trt.session import DECLARATION, PROBLEMS, RESULT, SESSION, Session, of
 
 __all__ = ["trt_build", "trt_case", "trt_device", "trt_engine", "trt_runner", "trt_spec"]
+
+_SETUP_ERROR: pytest.StashKey[TrtError] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,11 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    from pytest_trt.markers import MARKERS
-
-    for line in MARKERS.values():
+    for line in options.MARKERS.values():
         config.addinivalue_line("markers", line)
-    config.stash[SESSION] = Session(config, options.parse(config))
+    config.stash[SESSION] = Session(config)
     config.pluginmanager.register(config.stash[SESSION], "trt-session")
 
 
@@ -34,11 +35,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    from pytest_trt import markers
-    from pytest_trt.errors import DeclarationError
-
     marks = list(metafunc.definition.iter_markers("trt_matrix"))
     if marks and "trt_case" in metafunc.fixturenames:
+        from pytest_trt import markers
+
         try:
             cases = markers.combinations(markers.axes(marks))
         except DeclarationError as error:  # raised for good once everything is collected, so that pytest exits with 4
@@ -49,23 +49,19 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    session = of(config)
-    ours = [item for item in items if _is_ours(item)]
-    if session.settings.only and len(ours) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if not _is_ours(item)])
-        items[:] = ours
-    if session.settings.skip:
-        for item in ours:
-            item.add_marker(pytest.mark.skip(reason="--trt-skip"))
-        return
-    session.collect(ours, check_devices=not config.option.collectonly)
+    of(config).collect(items)
 
 
-def _is_ours(item: pytest.Item) -> bool:
-    from pytest_trt.markers import MARKERS
-
-    asks = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-    return asks or any(mark.name in MARKERS for mark in item.iter_markers())
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    if PROBLEMS in item.stash:
+        item.setup = lambda: None  # type: ignore[method-assign]
+    try:
+        return (yield)
+    except TrtError as error:
+        if not options.is_ours(item):
+            raise
+        item.stash[_SETUP_ERROR] = error  # an engine that cannot be built is a failing test, not an error in a fixture
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -78,12 +74,14 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    from pytest_trt.errors import TrtError
-
-    session = of(item.config)
-    if DECLARATION not in item.stash:
+    if not options.is_ours(item):
         return (yield)
+    if PROBLEMS in item.stash:
+        pytest.fail(item.stash[PROBLEMS], pytrace=False)
+    session = of(item.config)
     try:
+        if _SETUP_ERROR in item.stash:
+            raise item.stash[_SETUP_ERROR]
         outcome = yield
         text = session.judge(item)
     except TrtError as error:
@@ -96,6 +94,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
     report = yield
+    if call.when == "setup" and DECLARATION in item.stash and PROBLEMS not in item.stash:
+        report.trt_begun = True
     if call.when == "call" and RESULT in item.stash:
         from pytest_trt import codec
 
@@ -113,5 +113,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_testnodedown(node: Any) -> None:
-    of(node.config).merge(getattr(node, "workeroutput", {}))
+def pytest_configure_node(node: Any) -> None:
+    of(node.config).workers = True
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
+    of(sched.config).lose(crashitem)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    of(node.config).merge(node.gateway.id, None if error else getattr(node, "workeroutput", {}))

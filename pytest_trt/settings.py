@@ -1,17 +1,17 @@
-"""Options and the ini file, parsed once into one frozen Settings. The command line wins over the ini file."""
+"""What options and the ini file say, parsed once into one frozen Settings."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, get_args
 
 import pytest
 
 from pytest_trt.errors import DeclarationError
+from pytest_trt.options import Option
 from pytest_trt.records import STATUSES
-from pytest_trt.spec import Settings, parse_share
+from pytest_trt.spec import BackendName, Settings, parse_share
 
 REPORT_FORMATS = ("html", "md", "json", "benchmark-json")
 STRICT = frozenset(("missing", "inconclusive", "unenforced"))
@@ -107,117 +107,52 @@ def _report(value: str, flag: str) -> tuple[str, str]:
     return form, path
 
 
-@dataclasses.dataclass(frozen=True)
-class Option:
-    """One option. Without a `parse` it is a flag; with `field` "" it feeds something else than a Settings field."""
-
-    flag: str
-    field: str
-    help: str
-    parse: Callable[[str, str], Any] | None = None
-    metavar: str = ""
-    several: bool = False
-
-    @property
-    def name(self) -> str:
-        """The ini file's name, and argparse's destination."""
-        return self.flag.removeprefix("--").replace("-", "_")
-
-
-OPTIONS = (
-    Option("--trt-backend", "backend", "what runs the engines (auto: TensorRT where a GPU and TensorRT are, else ONNX "
-           "Runtime on the CPU)", _choice("auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "onnxruntime"),
-           "auto|tensorrt|tensorrt_rtx|tensorrt_lean|onnxruntime"),
-    Option("--trt-device", "device", "which GPU, by number or UUID (0)", _text, "N|UUID"),
-    Option("--trt-require-device", "require_device", "words of the device's name; on any other device nothing runs and "
-           "pytest exits with 4", _text, "WORDS"),
-    Option("--trt-compute-capability", "compute_capabilities", "what an ahead-of-time TensorRT-RTX build is for",
-           _capabilities, "89,120"),
-    Option("--trt-baseline-save", "baseline_save", "store what the tests cost now as the baseline"),
-    Option("--trt-baseline-force", "baseline_force", "store also tests whose verdict fails"),
-    Option("--trt-baseline-new-only", "baseline_new_only", "store only tests that have no baseline yet"),
-    Option("--trt-baseline", "baseline", "the baseline to compare with or to save to (main); off: none", _baseline,
-           "NAME|off"),
-    Option("--trt-baseline-dir", "baseline_dir", "where baselines are kept: a folder or an fsspec URL "
-           "(.trt-baselines)", _text, "PATH|URL"),
-    Option("--trt-baseline-ref", "baseline_ref", "read the baselines as they stand at this git revision", _text, "REV"),
-    Option("--trt-fail-on", "fail_on", "further verdicts that fail a test, such as missing,inconclusive", _statuses,
-           "LIST"),
-    Option("--trt-strict", "", f"the same as --trt-fail-on={','.join(sorted(STRICT))}"),
-    Option("--trt-max-slowdown", "max_slowdown", "how much slower than its baseline a test may be (5%%)", _share, "P"),
-    Option("--trt-max-memory-growth", "max_memory_growth", "how much more memory than in its baseline a test may use "
-           "(5%%)", _share, "P"),
-    Option("--trt-resolution", "resolution", "stop measuring at this half-width of the interval (0.5%%)", _share, "P"),
-    Option("--trt-max-time", "max_time_s", "stop measuring a test after this many seconds (10)", _seconds, "S"),
-    Option("--trt-min-time", "min_time_s", "measure a test for at least this many seconds (0.1)", _seconds, "S"),
-    Option("--trt-wait", "wait_s", "how long to wait for a GPU that another process keeps busy (60)", _seconds, "S"),
-    Option("--trt-cache-dir", "cache_dir", "where built engines are kept (the user's cache folder)", _text, "PATH"),
-    Option("--trt-cache-size", "cache_bytes", "how large the engine cache may grow (20GB)", _bytes, "SIZE"),
-    Option("--trt-no-cache", "no_cache", "build every engine anew and keep none"),
-    Option("--trt-builds", "builds", "build each engine this many times, to measure the build lottery (1)", _count,
-           "K"),
-    Option("--trt-build-only", "build_only", "build what each test's markers need and run no test body"),
-    Option("--trt-report", "reports", "write a report: html, md, json or benchmark-json, a colon and a path; may stand "
-           "more than once", _report, "FORMAT:PATH", several=True),
-    Option("--trt-only", "only", "run only the tests of this plugin"),
-    Option("--trt-skip", "skip", "run none of the tests of this plugin"),
-    Option("--trt-disable", "disabled", "run the tests' bodies once, unmeasured"),
-)  # fmt: skip
+_PARSERS: Mapping[str, Callable[[str, str], Any]] = {
+    "backend": _choice(*get_args(BackendName)),
+    "device": _text,
+    "require_device": _text,
+    "compute_capabilities": _capabilities,
+    "baseline": _baseline,
+    "baseline_dir": _text,
+    "baseline_ref": _text,
+    "fail_on": _statuses,
+    "max_slowdown": _share,
+    "max_memory_growth": _share,
+    "resolution": _share,
+    "max_time_s": _seconds,
+    "min_time_s": _seconds,
+    "wait_s": _seconds,
+    "cache_dir": _text,
+    "cache_bytes": _bytes,
+    "builds": _count,
+    "reports": _report,
+}
+"""What each field of an option with a value is read by, from the text and the name of where it stands."""
 
 
-def add_options(parser: pytest.Parser) -> None:
-    """Every option, and its ini setting of the same name with underscores."""
-    group = parser.getgroup("trt", "TensorRT performance regression (pytest-trt)")
-    for option in OPTIONS:
-        ini_help = f"default of {option.flag}"
-        if option.parse is None:
-            group.addoption(option.flag, action="store_true", default=None, help=option.help)
-            parser.addini(option.name, ini_help, type="bool", default=None)
-        else:
-            action = "append" if option.several else "store"
-            group.addoption(option.flag, action=action, default=None, metavar=option.metavar, help=option.help)
-            if option.several:
-                parser.addini(option.name, ini_help, type="linelist", default=None)
-            else:
-                parser.addini(option.name, ini_help, type="string", default=None)
-
-
-def parse(config: pytest.Config) -> Settings:
+def parse(given: Mapping[Option, tuple[Any, str]], rootdir: str) -> Settings:
     """The settings. Raises pytest.UsageError with everything that is wrong, each with its flag and value."""
-    values: dict[str, Any] = {"rootdir": str(config.rootpath)}
+    values: dict[str, Any] = {"rootdir": rootdir}
     problems = []
-    strict = False
-    for option in OPTIONS:
-        given = config.getoption(option.name)
-        source = option.flag
-        if given is None:
-            given, source = config.getini(option.name), f"ini setting {option.name}"
-        if given is None or given in ("", []):
-            continue
+    for option, (value, source) in given.items():
         try:
-            value = _parsed(option, given, source)
+            values[option.field] = _parsed(option, value, source)
         except DeclarationError as error:
             problems.append(str(error))
-            continue
-        if option.field:
-            values[option.field] = value
-        else:
-            strict = bool(value)
     if problems:
         raise pytest.UsageError("\n".join(problems))
-    if strict:
+    if values.pop("strict", False):
         values["fail_on"] = values.get("fail_on", frozenset()) | STRICT
     settings = Settings(**values)
     _check_together(settings)
     return settings
 
 
-def _parsed(option: Option, given: Any, source: str) -> Any:
-    if option.parse is None:
-        return bool(given)
-    if option.several:
-        return tuple(option.parse(item, source) for item in given)
-    return option.parse(str(given), source)
+def _parsed(option: Option, value: Any, source: str) -> Any:
+    if not option.metavar:
+        return bool(value)
+    parse = _PARSERS[option.field]
+    return tuple(parse(item, source) for item in value) if option.several else parse(str(value), source)
 
 
 def _check_together(settings: Settings) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pytest_trt import codec
 from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.ranges import DimRange, Shape, ShapeRange, dim_ranges, shape_ranges
-from pytest_trt.records import FIGURES, Status
+from pytest_trt.records import ALWAYS_FAIL, FIGURES, Status
 
 __all__ = [
     "Accuracy", "BackendName", "Budget", "Declaration", "DimRange", "EngineSpec", "PipelineOptions", "Precision",
@@ -277,6 +277,11 @@ class Settings:
     skip: bool = False
     disabled: bool = False
     rootdir: str = "."
+
+    @property
+    def failing(self) -> frozenset[Status]:
+        """The verdicts that fail a test in this run."""
+        return ALWAYS_FAIL | self.fail_on
 
 
 def from_json(cls: type[Any], text: str) -> Any:

@@ -1,0 +1,83 @@
+"""What a collection of tests declares: which of them are ours, what their markers say, where they would run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_trt import benchmark_plugin, options
+from pytest_trt.errors import DeclarationError, TrtError
+from pytest_trt.judge.budgets import names_device
+from pytest_trt.markers import declare, misspelt
+from pytest_trt.spec import Declaration, Settings
+
+if TYPE_CHECKING:
+    from pytest_trt.bench import Bench
+
+_OF_THE_RUN = frozenset(("trt_build", "trt_device"))
+"""Fixtures that need no declaration."""
+
+
+def select(config: pytest.Config, settings: Settings, items: list[pytest.Item]) -> list[pytest.Item]:
+    """The tests of ours. Deselects the others where only these are to run, and skips ours where none is."""
+    ours = [item for item in items if options.is_ours(item)]
+    if (settings.only or settings.build_only) and len(ours) < len(items):
+        config.hook.pytest_deselected(items=[item for item in items if not options.is_ours(item)])
+        items[:] = ours
+    if settings.skip:
+        for item in ours:
+            item.add_marker(pytest.mark.skip(reason="--trt-skip"))
+        return []
+    benchmark_plugin.unskip(config, ours)
+    return ours
+
+
+def declaration(item: pytest.Item) -> Declaration | None:
+    """What the test's markers say; None where it needs no engine. Raises DeclarationError for what cannot be meant."""
+    names = set(getattr(item, "fixturenames", ()))
+    marks = [mark for mark in item.iter_markers() if mark.name.startswith("trt_")]
+    for mark in marks:
+        if meant := misspelt(mark.name):
+            raise DeclarationError(f"there is no marker {mark.name}: did you mean {meant}?")
+    needs = names & (options.FIXTURES - _OF_THE_RUN)
+    unused = [mark.name for mark in marks if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy")]
+    if unused and not needs:
+        raise DeclarationError(f"{unused[0]}: the test asks for no trt_runner, so nothing would be measured")
+    if not needs:
+        return None
+    if "trt_matrix" in unused and "trt_case" not in names:
+        raise DeclarationError("trt_matrix: the test asks for neither trt_runner nor trt_case, so no axis would count")
+    params: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    case = params.get("trt_case", {})
+    declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
+    spec = declared.spec
+    if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
+        raise DeclarationError(
+            "no model is named: mark the test with trt_engine('model.onnx'), or override the fixture trt_spec"
+        )
+    return declared
+
+
+def wrong_devices(bench: Bench, declared: Sequence[Declaration]) -> list[str]:
+    """What is wrong with the devices that these tests would run on, if anything."""
+    problems: dict[str, None] = {}
+    required = bench.settings.require_device
+    try:
+        for one in declared:
+            name = bench.backend_name(one.spec)
+            seen = bench.environment_for(name, bench.completed(one, name).spec)
+            if required and not names_device(required, seen.device, seen.kind, seen.mig_profile):
+                problems[
+                    f"--trt-require-device={required}: this device is {seen.device} ({name}): run on the one that is "
+                    "required, or drop the option"
+                ] = None
+    except TrtError as error:
+        problems[str(error)] = None
+    return list(problems)
+
+
+def _overridden(item: pytest.Item, fixture: str) -> bool:
+    definitions = item._fixtureinfo.name2fixturedefs.get(fixture, ())  # type: ignore[attr-defined]
+    return bool(definitions) and definitions[-1].func.__module__ != "pytest_trt.fixtures"

@@ -1,0 +1,50 @@
+"""What a run ends with: reports in files, the table on the terminal, and what concerns the run as a whole."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.records import Result
+from pytest_trt.report import Header, markdown, terminal, write
+from pytest_trt.spec import Settings
+
+
+def write_reports(results: Sequence[Result], settings: Settings) -> Iterator[str]:
+    """Write what --trt-report asks for, and CI's summary; yields a line for each. Raises OSError."""
+    for form, path in settings.reports:
+        target = Path(settings.rootdir) / path
+        write(form, target, results, _header(results, settings))
+        yield f"{form} report: {target}"
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary and results:
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown.render(results, _header(results, settings)) + "\n")
+
+
+def show(reporter: Any, results: Sequence[Result], settings: Settings, verbosity: int) -> None:
+    """The table, on pytest's terminal reporter, and a line for each thing that saving did."""
+    if results:
+        writer = reporter._tw
+        shown = terminal.render(
+            results,
+            _header(results, settings),
+            width=writer.fullwidth,
+            colour=writer.hasmarkup,
+            verbosity=verbosity,
+            encoding=getattr(writer._file, "encoding", None) or "utf-8",
+        )
+        reporter.write_line("")
+        reporter.write(shown)
+    for text, count in collections.Counter(result.saved for result in results if result.saved).items():
+        reporter.write_line(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})")
+
+
+def _header(results: Sequence[Result], settings: Settings) -> Header:
+    for result in results:
+        if result.measurement is not None:
+            return Header.of(result.measurement.environment, settings.baseline, settings.failing)
+    return Header("nothing measured", "", settings.baseline, settings.failing)
