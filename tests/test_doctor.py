@@ -1,0 +1,40 @@
+"""`pytest-trt doctor` on whatever machine this is."""
+
+from __future__ import annotations
+
+import importlib.metadata
+
+import pytest
+
+from pytest_trt import cli
+from pytest_trt.commands import doctor
+
+
+def test_it_says_what_is_installed_and_what_runs(capsys):
+    assert cli.main(["doctor"]) == 0
+    text = capsys.readouterr().out
+    assert f"onnxruntime {importlib.metadata.version('onnxruntime')}" in text
+    assert "onnxruntime: works on" in text
+    assert "would make figures unstable:" in text
+    assert "Traceback" not in text
+
+
+def test_every_backend_gets_a_line_installed_or_not(capsys):
+    cli.main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    for name in doctor.BACKENDS:
+        assert any(line.startswith(f"  {name}: ") for line in lines)
+
+
+def test_a_machine_on_which_nothing_runs_is_told_by_the_exit_status(capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "installed", lambda name: False)
+    monkeypatch.setattr("pytest_trt.bench.installed", lambda name: False)
+    assert cli.main(["doctor"]) == 1
+    assert "nothing that runs engines is installed" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("argument", ["--device"])
+def test_an_option_without_its_value_is_a_usage_error(argument):
+    with pytest.raises(SystemExit) as status:
+        cli.main(["doctor", argument])
+    assert status.value.code == 2
