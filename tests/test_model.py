@@ -156,6 +156,10 @@ def broken(name: str, tmp_path: Path) -> Path:
         (tmp_path / "m.data").write_bytes(b"1234")
     elif name == "data is a pointer":
         (tmp_path / "m.data").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12345\n")
+    elif name == "no number":
+        model = onnx.load(str(path), load_external_data=False)
+        model.graph.initializer[0].external_data.add(key="offset", value="-1")
+        path.write_bytes(model.SerializeToString())
     elif name in ("data above", "absolute data", "data behind a link"):
         outside = tmp_path.parent / f"{tmp_path.name}.data"
         shutil.copy(tmp_path / "m.data", outside)
@@ -181,6 +185,7 @@ def broken(name: str, tmp_path: Path) -> Path:
         ("no data", "keeps weights in 'm.data', which is not in"),
         ("short data", "m.data was cut short: it has 4 bytes, and the weight 'w' of m.onnx ends at byte 32"),
         ("data is a pointer", "is a Git LFS pointer: git lfs pull"),
+        ("no number", "the weight 'w' lies at ['-1', '32'] of 'm.data'"),
         ("data above", "outside its folder"),
         ("absolute data", "outside its folder"),
         ("data behind a link", "outside its folder"),

@@ -76,14 +76,14 @@ def read(path: Path) -> Model:
         sha256 = file_sha256(path)
         if graph.external:
             whole = hashlib.sha256(sha256.encode())
-            for location in graph.external:
+            for location, (end, weight) in sorted(graph.external.items()):
+                onnx_file.check_external(path, location, end, weight)
                 whole.update(f"\0{location}\0{file_sha256(path.parent / location)}".encode())
             sha256 = whole.hexdigest()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
-    return Model(
-        path, sha256, "onnx", graph.inputs, graph.outputs, graph.dims, graph.opset, graph.ops, graph.external
-    )  # fmt: skip
+    external = tuple(sorted(graph.external))
+    return Model(path, sha256, "onnx", graph.inputs, graph.outputs, graph.dims, graph.opset, graph.ops, external)
 
 
 @functools.lru_cache(maxsize=256)

@@ -28,27 +28,25 @@ _DTYPES = {
 @dataclasses.dataclass(frozen=True)
 class Graph:
     """What is read of a model. `dims` has every input and output; None stands for a tensor of unknown rank, whose
-    Tensor.shape is then empty. `external` lists the files of external data, relative to the model."""
+    Tensor.shape is then empty. `external` gives the files of external data, as the model names them; of each, where
+    its last weight ends, and that weight."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     dims: dict[str, Dims | None]
     opset: int
     ops: frozenset[str]
-    external: tuple[str, ...]
+    external: dict[str, tuple[int, str]]
 
 
 def read(path: Path) -> Graph:
     """The graph of the model at `path`. Raises ModelError, naming the file and the fault, for one that is empty,
-    truncated, no ONNX at all, a Git LFS pointer, or lacks external data; weights are not loaded."""
+    truncated, no ONNX at all, or a Git LFS pointer; weights are not loaded."""
     model = _parse(path)
     graph = model.graph
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     if not graph.output or not opsets:
         raise ModelError(f"{path} is no whole ONNX model (it has no outputs or no opset): export or copy it again")
-    external = _external_ends(model)
-    for location, (end, weight) in external.items():
-        _check_external(path, location, end, weight)
     weights = {tensor.name for tensor in graph.initializer}
     weights |= {sparse.values.name for sparse in graph.sparse_initializer}
     fed = [value for value in graph.input if value.name not in weights]  # up to IR 3, weights stand among the inputs
@@ -59,7 +57,7 @@ def read(path: Path) -> Graph:
         dims=dims,
         opset=max(opsets.get("ai.onnx", 0), 0),
         ops=frozenset(node.op_type for node in nodes(model)),
-        external=tuple(sorted(external)),
+        external=_external(path, model),
     )
 
 
@@ -119,18 +117,21 @@ def is_external(tensor: Any) -> bool:
     return bool(tensor.data_location == type(tensor).EXTERNAL)
 
 
-def _external_ends(model: Any) -> dict[str, tuple[int, str]]:
-    """The files of external data, as the model names them; of each, where its last weight ends, and that weight."""
+def _external(path: Path, model: Any) -> dict[str, tuple[int, str]]:
     ends: dict[str, tuple[int, str]] = {}
     for tensor in filter(is_external, tensors(model)):
         said = {entry.key: entry.value for entry in tensor.external_data}
-        location, end = said.get("location", ""), int(said.get("offset", 0)) + int(said.get("length", 0))
+        location, numbers = said.get("location", ""), [said.get("offset", "0"), said.get("length", "0")]
+        if not all(number.isdecimal() for number in numbers):
+            raise ModelError(f"{path}: the weight {tensor.name!r} lies at {numbers} of {location!r}: save it again")
+        end = sum(map(int, numbers))
         ends[location] = max(ends.get(location, (0, "")), (end, tensor.name))
     return ends
 
 
-def _check_external(model: Path, location: str, end: int, weight: str) -> None:
-    """The file is there, whole, and inside the model's folder: a model must not make us read what lies elsewhere."""
+def check_external(model: Path, location: str, end: int, weight: str) -> None:
+    """Raise ModelError unless a file of external data is there, whole (`weight` ends at byte `end`), and inside the
+    model's folder: a model must not make us read what lies elsewhere."""
     folder = model.parent.resolve()
     file = model.parent / location
     if not location or Path(location).is_absolute() or not file.resolve().is_relative_to(folder):

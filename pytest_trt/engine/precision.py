@@ -65,8 +65,8 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     Operators that cannot run in it stay float32. Raises BuildError where the result is no valid model, and where
     nothing in it has the precision: nothing is ever quietly left as it was.
     """
-    beside = bool(onnx_file.read(model).external)
     light = rewrite.typed(model, output.parent)
+    beside = any(map(onnx_file.is_external, onnx_file.tensors(light)))
     before = shares(light)
     if precision in before and "fp32" not in before:
         rewrite.save(rewrite.whole(light, model), output, beside=beside)

@@ -1,0 +1,325 @@
+"""From a spec to a plan: what is built again, what is found, and what is refused. Built by ONNX Runtime, for real."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from pytest_trt.backends.base import BuildJob, BuildReport, backend
+from pytest_trt.engine.model import resolve
+from pytest_trt.engine.provider import Provided, provide
+from pytest_trt.engine.store import Store
+from pytest_trt.errors import BuildError, CacheError, ModelError
+from pytest_trt.records import Environment, Layer
+from pytest_trt.spec import EngineSpec, RunShape
+
+GPU = Environment(
+    device="NVIDIA L4", kind="gpu", backend="tensorrt", backend_version="10.3.0", compute_capability="8.9"
+)
+Save = Callable[..., Path]
+
+
+class Desk:
+    """One folder of models, one cache, one environment; `jobs` is what was built."""
+
+    def __init__(self, folder: Path, store: Store | None, environment: Environment) -> None:
+        self.folder, self.store, self.environment = folder, store, environment
+        self.jobs: list[BuildJob] = []
+        self.report = BuildReport(seconds=1.5, plan_bytes=4, layers=(Layer("conv"),))
+
+    def build(self, job: BuildJob) -> BuildReport:
+        self.jobs.append(job)
+        if job.backend == "onnxruntime":
+            return backend("onnxruntime").build(job, lambda text, share: None)
+        (Path(job.output) / "plan").write_bytes(f"plan {len(self.jobs)}".encode())
+        return self.report
+
+    def provide(self, run: RunShape | None = None, **spec: Any) -> Provided:
+        fresh, typed = spec.pop("fresh", False), spec.pop("strongly_typed", False)
+        declared = EngineSpec(**{"path": "m.onnx", **spec})
+        with Store.temporary() as scratch:
+            model = resolve(declared, [self.folder], self.store or scratch)
+            return provide(
+                declared, model, run or RunShape(batch=1), self.environment, self.store, self.build,
+                strongly_typed=typed, waiting=lambda text: None, fresh=fresh,
+            )  # fmt: skip
+
+
+@pytest.fixture
+def gpu(tmp_path: Path, save_model: Save) -> Iterator[Desk]:
+    """Builds of TensorRT, whose plans are only kept here, never run."""
+    save_model()
+    with Store(tmp_path / "cache", 10**9) as store:
+        yield Desk(tmp_path, store, GPU)
+
+
+@pytest.fixture
+def cpu(tmp_path: Path, save_model: Save) -> Iterator[Desk]:
+    save_model()
+    with Store(tmp_path / "cache", 10**9) as store:
+        yield Desk(tmp_path, store, backend("onnxruntime").environment("0"))
+
+
+def outputs(plan: Path, batch: int = 2) -> Any:
+    engine = backend("onnxruntime").load(plan, "0", EngineSpec(threads=1))
+    inputs = np.random.default_rng(0).standard_normal((batch, 32)).astype(np.float32)
+    return engine.run({"x": inputs})["y"]  # type: ignore[attr-defined]
+
+
+def test_what_was_built_is_found(gpu: Desk) -> None:
+    first, second = gpu.provide(), gpu.provide()
+    assert (first.built, second.built, len(gpu.jobs)) == (True, False, 1)
+    assert dataclasses.replace(first, built=False) == second
+    assert (second.build_s, second.layers) == (1.5, (Layer("conv"),))
+    assert second.plan.read_bytes() == b"plan 1"
+
+
+def test_the_job_says_all_that_a_build_needs(gpu: Desk) -> None:
+    gpu.provide(RunShape(batch=8), dims={"N": (1, 8, 32)}, onnx=None, calibration=list)
+    (job,) = gpu.jobs
+    assert job.model == str(gpu.folder / "m.onnx")
+    assert job.profiles == ({"x": ((1, 32), (8, 32), (32, 32))},)
+    assert (job.backend, job.device, job.spec.calibration) == ("tensorrt", "0", None)
+    assert job.timing_cache is not None
+    assert job.timing_cache.endswith("timing/10.3.0-NVIDIA-L4.cache")
+    assert not Path(job.output).exists()
+    gpu.provide(timing_cache=False, precision="fp16")
+    assert gpu.jobs[-1].timing_cache is None
+
+
+def test_sizes_within_the_profile_share_one_plan_and_others_do_not(gpu: Desk) -> None:
+    for batch in (1, 8, 32):
+        gpu.provide(RunShape(batch=batch), dims={"N": (1, 8, 32)})
+    assert len(gpu.jobs) == 1
+    for batch in (1, 8):
+        gpu.provide(RunShape(batch=batch))
+    assert len(gpu.jobs) == 3
+    with pytest.raises(ModelError, match="outside every profile"):
+        gpu.provide(RunShape(batch=64), dims={"N": (1, 8, 32)})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"precision": "fp16"}, {"workspace_mb": 64}, {"tf32": False}, {"version_compatible": True},
+        {"tactic_sources": ("CUBLAS",)}, {"hardware_compatibility": "ampere_plus"}, {"optimization_level": 5},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)  # fmt: skip
+def test_every_build_option_makes_another_engine(changed: dict[str, Any], gpu: Desk) -> None:
+    assert gpu.provide().digest != gpu.provide(**changed).digest
+    assert len(gpu.jobs) == 2
+
+
+@pytest.mark.parametrize("changed", [{"seed": 1}, {"threads": 1}, {"build_timeout_s": 5.0}, {"timing_cache": False}])
+def test_what_does_not_change_the_build_does_not_build(changed: dict[str, Any], gpu: Desk) -> None:
+    assert gpu.provide().digest == gpu.provide(**changed).digest
+
+
+@pytest.mark.parametrize("field", ["device", "backend", "backend_version", "compute_capability", "mig_profile"])
+def test_another_device_or_version_makes_another_engine(field: str, gpu: Desk) -> None:
+    gpu.provide()
+    gpu.environment = dataclasses.replace(GPU, **{field: "another"})
+    assert gpu.provide().built
+
+
+def test_a_compatible_engine_is_found_on_the_devices_that_it_is_for(gpu: Desk) -> None:
+    gpu.provide(hardware_compatibility="ampere_plus")
+    gpu.provide(hardware_compatibility="same_compute_capability")
+    gpu.environment = dataclasses.replace(GPU, device="NVIDIA L40S", driver="999")
+    assert not gpu.provide(hardware_compatibility="ampere_plus").built
+    assert not gpu.provide(hardware_compatibility="same_compute_capability").built
+    gpu.environment = dataclasses.replace(GPU, device="NVIDIA A100", compute_capability="8.0")
+    assert not gpu.provide(hardware_compatibility="ampere_plus").built
+    assert gpu.provide(hardware_compatibility="same_compute_capability").built
+
+
+def test_another_model_of_the_same_name_is_another_engine(gpu: Desk, save_model: Save) -> None:
+    before = gpu.provide()
+    save_model(seed=1)
+    assert gpu.provide().digest != before.digest
+
+
+def test_a_copy_elsewhere_is_the_same_engine(gpu: Desk, tmp_path: Path) -> None:
+    gpu.provide()
+    (tmp_path / "copy.onnx").write_bytes((tmp_path / "m.onnx").read_bytes())
+    assert not gpu.provide(path="copy.onnx").built
+
+
+def test_a_plan_that_was_changed_is_built_again_and_said(gpu: Desk) -> None:
+    gpu.provide().plan.write_bytes(b"PLAN 1")
+    again = gpu.provide()
+    assert again.built
+    assert again.plan.read_bytes() == b"plan 2"
+    assert any("is not what was saved (plan has another SHA-256)" in note for note in again.notes)
+    assert gpu.provide().notes == ()
+
+
+def test_a_fresh_build_leaves_the_cached_one(gpu: Desk) -> None:
+    gpu.provide()
+    fresh = gpu.provide(fresh=True)
+    assert fresh.built
+    assert fresh.plan.read_bytes() == b"plan 2"
+    assert gpu.provide().plan.read_bytes() == b"plan 1"
+
+
+def test_a_fresh_build_waits_for_nobody(gpu: Desk) -> None:
+    """Whoever asks for one holds the device; whoever builds may be waiting for that."""
+    assert gpu.store is not None
+    cached = gpu.provide()
+    with gpu.store.lock(cached.digest, lambda text: None):
+        assert gpu.provide(fresh=True).built
+
+
+def test_a_failed_build_leaves_nothing_and_the_next_one_builds(gpu: Desk) -> None:
+    assert gpu.store is not None
+
+    def fail(job: BuildJob) -> BuildReport:
+        (Path(job.output) / "plan").write_bytes(b"half")
+        raise BuildError("out of workspace")
+
+    whole, gpu.build = gpu.build, fail  # type: ignore[method-assign]
+    with pytest.raises(BuildError, match="out of workspace"):
+        gpu.provide()
+    assert gpu.store.list() == ()
+    assert list((gpu.store.folder / "tmp").iterdir()) == []
+    gpu.build = whole  # type: ignore[method-assign]
+    assert gpu.provide().built
+
+
+def test_a_build_without_a_plan_is_an_error(gpu: Desk) -> None:
+    gpu.build = lambda job: gpu.report  # type: ignore[method-assign]
+    with pytest.raises(BuildError, match=r"m.onnx was reported built, and there is no plan"):
+        gpu.provide()
+
+
+def test_a_model_that_changes_while_it_is_built_is_an_error(gpu: Desk, save_model: Save) -> None:
+    whole = gpu.build
+
+    def build(job: BuildJob) -> BuildReport:
+        save_model(width=16)
+        return whole(job)
+
+    gpu.build = build  # type: ignore[method-assign]
+    with pytest.raises(BuildError, match=r"m.onnx changed while it was built"):
+        gpu.provide()
+    assert gpu.store is not None
+    assert gpu.store.list() == ()
+
+
+def test_asking_for_a_precision_and_getting_none_is_an_error(gpu: Desk) -> None:
+    gpu.report = dataclasses.replace(gpu.report, precisions={"fp32": 1.0}, proved_by="inspector")
+    with pytest.raises(BuildError, match=r"fp16 was asked for, and no layer of m.onnx runs in it \(100% fp32\)"):
+        gpu.provide(precision="fp16")
+    assert gpu.provide(precision="fp32").precisions == {"fp32": 1.0}
+
+
+def test_where_networks_are_strongly_typed_the_model_is_converted(gpu: Desk) -> None:
+    weakly = gpu.provide(precision="fp16")
+    assert gpu.jobs[-1].model == str(gpu.folder / "m.onnx")
+    seen: list[set[int]] = []
+    whole = gpu.build
+
+    def build(job: BuildJob) -> BuildReport:
+        seen.append({tensor.data_type for tensor in onnx.load(job.model).graph.initializer})
+        return whole(job)
+
+    gpu.build = build  # type: ignore[method-assign]
+    strongly = gpu.provide(precision="fp16", strongly_typed=True)
+    assert seen == [{onnx.TensorProto.FLOAT16}]
+    assert (strongly.precisions, strongly.proved_by) == ({"fp16": 1.0}, "model")
+    assert strongly.digest != weakly.digest
+    assert sorted(file.name for file in strongly.plan.parent.iterdir()) == ["layers.json", "meta.json", "plan"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"precision": "best", "strongly_typed": True}, "leaves the choice to the builder"),
+        ({"precision": "fp8"}, "fp8 needs a model with Q/DQ"),
+        ({"precision": "int8", "calibration": list}, "the function yielded nothing"),
+    ],
+)
+def test_a_precision_that_nobody_can_make_is_told(spec: dict[str, Any], said: str, gpu: Desk) -> None:
+    with pytest.raises(BuildError, match=said):
+        gpu.provide(**spec)
+    assert gpu.jobs == []
+
+
+def test_onnx_runtimes_plan_runs_and_serves_every_shape(cpu: Desk) -> None:
+    plan = cpu.provide(RunShape(batch=1)).plan
+    assert not cpu.provide(RunShape(batch=8)).built
+    assert outputs(plan, 8).shape == (8, 32)
+
+
+@pytest.mark.parametrize(("precision", "away"), [("fp16", 0.01), ("int8", 0.2)])
+def test_onnx_runtime_in_other_precisions_is_converted_and_right(precision: str, away: float, cpu: Desk) -> None:
+    exact, other = cpu.provide(), cpu.provide(precision=precision)
+    assert other.precisions[precision] == 1.0
+    assert 0 < np.abs(outputs(exact.plan) - outputs(other.plan)).max() < away
+    assert not cpu.provide(precision=precision).built
+
+
+def test_int8_follows_what_it_is_calibrated_on(cpu: Desk) -> None:
+    def calibration() -> Iterator[dict[str, Any]]:
+        yield {"x": np.full((4, 32), 3, np.float32)}
+
+    drawn, given = cpu.provide(precision="int8"), cpu.provide(precision="int8", calibration=calibration)
+    assert drawn.digest != given.digest
+    assert not cpu.provide(precision="int8", calibration=calibration).built
+    assert cpu.provide(precision="int8", seed=1).digest != drawn.digest
+
+
+def test_int8_of_sizes_that_share_a_profile_is_one_engine(cpu: Desk) -> None:
+    digests = {cpu.provide(RunShape(batch=n), precision="int8", dims={"N": (1, 4, 8)}).digest for n in (1, 8)}
+    assert len(digests) == 1
+
+
+def test_external_data_goes_with_the_plan(cpu: Desk, save_model: Save, tmp_path: Path) -> None:
+    made = onnx.load(str(save_model()))
+    onnx.save(made, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=100)
+    plan = cpu.provide().plan
+    (tmp_path / "m.data").unlink()
+    assert outputs(plan).shape == (2, 32)
+    beside = [file for file in plan.parent.iterdir() if file.name not in ("plan", "meta.json", "layers.json")]
+    assert len(beside) == 1
+    with pytest.raises(ModelError, match=r"keeps weights in 'm.data', which is not in"):
+        cpu.provide()
+
+
+def test_given_plans_pass_through(gpu: Desk, tmp_path: Path) -> None:
+    (tmp_path / "m.plan").write_bytes(b"given")
+    given = gpu.provide(path="m.plan")
+    assert (given.plan, given.built, given.build_s) == (tmp_path / "m.plan", False, None)
+    assert given.digest == given.plan_sha256
+    assert gpu.jobs == []
+
+
+def test_without_a_cache_the_plan_lasts_as_long_as_the_process(tmp_path: Path, save_model: Save) -> None:
+    save_model()
+    script = f"""
+from pathlib import Path
+from tests.test_provider import GPU, Desk
+desk = Desk(Path({str(tmp_path)!r}), None, GPU)
+provided = desk.provide()
+assert provided.plan.read_bytes() == b"plan 1"
+assert desk.provide().built
+print(provided.plan)
+"""
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=root, check=True)
+    assert not Path(done.stdout.strip()).exists()
+
+
+def test_a_cache_that_others_can_write_to_builds_nothing(gpu: Desk, tmp_path: Path) -> None:
+    (tmp_path / "cache").chmod(0o777)
+    with pytest.raises(CacheError, match="writable by others"):
+        Store(tmp_path / "cache", 10**9)
