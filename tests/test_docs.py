@@ -1,0 +1,149 @@
+"""The documentation says what there is: options, markers, fixtures, figures, verdicts, commands; its examples collect."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_trt import cli, fixtures, settings
+from pytest_trt.options import MARKERS, OPTIONS, given
+from pytest_trt.records import ALWAYS_FAIL, FIGURES, STATUSES
+from pytest_trt.spec import Accuracy, EngineSpec, PipelineOptions, Settings, Tolerance
+
+ROOT = Path(__file__).parents[1]
+PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "example_project/README.md")
+WORKFLOW = ROOT / "example_project/.github/workflows/performance.yml"
+ARGUMENTS = {
+    "trt_engine": {f.name for f in dataclasses.fields(EngineSpec)},
+    "trt_budget": {name for name, figure in FIGURES.items() if figure.budget} | {"where"},
+    "trt_pipeline": {f.name for f in dataclasses.fields(PipelineOptions)},
+    "trt_accuracy": {f.name for f in dataclasses.fields(Accuracy)},
+    "trt_regression": {f.name for f in dataclasses.fields(Tolerance)},
+}
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every table's body."""
+    for line in text.splitlines():
+        if line.startswith("|") and not set(line) <= set("|- "):
+            yield [cell.strip().replace(r"\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def names(cell: str) -> list[str]:
+    """What stands in a cell in backticks."""
+    return re.findall(r"`([^`]*)`", cell)
+
+
+def section(page: str, heading: str) -> str:
+    found = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert found, f"no section {heading}"
+    return found[1]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def of_pages(pages: tuple[Path, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages, ids=lambda page: str(page.relative_to(ROOT)))
+
+
+def test_every_option_stands_in_the_table_with_its_ini_setting_and_no_other_does() -> None:
+    table = [row for row in rows((ROOT / "docs/options.md").read_text()) if row[0].startswith("`--trt-")]
+    said = {names(option)[0].partition("=")[0]: names(ini)[0] for option, ini, _, _ in table}
+    assert said == {option.flag: option.name for option in OPTIONS}
+
+
+def test_the_defaults_in_the_table_of_options_are_those_of_the_settings(pytester: pytest.Pytester) -> None:
+    """Each default is given as an ini setting, and must change nothing."""
+    table = [row for row in rows((ROOT / "docs/options.md").read_text()) if row[0].startswith("`--trt-")]
+    said = {names(ini)[0]: names(default) for _, ini, default, _ in table}
+    pytester.makeini("[pytest]\n" + "\n".join(f"{ini} = {value[0]}" for ini, value in said.items() if value))
+    parsed = settings.parse(given(pytester.parseconfig()), ".")
+    assert parsed == Settings()
+    unsaid = {option.field for option in OPTIONS if not said[option.name]}
+    assert all(not getattr(Settings(), field) for field in unsaid)
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+def test_every_marker_has_a_section_with_its_arguments(marker: str) -> None:
+    text = section((ROOT / "docs/markers.md").read_text(), marker)
+    said = {name for row in rows(text) for name in names(row[0])}
+    assert said == ARGUMENTS.get(marker, set())
+    assert f"pytest.mark.{marker}(" in "".join(blocks(ROOT / "docs/markers.md", "python"))
+
+
+@pytest.mark.parametrize(
+    ("marker", "record"),
+    [("trt_engine", EngineSpec()), ("trt_pipeline", PipelineOptions()), ("trt_accuracy", Accuracy())],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_the_defaults_in_the_tables_of_markers_are_those_of_the_records(marker: str, record: object) -> None:
+    for argument, _, default, *_ in rows(section((ROOT / "docs/markers.md").read_text(), marker)):
+        for field in names(argument) if names(default) else ():
+            assert ast.literal_eval(names(default)[0]) == getattr(record, field), field
+
+
+def test_every_fixture_stands_in_the_table() -> None:
+    here = {name for name, value in vars(fixtures).items() if name.startswith("trt_") and not inspect.ismodule(value)}
+    table = rows(section((ROOT / "docs/markers.md").read_text(), "Fixtures"))
+    assert {name for row in table for name in names(row[0]) if name.isidentifier()} == here
+
+
+def test_verdicts_stand_in_their_order_with_what_fails() -> None:
+    table = [row for row in rows((ROOT / "docs/verdicts.md").read_text()) if len(row) == 3 and row[0].startswith("`")]
+    assert [names(row[0])[0] for row in table] == list(STATUSES)
+    fails = {names(row[0])[0]: row[2] for row in table}
+    assert {status for status, text in fails.items() if text == "always"} == ALWAYS_FAIL
+    assert {status for status, text in fails.items() if "--trt-strict" in text} == settings.STRICT
+
+
+def test_every_figure_is_explained() -> None:
+    said = {name for row in rows(section((ROOT / "docs/measuring.md").read_text(), "Figures")) for name in names(row[0])}
+    prose = set(names((ROOT / "docs/measuring.md").read_text()))
+    assert set(FIGURES) <= said | prose
+
+
+def test_every_command_stands_in_the_table() -> None:
+    said = [names(row[0])[0].split()[1] for row in rows((ROOT / "docs/commands.md").read_text()) if names(row[0])]
+    assert list(dict.fromkeys(said)) == list(cli.COMMANDS)
+
+
+@of_pages((*PAGES, WORKFLOW, ROOT / "example_project/demo.py"))
+def test_a_page_names_only_options_settings_and_commands_that_exist(page: Path) -> None:
+    text = page.read_text()
+    known = {option.flag for option in OPTIONS}
+    assert set(re.findall(r"--trt-[a-z-]*[a-z]", text)) <= known | {"--trt-baseline"}
+    settings_named = set(re.findall(r"\btrt_[a-z_]+(?= = )", text))
+    assert settings_named <= {option.name for option in OPTIONS}
+    marked = set(re.findall(r"pytest\.mark\.(trt_\w+)", text))
+    assert marked <= set(MARKERS)
+    assert set(re.findall(r"\bpytest-trt (?=[a-z]+ )(compare|baseline|history|cache|doctor|ab|backends)\b", text)) <= set(cli.COMMANDS)
+
+
+@of_pages(PAGES)
+def test_links_lead_somewhere(page: Path) -> None:
+    targets = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    missing = [t for t in targets if "://" not in t and not (page.parent / t).exists()]
+    assert not missing
+
+
+def test_examples_are_collected_with_what_they_declare(pytester: pytest.Pytester) -> None:
+    """Every example is Python; those with tests are collected, which checks their markers."""
+    count = 0
+    for page in PAGES:
+        for number, code in enumerate(blocks(page, "python")):
+            ast.parse(code)
+            if "def test_" in code:
+                count += code.count("def test_")
+                (pytester.path / f"test_{page.stem.replace('-', '_')}_{number}.py").write_text(code)
+    result = pytester.runpytest_subprocess("--collect-only", "-q", "-p", "no:cacheprovider", "--strict-markers")
+    assert result.ret == 0, result.stderr.str()
+    collected = {line.partition("[")[0] for line in result.stdout.lines if "::" in line}
+    assert len(collected) == count > 3
