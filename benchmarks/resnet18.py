@@ -9,8 +9,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 
-def save(path: Path, seed: int = 0) -> Path:
-    """input [N, 3, 224, 224] float32 -> logits [N, 1000], batch normalisation folded into the convolutions."""
+def save(path: Path, seed: int = 0, more_1x1: int = 0) -> Path:
+    """input [N, 3, 224, 224] float32 -> logits [N, 1000], batch normalisation folded into the convolutions; `more_1x1`
+    512-channel 1x1 convolutions stand before the pool."""
     random = np.random.default_rng(seed)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
@@ -40,6 +41,8 @@ def save(path: Path, seed: int = 0) -> Path:
             y = convolution(y, out, out, 3)
             shortcut = x if channels == out and stride == 1 else convolution(x, channels, out, 1, stride)
             x, channels = node("Relu", node("Add", y, shortcut)), out
+    for _ in range(more_1x1):
+        x = node("Relu", convolution(x, 512, 512, 1))
     x = node("Flatten", node("GlobalAveragePool", x))
     logits = node("Gemm", x, weight(512, 1000), weight(1000))
     nodes[-1].output[0] = "logits"

@@ -83,6 +83,10 @@ class Trial:
         """The engine, built or from the cache."""
         return self._provide(fresh=False)
 
+    def build_again(self) -> Provided:
+        """The same model and options, built once more beside what is cached: builds differ."""
+        return self._provide(fresh=True)
+
     def _provide(self, *, fresh: bool) -> Provided:
         return provide(
             self.declaration.spec,
@@ -157,7 +161,7 @@ class Trial:
                 verdicts = confirmed(verdicts, self._verdicts(again, comparison))
             verdicts = (*verdicts, *self._accuracy(new), *self._invalid(busy, taken))
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
-            another = self._provide(fresh=True)  # may wait for another build: not under the device's lock
+            another = self.build_again()  # may wait for another build: not under the device's lock
             with self._bench.lock(self.environment):
                 third = self._take(another, self._subject(another, inputs), comparison)
             verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
