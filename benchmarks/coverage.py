@@ -1,0 +1,110 @@
+"""How often intervals err, on noise of every kind and with probes that differ: the tables of docs/statistics.md.
+
+    python benchmarks/coverage.py --trials 40000
+
+The truth lies at the edge of what is asked, where erring is easiest; each line says what is promised.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pytest_trt import stats
+from pytest_trt.judge.compare import PairedRule, Question
+from pytest_trt.measure.sampler import Limits, sample
+from pytest_trt.records import Block
+
+UNITS = 128
+
+Array = NDArray[np.float64]
+Noise = Callable[[np.random.Generator], Array]
+
+
+def autoregression(coefficient: float) -> Noise:
+    """UNITS normal values of variance 1 whose neighbours have this correlation."""
+
+    def draw(generator: np.random.Generator) -> Array:
+        shocks = generator.normal(size=UNITS)
+        shocks[1:] *= math.sqrt(1 - coefficient**2)
+        for n in range(1, UNITS):
+            shocks[n] += coefficient * shocks[n - 1]
+        return shocks
+
+    return draw
+
+
+NOISES: dict[str, Noise] = {
+    "normal": lambda g: g.normal(size=UNITS),
+    "Student's t, 2 degrees": lambda g: g.standard_t(2, size=UNITS),
+    "scale that changes every 8 units": lambda g: g.normal(size=UNITS) * np.exp(g.normal(size=UNITS // 8)).repeat(8),
+    **{f"autocorrelation {r:g}": autoregression(r) for r in (-0.5, 0.2, 0.3, 0.5)},
+}
+
+
+def missed(noise: Noise, trials: int, generator: np.random.Generator) -> float:
+    """The share of series in which an end ever lies beyond the truth, for one end: the mean over both."""
+    errors = 0
+    for _ in range(trials):
+        series = noise(generator)
+        found = [stats.interval(series[:n]) for n in stats.LOOKS if n <= UNITS]
+        errors += any(f.low > 0 for f in found) + any(f.high < 0 for f in found)
+    return errors / trials / 2
+
+
+class Probes:
+    """A block source with two sides alike but for a `ratio`, whose probes differ by a relative `scatter`."""
+
+    sides = 2
+    levels = ("block", "probe")
+
+    def __init__(self, ratio: float, scatter: float, generator: np.random.Generator) -> None:
+        self._scatter, self._generator = scatter, generator
+        self._levels = [ratio, 1.0]
+        self._probes = [self._draw(scatter), self._draw(scatter)]
+
+    def _draw(self, scatter: float) -> float:
+        return math.exp(self._generator.normal(0, scatter))
+
+    def renew(self, side: int) -> None:
+        self._probes[side] = self._draw(self._scatter)
+
+    def next_block(self, side: int) -> Block:
+        return Block({"ms": (self._levels[side] * self._probes[side] * self._draw(0.0004),)}, 0.02)
+
+
+def judged(scatter: float, trials: int, generator: np.random.Generator) -> Counter[str]:
+    """What is decided of a true ratio exactly at the tolerance, with a calibrated spread of 0.2 %."""
+    question, limits = Question(tolerance=0.01, spread=0.002), Limits(max_time_s=2.0)
+    return Counter(
+        sample(Probes(1.01, scatter, generator), PairedRule(question), limits).why for _ in range(trials)
+    )  # fmt: skip
+
+
+def lines(trials: int, generator: np.random.Generator) -> Iterator[str]:
+    yield f"ends beyond the truth at any look, up to {UNITS} units (promised: 0.1 %)"
+    for name, noise in NOISES.items():
+        yield f"  {name}: {missed(noise, trials, generator):.3%}"
+    yield "decided at a true ratio of exactly the tolerance (promised: 0.1 % each)"
+    for scatter in (0.0002, 0.0005, 0.001):
+        counts = judged(scatter, trials // 10, generator)
+        shares = (f"{word} {counts[f'decided: {word}'] / (trials // 10):.2%}" for word in ("regressed", "ok"))
+        yield f"  probes that scatter by {scatter:.2%}: {', '.join(shares)}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--trials", type=int, default=40000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    for line in lines(arguments.trials, np.random.default_rng(arguments.seed)):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
