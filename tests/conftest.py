@@ -5,28 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from sample_models import layers_model
 
 pytest_plugins = ["pytester"]
-
-
-def layers_model(layers: int = 2, width: int = 32, batch: object = "N", seed: int = 0) -> onnx.ModelProto:
-    """`layers` of MatMul and Relu: x [N, width] -> y [N, width]."""
-    random = np.random.default_rng(seed)
-    nodes, weights, last = [], [], "x"
-    for i in range(layers):
-        values = (random.standard_normal((width, width)) / np.sqrt(width)).astype(np.float32)
-        weights.append(numpy_helper.from_array(values, f"w{i}"))
-        nodes.append(helper.make_node("MatMul", [last, f"w{i}"], [f"h{i}"], name=f"MatMul_{i}"))
-        last = "y" if i == layers - 1 else f"r{i}"
-        nodes.append(helper.make_node("Relu", [f"h{i}"], [last], name=f"Relu_{i}"))
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, width])]
-    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, width])]
-    graph = helper.make_graph(nodes, "layers", inputs, outputs, weights)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 @pytest.fixture
@@ -48,9 +31,20 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, save_model: Callable[..., Path], engine_cache: Path) -> pytest.Pytester:
-    """A folder with m.onnx (x [N, 32] -> y) and an ini file that keeps measuring short."""
+def project(
+    pytester: pytest.Pytester,
+    save_model: Callable[..., Path],
+    engine_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> pytest.Pytester:
+    """A folder with m.onnx (x [N, 32] -> y) and an ini file that keeps measuring short. Every run reports to out.json.
+    Lines are wide enough for pytest's summary to show what is tested. The device's lock is not the host's: no figure
+    here needs the device alone."""
     save_model(folder=pytester.path)
+    monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
+    for name in ("GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "FORCE_COLOR", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "150")
     pytester.makeini(
         f"""
         [pytest]
@@ -60,6 +54,7 @@ def project(pytester: pytest.Pytester, save_model: Callable[..., Path], engine_c
         trt_min_time = 0
         trt_max_time = 2
         trt_resolution = 20%
+        trt_report = json:out.json
         """
     )
     return pytester

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from conftest import layers_model
+from sample_models import layers_model
 
 from pytest_trt.baselines import open_baselines
 from pytest_trt.bench import Bench
