@@ -50,42 +50,9 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     nothing in the model can be quantised.
     """
     name = _quantiser()
-    import onnx
-    import onnx.version_converter
-    from onnxruntime import quantization
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    beside = bool(model.external)
     with tempfile.TemporaryDirectory(dir=output.parent) as folder, rewrite.overheard() as notes:
         try:
-            plain, folded = Path(folder) / "plain.onnx", Path(folder) / "folded.onnx"
-            whole = rewrite.whole(rewrite.typed(model.path, Path(folder)), model.path)
-            if model.opset < PER_CHANNEL_OPSET:
-                whole = onnx.version_converter.convert_version(whole, PER_CHANNEL_OPSET)
-            rewrite.save(whole, plain, beside=beside)
-            quant_pre_process(  # folds batch normalisation into the weights that are quantised
-                str(plain), str(folded), skip_symbolic_shape=True,
-                save_as_external_data=beside, all_tensors_to_one_file=beside,
-            )  # fmt: skip
-            quantization.quantize_static(
-                str(folded),
-                str(output),
-                _Reader(_batches(model, calibration)),
-                quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=list(OPERATORS),
-                per_channel=True,
-                activation_type=quantization.QuantType.QInt8,
-                weight_type=quantization.QuantType.QInt8,
-                calibrate_method=quantization.CalibrationMethod.MinMax,
-                use_external_data_format=beside,
-                extra_options={
-                    "ActivationSymmetric": True,
-                    "WeightSymmetric": True,
-                    "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and has no int32 biases
-                    "QuantizeBias": False,
-                    "MatMulConstBOnly": True,
-                },
-            )
+            notes += _write(model, _batches(model, calibration), output, Path(folder))
         except TrtError:
             raise
         except Exception as error:  # the quantiser raises what it will
@@ -95,6 +62,50 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
         kinds = ", ".join(OPERATORS)
         raise BuildError(f"int8 was asked for, and {model.path.name} has none of {kinds} with weights to quantise")
     return Conversion(shares, name, tuple(notes))
+
+
+def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) -> list[str]:
+    """Quantise; notes are what had to be done otherwise than usual."""
+    import onnx.version_converter
+    from onnxruntime import quantization
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    notes = []
+    whole = rewrite.whole(rewrite.typed(model.path, folder), model.path)
+    per_channel = model.opset >= PER_CHANNEL_OPSET
+    if not per_channel:
+        try:
+            whole = onnx.version_converter.convert_version(whole, PER_CHANNEL_OPSET)
+            per_channel = True
+        except Exception as error:  # noqa: BLE001 - the converter's errors share no base but Exception
+            why = rewrite.brief(error)
+            notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
+    plain, folded = folder / "plain.onnx", folder / "folded.onnx"
+    rewrite.save(whole, plain, beside=False)
+    large = plain.with_name(f"{plain.name}.data").exists()
+    quant_pre_process(  # folds batch normalisation into the weights that are quantised
+        str(plain), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
+    )
+    quantization.quantize_static(
+        str(folded),
+        str(output),
+        _Reader(batches),
+        quant_format=quantization.QuantFormat.QDQ,
+        op_types_to_quantize=list(OPERATORS),
+        per_channel=per_channel,
+        activation_type=quantization.QuantType.QInt8,
+        weight_type=quantization.QuantType.QInt8,
+        calibrate_method=quantization.CalibrationMethod.MinMax,
+        use_external_data_format=large,
+        extra_options={
+            "ActivationSymmetric": True,
+            "WeightSymmetric": True,
+            "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and has no int32 biases
+            "QuantizeBias": False,
+            "MatMulConstBOnly": True,
+        },
+    )
+    return notes
 
 
 def _quantiser() -> str:

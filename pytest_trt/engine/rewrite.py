@@ -29,7 +29,7 @@ def typed(model: Path, scratch: Path) -> Any:
 
 def whole(light: Any, model: Path) -> Any:
     """`light` with the weights that lie beside `model`, written as converters understand it: weights are no longer
-    among the inputs, where they stand up to IR 3, and constants are tensors."""
+    among the inputs, where they stand up to IR 3, and constants are tensors, whatever they were."""
     import numpy as np
     import onnx
 
@@ -45,6 +45,9 @@ def whole(light: Any, model: Path) -> Any:
                 values = attribute.f if attribute.name == "value_float" else attribute.floats
                 tensor = onnx.numpy_helper.from_array(np.asarray(values, np.float32))
                 attribute.CopyFrom(onnx.helper.make_attribute("value", tensor))
+        if node.op_type == "ConstantOfShape" and not node.attribute:
+            tensor = onnx.numpy_helper.from_array(np.zeros(1, np.float32))
+            node.attribute.append(onnx.helper.make_attribute("value", tensor))
     return light
 
 
