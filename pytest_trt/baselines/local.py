@@ -128,6 +128,6 @@ def _sweep(draft: Path) -> None:
 def _reason(error: OSError) -> str:
     if error.errno == errno.ELOOP:
         return "it is a symbolic link: put the file itself there"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{error.strerror}: make space, or name another folder with --trt-baseline-dir"
     return f"{error.strerror or error}: check its permissions, or name another folder with --trt-baseline-dir"

@@ -19,9 +19,10 @@ BUCKETS = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oc
 """Protocols whose first path component is a bucket, which must exist, and where a put is whole or not at all."""
 
 _WRITING = ".writing-"
-_S3 = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 2}, "max_pool_connections": 64}
+_S3 = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}, "max_pool_connections": 64}
 """How long S3 is waited for (seconds, tries), and how many requests may be under way at once (botocore has 10)."""
 
+_TRIES = 2
 _NO_CREDENTIALS = (
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "DefaultCredentialsError",
 )  # fmt: skip
@@ -37,11 +38,14 @@ class RemotePlace:
             import fsspec
         except ImportError as error:
             raise BaselineError(f"{url} needs fsspec: pip install 'pytest-trt[remote]'") from error
-        options = {"config_kwargs": _S3} if protocol in ("s3", "s3a") else {}
+        options: dict[str, Any] = {"config_kwargs": _S3} if protocol in ("s3", "s3a") else {}
+        options.update(use_listings_cache=False, skip_instance_cache=True)
         try:
-            self._fs, root = fsspec.core.url_to_fs(self.where, use_listings_cache=False, **options)
+            self._fs, root = fsspec.core.url_to_fs(self.where, **options)
         except (ImportError, ValueError) as error:
             raise BaselineError(f"{url} cannot be opened ({error}): install what serves {protocol}://") from error
+        if hasattr(self._fs, "retries"):
+            self._fs.retries = _TRIES  # s3fs's own loop around botocore's
         self._root = str(root).rstrip("/")
         self._bucket = self._root.partition("/")[0] if protocol in BUCKETS else ""
         self._puts_whole = bool(self._bucket) or protocol == "memory"

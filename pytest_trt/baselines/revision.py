@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from pytest_trt.baselines.place import Content
 from pytest_trt.errors import BaselineError
 
 _REGULAR = (b"100644", b"100755")
+_OF_HOOKS = frozenset(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"))
 TIMEOUT_S = 120.0
 
 
@@ -77,7 +79,6 @@ class RevisionPlace:
     def _tree(self) -> dict[str, tuple[bytes, bytes]]:
         """Mode and size of every blob below the folder, by path; asked of git once."""
         if self._blobs is None:
-            # `:/` would be a pathspec from the top; --full-tree makes the path relative to it, and it is no pattern
             listed = self._git("--literal-pathspecs", "ls-tree", "-r", "-l", "-z", "--full-tree", self._commit, "--",
                                self._prefix)  # fmt: skip
             self._blobs = {}
@@ -93,11 +94,14 @@ class RevisionPlace:
 
 
 def git(folder: Path, *words: str, given: bytes = b"") -> bytes:
-    """What git says in `folder`. Raises BaselineError with git's own words."""
+    """What git says of the repository that `folder` is in, and not of one that the environment names, as it does where
+    a git hook started the run. Raises BaselineError with git's own words."""
+    environment = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words], input=given, capture_output=True, timeout=TIMEOUT_S, check=False
-        )
+            ["git", "-C", str(folder), *words],
+            input=given, capture_output=True, timeout=TIMEOUT_S, check=False, env=environment,
+        )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BaselineError(f"git cannot be run in {folder} ({error}): install it, or wait and try again") from error
     if done.returncode:

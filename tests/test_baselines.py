@@ -1,0 +1,270 @@
+"""What a baseline is: when it moves, what it forgets, and what it is good for in judging."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import random
+
+import pytest
+from baseline_samples import H200, TEST, digest, measurement
+
+from pytest_trt.judge.baselines import (
+    RUNS,
+    Baseline,
+    Run,
+    absent,
+    after,
+    age,
+    baseline_of,
+    changes,
+    data_of,
+    identical,
+    judge_stored,
+    measurement_of,
+    run_spread,
+)
+from pytest_trt.judge.compare import Question
+from pytest_trt.records import STATUSES, Estimate, Measurement, Status
+
+
+def stored(first: Measurement | None = None, *runs: Measurement) -> Baseline:
+    """The baseline of `first`, with further `ok` runs remembered."""
+    baseline, _ = after(None, first or measurement(), "missing")
+    for run in runs:
+        assert baseline is not None
+        baseline, _ = after(baseline, run, "ok")
+    assert baseline is not None
+    return baseline
+
+
+@pytest.mark.parametrize("status", ["missing", "new", "ok", "improved", "unenforced"])
+def test_the_first_measurement_becomes_the_reference(status: Status) -> None:
+    made, saved = after(None, measurement(), status)
+    assert made is not None
+    assert saved.what == "created"
+    assert made.figures["ms"].value == 0.272
+    assert [run.moved for run in made.history] == [True]
+
+
+@pytest.mark.parametrize("status", [s for s in STATUSES if s not in ("ok", "improved", "new", "missing", "unenforced")])
+def test_what_fails_is_saved_with_force_alone(status: Status) -> None:
+    made, saved = after(stored(), measurement(0.3), status)
+    assert made is None
+    assert saved.what == "refused"
+    assert "--trt-baseline-force" in saved.text
+    made, saved = after(stored(), measurement(0.3), status, force=True)
+    assert made is not None
+    assert saved.what == "moved"
+    assert made.figures["ms"].value == 0.3
+
+
+def test_an_ok_run_is_remembered_and_moves_nothing() -> None:
+    made, saved = after(stored(), measurement(0.28, day=2), "ok")
+    assert made is not None
+    assert saved.what == "recorded"
+    assert (made.time, made.figures["ms"].value) == ("2026-07-01T12:00:00+00:00", 0.272)
+    assert [run.figures["ms"] for run in made.history] == [0.272, 0.28]
+
+
+def test_an_improvement_moves_the_reference_and_says_so() -> None:
+    made, saved = after(stored(), measurement(0.2, day=2), "improved")
+    assert made is not None
+    assert saved.what == "moved"
+    assert made.figures["ms"].value == 0.2
+    assert [run.moved for run in made.history] == [True, True]
+
+
+def test_new_only_leaves_what_there_is() -> None:
+    made, saved = after(stored(), measurement(0.2), "improved", new_only=True)
+    assert (made, saved.what) == (None, "unchanged")
+    assert after(None, measurement(), "new", new_only=True)[1].what == "created"
+
+
+def test_the_last_runs_are_remembered() -> None:
+    baseline = stored(None, *(measurement(0.272 + day / 10000, day=day) for day in range(2, 20)))
+    assert len(baseline.history) == RUNS
+    assert baseline.history[-1].time == "2026-07-19T12:00:00+00:00"
+
+
+def test_ten_savings_of_four_percent_end_in_a_regression() -> None:
+    """No ratchet: neither the reference nor the spread between runs drifts along."""
+    baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
+    for day in range(2, 12):
+        ms *= 1.04
+        run = measurement(ms, day=day)
+        verdict = judge_stored(Question(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
+        verdicts.append(verdict.status)
+        baseline = after(baseline, run, verdict.status)[0] or baseline
+    assert verdicts == ["ok", *["regressed"] * 9]
+    assert baseline.figures["ms"].value == 1.0
+
+
+def test_one_percent_a_run_ends_in_a_regression_too() -> None:
+    baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
+    for day in range(2, 22):
+        ms *= 1.01
+        run = measurement(ms, day=day)
+        verdict = judge_stored(Question(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
+        verdicts.append(verdict.status)
+        baseline = after(baseline, run, verdict.status)[0] or baseline
+    assert verdicts[:2] == ["ok", "ok"]
+    assert verdicts[-1] == "regressed"
+
+
+def test_spread_between_runs_is_what_the_history_shows() -> None:
+    draw = random.Random(0)
+    quiet = stored(None, *(measurement(0.272 * draw.gauss(1, 0.0005), day=day) for day in range(2, 12)))
+    noisy = stored(None, *(measurement(0.272 * draw.gauss(1, 0.03), day=day) for day in range(2, 12)))
+    assert run_spread(quiet, "ms", 0.01) < 0.01
+    assert run_spread(noisy, "ms", 0.01) > 0.03
+
+
+def test_spread_between_few_runs_is_the_default() -> None:
+    assert run_spread(stored(None, measurement(0.3, day=2), measurement(0.2, day=3)), "ms", 0.01) == 0.01
+    assert run_spread(stored(), "host_mb", 0.07) == 0.07
+
+
+def test_spread_does_not_count_the_runs_before_the_reference_moved() -> None:
+    baseline = stored(None, *(measurement(0.272 * (1 + 0.1 * (day % 2)), day=day) for day in range(2, 9)))
+    moved, _ = after(baseline, measurement(0.272, day=9), "improved")
+    assert moved is not None
+    assert run_spread(moved, "ms", 0.01) == 0.01
+
+
+def test_one_step_in_the_history_does_not_widen_the_spread() -> None:
+    level = [0.272] * 5 + [0.283] * 5
+    baseline = stored(None, *(measurement(ms, day=2 + i) for i, ms in enumerate(level)))
+    assert run_spread(baseline, "ms", 0.01) < 0.011
+
+
+def test_judged_against_what_is_stored() -> None:
+    question = Question(tolerance=0.05, run_spread=0.01)
+    assert judge_stored(question, measurement(0.2725).figures["ms"], stored()).status == "ok"
+    verdict = judge_stored(question, measurement(0.306).figures["ms"], stored())
+    assert verdict.status == "regressed"
+    assert verdict.ratio is not None
+    assert verdict.ratio.value == pytest.approx(1.125)
+    assert verdict.ratio.low == pytest.approx(1.11, abs=0.005)
+    assert "not engine against engine" in verdict.details[0]
+    assert judge_stored(question, measurement(0.2).figures["ms"], stored()).status == "improved"
+
+
+def test_a_tolerance_within_the_spread_between_runs_is_inconclusive() -> None:
+    verdict = judge_stored(Question(tolerance=0.01, run_spread=0.01), measurement(0.274).figures["ms"], stored())
+    assert verdict.status == "inconclusive"
+
+
+def test_throughput_regresses_downwards() -> None:
+    question = Question(figure="throughput", tolerance=0.05)
+    assert judge_stored(question, measurement(0.306).figures["throughput"], stored()).status == "regressed"
+    assert judge_stored(question, measurement(0.2).figures["throughput"], stored()).status == "improved"
+
+
+def test_sizes_are_compared_as_they_are() -> None:
+    question = Question(figure="memory_mb", tolerance=0.05)
+    assert judge_stored(question, Estimate.exact(640.0), stored()).status == "ok"
+    assert judge_stored(question, Estimate.exact(700.0), stored()).status == "regressed"
+
+
+def test_a_figure_that_was_not_stored_is_new() -> None:
+    assert judge_stored(Question(figure="host_mb"), Estimate.exact(10.0), stored()).status == "new"
+
+
+def test_a_latency_of_zero_has_no_ratio() -> None:
+    assert judge_stored(Question(), Estimate(0.1, 0.0, 0.2), stored()).status == "inconclusive"
+
+
+def test_identical_plan() -> None:
+    baseline, now = stored(), measurement(0.5)
+    assert identical(baseline, H200, now.plan_sha256, now.spec_digest)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"device": "NVIDIA H100"}, {"mig_profile": "1g.18gb"}, {"backend": "tensorrt_lean"}, {"driver": "560.1"},
+        {"backend_version": "10.16"}, {"measurement": 2}, {"host_cpu": "AMD EPYC"}, {"threads": 4},
+    ],
+)  # fmt: skip
+def test_no_identical_plan_in_another_environment(changed: dict[str, object]) -> None:
+    now = measurement()
+    environment = dataclasses.replace(H200, **changed)  # type: ignore[arg-type]
+    assert not identical(stored(), environment, now.plan_sha256, now.spec_digest)
+
+
+def test_no_identical_plan_with_another_plan_pipeline_or_none() -> None:
+    now = measurement()
+    assert not identical(stored(), H200, digest("other plan"), now.spec_digest)
+    assert not identical(stored(), H200, now.plan_sha256, digest("other pipeline"))
+    assert not identical(stored(measurement(plan_sha256="")), H200, "", now.spec_digest)
+
+
+def test_what_changed_is_told_with_what_did_not() -> None:
+    now = datetime.datetime(2026, 7, 4, 13, tzinfo=datetime.timezone.utc)
+    run = measurement(plan="other", engine_digest=digest("other"))
+    assert changes(stored(), run, now) == (
+        "changed since the baseline (a1b2c3d4e5f6, 3 days ago): the model; backend, driver and device are the same",
+    )
+
+
+def test_an_upgrade_is_named_not_excused() -> None:
+    environment = dataclasses.replace(H200, backend_version="10.16.0", driver="560.1")
+    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("o"), environment=environment))
+    assert "backend (tensorrt 8.6.0 to tensorrt 10.16.0)" in line
+    assert "driver (550.54.15 to 560.1)" in line
+    assert "the model" not in line
+    assert line.endswith("device is the same")
+
+
+def test_a_changed_option_and_a_mere_rebuild_are_told_apart() -> None:
+    spec = {**measurement().spec, "precision": "fp32"}
+    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("o"), spec=spec))
+    assert "precision (fp16 to fp32)" in line
+    (line,) = changes(stored(), measurement(plan="other"))
+    assert "the build alone" in line
+    (line,) = changes(stored(), measurement())
+    assert "nothing that is recorded" in line
+
+
+def test_no_baseline_is_missing_or_new() -> None:
+    assert absent("main", "NVIDIA H200", any_of_device=False).status == "missing"
+    assert absent("main", "NVIDIA H200", any_of_device=True).status == "new"
+
+
+def test_ages() -> None:
+    now = datetime.datetime(2026, 7, 4, 13, tzinfo=datetime.timezone.utc)
+    assert age("2026-07-04T12:00:00+00:00", now) == "today"
+    assert age("2026-07-03T12:00:00Z", now) == "yesterday"
+    assert age("2026-06-04T12:00:00", now) == "30 days ago"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"figures": {}}, "figures is empty"),
+        ({"figures": {"ms": Estimate(1.0, 1.1, 1.2)}}, "must lie in its interval"),
+        ({"figures": {"ms": Estimate(-1.0, -1.1, 1.2)}}, "must not be negative"),
+        ({"figures": {"milliseconds": Estimate.exact(1.0)}}, "no figure"),
+        ({"engine_digest": "../../etc"}, "engine_digest"),
+        ({"plan_sha256": "XYZ"}, "plan_sha256"),
+        ({"time": "yesterday"}, "time"),
+        ({"environment": dataclasses.replace(H200, commit="a/../b")}, "environment.commit"),
+    ],
+)
+def test_what_a_baseline_cannot_be(changes: dict[str, object], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        dataclasses.replace(stored(), **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_s_figures_cannot_be_negative_or_unknown() -> None:
+    with pytest.raises(ValueError, match="cannot be negative"):
+        Run("2026-07-01T12:00:00", None, {"ms": -1.0})
+    with pytest.raises(ValueError, match="no figure"):
+        Run("2026-07-01T12:00:00", None, {"speed": 1.0})
+
+
+def test_to_a_measurement_and_back() -> None:
+    baseline = baseline_of(measurement())
+    assert baseline_of(measurement_of(baseline)) == baseline
+    assert data_of(measurement()).node_id == TEST
