@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 PROJECT = Path(__file__).parent
-PYTEST = ("pytest", "--trt-max-slowdown=30%")
+PYTEST = ("pytest", "--no-header", "--trt-max-slowdown=30%")
 """Two processes that run one model on a shared CPU may differ by 10 %: on a GPU, leave the tolerance at its 5 %."""
 REPORT = "report.json"
 HERE = """
