@@ -48,7 +48,7 @@ def project(
     pytester.makeini(
         f"""
         [pytest]
-        addopts = --strict-markers -p no:cacheprovider
+        addopts = --strict-markers -p no:cacheprovider -p no:hypothesispytest
         trt_cache_dir = {engine_cache}
         trt_backend = onnxruntime
         trt_min_time = 0
@@ -58,3 +58,10 @@ def project(
         """
     )
     return pytester
+
+
+@pytest.fixture(autouse=True)
+def _outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs within a test is no worker of the xdist that this test may run under."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+        monkeypatch.delenv(name, raising=False)
