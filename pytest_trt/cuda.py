@@ -227,6 +227,12 @@ class Stream:
         if native is not None:
             _runtime().cudaStreamDestroy(native)
 
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
 
 class DeviceBuffer:
     """Device memory. Raises BackendError that says what was asked and what was free."""

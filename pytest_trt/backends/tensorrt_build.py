@@ -14,7 +14,8 @@ from typing import Any
 from pytest_trt import cuda
 from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob, BuildReport, Progress
-from pytest_trt.backends.tensorrt_layers import parse_layers, shares
+from pytest_trt.backends.tensorrt_layers import shares
+from pytest_trt.backends.tensorrt_load import DeviceEngine
 from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.records import Layer
@@ -62,7 +63,7 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
         precisions, proof = _network_shares(network), "model"
     else:
         progress("inspecting", -1.0)
-        layers = _inspect(trt, plan)
+        layers = _inspect(trt, path, job)
         precisions = shares(layers)
         proof = "inspector" if precisions else ""
     _check_precision(job.spec, precisions, proof)
@@ -292,14 +293,13 @@ def _network_shares(network: Any) -> dict[str, float]:
     return shares(found)
 
 
-def _inspect(trt: Any, plan: Any) -> tuple[Layer, ...]:
-    """The layers of a plan that this GPU can load; none where it cannot (it was built for another)."""
-    log = logger(trt)
-    runtime = trt.Runtime(log)
-    engine = runtime.deserialize_cuda_engine(memoryview(plan))
-    if engine is None:
-        raise BuildError(f"the plan that was just built cannot be loaded: {log.why()}")
-    return parse_layers(engine.create_engine_inspector().get_engine_information(trt.LayerInformationFormat.JSON))
+def _inspect(trt: Any, plan: Path, job: BuildJob) -> tuple[Layer, ...]:
+    """The layers of the plan that was just built."""
+    engine = DeviceEngine(trt, plan, cuda.device(job.device), host_code=True)
+    try:
+        return engine.layers()
+    finally:
+        engine.close()
 
 
 def _check_precision(spec: EngineSpec, precisions: dict[str, float], proof: str) -> None:

@@ -23,7 +23,8 @@ def parse_layers(information: str) -> tuple[Layer, ...]:
     A layer is a text (verbosity `layer_names_only`) or an object; a tensor's format and type stand in one text under
     `Format/Datatype` up to TensorRT 10, and in two fields from 11 on.
     """
-    return tuple(_layer(item) for item in json.loads(information or "{}").get("Layers", ()))
+    found = json.loads(information or "{}", strict=False)  # 8.6 writes control characters as they are
+    return tuple(_layer(item) for item in found.get("Layers", ()))
 
 
 def _layer(item: str | Mapping[str, Any]) -> Layer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -44,7 +43,7 @@ class DeviceEngine:
             self._runtime.gpu_allocator = allocator
         self._engine = self._runtime.deserialize_cuda_engine(data)
         if self._engine is None:
-            raise BackendError(_why_not_loaded(trt, plan, data[:28], device))
+            raise BackendError(_why_not_loaded(trt, plan, data[:28], device, host_code))
         self._read()
 
     def _read(self) -> None:
@@ -63,8 +62,8 @@ class DeviceEngine:
     def _tensor(self, name: str) -> Tensor:
         engine = self._engine
         on_host = engine.get_tensor_location(name) == self.trt.TensorLocation.HOST
-        dtype, shape = versions.dtype(engine.get_tensor_dtype(name)), tuple(engine.get_tensor_shape(name))
-        return Tensor(name, dtype, shape, on_host)
+        dtype = versions.dtype(engine.get_tensor_dtype(name))
+        return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), on_host)
 
     def _range(self, tensor: Tensor, profile: int) -> ShapeRange:
         if tensor.on_host or -1 not in tensor.shape:
@@ -120,15 +119,20 @@ class DeviceEngine:
         """The device memory of one context."""
         return versions.device_memory_bytes(self._engine)
 
-    @functools.cached_property
-    def _layers(self) -> tuple[Layer, ...]:
-        if not hasattr(self._engine, "create_engine_inspector") or not hasattr(self.trt, "LayerInformationFormat"):
+    def layers(self, context: DeviceContext | None = None) -> tuple[Layer, ...]:
+        """The layers; their formats and precisions are known only in a context whose shapes are set, where shapes are
+        dynamic. Without one, it is made at the first profile's optimum."""
+        if not hasattr(self.trt, "EngineInspector"):
             return ()  # the lean runtime
+        if context is None:
+            with cuda.Stream() as stream, self.context(0, stream) as own:
+                for tensor in self.inputs:
+                    if -1 in tensor.shape:
+                        own.set_shape(tensor.name, self.profiles[0][tensor.name][1])
+                return self.layers(own)
         inspector = self._engine.create_engine_inspector()
+        context.show_to(inspector)
         return parse_layers(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
-
-    def layers(self) -> tuple[Layer, ...]:
-        return self._layers
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
         """The same plan loaded once more, its device memory taken from `allocator`."""
@@ -155,7 +159,7 @@ class DeviceContext:
 
     def shape(self, name: str) -> Shape:
         """A tensor's shape as far as it is known: -1 where it depends on the data."""
-        return tuple(self._native.get_tensor_shape(name))
+        return versions.shape(self._native.get_tensor_shape(name))
 
     def infer_shapes(self) -> None:
         """Raise InputError, naming the inputs, where shapes are not yet known or contradict each other."""
@@ -218,6 +222,10 @@ class DeviceContext:
         self._native.profiler = profiler = Profiler()
         self._kept.append(profiler)
 
+    def show_to(self, inspector: Any) -> None:
+        """Let an inspector tell what runs in this context."""
+        inspector.execution_context = self._native
+
     def close(self) -> None:
         self._native = None
         self._kept.clear()
@@ -253,12 +261,12 @@ def _check_header(trt: Any, plan: Path, header: bytes) -> None:
         raise BackendError(f"{built}: {trt.__name__} cannot run it; choose another with --trt-backend")
 
 
-def _why_not_loaded(trt: Any, plan: Path, header: bytes, device: cuda.Device) -> str:
+def _why_not_loaded(trt: Any, plan: Path, header: bytes, device: cuda.Device, host_code: bool) -> str:
     product, version = versions.plan_origin(header) or ("", "")
     said = logger(trt).why()
     free, total = cuda.memory()
     here = f"{trt.__name__} {trt.__version__} on {device.name} (free: {free / 1e6:.0f} of {total / 1e6:.0f} MB)"
     text = f"{plan}, built by {product} {version}, cannot be loaded by {here}: {said}"
-    if versions.parsed(version) != versions.parsed(str(trt.__version__)):
-        text += "; build it with this version; one that was built version compatible runs with version_compatible=True"
+    if not host_code:  # other versions' plans, and those that carry a runtime of their own, need it
+        text += "; one that was built version compatible runs code of its own: allow it with version_compatible=True"
     return text

@@ -10,10 +10,12 @@ import dataclasses
 import importlib
 import re
 import struct
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from pytest_trt.errors import BackendError, BuildError
+from pytest_trt.spec import Shape
 
 PACKAGES: Mapping[str, str] = {
     "tensorrt": "pip install 'pytest-trt[tensorrt]'",
@@ -142,6 +144,14 @@ def dtype(value: Any) -> str:
     return _DTYPES[name]
 
 
+def shape(dims: Any) -> Shape:
+    """A tensor's shape; (-1,) where 8.6 cannot tell even the rank before the data is there."""
+    try:
+        return tuple(dims)
+    except ValueError:
+        return (-1,)
+
+
 def device_memory_bytes(engine: Any) -> int:
     """What a context for any profile needs on the device."""
     return int(engine.device_memory_size_v2 if hasattr(engine, "device_memory_size_v2") else engine.device_memory_size)
@@ -155,7 +165,9 @@ def shape_values(engine: Any, name: str, profile: int) -> tuple[tuple[int, ...],
         except TypeError:  # the bindings of 10 and RTX take them the other way round
             found = engine.get_tensor_profile_values(profile, name)
     else:
-        found = engine.get_profile_shape_input(profile, name)
+        with warnings.catch_warnings():  # 8.6 has nothing else, and says all the same that it will go
+            warnings.simplefilter("ignore", DeprecationWarning)
+            found = engine.get_profile_shape_input(profile, name)
     return tuple(tuple(int(value) for value in values) for values in found)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt import cuda
 from pytest_trt.backends.base import Tensor
+from pytest_trt.pipeline.copying import Copier
 from pytest_trt.spec import Shape
 
 if TYPE_CHECKING:
@@ -128,13 +129,13 @@ class BufferSet:
             for name, place in layout.places.items():
                 yield name, (host if place.tensor.on_host else device).address + place.offset
 
-    def put(self, arrays: Arrays) -> None:
+    def put(self, arrays: Arrays, copier: Copier) -> None:
         """Copy a caller's arrays into the host's side."""
         for name, view in self.arrays.items():
-            view[...] = arrays[name]
+            copier.copy(view, arrays[name])
 
     def leaving(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, int, int]]:
-        """The copies that bring the outputs to the host, as (to, from, bytes); `shapes` are of those of unknown size."""
+        """The copies that bring the outputs to the host: (to, from, bytes). `shapes` are of those of unknown size."""
         to, source = self.host_out.address, self.device_out.address
         if self.outputs.together:
             yield to, source, self.outputs.together

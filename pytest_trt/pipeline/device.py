@@ -11,9 +11,11 @@ from pytest_trt.errors import BackendError, InputError
 from pytest_trt.nvtx import span
 from pytest_trt.pipeline.arrays import checked
 from pytest_trt.pipeline.buffers import dtype
+from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.lane import Lane, Slot
-from pytest_trt.pipeline.marks import BlockTimer, steady_rate
+from pytest_trt.pipeline.marks import BlockTimer
 from pytest_trt.pipeline.passes import layer_profile, memory_bytes
+from pytest_trt.pipeline.rate import steady_rate
 from pytest_trt.pipeline.streaming import in_order
 from pytest_trt.records import LayerProfile
 from pytest_trt.spec import PipelineOptions, Shape
@@ -54,7 +56,7 @@ class Shaped:
         """In the order in which they take turns: another lane each time."""
         return [slot for turn in zip(*(lane.slots for lane in self.lanes), strict=True) for slot in turn]
 
-    def capture(self, inputs: Arrays) -> None:
+    def capture(self, inputs: Arrays, copier: Copier) -> None:
         """Capture a graph for every slot, once, on real inputs. `graph` says what came of it; raises BackendError where
         it failed and `cuda_graph=True`."""
         if self.graph:
@@ -62,7 +64,7 @@ class Shaped:
         try:
             with span("capture"):
                 for slot in self.slots:
-                    slot.buffers.put(inputs)
+                    slot.buffers.put(inputs, copier)
                     slot.upload()
                     slot.capture()
         except BackendError as error:
@@ -91,6 +93,7 @@ class DeviceRunner:
         self._engine, self._options = engine, options
         engine.device.activate()
         self._kept: OrderedDict[Any, Shaped] = OrderedDict()
+        self._copier = Copier()
         values = self._best_values(engine.narrowest(shapes))
         self._current = self._shaped(shapes, values)
         self.inputs, self.outputs = self._current.inputs, self._current.outputs
@@ -141,14 +144,14 @@ class DeviceRunner:
         ready, shaped = self._take(inputs)
         slot = shaped.slots[0]
         if slot.used:
-            shaped.capture(ready)
+            shaped.capture(ready, self._copier)
         self._start(slot, ready)
         return slot.fetch()
 
     def _start(self, slot: Slot, ready: Arrays) -> None:
         slot.used = True
         slot.forget()
-        slot.buffers.put(ready)
+        slot.buffers.put(ready, self._copier)
         if not self._options.transfers:  # nothing brings them when timed, so that here something must
             slot.upload()
         slot.all.run()
@@ -178,7 +181,7 @@ class DeviceRunner:
                     while flying:
                         yield flying.popleft().fetch()
                     shaped, slots, turn = wanted, wanted.slots, 0
-                    shaped.capture(ready)
+                    shaped.capture(ready, self._copier)
                 if len(flying) == len(slots):
                     yield flying.popleft().fetch()
                 slot = slots[turn % len(slots)]
@@ -196,10 +199,10 @@ class DeviceRunner:
     def fill(self, inputs: Arrays) -> None:
         ready, shaped = self._take(inputs)
         with span("fill"):
-            shaped.capture(ready)
+            shaped.capture(ready, self._copier)
             for slot in shaped.slots:
                 slot.forget()
-                slot.buffers.put(ready)
+                slot.buffers.put(ready, self._copier)
                 slot.upload()
                 slot.all.run()
                 slot.fetch()
@@ -229,5 +232,6 @@ class DeviceRunner:
             return memory_bytes(self._engine, self._current.lanes)
 
     def close(self) -> None:
+        self._copier.close()
         while self._kept:
             self._kept.popitem()[1].close()

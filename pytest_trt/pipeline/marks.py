@@ -139,35 +139,3 @@ def _round_trip(lane: Lane, slot: Slot) -> tuple[Any, Any]:
         return calls.run, lane.compute.synchronize
     calls.record(slot.buffers.computed, lane.compute)
     return calls.run, slot.buffers.computed.synchronize
-
-
-def steady_rate(lanes: list[Lane], seconds: float) -> float:
-    """Inferences a second while the pipeline is full, lanes taking turns: from the moment when it has filled to the end
-    of the last inference, by events on the device."""
-    slots = [slot for turn in zip(*(lane.slots for lane in lanes), strict=True) for slot in turn]
-    began, ended = cuda.Event(), cuda.Event()
-    try:
-        rate = _rate(slots, 4 * len(slots), began, ended)
-        count = int(rate * seconds) + 1
-        return _rate(slots, count, began, ended) if count > 8 * len(slots) else rate
-    finally:
-        began.close()
-        ended.close()
-
-
-def _rate(slots: list[Slot], count: int, began: cuda.Event, ended: cuda.Event) -> float:
-    lead = 2 * len(slots)
-    for i in range(lead):
-        slots[i % len(slots)].all.run()
-    began.record(_last_stream(slots[(lead - 1) % len(slots)]))
-    for i in range(lead, lead + count):
-        slots[i % len(slots)].all.run()
-    ended.record(_last_stream(slots[(lead + count - 1) % len(slots)]))
-    ended.synchronize()
-    for slot in slots:
-        slot.wait()
-    return count / ended.ms_since(began) * 1000
-
-
-def _last_stream(slot: Slot) -> cuda.Stream:
-    return slot.lane.copy_out if slot.returns else slot.lane.compute

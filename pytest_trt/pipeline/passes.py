@@ -41,9 +41,9 @@ def layer_profile(engine: DeviceEngine, lane: Lane, runs: int) -> LayerProfile:
         for _ in range(runs + WARM_UP):
             context.enqueue(lane.compute)
             lane.compute.synchronize()
+        known = {layer.name: layer for layer in engine.layers(context)}
     # a layer in a loop reports several times a run: what counts is the time of all its turns
     medians = {name: _median_a_run(samples, runs + WARM_UP) for name, samples in times.items()}
-    known = {layer.name: layer for layer in engine.layers()}
     layers = tuple(dataclasses.replace(known.get(name, Layer(name)), ms=ms) for name, ms in medians.items())
     return LayerProfile(layers, runs)
 

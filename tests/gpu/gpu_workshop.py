@@ -62,15 +62,15 @@ def nonzero_model() -> onnx.ModelProto:
     return _model(nodes, [_value("x", TensorProto.FLOAT, [64])], outputs, [two])
 
 
-def reshape_model() -> onnx.ModelProto:
-    """x [24], shape [2] int32 -> y [shape]: an input that the host reads."""
+def expand_model() -> onnx.ModelProto:
+    """x [1, 1], shape [2] int32 -> y [shape]: an input that the host reads."""
     one = numpy_helper.from_array(np.array(1, np.float32), "one")
     nodes = [
         helper.make_node("Cast", ["shape"], ["wide"], "cast", to=TensorProto.INT64),
         helper.make_node("Add", ["x", "one"], ["more"], "add"),
-        helper.make_node("Reshape", ["more", "wide"], ["y"], "reshape"),
+        helper.make_node("Expand", ["more", "wide"], ["y"], "expand"),
     ]
-    inputs = [_value("x", TensorProto.FLOAT, [24]), _value("shape", TensorProto.INT32, [2])]
+    inputs = [_value("x", TensorProto.FLOAT, [1, 1]), _value("shape", TensorProto.INT32, [2])]
     return _model(nodes, inputs, [_value("y", TensorProto.FLOAT, ["a", "b"])], [one])
 
 
@@ -82,7 +82,7 @@ def gather_model() -> onnx.ModelProto:
     return _model(nodes, inputs, [_value("y", TensorProto.FLOAT, ["N", 4, 8])], [table])
 
 
-MODELS = {"conv": conv_model, "nonzero": nonzero_model, "reshape": reshape_model, "gather": gather_model}
+MODELS = {"conv": conv_model, "nonzero": nonzero_model, "expand": expand_model, "gather": gather_model}
 
 
 class Workshop:

@@ -87,7 +87,7 @@ def test_commands_run_in_order_and_name_what_fails() -> None:
     ended.synchronize()
     assert set(host.array) == {9}
     assert ended.ms_since(began) >= 0
-    bad = cuda.Commands()
-    bad.copy(stream, 1, 2, 4)
-    with pytest.raises(BackendError, match="cudaMemcpyAsync failed: cudaErrorInvalidValue"):
-        bad.run()
+    empty = cuda.Commands()
+    empty.launch(cuda.Graph(stream, lambda: None), stream)
+    with pytest.raises(BackendError, match="cudaGraphLaunch failed: cudaErrorInvalidValue"):
+        empty.run()

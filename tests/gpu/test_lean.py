@@ -20,8 +20,10 @@ def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path) -> None:
         pytest.skip("needs conv.plan in PYTEST_TRT_PLANS, which a run with TensorRT's builder leaves there")
     stored = np.load(plans / "conv.npz")
     lean = backend("tensorrt_lean")
-    with pytest.raises(BackendError):
+    with pytest.raises(BackendError, match=r"version_compatible=True"):
         lean.load(plans / "conv.plan", "0", EngineSpec())
+    with pytest.raises(BackendError, match=rf"built by TensorRT .* cannot be loaded by tensorrt_lean {lean.version()}"):
+        lean.load(plans / "plain.plan", "0", EngineSpec(version_compatible=True))
     engine = lean.load(plans / "conv.plan", "0", EngineSpec(version_compatible=True))
     runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
     inputs = {"x": stored["x"]}
