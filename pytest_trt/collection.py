@@ -21,7 +21,8 @@ _OF_THE_RUN = frozenset(("trt_build", "trt_device"))
 
 
 def select(config: pytest.Config, settings: Settings, items: list[pytest.Item]) -> list[pytest.Item]:
-    """The tests of ours. Deselects the others where only these are to run, and skips ours where none is."""
+    """The tests whose declarations count: those that run and are ours, or are marked as if they were. Deselects all
+    others where only ours are to run, and skips ours where none is."""
     ours = [item for item in items if options.is_ours(item)]
     if (settings.only or settings.build_only) and len(ours) < len(items):
         config.hook.pytest_deselected(items=[item for item in items if not options.is_ours(item)])
@@ -31,7 +32,7 @@ def select(config: pytest.Config, settings: Settings, items: list[pytest.Item]) 
             item.add_marker(pytest.mark.skip(reason="--trt-skip"))
         return []
     benchmark_plugin.unskip(config, ours)
-    return ours
+    return [item for item in items if options.is_ours(item) or options.is_marked(item)]
 
 
 def declaration(item: pytest.Item) -> Declaration | None:
@@ -62,20 +63,25 @@ def declaration(item: pytest.Item) -> Declaration | None:
 
 def wrong_devices(bench: Bench, declared: Sequence[Declaration]) -> list[str]:
     """What is wrong with the devices that these tests would run on, if anything."""
-    problems: dict[str, None] = {}
-    required = bench.settings.require_device
+    settings, problems = bench.settings, []
     try:
         for one in declared:
             name = bench.backend_name(one.spec)
             seen = bench.environment_for(name, bench.completed(one, name).spec)
+            if seen.kind == "cpu" and settings.device != "0":
+                problems.append(
+                    f"--trt-device={settings.device} names a GPU, and these tests run on {seen.device} ({name}): drop "
+                    "the option, or name another backend with --trt-backend"
+                )
+            required = settings.require_device
             if required and not names_device(required, seen.device, seen.kind, seen.mig_profile):
-                problems[
+                problems.append(
                     f"--trt-require-device={required}: this device is {seen.device} ({name}): run on the one that is "
                     "required, or drop the option"
-                ] = None
+                )
     except TrtError as error:
-        problems[str(error)] = None
-    return list(problems)
+        problems.append(str(error))
+    return list(dict.fromkeys(problems))
 
 
 def _overridden(item: pytest.Item, fixture: str) -> bool:

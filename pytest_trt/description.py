@@ -22,8 +22,15 @@ def described(declaration: Declaration) -> dict[str, str]:
         for name in codec.hints(record):
             value = getattr(record, name)
             if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
-                said[name] = value.__qualname__ if callable(value) else json.dumps(codec.encode(value), sort_keys=True)
+                said[name] = _text(value)
     return said
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    name = getattr(value, "__qualname__", None)
+    return str(name) if name else json.dumps(codec.encode(value), sort_keys=True)
 
 
 def digest_of(said: Mapping[str, str]) -> str:

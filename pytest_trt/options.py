@@ -104,6 +104,10 @@ def given(config: pytest.Config) -> dict[Option, tuple[object, str]]:
 
 
 def is_ours(item: pytest.Item) -> bool:
-    """Whether the item asks for one of our fixtures, or has a marker that starts as ours do."""
-    asks = not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
-    return asks or any(mark.name.startswith("trt_") for mark in item.iter_markers())
+    """Whether the test asks for one of our fixtures. A marker alone may be its module's, and makes it none of ours."""
+    return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def is_marked(item: pytest.Item) -> bool:
+    """Whether the test has a marker that starts as ours do."""
+    return any(mark.name.startswith("trt_") for mark in item.iter_markers())

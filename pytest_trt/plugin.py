@@ -74,10 +74,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
-    if not options.is_ours(item):
-        return (yield)
     if PROBLEMS in item.stash:
         pytest.fail(item.stash[PROBLEMS], pytrace=False)
+    if not options.is_ours(item):
+        return (yield)
     session = of(item.config)
     try:
         if _SETUP_ERROR in item.stash:

@@ -27,6 +27,7 @@ RESULT: pytest.StashKey[Result] = pytest.StashKey()
 PROBLEMS: pytest.StashKey[str] = pytest.StashKey()
 """Usage errors with which, in a worker, a test fails: only the controller can end the run with status 4."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
+_RAN = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 
 
 def of(config: pytest.Config) -> Session:
@@ -79,22 +80,24 @@ class Session:
     def collect(self, items: list[pytest.Item]) -> None:
         """Choose the tests that run, and declare those of ours. What is wrong is said all at once: raises
         pytest.UsageError, or, in a worker, makes the tests fail with it and tells the controller."""
-        if not self._given and not any(map(options.is_ours, items)):
+        if not self._given and not any(options.is_ours(item) or options.is_marked(item) for item in items):
             return
         from pytest_trt import collection
 
-        ours = collection.select(self.config, self.settings, items)
-        for item in ours:
+        running = collection.select(self.config, self.settings, items)
+        wrong = []
+        for item in running:
             try:
                 declaration = collection.declaration(item)
             except TrtError as error:
                 self.problems.append(f"{item.nodeid}: {error}")
+                wrong.append(item)
                 continue
             if declaration is not None:
                 item.stash[DECLARATION] = declaration
             elif self.settings.build_only:
                 item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
-        declared = [item.stash[DECLARATION] for item in ours if DECLARATION in item.stash]
+        declared = [item.stash[DECLARATION] for item in running if DECLARATION in item.stash]
         if declared and not self.problems and not self.config.option.collectonly:
             self.problems += collection.wrong_devices(self.bench, declared)
         problems = list(dict.fromkeys(self.problems))
@@ -102,8 +105,8 @@ class Session:
             raise pytest.UsageError("\n".join(problems))
         if problems:
             self.config.workeroutput["trt_problems"] = problems  # type: ignore[attr-defined]
-            for item in ours:
-                item.stash.setdefault(PROBLEMS, "\n".join(problems))
+            for item in (*wrong, *filter(options.is_ours, running)):
+                item.stash[PROBLEMS] = "\n".join(problems)
 
     def trial(self, item: pytest.Item, declaration: Declaration) -> Trial:
         """The test's trial, kept where the verdict is asked for."""
@@ -196,10 +199,12 @@ class Session:
         self.problems += [p for p in output.get("trt_problems", ()) if p not in self.problems]
 
     def finish(self, session: pytest.Session) -> None:
-        """Write the reports. With problems in the workers, the run is a usage error; with a worker lost, a failure."""
+        """Write the reports, of runs that ran. With problems in the workers, the run is a usage error; with a worker
+        lost, a failure."""
         if self.worker:
             return
-        if self._given or self.results:
+        ran = session.exitstatus in _RAN and not self.problems and not self.config.option.collectonly
+        if ran and (self._given or self.results):
             from pytest_trt.summary import write_reports
 
             try:
@@ -220,10 +225,14 @@ class Session:
             if self.workers and (text := benchmark_plugin.unheard(self.config)):
                 reporter.write_line(text)
         if self._unmeasured:
-            reporter.write_line(f"trt: {self._unmeasured} tests ran unmeasured (--trt-disable): nothing was judged")
+            from pytest_trt.report.numbers import counted
+
+            unmeasured = counted(self._unmeasured, "test")
+            reporter.write_line(f"trt: {unmeasured} ran unmeasured (--trt-disable): nothing was judged")
         for line in self._lines:
             reporter.write_line(line)
-        for problem in (*self.problems, *(self._lost if self._begun else ())):
+        told = self.problems if self.workers or self.results else ()  # pytest shows a UsageError itself
+        for problem in (*told, *(self._lost if self._begun else ())):
             reporter.write_line(f"ERROR: {problem}", red=True)
 
     def close(self) -> None:

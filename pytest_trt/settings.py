@@ -23,6 +23,12 @@ def _text(value: str, flag: str) -> str:
     return value
 
 
+def _device(value: str, flag: str) -> str:
+    if not (value.isdecimal() or value.upper().startswith(("GPU-", "MIG-"))):
+        raise DeclarationError(f"{flag} is {value!r}: give a GPU's number, or its UUID as nvidia-smi -L shows it")
+    return value
+
+
 def _choice(*choices: str) -> Callable[[str, str], str]:
     def parse(value: str, flag: str) -> str:
         if value not in choices:
@@ -109,7 +115,7 @@ def _report(value: str, flag: str) -> tuple[str, str]:
 
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "backend": _choice(*get_args(BackendName)),
-    "device": _text,
+    "device": _device,
     "require_device": _text,
     "compute_capabilities": _capabilities,
     "baseline": _baseline,

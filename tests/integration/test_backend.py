@@ -1,0 +1,53 @@
+"""--trt-backend: which one runs, what is said where it cannot, and who has the last word."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+from declared import ENGINE, MEASURES
+
+
+def test_a_backend_that_is_not_there_ends_the_run_with_4_and_says_how_to_get_it(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    result = project.runpytest_subprocess("--trt-backend=tensort")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --trt-backend is 'tensort': did you mean 'tensorrt'?"])
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_lean") is not None, reason="tensorrt_lean is installed")
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_a_backend_that_is_not_installed_is_said_once(project, xdist):
+    project.makepyfile(test_m=ENGINE + "def test_other(): pass\n" + MEASURES)
+    result = project.runpytest_subprocess("--trt-backend=tensorrt_lean", *xdist)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "ERROR: tensorrt_lean cannot be imported*pip install*"
+    (result.stdout if xdist else result.stderr).fnmatch_lines([said])
+    if xdist:  # a worker cannot end the run: there the test fails, and the controller exits with 4
+        result.assert_outcomes(passed=1, failed=1)
+
+
+def test_the_marker_has_the_last_word_then_the_command_line_then_the_ini_file(project, verdicts):
+    project.makepyfile(
+        test_m="import pytest\n"
+        "@pytest.mark.trt_engine('m.onnx', backend='onnxruntime', dims={'N': (1, 4, 8)})\n" + MEASURES
+    )
+    project.runpytest_subprocess("--trt-backend=tensorrt_lean").assert_outcomes(passed=1)
+    assert verdicts() == {"test_m": ["missing"]}
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.runpytest_subprocess("-o", "trt_backend=tensorrt_lean", "--trt-backend=onnxruntime").assert_outcomes(
+        passed=1
+    )
+
+
+def test_an_ini_setting_that_is_wrong_is_named_as_one(project):
+    wrong = ("-o", "trt_backend=onnxrt", "-o", "trt_max_slowdown=fast", "--trt-device=first")
+    result = project.runpytest_subprocess(*wrong)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [
+            "ERROR: ini setting trt_backend is 'onnxrt': did you mean 'onnxruntime'?",
+            "--trt-device is 'first': give a GPU's number, or its UUID*",
+            "ini setting trt_max_slowdown is 'fast': write a share such as '3%' or 0.03",
+        ]
+    )

@@ -1,0 +1,63 @@
+"""--trt-baseline-save, --trt-baseline-force and --trt-baseline-new-only."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from declared import ENGINE, MEASURES
+
+TWO = ENGINE + "@pytest.mark.trt_matrix(batch=[1, 8])\n" + MEASURES
+
+
+def stored(project, name="main"):
+    """The baselines that are there, by node id."""
+    found = [json.loads(f.read_text()) for f in (project.path / ".trt-baselines" / name).rglob("*.json")]
+    return {baseline["node_id"]: baseline for baseline in found}
+
+
+def test_the_flag_swallows_no_path_and_a_worker_saves_as_the_run_alone_does(project, verdicts):
+    tests = project.mkpydir("tests")
+    (tests / "test_a.py").write_text(TWO.replace("'m.onnx'", "'../m.onnx'"))
+    project.makepyfile(test_elsewhere=ENGINE + MEASURES)
+    result = project.runpytest_subprocess("--trt-baseline-save", "tests/")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["2 of 2: *(.trt-baselines/main)"])
+    assert set(stored(project)) == {"tests/test_a.py::test_m[b1]", "tests/test_a.py::test_m[b8]"}
+    project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline=other", "-n", "2").assert_outcomes(passed=3)
+    assert len(stored(project, "other")) == 3
+    project.runpytest_subprocess("-n", "2").assert_outcomes(passed=3)
+    assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b8]": ["ok"], "test_m": ["new"]}
+
+
+def test_what_fails_is_saved_by_force_alone_and_still_fails(project):
+    project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(failed=1)
+    assert not stored(project)
+    project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-force").assert_outcomes(failed=1)
+    assert len(stored(project)) == 1
+
+
+def test_new_only_leaves_what_is_there(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    before = stored(project)
+    project.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_n"))
+    project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-new-only").assert_outcomes(passed=2)
+    after = stored(project)
+    assert set(after) == {"test_m.py::test_m", "test_m.py::test_n"}
+    assert after["test_m.py::test_m"] == before["test_m.py::test_m"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--trt-baseline-force"], "--trt-baseline-force says how to save: add --trt-baseline-save"),
+        (["--trt-baseline-save", "--trt-baseline=off"], "--trt-baseline-save and --trt-baseline=off contradict"),
+        (["--trt-baseline-save", "--trt-disable"], "--trt-baseline-save and --trt-disable (it measures nothing)"),
+    ],
+)
+def test_what_cannot_be_meant_together_is_refused(project, options, said):
+    result = project.runpytest_subprocess(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: {said}*"])

@@ -1,0 +1,26 @@
+"""--trt-fail-on and --trt-strict."""
+
+from __future__ import annotations
+
+import pytest
+from declared import ENGINE, MEASURES
+
+
+def test_verdicts_that_pass_by_themselves_fail_where_they_are_named(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.runpytest_subprocess("--trt-fail-on=inconclusive,unenforced").assert_outcomes(passed=1)
+    result = project.runpytest_subprocess("--trt-fail-on=missing, new")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["FAILED *there is no baseline main for *--trt-baseline-save*"])
+    project.runpytest_subprocess("--trt-strict").assert_outcomes(failed=1)
+    project.runpytest_subprocess("-o", "trt_strict=true", "-n", "1").assert_outcomes(failed=1)
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [("mising", "names 'mising', which is no verdict: did you mean 'missing'?"), ("ok", "names 'ok', which cannot*")],
+)
+def test_what_is_no_verdict_is_refused(project, names, said):
+    result = project.runpytest_subprocess(f"--trt-fail-on={names}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --trt-fail-on {said}"])

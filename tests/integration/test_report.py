@@ -1,0 +1,44 @@
+"""--trt-report, in each form, and what CI is shown."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from declared import ENGINE, MEASURES
+
+FORMS = ("html", "md", "json", "benchmark-json")
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_every_form_is_written_whole(project, monkeypatch, xdist):
+    project.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_n"))
+    summary = project.path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    result = project.runpytest_subprocess(*xdist, *(f"--trt-report={form}:reports/trt.{form}" for form in FORMS))
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([f"{form} report: {project.path}/reports/trt.{form}" for form in FORMS])
+    text = {form: (project.path / "reports" / f"trt.{form}").read_text() for form in FORMS}
+    assert len(list((project.path / "reports").iterdir())) == 4
+    assert not (project.path / "out.json").exists()  # the command line replaces the ini setting
+    assert all("test_m" in text[form] and "test_n" in text[form] for form in FORMS)
+    assert text["html"].rstrip().endswith("</html>")
+    assert len(json.loads(text["json"])["results"]) == 2
+    assert all(0 < b["stats"]["median"] < 1 for b in json.loads(text["benchmark-json"])["benchmarks"])
+    assert "test_m" in summary.read_text()
+
+
+def test_a_report_that_cannot_be_written_ends_the_run_with_4_after_everything_ran(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    (project.path / "file").write_text("")
+    result = project.runpytest_subprocess("--trt-report=html:file/trt.html")
+    result.assert_outcomes(passed=1)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["ERROR: a report cannot be written: *file*"])
+
+
+@pytest.mark.parametrize("value", ["html", "htm:x.html", ":x", "json:"])
+def test_a_form_that_is_not_known_is_refused(project, value):
+    result = project.runpytest_subprocess(f"--trt-report={value}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --trt-report is *write html|md|json|benchmark-json, a colon and a path*"])

@@ -1,0 +1,69 @@
+"""--trt-only, --trt-skip, --trt-disable, --collect-only, -q, -v and no plugin at all."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from declared import ENGINE, MEASURES
+
+FILE = (
+    ENGINE
+    + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n"
+    + MEASURES
+    + """
+def test_code(trt_device): assert trt_device.kind == "cpu"
+def test_other(): pass
+"""
+)
+
+
+def test_only_skip_and_disable(project):
+    project.makepyfile(test_m=FILE)
+    project.runpytest_subprocess("--trt-only").assert_outcomes(failed=1, passed=1, deselected=1)
+    (project.path / "out.json").unlink()
+    project.runpytest_subprocess("--trt-skip").assert_outcomes(skipped=2, passed=1)
+    for xdist in ((), ("-n", "2")):
+        result = project.runpytest_subprocess("--trt-disable", *xdist)
+        result.assert_outcomes(passed=3)
+        result.stdout.fnmatch_lines(["trt: 1 test ran unmeasured (--trt-disable): nothing was judged"])
+        assert "over budget" not in result.stdout.str()
+        assert json.loads((project.path / "out.json").read_text())["results"] == []
+    assert project.runpytest_subprocess("--trt-only", "--trt-skip").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_collecting_touches_no_device_and_writes_nothing(project):
+    project.makepyfile(test_m=FILE)
+    result = project.runpytest_subprocess("--collect-only", "-q", "--trt-backend=tensorrt", "--trt-cache-dir=own")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*::test_m", "*::test_code", "*::test_other"])
+    assert not any((project.path / name).exists() for name in ("out.json", "own", ".trt-baselines"))
+
+
+def test_quiet_says_little_and_verbose_says_more_and_neither_has_colour(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    plain, quiet, verbose = (project.runpytest_subprocess(*v).stdout.str() for v in ((), ("-q",), ("-v",)))
+    assert "test_m " in plain
+    assert "verdict" not in quiet
+    assert "1 engine" in quiet
+    assert "CPUExecutionProvider" in verbose
+    assert "CPUExecutionProvider" not in plain
+    assert "\x1b[" not in plain + quiet + verbose
+    assert "\x1b[" in project.runpytest_subprocess("--color=yes").stdout.str()
+
+
+def test_without_the_plugin_there_is_nothing_of_it(pytester):
+    pytester.makepyfile("def test_other(): pass")
+    result = pytester.runpytest_subprocess("-p", "no:trt")
+    result.assert_outcomes(passed=1)
+    assert "trt" not in pytester.runpytest_subprocess("-p", "no:trt", "--markers", "--fixtures").stdout.str()
+
+
+def test_what_pytest_lists_names_what_there_is(pytester):
+    listed = pytester.runpytest_subprocess("--markers", "--help", "--fixtures").stdout.str()
+    assert all(
+        f"@pytest.mark.trt_{name}" in pytester.runpytest_subprocess("--markers").stdout.str()
+        for name in ("engine", "matrix", "budget", "pipeline", "accuracy", "regression")
+    )
+    assert "--trt-baseline-save" in pytester.runpytest_subprocess("--help").stdout.str()
+    assert listed

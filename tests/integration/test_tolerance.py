@@ -1,0 +1,71 @@
+"""--trt-max-slowdown, --trt-max-memory-growth and `trt_regression`: marker, then command line, then ini, then 5 %."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from declared import ENGINE, MEASURES
+
+FILE = (
+    ENGINE
+    + """
+def test_plain(trt_runner): trt_runner.measure()
+@pytest.mark.trt_regression(max_slowdown="25%")
+def test_own(trt_runner): trt_runner.measure()
+@pytest.mark.trt_regression(enforce=False, until="2999-01-01", reason="the new kernel is on its way")
+def test_quarantined(trt_runner): trt_runner.measure()
+@pytest.mark.trt_regression(enforce=False, until="2020-01-01", reason="long ago")
+def test_past(trt_runner): trt_runner.measure()
+"""
+)
+
+
+def tolerances(project):
+    results = json.loads((project.path / "out.json").read_text())["results"]
+    return {r["node_id"].partition("::")[2]: v["tolerance"] for r in results for v in r["verdicts"]}
+
+
+def test_tolerances_and_quarantines(project, save_model, verdicts):
+    project.makepyfile(test_m=FILE)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=4)
+    project.runpytest_subprocess("-k", "plain or own").assert_outcomes(passed=2)
+    assert tolerances(project) == {"test_plain": 0.05, "test_own": 0.25}
+    project.runpytest_subprocess("-k", "plain or own", "-o", "trt_max_slowdown=7%").assert_outcomes(passed=2)
+    assert tolerances(project) == {"test_plain": 0.07, "test_own": 0.25}
+    said = ("-o", "trt_max_slowdown=7%", "--trt-max-slowdown=0.1")
+    project.runpytest_subprocess("-k", "plain or own", *said).assert_outcomes(passed=2)
+    assert tolerances(project) == {"test_plain": 0.1, "test_own": 0.25}
+
+    save_model(folder=project.path, layers=64)
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(failed=3, passed=1)
+    assert verdicts() == {
+        "test_plain": ["regressed"],
+        "test_own": ["regressed"],
+        "test_quarantined": ["unenforced"],
+        "test_past": ["regressed"],
+    }
+    result.stdout.fnmatch_lines(["*quarantined until 2999-01-01: the new kernel is on its way*"])
+    assert "its quarantine ended on 2020-01-01" in result.stdout.str()
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("enforce=False", "enforce=False needs until='YYYY-MM-DD' and a reason='...'"),
+        ("max_slowdown=3", "max_slowdown is 3: did you mean '3%'?"),
+        ("until='soon', enforce=False, reason='r'", "until is 'soon': write a date such as*"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(project, marker, said):
+    project.makepyfile(test_m=ENGINE + f"@pytest.mark.trt_regression({marker})\n" + MEASURES)
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: test_m.py::test_m: trt_regression: {said}"])
+
+
+def test_memory_growth_is_a_share_too(project):
+    result = project.runpytest_subprocess("--trt-max-memory-growth=5")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --trt-max-memory-growth is '5': did you mean '5%'?"])
