@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Way = Literal["off", "absent", "identical", "paired", "stored"]
 
+BUILD_SPREAD = 0.01
+"""How far two builds of one model may differ, as a share, until --trt-builds has measured it."""
+
 FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
 """Figures that more blocks tell better."""
 
@@ -45,14 +48,22 @@ class Comparison:
     other: Subject | None = None
     absence: Verdict | None = None
 
+    def against(self, other: Subject) -> Comparison:
+        """The same question, asked of another engine in turns."""
+        return dataclasses.replace(self, way="paired", other=other)
+
     @property
     def time(self) -> str | None:
         return self.baseline.time if self.baseline is not None else None
 
     @property
-    def _question(self) -> compare.Question:
+    def question(self) -> compare.Question:
+        """Is `ms` worse than the baseline's by more than the tolerance?"""
         run_spread = 0.01 if self.spread < SPREAD["cpu"] else SPREAD["cpu"]
-        return compare.Question(tolerance=self.slowdown, spread=self.spread, run_spread=run_spread)
+        build_spread = self.baseline.build_spread.get("ms", BUILD_SPREAD) if self.baseline else BUILD_SPREAD
+        return compare.Question(
+            tolerance=self.slowdown, spread=self.spread, run_spread=run_spread, build_spread=build_spread
+        )
 
     def rule(self, limits: Mapping[str, float], resolution: float) -> Rule:
         """When there are blocks enough: each budget decided, and the question of the baseline; with neither, when the
@@ -60,7 +71,7 @@ class Comparison:
         asked = {name: limit for name, limit in limits.items() if name in FROM_BLOCKS}
         rules: list[Rule] = [budgets.LimitRule(asked, spread=self.spread)] if asked else []
         if self.way == "paired":
-            rules.append(compare.PairedRule(self._question))
+            rules.append(compare.PairedRule(self.question))
         elif self.way == "stored" or not rules:
             rules.append(Resolution("ms", resolution))
         return AllOf(rules)
@@ -74,9 +85,9 @@ class Comparison:
         if self.way == "identical":
             return (Verdict("ok", "baseline", "ms", "identical plan: nothing to compare", tolerance=self.slowdown),)
         found = [
-            compare.judge_paired(self._question, *sides)
+            compare.judge_paired(self.question, *sides)
             if self.way == "paired"
-            else baselines.judge_stored(self._question, figures["ms"], self.baseline)
+            else baselines.judge_stored(self.question, figures["ms"], self.baseline)
         ]
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
             question = compare.Question(figure="memory_mb", tolerance=self.memory_growth)

@@ -173,6 +173,7 @@ class Measurement:
     samples: tuple[Samples, ...] = ()
     profile: LayerProfile | None = None
     notes: tuple[str, ...] = ()
+    build_spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
 
 

@@ -11,28 +11,26 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.bench import Bench
+from pytest_trt.case import Case
 from pytest_trt.comparison import Comparison, choose, confirmed
 from pytest_trt.description import described, digest_of
-from pytest_trt.engine.model import Model, resolve
-from pytest_trt.engine.provider import Provided, provide
-from pytest_trt.engine.shapes import run_shapes
+from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge import accuracy, budgets
+from pytest_trt.lottery import Lottery
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
-from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
+from pytest_trt.measure.probe_source import EngineProbe, Subject
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.measure.take import Taken, take
 from pytest_trt.pipeline.arrays import refuse_nan
-from pytest_trt.pipeline.ordered import in_order
-from pytest_trt.records import Environment, Estimate, LayerProfile, Measurement, Result, Verdict
+from pytest_trt.records import Estimate, Measurement, Result, Verdict
 from pytest_trt.references import given_inputs, reference_outputs
 from pytest_trt.spec import Declaration
 
@@ -40,12 +38,11 @@ if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
     from pytest_trt.baselines import BaselineFolder
 
-PROFILE_RUNS = 50
 WARM_UP_S = 3.0
 
 
-class Trial:
-    """A test's runner. Called with inputs it infers once; `measure` measures and judges; `finish` gives the result.
+class Trial(Case):
+    """A test's runner: a case that is measured and judged. `finish` gives the result.
 
     Every TrtError that its parts raise passes through.
     """
@@ -58,84 +55,9 @@ class Trial:
         folders: Sequence[Path],
         baselines: BaselineFolder | None = None,
     ) -> None:
-        self._bench, self._node_id, self._folders, self._baselines = bench, node_id, folders, baselines
-        self.backend = bench.backend_name(declaration.spec)
-        self.declaration = bench.completed(declaration, self.backend)
+        super().__init__(bench, node_id, declaration, folders)
+        self._baselines = baselines
         self.result: Result | None = None
-        self._probe: EngineProbe | None = None
-
-    @cached_property
-    def environment(self) -> Environment:
-        """The device and the software that the engine is for."""
-        return self._bench.environment_for(self.backend, self.declaration.spec)
-
-    @cached_property
-    def model(self) -> Model:
-        """The model, found and read."""
-        model = resolve(self.declaration.spec, self._folders, self._bench.store)
-        if model.kind == "plan":  # what it takes and gives, only its runtime can tell
-            server, spec = self._bench.server(self.backend), self.declaration.spec
-            model = model.with_tensors(*tensors_of(server, model.path, self._bench.settings.device, spec))
-        return model
-
-    @cached_property
-    def engine(self) -> Provided:
-        """The engine, built or from the cache."""
-        return self._provide(fresh=False)
-
-    def build_again(self) -> Provided:
-        """The same model and options, built once more beside what is cached: builds differ."""
-        return self._provide(fresh=True)
-
-    def _provide(self, *, fresh: bool) -> Provided:
-        return provide(
-            self.declaration.spec,
-            self.model,
-            self.declaration.run,
-            self.environment,
-            self._bench.store,
-            self._build,
-            device=self._bench.settings.device,
-            strongly_typed=self._bench.strongly_typed(self.backend),
-            waiting=self._bench.say,
-            fresh=fresh,
-        )
-
-    def _build(self, job: BuildJob) -> BuildReport:
-        with self._bench.lock(self.environment):
-            return self._bench.build(job)
-
-    def _subject(self, engine: Provided, inputs: Arrays | None = None) -> Subject:
-        return Subject(
-            plan=engine.plan,
-            device=self._bench.settings.device,
-            spec=self.declaration.spec,
-            shapes=run_shapes(self.model, self.declaration.spec, self.declaration.run),
-            options=self.declaration.pipeline,
-            inputs=inputs,
-        )
-
-    def __call__(self, inputs: Arrays) -> Arrays:
-        """One inference: arrays by name in, arrays by name out. Raises InputError where they do not fit."""
-        refuse_nan(inputs)
-        return self._opened().infer(inputs)
-
-    def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
-        """Outputs in order, or what `postprocess` makes of them on threads of its own (`postprocess_threads`) while the
-        pipeline goes on. What `batches` or `postprocess` raises comes up at its item."""
-        outputs = self._opened().stream(batches)
-        if postprocess is None:
-            return outputs
-        return in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
-
-    def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
-        """Per-layer times, in ms, medians over `runs` inferences."""
-        return self._opened().profile(runs)
-
-    def _opened(self) -> EngineProbe:
-        if self._probe is None:
-            self._probe = EngineProbe(self._bench.server(self.backend), self._subject(self.engine))
-        return self._probe
 
     def measure(self, inputs: Arrays | None = None) -> Measurement:
         """Measure the engine alone in a fresh probe, and judge it. Without `inputs` they are drawn from the seed.
@@ -157,7 +79,7 @@ class Trial:
             verdicts = self._verdicts(taken, comparison)
             again = None
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
-                again = self._take(engine, new, comparison, profile_runs=PROFILE_RUNS)
+                again = self._take(engine, new, comparison, profiled=True)
                 verdicts = confirmed(verdicts, self._verdicts(again, comparison))
             verdicts = (*verdicts, *self._accuracy(new), *self._invalid(busy, taken))
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
@@ -165,7 +87,9 @@ class Trial:
             with self._bench.lock(self.environment):
                 third = self._take(another, self._subject(another, inputs), comparison)
             verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
-        measurement = self._measurement(engine, taken, again, spec_digest)
+        lottery = self._lottery(engine, new, taken, comparison) if self._bench.settings.builds > 1 else Lottery()
+        verdicts = lottery.weighed(verdicts)
+        measurement = self._measurement(engine, taken, again, spec_digest, lottery)
         if again is not None:
             verdicts = comparison.explained(verdicts, measurement, again.profiles, self._baselines)
         self.result = Result(
@@ -205,15 +129,25 @@ class Trial:
             self._bench.store,
         )
 
-    def _take(self, engine: Provided, new: Subject, comparison: Comparison, profile_runs: int = 0) -> Taken:
+    def _lottery(self, engine: Provided, new: Subject, taken: Taken, comparison: Comparison) -> Lottery:
+        """Build the rest of --trt-builds, and set each against the baseline's engine, or else against the first."""
+        builds = [self.build_again() for _ in range(self._bench.settings.builds - 1)]
+        others = [build for build in builds if build.plan_sha256 != engine.plan_sha256]
+        if not others:
+            return Lottery(notes=(f"{len(builds) + 1} builds gave one and the same plan",))
+        paired = comparison if comparison.way == "paired" else comparison.against(new)
+        with self._bench.lock(self.environment):
+            takes = [self._take(build, dataclasses.replace(new, plan=build.plan), paired) for build in others]
+        first = [taken.sampling.sides] if comparison.way == "paired" else []
+        return Lottery.of(paired, [*first, *(take.sampling.sides for take in takes)], judged=bool(first))
+
+    def _take(self, engine: Provided, new: Subject, comparison: Comparison, *, profiled: bool = False) -> Taken:
         settings, server = self._bench.settings, self._bench.server(self.backend)
         gpu = self._bench.gpu(self.environment)
         limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
         rule = comparison.rule(self._limits, settings.resolution)
         if settings.disabled:
             limits, rule = Limits(min_time_s=0.0, max_time_s=0.0), FixedTime(0.0)
-        if settings.baseline_save:
-            profile_runs = PROFILE_RUNS
         subjects = [new] if comparison.other is None else [new, comparison.other]
         taken = take(
             [(server, subject) for subject in subjects],
@@ -221,7 +155,7 @@ class Trial:
             limits,
             batch=self.declaration.run.batch or 1,
             spread=comparison.spread,
-            profile_runs=profile_runs,
+            profiled=profiled or settings.baseline_save,
             state=gpu.read if gpu is not None else None,
         )
         return dataclasses.replace(taken, figures={**taken.figures, **_of_plan(engine)})
@@ -268,7 +202,9 @@ class Trial:
         limits = accuracy.allowed(wanted, self.declaration.spec.precision, self.declaration.spec.tf32)
         return accuracy.judge(outputs, reference, limits, source)
 
-    def _measurement(self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str) -> Measurement:
+    def _measurement(
+        self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str, lottery: Lottery
+    ) -> Measurement:
         profiles = (again.profiles if again is not None else ()) or taken.profiles
         return Measurement(
             node_id=self._node_id,
@@ -285,7 +221,8 @@ class Trial:
             time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             samples=taken.sampling.sides[0],
             profile=profiles[0] if profiles else None,
-            notes=(*engine.notes, *self.environment.notes, *_capped(taken)),
+            notes=(*engine.notes, *self.environment.notes, *_capped(taken), *lottery.notes),
+            build_spread=lottery.spread,
         )
 
     def finish(self) -> Result | None:
@@ -294,25 +231,6 @@ class Trial:
             text = "budgets stand, but the test measured nothing: call trt_runner.measure() in it"
             self.result = Result(self._node_id, (Verdict("error", "run", "", text),))
         return self.result
-
-    def built(self) -> Result:
-        """Build the engine, or find it in the cache, and run nothing."""
-        engine = self.engine
-        how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"
-        verdict = Verdict("ok", "run", "", f"engine {how}: {engine.digest[:12]}")
-        return Result(self._node_id, (verdict,), built_s=engine.build_s if engine.built else None)
-
-    def close(self) -> None:
-        """End the probe that serves inferences, if one is open."""
-        if self._probe is not None:
-            self._probe.close()
-            self._probe = None
-
-    def __enter__(self) -> Trial:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
 
 
 def _of_plan(engine: Provided) -> dict[str, Estimate]:

@@ -247,3 +247,9 @@ def test_the_samples_beside_a_baseline_are_gzipped_json(measure, folder, tmp_pat
     (small,) = (tmp_path / "baselines").rglob("*.json")
     assert small.stat().st_size <= 8192
     assert Path(small).parent.name == "test_m.py" or "test_m" in str(small)
+
+
+def test_builds_that_give_one_and_the_same_plan_are_no_lottery(measure):
+    measured = measure(settings={"builds": 3}).measurement
+    assert "3 builds gave one and the same plan" in measured.notes
+    assert measured.build_spread == {}

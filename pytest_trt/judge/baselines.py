@@ -151,7 +151,7 @@ def after(
     if old is not None and not moves:
         text = "remembered beside its baseline, which stays as it was"
         return dataclasses.replace(old, history=history), Saved("recorded", text)
-    made = baseline_of(measurement, history, old.build_spread if old else {})
+    made = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
     if old is None:
         return made, Saved("created", "baseline created")
     return made, Saved("moved", f"baseline moved ({reason or status})")

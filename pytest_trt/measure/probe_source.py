@@ -19,8 +19,12 @@ if TYPE_CHECKING:
 
 Tensors = tuple[Tensor, ...]
 
-BLOCK_MS = 20.0
-"""How long a block should last: long against the cost of asking for one, short against the drift of clocks."""
+BLOCK_MS = 10.0
+"""How long a block should last: long against the cost of asking for one, short against the drift of clocks, so that
+two engines that take turns share what the clock does (docs/statistics.md)."""
+FEW_SAMPLES = 15
+"""Fewer samples make a poor median: a block of a slow engine lasts longer, up to LONG_MS."""
+LONG_MS = 50.0
 MOST_SAMPLES = 400
 OPEN_TIMEOUT_S = 600.0
 BLOCK_TIMEOUT_S = 300.0
@@ -78,7 +82,8 @@ class EngineProbe:
         while True:
             reply, _ = self._probe.call("block", timeout_s=BLOCK_TIMEOUT_S, count=self._count)
             block = codec.decode(Block, {"times": reply["times"], "seconds": reply["seconds"]})
-            wanted = math.ceil(self._count * BLOCK_MS / 1000 / max(block.seconds, 1e-9))
+            sample_ms = max(block.seconds * 1000 / self._count, 1e-6)
+            wanted = max(math.ceil(BLOCK_MS / sample_ms), min(FEW_SAMPLES, int(LONG_MS / sample_ms)))
             wanted = max(1, min(MOST_SAMPLES, wanted))
             if wanted <= 2 * self._count:
                 return block

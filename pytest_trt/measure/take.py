@@ -12,6 +12,10 @@ from pytest_trt.measure.stopping import Rule
 from pytest_trt.probe.client import ProbeServer
 from pytest_trt.records import Estimate, LayerProfile
 
+PROFILE_S = 1.0
+MOST_PROFILED = 50
+"""Layers are timed over about a second of inferences, and no more than so many."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
@@ -30,12 +34,12 @@ def take(
     *,
     batch: int,
     spread: float,
-    profile_runs: int = 0,
+    profiled: bool = False,
     state: Callable[[], Mapping[str, float]] | None = None,
 ) -> Taken:
     """Sample and measure. `batch` is how many inferences a query makes; `spread` how far two probes differ, as a share;
-    `profile_runs` over how many inferences the layers are timed (0: they are not); `state` reads the GPU's state after
-    each block. Errors of the probes pass through.
+    `profiled` is whether the layers are timed too; `state` reads the GPU's state after each block. Errors of the probes
+    pass through.
     """
     with ProbeSource(sides, state) as source:
         sampling = sample(source, rule, limits)
@@ -44,5 +48,6 @@ def take(
         found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
         found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
         found.update(figures.from_memory(probe.memory()))
-        profiles = tuple(probe.profile(profile_runs) for probe in source.probes) if profile_runs else ()
+        runs = max(3, min(MOST_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
+        profiles = tuple(probe.profile(runs) for probe in source.probes) if profiled else ()
         return Taken(sampling, found, probe.proof, profiles)

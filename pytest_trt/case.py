@@ -1,0 +1,131 @@
+"""One declaration, bound to what a run works with: its model, its engine, and a probe to infer in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pytest_trt.backends.base import BuildJob, BuildReport
+from pytest_trt.bench import Bench
+from pytest_trt.engine.model import Model, resolve
+from pytest_trt.engine.provider import Provided, provide
+from pytest_trt.engine.shapes import run_shapes
+from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
+from pytest_trt.pipeline.arrays import refuse_nan
+from pytest_trt.pipeline.ordered import in_order
+from pytest_trt.records import Environment, LayerProfile, Result, Verdict
+from pytest_trt.spec import Declaration
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+PROFILE_RUNS = 50
+
+SomeCase = TypeVar("SomeCase", bound="Case")
+
+
+class Case:
+    """Called with inputs it infers once; `stream` infers many; `profile` times the layers. Close it.
+
+    Everything is made when it is first asked for; every TrtError that its parts raise passes through.
+    """
+
+    def __init__(self, bench: Bench, node_id: str, declaration: Declaration, folders: Sequence[Path]) -> None:
+        self._bench, self._node_id, self._folders = bench, node_id, folders
+        self.backend = bench.backend_name(declaration.spec)
+        self.declaration = bench.completed(declaration, self.backend)
+        self._probe: EngineProbe | None = None
+
+    @cached_property
+    def environment(self) -> Environment:
+        """The device and the software that the engine is for."""
+        return self._bench.environment_for(self.backend, self.declaration.spec)
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, found and read."""
+        model = resolve(self.declaration.spec, self._folders, self._bench.store)
+        if model.kind == "plan":  # what it takes and gives, only its runtime can tell
+            server, spec = self._bench.server(self.backend), self.declaration.spec
+            model = model.with_tensors(*tensors_of(server, model.path, self._bench.settings.device, spec))
+        return model
+
+    @cached_property
+    def engine(self) -> Provided:
+        """The engine, built or from the cache."""
+        return self._provide(fresh=False)
+
+    def build_again(self) -> Provided:
+        """The same model and options, built once more beside what is cached: builds differ."""
+        return self._provide(fresh=True)
+
+    def _provide(self, *, fresh: bool) -> Provided:
+        return provide(
+            self.declaration.spec,
+            self.model,
+            self.declaration.run,
+            self.environment,
+            self._bench.store,
+            self._build,
+            device=self._bench.settings.device,
+            strongly_typed=self._bench.strongly_typed(self.backend),
+            waiting=self._bench.say,
+            fresh=fresh,
+        )
+
+    def _build(self, job: BuildJob) -> BuildReport:
+        with self._bench.lock(self.environment):
+            return self._bench.build(job)
+
+    def _subject(self, engine: Provided, inputs: Arrays | None = None) -> Subject:
+        return Subject(
+            plan=engine.plan,
+            device=self._bench.settings.device,
+            spec=self.declaration.spec,
+            shapes=run_shapes(self.model, self.declaration.spec, self.declaration.run),
+            options=self.declaration.pipeline,
+            inputs=inputs,
+        )
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """One inference: arrays by name in, arrays by name out. Raises InputError where they do not fit."""
+        refuse_nan(inputs)
+        return self._opened().infer(inputs)
+
+    def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
+        """Outputs in order, or what `postprocess` makes of them on threads of its own (`postprocess_threads`) while the
+        pipeline goes on. What `batches` or `postprocess` raises comes up at its item."""
+        outputs = self._opened().stream(batches)
+        if postprocess is None:
+            return outputs
+        return in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
+
+    def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
+        """Per-layer times, in ms, medians over `runs` inferences."""
+        return self._opened().profile(runs)
+
+    def _opened(self) -> EngineProbe:
+        if self._probe is None:
+            self._probe = EngineProbe(self._bench.server(self.backend), self._subject(self.engine))
+        return self._probe
+
+    def built(self) -> Result:
+        """Build the engine, or find it in the cache, and run nothing."""
+        engine = self.engine
+        how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"
+        verdict = Verdict("ok", "run", "", f"engine {how}: {engine.digest[:12]}")
+        return Result(self._node_id, (verdict,), built_s=engine.build_s if engine.built else None)
+
+    def close(self) -> None:
+        """End the probe that serves inferences, if one is open."""
+        if self._probe is not None:
+            self._probe.close()
+            self._probe = None
+
+    def __enter__(self: SomeCase) -> SomeCase:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
