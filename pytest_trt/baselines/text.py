@@ -51,21 +51,20 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
         comma = "," if number < len(data) else ""
         value = data[key]
         if isinstance(value, dict) and value:
-            entries = [f"  {json.dumps(k)}: {_flat(value[k])}" for k in sorted(value)]
+            entries = [f"  {_flat(k)}: {_flat(value[k])}" for k in sorted(value)]
         elif isinstance(value, list) and value:
             entries = [f"  {_flat(entry)}" for entry in value]
         else:
-            yield f" {json.dumps(key)}: {_flat(value)}{comma}"
+            yield f" {_flat(key)}: {_flat(value)}{comma}"
             continue
         opening, closing = "{}" if isinstance(value, dict) else "[]"
-        yield f" {json.dumps(key)}: {opening}"
+        yield f" {_flat(key)}: {opening}"
         yield ",\n".join(entries)
         yield f" {closing}{comma}"
     yield "}"
 
 
-def _flat(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(", ", ": "))
+_flat = json.JSONEncoder(sort_keys=True).encode
 
 
 def _rounded(value: Any) -> Any:
