@@ -105,6 +105,12 @@ def ranked() -> onnx.ModelProto:
     return model(nodes, [info("x", "N", 8)], outputs, [weight("w", 8, 8), k])
 
 
+@pytest.fixture(autouse=True)
+def onnx_runtimes_converter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The converter that every test but AutoCast's is about, whatever else is installed."""
+    monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[1:])
+
+
 MODELS = {"convolutions": convolutions, "branches": branches, "constants": constants, "recurrent": recurrent}
 
 
@@ -249,7 +255,7 @@ def test_without_a_converter_the_error_names_what_to_install(save_model: Save, t
 def test_onnxconverter_common_serves_where_it_is_what_there_is(
     save_model: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[3:])
+    monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[-1:])
     path = save_model()
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
     assert conversion.by.startswith("onnxconverter-common ")
@@ -257,6 +263,25 @@ def test_onnxconverter_common_serves_where_it_is_what_there_is(
     inputs = feed(path)
     found = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
     assert found[0].status == "ok"
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+@pytest.mark.parametrize("name", MODELS)
+def test_autocast_converts_where_it_is_installed(
+    name: str, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed")
+    monkeypatch.undo()
+    path = saved(MODELS[name](), tmp_path)
+    conversion = convert(path, kind, tmp_path / "half.onnx")
+    assert conversion.by.startswith("nvidia-modelopt ")
+    assert conversion.shares[kind] > 0
+    assert [tensor.dtype for tensor in read(tmp_path / "half.onnx").inputs] == [t.dtype for t in read(path).inputs]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["half.onnx", "m.onnx"]
+    if kind == "fp16":
+        inputs = feed(path)
+        found = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
+        assert found[0].status == "ok"
 
 
 def batches(path: Path, count: int = 4) -> Callable[[], Iterator[dict[str, Any]]]:

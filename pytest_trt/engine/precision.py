@@ -8,6 +8,7 @@ import dataclasses
 import importlib
 import importlib.metadata
 import importlib.util
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -76,13 +77,12 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     name, room = converter()
     with rewrite.overheard() as notes:
         try:
+            whole, converts = rewrite.whole(light, model), importlib.import_module(room)
             if name.startswith("nvidia-modelopt"):
-                cast = importlib.import_module(room).convert_to_mixed_precision
-                after = cast(str(model), low_precision_type=precision, keep_io_types=keep_io)
+                after = _autocast(converts, whole, precision, keep_io, output.parent)
             else:
-                whole = rewrite.whole(light, model)
                 notes += _clipped(whole) if precision == "fp16" else ()
-                after = _half(importlib.import_module(room), whole, precision, keep_io)
+                after = _half(converts, whole, precision, keep_io)
         except Exception as error:  # converters raise what they will
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {rewrite.brief(error)}") from error
     rewrite.sort(after.graph)
@@ -122,6 +122,14 @@ def _clipped(whole: Any) -> list[str]:
                 beyond.append(tensor.name or "a constant")
     names = ", ".join(beyond[:5]) + (", ..." if len(beyond) > 5 else "")
     return [f"{names}: values beyond float16's range were clipped to {FLOAT16_MAX:g}"] if beyond else []
+
+
+def _autocast(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, scratch: Path) -> Any:
+    """`whole` through AutoCast, which runs the model to find the operators that have to stay float32."""
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
+        plain = Path(folder) / "plain.onnx"
+        rewrite.save(whole, plain, beside=False)
+        return room.convert_to_mixed_precision(str(plain), low_precision_type=precision, keep_io_types=keep_io)
 
 
 def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool) -> Any:
@@ -184,6 +192,6 @@ def _check(model: Path, output: Path, name: str, precision: HalfPrecision) -> No
 
     if (found := fault(output)) and not fault(model):
         raise BuildError(
-            f"{name} made no valid {precision} model of {model.name} ({found}): convert it yourself, for example with "
-            "nvidia-modelopt's AutoCast, and name the result with precision='fp32'"
+            f"{name} made no valid {precision} model of {model.name} ({found}): export it in {precision}, or convert "
+            "it otherwise, and name the result with precision='fp32'"
         )
