@@ -79,7 +79,8 @@ class Case:
         with self._bench.lock(self.environment):
             return self._bench.build(job)
 
-    def _subject(self, engine: Provided, inputs: Arrays | None = None) -> Subject:
+    def subject(self, engine: Provided, inputs: Arrays | None = None) -> Subject:
+        """What is opened in a probe: that engine, as the case declares it is run."""
         return Subject(
             plan=engine.plan,
             device=self._bench.settings.device,
@@ -108,7 +109,7 @@ class Case:
 
     def _opened(self) -> EngineProbe:
         if self._probe is None:
-            self._probe = EngineProbe(self._bench.server(self.backend), self._subject(self.engine))
+            self._probe = EngineProbe(self._bench.server(self.backend), self.subject(self.engine))
         return self._probe
 
     def built(self) -> Result:

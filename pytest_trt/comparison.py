@@ -11,6 +11,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from pytest_trt.calibration import spread_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.judge import baselines, budgets, compare
 from pytest_trt.judge.baselines import Baseline
@@ -169,7 +170,7 @@ def choose(
         slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
         return Comparison(
             way=way,
-            spread=SPREAD[environment.kind],
+            spread=spread_of(store.folder, environment),
             slowdown=settings.max_slowdown if slowdown is None else slowdown,
             memory_growth=settings.max_memory_growth if growth is None else growth,
             tolerance=tolerance,

@@ -73,7 +73,7 @@ class Trial(Case):
         self.close()
         with self._bench.lock(self.environment):
             busy = self._others()
-            new = self._subject(engine, inputs)
+            new = self.subject(engine, inputs)
             comparison = self._comparison(engine, new, spec_digest)
             taken = self._take(engine, new, comparison)
             verdicts = self._verdicts(taken, comparison)
@@ -85,7 +85,7 @@ class Trial(Case):
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
             another = self.build_again()  # may wait for another build: not under the device's lock
             with self._bench.lock(self.environment):
-                third = self._take(another, self._subject(another, inputs), comparison)
+                third = self._take(another, self.subject(another, inputs), comparison)
             verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
         lottery = self._lottery(engine, new, taken, comparison) if self._bench.settings.builds > 1 else Lottery()
         verdicts = lottery.weighed(verdicts)

@@ -1,0 +1,89 @@
+"""How far two probes of one plan differ on this device: measured by A/A pairs, kept beside the engine cache.
+
+A comparison of one probe a side cannot see the spread between probes; what it adds to its interval comes from here, or
+from figures.SPREAD until there are calibrations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from pathlib import Path
+
+from pytest_trt import codec, stats
+from pytest_trt.errors import CacheError, RecordError
+from pytest_trt.judge import compare
+from pytest_trt.measure.figures import SPREAD
+from pytest_trt.measure.probe_source import Subject
+from pytest_trt.measure.sampler import Limits
+from pytest_trt.measure.stopping import FixedTime
+from pytest_trt.measure.take import take
+from pytest_trt.probe.client import ProbeServer
+from pytest_trt.records import Environment
+
+MOST = 64
+"""How many pairs are remembered, the last ones."""
+
+BLOCKS_S = 0.25
+"""How long the blocks of a pair are sampled, in seconds."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """The log ratios of pairs of probes that held one and the same plan, whose true value is 0."""
+
+    device: str
+    differences: tuple[float, ...] = ()
+
+    @property
+    def spread(self) -> float:
+        """How far two probes differ, as a share (stats.calibrated_spread)."""
+        return stats.calibrated_spread(self.differences)
+
+    def with_more(self, differences: tuple[float, ...]) -> Calibration:
+        return dataclasses.replace(self, differences=(*self.differences, *differences)[-MOST:])
+
+
+def spread_of(cache: Path, environment: Environment) -> float:
+    """The spread between probes on this device: calibrated, or else the default of its kind."""
+    found = load(cache, environment)
+    return found.spread if found.differences else SPREAD[environment.kind]
+
+
+def load(cache: Path, environment: Environment) -> Calibration:
+    """What is known of this device; nothing, where nothing was measured. Raises CacheError for what cannot be read."""
+    path = _path(cache, environment)
+    try:
+        return codec.decode(Calibration, json.loads(path.read_bytes()), str(path))
+    except FileNotFoundError:
+        return Calibration(environment.device)
+    except (OSError, ValueError, RecordError) as error:
+        raise CacheError(f"the calibration {path} cannot be read ({error}): remove it and calibrate again") from error
+
+
+def save(cache: Path, environment: Environment, calibration: Calibration) -> Path:
+    """Write it, whole or not at all."""
+    path = _path(cache, environment)
+    draft = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        draft.write_text(json.dumps(codec.encode(calibration)))
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise CacheError(f"the calibration {path} cannot be written: {error}") from error
+    return path
+
+
+def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) -> float:
+    """The log ratio of two fresh probes of one plan that take turns, each sampled for about `seconds`."""
+    limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
+    taken = take([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
+    return compare.compare_paired(compare.Question(spread=0.0), *taken.sampling.sides).center
+
+
+def _path(cache: Path, environment: Environment) -> Path:
+    name = f"{environment.device} {environment.mig_profile or ''} {environment.backend}"
+    return cache / "calibration" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.json"

@@ -1,0 +1,60 @@
+"""`pytest-trt calibrate MODEL`: measure how far two probes of one plan differ on this device."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from pytest_trt import calibration
+from pytest_trt.bench import Bench
+from pytest_trt.case import Case
+from pytest_trt.commands.project import Project
+from pytest_trt.errors import DeclarationError
+from pytest_trt.spec import Declaration, EngineSpec, RunShape
+
+PAIRS = 12
+
+
+def add(parts: Any) -> None:
+    text = "measure how far two probes of one plan differ on this device (A/A), for tests to reckon with"
+    parser = parts.add_parser("calibrate", help=text, description=text)
+    parser.add_argument("model", metavar="MODEL", help="an .onnx model or a plan, such as the smallest you test")
+    parser.add_argument("--pairs", type=int, default=PAIRS, metavar="K", help=f"pairs of probes ({PAIRS})")
+    parser.add_argument("--batch", type=int, metavar="N")
+    parser.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="a dimension's size")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--backend", metavar="NAME", help="as --trt-backend (the ini file's, or auto)")
+    parser.add_argument("--device", metavar="N|UUID", help="as --trt-device (the ini file's, or 0)")
+    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
+    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    parser.set_defaults(run=_run)
+
+
+def _run(given: argparse.Namespace) -> int:
+    if given.pairs < 2:
+        raise DeclarationError(f"--pairs is {given.pairs}: give at least 2, and rather {PAIRS}")
+    settings = Project(given.rootdir).settings({
+        "backend": ("--backend", given.backend), "device": ("--device", given.device),
+        "cache_dir": ("--cache-dir", given.cache_dir),
+    })  # fmt: skip
+    spec = EngineSpec(path=given.model, precision=given.precision)
+    declaration = Declaration(spec=spec, run=RunShape(batch=given.batch, dims=dict(map(_dim, given.dim))))
+    with Bench(settings) as bench, Case(bench, "calibrate", declaration, [Path.cwd()]) as case:
+        engine, environment = case.engine, case.environment
+        differences = []
+        with bench.lock(environment):
+            for number in range(given.pairs):
+                differences.append(calibration.aa_pair(bench.server(case.backend), case.subject(engine)))
+                print(f"pair {number + 1} of {given.pairs}: {differences[-1]:+.3%}", flush=True)
+        known = calibration.load(bench.store.folder, environment).with_more(tuple(differences))
+        path = calibration.save(bench.store.folder, environment, known)
+        print(f"{environment.device}: two probes of one plan differ by at most {known.spread:.2%} ({path})")
+    return 0
+
+
+def _dim(text: str) -> tuple[str, int]:
+    name, _, size = text.partition("=")
+    if not name or not size.isdecimal():
+        raise DeclarationError(f"--dim is {text!r}: write the dimension's name and its size, such as S=128")
+    return name, int(size)
