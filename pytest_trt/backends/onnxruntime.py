@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import shutil
 import tempfile
 import time
@@ -213,6 +214,5 @@ def _tensor(node: Any) -> Tensor:
 
 
 def _plain(error: Exception) -> str:
-    """ONNX Runtime's message without its source locations."""
-    text = str(error).strip()
-    return text.rpartition(" : ")[2] if text.startswith("[ONNXRuntimeError]") else text
+    """ONNX Runtime's message without its codes; the node that it names stays."""
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?", "", str(error).strip())

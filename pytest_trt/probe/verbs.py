@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import sys
@@ -21,6 +22,8 @@ from pytest_trt.spec import EngineSpec, PipelineOptions
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
+
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Reply = tuple[dict[str, Any], "Arrays | None"]
 
@@ -49,6 +52,9 @@ def _failure(error: Exception) -> dict[str, Any]:
     kind, message = type(error).__name__, str(error)
     if isinstance(error, MemoryError):
         kind, message = "ProbeError", f"host memory does not suffice: {message or 'MemoryError'}"
+    elif isinstance(error, OSError) and error.errno in _DISK_FULL:
+        remedy = "make space, or name another cache with --trt-cache-dir"
+        kind, message = "CacheError", f"{error.filename2 or error.filename}: {error.strerror}: {remedy}"
     elif not isinstance(error, TrtError):
         traceback.print_exc()
         sys.stderr.flush()
