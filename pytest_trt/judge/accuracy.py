@@ -34,6 +34,10 @@ class Allowed:
     cosine: float | None
     scaled: bool = True
 
+    def for_kind(self, kind: str) -> Allowed:
+        """These limits for an output of numpy's `kind`: integers and bools are exact unless a test says otherwise."""
+        return Allowed(0.0, 0.0, None) if self.scaled and kind in "iub" else self
+
 
 DEFAULTS: Mapping[str, Allowed] = {
     "fp32": Allowed(1e-4, 1e-4, 0.99999),
@@ -105,17 +109,21 @@ def judge(outputs: Arrays, reference: Arrays, limits: Allowed, source: str) -> t
 
 
 def _judge(name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str) -> Verdict:
-    def inaccurate(text: str, details: tuple[str, ...] = ()) -> Verdict:
-        return Verdict("inaccurate", "accuracy", name, text, details=details)
+    if (fault := misfit(name, outputs, wanted.shape, source)) is not None:
+        return fault
+    limits = limits.for_kind(wanted.dtype.kind)
+    return verdict(name, compare(outputs[name], wanted, limits), limits, source)
 
+
+def misfit(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> Verdict | None:
+    """The verdict on an output that is missing or of another shape; None where it can be compared."""
     if name not in outputs:
-        listed = ", ".join(map(repr, outputs))
-        return inaccurate(f"there is no output {name!r}, which {source} has: there are {listed}")
-    got = outputs[name]
-    if got.shape != wanted.shape:
-        return inaccurate(f"output {name!r} has the shape {got.shape}, and {wanted.shape} in {source}")
-    limits = limits if not limits.scaled or wanted.dtype.kind not in "iub" else Allowed(0.0, 0.0, None)
-    return verdict(name, compare(got, wanted, limits), limits, source)
+        text = f"there is no output {name!r}, which {source} has: there are {', '.join(map(repr, outputs))}"
+    elif outputs[name].shape != shape:
+        text = f"output {name!r} has the shape {outputs[name].shape}, and {shape} in {source}"
+    else:
+        return None
+    return Verdict("inaccurate", "accuracy", name, text)
 
 
 def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdict:
