@@ -1,0 +1,165 @@
+"""Bad input: one clear error each, naming the test, the cause and the remedy; no traceback of ours, nothing lost."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import onnx
+import pytest
+from declared import ENGINE, MEASURES
+from onnx import TensorProto, helper
+
+
+def errors(result):
+    """What each failing test says, by its name; raises AssertionError for a traceback of ours."""
+    out = result.stdout.str()
+    assert "pytest_trt/" not in out
+    assert "Traceback" not in out
+    found, name = {}, ""
+    for line in result.stdout.lines[: out[: out.index("short test summary")].count("\n")]:
+        if line.startswith("___"):
+            name = line.strip("_ ")
+            found[name] = ""
+        elif name and not found[name]:
+            found[name] = line
+    return found
+
+
+def test_models_shapes_and_inputs_that_cannot_be(project):
+    node = helper.make_node("Frobnicate", ["x"], ["y"], name="Frob_0")
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
+    graph = helper.make_graph([node], "g", [x], [y])
+    unsupported = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(unsupported, str(project.path / "op.onnx"))
+    whole = (project.path / "m.onnx").read_bytes()
+    (project.path / "cut.onnx").write_bytes(whole[:300])
+    (project.path / "empty.onnx").write_bytes(b"")
+    project.makepyfile(
+        test_m="""
+import numpy as np
+import pytest
+
+engine = pytest.mark.trt_engine
+dims = {"N": (1, 4, 8)}
+
+def ones(*shape, dtype=np.float32): return np.ones(shape, dtype)
+def broken(): raise ValueError("no weights today")
+
+@engine("mm.onnx")
+def test_missing(trt_runner): trt_runner.measure()
+@engine("mm.onnx")
+def test_missing_in_a_fixture(trt_engine): pass
+@engine("cut.onnx")
+def test_cut(trt_runner): trt_runner.measure()
+@engine("empty.onnx")
+def test_empty(trt_runner): trt_runner.measure()
+@engine("op.onnx")
+def test_operator(trt_runner): trt_runner.measure()
+@engine("m.onnx", shapes={"x": (4, 33)})
+def test_shape(trt_runner): trt_runner.measure()
+@engine("m.onnx", shapes={"z": (4, 32)})
+def test_name(trt_runner): trt_runner.measure()
+@engine("m.onnx", dims={"M": (1, 4, 8)})
+def test_dimension(trt_runner): trt_runner.measure()
+@engine("m.onnx")
+def test_dynamic(trt_runner): trt_runner.measure()
+@engine("m.onnx", dims=dims)
+def test_array_name(trt_runner): trt_runner({"z": ones(4, 32)})
+@engine("m.onnx", dims=dims)
+def test_array_shape(trt_runner): trt_runner({"x": ones(4, 31)})
+@engine("m.onnx", dims=dims)
+def test_array_dtype(trt_runner): trt_runner({"x": ones(4, 32, dtype=np.float64)})
+@engine("m.onnx", dims=dims)
+@pytest.mark.trt_matrix(batch=[99])
+def test_outside(trt_runner): trt_runner.measure()
+@engine("m.onnx", dims=dims)
+def test_twice(trt_runner):
+    trt_runner.measure()
+    trt_runner.measure()
+@engine("m.onnx", dims=dims, input_ranges={"q": (0, 1)})
+def test_range(trt_runner): trt_runner.measure()
+"""
+    )
+    result = project.runpytest_subprocess("--trt-baseline=off")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    found = errors(result)
+    expected = {
+        "test_missing": "ModelError: there is no model 'mm.onnx' (did you mean 'm.onnx'?)",
+        "test_missing_in_a_fixture": "ModelError: there is no model 'mm.onnx' (did you mean 'm.onnx'?)",
+        "test_cut": "cut.onnx is no ONNX model, or was cut short at 300 bytes",
+        "test_empty": "empty.onnx",
+        "test_operator": 'In Node, ("Frob_0", Frobnicate',
+        "test_shape": "ModelError: shapes['x'] has (4, 33): the model's input is (N, 32)",
+        "test_name": "ModelError: shapes: m.onnx has no input 'z': it has 'x'",
+        "test_dimension": "'M'",
+        "test_dynamic": "dimension 'N' of input 'x' of m.onnx is dynamic, and nothing fills it: write dims=",
+        "test_array_name": "InputError: the engine has no input 'z': it has 'x'",
+        "test_array_shape": "InputError: input 'x' has the shape (4, 31): it must be (4, 32)",
+        "test_array_dtype": "InputError: input 'x' is float64: it must be float32 (astype it)",
+        "test_outside[b99]": "99",
+        "test_twice": "DeclarationError: measure() was called twice in one test",
+        "test_range": "'q'",
+    }
+    assert set(found) == set(expected)
+    for name, said in expected.items():
+        assert said in found[name], name
+
+
+def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(project, verdicts):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    (file,) = (project.path / ".trt-baselines").rglob("test_m-*.json")
+    whole = json.loads(file.read_text())
+    endless = {**whole["figures"]["ms"], "high": 1e400}
+    for content, said in (
+        (file.read_text()[:200], "is not JSON"),
+        (json.dumps({**whole, "schema": 99}), "has schema 99, and this pytest-trt reads up to 1: upgrade pytest-trt"),
+        (json.dumps({**whole, "node_id": 7}), "Baseline.node_id must be of type str, not 7"),
+        (
+            json.dumps({**whole, "figures": {"ms": {**whole["figures"]["ms"], "high": 1e400}}}),
+            "must be a finite number",
+        ),
+        ("[" * 100_000, "bytes, and at most"),
+    ):
+        file.write_text(content)
+        result = project.runpytest_subprocess()
+        result.assert_outcomes(failed=1)
+        assert f"{file.name}" in errors(result)["test_m"]
+        assert said in errors(result)["test_m"]
+        assert verdicts() == {"test_m": ["error"]}
+        assert file.read_text() == content
+
+
+def test_a_cache_that_cannot_be_written_to(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    (project.path / "file").write_text("")
+    for folder in ("file/cache", "/sys/pytest-trt"):  # the latter is refused to root, too
+        result = project.runpytest_subprocess(f"--trt-cache-dir={folder}")
+        result.assert_outcomes(failed=1)
+        said = errors(result)["test_m"]
+        assert "CacheError: engine cache " in said
+        assert "name another with --trt-cache-dir" in said
+
+
+def test_a_disk_that_is_full_loses_nothing(project):
+    """With a limit on the size of files, which is as real. Output goes through a pipe, which has none."""
+    fill = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))"
+    project.makepyfile(
+        test_build=ENGINE + MEASURES,
+        test_store=f"{ENGINE}def test_m(trt_runner):\n    trt_runner.measure()\n    {fill}\n",
+    )
+    pytest_m = f"{sys.executable} -m pytest"
+    result = project.run("sh", "-c", f"(ulimit -f 8; {pytest_m} test_build.py --trt-cache-dir=own) | cat")
+    result.assert_outcomes(failed=1)
+    assert "CacheError: " in errors(result)["test_m"]
+    assert "File too large: make space, or name another" in errors(result)["test_m"]
+    assert not [f for f in (project.path / "own").rglob("*") if f.is_file() and "locks" not in f.parts]
+
+    result = project.run("sh", "-c", f"{pytest_m} test_store.py --trt-baseline-save --trt-report=html:x.html | cat")
+    result.assert_outcomes(failed=1)
+    assert "BaselineError: " in errors(result)["test_m"]
+    assert "File too large" in errors(result)["test_m"]
+    result.stdout.fnmatch_lines(["ERROR: a report cannot be written: *File too large*make space*"])
+    assert not [f for f in (project.path / ".trt-baselines").rglob("*") if f.is_file()]
+    assert not list(project.path.glob("*x.html*"))

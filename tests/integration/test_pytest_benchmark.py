@@ -1,0 +1,53 @@
+"""pytest-benchmark beside us: it is fed, and none of its options changes a verdict."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from declared import ENGINE, MEASURES
+
+FILE = ENGINE + MEASURES + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES.replace("test_m", "test_slow")
+
+
+def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
+    project.makepyfile(test_m=FILE)
+    result = project.runpytest_subprocess("--benchmark-json=b.json", "--benchmark-save=one", "--trt-baseline=off")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*benchmark: 2 tests*"])
+    stored = json.loads((project.path / "b.json").read_text())["benchmarks"]
+    ours = {r["node_id"]: r["measurement"] for r in json.loads((project.path / "out.json").read_text())["results"]}
+    assert {b["fullname"] for b in stored} == set(ours)
+    for benchmark in stored:
+        ms = ours[benchmark["fullname"]]["figures"]["ms"]["value"]
+        assert benchmark["stats"]["median"] == pytest.approx(ms / 1000, rel=0.1)
+        assert benchmark["extra_info"]["ms"] == ms
+        assert benchmark["extra_info"]["verdict"] in ("ok", "over_budget")
+    result = project.runpytest_subprocess("--benchmark-compare=0001", "--benchmark-compare-fail=min:99999%")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*NOW*"])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--benchmark-skip"],
+        ["--benchmark-only"],
+        ["--benchmark-disable"],
+        ["-p", "no:benchmark"],
+        ["--benchmark-skip", "-n", "2"],
+    ],
+    ids=" ".join,
+)
+def test_none_of_its_options_changes_a_verdict(project, verdicts, options):
+    project.makepyfile(test_m=FILE)
+    project.runpytest_subprocess("--trt-baseline=off", *options).assert_outcomes(passed=1, failed=1)
+    assert verdicts() == {"test_m": [], "test_slow": ["over_budget"]}
+
+
+def test_under_xdist_where_it_writes_nothing_that_is_said_once(project):
+    project.makepyfile(test_m=FILE)
+    result = project.runpytest_subprocess("-n", "2", "--benchmark-json=b.json")
+    said = "pytest-benchmark writes nothing under xdist, so --benchmark-json had no effect: --trt-report=benchmark-json"
+    assert result.stdout.str().count(said) == 1
+    assert "pytest-benchmark writes" not in project.runpytest_subprocess("-n", "2").stdout.str()
