@@ -134,7 +134,7 @@ def limits(folder: Path, batch: int) -> Row:
             found.append(ended.ms_since(began) / count)
         return statistics.median(found)
 
-    count = 200 if batch > 1 else 1000
+    count = 200 if batch > 1 else 500
     h2d = whole(lambda: lane.copy_in.copy(device.address, pinned.address, pinned.nbytes), lane.copy_in, count)
     compute = whole(slot.launch.run, lane.compute, count)
     block = [statistics.median(made.block(200 if batch == 1 else 60)["gpu_ms"]) for _ in range(7)]
@@ -144,13 +144,14 @@ def limits(folder: Path, batch: int) -> Row:
 def block(folder: Path, batch: int, **options: Any) -> Row:
     """Medians of a block's figures, and of a bare loop of the bindings over the very same graph."""
     from pytest_trt import cuda
+    from pytest_trt.cuda.driver import runtime
 
     made = runner(folder, batch, **options)
     runs = [made.block(200) for _ in range(7)]
     figures = {name: statistics.median(statistics.median(run[name]) for run in runs) for name in runs[0]}
     lane = made._current.lanes[0]
-    graph, runtime = lane.slots[0].graph, cuda._runtime()
-    launch, synchronize, clock = runtime.cudaGraphLaunch, runtime.cudaStreamSynchronize, time.perf_counter_ns
+    graph, bindings = lane.slots[0].graph, runtime()
+    launch, synchronize, clock = bindings.cudaGraphLaunch, bindings.cudaStreamSynchronize, time.perf_counter_ns
     executable, stream = graph.executable, lane.compute.native
     times = []
     for _ in range(2000):

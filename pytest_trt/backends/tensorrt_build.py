@@ -175,7 +175,8 @@ def _tactic_sources(trt: Any, names: tuple[str, ...]) -> int:
 def _add_profiles(builder: Any, network: Any, config: Any, job: BuildJob) -> None:
     inputs = {tensor.name: tensor for tensor in map(network.get_input, range(network.num_inputs))}
     read_by_host = [tensor for tensor in inputs.values() if tensor.is_shape_tensor]
-    for ranges in job.profiles or (({},) if read_by_host else ()):
+    later = [tensor for tensor in map(network.get_output, range(network.num_outputs)) if -1 in tuple(tensor.shape)]
+    for ranges in job.profiles or (({},) if read_by_host or later else ()):  # else 8.6 tells no shapes at all
         profile = builder.create_optimization_profile()
         for name, (low, best, high) in ranges.items():
             if name not in inputs:

@@ -11,9 +11,10 @@ from typing import Any
 from pytest_trt.records import Layer
 
 _PRECISIONS = (
-    ("fp8", r"fp8"), ("fp4", r"fp4"), ("int4", r"int4"), ("bf16", r"bf16|bfloat16"), ("fp16", r"fp16|half|float16"),
-    ("int8", r"int8"), ("fp32", r"fp32|float32|float\b"),
+    ("fp8", r"fp8"), ("fp4", r"fp4"), ("int4", r"int4"), ("bf16", r"bf16|bfloat16"),
+    ("fp16", r"fp16|half|float16|_f16f16_"), ("int8", r"int8|_i8i8_"), ("fp32", r"fp32|float32|float\b|_f32f32_"),
 )  # fmt: skip
+"""How formats name a precision, and kernels where a format does not tell."""
 _FLOATING = frozenset(name for name, _ in _PRECISIONS)
 
 
@@ -36,7 +37,7 @@ def _layer(item: str | Mapping[str, Any]) -> Layer:
         name=str(item.get("Name", "")),
         kind=str(item.get("ParameterType") or item.get("LayerType", "")),
         tactic=str(item.get("TacticName") or item.get("TacticValue", "")),
-        precision=str(item["Precision"]) if "Precision" in item else _precision(outputs or inputs),
+        precision=_precision([str(item.get("Precision", "")), *outputs, *inputs, str(item.get("TacticName", ""))]),
         formats=f"{', '.join(inputs)} -> {', '.join(outputs)}" if inputs or outputs else "",
         nodes=tuple(dict.fromkeys(metadata)),
     )

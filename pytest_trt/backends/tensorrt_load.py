@@ -89,11 +89,6 @@ class DeviceEngine:
             raise InputError(f"no profile of the engine covers {wanted}: it has {listed}")
         return min(fitting)[1]
 
-    def host_values(self, name: str, profile: int) -> tuple[int, ...]:
-        """The optimum of an input that the host reads, flat; empty where the profile has none."""
-        values = versions.shape_values(self._engine, name, profile)
-        return values[1] if len(values) == 3 else ()
-
     def context(self, profile: int, stream: cuda.Stream) -> DeviceContext:
         """A context on that profile. Raises BackendError, with what was free, where it cannot be made."""
         self.device.activate()
@@ -120,8 +115,8 @@ class DeviceEngine:
         return versions.device_memory_bytes(self._engine)
 
     def layers(self, context: DeviceContext | None = None) -> tuple[Layer, ...]:
-        """The layers; their formats and precisions are known only in a context whose shapes are set, where shapes are
-        dynamic. Without one, it is made at the first profile's optimum."""
+        """The layers. Where shapes are dynamic, formats are known only in a context whose shapes are set: without one,
+        the first profile's optimum is taken."""
         if not hasattr(self.trt, "EngineInspector"):
             return ()  # the lean runtime
         if context is None:
@@ -129,6 +124,8 @@ class DeviceEngine:
                 for tensor in self.inputs:
                     if -1 in tensor.shape:
                         own.set_shape(tensor.name, self.profiles[0][tensor.name][1])
+                if not any(tensor.on_host for tensor in self.inputs):
+                    own.infer_shapes()
                 return self.layers(own)
         inspector = self._engine.create_engine_inspector()
         context.show_to(inspector)

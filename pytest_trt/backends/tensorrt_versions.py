@@ -10,7 +10,6 @@ import dataclasses
 import importlib
 import re
 import struct
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -145,30 +144,18 @@ def dtype(value: Any) -> str:
 
 
 def shape(dims: Any) -> Shape:
-    """A tensor's shape; (-1,) where 8.6 cannot tell even the rank before the data is there."""
+    """A tensor's shape. Raises BackendError where 8.6 has none: for an engine that was built without a profile, though
+    a shape in it depends on the data."""
     try:
         return tuple(dims)
-    except ValueError:
-        return (-1,)
+    except ValueError as error:
+        message = "the plan tells no shapes: it has no optimisation profile, though a shape in it depends on the data"
+        raise BackendError(f"{message}: build it with a profile") from error
 
 
 def device_memory_bytes(engine: Any) -> int:
     """What a context for any profile needs on the device."""
     return int(engine.device_memory_size_v2 if hasattr(engine, "device_memory_size_v2") else engine.device_memory_size)
-
-
-def shape_values(engine: Any, name: str, profile: int) -> tuple[tuple[int, ...], ...]:
-    """The (min, opt, max) values of a shape tensor in a profile; empty where none were set."""
-    if hasattr(engine, "get_tensor_profile_values"):
-        try:
-            found = engine.get_tensor_profile_values(name, profile)
-        except TypeError:  # the bindings of 10 and RTX take them the other way round
-            found = engine.get_tensor_profile_values(profile, name)
-    else:
-        with warnings.catch_warnings():  # 8.6 has nothing else, and says all the same that it will go
-            warnings.simplefilter("ignore", DeprecationWarning)
-            found = engine.get_profile_shape_input(profile, name)
-    return tuple(tuple(int(value) for value in values) for values in found)
 
 
 def plan_origin(header: bytes) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,12 @@ from pytest_trt import cuda
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.nvtx import span
 from pytest_trt.pipeline.arrays import checked
-from pytest_trt.pipeline.buffers import dtype
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.lane import Lane, Slot
 from pytest_trt.pipeline.marks import BlockTimer
+from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.pipeline.passes import layer_profile, memory_bytes
 from pytest_trt.pipeline.rate import steady_rate
-from pytest_trt.pipeline.streaming import in_order
 from pytest_trt.records import LayerProfile
 from pytest_trt.spec import PipelineOptions, Shape
 
@@ -94,19 +94,16 @@ class DeviceRunner:
         engine.device.activate()
         self._kept: OrderedDict[Any, Shaped] = OrderedDict()
         self._copier = Copier()
-        values = self._best_values(engine.narrowest(shapes))
-        self._current = self._shaped(shapes, values)
-        self.inputs, self.outputs = self._current.inputs, self._current.outputs
-        self._filled: Arrays | None = None
+        self._current: Shaped | None = None
+        self._filled = False
+        engine.narrowest(shapes)
+        self.inputs = tuple(dataclasses.replace(t, shape=tuple(shapes[t.name])) for t in engine.inputs)
+        self.outputs = engine.outputs
+        if not any(t.on_host for t in engine.inputs):  # whose values decide shapes: they come with the first inputs
+            self._use(self._shaped(shapes, {}))
 
-    def _best_values(self, profile: int) -> Arrays:
-        import numpy as np
-
-        return {
-            t.name: np.asarray(self._engine.host_values(t.name, profile), dtype(t.dtype)).reshape(t.shape)
-            for t in self._engine.inputs
-            if t.on_host
-        }
+    def _use(self, shaped: Shaped) -> None:
+        self._current, self.inputs, self.outputs = shaped, shaped.inputs, shaped.outputs
 
     def _shaped(self, shapes: Mapping[str, Shape], values: Arrays) -> Shaped:
         key = (tuple(sorted(shapes.items())), tuple((name, values[name].tobytes()) for name in sorted(values)))
@@ -128,15 +125,16 @@ class DeviceRunner:
     def proof(self) -> Mapping[str, str]:
         options, shaped = self._options, self._current
         return {
-            "graph": shaped.graph or "not yet",
+            "graph": (shaped.graph if shaped else "") or "not yet",
             "contexts": str(options.contexts),
             "depth": str(options.depth),
             "pinned": "yes" if options.pinned else "no",
             "transfers": "yes" if options.transfers else "no",
             "wait": "spin" if options.spin_wait else "sleep",
             "l2": "cold" if options.cold_l2 else "warm",
-            "profile": str(shaped.profile),
             "aux_streams": str(self._engine.aux_streams),
+            **({"profile": str(shaped.profile)} if shaped else {}),
+            **({"events_us": f"{shaped.timer.cost_ms * 1000:.2f}"} if shaped and shaped.timer.cost_ms else {}),
         }
 
     def infer(self, inputs: Arrays) -> Arrays:
@@ -207,11 +205,13 @@ class DeviceRunner:
                 slot.all.run()
                 slot.fetch()
                 slot.learn()
-        self._current, self._filled = shaped, ready
-        self.inputs, self.outputs = shaped.inputs, shaped.outputs
+            if shaped.timer.cost_ms is None:
+                shaped.timer.calibrate()
+        self._filled = True
+        self._use(shaped)
 
     def _ready(self, what: str) -> Shaped:
-        if self._filled is None:
+        if self._current is None or not self._filled:
             raise InputError(f"{what}: no inputs were put in place: call fill first")
         return self._current
 
@@ -229,7 +229,7 @@ class DeviceRunner:
 
     def memory(self) -> Mapping[str, int]:
         with span("memory"):
-            return memory_bytes(self._engine, self._current.lanes)
+            return memory_bytes(self._engine, self._ready("memory").lanes)
 
     def close(self) -> None:
         self._copier.close()

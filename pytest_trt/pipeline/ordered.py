@@ -14,18 +14,27 @@ Made = TypeVar("Made")
 def in_order(items: Iterable[Item], work: Callable[[Item], Made], threads: int) -> Iterator[Made]:
     """What `work` makes of each item, in their order, while the next items are fetched.
 
-    At most two items a thread wait. What `work` raises comes up at its item; after that, or after a `break`, nothing
-    is left running.
+    At most two items a thread wait. What `work` or `items` raises comes up at its own item, after those before it;
+    after that, or after a `break`, nothing is left running.
     """
     with ThreadPoolExecutor(threads, thread_name_prefix="trt-postprocess") as pool:
         waiting: deque[Future[Made]] = deque()
+        failure: Exception | None = None
         try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
+            fetch = iter(items)
+            while failure is None:
+                try:
+                    waiting.append(pool.submit(work, next(fetch)))
+                except StopIteration:
+                    break
+                except Exception as error:  # noqa: BLE001 - raised below, at its turn
+                    failure = error
                 if len(waiting) > 2 * threads:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
+            if failure is not None:
+                raise failure
         finally:
             for future in waiting:
                 future.cancel()

@@ -233,7 +233,7 @@ def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batc
 
 def test_memory_is_counted_whatever_else_is_there(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(depth=2)
-    runner.infer(batches[0])
+    runner.fill(batches[0])
     alone = dict(runner.memory())
     other = cuda.DeviceBuffer(2**28)
     assert runner.memory() == alone
