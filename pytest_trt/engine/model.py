@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_trt.backends.base import Tensor
-from pytest_trt.engine import onnx_file
+from pytest_trt.engine import onnx_file, rewrite
 from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.onnx_file import Dims
 from pytest_trt.engine.store import Store
@@ -158,14 +158,10 @@ def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: 
 
 
 def _save(model: Any, path: Path) -> None:
-    """Write a ModelProto; beyond protobuf's 2 GB its weights go beside it."""
     import onnx
 
-    if model.ByteSize() < 2**31 - 2**20:
-        path.write_bytes(model.SerializeToString(deterministic=True))
-        return
-    onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}.data")
-    onnx.load_external_data_for_model(model, str(path.parent))  # saving took the weights out of the user's model
+    rewrite.save(model, path, beside=False)
+    onnx.load_external_data_for_model(model, str(path.parent))  # weights that went beside it left the user's model
 
 
 def _built(function: Callable[[], bytes], store: Store) -> Path:
