@@ -93,14 +93,18 @@ class RevisionPlace:
         return git(self._top, *words, given=given)
 
 
+def git_environment() -> dict[str, str]:
+    """This process's environment without what git hooks set in it."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
+
+
 def git(folder: Path, *words: str, given: bytes = b"") -> bytes:
     """What git says of the repository that `folder` is in, and not of one that the environment names, as it does where
     a git hook started the run. Raises BaselineError with git's own words."""
-    environment = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), *words],
-            input=given, capture_output=True, timeout=TIMEOUT_S, check=False, env=environment,
+            input=given, capture_output=True, timeout=TIMEOUT_S, check=False, env=git_environment(),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise BaselineError(f"git cannot be run in {folder} ({error}): install it, or wait and try again") from error
