@@ -85,21 +85,39 @@ class BaselineFolder:
     ) -> Saved:
         """Store what was measured and judged `status`, as judge.baselines.after says. What cannot be read any more is
         replaced with `force` alone."""
-        device = device_slug(measurement.environment)
-        old = self._old(measurement.node_id, device, force)
-        made, saved = after(old, measurement, status, force=force, new_only=new_only, reason=reason)
-        if made is not None:
-            files = {self._path(device, made.node_id): text.render(made)}
-            if saved.what in ("created", "moved"):
-                # first the data: a reader who finds the baseline finds its samples too, or those of another time
-                data = text.render_data(data_of(measurement))
-                files = {f"{self.name}/{data_path(device, made.node_id)}": data, **files}
-            self._place.write(files)
+        (saved,) = self.save_all([(measurement, status)], force=force, new_only=new_only, reason=reason)
         return saved
 
-    def accept(self, measurement: Measurement, reason: str) -> Saved:
-        """Make this measurement the reference, whatever its verdict."""
-        return self.save(measurement, "ok", force=True, reason=reason)
+    def accept(self, measurements: Iterable[Measurement], reason: str) -> Sequence[Saved]:
+        """Make these measurements the references, whatever was judged of them."""
+        return self.save_all([(measurement, "ok") for measurement in measurements], force=True, reason=reason)
+
+    def save_all(
+        self,
+        judged: Sequence[tuple[Measurement, Status]],
+        *,
+        force: bool = False,
+        new_only: bool = False,
+        reason: str = "",
+    ) -> Sequence[Saved]:
+        """`save` for many tests, which are read together and written together."""
+        by_device: dict[str, list[str]] = {}
+        for measurement, _ in judged:
+            by_device.setdefault(device_slug(measurement.environment), []).append(measurement.node_id)
+        for device, node_ids in by_device.items():
+            self.prefetch(node_ids, device)
+        files, all_saved = {}, []
+        for measurement, status in judged:
+            device = device_slug(measurement.environment)
+            old = self._old(measurement.node_id, device, force)
+            made, saved = after(old, measurement, status, force=force, new_only=new_only, reason=reason)
+            if saved.what in ("created", "moved") and (measurement.samples or measurement.profile):
+                files[f"{self.name}/{data_path(device, measurement.node_id)}"] = text.render_data(data_of(measurement))
+            if made is not None:
+                files[self._path(device, made.node_id)] = text.render(made)
+            all_saved.append(saved)
+        self._place.write(files)
+        return all_saved
 
     def _old(self, node_id: str, device: str, force: bool) -> Baseline | None:
         try:

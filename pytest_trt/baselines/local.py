@@ -9,6 +9,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_trt.baselines.place import Content
@@ -16,6 +17,7 @@ from pytest_trt.errors import BaselineError
 
 _WRITING = ".writing-"
 _LEFT_OVER_S = 3600.0
+_FEW, _AT_ONCE = 8, 16
 
 
 class LocalPlace:
@@ -42,14 +44,28 @@ class LocalPlace:
             return BaselineError(f"baseline {file} cannot be read: {_reason(error)}")
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        for path, content in files.items():
-            file = self.folder / path
-            try:
-                self._check_inside(file.parent)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                _write_whole(file, content)
-            except OSError as error:
-                raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
+        """All are written and synced under other names before the first is put in its place."""
+        drafts: dict[Path, Path] = {}
+        file = self.folder
+        try:
+            for path, content in files.items():
+                file = self.folder / path
+                self._make_folder(file.parent)
+                drafts[file] = file.parent / f"{_WRITING}{os.getpid()}-{secrets.token_hex(8)}"
+                drafts[file].write_bytes(content)
+            _sync(list(drafts.values()))
+            for file, draft in drafts.items():
+                draft.replace(file)
+        except OSError as error:
+            raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
+        finally:
+            for draft in drafts.values():
+                draft.unlink(missing_ok=True)
+
+    def _make_folder(self, folder: Path) -> None:
+        if folder not in self._inside:
+            self._check_inside(folder)
+            folder.mkdir(parents=True, exist_ok=True)
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -105,17 +121,22 @@ def _read_all(descriptor: int, most: int) -> bytes:
         return file.read(most + 1)
 
 
-def _write_whole(file: Path, content: bytes) -> None:
-    draft = file.parent / f"{_WRITING}{os.getpid()}-{secrets.token_hex(8)}"
+def _sync(files: Sequence[Path]) -> None:
+    """Sync files to disk; many of them at once, which the disk then does together."""
+    if len(files) <= _FEW:
+        for file in files:
+            _sync_one(file)
+    else:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            list(pool.map(_sync_one, files))
+
+
+def _sync_one(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with draft.open("xb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        draft.replace(file)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sweep(draft: Path) -> None:

@@ -137,16 +137,20 @@ def _accept(given: argparse.Namespace) -> int:
             raise DeclarationError(f"the run has no test {test!r}{_nearest(test, [r.node_id for r in results])}")
         chosen.update(found)
     folder = project.baselines(given)
-    refused = 0
+    good, refused = [], []
     for node_id, result in sorted(chosen.items()):
         if result.measurement is None or result.status in ("error", "invalid", "inaccurate"):
-            print(f"{node_id}: not accepted: it is {result.status}, so that its figures mean nothing", file=sys.stderr)
-            refused += 1
-            continue
-        try:
-            print(f"{node_id}: {folder.accept(result.measurement, given.reason).text}")
-        except ValueError as error:
-            raise DeclarationError(f"{node_id}: {error}: the run's file was changed") from error
+            refused.append(f"{node_id}: not accepted: it is {result.status}, so that its figures mean nothing")
+        else:
+            good.append(result.measurement)
+    try:
+        saved = folder.accept(good, given.reason)
+    except ValueError as error:
+        raise DeclarationError(f"the run was not written as it is: {error}") from error
+    for measurement, what in zip(good, saved, strict=True):
+        print(f"{measurement.node_id}: {what.text}")
+    for line in refused:
+        print(line, file=sys.stderr)
     return 1 if refused else 0
 
 

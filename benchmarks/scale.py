@@ -1,0 +1,162 @@
+"""What baselines of many tests cost: saving, loading and judging, reporting, and memory.
+
+    python benchmarks/scale.py                  # 1,000 and 10,000 tests, each in a process of its own
+    python benchmarks/scale.py --remote         # 500 tests on a real S3 server, every request 200 ms slower
+
+Limits: 10,000 tests loaded and judged in 3 s, saved in 5 s, reported in 3 s, within 300 MB; ten times the tests in ten
+times the time; 500 remote tests in 15 s. Exit status 1 where one does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
+from pytest_trt.judge.baselines import RUNS, judge_stored
+from pytest_trt.judge.compare import Question
+from pytest_trt.records import FIGURES, Environment, Estimate, Measurement, Result, Status
+from pytest_trt.report import Header, terminal
+
+TESTS = Path(__file__).resolve().parent.parent / "tests"
+LIMITS = {"save_s": 5.0, "load_and_judge_s": 3.0, "report_s": 3.0, "peak_mb": 300.0}
+REMOTE_LIMIT_S = 15.0
+REMOTE_TESTS = 500
+STATUS: Status = "new"
+GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", driver="550.54", host_cpu="Xeon", commit="a1b2c3d4e5f6")
+
+
+def measurement(number: int) -> Measurement:
+    """One as large as a real one: every figure that a GPU gives."""
+    ms = 0.1 + number / 1e5
+    return Measurement(
+        node_id=f"tests/test_{number // 100}.py::test_model[{number}-fp16-b8]",
+        environment=GPU,
+        figures={name: Estimate(ms, ms * 0.999, ms * 1.001, 400) for name in FIGURES},
+        spec={"path": f"models/{number}.onnx", "precision": "fp16", "batch": "8", "pipeline": "{}", "dims": "{}"},
+        spec_digest=f"{number:064x}",
+        engine_digest=f"{number:064x}",
+        plan_sha256=f"{number:064x}",
+        proof={"graph": "captured", "pinned": "yes"},
+        time="2026-07-01T12:00:00+00:00",
+    )
+
+
+def save(folder: BaselineFolder, count: int) -> None:
+    folder.save_all([(measurement(number), STATUS) for number in range(count)])
+
+
+def judged(folder: BaselineFolder, count: int) -> Iterator[Result]:
+    device = device_slug(GPU)
+    for number in range(count):
+        run = measurement(number)
+        baseline = folder.load(run.node_id, device)
+        assert baseline is not None
+        verdicts = [judge_stored(Question(figure=name), run.figures[name], baseline) for name in ("ms", "memory_mb")]
+        yield Result(run.node_id, tuple(verdicts), run)
+
+
+def scale(count: int) -> dict[str, float]:
+    """Seconds by the clock and of the processor for `count` tests, and this process's peak memory in MB."""
+    with tempfile.TemporaryDirectory() as scratch:
+
+        def opened() -> BaselineFolder:
+            return open_baselines("baselines", "main", revision=None, rootdir=Path(scratch))
+
+        found: dict[str, float] = {}
+        with timed(found, "save"):
+            save(opened(), count)
+        for _ in range(RUNS - 1):  # with ten runs in its history, a baseline is as long as it gets
+            save(opened(), count)
+        with timed(found, "load_and_judge"):
+            results = list(judged(opened(), count))
+        with timed(found, "report"):
+            text = terminal.render(results, Header.of(GPU, "main"), colour=False)
+        assert len(text.splitlines()) > count
+        found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        found["sync_s"] = count * sync_cost(Path(scratch))
+        return found
+
+
+@contextlib.contextmanager
+def timed(found: dict[str, float], name: str) -> Iterator[None]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    yield
+    found[f"{name}_s"], found[f"{name}_cpu_s"] = time.perf_counter() - wall, time.process_time() - cpu
+
+
+def sync_cost(folder: Path, count: int = 200) -> float:
+    """Seconds for one file of 4 kB to be written, synced and renamed, by nothing but the calls themselves."""
+    started = time.perf_counter()
+    for number in range(count):
+        descriptor = os.open(folder / "draft", os.O_WRONLY | os.O_CREAT)
+        os.write(descriptor, b"x" * 4096)
+        os.fsync(descriptor)
+        os.close(descriptor)
+        (folder / "draft").rename(folder / f"file{number}")
+    return (time.perf_counter() - started) / count
+
+
+def remote() -> dict[str, float]:
+    """Seconds to load and to save REMOTE_TESTS tests where every request takes 200 ms longer."""
+    sys.path.insert(0, str(TESTS))
+    import s3_server
+
+    with s3_server.server() as port:
+        url = f"s3://{s3_server.BUCKET}/baselines"
+        os.environ.update(s3_server.credentials(port))
+        near = open_baselines(url, "main", revision=None, rootdir=Path())
+        save(near, REMOTE_TESTS)
+        with s3_server.Network(port, delay_s=0.2) as network:
+            os.environ.update(s3_server.credentials(network.port))
+            folder = open_baselines(url, "main", revision=None, rootdir=Path())
+            device = device_slug(GPU)
+            started = time.perf_counter()
+            folder.prefetch([measurement(number).node_id for number in range(REMOTE_TESTS)], device)
+            loaded = [folder.load(measurement(number).node_id, device) for number in range(REMOTE_TESTS)]
+            seconds = time.perf_counter() - started
+        assert all(loaded)
+        return {"tests": REMOTE_TESTS, "load_s": seconds, "requests_at_once": network.busiest}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--remote", action="store_true")
+    parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.count:
+        print(json.dumps(scale(given.count)))
+        return 0
+    if given.remote:
+        found = remote()
+        print(found)
+        return int(found["load_s"] > REMOTE_LIMIT_S)
+    few, many = (in_a_process(count) for count in (1_000, 10_000))
+    status = 0
+    for name, limit in LIMITS.items():
+        growth = many[name] / few[name]
+        missed = many[name] > limit or (name.endswith("_s") and growth > 15)
+        status |= missed
+        cpu = f"of the processor {many[name[:-2] + '_cpu_s']:.2f}" if name.endswith("_s") else ""
+        print(f"{name:<18} {few[name]:8.2f} {many[name]:8.2f} x{growth:4.1f} limit {limit:g} {'MISSED ' * missed}{cpu}")
+    print(f"writing, syncing and renaming as many files one by one: {few['sync_s']:.2f} s, {many['sync_s']:.2f} s")
+    return status
+
+
+def in_a_process(count: int) -> dict[str, float]:
+    command = [sys.executable, __file__, "--count", str(count)]
+    answer: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return answer
+
+
+if __name__ == "__main__":
+    sys.exit(main())
