@@ -81,7 +81,7 @@ def _parse(trt: Any, network: Any, model: Path) -> Any:
         said = [_parser_error(parser.get_error(i), model) for i in range(parser.num_errors)]
         raise BuildError(f"TensorRT's parser refuses {model.name}: {'; '.join(said) or logger(trt).why()}")
     if network.num_outputs == 0:
-        raise BuildError(f"{model.name} has no outputs: mark one in the graph")
+        raise BuildError(f"{model.name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
     return parser
 
 

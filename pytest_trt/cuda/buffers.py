@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_trt.cuda.driver import check, memory
+from pytest_trt.cuda.driver import check, memory, runtime
 
 if TYPE_CHECKING:
     import numpy as np

@@ -20,8 +20,8 @@ _CALIBRATIONS, _REPLAYS = 5, 24
 
 
 class BlockTimer:
-    """Times blocks of inferences in a lane. Each stage has a pass of its own, so that none disturbs another: copying in,
-    computing and copying out between two events on the device, then all of it in turn by the host's clock.
+    """Times blocks of inferences in a lane. Each stage has a pass of its own, so that none disturbs another: copying
+    in, computing and copying out between two events on the device, then all of it in turn by the host's clock.
 
     A time stamp between two graphs keeps the second from starting while the first ends (some 1.5 us on an H200). What
     that costs this very graph is found once by `calibrate`, and taken off `gpu_ms`: `cost_ms`.

@@ -1,0 +1,59 @@
+"""Where tensors lie in a buffer, and how much is copied; on a GPU, tests/gpu moves them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pytest_trt.backends.base import Tensor
+from pytest_trt.pipeline import copying
+from pytest_trt.pipeline.buffers import ALIGNMENT, Layout, PageableBuffer, dtype
+
+
+def test_what_travels_together_comes_first() -> None:
+    tensors = (
+        Tensor("sizes", "int32", (2,), on_host=True),
+        Tensor("found", "int64", (1, -1)),
+        Tensor("x", "float32", (3, 5)),
+        Tensor("y", "float16", (7,)),
+    )
+    layout = Layout(tensors, {"found": 800})
+    places = layout.places
+    assert list(places) == ["x", "y", "found", "sizes"]
+    assert [place.offset for place in places.values()] == [0, 256, 512, 512 + 1024]
+    assert layout.together == 256 + 14
+    assert [place.tensor.name for place in layout.unknown] == ["found"]
+    assert layout.nbytes == 512 + 1024 + ALIGNMENT
+
+
+def test_nothing_that_travels_is_nothing() -> None:
+    assert Layout([]).together == Layout([]).nbytes == 0
+    assert Layout([Tensor("s", "int32", (), on_host=True)]).together == 0
+
+
+def test_views_share_memory_and_take_the_shape_that_came_out() -> None:
+    layout = Layout([Tensor("a", "float32", ()), Tensor("b", "int16", (2, 3))])
+    memory = PageableBuffer(layout.nbytes)
+    layout.places["b"].view(memory.array)[1, 2] = 9
+    assert layout.places["b"].view(memory.array, (6,))[5] == 9
+    assert layout.places["a"].view(memory.array).shape == ()
+    assert layout.places["b"].view(memory.array, (0, 3)).size == 0
+    assert memory.address % 4 == 0
+
+
+def test_names_of_ml_dtypes_are_types_too() -> None:
+    pytest.importorskip("ml_dtypes", reason="needs the package ml_dtypes")
+    assert dtype("bfloat16").itemsize == 2
+    assert dtype("float16") == np.float16
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (3, 5), (7, 300_000), (1, 5_000_000)])
+def test_a_copy_is_whole_on_however_many_threads(shape: tuple[int, ...]) -> None:
+    copier = copying.Copier()
+    copier.threads = 3
+    source = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)
+    to = np.zeros_like(source)
+    copier.copy(to, source)
+    np.testing.assert_array_equal(to, source)
+    copier.close()
+    copier.close()

@@ -1,0 +1,164 @@
+"""Real builds with TensorRT-RTX, ahead of time, on a machine that needs no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt import cuda
+from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt.backends.base import BuildJob, BuildReport, backend
+from pytest_trt.engine.precision import convert
+from pytest_trt.errors import BackendError, BuildError
+from pytest_trt.spec import EngineSpec
+
+rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
+
+LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("light_*.onnx"))
+
+
+def conv_model(dynamic: bool = True) -> onnx.ModelProto:
+    """x [N, 3, 16, 16] -> y [N, 4]."""
+    random = np.random.default_rng(0)
+    weights = [
+        numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)
+        for name, shape in (("w", (8, 3, 3, 3)), ("v", (8, 4)))
+    ]
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv", pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c"], ["r"], "relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["f"], "flatten"),
+        helper.make_node("MatMul", ["f", "v"], ["y"], "matmul"),
+    ]
+    batch = "N" if dynamic else 2
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, 3, 16, 16])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, 4])
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def build(model: Path, folder: Path, profiles: tuple[Any, ...] = (), **spec: Any) -> tuple[BuildReport, list[Any]]:
+    told: list[Any] = []
+    made = EngineSpec(**{"compute_capabilities": (89,), **spec})
+    job = BuildJob("tensorrt_rtx", "0", made, str(model), str(folder), profiles, str(folder / "timing.cache"))
+    report = backend("tensorrt_rtx").build(job, lambda text, share: told.append((text, share)))
+    return report, told
+
+
+PROFILE = {"x": ((1, 3, 16, 16), (2, 3, 16, 16), (4, 3, 16, 16))}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "conv.onnx"
+    onnx.save(conv_model(), str(path))
+    return path
+
+
+@pytest.mark.parametrize("path", LIGHT, ids=[path.stem for path in LIGHT])
+def test_every_light_model_builds_without_a_gpu(path: Path, tmp_path: Path) -> None:
+    report, _ = build(path, tmp_path)
+    plan = (tmp_path / "plan").read_bytes()
+    assert len(plan) == report.plan_bytes > 1000
+    assert versions.plan_origin(plan[:28]) == ("TensorRT-RTX", rtx.__version__)
+    assert report.precisions == {"fp32": 1.0}
+    assert report.proved_by == "model"
+
+
+def test_a_dynamic_model_builds_with_two_profiles_for_two_capabilities(model: Path, tmp_path: Path) -> None:
+    wide = {"x": ((1, 3, 16, 16), (8, 3, 16, 16), (16, 3, 16, 16))}
+    report, told = build(model, tmp_path, (PROFILE, wide), compute_capabilities=(89, 120))
+    assert report.plan_bytes > 1000
+    assert told[0] == ("parsing the model", -1.0)
+    assert all(-1.0 <= share <= 1.0 for _, share in told)
+    assert not (tmp_path / "timing.cache").exists()  # nothing is timed ahead of time
+
+
+def test_fp16_is_proved_from_the_converted_model(model: Path, tmp_path: Path) -> None:
+    half = tmp_path / "half.onnx"
+    convert(model, "fp16", half)
+    report, _ = build(half, tmp_path, (PROFILE,), precision="fp16")
+    assert report.proved_by == "model"
+    assert report.precisions["fp16"] > 0.5
+
+
+def test_fp16_asked_of_a_model_without_any_is_an_error(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"precision='fp16' was asked for and no layer has it \(there is 100% fp32\)"):
+        build(model, tmp_path, (PROFILE,), precision="fp16")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ({"compute_capabilities": (90,)}, r"compute capability 90 is none that .* choose from 75, 80, 86, 89, 120"),
+        ({"precision": "int8"}, "needs a model that says where it is quantised"),
+        ({"tactic_sources": ("CUBLAS",)}, r"tactic source 'CUBLAS' .*TensorRT from 8\.6 to before 11\.0 had it"),
+    ],
+)
+def test_what_it_cannot_do_is_said_before_it_is_built(
+    model: Path, tmp_path: Path, spec: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BuildError, match=message):
+        build(model, tmp_path, (PROFILE,), **spec)
+
+
+def test_build_options_are_taken(model: Path, tmp_path: Path) -> None:
+    report, _ = build(
+        model, tmp_path, (PROFILE,), optimization_level=1, workspace_mb=64, avg_timing_iterations=1, max_aux_streams=0,
+        tf32=False, sparsity=True, profiling_verbosity="none",
+    )  # fmt: skip
+    assert report.plan_bytes > 1000
+
+
+def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Nonsense", ["x"], ["y"], "the_odd_one", domain="no.such")]
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("no.such", 1)]
+    path = tmp_path / "odd.onnx"
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=opsets, ir_version=8), str(path))
+    with pytest.raises(BuildError, match=r"parser refuses odd\.onnx: node the_odd_one \(Nonsense\): "):
+        build(path, tmp_path)
+
+
+def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "broken.onnx"
+    path.write_bytes(b"this is no model")
+    with pytest.raises(BuildError, match=r"broken\.onnx, parsed, has no outputs: is it a whole ONNX model"):
+        build(path, tmp_path)
+
+
+def test_dynamic_inputs_without_a_profile_are_refused(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=r"cannot build conv\.onnx: .*profile"):
+        build(model, tmp_path)
+
+
+def test_a_shape_tensor_takes_its_range_from_the_inputs(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Expand", ["x", "shape"], ["y"], "expand")]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1]),
+        helper.make_tensor_value_info("shape", TensorProto.INT64, [2]),
+    ]
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["a", "b"])
+    path = tmp_path / "expand.onnx"
+    graph = helper.make_graph(nodes, "g", inputs, [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    with pytest.raises(BuildError, match=r"'shape' is read by the host .*input_ranges=\{'shape': \(low, high\)\}"):
+        build(path, tmp_path)
+    report, _ = build(path, tmp_path, input_ranges={"shape": (1, 8)})
+    assert report.plan_bytes > 100
+
+
+@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+def test_without_a_gpu_it_is_the_driver_that_is_asked(model: Path, tmp_path: Path) -> None:
+    with pytest.raises(BackendError, match="driver"):
+        build(model, tmp_path, (PROFILE,), compute_capabilities=())
+    with pytest.raises(BackendError, match="driver"):
+        backend("tensorrt_rtx").environment("0")
+    with pytest.raises(BackendError, match="driver"):
+        backend("tensorrt_rtx").load(tmp_path / "plan", "0", EngineSpec())

@@ -1,0 +1,79 @@
+"""The inspector's JSON, as TensorRT 8.6 wrote it on an H200 and in the form of 11."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_trt.backends.tensorrt_layers import parse_layers, shares
+from pytest_trt.records import Layer
+
+CONV_86 = {
+    "Name": "Conv_0 + Relu_1",
+    "LayerType": "CaskConvolution",
+    "Inputs": [{"Name": "x", "Location": "Device", "Dimensions": [1, 4, 224, 224],
+                "Format/Datatype": "Channel major FP16 format where channel % 4 == 0"}],
+    "Outputs": [{"Name": "y", "Location": "Device", "Dimensions": [1, 64, 112, 112],
+                 "Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
+    "ParameterType": "Convolution",
+    "TacticName": "sm80_xmma_fprop_implicit_gemm_indexed_wo_smem_f16f16_f16f16_f16_nhwckrsc_nhwc",
+    "TacticValue": "0x0a",
+    "StreamId": 0,
+    "Metadata": "[ONNX Layer: Conv_0]\x1e[ONNX Layer: Relu_1]",
+}  # fmt: skip
+
+
+def test_a_layer_of_8_6() -> None:
+    text = json.dumps({"Layers": [CONV_86], "Bindings": ["x", "y"]}).replace(
+        "\\u001e", "\x1e"
+    )  # 8.6 does not escape it
+    (layer,) = parse_layers(text)
+    assert layer.name == "Conv_0 + Relu_1"
+    assert layer.kind == "Convolution"
+    assert layer.tactic.startswith("sm80_xmma_fprop")
+    assert layer.precision == "fp16"
+    assert layer.formats == (
+        "Channel major FP16 format where channel % 4 == 0 -> Channel major FP16 format where channel % 8 == 0"
+    )
+    assert layer.nodes == ("Conv_0", "Relu_1")
+
+
+def test_a_layer_of_11_has_format_and_type_apart() -> None:
+    tensor = {"Name": "y", "Format": "Row major linear", "Datatype": "BFloat16"}
+    layer = {"Name": "mm", "LayerType": "gemm", "Inputs": [tensor], "Outputs": [tensor], "TacticName": "t"}
+    (found,) = parse_layers(json.dumps({"Layers": [layer], "I/O Tensors": []}))
+    assert (found.kind, found.precision) == ("gemm", "bf16")
+    assert found.formats == "Row major linear BFloat16 -> Row major linear BFloat16"
+
+
+def test_the_kernel_tells_the_precision_where_formats_do_not() -> None:
+    unknown = [{"Name": "y", "Format/Datatype": "N/A due to dynamic shapes"}]
+    (layer,) = parse_layers(json.dumps({"Layers": [{**CONV_86, "Inputs": unknown, "Outputs": unknown}]}))
+    assert layer.precision == "fp16"
+
+
+def test_names_alone_are_layers_too() -> None:
+    assert parse_layers(json.dumps({"Layers": ["a", "b"]})) == (Layer("a"), Layer("b"))
+    assert parse_layers("") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "precision"),
+    [
+        ("Row major linear FP32", "fp32"),
+        ("Thirty-two wide channel vectorized row major Int8 format", "int8"),
+        ("Row major linear BFloat16 format", "bf16"),
+        ("Row major linear FP8 format", "fp8"),
+        ("Row major Int32 format", ""),
+    ],
+)
+def test_precisions_are_read_from_formats(text: str, precision: str) -> None:
+    layer = {"Name": "l", "Inputs": [], "Outputs": [{"Format/Datatype": text}]}
+    assert parse_layers(json.dumps({"Layers": [layer]}))[0].precision == precision
+
+
+def test_shares_count_the_layers_that_compute() -> None:
+    layers = [Layer("a", precision="fp16"), Layer("b", precision="fp16"), Layer("c", precision="fp32"), Layer("d")]
+    assert shares(layers) == pytest.approx({"fp16": 2 / 3, "fp32": 1 / 3})
+    assert shares([Layer("d")]) == {}
