@@ -1,0 +1,29 @@
+"""Which processes there are. Tests that pytest runs in a folder of their own import this too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def _stat(pid: int) -> tuple[str, int] | None:
+    """A process's state and its parent (proc(5)); None once it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return fields[0], int(fields[1])
+
+
+def below(pid: int) -> list[int]:
+    """The processes that descend from `pid`, nearest first."""
+    stats = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
+    found = [pid]
+    for parent in found:
+        found += [child for child, stat in stats.items() if stat is not None and stat[1] == parent]
+    return found[1:]
+
+
+def alive(pids: Iterable[int]) -> list[int]:
+    """Those that are there and have not ended."""
+    return [pid for pid in pids if (stat := _stat(pid)) is not None and stat[0] != "Z"]
