@@ -1,0 +1,84 @@
+"""Budgets in a file: whom they are for, and what a mistake in it gets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.budget_file import BudgetFile, read_budgets
+from pytest_trt.errors import DeclarationError
+
+GOOD = """
+[[budget]]
+test = "tests/test_models.py::test_resnet18[fp16-*]"
+device = "H200"
+ms = 0.31
+memory_mb = 700
+where = { batch = 1 }
+
+[[budget]]
+test = "tests/*"
+throughput = 1000
+"""
+
+
+def read(folder: Path, text: str) -> BudgetFile:
+    path = folder / "trt-budgets.toml"
+    path.write_text(text)
+    return read_budgets(path)
+
+
+def test_a_test_has_the_budgets_that_match_it(tmp_path: Path) -> None:
+    budgets = read(tmp_path, GOOD)
+    first, second = budgets.of("tests/test_models.py::test_resnet18[fp16-b1]")
+    assert (first.device, first.limits, first.where) == ("H200", {"ms": 0.31, "memory_mb": 700}, {"batch": 1})
+    assert (second.device, second.limits) == ("gpu", {"throughput": 1000})
+    assert len(budgets.of("tests/test_models.py::test_resnet18[fp32-b1]")) == 1
+    assert budgets.of("other/test_models.py::test_resnet18[fp16-b1]") == ()
+
+
+def test_brackets_stand_for_themselves(tmp_path: Path) -> None:
+    budgets = read(tmp_path, '[[budget]]\ntest = "t.py::t[ab]"\nms = 1')
+    assert budgets.of("t.py::t[ab]")
+    assert not budgets.of("t.py::ta")
+
+
+def test_what_no_test_has_is_told(tmp_path: Path) -> None:
+    assert read(tmp_path, GOOD).unmatched(["tests/test_other.py::t"]) == (
+        "tests/test_models.py::test_resnet18[fp16-*]",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[budget", "is not TOML"),
+        ("", "has no budget"),
+        ("budget = 3", "has no budget"),
+        ("budget = [3]", "3 is no table"),
+        ("[[budgets]]\nms = 1", "has 'budgets'"),
+        ("[[budget]]\nms = 1", "names no test"),
+        ("[[budget]]\ntest = 3\nms = 1", "names no test"),
+        ("[[budget]]\ntest = 't'", "no limit is given"),
+        ("[[budget]]\ntest = 't'\nmemory_mbb = 1", "did you mean 'memory_mb'"),
+        ("[[budget]]\ntest = 't'\nms = 'fast'", "ms must be of type float"),
+        ("[[budget]]\ntest = 't'\nms = -1", "a limit must be above 0"),
+        ("[[budget]]\ntest = 't'\nms = nan", "finite"),
+        ("[[budget]]\ntest = 't'\nms = 1\ndevice = ''", "the device is empty"),
+        ("[[budget]]\ntest = 't'\nms = 1\nwhere = 3", "where must be a mapping"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(DeclarationError, match=said):
+        read(tmp_path, text)
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match=r"budget 1: .*\n.*budget 2: "):
+        read(tmp_path, "[[budget]]\nms = 1\n[[budget]]\ntest = 't'")
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="correct trt_budgets"):
+        read_budgets(tmp_path / "nothing.toml")
