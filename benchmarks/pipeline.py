@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import ladder
 
 BATCHES = (128, 1)
 SECONDS = 1.0
@@ -287,6 +290,11 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     record = {"time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rows": rows}
     options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
+    for batch in BATCHES:
+        found = rows[str(batch)]
+        print(f"\nbatch {batch}\n\n{ladder.table(found, batch)}")
+        title = f"ResNet-18 FP16, batch {batch}: throughput as a share of the limit"
+        options.out.with_name(f"{options.out.name}-b{batch}.svg").write_text(ladder.chart(found, title))
 
 
 if __name__ == "__main__":

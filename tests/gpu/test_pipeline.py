@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 from gpu_workshop import Workshop, assert_close, conv_inputs
 
+import pytest_trt
 from pytest_trt import cuda
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.runner import open_runner
@@ -217,6 +220,47 @@ def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., An
     finally:
         hog.close()
     open_conv().infer(batches[0])
+
+
+STICKY = """
+import sys
+from pathlib import Path
+import numpy as np
+from pytest_trt import cuda
+from pytest_trt.backends.base import backend
+from pytest_trt.errors import BackendError
+from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.spec import EngineSpec, PipelineOptions
+engine = backend("tensorrt").load(Path(sys.argv[1]), "0", EngineSpec())
+runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions(cuda_graph=False))
+inputs = {"x": np.zeros((4, 3, 32, 32), np.float32)}
+runner.infer(inputs)
+lane = runner._current.lanes[0]
+lane.bind(lane.slots[0])
+lane.context.set_address("x", 4096)
+try:
+    lane.context.enqueue(lane.compute)
+    lane.compute.synchronize()
+except BackendError as error:
+    print(error, flush=True)
+try:
+    cuda.DeviceBuffer(16)
+except BackendError as error:
+    print("then:", error, flush=True)
+"""
+
+
+def test_a_sticky_error_costs_one_process(conv_plan: Path, open_conv: Callable[..., Any], batches: Any) -> None:
+    runner = open_conv()
+    before = runner.infer(batches[0])
+    root = str(Path(pytest_trt.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": root}
+    done = subprocess.run([sys.executable, "-c", STICKY, str(conv_plan)], capture_output=True, text=True, check=False,
+                          env=environment)  # fmt: skip
+    assert "cudaErrorIllegalAddress" in done.stdout
+    assert "this process's CUDA context is lost with it" in done.stdout
+    assert "then: " in done.stdout
+    np.testing.assert_array_equal(runner.infer(batches[0])["y"], before["y"])
 
 
 def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batches: Any) -> None:
