@@ -151,6 +151,7 @@ class LayerProfile:
 
     @property
     def total_ms(self) -> float:
+        """The layers' times together, in ms."""
         return sum(layer.ms or 0.0 for layer in self.layers)
 
 
@@ -208,4 +209,5 @@ class Result:
 
     @property
     def status(self) -> Status:
+        """The worst of the verdicts' statuses; `ok` without any."""
         return worst(tuple(v.status for v in self.verdicts))

@@ -1,0 +1,103 @@
+"""What a run works with: which backend, which device, and who has it."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+
+import pytest
+
+from pytest_trt import bench as room
+from pytest_trt.bench import Bench, commit, gpu_is_here, installed
+from pytest_trt.errors import BackendError, CacheError
+from pytest_trt.spec import Declaration, EngineSpec, Settings
+
+
+@pytest.fixture
+def without_gpu(monkeypatch):
+    """As on a machine whose GPUs are not for this process."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not gpu_is_here()
+
+
+def test_the_spec_chooses_its_backend_then_the_settings_then_what_is_there(without_gpu):
+    chosen = Bench(Settings(backend="tensorrt_lean"))
+    assert chosen.backend_name(EngineSpec(backend="onnxruntime")) == "onnxruntime"
+    assert chosen.backend_name(EngineSpec()) == "tensorrt_lean"
+    assert Bench(Settings()).backend_name(EngineSpec(path="m.onnx")) == "onnxruntime"
+    with pytest.raises(BackendError, match=r"a plan is given, and it runs on a GPU .*: no GPU is here"):
+        Bench(Settings()).backend_name(EngineSpec(path="m.plan"))
+
+
+def test_whether_a_package_is_there_is_known_without_importing_it():
+    assert installed("onnxruntime")
+    assert not installed("no_such_package")
+
+
+def test_the_environment_says_what_ran_and_is_asked_for_once():
+    with Bench(Settings(backend="onnxruntime")) as bench:
+        seen = bench.environment("onnxruntime")
+        assert (seen.kind, seen.backend, seen.threads) == ("cpu", "onnxruntime", seen.host_cpus)
+        assert all((seen.device, seen.plugin, seen.backend_version, seen.python))
+        assert bench.environment("onnxruntime") is seen
+
+
+def test_an_ahead_of_time_build_is_for_what_it_names():
+    with Bench(Settings(build_only=True, compute_capabilities=(89, 120))) as bench:
+        declaration = Declaration(spec=EngineSpec(path="m.onnx"))
+        completed = bench.completed(declaration, "tensorrt_rtx")
+        assert completed.spec.compute_capabilities == (89, 120)
+        assert bench.completed(declaration, "onnxruntime") == declaration
+        own = Declaration(spec=EngineSpec(path="m.onnx", compute_capabilities=(75,)))
+        assert bench.completed(own, "tensorrt_rtx") == own
+
+
+def test_one_measures_on_a_device_at_a_time_and_the_other_says_that_it_waits(tmp_path, monkeypatch):
+    monkeypatch.setattr(room.tempfile, "tempdir", str(tmp_path))
+    said: list[str] = []
+    with Bench(Settings()) as first, Bench(Settings(), said.append) as second:
+        environment = first.environment("onnxruntime")
+        order = []
+
+        def other() -> None:
+            with second.lock(environment):
+                order.append("second")
+
+        with first.lock(environment):
+            with first.lock(environment):  # a build within a measurement: the device is held already
+                pass
+            waiting = threading.Thread(target=other)
+            waiting.start()
+            deadline = time.monotonic() + 30
+            while not said and time.monotonic() < deadline:
+                time.sleep(0.01)
+            order.append("first")
+        waiting.join()
+    assert order == ["first", "second"]
+    assert said[0].startswith(f"waiting for {environment.device}: another run measures or builds on it")
+    assert said[-1] == ""
+
+
+def test_a_lock_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
+    monkeypatch.setattr(room.tempfile, "tempdir", str(tmp_path))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / f"pytest-trt-{room.os.getuid()}").symlink_to(elsewhere)
+    with Bench(Settings()) as bench:
+        environment = bench.environment("onnxruntime")
+        with pytest.raises(CacheError, match="belongs to somebody else"), bench.lock(environment):
+            pass
+
+
+def test_the_commit_is_gits_and_dirty_files_are_marked(tmp_path):
+    assert commit(tmp_path) is None
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t")
+    (tmp_path / "file").write_text("1")
+    for words in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    clean = commit(tmp_path)
+    assert clean is not None
+    assert len(clean) == 12
+    (tmp_path / "file").write_text("2")
+    assert commit(tmp_path) == f"{clean}+"

@@ -1,0 +1,70 @@
+"""What users install: public names that explain themselves, and a wheel with everything in it."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import pytest_trt
+from pytest_trt import fixtures
+from pytest_trt.options import FIXTURES, MARKERS, OPTIONS
+
+ROOT = Path(__file__).parents[1]
+PUBLIC = [name for name in pytest_trt.__all__ if name != "__version__"]
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_and_its_methods_say_what_they_are(name):
+    public = getattr(pytest_trt, name)
+    assert public.__module__.startswith("pytest_trt.")
+    own = {key: member for key, member in vars(public).items() if not key.startswith("_")}
+    parts = [public, *(m for m in own.values() if isinstance(m, (property, classmethod)) or inspect.isfunction(m))]
+    # what a dataclass writes by itself, its name and fields, is no docstring
+    assert not [part for part in parts if (inspect.getdoc(part) or f"{name}(").startswith(f"{name}(")]
+
+
+def test_fixtures_options_and_markers_say_what_they_are():
+    for name in FIXTURES:
+        assert inspect.getdoc(getattr(fixtures, name))
+    assert all(option.help and not option.help.endswith(".") for option in OPTIONS)
+    assert all(line.startswith(f"{name}(") and "): " in line for name, line in MARKERS.items())
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'pytest_trt' has no attribute 'Sesion'"):
+        pytest_trt.Sesion  # noqa: B018
+
+
+def test_pytest_and_the_shell_find_it():
+    (plugin,) = (point for point in entry_points(group="pytest11") if point.name == "trt")
+    assert plugin.value == "pytest_trt.plugin"
+    (command,) = (point for point in entry_points(group="console_scripts") if point.name == "pytest-trt")
+    assert callable(command.load())
+
+
+def test_the_wheel_has_types_entry_points_and_license(tmp_path):
+    build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("pytest_trt-*.whl")
+    with zipfile.ZipFile(wheel) as opened:
+        names = set(opened.namelist())
+        info = next(name.partition("/")[0] for name in names if ".dist-info/" in name)
+        metadata = opened.read(f"{info}/METADATA").decode()
+        points = opened.read(f"{info}/entry_points.txt").decode()
+    sources = {str(path.relative_to(ROOT)) for path in (ROOT / "pytest_trt").rglob("*.py")}
+    assert sources <= names
+    assert {"pytest_trt/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert not [name for name in names if not name.startswith(("pytest_trt/", info))]
+    assert "[pytest11]\ntrt = pytest_trt.plugin" in points
+    assert "pytest-trt = pytest_trt.cli:main" in points
+    assert "License-Expression: Apache-2.0" in metadata
+    assert f"\nVersion: {pytest_trt.__version__}\n" in metadata
+    for required in ("pytest>=8", "numpy", "onnx", "pytest-benchmark", "filelock", "platformdirs", "rich"):
+        assert f"\nRequires-Dist: {required}" in metadata
+    assert not [line for line in metadata.splitlines() if "Requires-Dist: onnxruntime" in line and "extra" not in line]

@@ -1,0 +1,87 @@
+"""What options and the ini file say, read into Settings."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from pytest_trt import settings
+from pytest_trt.options import OPTIONS
+from pytest_trt.spec import Settings
+
+BY_FLAG = {option.flag: option for option in OPTIONS}
+
+
+def parse(**said: object) -> Settings:
+    """Settings from options, by name: `max_time="3"` is --trt-max-time=3."""
+    given = {}
+    for name, value in said.items():
+        option = BY_FLAG["--trt-" + name.replace("_", "-")]
+        given[option] = value, option.flag
+    return settings.parse(given, "/root")
+
+
+def test_every_option_has_its_field_and_every_field_its_option():
+    fields = {field.name for field in dataclasses.fields(Settings)} - {"rootdir"}
+    assert {option.field for option in OPTIONS} - {"strict"} == fields
+    assert len(BY_FLAG) == len(OPTIONS)
+
+
+def test_nothing_said_is_every_default():
+    assert parse() == Settings(rootdir="/root")
+
+
+@pytest.mark.parametrize(
+    ("said", "field", "value"),
+    [
+        ({"backend": "tensorrt_rtx"}, "backend", "tensorrt_rtx"),
+        ({"device": "gpu-1b2c"}, "device", "gpu-1b2c"),
+        ({"compute_capability": "8.9, 120"}, "compute_capabilities", (89, 120)),
+        ({"baseline": "off"}, "baseline", None),
+        ({"baseline": "release-1.2_x"}, "baseline", "release-1.2_x"),
+        ({"fail_on": " missing , new "}, "fail_on", {"missing", "new"}),
+        ({"strict": True, "fail_on": "new"}, "fail_on", {"missing", "inconclusive", "unenforced", "new"}),
+        ({"strict": False}, "fail_on", frozenset()),
+        ({"max_slowdown": "3%"}, "max_slowdown", 0.03),
+        ({"max_memory_growth": "0.5"}, "max_memory_growth", 0.5),
+        ({"max_time": "2.5"}, "max_time_s", 2.5),
+        ({"cache_size": "1.5 GB"}, "cache_bytes", 1_500_000_000),
+        ({"cache_size": "500kb"}, "cache_bytes", 500_000),
+        ({"cache_size": "4096"}, "cache_bytes", 4096),
+        ({"builds": "3"}, "builds", 3),
+        ({"report": ["html:a.html", "json:b:c.json"]}, "reports", (("html", "a.html"), ("json", "b:c.json"))),
+        ({"disable": True}, "disabled", True),
+    ],
+)
+def test_what_is_written_is_read(said, field, value):
+    assert getattr(parse(**said), field) == value
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"compute_capability": "sm89"}, "--trt-compute-capability is 'sm89': give compute capabilities such as 89"),
+        ({"baseline": "../main"}, "--trt-baseline is '../main': a baseline's name has letters, digits"),
+        ({"baseline": ".hidden"}, "--trt-baseline is '.hidden'"),
+        ({"baseline_dir": "  "}, "--trt-baseline-dir is empty"),
+        ({"cache_size": "0GB"}, "--trt-cache-size is '0GB': give a size such as 20GB"),
+        ({"cache_size": "nan"}, "--trt-cache-size is 'nan'"),
+        ({"max_time": "inf"}, "--trt-max-time is 'inf': give seconds"),
+        ({"max_time": "nan"}, "--trt-max-time is 'nan': give seconds"),
+        ({"builds": "2.5"}, "--trt-builds is '2.5': give a whole number from 1 to 100"),
+        ({"min_time": "11"}, "--trt-min-time above --trt-max-time contradict each other: drop one of the two"),
+        ({"baseline_new_only": True}, "--trt-baseline-new-only says how to save: add --trt-baseline-save"),
+    ],
+)
+def test_what_cannot_be_meant_is_a_usage_error(said, message):
+    with pytest.raises(pytest.UsageError) as raised:
+        parse(**said)
+    assert str(raised.value).startswith(message)
+
+
+def test_everything_that_is_wrong_is_said_at_once():
+    with pytest.raises(pytest.UsageError) as raised:
+        parse(backend="cuda", builds="0", fail_on="regresed")
+    assert len(str(raised.value).splitlines()) == 3
+    assert "did you mean 'regressed'?" in str(raised.value)
