@@ -1,0 +1,51 @@
+"""On a real terminal: colour, and a live line while a person waits. Nowhere else."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import subprocess
+import sys
+
+import pytest
+from declared import ENGINE, MEASURES
+
+
+def on_a_terminal(project, *options):
+    """All that such a run writes to its terminal."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    command = [sys.executable, "-m", "pytest", *options]
+    process = subprocess.Popen(
+        command, cwd=project.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
+    )
+    os.close(theirs)
+    written = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            written += chunk
+    except OSError:  # Linux says EIO at the end of a terminal
+        pass
+    os.close(ours)
+    return process.wait(30), written.decode()
+
+
+def test_a_terminal_has_colour_and_a_line_that_is_replaced_and_goes(project):
+    project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
+    status, written = on_a_terminal(project, "--trt-no-cache", "--trt-baseline=off")
+    assert status == pytest.ExitCode.TESTS_FAILED
+    assert re.search(r"\x1b\[[0-9;]*31[0-9;]*mover budget\x1b\[0m", written)
+    live = re.findall(r"\r\x1b\[2K([^\r\n]*)", written)
+    assert any(re.match(r"building m\.onnx \(fp32\): .*, \d+ s$", line) for line in live)
+    last = max(at for at, line in enumerate(live) if line.startswith("building"))
+    assert live[last + 1] == "" or not live[last + 1].startswith("building")
+
+
+@pytest.mark.parametrize("options", [("-q",), ("-n", "1")], ids=["quiet", "xdist"])
+def test_a_quiet_run_and_a_worker_show_no_live_line(project, options):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    status, written = on_a_terminal(project, "--trt-no-cache", *options)
+    assert status == pytest.ExitCode.OK
+    assert "building" not in written
