@@ -136,6 +136,18 @@ def test_too_long_a_history_forgets_the_oldest_runs() -> None:
     assert kept[-1].time == "2026-07-10T12:00:00"
 
 
+def test_what_cannot_be_shown_is_left_out_when_saving(tmp_path: Path) -> None:
+    """What is saved can be read again, whatever a person says as the reason."""
+    folder = opened(tmp_path)
+    folder.accept([measurement(spec={"path": "a\x1b[2Jb"})], reason="one\ntwo \u202e three")
+    baseline = opened(tmp_path).load(TEST, DEVICE)
+    assert baseline is not None
+    assert baseline.history[0].reason == "one two   three"
+    assert baseline.spec["path"] == "a [2Jb"
+    with pytest.raises(BaselineError, match="can be shown"):
+        folder.save(measurement(node_id="t.py::t[\x1b]"), "new")
+
+
 def test_an_endless_node_id_is_said() -> None:
     with pytest.raises(BaselineError, match="shorter ids"):
         render(baseline_of(measurement(node_id="t.py::t[" + "x" * 9000 + "]")))
@@ -251,6 +263,10 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         lambda file: edit(file, environment={**json.loads(file.read_text())["environment"], "device": "../H200"}),
         "another device's",
     ),
+    "a terminal's escape as it is": (
+        lambda file: file.write_text(file.read_text().replace("models/", "\u202emodels/")), "cannot be shown",
+    ),
+    "a line end": (lambda file: edit(file, spec={"a": "b\nc"}), "cannot be shown"),
     "a terminal's escape": (lambda file: edit(file, spec={"a": "\x1b[2J"}), "cannot be shown"),
     "a run of the past that cannot be": (
         lambda file: edit(file, history=[{"time": "2026-07-01T12:00:00", "commit": None, "figures": {"ms": -1}}]),

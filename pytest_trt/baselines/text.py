@@ -30,10 +30,12 @@ _REMEDY = "restore it from version control, or delete it and save anew"
 def render(baseline: Baseline) -> bytes:
     """The baseline with sorted keys, a figure and a run a line. Forgets the oldest runs where it would be too long.
 
-    Raises BaselineError where that is not enough.
+    Raises BaselineError where that is not enough, and for a node id that cannot be shown.
     """
+    if not baseline.node_id.isprintable():
+        raise BaselineError(f"baseline of {baseline.node_id!r}: give the test an id of characters that can be shown")
     while True:
-        text = "\n".join(_lines(_rounded(codec.encode(baseline)))) + "\n"
+        text = "\n".join(_lines(_plain(codec.encode(baseline)))) + "\n"
         if len(text) <= MOST_BYTES:
             return text.encode("ascii")
         if len(baseline.history) <= 1:
@@ -67,13 +69,16 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
 _flat = json.JSONEncoder(sort_keys=True).encode
 
 
-def _rounded(value: Any) -> Any:
-    """Floats to seven digits: far more than any of them is known to, and half the bytes."""
+def _plain(value: Any) -> Any:
+    """Floats with seven digits, far more than any of them is known to, at half the bytes; texts without what a terminal
+    would not show, which is not read again."""
     if isinstance(value, float):
         return float(f"{value:.7g}")
     if isinstance(value, dict):
-        return {k: _rounded(v) for k, v in value.items()}
-    return [_rounded(v) for v in value] if isinstance(value, list) else value
+        return {_plain(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, str) and not value.isprintable():
+        return "".join(character if character.isprintable() else " " for character in value)
+    return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
 def parse(raw: bytes, where: str) -> Baseline:
@@ -111,21 +116,21 @@ def _decoded(kind: type[T], raw: bytes, where: str) -> T:
             f"baseline {where} has schema {schema}, and this pytest-trt reads up to {SCHEMA}: upgrade pytest-trt"
         )
     try:
-        if kind is Baseline and b"\\u" in raw:
-            _printable(data, kind.__name__)
+        if kind is Baseline and (b"\\" in raw or b"\x7f" in raw or not raw.isascii()):
+            _check_printable(data, kind.__name__)
         return codec.decode(kind, data, kind.__name__)
     except RecordError as error:
         raise BaselineError(f"baseline {where}: {error}: {_REMEDY}") from error
 
 
-def _printable(value: Any, where: str) -> None:
+def _check_printable(value: Any, where: str) -> None:
     """Raise RecordError for text that would do something to a terminal."""
     if isinstance(value, str) and not value.isprintable():
         raise RecordError(f"{where} is {value[:60]!r}: it has characters that cannot be shown")
     if isinstance(value, dict):
         for key, item in value.items():
-            _printable(key, f"{where} key")
-            _printable(item, f"{where}.{key}")
+            _check_printable(key, f"{where} key")
+            _check_printable(item, f"{where}.{key}")
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            _printable(item, f"{where}[{index}]")
+            _check_printable(item, f"{where}[{index}]")
