@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pytest_trt.calibration import spread_of
+from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.provider import Provided
+from pytest_trt.errors import CacheError, DeclarationError
 from pytest_trt.judge import baselines, budgets, compare
 from pytest_trt.judge.baselines import Baseline
 from pytest_trt.judge.blame import blame
@@ -20,6 +24,7 @@ from pytest_trt.measure.figures import SPREAD
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
 from pytest_trt.records import Environment, Estimate, LayerProfile, Measurement, Samples, Verdict
+from pytest_trt.revision import Revision
 from pytest_trt.spec import Settings, Tolerance
 
 if TYPE_CHECKING:
@@ -38,7 +43,8 @@ FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
     """`way` is how; `other` is the baseline's engine where the two take turns; `absence` the verdict where there is no
-    baseline. `spread` is how far two probes of one plan differ here, as a share."""
+    baseline. `spread` is how far two probes of one plan differ here, as a share; `since` is what the baseline is called
+    where it is told what changed."""
 
     way: Way
     spread: float
@@ -48,10 +54,18 @@ class Comparison:
     baseline: Baseline | None = None
     other: Subject | None = None
     absence: Verdict | None = None
+    since: str = "the baseline"
 
     def against(self, other: Subject) -> Comparison:
         """The same question, asked of another engine in turns."""
         return dataclasses.replace(self, way="paired", other=other)
+
+    def knowing(self, others: Mapping[str, Estimate]) -> Comparison:
+        """The comparison, once what it compares with is measured: the engine of a revision has no figures before."""
+        if self.baseline is None or "ms" in self.baseline.figures:
+            return self
+        figures = {**others, **self.baseline.figures}
+        return dataclasses.replace(self, baseline=dataclasses.replace(self.baseline, figures=figures))
 
     @property
     def time(self) -> str | None:
@@ -106,7 +120,7 @@ class Comparison:
         where the two took turns, the old one's; else the stored profile is asked for."""
         if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
             return tuple(verdicts)
-        changed = baselines.changes(self.baseline, measurement)
+        changed = baselines.changes(self.baseline, measurement, since=self.since)
 
         def with_details(verdict: Verdict) -> Verdict:
             if verdict.status != "regressed":
@@ -166,28 +180,64 @@ def choose(
     read."""
     from pytest_trt.baselines import device_slug
 
-    def made(way: Way, **more: object) -> Comparison:
-        slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
-        return Comparison(
-            way=way,
-            spread=spread_of(store.folder, environment),
-            slowdown=settings.max_slowdown if slowdown is None else slowdown,
-            memory_growth=settings.max_memory_growth if growth is None else growth,
-            tolerance=tolerance,
-            **more,  # type: ignore[arg-type]
-        )
-
+    made = _asking(tolerance, settings, store, environment)
     if folder is None:
-        return made("off")
+        return made(way="off")
     device = device_slug(environment)
     baseline = folder.load(node_id, device)
     if baseline is None:
         absence = baselines.absent(folder.name, environment.device, any_of_device=folder.exists_any(device))
-        return made("absent", absence=absence)
+        return made(way="absent", absence=absence)
     if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
-        return made("identical", baseline=baseline)
+        return made(way="identical", baseline=baseline)
     other = None if tolerance.paired is False else _stored_engine(baseline, new, environment, said, store)
-    return made("stored" if other is None else "paired", baseline=baseline, other=other)
+    return made(way="stored" if other is None else "paired", baseline=baseline, other=other)
+
+
+def choose_revision(
+    revision: Revision,
+    node_id: str,
+    new: Subject,
+    engine: Provided,
+    environment: Environment,
+    spec_digest: str,
+    tolerance: Tolerance,
+    settings: Settings,
+    store: Store,
+) -> Comparison:
+    """The same, with the engine that the test has at a git revision, run as it is declared there. Raises CacheError
+    where that is no longer what was built, DeclarationError where another backend runs it."""
+    made = _asking(tolerance, settings, store, environment)
+    absence = revision.absent(node_id)
+    if absence is not None:
+        return made(way="absent", absence=absence)
+    built, baseline = revision.found.built[node_id], revision.baseline(node_id)
+    if built.backend != environment.backend:
+        raise DeclarationError(
+            f"at {revision.worktree.title} the test runs on {built.backend}, here on {environment.backend}: engines of "
+            "two backends are compared with: pytest-trt ab"
+        )
+    if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
+        return made(way="identical", baseline=baseline)
+    plan = Path(built.plan)
+    if not plan.is_file() or file_sha256(plan) != built.plan_sha256:
+        raise CacheError(f"{plan}, the engine at {revision.worktree.title}, is gone or was changed: run again")
+    other = Subject(plan, new.device, built.spec, built.shapes, built.pipeline, new.inputs)
+    return made(way="paired", baseline=baseline, other=other, since=revision.worktree.name)
+
+
+def _asking(
+    tolerance: Tolerance, settings: Settings, store: Store, environment: Environment
+) -> Callable[..., Comparison]:
+    """Comparisons within the test's own tolerance, else that of the settings."""
+    slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
+    return functools.partial(
+        Comparison,
+        spread=spread_of(store.folder, environment),
+        slowdown=settings.max_slowdown if slowdown is None else slowdown,
+        memory_growth=settings.max_memory_growth if growth is None else growth,
+        tolerance=tolerance,
+    )
 
 
 _RUN = ("batch", "dims", "seed", "input_ranges", "threads")

@@ -114,7 +114,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    of(node.config).workers = True
+    of(node.config).prepare(node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -15,9 +15,11 @@ from pytest_trt.console import Console
 from pytest_trt.errors import TrtError
 
 if TYPE_CHECKING:
+    from pytest_trt.against import Against
     from pytest_trt.baselines import BaselineFolder
     from pytest_trt.bench import Bench
     from pytest_trt.records import Result
+    from pytest_trt.revision import Revision, Worktree
     from pytest_trt.spec import Declaration, Settings
     from pytest_trt.trial import Trial
 
@@ -48,6 +50,7 @@ class Session:
         self._begun: set[str] = set()
         self._lost: list[str] = []
         self._lines: list[str] = []
+        self.revision: Revision | None = None
         self._given = options.given(config)
         if self._given:  # else it waits until a test of ours needs it: a pytest run without any pays nothing
             assert self.settings
@@ -77,6 +80,42 @@ class Session:
         rootdir = Path(settings.rootdir)
         return open_baselines(settings.baseline_dir, settings.baseline, revision=settings.baseline_ref, rootdir=rootdir)
 
+    @cached_property
+    def against(self) -> Against | None:
+        """The revision that tests are compared with; None where there is none, or nothing is compared."""
+        settings = self.settings
+        if settings.against is None or settings.skip or settings.disabled or settings.build_only:
+            return None
+        from pytest_trt.against import Against, Run
+
+        if self.worker:
+            return Against.decoded(self.config.workerinput["trt_against"])  # type: ignore[attr-defined]
+        asked, inifile = self.config.invocation_params, str(self.config.inipath or "")
+        return Against(settings.against, Run(tuple(map(str, asked.args)), str(asked.dir), settings.rootdir, inifile))
+
+    @property
+    def _worktree(self) -> Worktree | None:
+        return None if self.against is None else self.against.worktree
+
+    def prepare(self, workerinput: dict[str, Any]) -> None:
+        """Tell a worker what the controller alone has. Raises pytest.UsageError where it cannot be had."""
+        self.workers = True
+        try:
+            if self.against is not None:
+                workerinput["trt_against"] = self.against.encoded()
+        except TrtError as error:
+            raise pytest.UsageError(str(error)) from error
+
+    def _meet(self, items: list[pytest.Item]) -> None:
+        """Have the engines of these tests at the revision built."""
+        if self.against is None:
+            return
+        cache_dir = None if self.settings.no_cache else self.bench.store.folder
+        try:
+            self.revision = self.against.revision([item.nodeid for item in items], cache_dir, self.bench.say)
+        except TrtError as error:
+            self.problems.append(str(error))
+
     def collect(self, items: list[pytest.Item]) -> None:
         """Choose the tests that run, and declare those of ours. What is wrong is said all at once: raises
         pytest.UsageError, or, in a worker, makes the tests fail with it and tells the controller."""
@@ -97,9 +136,11 @@ class Session:
                 item.stash[DECLARATION] = declaration
             elif self.settings.build_only:
                 item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
-        declared = [item.stash[DECLARATION] for item in running if DECLARATION in item.stash]
+        declared = [item for item in running if DECLARATION in item.stash]
         if declared and not self.problems and not self.config.option.collectonly:
-            self.problems += collection.wrong_devices(self.bench, declared)
+            self.problems += collection.wrong_devices(self.bench, [item.stash[DECLARATION] for item in declared])
+            if not self.problems:
+                self._meet(declared)
         problems = list(dict.fromkeys(self.problems))
         if problems and not self.worker:
             raise pytest.UsageError("\n".join(problems))
@@ -113,7 +154,7 @@ class Session:
         from pytest_trt.trial import Trial
 
         folders = (item.path.parent, Path(self.settings.rootdir))
-        item.stash[TRIAL] = Trial(self.bench, item.nodeid, declaration, folders, self.baselines)
+        item.stash[TRIAL] = Trial(self.bench, item.nodeid, declaration, folders, self.baselines, self.revision)
         return item.stash[TRIAL]
 
     def build(self, item: pytest.Item) -> None:
@@ -140,7 +181,7 @@ class Session:
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         benchmark_plugin.feed(item, result)
-        return failure.text(result, self.settings.failing)
+        return failure.text(result, self.settings.failing, stored=self.revision is None)
 
     def error(self, item: pytest.Item, error: TrtError) -> str:
         """The text of an error that ended a test, with the line of the test where it came up; kept as a result."""
@@ -208,7 +249,7 @@ class Session:
             from pytest_trt.summary import write_reports
 
             try:
-                self._lines += write_reports(self.results, self.settings)
+                self._lines += write_reports(self.results, self.settings, self._worktree)
             except OSError as error:
                 self.problems.append(f"a report cannot be written: {error}: make space, or name another path")
         if self.problems:
@@ -221,7 +262,7 @@ class Session:
         if self.results:
             from pytest_trt.summary import show
 
-            show(reporter, self.results, self.settings, self.config.get_verbosity())
+            show(reporter, self.results, self.settings, self._worktree, self.config.get_verbosity())
             if self.workers and (text := benchmark_plugin.unheard(self.config)):
                 reporter.write_line(text)
         if self._unmeasured:
@@ -238,6 +279,8 @@ class Session:
     def close(self) -> None:
         if "bench" in self.__dict__:
             self.bench.close()
+        if "against" in self.__dict__ and self.against is not None:
+            self.against.close()
 
 
 def _properties(result: Result) -> Iterator[tuple[str, object]]:

@@ -258,6 +258,7 @@ class Settings:
     baseline_force: bool = False
     baseline_new_only: bool = False
     baseline_ref: str | None = None
+    against: str | None = None
     baseline: str | None = "main"
     baseline_dir: str = ".trt-baselines"
     fail_on: frozenset[Status] = frozenset()

@@ -10,28 +10,32 @@ from typing import Any
 
 from pytest_trt.records import Result
 from pytest_trt.report import Header, markdown, terminal, write
+from pytest_trt.revision import Worktree
 from pytest_trt.spec import Settings
 
 
-def write_reports(results: Sequence[Result], settings: Settings) -> Iterator[str]:
+def write_reports(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Iterator[str]:
     """Write what --trt-report asks for, and CI's summary; yields a line for each. Raises OSError."""
+    header = _header(results, settings, worktree)
     for form, path in settings.reports:
         target = Path(settings.rootdir) / path
-        write(form, target, results, _header(results, settings))
+        write(form, target, results, header)
         yield f"{form} report: {target}"
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary and results:
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown.render(results, _header(results, settings)) + "\n")
+            file.write(markdown.render(results, header) + "\n")
 
 
-def show(reporter: Any, results: Sequence[Result], settings: Settings, verbosity: int) -> None:
+def show(
+    reporter: Any, results: Sequence[Result], settings: Settings, worktree: Worktree | None, verbosity: int
+) -> None:
     """The table, on pytest's terminal reporter, and a line for each thing that saving did."""
     if results:
         writer = reporter._tw
         shown = terminal.render(
             results,
-            _header(results, settings),
+            _header(results, settings, worktree),
             width=writer.fullwidth,
             colour=writer.hasmarkup,
             verbosity=verbosity,
@@ -43,8 +47,9 @@ def show(reporter: Any, results: Sequence[Result], settings: Settings, verbosity
         reporter.write_line(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})")
 
 
-def _header(results: Sequence[Result], settings: Settings) -> Header:
+def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Header:
+    compared = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
     for result in results:
         if result.measurement is not None:
-            return Header.of(result.measurement.environment, settings.baseline, settings.failing)
-    return Header("nothing measured", "", settings.baseline, settings.failing)
+            return Header.of(result.measurement.environment, compared[0], settings.failing, compared[1])
+    return Header("nothing measured", "", compared[0], settings.failing, compared[1])

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
-from pytest_trt.comparison import Comparison, choose, confirmed
+from pytest_trt.comparison import Comparison, choose, choose_revision, confirmed
 from pytest_trt.description import described, digest_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError
@@ -37,6 +37,7 @@ from pytest_trt.spec import Declaration
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
     from pytest_trt.baselines import BaselineFolder
+    from pytest_trt.revision import Revision
 
 WARM_UP_S = 3.0
 
@@ -54,9 +55,10 @@ class Trial(Case):
         declaration: Declaration,
         folders: Sequence[Path],
         baselines: BaselineFolder | None = None,
+        revision: Revision | None = None,
     ) -> None:
         super().__init__(bench, node_id, declaration, folders)
-        self._baselines = baselines
+        self._baselines, self._revision = baselines, revision
         self.result: Result | None = None
 
     def measure(self, inputs: Arrays | None = None) -> Measurement:
@@ -76,6 +78,7 @@ class Trial(Case):
             new = self.subject(engine, inputs)
             comparison = self._comparison(engine, new, spec_digest)
             taken = self._take(engine, new, comparison)
+            comparison = comparison.knowing(taken.others)
             verdicts = self._verdicts(taken, comparison)
             again = None
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
@@ -115,7 +118,12 @@ class Trial(Case):
         return tuple(Verdict("invalid", "run", "", fault) for fault in faults)
 
     def _comparison(self, engine: Provided, new: Subject, spec_digest: str) -> Comparison:
-        """How this engine is compared with its baseline."""
+        """How this engine is compared with its baseline, or with the one at a revision."""
+        settings, store, tolerance = self._bench.settings, self._bench.store, self.declaration.tolerance
+        if self._revision is not None:
+            return choose_revision(
+                self._revision, self._node_id, new, engine, self.environment, spec_digest, tolerance, settings, store
+            )
         return choose(
             self._baselines,
             self._node_id,
@@ -124,9 +132,9 @@ class Trial(Case):
             self.environment,
             described(self.declaration),
             spec_digest,
-            self.declaration.tolerance,
-            self._bench.settings,
-            self._bench.store,
+            tolerance,
+            settings,
+            store,
         )
 
     def _lottery(self, engine: Provided, new: Subject, taken: Taken, comparison: Comparison) -> Lottery:

@@ -274,7 +274,13 @@ def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdi
     return _verdict(question, stats.Interval(center, center - below, center + above), (detail,))
 
 
-def changes(baseline: Baseline, measurement: Measurement, now: datetime.datetime | None = None) -> tuple[str, ...]:
+def changes(
+    baseline: Baseline,
+    measurement: Measurement,
+    now: datetime.datetime | None = None,
+    *,
+    since: str = "the baseline",
+) -> tuple[str, ...]:
     """What is not as it was when the baseline was stored, and what is; one line, or none where nothing can be told."""
     then, here = baseline.environment, measurement.environment
     named = {"backend": "backend", "driver": "driver", "CUDA": "cuda", "device": "device", "host CPU": "host_cpu",
@@ -285,7 +291,7 @@ def changes(baseline: Baseline, measurement: Measurement, now: datetime.datetime
     moved = [*_engine_changes(baseline, measurement), *moved]
     when = f"{baseline.commit or 'no commit'}, {age(baseline.time, now)}"
     kept = f"; {_listed(same)} {'is' if len(same) == 1 else 'are'} the same" if same else ""
-    return (f"changed since the baseline ({when}): {_listed(moved) or 'nothing that is recorded'}{kept}",)
+    return (f"changed since {since} ({when}): {_listed(moved) or 'nothing that is recorded'}{kept}",)
 
 
 def _facts(environment: Environment) -> dict[str, str | int | None]:

@@ -19,12 +19,14 @@ MOST_PROFILED = 50
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """What one taking gave. Figures, proof and memory are side 0's; `profiles` has one for each side, where asked."""
+    """What one taking gave. Figures, proof and memory are side 0's, `others` the figures of side 1 where there is one;
+    `profiles` has one for each side, where asked."""
 
     sampling: Sampling
     figures: Mapping[str, Estimate]
     proof: Mapping[str, str]
     profiles: tuple[LayerProfile, ...] = ()
+    others: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
 
 
 def take(
@@ -50,4 +52,10 @@ def take(
         found.update(figures.from_memory(probe.memory()))
         runs = max(3, min(MOST_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
         profiles = tuple(probe.profile(runs) for probe in source.probes) if profiled else ()
-        return Taken(sampling, found, probe.proof, profiles)
+        others = {
+            name: estimate
+            for side, probe_there in zip(sampling.sides[1:], source.probes[1:], strict=True)
+            for part in (figures.from_blocks(side, spread), figures.from_memory(probe_there.memory()))
+            for name, estimate in part.items()
+        }
+        return Taken(sampling, found, probe.proof, profiles, others)

@@ -20,21 +20,30 @@ BACKENDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a report says of the run as a whole. `baseline` is its name, None where none is compared with; `failing`
-    are the statuses that fail a test in this run."""
+    """What a report says of the run as a whole. `baseline` is its name, None where none is compared with; with a
+    `commit` it is a git revision's. `failing` are the statuses that fail a test in this run."""
 
     device: str
     backend: str
     baseline: str | None = None
     failing: frozenset[Status] = ALWAYS_FAIL
+    commit: str = ""
 
     @classmethod
-    def of(cls, environment: Environment, baseline: str | None, failing: frozenset[Status] = ALWAYS_FAIL) -> Header:
-        return cls(device_name(environment), backend_name(environment), baseline, failing)
+    def of(
+        cls,
+        environment: Environment,
+        baseline: str | None,
+        failing: frozenset[Status] = ALWAYS_FAIL,
+        commit: str = "",
+    ) -> Header:
+        return cls(device_name(environment), backend_name(environment), baseline, failing, commit)
 
     @property
     def title(self) -> str:
         baseline = "no baseline" if self.baseline is None else f"baseline {self.baseline}"
+        if self.commit:
+            baseline = f"against {self.baseline} ({self.commit})"
         return "trt: " + ", ".join(part for part in (self.device, self.backend, baseline) if part)
 
 

@@ -14,11 +14,12 @@ _DECIDED = frozenset(("over_budget", "regressed", "improved", "ok"))
 """Verdicts whose numbers say everything; the text of any other also says why it is not decided."""
 
 
-def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL) -> str:
+def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bool = True) -> str:
     """Why `result` fails: a paragraph for each verdict whose status is in `failing`, worst first.
 
-    The first line stands alone in pytest's short summary, so it is the worst verdict's sentence. The environment and
-    the command that accepts a regression follow. A result without such a verdict gives the empty text.
+    The first line stands alone in pytest's short summary, so it is the worst verdict's sentence. The environment
+    follows and, where a `stored` baseline was compared with, the command that accepts a regression. A result without
+    such a verdict gives the empty text.
     """
     verdicts = sorted((v for v in result.verdicts if v.status in failing), key=lambda v: STATUSES.index(v.status))
     if not verdicts:
@@ -29,7 +30,7 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL) -> str:
     if result.measurement is not None:
         lines.append(f"  measured on {environment_line(result.measurement.environment)}")
         lines += [f"  note: {note}" for note in result.measurement.notes]
-    if any(v.status == "regressed" for v in verdicts):
+    if stored and any(v.status == "regressed" for v in verdicts):
         lines.append(f"  accept it with: pytest-trt baseline accept {_quoted(result.node_id)}")
     return "\n".join(lines)
 
