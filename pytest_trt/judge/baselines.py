@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from pytest_trt import stats
-from pytest_trt.judge.compare import Question, _verdict, judge_exact
+from pytest_trt.judge.compare import Question, judge_exact, verdict_of
 from pytest_trt.records import (
     FIGURES,
     SCHEMA,
@@ -271,7 +271,7 @@ def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdi
     below = math.hypot(math.log(new.value / new.low), math.log(old.high / old.value), between)
     above = math.hypot(math.log(new.high / new.value), math.log(old.value / old.low), between)
     detail = f"judged against stored intervals, not engine against engine; runs differ by up to {spread:.1%}"
-    return _verdict(question, stats.Interval(center, center - below, center + above), (detail,))
+    return verdict_of(question, stats.Interval(center, center - below, center + above), (detail,))
 
 
 def changes(

@@ -113,7 +113,7 @@ def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Sampl
     basis = f"judged engine against engine: {len(new)} probes x {blocks} blocks a side, {seconds:.1f} s"
     cycles = clock_ratio(question, new, old)
     details = (basis,) if cycles is None else (basis, f"in clock cycles {cycles - 1:+.2%} (information only)")
-    return _verdict(question, found, details)
+    return verdict_of(question, found, details)
 
 
 class UnpairedRule:
@@ -163,7 +163,7 @@ def judge_unpaired(question: Question, new: Sequence[Samples], runs: Sequence[Se
     """The verdict against stored runs, oldest first, each the block medians of one run in the figure's unit."""
     units = [_log_median(question, block) for samples in new for block in samples.blocks]
     basis = f"judged against {len(runs)} stored runs, not engine against engine"
-    return _verdict(question, compare_unpaired(question, units, runs), (basis,))
+    return verdict_of(question, compare_unpaired(question, units, runs), (basis,))
 
 
 def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]]]) -> Verdict:
@@ -178,7 +178,7 @@ def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]
     lottery = math.expm1(max(centers) - min(centers))
     noise = math.expm1((high - low) / 2)
     details = (f"{count} builds differ by {lottery:.2%}; each is known to +-{noise:.2%}",)
-    return _verdict(question, stats.Interval(mean, low, high).widened(below, above), details)
+    return verdict_of(question, stats.Interval(mean, low, high).widened(below, above), details)
 
 
 def judge_exact(figure: str, new: float, old: float, tolerance: float) -> Verdict:
@@ -228,7 +228,8 @@ def _status(question: Question, found: stats.Interval) -> Status:
     return "ok" if found.high <= limit else "inconclusive"
 
 
-def _verdict(question: Question, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
+def verdict_of(question: Question, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
+    """What the interval `found` of log(new / old) answers to the question; `details` come first among the verdict's."""
     status = _status(question, found)
     known = math.isfinite(found.low) and math.isfinite(found.high)
     ratio = Estimate(math.exp(found.center), math.exp(found.low), math.exp(found.high)) if known else None
