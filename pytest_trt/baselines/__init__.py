@@ -15,19 +15,16 @@ from pytest_trt.baselines.names import device_slug
 from pytest_trt.baselines.place import Place
 from pytest_trt.judge.baselines import Baseline, BaselineData, Run, Saved
 
-__all__ = [
-    "Baseline", "BaselineData", "BaselineFolder", "Listed", "Run", "Saved", "device_slug", "open_baselines",
-    "open_place",
-]  # fmt: skip
+__all__ = ["Baseline", "BaselineData", "BaselineFolder", "Listed", "Run", "Saved", "device_slug", "open_baselines"]
 
 
 def open_baselines(location: str, name: str, *, revision: str | None, rootdir: Path) -> BaselineFolder:
     """The baselines called `name` at `location`: a path (from `rootdir`) or an fsspec URL; with `revision`, the folder
     as it stands there in git, read-only. Raises BaselineError where that cannot be opened."""
-    return BaselineFolder(open_place(location, revision=revision, rootdir=rootdir), name)
+    return BaselineFolder(_open_place(location, revision=revision, rootdir=rootdir), name)
 
 
-def open_place(location: str, *, revision: str | None, rootdir: Path) -> Place:
+def _open_place(location: str, *, revision: str | None, rootdir: Path) -> Place:
     """Where files are read and written. Rooms are imported when they are asked for: fsspec is an extra."""
     if revision is not None:
         from pytest_trt.baselines.revision import RevisionPlace
