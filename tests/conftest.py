@@ -11,6 +11,9 @@ from sample_models import layers_model
 
 pytest_plugins = ["pytester"]
 
+PLAIN = "--strict-markers -p no:cacheprovider -p no:hypothesispytest -p no:benchmark"
+"""Options of every pytester run: without the plugins that only cost it time."""
+
 
 @pytest.fixture
 def save_model(tmp_path: Path) -> Callable[..., Path]:
@@ -48,7 +51,7 @@ def project(
     pytester.makeini(
         f"""
         [pytest]
-        addopts = --strict-markers -p no:cacheprovider -p no:hypothesispytest
+        addopts = {PLAIN}
         trt_cache_dir = {engine_cache}
         trt_backend = onnxruntime
         trt_min_time = 0

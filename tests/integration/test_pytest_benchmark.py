@@ -7,12 +7,15 @@ import json
 import pytest
 from declared import ENGINE, MEASURES
 
+BESIDE = ("-o", "addopts=--strict-markers -p no:cacheprovider -p no:hypothesispytest")
 FILE = ENGINE + MEASURES + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES.replace("test_m", "test_slow")
 
 
 def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
     project.makepyfile(test_m=FILE)
-    result = project.runpytest_subprocess("--benchmark-json=b.json", "--benchmark-save=one", "--trt-baseline=off")
+    result = project.runpytest_subprocess(
+        *BESIDE, "--benchmark-json=b.json", "--benchmark-save=one", "--trt-baseline=off"
+    )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*benchmark: 2 tests*"])
     stored = json.loads((project.path / "b.json").read_text())["benchmarks"]
@@ -23,7 +26,7 @@ def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
         assert benchmark["stats"]["median"] == pytest.approx(ms / 1000, rel=0.1)
         assert benchmark["extra_info"]["ms"] == ms
         assert benchmark["extra_info"]["verdict"] in ("ok", "over_budget")
-    result = project.runpytest_subprocess("--benchmark-compare=0001", "--benchmark-compare-fail=min:99999%")
+    result = project.runpytest_subprocess(*BESIDE, "--benchmark-compare=0001", "--benchmark-compare-fail=min:99999%")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*NOW*"])
 
@@ -41,13 +44,13 @@ def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
 )
 def test_none_of_its_options_changes_a_verdict(project, verdicts, options):
     project.makepyfile(test_m=FILE)
-    project.runpytest_subprocess("--trt-baseline=off", *options).assert_outcomes(passed=1, failed=1)
+    project.runpytest_subprocess(*BESIDE, "--trt-baseline=off", *options).assert_outcomes(passed=1, failed=1)
     assert verdicts() == {"test_m": [], "test_slow": ["over_budget"]}
 
 
 def test_under_xdist_where_it_writes_nothing_that_is_said_once(project):
     project.makepyfile(test_m=FILE)
-    result = project.runpytest_subprocess("-n", "2", "--benchmark-json=b.json")
+    result = project.runpytest_subprocess(*BESIDE, "-n", "2", "--benchmark-json=b.json")
     said = "pytest-benchmark writes nothing under xdist, so --benchmark-json had no effect: --trt-report=benchmark-json"
     assert result.stdout.str().count(said) == 1
-    assert "pytest-benchmark writes" not in project.runpytest_subprocess("-n", "2").stdout.str()
+    assert "pytest-benchmark writes" not in project.runpytest_subprocess(*BESIDE, "-n", "2").stdout.str()
