@@ -79,6 +79,17 @@ class Case:
         with self._bench.lock(self.environment):
             return self._bench.build(job)
 
+    @property
+    def batch(self) -> int:
+        """How many inferences a query makes: the declared batch, else the leading dimension of the first input that
+        leaves it open, else 1."""
+        shapes = run_shapes(self.model, self.declaration.spec, self.declaration.run)
+        open_sizes = [
+            shapes[name][0] for name, dims in self.model.dims.items()
+            if name in shapes and dims and not isinstance(dims[0], int)
+        ]  # fmt: skip
+        return self.declaration.run.batch or next(iter(open_sizes), 1)
+
     def subject(self, engine: Provided, inputs: Arrays | None = None) -> Subject:
         """What is opened in a probe: that engine, as the case declares it is run."""
         return Subject(

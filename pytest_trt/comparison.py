@@ -82,13 +82,14 @@ class Comparison:
 
     def rule(self, limits: Mapping[str, float], resolution: float) -> Rule:
         """When there are blocks enough: each budget decided, and the question of the baseline; with neither, when the
-        interval is as narrow as `resolution`."""
+        interval is as narrow as `resolution`, or as a quarter of what probes differ by: more blocks of this one would
+        say no more of the next."""
         asked = {name: limit for name, limit in limits.items() if name in FROM_BLOCKS}
         rules: list[Rule] = [budgets.LimitRule(asked, spread=self.spread)] if asked else []
         if self.way == "paired":
             rules.append(compare.PairedRule(self.question))
-        elif self.way == "stored" or not rules:
-            rules.append(Resolution("ms", resolution))
+        elif self.way in ("stored", "absent") or not rules:  # what is to be compared, now or later, has to be narrow
+            rules.append(Resolution("ms", max(resolution, self.spread / 4)))
         return AllOf(rules)
 
     def verdicts(self, sides: Sequence[Sequence[Samples]], figures: Mapping[str, Estimate]) -> tuple[Verdict, ...]:

@@ -156,6 +156,17 @@ class LayerProfile:
 
 
 @dataclasses.dataclass(frozen=True)
+class StoredOutput:
+    """An output, kept small. `sha256` is of its bytes; `values` is a sample of it in base64: float64, or int64 for
+    integers, little-endian."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    sha256: str
+    values: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Measurement:
     """All the figures of one test, and what they are figures of."""
 
@@ -175,6 +186,7 @@ class Measurement:
     profile: LayerProfile | None = None
     notes: tuple[str, ...] = ()
     build_spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    outputs: Mapping[str, StoredOutput] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
 
 

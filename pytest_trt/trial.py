@@ -22,7 +22,7 @@ from pytest_trt.comparison import Comparison, choose, choose_revision, confirmed
 from pytest_trt.description import described, digest_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError
-from pytest_trt.judge import accuracy, budgets
+from pytest_trt.judge import accuracy, budgets, stored_outputs
 from pytest_trt.lottery import Lottery
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
 from pytest_trt.measure.probe_source import EngineProbe, Subject
@@ -30,7 +30,7 @@ from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.measure.take import Taken, take
 from pytest_trt.pipeline.arrays import refuse_nan
-from pytest_trt.records import Estimate, Measurement, Result, Verdict
+from pytest_trt.records import Estimate, Measurement, Result, StoredOutput, Verdict
 from pytest_trt.references import given_inputs, reference_outputs
 from pytest_trt.spec import Declaration
 
@@ -84,7 +84,8 @@ class Trial(Case):
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
                 again = self._take(engine, new, comparison, profiled=True)
                 verdicts = confirmed(verdicts, self._verdicts(again, comparison))
-            verdicts = (*verdicts, *self._accuracy(new), *self._invalid(busy, taken))
+            right, outputs = self._accuracy(new, comparison)
+            verdicts = (*verdicts, *right, *self._invalid(busy, taken))
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
             another = self.build_again()  # may wait for another build: not under the device's lock
             with self._bench.lock(self.environment):
@@ -92,7 +93,9 @@ class Trial(Case):
             verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
         lottery = self._lottery(engine, new, taken, comparison) if self._bench.settings.builds > 1 else Lottery()
         verdicts = lottery.weighed(verdicts)
-        measurement = self._measurement(engine, taken, again, spec_digest, lottery)
+        measurement = dataclasses.replace(
+            self._measurement(engine, taken, again, spec_digest, lottery), outputs=outputs
+        )
         if again is not None:
             verdicts = comparison.explained(verdicts, measurement, again.profiles, self._baselines)
         self.result = Result(
@@ -102,7 +105,7 @@ class Trial(Case):
             baseline_time=comparison.time,
             built_s=engine.build_s if engine.built else None,
             seconds=time.perf_counter() - started,
-            parts_s={"warm-up": taken.sampling.warm_up_s, "blocks": taken.sampling.seconds},
+            parts_s=taken.parts_s,
         )
         return measurement
 
@@ -161,7 +164,7 @@ class Trial(Case):
             [(server, subject) for subject in subjects],
             rule,
             limits,
-            batch=self.declaration.run.batch or 1,
+            batch=self.batch,
             spread=comparison.spread,
             profiled=profiled or settings.baseline_save,
             state=gpu.read if gpu is not None else None,
@@ -193,22 +196,38 @@ class Trial(Case):
             verdicts.append(Verdict("unenforced", "budget", "", text))
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
 
-    def _accuracy(self, new: Subject) -> tuple[Verdict, ...]:
-        """The outputs against what `trt_accuracy` names, on its inputs or on those that were measured on."""
+    def _accuracy(
+        self, new: Subject, comparison: Comparison
+    ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
+        """The outputs against what `trt_accuracy` names, on its inputs or on those that were measured on; and what a
+        baseline is to keep of them, where that is what they are held against."""
         wanted = self.declaration.accuracy
-        if wanted is None:
-            return ()
+        if wanted is None or self._bench.settings.disabled:
+            return (), {}
         given = given_inputs(wanted.inputs, self._folders)
         subject = new if given is None else dataclasses.replace(new, inputs=given)
         with EngineProbe(self._bench.server(self.backend), subject) as probe:
             inputs = probe.drawn()
             outputs = probe.infer(inputs)
-        reference = reference_outputs(
-            wanted.reference, inputs, self.model, new.shapes, self._folders, self._bench
-        )
+        spec = self.declaration.spec
+        limits = accuracy.allowed(wanted, spec.precision, spec.tf32 and self.environment.kind == "gpu")
+        if wanted.reference == "baseline":
+            return self._against_stored(outputs, limits, comparison), stored_outputs.store(outputs)
+        reference = reference_outputs(wanted.reference, inputs, self.model, new.shapes, self._folders, self._bench)
         source = wanted.reference if isinstance(wanted.reference, str) else "the reference function"
-        limits = accuracy.allowed(wanted, self.declaration.spec.precision, self.declaration.spec.tf32)
-        return accuracy.judge(outputs, reference, limits, source)
+        return accuracy.judge(outputs, reference, limits, source), {}
+
+    def _against_stored(
+        self, outputs: Arrays, limits: accuracy.Allowed, comparison: Comparison
+    ) -> tuple[Verdict, ...]:
+        """The outputs against those that the baseline keeps."""
+        if comparison.baseline is None or self._baselines is None:
+            return ()  # that there is none is said already
+        data = self._baselines.data(comparison.baseline)
+        if data is None or not data.outputs:
+            text = "the baseline keeps no outputs (they lie beside it, under _data): save it anew"
+            return (Verdict("missing", "accuracy", "", text),)
+        return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
 
     def _measurement(
         self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str, lottery: Lottery

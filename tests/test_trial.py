@@ -253,3 +253,32 @@ def test_builds_that_give_one_and_the_same_plan_are_no_lottery(measure):
     measured = measure(settings={"builds": 3}).measurement
     assert "3 builds gave one and the same plan" in measured.notes
     assert measured.build_spread == {}
+
+
+def test_outputs_are_held_against_those_that_the_baseline_keeps(measure, folder, tmp_path):
+    wanted = Accuracy(reference="baseline")
+    first = measure(accuracy=wanted)
+    assert [v.status for v in first.verdicts] == ["missing"]
+    folder.save(first.measurement, first.status)
+    again = measure(accuracy=wanted)
+    assert [(v.basis, v.status) for v in again.verdicts] == [("baseline", "ok"), ("accuracy", "ok")]
+    other = measure(3, accuracy=wanted, tolerance=Tolerance(max_slowdown=0.99))
+    assert ("accuracy", "inaccurate") in [(v.basis, v.status) for v in other.verdicts]
+    for data in (tmp_path / "baselines").rglob("*.json.gz"):
+        data.unlink()
+    (lost,) = (v for v in measure(accuracy=wanted).verdicts if v.basis == "accuracy")
+    assert (lost.status, "keeps no outputs" in lost.text) == ("missing", True)
+
+
+def test_throughput_counts_every_inference_of_a_batch_however_it_was_said(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+
+    def batch(spec, run=None):
+        with Trial(bench, NODE, Declaration(spec=spec, run=run or RunShape()), [tmp_path]) as trial:
+            return trial.batch
+
+    assert batch(EngineSpec(path="m.onnx"), RunShape(batch=4)) == 4
+    assert batch(EngineSpec(path="m.onnx", dims={"N": (1, 8, 32)})) == 8
+    assert batch(EngineSpec(path="m.onnx", dims={"N": (1, 8, 32)}), RunShape(dims={"N": 2})) == 2
+    onnx.save(layers_model(width=32, batch=16), str(tmp_path / "m.onnx"))
+    assert batch(EngineSpec(path="m.onnx")) == 1

@@ -27,6 +27,7 @@ from pytest_trt.records import (
     Measurement,
     Samples,
     Status,
+    StoredOutput,
     Verdict,
 )
 
@@ -116,6 +117,7 @@ class BaselineData:
     time: str
     samples: tuple[Samples, ...] = ()
     profile: LayerProfile | None = None
+    outputs: Mapping[str, StoredOutput] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
 
 
@@ -192,7 +194,8 @@ def measurement_of(baseline: Baseline) -> Measurement:
 
 
 def data_of(measurement: Measurement) -> BaselineData:
-    return BaselineData(measurement.node_id, measurement.time, measurement.samples, measurement.profile)
+    kept = (measurement.samples, measurement.profile, measurement.outputs)
+    return BaselineData(measurement.node_id, measurement.time, *kept)
 
 
 def _run(measurement: Measurement, moved: bool, reason: str) -> Run:

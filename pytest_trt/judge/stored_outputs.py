@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.accuracy import Allowed, compare, misfit, verdict
-from pytest_trt.records import Verdict
+from pytest_trt.records import StoredOutput, Verdict
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -20,17 +20,6 @@ if TYPE_CHECKING:
 
 SAMPLE = 1024
 """Elements kept of an output, evenly spread over it."""
-
-
-@dataclasses.dataclass(frozen=True)
-class StoredOutput:
-    """An output of a baseline. `sha256` is of its bytes; `values` is its sample in base64: float64, or int64 for
-    integers, little-endian."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    sha256: str
-    values: str
 
 
 def store(outputs: Arrays) -> Mapping[str, StoredOutput]:

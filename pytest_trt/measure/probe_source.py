@@ -113,6 +113,9 @@ class EngineProbe:
         """The inputs that `draw` put in place."""
         return self._probe.call("drawn", timeout_s=BLOCK_TIMEOUT_S)[1]
 
+    def hang_up(self) -> None:
+        self._probe.hang_up()
+
     def close(self) -> None:
         self._probe.close()
 
@@ -173,6 +176,8 @@ class ProbeSource:
         self.probes[side] = EngineProbe(*self._sides[side])
 
     def close(self) -> None:
+        for probe in self.probes:
+            probe.hang_up()  # all of them free what they hold at once
         for probe in self.probes:
             probe.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt.measure import figures
@@ -27,6 +28,7 @@ class Taken:
     proof: Mapping[str, str]
     profiles: tuple[LayerProfile, ...] = ()
     others: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+    parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 def take(
@@ -43,19 +45,38 @@ def take(
     `profiled` is whether the layers are timed too; `state` reads the GPU's state after each block. Errors of the probes
     pass through.
     """
+    parts = Parts()
     with ProbeSource(sides, state) as source:
+        parts.ended("start")
         sampling = sample(source, rule, limits)
+        parts.ended("sample")
         probe = source.probes[0]
         found = figures.from_blocks(sampling.sides[0], spread)
         found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
         found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
         found.update(figures.from_memory(probe.memory()))
-        runs = max(3, min(MOST_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
-        profiles = tuple(probe.profile(runs) for probe in source.probes) if profiled else ()
         others = {
             name: estimate
             for side, probe_there in zip(sampling.sides[1:], source.probes[1:], strict=True)
             for part in (figures.from_blocks(side, spread), figures.from_memory(probe_there.memory()))
             for name, estimate in part.items()
         }
-        return Taken(sampling, found, probe.proof, profiles, others)
+        parts.ended("passes")
+        runs = max(3, min(MOST_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
+        profiles = tuple(probe.profile(runs) for probe in source.probes) if profiled else ()
+        parts.ended("layers")
+    parts.ended("end")
+    return Taken(sampling, found, probe.proof, profiles, others, parts.seconds)
+
+
+class Parts:
+    """How long each part took, in seconds: the time since the part before it ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def ended(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = now - self._since
+        self._since = now

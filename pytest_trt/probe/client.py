@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
 
 START_TIMEOUT_S = 120.0
+OF_ONE_INTERPRETER = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")
+"""What the environment says for this interpreter alone."""
+
 LAST_WORDS = 20
 """How many lines of a lost probe's log its error carries."""
 
@@ -55,6 +58,9 @@ class ProbeServer:
         command = [python, "-m", "pytest_trt.probe", str(theirs.fileno()), self.backend, str(os.getpid())]
         # one thread: a process with more must not fork
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        if python != sys.executable:
+            for name in OF_ONE_INTERPRETER:
+                environment.pop(name, None)
         try:
             with (home / "server.log").open("wb") as log:
                 self._process = subprocess.Popen(
@@ -232,11 +238,15 @@ class Probe:
             return f"was ended by {signal.Signals(number).name}{hint}"
         return f"exited with status {os.WEXITSTATUS(status)}"
 
+    def hang_up(self) -> None:
+        """Let the probe go, without waiting for its end: it frees what it holds and exits. `close` waits."""
+        self._connection.close()
+
     def close(self, *, kill: bool = False) -> None:
         """End the probe: it frees what it holds and exits, or is killed."""
         if self._open:
             self._open = False
-            self._connection.close()
+            self.hang_up()
             with contextlib.suppress(errors.ProbeError):  # a server that is lost took its probes with it
                 self._server.ended(self.pid, kill=kill)
 
