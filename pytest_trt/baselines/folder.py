@@ -53,7 +53,8 @@ class BaselineFolder:
         content = self._fetched.pop(path)
         if content is None:
             return None
-        return _checked(_parsed(path, content), path, device, node_id)
+        where = f"{self._place.where}/{path}"
+        return _checked(_parsed(where, content), where, device, node_id)
 
     def data(self, baseline: Baseline) -> BaselineData | None:
         """The samples and layers of that very reference; None where they are not kept."""
