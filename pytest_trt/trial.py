@@ -254,8 +254,10 @@ class Trial(Case):
 
     def finish(self) -> Result | None:
         """What came of the test; None where it neither measured nor had to."""
-        if self.result is None and self.declaration.budgets and not self._bench.settings.disabled:
-            text = "budgets stand, but the test measured nothing: call trt_runner.measure() in it"
+        declared = {"budgets stand": self.declaration.budgets, "trt_accuracy stands": self.declaration.accuracy}
+        stands = " and ".join(what for what, said in declared.items() if said)
+        if self.result is None and stands and not self._bench.settings.disabled:
+            text = f"{stands}, but the test measured nothing: call trt_runner.measure() in it"
             self.result = Result(self._node_id, (Verdict("error", "run", "", text),))
         return self.result
 
