@@ -11,6 +11,7 @@ import importlib.util
 import os
 import re
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.errors import BackendError, CacheError
-from pytest_trt.probe.client import ProbeServer
+from pytest_trt.probe.client import OF_ONE_INTERPRETER, ProbeServer
 from pytest_trt.records import Environment
 from pytest_trt.spec import Declaration, EngineSpec, Settings
 
@@ -35,10 +36,10 @@ Say = Callable[[str], None]
 
 
 class Bench:
-    """The resources of one run. Use it as a context manager, or close it."""
+    """The resources of one run. Use it as a context manager, or close it. Engines are built and run by `python`."""
 
-    def __init__(self, settings: Settings, say: Say = lambda text: None) -> None:
-        self.settings, self.say = settings, say
+    def __init__(self, settings: Settings, say: Say = lambda text: None, python: str = sys.executable) -> None:
+        self.settings, self.say, self.python = settings, say, python
         self._servers: dict[str, ProbeServer] = {}
         self._environments: dict[str, Environment] = {}
         self._store: Store | None = None
@@ -56,14 +57,14 @@ class Bench:
         if gpu_is_here():
             able = ["tensorrt", "tensorrt_rtx"] + ["tensorrt_lean"] * spec.given_plan
             for name in able:
-                if installed(name):
+                if installed(name, self.python):
                     return name
         if spec.given_plan:
             raise BackendError(
                 "a plan is given, and it runs on a GPU with TensorRT only: "
                 + ("no GPU is here" if not gpu_is_here() else "no tensorrt, tensorrt_lean or tensorrt_rtx is installed")
             )
-        if installed("onnxruntime"):
+        if installed("onnxruntime", self.python):
             return "onnxruntime"
         raise BackendError(
             "nothing that runs engines is installed: pip install 'pytest-trt[cpu]' for ONNX Runtime on the CPU, or "
@@ -73,7 +74,7 @@ class Bench:
     def server(self, backend: str) -> ProbeServer:
         """The probe server of a backend. Raises BackendError where its package does not import."""
         if backend not in self._servers:
-            self._servers[backend] = ProbeServer(backend)
+            self._servers[backend] = ProbeServer(backend, self.python)
         return self._servers[backend]
 
     def environment(self, backend: str) -> Environment:
@@ -213,9 +214,17 @@ class Bench:
         self.close()
 
 
-def installed(module: str) -> bool:
-    """Whether a package is there, without importing it."""
-    return importlib.util.find_spec(module) is not None
+def installed(module: str, python: str = sys.executable) -> bool:
+    """Whether an interpreter has a package, without importing it. Raises BackendError for one that does not run."""
+    if python == sys.executable:
+        return importlib.util.find_spec(module) is not None
+    code = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
+    environment = {name: value for name, value in os.environ.items() if name not in OF_ONE_INTERPRETER}
+    try:
+        done = subprocess.run([python, "-c", code], env=environment, cwd="/", stdin=subprocess.DEVNULL, check=False)
+    except OSError as error:
+        raise BackendError(f"the interpreter {python} cannot be started: {error}") from error
+    return done.returncode == 0
 
 
 def gpu_is_here() -> bool:

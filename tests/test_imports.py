@@ -25,6 +25,7 @@ ORDER = (
     {"against", "benchmark_plugin", "comparison", "references", "summary"},
     {"lottery", "case", "collection"},
     {"trial"},
+    {"duel"},
     {"console"},
     {"session"},
     {"fixtures", "commands", "declaring"},

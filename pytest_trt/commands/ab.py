@@ -1,0 +1,128 @@
+"""`pytest-trt ab MODEL`: two interpreters with two TensorRTs (or ONNX Runtimes) take turns on one model."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.bench import Bench
+from pytest_trt.commands.compare import UNDECIDED, exit_status
+from pytest_trt.commands.project import Project
+from pytest_trt.duel import Duel, Outcome, Side
+from pytest_trt.errors import BuildError, DeclarationError, ProbeError
+from pytest_trt.records import ALWAYS_FAIL, SCHEMA, Result
+from pytest_trt.spec import Declaration, EngineSpec, RunShape
+
+_DESCRIPTION = """Builds MODEL with each interpreter's own backend and lets the two engines take turns; a plan is run by
+both as it is. Is B slower than A? Exit status: 0 no, 1 yes, 2 usage, 125 inconclusive, invalid, or an engine that
+cannot be built or run."""
+_FAILING = ALWAYS_FAIL - {"invalid"}
+
+
+def add(parts: Any) -> None:
+    parser = parts.add_parser("ab", help="pair two interpreters with two TensorRTs on one model",
+                              description=_DESCRIPTION)  # fmt: skip
+    parser.add_argument("model", metavar="MODEL", help="an .onnx model, or a plan")
+    for side in "ab":
+        name = side.upper()
+        parser.add_argument(f"--{side}-python", metavar="PYTHON", default=sys.executable,
+                            help=f"the interpreter of {name} (this one); it needs no pytest")  # fmt: skip
+        parser.add_argument(f"--backend-{side}", metavar="NAME", help=f"the backend of {name}, as --trt-backend")
+    parser.add_argument("--plan-from", choices=("a", "b"), help="build with that one alone, and run its plan in both")
+    parser.add_argument("--version-compatible", action="store_true",
+                        help="build such a plan, or trust the given one, which carries code of its own")  # fmt: skip
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--batch", type=int, metavar="N")
+    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
+                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    parser.add_argument("--max-slowdown", metavar="P", help="how much slower B may be (5%%)")
+    parser.add_argument("--max-memory-growth", metavar="P", help="how much more device memory B may use (5%%)")
+    parser.add_argument("--max-time", metavar="S", help="stop measuring after this many seconds (10)")
+    parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
+    parser.add_argument("--device", metavar="N|UUID", help="which GPU (0)")
+    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
+    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    parser.add_argument("--json", action="store_true", help="print JSON: both measurements, and the verdicts")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    dims = dict(map(_dims, given.dims))
+    spec = EngineSpec(
+        path=given.model, precision=given.precision, dims=dims, version_compatible=given.version_compatible
+    )
+    declaration = Declaration(spec=spec, run=RunShape(batch=given.batch))
+    project = Project(given.rootdir)
+    with contextlib.ExitStack() as held:
+        sides = [
+            held.enter_context(Side(side.upper(), _bench(project, given, side), declaration, [Path.cwd()]))
+            for side in "ab"
+        ]
+        try:
+            outcome = Duel(sides[0], sides[1], given.plan_from).fought()
+        except (BuildError, ProbeError) as error:
+            print(f"pytest-trt: nothing to compare: {error}", file=sys.stderr)
+            return UNDECIDED
+    print(_as_json(outcome) if given.json else _as_text(outcome, given))
+    return exit_status((Result(given.model, outcome.verdicts),), _FAILING)
+
+
+def _bench(project: Project, given: argparse.Namespace, side: str) -> Bench:
+    settings = project.settings({
+        "backend": (f"--backend-{side}", getattr(given, f"backend_{side}")),
+        "device": ("--device", given.device),
+        "cache_dir": ("--cache-dir", given.cache_dir),
+        "max_slowdown": ("--max-slowdown", given.max_slowdown),
+        "max_memory_growth": ("--max-memory-growth", given.max_memory_growth),
+        "max_time_s": ("--max-time", given.max_time),
+        "wait_s": ("--wait", given.wait),
+    })  # fmt: skip
+    python = shutil.which(getattr(given, f"{side}_python"))
+    if python is None:
+        raise DeclarationError(f"--{side}-python is {getattr(given, f'{side}_python')!r}: there is no such interpreter")
+    return Bench(settings, _say, str(Path(python).absolute()))
+
+
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
+
+
+def _dims(text: str) -> tuple[str, Any]:
+    name, _, sizes = text.partition("=")
+    numbers = sizes.split(",")
+    if not name or not all(number.strip().isdecimal() for number in numbers) or len(numbers) not in (1, 3):
+        raise DeclarationError(f"--dims is {text!r}: write a dimension's name and size, or its min,opt,max: N=1,4,8")
+    found = tuple(map(int, numbers))
+    return name, found if len(found) == 3 else found[0]
+
+
+def _as_text(outcome: Outcome, given: argparse.Namespace) -> str:
+    from pytest_trt.report import backend_name, device_name, failure
+    from pytest_trt.report.numbers import with_unit
+
+    lines = [f"{Path(given.model).name} on {device_name(outcome.new.environment)}"]
+    for name, measured, python in (("A", outcome.old, given.a_python), ("B", outcome.new, given.b_python)):
+        seen = measured.environment
+        shown = {"ms": "", "p99_ms": "p99 ", "memory_mb": "", "host_mb": "host "}
+        figures = [label + with_unit(figure, measured.figures[figure].value)
+                   for figure, label in shown.items() if figure in measured.figures]  # fmt: skip
+        lines.append(f"  {name}  {backend_name(seen)}, Python {seen.python} ({python}): {', '.join(figures)}")
+    if outcome.old.plan_sha256 == outcome.new.plan_sha256:
+        lines.append("  both ran one plan")
+    for verdict in outcome.verdicts:
+        lines.append(failure.sentence(verdict, outcome.new))
+        lines += [f"  {line}" for line in verdict.details]
+    return "\n".join(lines)
+
+
+def _as_json(outcome: Outcome) -> str:
+    from pytest_trt import codec
+
+    sides = {"a": outcome.old, "b": outcome.new, "verdicts": outcome.verdicts}
+    return json.dumps({"schema": SCHEMA, "status": outcome.status, **codec.encode(sides)}, indent=1)
