@@ -30,7 +30,7 @@ class Lottery:
         centers = [compare.compare_paired(question, new, old).center for new, old in builds]
         centers += [] if judged else [0.0]
         spread = math.expm1(max(centers) - min(centers))
-        note = f"{len(centers)} builds differ by {spread:.2%} in latency"
+        note = f"{len(centers)} builds differ by {100 * spread:.2g} % in latency"
         verdict = compare.judge_builds(question, builds) if judged else None
         return cls({"ms": spread}, (note,), verdict)
 

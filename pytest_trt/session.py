@@ -250,12 +250,21 @@ class Session:
 
             try:
                 self._lines += write_reports(self.results, self.settings, self._worktree)
+                self._keep_last_run()
             except OSError as error:
                 self.problems.append(f"a report cannot be written: {error}: make space, or name another path")
         if self.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _keep_last_run(self) -> None:
+        """Leave the results in pytest's cache folder, where `pytest-trt baseline accept` finds them."""
+        from pytest_trt.report import Header, write
+
+        cache = getattr(self.config, "cache", None)  # none with -p no:cacheprovider
+        if cache is not None and self.results:
+            write("json", cache.mkdir("trt") / "last-run.json", self.results, Header("", ""))
 
     def show(self, reporter: Any) -> None:
         """The table, then where reports were written and what is wrong with the run as a whole."""

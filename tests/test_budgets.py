@@ -86,8 +86,8 @@ def test_throughput_has_a_lower_limit():
 
 
 def test_close_to_the_limit_it_warns():
-    assert judge("ms", estimate(0.96), 1.0).details == ("at 96% of its budget",)
-    assert judge("throughput", estimate(104, 1), 100.0).details == ("at 96% of its budget",)
+    assert judge("ms", estimate(0.96), 1.0).details == ("at 96 % of its budget",)
+    assert judge("throughput", estimate(104, 1), 100.0).details == ("at 96 % of its budget",)
     assert judge("ms", estimate(0.94), 1.0).details == ()
 
 

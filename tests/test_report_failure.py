@@ -21,7 +21,7 @@ def test_a_regression_gives_figures_interval_details_environment_and_the_way_to_
         "  blame, explains 94 % of +0.031 ms:",
         "    new layer",
         ENVIRONMENT,
-        '  accept it with: pytest-trt baseline accept "tests/test_models.py::test_resnet18[fp16-b8]"',
+        '  accept it with: pytest-trt baseline accept "tests/test_models.py::test_resnet18[fp16-b8]" --reason=WHY',
     ]
 
 
@@ -66,8 +66,8 @@ def test_a_node_id_is_one_word_for_a_shell() -> None:
     def accept(parameters: str) -> str:
         return text(result(f"test_a[{parameters}]", compared("regressed", 1.1))).splitlines()[-1]
 
-    assert accept("$HOME-`x`").endswith("accept 'tests/test_models.py::test_a[$HOME-`x`]'")
-    assert accept("it's").endswith('accept "tests/test_models.py::test_a[it\'s]"')
+    assert accept("$HOME-`x`").endswith("accept 'tests/test_models.py::test_a[$HOME-`x`]' --reason=WHY")
+    assert accept("it's").endswith('accept "tests/test_models.py::test_a[it\'s]" --reason=WHY')
 
 
 def test_a_throughput_below_its_budget_is_told_as_a_shortfall() -> None:

@@ -18,7 +18,7 @@ def test_resolution_stops_at_the_half_width():
     feed(rule, noise[:6])
     assert rule.finished() == ""
     feed(rule, noise[6:])
-    assert rule.finished() == "resolution of 0.50%"
+    assert rule.finished() == "resolution of 0.5 %"
     assert rule.half_width <= 0.005
 
 

@@ -148,11 +148,10 @@ def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdi
 
 
 def _details(found: Difference) -> tuple[str, ...]:
-    lines = [
-        f"max relative {found.max_relative:.3g}, mean relative {found.mean_relative:.3g}, PSNR {found.psnr_db:.1f} dB"
-    ]
+    noise = f", PSNR {found.psnr_db:.1f} dB" if math.isfinite(found.psnr_db) else ""
+    lines = [f"max relative {found.max_relative:.3g}, mean relative {found.mean_relative:.3g}{noise}"]
     if found.top1 is not None and found.top5 is not None:
-        lines.append(f"largest of a row the same in {found.top1:.1%}, five largest in {found.top5:.1%}")
+        lines.append(f"largest of a row the same in {100 * found.top1:.1f} %, five largest in {100 * found.top5:.1f} %")
     for what, (ours, theirs) in (("NaN", found.nan), ("Inf", found.inf)):
         if ours or theirs:
             lines.append(f"{ours} {what}, {theirs} in the reference")

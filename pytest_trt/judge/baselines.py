@@ -3,17 +3,15 @@
     stored, saved = after(old, measurement, status)             # what to store now; the reference seldom moves
     if identical(stored, environment, plan_sha256, spec_digest): ...
     verdict = judge_stored(question, estimate, stored)
-    lines = changes(stored, measurement)
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from pytest_trt import stats
@@ -60,13 +58,13 @@ class Run:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        _matches(_TIME, time=self.time)
-        _matches(_COMMIT, commit=self.commit or "")
-        _matches(_DIGEST, plan=self.plan)
-        for name, value in self.figures.items():
-            _is_figure(name)
-            if value < 0:
-                raise ValueError(f"figures.{name} is {value:g}: it cannot be negative")
+        _matches(_TIME, "time", self.time)
+        _matches(_COMMIT, "commit", self.commit or "")
+        _matches(_DIGEST, "plan", self.plan)
+        _are_figures(self.figures)
+        if self.figures and min(self.figures.values()) < 0:
+            name, value = min(self.figures.items(), key=lambda item: item[1])
+            raise ValueError(f"figures.{name} is {value:g}: it cannot be negative")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,13 +89,14 @@ class Baseline:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        _matches(_TIME, time=self.time)
-        _matches(_DIGEST, spec_digest=self.spec_digest, engine_digest=self.engine_digest, plan_sha256=self.plan_sha256)
-        _matches(_COMMIT, **{"environment.commit": self.environment.commit or ""})
+        _matches(_TIME, "time", self.time)
+        for name in ("spec_digest", "engine_digest", "plan_sha256"):
+            _matches(_DIGEST, name, getattr(self, name))
+        _matches(_COMMIT, "environment.commit", self.environment.commit or "")
         if not self.figures:
             raise ValueError("figures is empty: nothing can be compared with it")
+        _are_figures(self.figures)
         for name, estimate in self.figures.items():
-            _is_figure(name)
             if not 0 <= estimate.low <= estimate.value <= estimate.high:
                 raise ValueError(
                     f"figures.{name} is {estimate.value:g} in {estimate.low:g} to {estimate.high:g}: its value must "
@@ -273,86 +272,16 @@ def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdi
     center = math.log(new.value / old.value)
     below = math.hypot(math.log(new.value / new.low), math.log(old.high / old.value), between)
     above = math.hypot(math.log(new.high / new.value), math.log(old.value / old.low), between)
-    detail = f"judged against stored intervals, not engine against engine; runs differ by up to {spread:.1%}"
+    detail = f"judged against stored intervals, not engine against engine; runs differ by up to {100 * spread:.2g} %"
     return verdict_of(question, stats.Interval(center, center - below, center + above), (detail,))
 
 
-def changes(
-    baseline: Baseline,
-    measurement: Measurement,
-    now: datetime.datetime | None = None,
-    *,
-    since: str = "the baseline",
-) -> tuple[str, ...]:
-    """What is not as it was when the baseline was stored, and what is; one line, or none where nothing can be told."""
-    then, here = baseline.environment, measurement.environment
-    named = {"backend": "backend", "driver": "driver", "CUDA": "cuda", "device": "device", "host CPU": "host_cpu",
-             "threads": "threads", "OS": "os", "way of measuring": "measurement"}  # fmt: skip
-    old, new = _facts(then), _facts(here)
-    moved = [f"{name} ({_or_none(old[name])} to {_or_none(new[name])})" for name in named if old[name] != new[name]]
-    same = [name for name in ("backend", "driver", "device") if old[name] == new[name]]
-    moved = [*_engine_changes(baseline, measurement), *moved]
-    when = f"{baseline.commit or 'no commit'}, {age(baseline.time, now)}"
-    kept = f"; {_listed(same)} {'is' if len(same) == 1 else 'are'} the same" if same else ""
-    return (f"changed since {since} ({when}): {_listed(moved) or 'nothing that is recorded'}{kept}",)
+def _matches(pattern: re.Pattern[str], name: str, value: str) -> None:
+    if not pattern.fullmatch(value):
+        raise ValueError(f"{name} is {value[:60]!r}, which it cannot be")
 
 
-def _facts(environment: Environment) -> dict[str, str | int | None]:
-    return {
-        "backend": f"{environment.backend} {environment.backend_version}",
-        "driver": environment.driver,
-        "CUDA": environment.cuda,
-        "device": f"{environment.device} {environment.mig_profile or ''}".strip(),
-        "host CPU": environment.host_cpu,
-        "threads": environment.threads,
-        "OS": environment.os,
-        "way of measuring": environment.measurement,
-    }
-
-
-def _engine_changes(baseline: Baseline, measurement: Measurement) -> Iterator[str]:
-    """What is another about the engine. The engine's digest covers the model, the options, backend and device."""
-    if baseline.plan_sha256 == measurement.plan_sha256:
-        return
-    options = [
-        f"{name} ({_or_none(baseline.spec.get(name))} to {_or_none(measurement.spec.get(name))})"
-        for name in sorted({*baseline.spec, *measurement.spec})
-        if baseline.spec.get(name) != measurement.spec.get(name)
-    ]
-    yield from options
-    backends = [(e.backend, e.backend_version) for e in (baseline.environment, measurement.environment)]
-    if baseline.engine_digest == measurement.engine_digest:
-        yield "the build alone (the same model and options)"
-    elif not options and backends[0] == backends[1]:
-        yield "the model"
-
-
-def _or_none(value: object) -> str:
-    return "none" if value is None or value == "" else str(value)
-
-
-def _listed(words: list[str]) -> str:
-    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words)
-
-
-def age(time: str, now: datetime.datetime | None = None) -> str:
-    """How long ago an ISO 8601 time was, for a person."""
-    try:
-        then = datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
-    except ValueError:
-        return time
-    if then.tzinfo is None:
-        then = then.replace(tzinfo=datetime.timezone.utc)
-    days = ((now or datetime.datetime.now(datetime.timezone.utc)) - then).days
-    return "today" if days <= 0 else "yesterday" if days == 1 else f"{days} days ago"
-
-
-def _matches(pattern: re.Pattern[str], **fields: str) -> None:
-    for name, value in fields.items():
-        if not pattern.fullmatch(value):
-            raise ValueError(f"{name} is {value[:60]!r}, which it cannot be")
-
-
-def _is_figure(name: str) -> None:
-    if name not in FIGURES:
-        raise ValueError(f"figures has {name[:60]!r}, which is no figure")
+def _are_figures(figures: Mapping[str, object]) -> None:
+    if not figures.keys() <= FIGURES.keys():
+        unknown = next(name for name in figures if name not in FIGURES)
+        raise ValueError(f"figures has {unknown[:60]!r}, which is no figure")

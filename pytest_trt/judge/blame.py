@@ -71,9 +71,9 @@ class Blame:
         shown = [c for c in self.causes[:most] if c.delta_ms / self.delta_ms > _SHOWN] if self.delta_ms else []
         if self.explained >= LITTLE and shown:
             share = sum(cause.delta_ms for cause in shown) / self.delta_ms
-            yield f"blame, explains {share:.0%} of {change}:".replace("%", " %")
+            yield f"blame, explains {100 * share:.0f} % of {change}:"
         else:
-            yield f"blame: layers explain only {max(self.explained, 0.0):.0%} of {change}".replace("%", " %")
+            yield f"blame: layers explain only {100 * max(self.explained, 0.0):.0f} % of {change}"
         yield from _table(shown, decimals)
         rest = self.delta_ms * self.explained - sum(cause.delta_ms for cause in shown)
         if shown and rest / self.delta_ms < -_GIVEN_BACK:

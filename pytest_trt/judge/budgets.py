@@ -84,7 +84,7 @@ def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
         status, why = "ok", ""
         share = limit / estimate.value if about.higher_is_better else estimate.value / limit
         if share >= NEAR:
-            details = (f"at {share:.0%} of its budget",)
+            details = (f"at {100 * share:.0f} % of its budget",)
     else:
         status, why = "inconclusive", " (at the limit)"
     text = f"{about.title} {status.replace('_', ' ')}{why}: {value}, budget {limit_text}"

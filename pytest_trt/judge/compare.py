@@ -110,9 +110,10 @@ def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Sampl
     found = compare_paired(question, new, old)
     seconds = sum(block.seconds for side in (new, old) for samples in side for block in samples.blocks)
     blocks = sum(len(samples.blocks) for samples in new)
-    basis = f"judged engine against engine: {len(new)} probes x {blocks} blocks a side, {seconds:.1f} s"
+    probes = f"{len(new)} probe{'s' * (len(new) > 1)}"
+    basis = f"judged engine against engine: {probes} x {blocks} blocks a side, {seconds:.1f} s"
     cycles = clock_ratio(question, new, old)
-    details = (basis,) if cycles is None else (basis, f"in clock cycles {cycles - 1:+.2%} (information only)")
+    details = (basis,) if cycles is None else (basis, f"in clock cycles {100 * cycles - 100:+.2f} % (information only)")
     return verdict_of(question, found, details)
 
 
@@ -177,7 +178,7 @@ def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]
     below, above = (stats.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta))
     lottery = math.expm1(max(centers) - min(centers))
     noise = math.expm1((high - low) / 2)
-    details = (f"{count} builds differ by {lottery:.2%}; each is known to +-{noise:.2%}",)
+    details = (f"{count} builds differ by {_share(lottery)}; each is known to +-{_share(noise)}",)
     return verdict_of(question, stats.Interval(mean, low, high).widened(below, above), details)
 
 
@@ -187,7 +188,7 @@ def judge_exact(figure: str, new: float, old: float, tolerance: float) -> Verdic
     worse = old / new if FIGURES[figure].higher_is_better and new else ratio
     status: Status = "regressed" if worse > 1 + tolerance else "improved" if worse < 1 - tolerance else "ok"
     about = FIGURES[figure]
-    text = f"{about.title} {status}: {new:g} {about.unit} against {old:g} {about.unit}, tolerance {tolerance:.3g}"
+    text = f"{about.title} {status}: {new:g} {about.unit} against {old:g} {about.unit}, tolerance {_share(tolerance)}"
     return Verdict(status, "baseline", figure, text, ratio=Estimate.exact(ratio), tolerance=tolerance, resolution=0.0)
 
 
@@ -213,6 +214,11 @@ def clock_ratio(question: Question, new: Sequence[Samples], old: Sequence[Sample
     return cycles[0] / cycles[1]
 
 
+def _share(value: float, digits: int = 3) -> str:
+    """A share in per cent."""
+    return f"{100 * value:.{digits}g} %"
+
+
 def _log_median(question: Question, block: Block) -> float:
     return math.log(stats.median(block.times[question.figure]))
 
@@ -236,11 +242,13 @@ def verdict_of(question: Question, found: stats.Interval, details: tuple[str, ..
     # how fine it looked is said where nothing was seen: a regression ends the sampling as soon as it is plain
     unseen = known and status in ("ok", "inconclusive")
     resolution = math.expm1(found.center - found.low) if unseen else None
-    shown = f"{ratio.value - 1:+.1%} [{ratio.low - 1:+.1%}, {ratio.high - 1:+.1%}]" if ratio else "too few blocks"
-    text = f"{FIGURES[question.figure].title} {status}: {shown}, tolerance {question.tolerance:.3g}"
+    shown = "too few blocks"
+    if ratio is not None:
+        shown = f"{100 * ratio.value - 100:+.1f} % [{100 * ratio.low - 100:+.1f}, {100 * ratio.high - 100:+.1f}]"
+    text = f"{FIGURES[question.figure].title} {status}: {shown}, tolerance {_share(question.tolerance)}"
     if resolution is not None:
-        details = (*details, f"would see >= {resolution:.1%}")
+        details = (*details, f"would see >= {_share(resolution, 2)}")
         if resolution > question.tolerance:
-            details = (*details, f"the tolerance of {question.tolerance:.1%} is tighter than that")
+            details = (*details, f"the tolerance of {_share(question.tolerance)} is tighter than that")
     return Verdict(status, "baseline", question.figure, text, ratio=ratio, tolerance=question.tolerance,
                    resolution=resolution, details=details)  # fmt: skip

@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
-from pytest_trt.judge.baselines import Baseline, changes, judge_stored
+from pytest_trt.judge.baselines import Baseline, judge_stored
+from pytest_trt.judge.changes import changes
 from pytest_trt.judge.compare import Question
 from pytest_trt.records import ALWAYS_FAIL, FIGURES, Result, Verdict
 

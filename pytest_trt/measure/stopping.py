@@ -48,7 +48,7 @@ class Resolution:
                 self.half_width = math.expm1((found.high - found.low) / 2)
 
     def finished(self) -> str:
-        return f"resolution of {self._resolution:.2%}" if self.half_width <= self._resolution else ""
+        return f"resolution of {100 * self._resolution:.2g} %" if self.half_width <= self._resolution else ""
 
     def wants_probe(self) -> bool:
         return False

@@ -31,7 +31,7 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bo
         lines.append(f"  measured on {environment_line(result.measurement.environment)}")
         lines += [f"  note: {note}" for note in result.measurement.notes]
     if stored and any(v.status == "regressed" for v in verdicts):
-        lines.append(f"  accept it with: pytest-trt baseline accept {_quoted(result.node_id)}")
+        lines.append(f"  accept it with: pytest-trt baseline accept {_quoted(result.node_id)} --reason=WHY")
     return "\n".join(lines)
 
 

@@ -93,12 +93,20 @@ def totals(results: Sequence[Result]) -> str:
 
 def warnings(results: Sequence[Result], header: Header) -> list[str]:
     """What a reader should know although no test fails for it: one line a kind, with the first tests it is about."""
-    about: dict[str, list[str]] = {}
+    about: dict[str, list[tuple[str, str]]] = {}
     for result, name in zip(results, names(results), strict=True):
         for kind, detail in _warnings(result, header):
-            about.setdefault(kind, []).append(f"{name} {detail}".rstrip())
-    lines = [f"{kind}: {_some(tests)}" for kind, tests in about.items()]
+            about.setdefault(kind, []).append((name, detail))
+    lines = [f"{kind}: {_told(tests)}" for kind, tests in about.items()]
     return lines if len(lines) <= _LINES else [*lines[:_LINES], f"{len(lines) - _LINES} more kinds of warnings"]
+
+
+def _told(tests: Sequence[tuple[str, str]]) -> str:
+    """Tests with what is to be said of each; what is the same for several is said once."""
+    details = {detail for _, detail in tests}
+    if len(tests) > 1 and len(details) == 1 and (detail := details.pop()):
+        return f"{detail.removeprefix('(').removesuffix(')')} ({_some([name for name, _ in tests])})"
+    return _some([f"{name} {detail}".rstrip() for name, detail in tests])
 
 
 def _figures(result: Result) -> Mapping[str, Estimate]:
@@ -130,6 +138,8 @@ def _resolution(results: Sequence[Result]) -> str:
 def _warnings(result: Result, header: Header) -> Iterable[tuple[str, str]]:
     """Kinds of warnings, and what of this test belongs to each."""
     for v in result.verdicts:
+        if v.status == "missing" and result.saved:
+            continue
         if v.status in ("inconclusive", "missing", "unenforced") and v.status not in header.failing:
             yield status_words(v.status), f"({' '.join(v.text.split())})"
         if v.status == "ok" and v.basis == "budget" and v.details:
