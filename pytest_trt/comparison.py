@@ -20,6 +20,7 @@ from pytest_trt.errors import CacheError, DeclarationError
 from pytest_trt.judge import baselines, budgets, compare
 from pytest_trt.judge.baselines import Baseline
 from pytest_trt.judge.blame import blame
+from pytest_trt.judge.changes import changes
 from pytest_trt.measure.figures import SPREAD
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
@@ -121,7 +122,7 @@ class Comparison:
         where the two took turns, the old one's; else the stored profile is asked for."""
         if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
             return tuple(verdicts)
-        changed = baselines.changes(self.baseline, measurement, since=self.since)
+        changed = changes(self.baseline, measurement, since=self.since)
 
         def with_details(verdict: Verdict) -> Verdict:
             if verdict.status != "regressed":

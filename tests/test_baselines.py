@@ -15,15 +15,14 @@ from pytest_trt.judge.baselines import (
     Run,
     absent,
     after,
-    age,
     baseline_of,
-    changes,
     data_of,
     identical,
     judge_stored,
     measurement_of,
     run_spread,
 )
+from pytest_trt.judge.changes import age, changes
 from pytest_trt.judge.compare import Question
 from pytest_trt.records import STATUSES, Estimate, Measurement, Status
 

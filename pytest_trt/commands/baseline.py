@@ -56,7 +56,7 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
 
 def _list(given: argparse.Namespace) -> int:
     from pytest_trt.globs import matches
-    from pytest_trt.judge.baselines import age
+    from pytest_trt.judge.changes import age
     from pytest_trt.report.numbers import figure
 
     folder = Project(given.rootdir).baselines(given)
@@ -104,7 +104,8 @@ def _nearest(test: str, node_ids: Sequence[str]) -> str:
 
 
 def _described(baseline: Baseline) -> Iterator[str]:
-    from pytest_trt.judge.baselines import age, run_spread
+    from pytest_trt.judge.baselines import run_spread
+    from pytest_trt.judge.changes import age
     from pytest_trt.records import FIGURES
     from pytest_trt.report import environment_line
     from pytest_trt.report.numbers import figure, share, with_unit
