@@ -53,6 +53,12 @@ def test_new_layer() -> None:
     assert "sm90_xmma_fprop_implicit_gemm_f16f16" in first
 
 
+def test_many_new_layers_of_a_kind_are_one_cause() -> None:
+    head, first = found(RESNET, (*RESNET, *(conv(30 + n, 0.010 + 0.001 * n) for n in range(20))))
+    assert head.startswith("blame, explains 100 %")
+    assert "20 layers, most in Conv_49 + Relu_49" in first
+
+
 def test_layer_gone() -> None:
     head, first = found(RESNET, RESNET[:-1])
     assert head == "blame, explains 100 % of -0.029 ms:"

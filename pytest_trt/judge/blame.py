@@ -29,6 +29,9 @@ _SHOWN = 0.02
 """A cause of a smaller share is not worth a line of a failure's text."""
 
 _GIVEN_BACK = 0.1
+_NAMED = 3
+"""So many new layers are named one by one."""
+
 _WIDTH = 44
 
 
@@ -132,23 +135,23 @@ def _kind(group: Group) -> tuple[CauseKind, str]:
 
 
 def _collected(causes: Iterator[Cause]) -> Iterator[Cause]:
-    """Causes that are one thing together: all layers of which nothing changed, and all that changed their precision in
-    the same way."""
+    """Causes that are one thing together: all layers of which nothing changed, all that changed their precision in the
+    same way, and new or vanished ones of one kind."""
     together: dict[tuple[str, str], list[Cause]] = {}
     for cause in causes:
-        if cause.kind in ("kernels as they were", "other precision"):
+        if cause.kind in ("kernels as they were", "other precision", "new layer", "layer gone"):
             together.setdefault((cause.kind, cause.detail), []).append(cause)
         else:
             yield cause
     for (_, detail), several in together.items():
-        if len(several) == 1:
-            yield several[0]
-            continue
         most = max(several, key=lambda cause: abs(cause.delta_ms))
-        if most.kind == "other precision":
-            name = f"{len(several)} layers, most in {most.layer}"
-        else:
+        if len(several) <= (_NAMED if most.kind in ("new layer", "layer gone") else 1):
+            yield from several
+            continue
+        if most.kind == "kernels as they were":
             name, detail = f"{len(several)} layers together", "none by much: clocks or memory, rather than a layer"
+        else:
+            name = f"{len(several)} layers, most in {most.layer}"
         yield Cause(most.kind, name, sum(cause.delta_ms for cause in several), detail)
 
 
