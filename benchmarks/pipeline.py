@@ -109,10 +109,33 @@ def plain(folder: Path, batch: int, *, reuse: bool, pinned: bool) -> Row:
     return {"ms": timed(infer)}
 
 
+def whole(work: Callable[[], None], stream: Any, count: int, times: int = 7) -> float:
+    """ms of a call's work on the device: `count` of them timed as a whole between two events."""
+    from pytest_trt import cuda
+
+    began, ended = cuda.Event(), cuda.Event()
+    found = []
+    for _ in range(times):
+        work()
+        began.record(stream)
+        for _ in range(count):
+            work()
+        ended.record(stream)
+        ended.synchronize()
+        found.append(ended.ms_since(began) / count)
+    return statistics.median(found)
+
+
 def pipelined(folder: Path, batch: int, **options: Any) -> Row:
+    """ms an inference at full throughput; `compute_ms`, computation alone in this very process, stands beside it."""
     made = runner(folder, batch, **options)
-    rates = [made.throughput(SECONDS / 5) for _ in range(5)]
-    return {"ms": 1000 / statistics.median(rates), "rates": rates, "proof": dict(made.proof)}
+    lane = made._current.lanes[0]
+    rates, compute = [], []
+    for _ in range(5):
+        rates.append(made.throughput(SECONDS / 5))
+        compute.append(whole(lane.slots[0].launch.run, lane.compute, 50, 1))
+    found = {"ms": 1000 / statistics.median(rates), "compute_ms": statistics.median(compute)}
+    return {**found, "of_compute": found["compute_ms"] / found["ms"], "rates": rates, "proof": dict(made.proof)}
 
 
 def limits(folder: Path, batch: int) -> Row:
@@ -124,19 +147,6 @@ def limits(folder: Path, batch: int) -> Row:
     slot = lane.slots[0]
     pinned, device = cuda.PinnedBuffer(batch * 3 * 224 * 224 * 4), cuda.DeviceBuffer(batch * 3 * 224 * 224 * 4)
 
-    def whole(work: Callable[[], None], stream: Any, count: int) -> float:
-        began, ended = cuda.Event(), cuda.Event()
-        found = []
-        for _ in range(7):
-            work()
-            began.record(stream)
-            for _ in range(count):
-                work()
-            ended.record(stream)
-            ended.synchronize()
-            found.append(ended.ms_since(began) / count)
-        return statistics.median(found)
-
     count = 200 if batch > 1 else 500
     h2d = whole(lambda: lane.copy_in.copy(device.address, pinned.address, pinned.nbytes), lane.copy_in, count)
     compute = whole(slot.launch.run, lane.compute, count)
@@ -145,34 +155,32 @@ def limits(folder: Path, batch: int) -> Row:
 
 
 def block(folder: Path, batch: int, **options: Any) -> Row:
-    """Medians of a block's figures, and of a bare loop of the bindings over the very same graph."""
-    from pytest_trt import cuda
+    """Medians of a block's figures, and in turn with them: the very same graph's replays timed as a whole, and a bare
+    loop of the bindings by the host's clock."""
     from pytest_trt.cuda.driver import runtime
 
     made = runner(folder, batch, **options)
-    runs = [made.block(200) for _ in range(7)]
-    figures = {name: statistics.median(statistics.median(run[name]) for run in runs) for name in runs[0]}
     lane = made._current.lanes[0]
     graph, bindings = lane.slots[0].graph, runtime()
     launch, synchronize, clock = bindings.cudaGraphLaunch, bindings.cudaStreamSynchronize, time.perf_counter_ns
     executable, stream = graph.executable, lane.compute.native
-    times = []
-    for _ in range(2000):
-        start = clock()
-        launch(executable, stream)
-        synchronize(stream)
-        times.append((clock() - start) / 1e6)
-    began, ended = cuda.Event(), cuda.Event()
-    whole = []
-    for _ in range(7):
-        launch(executable, stream)
-        began.record(lane.compute)
-        for _ in range(500):
+
+    def bare() -> float:
+        times = []
+        for _ in range(200):
+            start = clock()
             launch(executable, stream)
-        ended.record(lane.compute)
-        ended.synchronize()
-        whole.append(ended.ms_since(began) / 500)
-    return {**figures, "bare_host_ms": statistics.median(times), "whole_gpu_ms": statistics.median(whole)}
+            synchronize(stream)
+            times.append((clock() - start) / 1e6)
+        return statistics.median(times)
+
+    runs: list[Row] = []
+    for _ in range(11):
+        medians = {name: statistics.median(samples) for name, samples in made.block(100).items()}
+        replays = whole(lambda: graph.launch(lane.compute), lane.compute, 100, 1)
+        runs.append({**medians, "bare_host_ms": bare(), "whole_gpu_ms": replays})
+    found = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    return {**found, "off": found["gpu_ms"] / found["whole_gpu_ms"] - 1, "events_us": made.proof.get("events_us")}
 
 
 def python_cost(folder: Path, batch: int, **options: Any) -> Row:
@@ -245,7 +253,6 @@ RUNGS: dict[str, Callable[[Path, int], Row]] = {
     "block": lambda f, b: block(f, b, spin_wait=True),
     "block, no transfers": lambda f, b: block(f, b, spin_wait=True, transfers=False),
     "python": lambda f, b: python_cost(f, b),
-    "python, four contexts": lambda f, b: python_cost(f, b, contexts=4),
 }
 
 

@@ -20,10 +20,10 @@ def test_what_travels_together_comes_first() -> None:
     layout = Layout(tensors, {"found": 800})
     places = layout.places
     assert list(places) == ["x", "y", "found", "sizes"]
-    assert [place.offset for place in places.values()] == [0, 256, 512, 512 + 1024]
-    assert layout.together == 256 + 14
+    assert [place.offset for place in places.values()] == [0, ALIGNMENT, 2 * ALIGNMENT, 4 * ALIGNMENT]
+    assert layout.together == ALIGNMENT + 14
     assert [place.tensor.name for place in layout.unknown] == ["found"]
-    assert layout.nbytes == 512 + 1024 + ALIGNMENT
+    assert layout.nbytes == 5 * ALIGNMENT
 
 
 def test_nothing_that_travels_is_nothing() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -116,37 +115,21 @@ class DeviceEngine:
         return versions.device_memory_bytes(self._engine)
 
     def layers(self, context: DeviceContext | None = None) -> tuple[Layer, ...]:
-        """The layers. Where shapes are dynamic, formats are known only in a context that has run: without one, the
-        first profile's optimum is run."""
+        """The layers. Where shapes are dynamic, formats are known only in a context that has inferred its shapes:
+        without one, the first profile's optimum is taken."""
         if not hasattr(self.trt, "EngineInspector"):
             return ()  # the lean runtime
         if context is None:
             with cuda.Stream() as stream, self.context(0, stream) as own:
-                self._run_once(own, stream)
+                for tensor in self.inputs:
+                    if -1 in tensor.shape:
+                        own.set_shape(tensor.name, self.profiles[0][tensor.name][1])
+                if not any(tensor.on_host for tensor in self.inputs):  # whose values would have to be made up
+                    own.infer_shapes()
                 return self.layers(own)
         inspector = self._engine.create_engine_inspector()
         context.show_to(inspector)
         return parse_layers(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
-
-    def _run_once(self, context: DeviceContext, stream: cuda.Stream) -> None:
-        """On zeros, at the first profile's optimum; not where values or sizes would have to be made up."""
-        for tensor in self.inputs:
-            if -1 in tensor.shape:
-                context.set_shape(tensor.name, self.profiles[0][tensor.name][1])
-        if any(tensor.on_host for tensor in (*self.inputs, *self.outputs)):
-            return
-        context.infer_shapes()
-        shapes = {tensor.name: context.shape(tensor.name) for tensor in (*self.inputs, *self.outputs)}
-        if any(-1 in shape for shape in shapes.values()):
-            return
-        with contextlib.ExitStack() as stack:
-            for name, shape in shapes.items():
-                nbytes = _count(shape) * self._engine.get_tensor_dtype(name).itemsize
-                buffer = stack.enter_context(contextlib.closing(cuda.DeviceBuffer(int(nbytes))))
-                stream.fill(buffer.address, buffer.nbytes)
-                context.set_address(name, buffer.address)
-            context.enqueue(stream)
-            stream.synchronize()
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
         """The same plan loaded once more, its device memory taken from `allocator`."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_trt.backends.base import Arrays
 
-ALIGNMENT = 256
-"""What TensorRT asks of an address at most, and what cudaMalloc gives."""
+ALIGNMENT = 512
+"""What TensorRT asks of the address of an output that it has allocated, and what cudaMalloc gives."""
 
 
 def dtype(name: str) -> np.dtype[Any]:

@@ -6,11 +6,11 @@ import contextlib
 from collections.abc import Sequence
 
 from pytest_trt import cuda
-from pytest_trt.pipeline.lane import Lane, Slot
+from pytest_trt.pipeline.lane import Lane
 
 ROUNDS_AHEAD = 2
-"""Inferences that a slot has on their way at most. The device waits for the host never, and lanes stay in step: given
-all at once, some would run ahead of others."""
+"""How many inferences a slot has on their way at most: the device never waits for the host, and lanes stay in step.
+Given all at once, some would run ahead. What tells is an event beside the computation, where it costs nothing."""
 
 LEAD_ROUNDS = 3
 """Rounds until the pipeline is full."""
@@ -21,6 +21,7 @@ class Meter:
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
+        self.last = lane.copy_out if lane.slots[-1].returns else lane.compute
         self._parts: list[cuda.Event] = []
         try:
             self.began, self.ended = self._keep(cuda.Event()), self._keep(cuda.Event())
@@ -55,20 +56,20 @@ def _rate(meters: Sequence[Meter], rounds: int) -> float:
     turns = [slot_and_tickets for turn in zip(*by_lane, strict=True) for slot_and_tickets in turn]
     for number in range(LEAD_ROUNDS + rounds):
         for slot, tickets in turns:
-            ticket = tickets[number % ROUNDS_AHEAD]
+            ticket, lane = tickets[number % ROUNDS_AHEAD], slot.lane
             if number >= ROUNDS_AHEAD:
                 ticket.synchronize()
-            slot.all.run()
-            ticket.record(_last_stream(slot))
+            if lane.transfers:  # inputs enter once the set's last have been read: that holds back all that follows
+                slot.all.run()
+                ticket.record(lane.copy_in)
+            else:
+                slot.launch.run()
+                ticket.record(lane.compute)
         if number == LEAD_ROUNDS - 1:
             for meter in meters:
-                meter.began.record(_last_stream(meter.lane.slots[-1]))
+                meter.began.record(meter.last)
     for meter in meters:
-        meter.ended.record(_last_stream(meter.lane.slots[-1]))
+        meter.ended.record(meter.last)
     for meter in meters:
         meter.lane.synchronize()
     return sum(rounds * len(m.lane.slots) / m.ended.ms_since(m.began) * 1000 for m in meters)
-
-
-def _last_stream(slot: Slot) -> cuda.Stream:
-    return slot.lane.copy_out if slot.returns else slot.lane.compute

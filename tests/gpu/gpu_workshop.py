@@ -14,7 +14,10 @@ from pytest_trt.backends.base import BuildJob, backend
 from pytest_trt.spec import EngineSpec
 
 Arrays = Mapping[str, Any]
-RANGES = {"conv": {"x": ((1, 3, 32, 32), (8, 3, 32, 32), (32, 3, 32, 32))}}
+RANGES = {
+    "conv": {"x": ((1, 3, 32, 32), (8, 3, 32, 32), (32, 3, 32, 32))},
+    "wide": {"x": ((1, 64, 32, 32), (16, 64, 32, 32), (32, 64, 32, 32))},
+}
 
 
 def _model(nodes: list[onnx.NodeProto], inputs: list[Any], outputs: list[Any], weights: list[Any]) -> onnx.ModelProto:
@@ -50,6 +53,23 @@ def conv_model() -> onnx.ModelProto:
     return _model(nodes, [_value("x", TensorProto.FLOAT, ["N", 3, 32, 32])], outputs, weights)
 
 
+def wide_model() -> onnx.ModelProto:
+    """x [N, 64, 32, 32] -> y [N, 128, 32, 32]: enough work that half precision is worth its while."""
+    random = np.random.default_rng(0)
+    shapes = {"w0": (128, 64, 3, 3), "w1": (128, 128, 3, 3), "w2": (128, 128, 3, 3)}
+    weights = [
+        numpy_helper.from_array((random.standard_normal(shape) / 40).astype(np.float32), name)
+        for name, shape in shapes.items()
+    ]
+    nodes, last = [], "x"
+    for i, name in enumerate(shapes):
+        nodes.append(helper.make_node("Conv", [last, name], [f"c{i}"], f"conv{i}", pads=[1, 1, 1, 1]))
+        last = "y" if i == len(shapes) - 1 else f"r{i}"
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [last], f"relu{i}"))
+    outputs = [_value("y", TensorProto.FLOAT, ["N", 128, 32, 32])]
+    return _model(nodes, [_value("x", TensorProto.FLOAT, ["N", 64, 32, 32])], outputs, weights)
+
+
 def nonzero_model() -> onnx.ModelProto:
     """x [64] -> indices [1, how many are not zero], doubled [64]: a shape that depends on the data."""
     two = numpy_helper.from_array(np.array(2, np.float32), "two")
@@ -82,7 +102,13 @@ def gather_model() -> onnx.ModelProto:
     return _model(nodes, inputs, [_value("y", TensorProto.FLOAT, ["N", 4, 8])], [table])
 
 
-MODELS = {"conv": conv_model, "nonzero": nonzero_model, "expand": expand_model, "gather": gather_model}
+MODELS = {
+    "conv": conv_model,
+    "wide": wide_model,
+    "nonzero": nonzero_model,
+    "expand": expand_model,
+    "gather": gather_model,
+}
 
 
 class Workshop:
