@@ -123,12 +123,14 @@ class Comparison:
         if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
             return tuple(verdicts)
         changed = changes(self.baseline, measurement, since=self.since)
+        first = next(verdict for verdict in verdicts if verdict.status == "regressed")
 
         def with_details(verdict: Verdict) -> Verdict:
             if verdict.status != "regressed":
                 return verdict
             causes = self._blame(verdict, measurement, profiles, folder) if verdict.figure == "ms" else ()
-            return dataclasses.replace(verdict, details=(*verdict.details, *causes, *changed))
+            said = changed if verdict is first else ()  # once a test
+            return dataclasses.replace(verdict, details=(*verdict.details, *causes, *said))
 
         return tuple(map(with_details, verdicts))
 
