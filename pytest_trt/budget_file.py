@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +46,25 @@ class BudgetFile:
         """The budgets of a test."""
         return tuple(entry.budget for entry in self.entries if matches(entry.test, node_id))
 
+    def beside(self, own: Sequence[Budget], node_id: str) -> tuple[Budget, ...]:
+        """A test's `own` budgets and those that the file has for it. Of limits for one device and the same parameters
+        the test's own counts, else the last in the file: exceptions stand below the rule."""
+        found = list(own)
+        for budget in reversed(self.of(node_id)):
+            said = {name for other in found if _holds_where(other) == _holds_where(budget) for name in other.limits}
+            left = {name: limit for name, limit in budget.limits.items() if name not in said}
+            found += [dataclasses.replace(budget, limits=left)] if left else []
+        return tuple(found)
+
     def unmatched(self, node_ids: Iterable[str]) -> tuple[str, ...]:
         """The patterns that no test has: a budget that nothing is held to."""
         tests = list(node_ids)
         patterns = dict.fromkeys(entry.test for entry in self.entries)
         return tuple(pattern for pattern in patterns if not any(matches(pattern, test) for test in tests))
+
+
+def _holds_where(budget: Budget) -> tuple[str, dict[str, Any]]:
+    return budget.device, dict(budget.where)
 
 
 def read_budgets(path: Path) -> BudgetFile:

@@ -15,6 +15,7 @@ from pytest_trt.spec import Declaration, Settings
 
 if TYPE_CHECKING:
     from pytest_trt.bench import Bench
+    from pytest_trt.budget_file import BudgetFile
 
 _OF_THE_RUN = frozenset(("trt_build", "trt_device"))
 """Fixtures that need no declaration."""
@@ -59,6 +60,32 @@ def declaration(item: pytest.Item) -> Declaration | None:
             "no model is named: mark the test with trt_engine('model.onnx'), or override the fixture trt_spec"
         )
     return declared
+
+
+def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[pytest.Item]) -> list[str]:
+    """What is to be said of the file's patterns that no test of ours has. Unless the whole suite is collected, only of
+    a pattern whose file is not there, or is collected itself, can that be told."""
+    tests = [item.nodeid for item in items if options.is_ours(item)]
+    files = {test.partition("::")[0] for test in tests}
+    one_by_one = any("::" in argument for argument in config.args)
+    whole = is_whole(config)
+
+    def is_wrong(pattern: str) -> bool:
+        file = pattern.partition("::")[0]
+        if whole or {"*", "?"} & set(file):
+            return whole
+        return not (config.rootpath / file).exists() or (file in files and not one_by_one)
+
+    wrong = filter(is_wrong, budgets.unmatched(tests))
+    return [f"{budgets.path}: no test is {pattern!r}: nothing has that budget" for pattern in wrong]
+
+
+def is_whole(config: pytest.Config) -> bool:
+    """Whether everything in the rootdir (or in `testpaths`) is collected."""
+    if hasattr(config, "workerinput"):  # a worker has other arguments
+        return bool(config.workerinput["trt_whole"])
+    chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+    return not chosen and config.invocation_params.dir == config.rootpath
 
 
 def wrong_devices(bench: Bench, declared: Sequence[Declaration]) -> list[str]:

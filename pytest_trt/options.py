@@ -46,6 +46,7 @@ OPTIONS = (
     Option("--trt-baseline-ref", "baseline_ref", "read the baselines as they stand at this git revision", "REV"),
     Option("--trt-against", "against", "no stored baseline: build this git revision's engines too, and have each test "
            "take turns with its own there", "REV"),
+    Option("--trt-budgets", "budgets", "a TOML file of budgets, for those who keep them out of code", "FILE"),
     Option("--trt-fail-on", "fail_on", "further verdicts that fail a test, such as missing,inconclusive", "LIST"),
     Option("--trt-strict", "strict", "the same as --trt-fail-on=inconclusive,missing,unenforced"),
     Option("--trt-max-slowdown", "max_slowdown", "how much slower than its baseline a test may be (5%%)", "P"),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_trt.against import Against
     from pytest_trt.baselines import BaselineFolder
     from pytest_trt.bench import Bench
+    from pytest_trt.budget_file import BudgetFile
     from pytest_trt.records import Result
     from pytest_trt.revision import Revision, Worktree
     from pytest_trt.spec import Declaration, Settings
@@ -51,6 +52,8 @@ class Session:
         self._lost: list[str] = []
         self._lines: list[str] = []
         self.revision: Revision | None = None
+        self._deselected: list[pytest.Item] = []
+        self._warnings: list[str] = []
         self._given = options.given(config)
         if self._given:  # else it waits until a test of ours needs it: a pytest run without any pays nothing
             assert self.settings
@@ -68,6 +71,18 @@ class Session:
         from pytest_trt.bench import Bench
 
         return Bench(self.settings, Console(self.config))
+
+    @cached_property
+    def budgets(self) -> BudgetFile:
+        """The budgets in a file; none where there is no file, or one that cannot be meant, which is a problem."""
+        from pytest_trt.budget_file import BudgetFile, read_budgets
+
+        path = Path(self.settings.rootdir) / (self.settings.budgets or "")
+        try:
+            return read_budgets(path) if self.settings.budgets else BudgetFile(path)
+        except TrtError as error:
+            self.problems.append(str(error))
+            return BudgetFile(path)
 
     @cached_property
     def baselines(self) -> BaselineFolder | None:
@@ -99,7 +114,10 @@ class Session:
 
     def prepare(self, workerinput: dict[str, Any]) -> None:
         """Tell a worker what the controller alone has. Raises pytest.UsageError where it cannot be had."""
+        from pytest_trt import collection
+
         self.workers = True
+        workerinput["trt_whole"] = collection.is_whole(self.config)
         try:
             if self.against is not None:
                 workerinput["trt_against"] = self.against.encoded()
@@ -123,6 +141,8 @@ class Session:
             return
         from pytest_trt import collection
 
+        unheld = collection.without_tests(self.config, self.budgets, [*items, *self._deselected])
+        (self.problems if self.settings.strict else self._warnings).extend(unheld)
         running = collection.select(self.config, self.settings, items)
         wrong = []
         for item in running:
@@ -133,7 +153,8 @@ class Session:
                 wrong.append(item)
                 continue
             if declaration is not None:
-                item.stash[DECLARATION] = declaration
+                budgets = self.budgets.beside(declaration.budgets, item.nodeid)
+                item.stash[DECLARATION] = dataclasses.replace(declaration, budgets=budgets)
             elif self.settings.build_only:
                 item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
         declared = [item for item in running if DECLARATION in item.stash]
@@ -144,10 +165,17 @@ class Session:
         problems = list(dict.fromkeys(self.problems))
         if problems and not self.worker:
             raise pytest.UsageError("\n".join(problems))
+        if self.worker:
+            output: dict[str, Any] = self.config.workeroutput  # type: ignore[attr-defined]
+            output.update(trt_problems=problems, trt_warnings=self._warnings)
         if problems:
-            self.config.workeroutput["trt_problems"] = problems  # type: ignore[attr-defined]
             for item in (*wrong, *filter(options.is_ours, running)):
                 item.stash[PROBLEMS] = "\n".join(problems)
+
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        """Keep what does not run: a budget may be its."""
+        if self._given:
+            self._deselected += items
 
     def trial(self, item: pytest.Item, declaration: Declaration) -> Trial:
         """The test's trial, kept where the verdict is asked for."""
@@ -238,6 +266,7 @@ class Session:
             self._lost.append(f"worker {worker} was lost: what it had not yet reported is in no table and no baseline")
             return
         self.problems += [p for p in output.get("trt_problems", ()) if p not in self.problems]
+        self._warnings += [w for w in output.get("trt_warnings", ()) if w not in self._warnings]
 
     def finish(self, session: pytest.Session) -> None:
         """Write the reports, of runs that ran. With problems in the workers, the run is a usage error; with a worker
@@ -279,6 +308,8 @@ class Session:
 
             unmeasured = counted(self._unmeasured, "test")
             reporter.write_line(f"trt: {unmeasured} ran unmeasured (--trt-disable): nothing was judged")
+        for line in self._warnings:
+            reporter.write_line(f"warning: {line}", yellow=True)
         for line in self._lines:
             reporter.write_line(line)
         told = self.problems if self.workers or self.results else ()  # pytest shows a UsageError itself

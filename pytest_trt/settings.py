@@ -122,6 +122,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "baseline_dir": _text,
     "baseline_ref": _text,
     "against": _text,
+    "budgets": _text,
     "fail_on": _statuses,
     "max_slowdown": _share,
     "max_memory_growth": _share,

@@ -261,6 +261,7 @@ class Settings:
     against: str | None = None
     baseline: str | None = "main"
     baseline_dir: str = ".trt-baselines"
+    budgets: str | None = None
     fail_on: frozenset[Status] = frozenset()
     max_slowdown: float = 0.05
     max_memory_growth: float = 0.05
@@ -278,6 +279,11 @@ class Settings:
     skip: bool = False
     disabled: bool = False
     rootdir: str = "."
+
+    @property
+    def strict(self) -> bool:
+        """Whether everything that is left undecided fails."""
+        return self.fail_on >= {"missing", "inconclusive", "unenforced"}
 
     @property
     def failing(self) -> frozenset[Status]:

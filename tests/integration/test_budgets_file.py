@@ -1,0 +1,83 @@
+"""--trt-budgets: a file of budgets beside the markers."""
+
+from __future__ import annotations
+
+import pytest
+from declared import ENGINE, MEASURES
+
+FILE = (
+    ENGINE
+    + """
+@pytest.mark.trt_matrix(batch=[1, 8])
+def test_m(trt_runner): trt_runner.measure()
+
+@pytest.mark.trt_budget("cpu", ms=1e4)
+def test_own(trt_runner): trt_runner.measure()
+
+def test_other(): pass
+"""
+)
+RULE = '[[budget]]\ntest = "test_m.py::*"\ndevice = "cpu"\nms = 1e4\n'
+EXCEPTION = '[[budget]]\ntest = "test_m.py::test_*"\ndevice = "cpu"\nms = 1e-6\nwhere = { batch = 8 }\n'
+TIGHT = '[[budget]]\ntest = "*"\ndevice = "cpu"\nms = 1e-6\n'
+
+
+@pytest.fixture
+def budgets(project):
+    """Writes the file that the ini file names."""
+    ini = project.path / "tox.ini"
+    ini.write_text(ini.read_text() + "\ntrt_budgets = limits/trt-budgets.toml\ntrt_baseline = off\n")
+    project.makepyfile(test_m=FILE)
+    (project.path / "limits").mkdir()
+    return lambda text: (project.path / "limits" / "trt-budgets.toml").write_text(text)
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_the_most_specific_counts_and_a_marker_before_the_file(project, verdicts, budgets, xdist):
+    budgets(RULE + EXCEPTION)
+    project.runpytest_subprocess(*xdist).assert_outcomes(passed=3, failed=1)
+    assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b8]": ["over_budget"], "test_own": ["ok"]}
+    budgets(RULE + TIGHT)
+    project.runpytest_subprocess(*xdist).assert_outcomes(passed=2, failed=2)
+    assert verdicts()["test_own"] == ["ok"]
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_pattern_that_no_test_has_is_a_warning_and_strictly_an_error(project, budgets, xdist):
+    budgets(RULE + RULE.replace("::*", "::test_gone*"))
+    result = project.runpytest_subprocess("-k", "own", *xdist)
+    assert result.parseoutcomes()["passed"] == 1
+    said = "warning: */trt-budgets.toml: no test is 'test_m.py::test_gone[*]': nothing has that budget"
+    result.stdout.fnmatch_lines([said])
+    result = project.runpytest_subprocess("--trt-strict", *xdist)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert "no test is 'test_m.py::test_gone*'" in result.stdout.str() + result.stderr.str()
+
+
+def test_what_is_not_collected_may_have_its_budget(project, budgets):
+    project.makepyfile(test_n=ENGINE + MEASURES)
+    wide, own = RULE.replace("test_m.py", "*"), RULE.replace("::*", "::test_own")
+    budgets(RULE + RULE.replace("test_m", "test_n") + wide + own)
+    for arguments in (("test_m.py",), ("test_m.py::test_m",), ()):
+        result = project.runpytest_subprocess("--collect-only", "-q", "--trt-strict", *arguments)
+        assert result.ret == pytest.ExitCode.OK, arguments
+    budgets(RULE.replace("test_m", "test_gone"))
+    result = project.runpytest_subprocess("--collect-only", "-q", "test_m.py")
+    result.stdout.fnmatch_lines(["warning: *no test is 'test_gone.py::[*]'*"])
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_wrong_file_is_a_usage_error_that_names_the_entry(project, budgets, xdist):
+    budgets(RULE + "p98_ms = 3\n" + RULE + "memory_mb = 'much'\n")
+    result = project.runpytest_subprocess(*xdist)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = result.stdout.str() + result.stderr.str()
+    assert "trt-budgets.toml: budget 1: 'p98_ms' is nothing that a budget has: did you mean 'p99_ms'?" in said
+    assert "trt-budgets.toml: budget 2: trt_budget: limits" in said
+    assert "Traceback" not in said
+
+
+def test_a_file_that_is_not_there_is_a_usage_error(project, budgets):
+    result = project.runpytest_subprocess("--trt-budgets=none.toml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: */none.toml cannot be read*"])
