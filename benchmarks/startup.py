@@ -22,8 +22,10 @@ TARGET_MS = 15.0
 RUNS = 40
 OPTIONS = ("--collect-only", "-q", "-p", "no:cacheprovider")
 WITH, WITHOUT = ("-p", "trt"), ("-p", "no:trt")
-ALONE = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-"""No other plugin is loaded: what one of them has imported already would cost ours nothing."""
+ALONE = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+ALONE["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+"""No other plugin is loaded: what one of them has imported already would cost ours nothing. Bytecode is kept, as it is
+where pytest is used."""
 
 MODULES = "import json, sys, pytest; pytest.main(sys.argv[1:]); print(json.dumps(sorted(sys.modules)))"
 

@@ -45,7 +45,7 @@ def project(
     here needs the device alone."""
     save_model(folder=pytester.path)
     monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
-    for name in ("GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "FORCE_COLOR", "PY_COLORS"):
+    for name in ("GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE", "FORCE_COLOR", "PY_COLORS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "150")
     pytester.makeini(

@@ -97,7 +97,7 @@ def test_a_share_is_a_fraction_or_a_percentage(written, share):
 def test_a_share_that_was_meant_as_a_percentage_says_so():
     with pytest.raises(DeclarationError, match="did you mean '5%'"):
         parse_share(5, "max_slowdown")
-    with pytest.raises(DeclarationError, match="write a share such as '3%' or 0.03"):
+    with pytest.raises(DeclarationError, match=r"write a share such as .3%. or 0\.03"):
         parse_share("three", "max_slowdown")
 
 

@@ -25,7 +25,7 @@ def test_a_regression_fails_wherever_the_baseline_is_and_off_compares_nothing(pr
     result.assert_outcomes(failed=1)
     assert verdicts() == {"test_m": ["regressed"]}
     result.stdout.re_match_lines([r"latency regressed: .* against .*, \+.* %.*, tolerance 5 %"])
-    result.stdout.fnmatch_lines(['*accept it with: pytest-trt baseline accept "test_m.py::test_m"'])
+    result.stdout.fnmatch_lines(['*accept it with: pytest-trt baseline accept "test_m.py::test_m" --reason=*'])
 
     project.runpytest_subprocess("--trt-baseline=off").assert_outcomes(passed=1)
     assert verdicts() == {"test_m": []}

@@ -22,11 +22,12 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
         + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n"
         + _named("slow")
         + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_idle(trt_runner): pass\n"
+        + "@pytest.mark.trt_accuracy()\ndef test_unproved(trt_runner): pass\n"
         + "@pytest.mark.trt_budget('cpu', memory_mb=10)\n"
         + _named("foreign")
     )
     result = project.runpytest_subprocess(*xdist, "--junitxml=out.xml", "--trt-baseline=off")
-    result.assert_outcomes(passed=1, failed=3)
+    result.assert_outcomes(passed=1, failed=4)
     out = result.stdout.str()
     for line in (
         r"^latency over budget: [\d.]+ ms, budget 0\.00000100 ms, \+\d+ % .*\n  measured on .*ONNX Runtime \S+,.*$",
@@ -40,6 +41,7 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
         [
             "FAILED test_m.py::test_slow - Failed: latency over budget: *",
             "FAILED test_m.py::test_idle - *budgets stand, but the test measured nothing*",
+            "FAILED test_m.py::test_unproved - *trt_accuracy stands, but the test measured nothing*",
             "FAILED test_m.py::test_foreign - *memory_mb has a budget of 10, but this backend does not measure it*",
         ]
     )
@@ -47,10 +49,11 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
         "test_met": ["ok"],
         "test_slow": ["over_budget"],
         "test_idle": ["error"],
+        "test_unproved": ["error"],
         "test_foreign": ["error"],
     }
     suite = ElementTree.parse(project.path / "out.xml").getroot()[0]
-    assert (suite.get("failures"), suite.get("errors")) == ("3", "0")
+    assert (suite.get("failures"), suite.get("errors")) == ("4", "0")
     slow = next(case for case in suite.iter("testcase") if case.get("name") == "test_slow")
     properties = {p.get("name"): p.get("value") for p in slow.iter("property")}
     assert properties["trt_verdict"] == "over_budget"
