@@ -50,6 +50,8 @@ class Slot:
     def __init__(self, lane: Lane, buffers: BufferSet) -> None:
         self.lane, self.buffers = lane, buffers
         self.graph: cuda.Graph | None = None
+        #: the shapes that the data gave the last inference here; `sizes`, where they are known to stay as they are
+        self.seen: dict[str, Shape] = {}
         self.sizes: Mapping[str, Shape] = {}
         self.used = False
         self.arrange()
@@ -103,14 +105,10 @@ class Slot:
         """The outputs of the last inference, the caller's own."""
         self.wait()
         if not self.returns:
-            self.copy_out(self.lane.sizes)
-        return self.buffers.result(self.lane.sizes)
-
-    def copy_out(self, sizes: Mapping[str, Shape]) -> None:
-        """Bring the outputs to the host, and wait for them."""
-        for copy in self.buffers.leaving(sizes):
-            self.lane.copy_out.copy(*copy)
-        self.lane.copy_out.synchronize()
+            for copy in self.buffers.leaving(self.seen):
+                self.lane.copy_out.copy(*copy)
+            self.lane.copy_out.synchronize()
+        return self.buffers.result(self.seen)
 
     def upload(self) -> None:
         """Bring the inputs to the device, and wait for it."""
@@ -141,7 +139,7 @@ class Slot:
 
     def learn(self) -> None:
         """Take the outputs' sizes as those of the last inference: for inputs that stay as they are."""
-        self.sizes = dict(self.lane.sizes)
+        self.sizes = dict(self.seen)
         self.arrange()
 
     def forget(self) -> None:
@@ -160,8 +158,7 @@ class Lane:
     """A context with three streams and `depth` slots, in one form. Slots take turns: while one computes, the next is
     filled and the last is emptied.
 
-    An output whose shape depends on the data has memory for the most it can be; TensorRT says in every run what it was
-    (`sizes`).
+    An output whose shape depends on the data has memory for the most it can be; TensorRT says in every run what it was.
     """
 
     def __init__(
@@ -173,7 +170,6 @@ class Lane:
         options: PipelineOptions,
     ) -> None:
         self.transfers, self.spin = options.transfers, options.spin_wait
-        self.sizes: dict[str, Shape] = {}
         self.slots: list[Slot] = []
         self._bound: Slot | None = None
         self._parts: list[Any] = []
@@ -206,7 +202,8 @@ class Lane:
             return self._bound.buffers.device_out.address + offset if self._bound and nbytes <= most else 0
 
         def notify(shape: Shape) -> None:
-            self.sizes[name] = shape
+            if self._bound:
+                self._bound.seen[name] = shape
 
         self.context.allocate_output(name, allocate, notify)
 
