@@ -83,7 +83,7 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
 def is_whole(config: pytest.Config) -> bool:
     """Whether everything in the rootdir (or in `testpaths`) is collected."""
     if hasattr(config, "workerinput"):  # a worker has other arguments
-        return bool(config.workerinput["trt_whole"])
+        return bool(config.workerinput.get("trt_whole"))
     chosen = config.args_source is pytest.Config.ArgsSource.ARGS
     return not chosen and config.invocation_params.dir == config.rootpath
 

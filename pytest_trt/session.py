@@ -114,9 +114,11 @@ class Session:
 
     def prepare(self, workerinput: dict[str, Any]) -> None:
         """Tell a worker what the controller alone has. Raises pytest.UsageError where it cannot be had."""
+        self.workers = True
+        if not self._given:
+            return
         from pytest_trt import collection
 
-        self.workers = True
         workerinput["trt_whole"] = collection.is_whole(self.config)
         try:
             if self.against is not None:

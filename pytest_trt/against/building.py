@@ -85,7 +85,7 @@ def _found(
         text = f"--trt-against={worktree.name}: pytest fails at {worktree.title}, with status {status}:\n{said}"
         return Found(problems=problems or (text,))
     found: Found = from_json(Found, path.read_text())
-    if not (found.built or found.skipped or found.faults):
+    if not (found.problems or found.built or found.skipped or found.faults):
         text = f"--trt-against={worktree.name}: {worktree.title} has none of these tests: there is nothing to compare"
         return Found(problems=(text,))
     return found
