@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,3 +84,8 @@ def test_a_version_that_is_none_is_refused() -> None:
     assert versions.parsed("10.16.1.11") == (10, 16)
     with pytest.raises(BackendError, match="'nightly' is no version"):
         versions.parsed("nightly")
+
+
+def test_the_documentation_has_the_table_of_options() -> None:
+    page = Path(__file__).parents[1] / "docs" / "tensorrt-versions.md"
+    assert versions.option_table() in page.read_text()

@@ -71,7 +71,7 @@ SUPPORT: Mapping[str, Support] = {
     "tactic_sources=CUBLAS": Support("TacticSource.CUBLAS", before=(11, 0), rtx=False),
     "tactic_sources=CUDNN": Support("TacticSource.CUDNN", before=(11, 0), rtx=False),
     "progress": Support("IProgressMonitor", since=(9, 1)),
-    "profile_sharing": Support("PreviewFeature.PROFILE_SHARING_0806", before=(10, 0), rtx=False),
+    "profile_sharing": Support("PreviewFeature.PROFILE_SHARING_0806", before=(11, 0), rtx=False),
     "weights_size": Support("ICudaEngine.get_engine_stat", since=(10, 14)),
 }
 """What not every version has, or what an option of a spec needs."""
@@ -164,3 +164,16 @@ def plan_origin(header: bytes) -> tuple[str, str] | None:
     if len(header) < 28 or header[:4] not in _TAGS:
         return None
     return _TAGS[header[:4]], ".".join(map(str, struct.unpack("4B", header[24:28])))
+
+
+def option_table() -> str:
+    """Which TensorRT has which option of a spec, as a Markdown table for the documentation."""
+    columns: tuple[tuple[str, str, Version], ...] = (
+        ("8.6", "tensorrt", (8, 6)), ("10.0", "tensorrt", (10, 0)), ("10.16", "tensorrt", (10, 16)),
+        ("11", "tensorrt", (11, 0)), ("RTX", "tensorrt_rtx", (1, 0)),
+    )  # fmt: skip
+    lines = [f"| | {' | '.join(title for title, _, _ in columns)} |", f"|---|{'---|' * len(columns)}"]
+    for what, support in SUPPORT.items():
+        marks = ("yes" if support.at(backend, version) else "" for _, backend, version in columns)
+        lines.append(f"| `{what}` | {' | '.join(marks)} |")
+    return "\n".join(lines) + "\n"
