@@ -63,8 +63,9 @@ def run(given: argparse.Namespace) -> int:
             held.enter_context(Side(side.upper(), _bench(project, given, side), declaration, [Path.cwd()]))
             for side in "ab"
         ]
+        duel = Duel(sides[0], sides[1], given.plan_from)
         try:
-            outcome = Duel(sides[0], sides[1], given.plan_from).fought()
+            outcome = duel.fought()
         except (BuildError, ProbeError) as error:
             print(f"pytest-trt: nothing to compare: {error}", file=sys.stderr)
             return UNDECIDED

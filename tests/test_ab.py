@@ -1,0 +1,110 @@
+"""`pytest-trt ab`: two interpreters take turns on one model."""
+
+from __future__ import annotations
+
+import json
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.cli import main
+from pytest_trt.commands.ab import _dims
+from pytest_trt.errors import DeclarationError
+
+
+@pytest.fixture
+def ab(save_model, tmp_path, engine_cache, monkeypatch):
+    """Runs the command on the folder's model; gives its exit status."""
+    save_model()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
+
+    def run(*arguments: str) -> int:
+        quick = ("--max-time=1", "--max-slowdown=90%", f"--cache-dir={engine_cache}", "--batch=4")
+        try:
+            return main(["ab", "m.onnx", "--backend-a=onnxruntime", "--backend-b=onnxruntime", *quick, *arguments])
+        except SystemExit as ended:
+            return int(ended.code or 0)
+
+    return run
+
+
+@pytest.fixture
+def slow_python(tmp_path: Path) -> str:
+    """An interpreter whose ONNX Runtime takes 2 ms longer for every inference."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import time, onnxruntime\n"
+        "run = onnxruntime.InferenceSession.run_with_iobinding\n"
+        "def slow(*given, **more):\n"
+        "    time.sleep(0.002)\n"
+        "    return run(*given, **more)\n"
+        "onnxruntime.InferenceSession.run_with_iobinding = slow\n"
+    )
+    script = folder / "python"
+    script.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "$@"\n')
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_two_of_a_kind_are_equal(ab, capfd):
+    assert ab() == 0
+    out = capfd.readouterr().out.splitlines()
+    assert out[0].startswith("m.onnx on ")
+    assert out[1].startswith("  A  ONNX Runtime ")
+    assert out[2].startswith("  B  ONNX Runtime ")
+    assert sys.executable in out[1]
+    assert out[3] == "  both ran one plan"
+    assert out[4].startswith("latency ok: ")
+    assert "judged engine against engine" in out[5]
+
+
+def test_the_slower_one_regresses_and_json_holds_both_sides(ab, slow_python, capfd):
+    assert ab(f"--b-python={slow_python}", "--json") == 1
+    found = json.loads(capfd.readouterr().out)
+    assert found["status"] == "regressed"
+    assert found["b"]["figures"]["ms"]["value"] > found["a"]["figures"]["ms"]["value"] + 1
+    assert found["a"]["environment"]["backend"] == "onnxruntime"
+    assert [verdict["status"] for verdict in found["verdicts"]] == ["regressed"]
+    assert ab(f"--a-python={slow_python}", "--plan-from=a") == 0
+    assert "latency improved: " in capfd.readouterr().out
+
+
+def test_an_undecided_question_is_125(ab):
+    assert ab("--max-slowdown=0.1%") == 125
+
+
+def test_another_interpreter_sees_its_own_packages_alone(ab, tmp_path, monkeypatch, capfd):
+    venv.create(tmp_path / "bare")
+    python = tmp_path / "bare" / "bin" / "python"
+    monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
+    assert ab(f"--b-python={python}") == 2
+    assert f"B ({python}): onnxruntime cannot be imported" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--b-python=/no/python"], "--b-python is '/no/python': there is no such interpreter"),
+        (["--backend-b=onnxruntim"], "--backend-b is 'onnxruntim': did you mean 'onnxruntime'?"),
+        (["--dims=N"], "--dims is 'N': write a dimension's name and size"),
+        (["--dims=M=3"], "'M'"),
+        (["--precision=fp61"], "trt_engine: precision"),
+        (["--max-slowdown=5"], "--max-slowdown is '5': did you mean '5%'?"),
+        (["--b-python=/bin/true"], "B (/bin/true): "),
+    ],
+)
+def test_what_cannot_be_meant_is_usage(ab, arguments, said, capfd):
+    assert ab(*arguments) == 2
+    assert said in capfd.readouterr().err
+
+
+def test_dims():
+    assert _dims("N=4") == ("N", 4)
+    assert _dims("N=1,4,8") == ("N", (1, 4, 8))
+    for wrong in ("N=", "N=1,2", "=3", "N=a"):
+        with pytest.raises(DeclarationError, match="--dims is"):
+            _dims(wrong)
