@@ -64,7 +64,7 @@ SUPPORT: Mapping[str, Support] = {
     "version_compatible": Support(f"{_FLAG}.VERSION_COMPATIBLE"),
     "hardware_compatibility=ampere_plus": Support("HardwareCompatibilityLevel.AMPERE_PLUS"),
     "hardware_compatibility=same_compute_capability": Support(
-        "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY", since=(10, 10)
+        "HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY", since=(10, 9)
     ),
     "compute_capabilities": Support(f"{_CONFIG}.set_compute_capability", since=NEVER),
     "refit": Support(f"{_FLAG}.REFIT"),

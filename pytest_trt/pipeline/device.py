@@ -38,13 +38,12 @@ class Shaped:
         self.options = options
         self.graph = "off" if options.cuda_graph is False else ""
         self.lanes: list[Lane] = []
-        self._flush: cuda.DeviceBuffer | None = None
+        self._parts: list[Any] = []
         try:
             for _ in range(options.contexts):
-                self.lanes.append(Lane(engine, self.profile, shapes, values, options))
-            if options.cold_l2:
-                self._flush = cuda.DeviceBuffer(2 * engine.device.l2_bytes)
-            self.timer = BlockTimer(self.lanes[0], self._flush)
+                self.lanes.append(self._keep(Lane(engine, self.profile, shapes, values, options)))
+            flush = self._keep(cuda.DeviceBuffer(2 * engine.device.l2_bytes)) if options.cold_l2 else None
+            self.timer: BlockTimer = self._keep(BlockTimer(self.lanes[0], flush))
         except BaseException:
             self.close()
             raise
@@ -75,14 +74,14 @@ class Shaped:
             nodes = self.lanes[0].slots[0].graph
             self.graph = f"captured, {nodes.nodes if nodes else 0} nodes"
 
+    def _keep(self, part: Any) -> Any:
+        self._parts.append(part)
+        return part
+
     def close(self) -> None:
-        if hasattr(self, "timer"):
-            self.timer.close()
-        for lane in self.lanes:
-            lane.close()
         self.lanes.clear()
-        if self._flush is not None:
-            self._flush.close()
+        while self._parts:
+            self._parts.pop().close()
 
 
 class DeviceRunner:
