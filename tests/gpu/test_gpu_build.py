@@ -109,7 +109,7 @@ def test_a_truncated_plan_is_refused(workshop: Workshop, conv_plan: Path, tmp_pa
 
 
 def test_a_version_compatible_plan_goes_to_the_lean_runtime(workshop: Workshop, conv_plan: Path, plans: Path) -> None:
-    """Leaves the plan, an input and its output for test_lean, and a plan that is of this version only."""
+    """Leaves the plan, an input and its output for test_gpu_lean, and a plan that is of this version only."""
     _, plan = workshop.build("conv", (RANGES["conv"],), version_compatible=True)
     with pytest.raises(BackendError, match="version_compatible"):
         workshop.load(plan)
