@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -62,6 +63,11 @@ class BuildReport:
     proved_by: str = ""
     layers: tuple[Layer, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def host_os() -> str:
+    """The operating system and its release, without what a distribution or a virtual machine adds to it."""
+    return f"{platform.system()} {platform.release().partition('-')[0]}"
 
 
 class Engine(Protocol):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, Tensor
+from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, Tensor, host_os
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.records import Environment, Layer
 from pytest_trt.spec import EngineSpec
@@ -75,7 +75,7 @@ class OnnxRuntime:
             host_cpu=host_cpu(),
             host_cpus=cpus,
             threads=cpus,
-            os=platform.platform(terse=True),
+            os=host_os(),
             python=platform.python_version(),
         )
 

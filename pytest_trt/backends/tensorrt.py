@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_trt import cuda
 from pytest_trt.backends import tensorrt_versions as versions
-from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress
+from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, host_os
 from pytest_trt.backends.onnxruntime import host_cpu, usable_cpus
 from pytest_trt.backends.tensorrt_build import build
 from pytest_trt.backends.tensorrt_load import DeviceEngine
@@ -49,7 +49,7 @@ class TensorRT:
             device_memory_bytes=found.memory_bytes,
             host_cpu=host_cpu(),
             host_cpus=usable_cpus(),
-            os=platform.platform(terse=True),
+            os=host_os(),
             python=platform.python_version(),
         )
 

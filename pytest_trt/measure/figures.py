@@ -11,6 +11,9 @@ from pytest_trt.records import Block, Estimate, Samples
 SPREAD = {"gpu": 0.002, "cpu": 0.1}
 """How far two probes of one plan differ, as a share, until this device's own calibrations say better."""
 
+WINDOW_S = 0.01
+"""How long throughput is measured at a time, at least: some tens of queries of a small engine."""
+
 _PARTS = {"weights": "weights_mb", "context": "context_mb", "io": "io_mb"}
 
 
@@ -32,10 +35,10 @@ def from_memory(sizes: Mapping[str, int]) -> dict[str, Estimate]:
 
 def throughput(probe: EngineProbe, ms: Estimate, batch: int, *, overlapped: bool) -> Estimate:
     """Inferences a second. Where nothing overlaps, one query follows the other and latency says it all; else it is
-    measured over windows of the overlapped pipeline, each as long as two latencies and 20 ms at least."""
+    measured over windows of the overlapped pipeline, each as long as two latencies and WINDOW_S at least."""
     if not overlapped:
         return Estimate(batch * 1000 / ms.value, batch * 1000 / ms.high, batch * 1000 / ms.low, ms.samples)
-    seconds = max(0.02, 2 * ms.value / 1000)
+    seconds = max(WINDOW_S, 2 * ms.value / 1000)
     rates = [probe.throughput(seconds) * batch for _ in range(stats.LOOKS[0])]
     windows = tuple(Block({"throughput": (rate,)}, seconds) for rate in rates)
     return stats.estimate("throughput", (Samples(windows),))
