@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.bench import Bench
+from pytest_trt.description import described
 from pytest_trt.engine.model import Model, resolve
 from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.shapes import run_shapes
@@ -16,7 +17,7 @@ from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
 from pytest_trt.pipeline.arrays import refuse_nan
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.records import Environment, LayerProfile, Result, Verdict
-from pytest_trt.spec import Declaration
+from pytest_trt.spec import Declaration, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
@@ -79,14 +80,23 @@ class Case:
         with self._bench.lock(self.environment):
             return self._bench.build(job)
 
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """The shapes that are run, by input."""
+        return run_shapes(self.model, self.declaration.spec, self.declaration.run)
+
+    @property
+    def said(self) -> Mapping[str, str]:
+        """What is built and run, as text."""
+        return described(self.declaration, self.shapes)
+
     @property
     def batch(self) -> int:
         """How many inferences a query makes: the declared batch, else the leading dimension of the first input that
         leaves it open, else 1."""
-        shapes = run_shapes(self.model, self.declaration.spec, self.declaration.run)
         open_sizes = [
-            shapes[name][0] for name, dims in self.model.dims.items()
-            if name in shapes and dims and not isinstance(dims[0], int)
+            self.shapes[name][0] for name, dims in self.model.dims.items()
+            if name in self.shapes and dims and not isinstance(dims[0], int)
         ]  # fmt: skip
         return self.declaration.run.batch or next(iter(open_sizes), 1)
 
@@ -96,7 +106,7 @@ class Case:
             plan=engine.plan,
             device=self._bench.settings.device,
             spec=self.declaration.spec,
-            shapes=run_shapes(self.model, self.declaration.spec, self.declaration.run),
+            shapes=self.shapes,
             options=self.declaration.pipeline,
             inputs=inputs,
         )

@@ -148,14 +148,14 @@ class Comparison:
             old = data.profile if data is not None else None
         if not profiles or old is None or verdict.ratio is None or self.baseline is None:
             return ()
-        now = measurement.figures["ms"].value
+        now, then = measurement.figures["ms"].value, measurement.figures["ms"].value / verdict.ratio.value
         stored, figures = self.baseline.figures, measurement.figures
         others = {
             name: (stored[name].value, figures[name].value)
             for name in ("h2d_ms", "d2h_ms", "enqueue_ms")
             if name in stored and name in figures
         }
-        return blame(old, profiles[0], now - now / verdict.ratio.value, others).lines()
+        return blame(_scaled(old, then), _scaled(profiles[0], now), now - then, others).lines()
 
     def _enforced(self, verdict: Verdict) -> Verdict:
         """A regression that is quarantined until a day that has not passed is said, and does not fail."""
@@ -244,7 +244,7 @@ def _asking(
     )
 
 
-_RUN = ("batch", "dims", "seed", "input_ranges", "threads")
+_RUN = ("inputs", "batch", "dims", "seed", "input_ranges", "threads")
 """What must be as it was for the baseline's plan to be run as the new one is."""
 
 
@@ -262,6 +262,14 @@ def _stored_engine(
     if entry is None or entry.meta.files["plan"] != baseline.plan_sha256:
         return None
     return dataclasses.replace(new, plan=entry.plan)
+
+
+def _scaled(profile: LayerProfile, ms: float) -> LayerProfile:
+    """A profile whose layers sum up to no more than the latency that was measured: timing each layer by itself costs
+    something, and what runs as a graph overlaps."""
+    factor = ms / profile.total_ms if profile.total_ms > ms else 1.0
+    layers = (dataclasses.replace(layer, ms=layer.ms and layer.ms * factor) for layer in profile.layers)
+    return dataclasses.replace(profile, layers=tuple(layers))
 
 
 def confirmed(first: Sequence[Verdict], again: Sequence[Verdict], *, rebuilt: bool = False) -> tuple[Verdict, ...]:

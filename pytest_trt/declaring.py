@@ -18,7 +18,7 @@ import pytest
 
 from pytest_trt import codec
 from pytest_trt.against.building import KEPT
-from pytest_trt.description import described, digest_of
+from pytest_trt.description import digest_of
 from pytest_trt.errors import TrtError
 from pytest_trt.options import OPTIONS
 from pytest_trt.probe.__main__ import die_with
@@ -150,7 +150,7 @@ class Declaring:
 
 
 def _built(trial: Trial) -> Built:
-    engine, said = trial.engine, described(trial.declaration)
+    engine, said = trial.engine, trial.said
     subject = trial.subject(engine)
     return Built(
         backend=trial.backend,

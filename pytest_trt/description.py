@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_trt import codec
-from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape
+from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Shape
 
 
-def described(declaration: Declaration) -> dict[str, str]:
-    """The model's name, the precision, and whatever differs from its default, by name."""
+def described(declaration: Declaration, shapes: Mapping[str, Shape] | None = None) -> dict[str, str]:
+    """The model's name, the precision, and whatever differs from its default, by name; `inputs` are the `shapes` that
+    are run, where they are known."""
     spec = declaration.spec
     source = spec.onnx or spec.build
     model = Path(spec.path).name if spec.path else str(getattr(source, "__qualname__", source))
@@ -23,6 +24,8 @@ def described(declaration: Declaration) -> dict[str, str]:
             value = getattr(record, name)
             if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
                 said[name] = _text(value)
+    if shapes:
+        said["inputs"] = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in sorted(shapes.items()))
     return said
 
 

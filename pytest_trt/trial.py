@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
 from pytest_trt.comparison import Comparison, choose, choose_revision, confirmed
-from pytest_trt.description import described, digest_of
+from pytest_trt.description import digest_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge import accuracy, budgets, stored_outputs
@@ -71,7 +71,7 @@ class Trial(Case):
         if self.result is not None:
             raise DeclarationError("measure() was called twice in one test: a test has one measurement; parametrise it")
         started = time.perf_counter()
-        engine, spec_digest = self.engine, digest_of(described(self.declaration))
+        engine, spec_digest = self.engine, digest_of(self.said)
         self.close()
         with self._bench.lock(self.environment):
             busy = self._others()
@@ -133,7 +133,7 @@ class Trial(Case):
             new,
             engine,
             self.environment,
-            described(self.declaration),
+            self.said,
             spec_digest,
             tolerance,
             settings,
@@ -237,7 +237,7 @@ class Trial(Case):
             node_id=self._node_id,
             environment=self.environment,
             figures=taken.figures,
-            spec=described(self.declaration),
+            spec=self.said,
             spec_digest=spec_digest,
             engine_digest=engine.digest,
             plan_sha256=engine.plan_sha256,

@@ -142,7 +142,7 @@ def test_a_budget_that_is_exceeded_stands_when_it_is_seen_again(measure):
 def test_a_measurement_says_what_ran(measure):
     measured = measure().measurement
     assert measured.proof["provider"] == "CPUExecutionProvider"
-    assert measured.spec == {"model": "m.onnx", "precision": "fp32", "batch": "8"}
+    assert measured.spec == {"model": "m.onnx", "precision": "fp32", "batch": "8", "inputs": "x 8x256"}
     assert measured.environment.backend == "onnxruntime"
     assert measured.figures["throughput"].value == pytest.approx(8000 / measured.figures["ms"].value)
     assert measured.figures["ms"].low <= measured.figures["ms"].value <= measured.figures["ms"].high
@@ -282,3 +282,10 @@ def test_throughput_counts_every_inference_of_a_batch_however_it_was_said(bench,
     assert batch(EngineSpec(path="m.onnx", dims={"N": (1, 8, 32)}), RunShape(dims={"N": 2})) == 2
     onnx.save(layers_model(width=32, batch=16), str(tmp_path / "m.onnx"))
     assert batch(EngineSpec(path="m.onnx")) == 1
+
+
+def test_a_model_whose_inputs_changed_is_not_paired_with_what_cannot_take_them(measure, folder):
+    folder.save(measure(2, width=64).measurement, "missing")
+    result = measure(2, width=256)
+    (verdict,) = (v for v in result.verdicts if v.figure == "ms")
+    assert "judged against stored intervals" in "\n".join(verdict.details)

@@ -25,7 +25,7 @@ two engines that take turns share what the clock does (docs/statistics.md)."""
 FEW_SAMPLES = 15
 """Fewer samples make a poor median: a block of a slow engine lasts longer, up to LONG_MS."""
 LONG_MS = 50.0
-MOST_SAMPLES = 400
+MOST_SAMPLES = 1000
 OPEN_TIMEOUT_S = 600.0
 BLOCK_TIMEOUT_S = 300.0
 
