@@ -155,7 +155,7 @@ class Comparison:
             for name in ("h2d_ms", "d2h_ms", "enqueue_ms")
             if name in stored and name in figures
         }
-        return blame(_scaled(old, then), _scaled(profiles[0], now), now - then, others).lines()
+        return blame(scaled(old, then), scaled(profiles[0], now), now - then, others).lines()
 
     def _enforced(self, verdict: Verdict) -> Verdict:
         """A regression that is quarantined until a day that has not passed is said, and does not fail."""
@@ -264,7 +264,7 @@ def _stored_engine(
     return dataclasses.replace(new, plan=entry.plan)
 
 
-def _scaled(profile: LayerProfile, ms: float) -> LayerProfile:
+def scaled(profile: LayerProfile, ms: float) -> LayerProfile:
     """A profile whose layers sum up to no more than the latency that was measured: timing each layer by itself costs
     something, and what runs as a graph overlaps."""
     factor = ms / profile.total_ms if profile.total_ms > ms else 1.0

@@ -19,8 +19,8 @@ from typing import Literal
 from pytest_trt.bench import Bench
 from pytest_trt.calibration import spread_of
 from pytest_trt.case import Case
-from pytest_trt.comparison import confirmed
-from pytest_trt.description import described, digest_of
+from pytest_trt.comparison import confirmed, scaled
+from pytest_trt.description import digest_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge import compare
@@ -32,6 +32,15 @@ from pytest_trt.measure.take import Taken, take
 from pytest_trt.records import Estimate, Measurement, Status, Verdict, worst
 from pytest_trt.spec import Declaration
 from pytest_trt.trial import WARM_UP_S
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """An engine, how it is run, and both as text."""
+
+    engine: Provided
+    subject: Subject
+    said: Mapping[str, str]
 
 
 class Side:
@@ -55,22 +64,18 @@ class Side:
             self.runtime = (self.backend, self.bench.server(self.backend).version)
             self.environment = self.bench.environment(self.backend)
 
-    def contender(self, *, portable: bool) -> tuple[Provided, Subject]:
-        """The engine, built or from the cache, and how it is run; `portable` where another version is to run it too."""
+    def contender(self, *, portable: bool) -> Contender:
+        """The engine, built or from the cache; `portable` where another version is to run it too."""
         spec = self._declaration.spec
         if portable:
             spec = dataclasses.replace(spec, version_compatible=True)
         declaration = dataclasses.replace(self._declaration, spec=spec)
         with self._named(), Case(self.bench, self.name, declaration, self._folders) as case:
-            return case.engine, case.subject(case.engine)
+            return Contender(case.engine, case.subject(case.engine), case.said)
 
     @property
     def given_plan(self) -> bool:
         return self._declaration.spec.given_plan
-
-    @property
-    def said(self) -> Mapping[str, str]:
-        return described(self._declaration)
 
     @property
     def batch(self) -> int:
@@ -113,15 +118,15 @@ class Duel:
     def fought(self) -> Outcome:
         """Measure, ask again where B is slower, and say why. Raises DeclarationError for sides on two devices."""
         self._check_device()
-        (old, old_subject), (new, new_subject) = self._contenders()
+        old, new = self._contenders()
         with self._new.bench.lock(self._new.environment):
             gpu = self._new.bench.gpu(self._new.environment)
             settings = self._new.bench.settings
             busy = gpu.wait_until_free((), settings.wait_s, self._new.bench.say) if gpu is not None else None
-            taken = self._take(new_subject, old_subject)
+            taken = self._take(new.subject, old.subject)
             verdicts = self._judged(taken)
             if any(verdict.status == "regressed" for verdict in verdicts):
-                again = self._take(new_subject, old_subject, profiled=True)
+                again = self._take(new.subject, old.subject, profiled=True)
                 verdicts = tuple(self._explained(v, again) for v in confirmed(verdicts, self._judged(again)))
         return Outcome(
             old=self._measurement(self._old, old, taken.others, {}),
@@ -137,7 +142,7 @@ class Duel:
                 "device tells versions apart: name backends of one kind, or the device"
             )
 
-    def _contenders(self) -> tuple[tuple[Provided, Subject], tuple[Provided, Subject]]:
+    def _contenders(self) -> tuple[Contender, Contender]:
         portable = self._old.runtime != self._new.runtime
         if self._builder is not None:
             same = self._builder.contender(portable=portable)
@@ -175,23 +180,24 @@ class Duel:
     def _explained(verdict: Verdict, again: Taken) -> Verdict:
         if verdict.status != "regressed" or verdict.figure != "ms" or verdict.ratio is None:
             return verdict
-        now = again.figures["ms"].value
+        now, then = again.figures["ms"].value, again.figures["ms"].value / verdict.ratio.value
         new, old = again.profiles
         names = ("h2d_ms", "d2h_ms", "enqueue_ms")
         others = {n: (again.others[n].value, again.figures[n].value) for n in names if n in again.others}
-        causes = blame(old, new, now - now / verdict.ratio.value, others).lines()
+        causes = blame(scaled(old, then), scaled(new, now), now - then, others).lines()
         return dataclasses.replace(verdict, details=(*verdict.details, *causes))
 
     @staticmethod
     def _measurement(
-        side: Side, engine: Provided, figures: Mapping[str, Estimate], proof: Mapping[str, str]
+        side: Side, contender: Contender, figures: Mapping[str, Estimate], proof: Mapping[str, str]
     ) -> Measurement:
+        engine = contender.engine
         return Measurement(
             node_id=side.name,
             environment=side.environment,
             figures=figures,
-            spec=side.said,
-            spec_digest=digest_of(side.said),
+            spec=contender.said,
+            spec_digest=digest_of(contender.said),
             engine_digest=engine.digest,
             plan_sha256=engine.plan_sha256,
             proof=proof,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import tempfile
 from pathlib import Path
@@ -58,10 +59,11 @@ class Checkout:
             raise
 
     def close(self) -> None:
-        """Remove the worktree, and git's note of it."""
+        """Remove the worktree, and git's note of it. What takes long goes on without this process."""
         assert self._undertaker.stdin is not None
         self._undertaker.stdin.close()
-        self._undertaker.wait(_END_TIMEOUT_S)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._undertaker.wait(_END_TIMEOUT_S)
 
 
 def _fill_submodules(flag: str, repository: Path, commit: str, tree: Path) -> None:
