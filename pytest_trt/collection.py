@@ -14,6 +14,7 @@ from pytest_trt.markers import declare, misspelt
 from pytest_trt.spec import Declaration, Settings
 
 if TYPE_CHECKING:
+    from pytest_trt.baselines import BaselineFolder
     from pytest_trt.bench import Bench
     from pytest_trt.budget_file import BudgetFile
 
@@ -86,6 +87,19 @@ def is_whole(config: pytest.Config) -> bool:
         return bool(config.workerinput.get("trt_whole"))
     chosen = config.args_source is pytest.Config.ArgsSource.ARGS
     return not chosen and config.invocation_params.dir == config.rootpath
+
+
+def read_together(bench: Bench, folder: BaselineFolder, declared: Mapping[str, Declaration]) -> None:
+    """Read the baselines of all these tests at once: one by one, a remote place would take its latency for each. Raises
+    BaselineError where it cannot be read."""
+    from pytest_trt.baselines import device_slug
+
+    tests: dict[str, list[str]] = {}
+    for node_id, declaration in declared.items():
+        environment = bench.environment_for(bench.backend_name(declaration.spec), declaration.spec)
+        tests.setdefault(device_slug(environment), []).append(node_id)
+    for device, node_ids in tests.items():
+        folder.prefetch(node_ids, device)
 
 
 def wrong_devices(bench: Bench, declared: Sequence[Declaration]) -> list[str]:

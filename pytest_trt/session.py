@@ -53,6 +53,7 @@ class Session:
         self._lines: list[str] = []
         self.revision: Revision | None = None
         self._deselected: list[pytest.Item] = []
+        self._collected: set[str] = set()
         self._warnings: list[str] = []
         self._given = options.given(config)
         if self._given:  # else it waits until a test of ours needs it: a pytest run without any pays nothing
@@ -136,6 +137,18 @@ class Session:
         except TrtError as error:
             self.problems.append(str(error))
 
+    def _prefetch(self, items: list[pytest.Item]) -> None:
+        """Read remote baselines together; those in a folder are read as they are needed."""
+        if "://" not in self.settings.baseline_dir or self.settings.build_only:
+            return
+        from pytest_trt.collection import read_together
+
+        try:
+            if self.baselines is not None:
+                read_together(self.bench, self.baselines, {item.nodeid: item.stash[DECLARATION] for item in items})
+        except TrtError as error:
+            self.problems.append(str(error))
+
     def collect(self, items: list[pytest.Item]) -> None:
         """Choose the tests that run, and declare those of ours. What is wrong is said all at once: raises
         pytest.UsageError, or, in a worker, makes the tests fail with it and tells the controller."""
@@ -146,6 +159,8 @@ class Session:
         unheld = collection.without_tests(self.config, self.budgets, [*items, *self._deselected])
         (self.problems if self.settings.strict else self._warnings).extend(unheld)
         running = collection.select(self.config, self.settings, items)
+        if collection.is_whole(self.config):  # else a test that is not here may only not have been asked for
+            self._collected = {item.nodeid for item in (*items, *self._deselected)}
         wrong = []
         for item in running:
             try:
@@ -164,6 +179,7 @@ class Session:
             self.problems += collection.wrong_devices(self.bench, [item.stash[DECLARATION] for item in declared])
             if not self.problems:
                 self._meet(declared)
+                self._prefetch(declared)
         problems = list(dict.fromkeys(self.problems))
         if problems and not self.worker:
             raise pytest.UsageError("\n".join(problems))
@@ -207,7 +223,7 @@ class Session:
             return ""
         if self.settings.disabled:
             result = dataclasses.replace(result, measurement=None)
-        result = self._saved(result)
+        result = self._saved(self._offered(result))
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         benchmark_plugin.feed(item, result)
@@ -223,6 +239,21 @@ class Session:
         item.stash[RESULT] = Result(item.nodeid, (verdict, *known.verdicts), known.measurement)
         where = _line_of(error, item.path)
         return f"{type(error).__name__}: {error}" + (f"\n{where}" if where else "")
+
+    def _offered(self, result: Result) -> Result:
+        """A test that is new may be one that was renamed: its spec tells, and the way to keep its baseline is said."""
+        new = any((v.basis, v.status) == ("baseline", "new") for v in result.verdicts)
+        if not (new and self._collected) or result.measurement is None or self.baselines is None:
+            return result
+        old = self.baselines.renamed_from(result.measurement, self._collected)
+        if old is None:
+            return result
+        hint = f'; was it {old!r}? pytest-trt baseline rename "{old}" "{result.node_id}"'
+        verdicts = (
+            dataclasses.replace(v, text=v.text + hint) if (v.basis, v.status) == ("baseline", "new") else v
+            for v in result.verdicts
+        )
+        return dataclasses.replace(result, verdicts=tuple(verdicts))
 
     def _saved(self, result: Result) -> Result:
         """Store the measurement as the test's baseline where that is asked for, and keep its plan in the cache."""

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
+import sys
 
+import pytest
 from declared import ENGINE, MEASURES
+
+RENAME = ["baseline", "rename", "test_m.py::test_other[b2]", "test_m.py::test_another[b2]"]
 
 
 def git(project, *words):
@@ -47,3 +52,31 @@ def test_a_revision_that_is_not_there_is_said(project):
     result = project.runpytest_subprocess("--trt-baseline-ref=origin/main")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*--trt-baseline-ref=origin/main: git knows no such revision*fetch*"])
+
+
+def test_a_renamed_test_is_offered_its_baseline_and_keeps_it(project, verdicts):
+    two = MEASURES + "@pytest.mark.trt_matrix(batch=[2])\ndef test_other(trt_runner): trt_runner.measure()\n"
+    project.makepyfile(test_m=ENGINE + two)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=2)
+    project.makepyfile(test_m=ENGINE + two.replace("test_other", "test_another"))
+    project.runpytest_subprocess()
+    assert verdicts()["test_another[b2]"] == ["new"]
+    told = [v["text"] for r in json.loads((project.path / "out.json").read_text())["results"] for v in r["verdicts"]]
+    assert any("was it 'test_m.py::test_other[b2]'?" in text for text in told)
+    command = f"import sys; from pytest_trt.cli import main; sys.exit(main({RENAME!r}))"
+    subprocess.run([sys.executable, "-c", command], cwd=project.path, check=True)
+    project.runpytest_subprocess().assert_outcomes(passed=2)
+    assert verdicts()["test_another[b2]"] == ["ok"]
+
+
+def test_baselines_at_a_url_are_read_together_and_judged_alike(project, verdicts):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    place = f"--trt-baseline-dir=file://{project.path}/far"
+    project.runpytest_subprocess(place, "--trt-baseline-save").assert_outcomes(passed=1)
+    assert list((project.path / "far").rglob("*.json"))
+    project.runpytest_subprocess(place, "-n", "2").assert_outcomes(passed=1)
+    project.runpytest_subprocess(place).assert_outcomes(passed=1)
+    assert verdicts() == {"test_m": ["ok"]}
+    result = project.runpytest_subprocess("--trt-baseline-dir=nowhere://x")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*nowhere*"])
