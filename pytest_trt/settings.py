@@ -13,7 +13,7 @@ from pytest_trt.options import Option
 from pytest_trt.records import STATUSES
 from pytest_trt.spec import BackendName, Settings, parse_share
 
-REPORT_FORMATS = ("html", "md", "json", "benchmark-json")
+REPORT_FORMATS = ("html", "md", "json", "benchmark-json", "trtexec")
 STRICT = frozenset(("missing", "inconclusive", "unenforced"))
 
 

@@ -123,3 +123,16 @@ def test_layer_info_names_the_nodes_as_the_inspector_does() -> None:
     [row] = written["Layers"]
     assert (row["Name"], row["LayerType"], row["TacticName"]) == ("conv + relu", "CaskConvolution", "sm90_fprop")
     assert row["Metadata"] == "[ONNX Layer: conv]\x1e[ONNX Layer: relu]"
+
+
+def test_a_folder_has_a_summary_and_the_exports_of_each_measured_test(tmp_path) -> None:
+    from pytest_trt.report import Header, write
+
+    write("trtexec", tmp_path / "out", RUN, Header("GPU", "TensorRT"))
+    taken = [r for r in RUN if r.measurement is not None and any(s.blocks for s in r.measurement.samples)]
+    times = sorted((tmp_path / "out").glob("*.times.json"))
+    assert len(times) == len(taken) > 0
+    rows = json.loads(times[0].read_text())
+    assert {"h2dMs", "computeMs", "d2hMs", "latencyMs"} <= set(rows[0])
+    for file in (tmp_path / "out").glob("*.txt"):
+        assert "=== Performance summary ===" in file.read_text()

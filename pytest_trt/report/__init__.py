@@ -80,11 +80,22 @@ def text(form: str, results: Sequence[Result], header: Header) -> str:
 
 
 def write(form: str, path: Path, results: Sequence[Result], header: Header) -> None:
-    """Write that report to `path`, whose folder is made; whole or not at all. Raises OSError."""
+    """Write that report to `path`, whose folder is made; whole or not at all. `trtexec` is a folder of files. Raises
+    OSError."""
+    if form == "trtexec":
+        from pytest_trt.report import trtexec_json
+
+        for name, content in trtexec_json.files(results).items():
+            _write(path / name, content)
+    else:
+        _write(path, text(form, results, header))
+
+
+def _write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text(form, results, header), encoding="utf-8")
+        draft.write_text(content, encoding="utf-8")
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytest_trt.records import Environment, LayerProfile, Measurement
+from pytest_trt.records import Environment, LayerProfile, Measurement, Result
 
 LINES = {
     "ms": "Latency",
@@ -79,6 +80,24 @@ def unstable_from(environment: Environment) -> float:
     """The coefficient of variation of compute above which trtexec of that version calls it unstable."""
     version = [int(part) for part in environment.backend_version.split(".")[:3] if part.isdigit()]
     return 0.01 if environment.backend.startswith("tensorrt") and version <= [10, 13, 0] else 0.025
+
+
+def files(results: Sequence[Result]) -> dict[str, str]:
+    """What trtexec would have written of each measured test, by file name: its summary with its advice, the times, and
+    where layers were timed, the profile and the layers."""
+    found = {}
+    for result in results:
+        measured = result.measurement
+        if measured is None or not series(measured, "ms"):
+            continue
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", result.node_id).strip("-.")[:150]
+        said = [summary(measured), *(f"{line}\n" for line in advice(measured))]
+        found[f"{name}.txt"] = "".join(said)
+        found[f"{name}.times.json"] = export_times(measured)
+        if measured.profile is not None:
+            found[f"{name}.profile.json"] = export_profile(measured.profile)
+            found[f"{name}.layers.json"] = export_layer_info(measured.profile)
+    return found
 
 
 def export_times(measurement: Measurement) -> str:
