@@ -61,8 +61,8 @@ OPTIONS = (
     Option("--trt-no-cache", "no_cache", "build every engine anew and keep none"),
     Option("--trt-builds", "builds", "build each engine this many times, to measure the build lottery (1)", "K"),
     Option("--trt-build-only", "build_only", "build what each test's markers need and run no test body"),
-    Option("--trt-report", "reports", "write a report: html, md, json, benchmark-json or trtexec (a folder), a colon and "
-           "a path; may stand more than once", "FORMAT:PATH", several=True),
+    Option("--trt-report", "reports", "write a report: html, md, json, benchmark-json or trtexec (a folder), a colon "
+           "and a path; may stand more than once", "FORMAT:PATH", several=True),
     Option("--trt-only", "only", "run only the tests of this plugin"),
     Option("--trt-skip", "skip", "run none of the tests of this plugin"),
     Option("--trt-disable", "disabled", "run the tests' bodies once, unmeasured"),
