@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.records import Result
-from pytest_trt.report import Header, markdown, terminal, write
+from pytest_trt.report import Header, builds, markdown, terminal, write
 from pytest_trt.revision import Worktree
 from pytest_trt.spec import Settings
 
@@ -32,15 +32,18 @@ def show(
 ) -> None:
     """The table, on pytest's terminal reporter, and a line for each thing that saving did."""
     if results:
-        writer = reporter._tw
-        shown = terminal.render(
-            results,
-            _header(results, settings, worktree),
-            width=writer.fullwidth,
-            colour=writer.hasmarkup,
-            verbosity=verbosity,
-            encoding=getattr(writer._file, "encoding", None) or "utf-8",
-        )
+        writer, header = reporter._tw, _header(results, settings, worktree)
+        if settings.build_only:
+            shown = builds.render(results, width=min(writer.fullwidth, terminal.MAX_WIDTH))
+        else:
+            shown = terminal.render(
+                results,
+                header,
+                width=writer.fullwidth,
+                colour=writer.hasmarkup,
+                verbosity=verbosity,
+                encoding=getattr(writer._file, "encoding", None) or "utf-8",
+            )
         reporter.write_line("")
         reporter.write(shown)
     for text, count in collections.Counter(result.saved for result in results if result.saved).items():
