@@ -9,7 +9,6 @@ from pytest_trt.report.numbers import counted, duration
 from pytest_trt.report.table import names, status_words
 from pytest_trt.report.terminal import shorten
 
-
 _ENGINE = 42
 """Columns that what is said of an engine takes."""
 
