@@ -213,6 +213,7 @@ class Session:
 
     def judge(self, item: pytest.Item) -> str:
         """The text with which the test fails, empty where it does not; the result is in its stash."""
+        from pytest_trt import keeping
         from pytest_trt.report import failure
 
         trial = item.stash.get(TRIAL, None)
@@ -223,7 +224,9 @@ class Session:
             return ""
         if self.settings.disabled:
             result = dataclasses.replace(result, measurement=None)
-        result = self._saved(self._offered(result))
+        if self.baselines is not None:
+            result = keeping.offered(result, self.baselines, self._collected)
+            result = keeping.saved(result, self.baselines, self.settings, self.bench.store)
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         benchmark_plugin.feed(item, result)
@@ -239,35 +242,6 @@ class Session:
         item.stash[RESULT] = Result(item.nodeid, (verdict, *known.verdicts), known.measurement)
         where = _line_of(error, item.path)
         return f"{type(error).__name__}: {error}" + (f"\n{where}" if where else "")
-
-    def _offered(self, result: Result) -> Result:
-        """A test that is new may be one that was renamed: its spec tells, and the way to keep its baseline is said."""
-        new = any((v.basis, v.status) == ("baseline", "new") for v in result.verdicts)
-        if not (new and self._collected) or result.measurement is None or self.baselines is None:
-            return result
-        old = self.baselines.renamed_from(result.measurement, self._collected)
-        if old is None:
-            return result
-        hint = f'; was it {old!r}? pytest-trt baseline rename "{old}" "{result.node_id}"'
-        verdicts = (
-            dataclasses.replace(v, text=v.text + hint) if (v.basis, v.status) == ("baseline", "new") else v
-            for v in result.verdicts
-        )
-        return dataclasses.replace(result, verdicts=tuple(verdicts))
-
-    def _saved(self, result: Result) -> Result:
-        """Store the measurement as the test's baseline where that is asked for, and keep its plan in the cache."""
-        if not self.settings.baseline_save or result.measurement is None or self.baselines is None:
-            return result
-        saved = self.baselines.save(
-            result.measurement,
-            result.status,
-            force=self.settings.baseline_force,
-            new_only=self.settings.baseline_new_only,
-        )
-        if saved.what in ("created", "moved"):
-            self.bench.store.pin(result.measurement.engine_digest)
-        return dataclasses.replace(result, saved=saved.text)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the result that travels with a report, from this process or from a worker."""

@@ -22,7 +22,7 @@ ORDER = (
     {"engine", "probe"},
     {"measure", "judge", "report"},
     {"baselines", "bench", "calibration", "revision"},
-    {"against", "benchmark_plugin", "comparison", "references", "summary"},
+    {"against", "benchmark_plugin", "comparison", "keeping", "references", "summary"},
     {"lottery", "case", "collection"},
     {"trial"},
     {"duel"},
