@@ -61,11 +61,11 @@ def trt_build(request: pytest.FixtureRequest) -> Callable[..., Provided]:
     folders = (Path(str(request.config.rootpath)),)
 
     def build(spec: EngineSpec, *, batch: int | None = None, **dims: int) -> Provided:
+        from pytest_trt.case import Case
         from pytest_trt.spec import Declaration, RunShape
-        from pytest_trt.trial import Trial
 
-        with Trial(bench, "trt_build", Declaration(spec=spec, run=RunShape(batch=batch, dims=dims)), folders) as trial:
-            return trial.engine
+        with Case(bench, "trt_build", Declaration(spec=spec, run=RunShape(batch=batch, dims=dims)), folders) as case:
+            return case.engine
 
     return build
 

@@ -73,10 +73,11 @@ class Trial(Case):
         started = time.perf_counter()
         engine, spec_digest = self.engine, digest_of(self.said)
         self.close()
+        new = self.subject(engine, inputs)
+        # reads baselines and waits for builds: under the device's lock, that build would wait for us
+        comparison = self._comparison(engine, new, spec_digest)
         with self._bench.lock(self.environment):
             busy = self._others()
-            new = self.subject(engine, inputs)
-            comparison = self._comparison(engine, new, spec_digest)
             taken = self._take(engine, new, comparison)
             comparison = comparison.knowing(taken.others)
             verdicts = self._verdicts(taken, comparison)

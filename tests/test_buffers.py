@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import Tensor
+from pytest_trt.backends.base import Tensor, dtype
 from pytest_trt.pipeline import copying
-from pytest_trt.pipeline.buffers import ALIGNMENT, Layout, PageableBuffer, dtype
+from pytest_trt.pipeline.buffers import ALIGNMENT, Layout, PageableBuffer
 
 
 def test_what_travels_together_comes_first() -> None:

@@ -11,7 +11,7 @@ import importlib
 import platform
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_trt.errors import BackendError
 from pytest_trt.records import Environment, Layer
@@ -36,6 +36,20 @@ class Tensor:
     dtype: str
     shape: Shape
     on_host: bool = False
+
+
+def dtype(name: str) -> np.dtype[Any]:
+    """The dtype that a Tensor names. Raises ImportError where ml_dtypes is needed and absent, AttributeError for a name
+    that neither has."""
+    import numpy as np
+
+    try:
+        return np.dtype(name)
+    except TypeError:
+        import ml_dtypes
+
+        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
+        return found
 
 
 @dataclasses.dataclass(frozen=True)

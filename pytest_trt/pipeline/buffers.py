@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt import cuda
-from pytest_trt.backends.base import Tensor
+from pytest_trt.backends.base import Tensor, dtype
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.spec import Shape
 
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
 
 ALIGNMENT = 512
 """What TensorRT asks of the address of an output that it has allocated, and what cudaMalloc gives."""
-
-
-def dtype(name: str) -> np.dtype[Any]:
-    """numpy's dtype of that name, or ml_dtypes'."""
-    import numpy as np
-
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
-
-        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_trt.backends.base import dtype
 from pytest_trt.errors import InputError
 
 if TYPE_CHECKING:
@@ -67,15 +67,8 @@ def _draw(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> NDAr
 
 
 def _dtype(tensor: Tensor) -> np.dtype[Any]:
-    import numpy as np
-
-    with contextlib.suppress(TypeError):
-        return np.dtype(tensor.dtype)
     try:
-        import ml_dtypes
-
-        dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, tensor.dtype))
-        return dtype
+        return dtype(tensor.dtype)
     except ImportError as error:
         raise InputError(f"input {tensor.name!r} is {tensor.dtype}: pip install ml_dtypes, which has it") from error
     except AttributeError as error:

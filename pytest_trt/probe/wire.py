@@ -15,6 +15,8 @@ import struct
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from pytest_trt.backends.base import dtype
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -126,16 +128,3 @@ def _map(descriptor: int, layout: list[dict[str, Any]]) -> dict[str, NDArray[np.
         count = int(np.prod(shape, dtype=np.int64))
         arrays[item["name"]] = np.frombuffer(memory, kind, count, item["offset"]).reshape(shape)
     return arrays
-
-
-def dtype(name: str) -> np.dtype[Any]:
-    """The dtype of that name, numpy's or ml_dtypes'."""
-    import numpy as np
-
-    try:
-        return np.dtype(name)
-    except TypeError:
-        import ml_dtypes
-
-        found: np.dtype[Any] = np.dtype(getattr(ml_dtypes, name))
-        return found
