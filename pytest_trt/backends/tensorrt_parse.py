@@ -1,0 +1,36 @@
+"""From an ONNX file to a TensorRT network, or to the node that the parser refuses."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.backends.tensorrt_log import logger
+from pytest_trt.errors import BuildError
+
+
+def parse(trt: Any, network: Any, model: Path) -> Any:
+    """Fill the network; the parser owns the weights and is returned so that it outlives the build."""
+    if not hasattr(trt, "OnnxParser"):
+        raise BuildError(f"{trt.__name__} builds no engines: build with tensorrt, and give the plan")
+    parser = trt.OnnxParser(network, logger(trt))
+    if not parser.parse_from_file(str(model)):
+        said = [_parser_error(parser.get_error(i), model) for i in range(parser.num_errors)]
+        raise BuildError(f"TensorRT's parser refuses {model.name}: {'; '.join(said) or logger(trt).why()}")
+    if network.num_outputs == 0:
+        raise BuildError(f"{model.name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
+    return parser
+
+
+def _parser_error(error: Any, model: Path) -> str:
+    """The parser's words with the node and its operator, which 8.6 gives as a number only."""
+    name, operator = (str(getattr(error, key, lambda: "")()) for key in ("node_name", "node_operator"))
+    if not operator and error.node() >= 0:
+        with contextlib.suppress(ImportError, OSError, IndexError):
+            import onnx
+
+            node = onnx.load(str(model), load_external_data=False).graph.node[error.node()]
+            name, operator = node.name, node.op_type
+    where = f"node {name or error.node()} ({operator}): " if operator else ""
+    return where + str(error.desc())

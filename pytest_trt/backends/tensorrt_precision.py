@@ -1,0 +1,56 @@
+"""Which precision is asked of the builder, and the proof of which it built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt.backends.base import BuildReport
+from pytest_trt.backends.tensorrt_layers import shares
+from pytest_trt.errors import BuildError
+from pytest_trt.records import Layer
+from pytest_trt.spec import EngineSpec
+
+_PROVED = frozenset(("fp16", "bf16", "int8", "fp8"))
+_NETWORK_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
+
+
+def set_precision(trt: Any, network: Any, config: Any, spec: EngineSpec, typed: bool) -> None:
+    """Allow what the spec asks for; where networks are strongly typed, the model has been converted before."""
+    if spec.precision == "int8" and not _quantised(trt, network):
+        raise BuildError("precision='int8' needs a model that says where it is quantised: give one with QuantizeLinear "
+                         "and DequantizeLinear (onnxruntime.quantization makes it)")  # fmt: skip
+    if typed or spec.precision == "fp32":
+        return
+    wanted = [spec.precision] if spec.precision != "best" else [p for p in _PROVED if versions.has(trt, p)]
+    if spec.precision in ("int8", "fp8"):
+        wanted.append("fp16")
+    for precision in wanted:
+        config.set_flag(versions.need(trt, precision))
+
+
+def _quantised(trt: Any, network: Any) -> bool:
+    return any(network.get_layer(i).type == trt.LayerType.DEQUANTIZE for i in range(network.num_layers))
+
+
+def network_shares(network: Any) -> dict[str, float]:
+    """The share of layers in each precision, as the parsed, strongly typed network says: what is built keeps them."""
+    found = []
+    for i in range(network.num_layers):
+        layer = network.get_layer(i)
+        types = [layer.get_output(j).dtype for j in range(layer.num_outputs)]
+        names = [str(dtype).rpartition(".")[2] for dtype in types]
+        if layer.num_inputs and names and names[0] in _NETWORK_TYPES:  # a constant has no inputs and computes nothing
+            found.append(Layer(layer.name, precision=_NETWORK_TYPES[names[0]]))
+    return shares(found)
+
+
+def missing_precision(spec: EngineSpec, report: BuildReport) -> str:
+    """That no layer has the precision which was asked for; empty where one has, or nothing can tell."""
+    if spec.precision not in _PROVED or not report.proved_by or report.precisions.get(spec.precision):
+        return ""
+    built = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items()) or "nothing that tells"
+    return (
+        f"precision={spec.precision!r} was asked for and no layer has it (there is {built}): convert the model, or "
+        "ask for what this GPU is faster in"
+    )
