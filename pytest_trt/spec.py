@@ -6,128 +6,19 @@ import dataclasses
 import datetime
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 from pytest_trt import codec
+from pytest_trt.checked import check_fields, parse_share, put
+from pytest_trt.engine_spec import BackendName, EngineSpec, Precision
 from pytest_trt.errors import DeclarationError, RecordError
-from pytest_trt.ranges import DimRange, Shape, ShapeRange, dim_ranges, shape_ranges
+from pytest_trt.ranges import DimRange, Shape, ShapeRange
 from pytest_trt.records import ALWAYS_FAIL, FIGURES, Status
 
 __all__ = [
     "Accuracy", "BackendName", "Budget", "Declaration", "DimRange", "EngineSpec", "PipelineOptions", "Precision",
     "RunShape", "Settings", "Shape", "ShapeRange", "Tolerance", "from_json", "parse_share",
 ]  # fmt: skip
-
-Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "best"]
-BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "onnxruntime"]
-
-_NOT_BUILT = frozenset((
-    "path", "onnx", "build", "calibration", "seed", "input_ranges", "threads", "build_timeout_s", "backend",
-    "timing_cache",
-))  # fmt: skip
-
-
-def _set(record: Any, **values: Any) -> None:
-    for name, value in values.items():
-        object.__setattr__(record, name, value)
-
-
-def _check_fields(record: Any, where: str) -> None:
-    try:
-        for name, kind in codec.hints(record).items():
-            _set(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
-    except RecordError as error:
-        raise DeclarationError(str(error)) from None
-
-
-def parse_share(value: Any, where: str) -> float | None:
-    """A share: 0.03, "0.03" or "3%". Raises DeclarationError, with the nearest thing that was meant, otherwise."""
-    if value is None:
-        return None
-    text = str(value).strip()
-    try:
-        share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise DeclarationError(f"{where} is {value!r}: write a share such as '3%' or 0.03") from None
-    if isinstance(value, bool) or not 0 <= share < 1:
-        hint = f": did you mean '{text}%'?" if 1 <= share <= 100 else ": it must be from 0 to below 1, or below '100%'"
-        raise DeclarationError(f"{where} is {value!r}{hint}")
-    return share
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class EngineSpec:
-    """Which engine: a model and how it is built.
-
-    One of `path` (an .onnx model, or a .plan/.engine that is given, not built), `onnx` (a function that returns a path
-    or a ModelProto) and `build` (a function that returns plan bytes) names the model. `calibration` is a function that
-    yields what int8 is calibrated on, arrays by input name, the same at every call. `shapes` maps an input's name,
-    and `dims` a dimension's name as the model gives it, to (min, opt, max), or to a list of such triples, one for each
-    optimisation profile; a single shape or size stands for all three. `fp32` leaves TF32 on, as TensorRT does, unless
-    `tf32=False`. Raises DeclarationError for what cannot be meant.
-    """
-
-    path: str | None = None
-    onnx: Callable[[], Any] | None = None
-    build: Callable[[], bytes] | None = None
-    shapes: Mapping[str, tuple[ShapeRange, ...]] = dataclasses.field(default_factory=dict)
-    dims: Mapping[str, tuple[DimRange, ...]] = dataclasses.field(default_factory=dict)
-    precision: Precision = "fp32"
-    calibration: Callable[[], Any] | None = None
-    tf32: bool = True
-    backend: BackendName = "auto"
-    seed: int = 0
-    input_ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
-    threads: int | None = None
-    optimization_level: int | None = None
-    workspace_mb: int | None = None
-    avg_timing_iterations: int | None = None
-    max_aux_streams: int | None = None
-    sparsity: bool = False
-    version_compatible: bool = False
-    hardware_compatibility: Literal["none", "ampere_plus", "same_compute_capability"] = "none"
-    compute_capabilities: tuple[int, ...] = ()
-    refit: bool = False
-    profiling_verbosity: Literal["detailed", "layer_names_only", "none"] = "detailed"
-    tactic_sources: tuple[str, ...] | None = None
-    timing_cache: bool = True
-    build_timeout_s: float = 3600.0
-
-    def __post_init__(self) -> None:
-        _set(self, shapes={name: shape_ranges(name, value) for name, value in dict(self.shapes).items()})
-        _set(self, dims={name: dim_ranges(name, value) for name, value in dict(self.dims).items()})
-        _check_fields(self, "trt_engine")
-        sources = [name for name in ("path", "onnx", "build") if getattr(self, name) is not None]
-        if len(sources) > 1:
-            raise DeclarationError(f"trt_engine: {' and '.join(sources)} both name the model: keep one of them")
-        counts = {len(v) for v in (*self.shapes.values(), *self.dims.values())} - {1}
-        if len(counts) > 1:
-            message = f"trt_engine: shapes and dims give {sorted(counts)} profiles: give each the same number"
-            raise DeclarationError(message)
-        for name, (low, high) in self.input_ranges.items():
-            if low > high:
-                raise DeclarationError(f"trt_engine: input_ranges[{name!r}] is ({low}, {high}): low is above high")
-        if self.build_timeout_s <= 0:
-            raise DeclarationError(f"trt_engine: build_timeout_s is {self.build_timeout_s}: it must be above 0")
-
-    @property
-    def profiles(self) -> int:
-        """How many optimisation profiles the ranges give."""
-        return max((len(v) for v in (*self.shapes.values(), *self.dims.values())), default=1)
-
-    @property
-    def given_plan(self) -> bool:
-        """Whether the engine is given as a plan, not built from a model."""
-        return self.build is not None or (self.path or "").endswith((".plan", ".engine", ".trt"))
-
-    @property
-    def portable(self) -> EngineSpec:
-        """This spec without its functions, which do not travel to another process."""
-        return dataclasses.replace(self, onnx=None, build=None, calibration=None)
-
-    def build_options(self) -> dict[str, Any]:
-        """Every field that decides what is built, for the digest and for reports: not the model, nor how it is run."""
-        return {name: codec.encode(getattr(self, name)) for name in codec.hints(self) if name not in _NOT_BUILT}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -138,7 +29,7 @@ class RunShape:
     dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_fields(self, "run shape")
+        check_fields(self, "run shape")
         for name, size in {**({"batch": self.batch} if self.batch is not None else {}), **self.dims}.items():
             if size < 1:
                 raise DeclarationError(f"{name}={size}: a size must be at least 1")
@@ -159,7 +50,7 @@ class PipelineOptions:
     postprocess_threads: int = 1
 
     def __post_init__(self) -> None:
-        _check_fields(self, "trt_pipeline")
+        check_fields(self, "trt_pipeline")
         for name in ("contexts", "depth", "postprocess_threads"):
             if not 1 <= getattr(self, name) <= 64:
                 raise DeclarationError(f"trt_pipeline: {name} is {getattr(self, name)}: it must be from 1 to 64")
@@ -174,7 +65,7 @@ class Budget:
     where: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        _check_fields(self, "trt_budget")
+        check_fields(self, "trt_budget")
         if not self.device.strip():
             raise DeclarationError("trt_budget: the device is empty: name 'gpu', 'cpu', or words of the device's name")
         if not self.limits:
@@ -198,7 +89,7 @@ class Accuracy:
     inputs: str | Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
-        _check_fields(self, "trt_accuracy")
+        check_fields(self, "trt_accuracy")
         for name in ("rtol", "atol"):
             value = getattr(self, name)
             if value is not None and value < 0:
@@ -220,14 +111,14 @@ class Tolerance:
 
     def __post_init__(self) -> None:
         for name in ("max_slowdown", "max_memory_growth"):
-            _set(self, **{name: parse_share(getattr(self, name), f"trt_regression: {name}")})
+            put(self, **{name: parse_share(getattr(self, name), f"trt_regression: {name}")})
         if isinstance(self.until, str):
             try:
-                _set(self, until=datetime.date.fromisoformat(self.until))
+                put(self, until=datetime.date.fromisoformat(self.until))
             except ValueError:
                 message = f"trt_regression: until is {self.until!r}: write a date such as '2027-01-31'"
                 raise DeclarationError(message) from None
-        _check_fields(self, "trt_regression")
+        check_fields(self, "trt_regression")
         if not self.enforce and not (self.reason.strip() and self.until):
             raise DeclarationError("trt_regression: enforce=False needs until='YYYY-MM-DD' and a reason='...'")
 

@@ -16,7 +16,9 @@ PACKAGE = Path(__file__).parents[1] / "pytest_trt"
 ORDER = (
     {"errors"},
     {"codec", "ranges", "records", "options", "globs", "nvtx"},
-    {"spec", "stats", "cuda"},
+    {"checked", "stats", "cuda"},
+    {"engine_spec"},
+    {"spec"},
     {"backends", "budget_file", "description", "markers", "settings"},
     {"pipeline"},
     {"engine", "probe"},
