@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.bench import Bench
 from pytest_trt.description import described
+from pytest_trt.engine.calibrate import located
 from pytest_trt.engine.model import Model, resolve
 from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.shapes import run_shapes
@@ -64,7 +65,7 @@ class Case:
 
     def _provide(self, *, fresh: bool) -> Provided:
         return provide(
-            self.declaration.spec,
+            located(self.declaration.spec, self._folders),
             self.model,
             self.declaration.run,
             self.environment,

@@ -26,9 +26,11 @@ class EngineSpec:
 
     One of `path` (an .onnx model, or a .plan/.engine that is given, not built), `onnx` (a function that returns a path
     or a ModelProto) and `build` (a function that returns plan bytes) names the model. `calibration` is a function that
-    yields what int8 is calibrated on, arrays by input name, the same at every call. `shapes` maps an input's name,
-    and `dims` a dimension's name as the model gives it, to (min, opt, max), or to a list of such triples, one for each
-    optimisation profile; a single shape or size stands for all three. `fp32` leaves TF32 on, as TensorRT does, unless
+    yields what int8 is calibrated on, arrays by input name, the same at every call; `"random"` has them drawn; another
+    text is the path of a calibration cache, which TensorRT's own `calibrator` reads. Without a `calibrator`, int8 is
+    Q/DQ in the model. `shapes` maps an input's name, and `dims` a dimension's name as the model gives it, to
+    (min, opt, max), or to a list of such triples, one for each optimisation profile; a single shape or size stands for
+    all three. `fp32` leaves TF32 on, as TensorRT does, unless
     `tf32=False`. Raises DeclarationError for what cannot be meant.
     """
 
@@ -38,7 +40,8 @@ class EngineSpec:
     shapes: Mapping[str, tuple[ShapeRange, ...]] = dataclasses.field(default_factory=dict)
     dims: Mapping[str, tuple[DimRange, ...]] = dataclasses.field(default_factory=dict)
     precision: Precision = "fp32"
-    calibration: Callable[[], Any] | None = None
+    calibration: str | Callable[[], Any] | None = None
+    calibrator: Literal["entropy", "minmax"] | None = None
     tf32: bool = True
     backend: BackendName = "auto"
     seed: int = 0

@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_trt.backends.base import BuildJob, BuildReport, backend
+from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport, backend
 from pytest_trt.engine.model import resolve
 from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.store import Store
@@ -33,6 +33,7 @@ class Desk:
     def __init__(self, folder: Path, store: Store | None, environment: Environment) -> None:
         self.folder, self.store, self.environment = folder, store, environment
         self.jobs: list[BuildJob] = []
+        self.seen: list[float] = []
         self.report = BuildReport(seconds=1.5, plan_bytes=4, layers=(Layer("conv"),))
 
     def build(self, job: BuildJob) -> BuildReport:
@@ -262,25 +263,114 @@ def test_onnx_runtimes_plan_runs_and_serves_every_shape(cpu: Desk) -> None:
 
 @pytest.mark.parametrize(("precision", "away"), [("fp16", 0.01), ("int8", 0.1)])
 def test_onnx_runtime_in_other_precisions_is_converted_and_right(precision: str, away: float, cpu: Desk) -> None:
-    exact, other = cpu.provide(), cpu.provide(precision=precision)
+    exact, other = cpu.provide(), cpu.provide(precision=precision, calibration="random")
     assert other.precisions[precision] == 1.0
     assert 0 < np.abs(outputs(exact.plan) - outputs(other.plan)).max() < away
-    assert not cpu.provide(precision=precision).built
+    assert not cpu.provide(precision=precision, calibration="random").built
 
 
 def test_int8_follows_what_it_is_calibrated_on(cpu: Desk) -> None:
     def calibration() -> Iterator[dict[str, Any]]:
         yield {"x": np.full((4, 32), 3, np.float32)}
 
-    drawn, given = cpu.provide(precision="int8"), cpu.provide(precision="int8", calibration=calibration)
+    drawn, given = (cpu.provide(precision="int8", calibration=one) for one in ("random", calibration))
     assert drawn.digest != given.digest
     assert not cpu.provide(precision="int8", calibration=calibration).built
-    assert cpu.provide(precision="int8", seed=1).digest != drawn.digest
+    assert cpu.provide(precision="int8", calibration="random", seed=1).digest != drawn.digest
 
 
 def test_int8_of_sizes_that_share_a_profile_is_one_engine(cpu: Desk) -> None:
-    digests = {cpu.provide(RunShape(batch=n), precision="int8", dims={"N": (1, 4, 8)}).digest for n in (1, 8)}
-    assert len(digests) == 1
+    said = {"precision": "int8", "calibration": "random", "dims": {"N": (1, 4, 8)}}
+    assert len({cpu.provide(RunShape(batch=n), **said).digest for n in (1, 8)}) == 1
+
+
+def batch(value: float, count: int = 4) -> dict[str, Any]:
+    return {"x": np.full((count, 32), value, np.float32)}
+
+
+@pytest.fixture
+def calibrating(gpu: Desk) -> Desk:
+    """Builds that leave scales beside the plan, as TensorRT's calibrators do."""
+    whole = gpu.build
+
+    def build(job: BuildJob) -> BuildReport:
+        assert job.calibration is not None
+        files = sorted(Path(job.calibration).glob("*.npz"))
+        gpu.seen = [np.load(file)["arr_1"].mean() for file in files]
+        if files:
+            (Path(job.output) / CALIBRATION_CACHE).write_text("TRT-1000-EntropyCalibration2\nx: 3c010a14\n")
+        assert (Path(job.output) / CALIBRATION_CACHE).is_file()
+        return whole(job)
+
+    gpu.build = build  # type: ignore[method-assign]
+    return gpu
+
+
+def test_tensorrts_own_calibration_gets_the_batches_and_keeps_its_cache(calibrating: Desk) -> None:
+    said = {"precision": "int8", "calibrator": "entropy", "calibration": lambda: [batch(1), batch(2)]}
+    built = calibrating.provide(**said)
+    assert calibrating.seen == [1, 2]
+    names = sorted(file.name for file in built.plan.parent.iterdir())
+    assert names == ["calibration.cache", "layers.json", "meta.json", "plan"]
+    assert not calibrating.provide(**said).built
+
+
+def test_a_calibration_serves_every_engine_that_differs_in_other_options_alone(calibrating: Desk) -> None:
+    said = {"precision": "int8", "calibrator": "entropy", "calibration": lambda: [batch(1), batch(2)]}
+    first = calibrating.provide(**said)
+    second = calibrating.provide(**said, optimization_level=5)
+    assert (second.built, calibrating.seen) == (True, [])
+    assert second.digest != first.digest
+    for other in ({"calibrator": "minmax"}, {"calibration": lambda: [batch(1), batch(3)]}):
+        assert calibrating.provide(**{**said, **other}).built
+        assert len(calibrating.seen) == 2
+    (first.plan.parent / CALIBRATION_CACHE).write_text("TRT-1000-EntropyCalibration2\n")  # not what was saved
+    (second.plan.parent / CALIBRATION_CACHE).write_text("TRT-1000-EntropyCalibration2\n")
+    calibrating.provide(**said, optimization_level=1)
+    assert calibrating.seen == [1, 2]
+
+
+def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: Desk, tmp_path: Path) -> None:
+    cache = tmp_path / "m.calib"
+    cache.write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
+    said = {"precision": "int8", "calibrator": "entropy", "calibration": str(cache)}
+    first = calibrating.provide(**said)
+    assert calibrating.seen == []
+    assert (first.plan.parent / CALIBRATION_CACHE).read_bytes() == cache.read_bytes()
+    cache.write_text("TRT-8600-EntropyCalibration2\nx: 3d010a14\n")
+    assert calibrating.provide(**said).digest != first.digest
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({}, "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither: .*'random'"),
+        ({"calibrator": "entropy"}, "int8 needs a model with Q/DQ, or inputs to calibrate on"),
+        ({"calibration": "none.calib"}, "is a calibration cache, which TensorRT's own calibrators read"),
+        ({"calibrator": "entropy", "calibration": "none.calib"}, "none.calib cannot be read: No such file"),
+        ({"calibrator": "minmax", "calibration": "entropy.calib"}, "is no calibration cache of the minmax calibrator"),
+        (
+            {"calibrator": "entropy", "calibration": "random", "strongly_typed": True},
+            "TensorRT's own calibration, which TensorRT from 8.6 to before 11.0 has: leave it out",
+        ),
+        (
+            {"calibrator": "entropy", "calibration": lambda: [batch(1), batch(1, count=3)]},
+            r"batch 2: input 'x' has the shape \(3, 32\), and \(4, 32\) in the first",
+        ),
+        ({"calibrator": "entropy", "calibration": list}, "the function yielded nothing"),
+        ({"calibration": lambda: [batch(float("nan"))]}, "batch 1: input 'x' holds 128 NaN"),
+    ],
+)
+def test_int8_that_cannot_be_calibrated_is_told(
+    spec: dict[str, Any], said: str, gpu: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "entropy.calib").write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
+    with pytest.raises(BuildError, match=said):
+        gpu.provide(precision="int8", **spec)
+    assert gpu.jobs == []
+    assert gpu.store is not None
+    assert gpu.store.list() == ()
 
 
 def test_external_data_goes_with_the_plan(cpu: Desk, save_model: Save, tmp_path: Path) -> None:

@@ -52,10 +52,15 @@ def dtype(name: str) -> np.dtype[Any]:
         return found
 
 
+CALIBRATION_CACHE = "calibration.cache"
+"""The file beside a plan that has the scales which TensorRT found for it, or is to take."""
+
+
 @dataclasses.dataclass(frozen=True)
 class BuildJob:
     """What a build process is told. `model` is a file; the engine goes to `output`/plan, with its data beside it.
-    `profiles` gives, for each optimisation profile, the (min, opt, max) shapes of every dynamic input."""
+    `profiles` gives, for each optimisation profile, the (min, opt, max) shapes of every dynamic input. `calibration` is
+    where the batches are that TensorRT calibrates on; none need be there if `output` has a CALIBRATION_CACHE."""
 
     backend: str
     device: str
@@ -64,6 +69,7 @@ class BuildJob:
     output: str
     profiles: tuple[Mapping[str, ShapeRange], ...] = ()
     timing_cache: str | None = None
+    calibration: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 from pytest_trt import cuda
 from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob, BuildReport, Progress
+from pytest_trt.backends.tensorrt_calibrate import calibration
 from pytest_trt.backends.tensorrt_config import configure
 from pytest_trt.backends.tensorrt_layers import shares
 from pytest_trt.backends.tensorrt_load import DeviceEngine
@@ -60,7 +61,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     progress("parsing the model", -1.0)
     parser = parse(trt, network, Path(job.model))
     config = configure(trt, builder, network, job, typed)
-    with timing_cache(trt, config, job) as notes:
+    with timing_cache(trt, config, job) as notes, calibration(trt, builder, network, config, job):
         monitor = watch(trt, config, progress)
         progress("building", -1.0)
         log.clear()

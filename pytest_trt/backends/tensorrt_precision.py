@@ -17,9 +17,11 @@ _NETWORK_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8
 
 def set_precision(trt: Any, network: Any, config: Any, spec: EngineSpec, typed: bool) -> None:
     """Allow what the spec asks for; where networks are strongly typed, the model has been converted before."""
-    if spec.precision == "int8" and not _quantised(trt, network):
-        raise BuildError("precision='int8' needs a model that says where it is quantised: give one with QuantizeLinear "
-                         "and DequantizeLinear (onnxruntime.quantization makes it)")  # fmt: skip
+    if spec.precision == "int8" and spec.calibrator is None and not _quantised(trt, network):
+        raise BuildError(
+            "precision='int8' needs a model that says where it is quantised: give one with QuantizeLinear and "
+            "DequantizeLinear (onnxruntime.quantization makes it), or inputs to calibrate on"
+        )
     if typed or spec.precision == "fp32":
         return
     wanted = [spec.precision] if spec.precision != "best" else [p for p in _PROVED if versions.has(trt, p)]

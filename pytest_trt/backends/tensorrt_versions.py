@@ -54,6 +54,8 @@ SUPPORT: Mapping[str, Support] = {
     "bf16": Support(f"{_FLAG}.BF16", since=(9, 1), before=(11, 0), rtx=False),
     "int8": Support(f"{_FLAG}.INT8", before=(11, 0), rtx=False),
     "fp8": Support(f"{_FLAG}.FP8", before=(11, 0), rtx=False),
+    "calibrator=entropy": Support("IInt8EntropyCalibrator2", before=(11, 0), rtx=False),
+    "calibrator=minmax": Support("IInt8MinMaxCalibrator", before=(11, 0), rtx=False),
     "tf32": Support(f"{_FLAG}.TF32"),
     "strongly_typed": Support("NetworkDefinitionCreationFlag.STRONGLY_TYPED", since=(9, 1)),
     "optimization_level": Support(f"{_CONFIG}.builder_optimization_level"),

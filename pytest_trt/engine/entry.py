@@ -24,7 +24,8 @@ _META_BYTES = 1 << 20
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What meta.json says. `files` maps the name of each file to its SHA-256; `created` is UTC, ISO 8601."""
+    """What meta.json says. `files` maps the name of each file to its SHA-256; `created` is UTC, ISO 8601; `calibration`
+    is the key of what TensorRT calibrated (Preparation.calibration_key), empty where it did not."""
 
     digest: str
     spec: Mapping[str, Any]
@@ -33,6 +34,7 @@ class Meta:
     precisions: Mapping[str, float] = dataclasses.field(default_factory=dict)
     proved_by: str = ""
     notes: tuple[str, ...] = ()
+    calibration: str = ""
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created: str = ""
     schema: int = SCHEMA

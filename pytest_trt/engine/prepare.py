@@ -1,28 +1,35 @@
-"""What happens to a model before it is built: nothing, a half precision, or int8 with Q/DQ."""
+"""What happens to a model before it is built: nothing, a half precision, int8 with Q/DQ, or TensorRT's calibration."""
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_trt.engine import precision, quantise
+from pytest_trt.backends.base import CALIBRATION_CACHE
+from pytest_trt.backends.tensorrt_versions import SUPPORT
+from pytest_trt.engine import calibrate, precision, quantise
+from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
-from pytest_trt.engine.quantise import Calibration
 from pytest_trt.errors import BuildError
 from pytest_trt.spec import EngineSpec
 
 _NAME = "prepared.onnx"
+_BATCHES = "calibration"
 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """What is to be done. `by` names who does it, with version and data: the engine's digest covers it."""
+    """What is to be done. `by` names who does it, with version and data: the engine's digest covers it. `calibrates`
+    writes what TensorRT calibrates on: batches to the first path, or a calibration cache to the second."""
 
     model: Model
     by: str = ""
     convert: Callable[[Path], Conversion] | None = None
+    calibrates: Callable[[Path, Path], None] | None = None
 
     def source(self, folder: Path) -> tuple[Path, Conversion]:
         """The model to build, made in `folder` if it is another than the one that was given."""
@@ -30,15 +37,37 @@ class Preparation:
             return self.model.path, Conversion({}, "")
         return folder / _NAME, self.convert(folder / _NAME)
 
+    def calibration(self, folder: Path, kept: Path | None) -> Path | None:
+        """Put in `folder` what TensorRT calibrates on: the cache that an earlier build `kept`, or what there is.
+        Returns where the batches are, if this is calibrated by TensorRT at all."""
+        if self.calibrates is None:
+            return None
+        if kept is not None:
+            shutil.copyfile(kept, folder / CALIBRATION_CACHE)
+        else:
+            self.calibrates(folder / _BATCHES, folder / CALIBRATION_CACHE)
+        return folder / _BATCHES
+
+    def calibration_key(self, backend_version: str) -> str:
+        """What a calibration cache is of: the model, the calibrator, what it saw and the TensorRT that ran it; whatever
+        else is built differently. Empty where TensorRT calibrates nothing."""
+        if self.calibrates is None:
+            return ""
+        return hashlib.sha256(f"{self.model.sha256}\0{self.by}\0{backend_version}".encode()).hexdigest()
+
     @staticmethod
     def clear(folder: Path) -> None:
-        """Remove what `source` made: only the plan is kept."""
+        """Remove what was made for the build alone: the plan is kept, and its calibration cache."""
         for file in folder.glob(f"{_NAME}*"):
             file.unlink()
+        shutil.rmtree(folder / _BATCHES, ignore_errors=True)
 
 
-def prepare(spec: EngineSpec, model: Model, strongly_typed: bool, calibration: Calibration) -> Preparation:
-    """What `spec` asks for and the backend does not do itself. Raises BuildError where nobody can."""
+def prepare(
+    spec: EngineSpec, model: Model, strongly_typed: bool, calibration: Calibration | Path | None
+) -> Preparation:
+    """What `spec` asks for and the backend does not do itself. `calibration` gives the inputs, or is a calibration
+    cache. Raises BuildError where nobody can."""
     wanted, name = spec.precision, model.path.name
     if wanted == "best" and strongly_typed:
         raise BuildError(
@@ -47,11 +76,59 @@ def prepare(spec: EngineSpec, model: Model, strongly_typed: bool, calibration: C
         )
     if wanted == "fp8" and not model.has_qdq:
         raise BuildError(f"fp8 needs a model with Q/DQ, and {name} has none: quantise it with nvidia-modelopt")
+    if wanted == "int8" and spec.calibrator is not None:
+        return _calibrated(model, spec.calibrator, strongly_typed, calibration)
     if wanted == "int8" and not model.has_qdq:
-        by = quantise.fingerprint(model, calibration)
-        return Preparation(model, by, lambda output: quantise.quantise(model, calibration, output))
+        data = _data(name, calibration)
+        by = quantise.fingerprint(model, data)
+        return Preparation(model, by, lambda output: quantise.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
         return Preparation(
             model, precision.converter()[0], lambda output: precision.convert(model.path, wanted, output)
         )
     return Preparation(model)
+
+
+def _data(name: str, calibration: Calibration | Path | None) -> Calibration:
+    """The inputs to calibrate on. Raises BuildError where there are none: int8 of a model that nobody calibrated is
+    wrong in a way that only `calibration='random'` says is meant."""
+    if calibration is None:
+        raise BuildError(
+            f"int8 needs a model with Q/DQ, or inputs to calibrate on, and {name} has neither: give calibration= a "
+            "function that yields inputs, or 'random', which is right for the speed and not for the accuracy"
+        )
+    if isinstance(calibration, Path):
+        raise BuildError(
+            f"calibration={str(calibration)!r} is a calibration cache, which TensorRT's own calibrators read: give "
+            "calibrator='entropy' or 'minmax' with it, or a function that yields inputs"
+        )
+    return calibration
+
+
+def _calibrated(
+    model: Model, calibrator: str, strongly_typed: bool, calibration: Calibration | Path | None
+) -> Preparation:
+    """int8 by TensorRT's own calibrators, where there are any."""
+    name, asked = model.path.name, f"calibrator={calibrator!r}"
+    if strongly_typed:
+        raise BuildError(
+            f"{asked} is TensorRT's own calibration, which {SUPPORT[f'calibrator={calibrator}'].where()} has: leave "
+            f"it out, and {name} gets Q/DQ"
+        )
+    if model.has_qdq:
+        raise BuildError(f"{asked}: {name} has Q/DQ, which says where it is quantised: leave the calibrator out")
+    if isinstance(calibration, Path):
+        cache = calibrate.read_cache(calibration, calibrator)
+        by = f"TensorRT's {calibrator} calibrator, cache {hashlib.sha256(cache).hexdigest()}"
+
+        def copy(batches: Path, output: Path) -> None:
+            output.write_bytes(cache)
+
+        return Preparation(model, by, calibrates=copy)
+    data = _data(name, calibration)
+
+    def write(batches: Path, output: Path) -> None:
+        calibrate.write(model, data, batches)
+
+    by = f"TensorRT's {calibrator} calibrator on {calibrate.fingerprint(model, data)}"
+    return Preparation(model, by, calibrates=write)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt import codec
-from pytest_trt.backends.base import BuildJob, BuildReport
+from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport
+from pytest_trt.engine import calibrate
+from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.entry import SCHEMA, Entry, Meta
 from pytest_trt.engine.model import Model, read
 from pytest_trt.engine.prepare import prepare
@@ -62,7 +64,8 @@ def provide(
 
     `build` runs the job in a process of its own; `device` is what the job calls the device. Where networks are
     `strongly_typed` (ONNX Runtime's always are) the model is converted to half precisions first; for int8 it is
-    quantised, unless it says itself where it is: on what `spec.calibration` yields, else on inputs from the seed.
+    quantised, unless it says itself where it is or TensorRT's own calibrator is named. The scales which that finds stay
+    with the engine, and serve every other engine of that model.
     `fresh` builds once more, beside what is cached, and waits for nobody. Otherwise do not hold the device's lock while
     calling: whoever builds the same engine may be waiting for it. Without a store the plan lies in a folder that goes
     when the process ends.
@@ -75,7 +78,8 @@ def provide(
     store = store or Store.temporary()
     host = environment.backend == "onnxruntime"
     ranges = () if host else profiles(model, spec, run)  # ONNX Runtime's plan serves every shape
-    preparation = prepare(spec, model, strongly_typed or host, spec.calibration or (lambda: _drawn(spec, model, run)))
+    preparation = prepare(spec, model, strongly_typed or host, _calibration(spec, model, run))
+    calibration_key = preparation.calibration_key(environment.backend_version)
     digest = _digest(spec, model, ranges, environment, preparation.by)
     with contextlib.nullcontext() if fresh else store.lock(digest, waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
@@ -83,6 +87,7 @@ def provide(
             return _provided(entry, built=False)
         with store.draft(digest) as draft:
             source, conversion = preparation.source(draft)
+            batches = preparation.calibration(draft, store.beside(CALIBRATION_CACHE, calibration_key))
             cache = store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
             job = BuildJob(
                 backend=environment.backend,
@@ -92,6 +97,7 @@ def provide(
                 output=str(draft),
                 profiles=ranges,
                 timing_cache=str(cache) if cache else None,
+                calibration=str(batches) if batches else None,
             )
             report = build(job)
             _check(spec, model, draft, report)
@@ -104,13 +110,22 @@ def provide(
                 precisions=report.precisions or conversion.shares,
                 proved_by=report.proved_by or ("model" if conversion.shares else ""),
                 notes=(*conversion.notes, *report.notes),
+                calibration=calibration_key,
             )
             entry = (store.set_aside if fresh else store.save)(draft, meta, report.layers)
     return _provided(entry, built=True, notes=(fault,) if fault else ())
 
 
+def _calibration(spec: EngineSpec, model: Model, run: RunShape) -> Calibration | Path | None:
+    """What `spec.calibration` says: a function, a calibration cache, or that inputs are drawn."""
+    said = spec.calibration
+    if said == calibrate.RANDOM:
+        return lambda: _drawn(spec, model, run)
+    return Path(said) if isinstance(said, str) else said
+
+
 def _drawn(spec: EngineSpec, model: Model, run: RunShape) -> Iterator[Arrays]:
-    """Inputs to calibrate on where none are given: the speed is right with them, the accuracy is not."""
+    """Inputs to calibrate on where none are given."""
     shapes = {**run_shapes(model, spec, run)}
     for profile in profiles(model, spec, run)[:1]:  # the optimum, so that engines that differ in what is run are one
         shapes.update({name: opt for name, (_, opt, _) in profile.items()})

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.engine import onnx_file, rewrite
+from pytest_trt.engine import calibrate, onnx_file, rewrite
+from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
-from pytest_trt.errors import BuildError, InputError, TrtError
-from pytest_trt.pipeline.arrays import checked
+from pytest_trt.errors import BuildError, TrtError
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
-
-Calibration = Callable[[], "Iterable[Arrays]"]
-"""Gives the inputs that int8 is calibrated on, the same at every call: arrays by input name."""
 
 OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """What is quantised: the operators that hold nearly all weights and arithmetic. The rest costs accuracy for little."""
@@ -33,12 +29,7 @@ def fingerprint(model: Model, calibration: Calibration) -> str:
 
     Raises BuildError where onnxruntime is absent, and what `quantise` raises for the inputs.
     """
-    digest = hashlib.sha256()
-    for batch in _batches(model, calibration):
-        for name, array in batch.items():
-            digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
-            digest.update(array.tobytes())
-    return f"{_quantiser()}, calibrated on {digest.hexdigest()}"
+    return f"{_quantiser()}, calibrated on {calibrate.fingerprint(model, calibration)}"
 
 
 def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion:
@@ -52,7 +43,7 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     name = _quantiser()
     with tempfile.TemporaryDirectory(dir=output.parent) as folder, rewrite.overheard() as notes:
         try:
-            notes += _write(model, _batches(model, calibration), output, Path(folder))
+            notes += _write(model, calibrate.batches(model, calibration), output, Path(folder))
         except TrtError:
             raise
         except Exception as error:  # the quantiser raises what it will
@@ -115,22 +106,6 @@ def _quantiser() -> str:
         raise BuildError(
             "int8 needs a model with Q/DQ, or ONNX Runtime to quantise this one: pip install 'pytest-trt[cpu]'"
         ) from None
-
-
-def _batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
-    """What `calibration` yields, checked. Raises BuildError naming the batch."""
-    number = 0
-    try:
-        for batch in calibration():
-            yield checked(batch, model.inputs)
-            number += 1
-    except InputError as error:
-        raise BuildError(f"int8 calibration of {model.path.name}, batch {number + 1}: {error}") from error
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"
-        raise BuildError(f"int8 calibration of {model.path.name}: the function raised {said}") from error
-    if not number:
-        raise BuildError(f"int8 calibration of {model.path.name}: the function yielded nothing: give it some inputs")
 
 
 class _Reader:

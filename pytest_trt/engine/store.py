@@ -97,6 +97,15 @@ class Store:
             os.utime(folder)
         return found, ""
 
+    def beside(self, name: str, calibration: str) -> Path | None:
+        """The file of that name in an entry of that calibration, its SHA-256 checked; None where there is none."""
+        for kept in self.list() if calibration else ():
+            if kept.meta is not None and kept.meta.calibration == calibration and name in kept.meta.files:
+                with contextlib.suppress(OSError):  # it may be pruned at any moment
+                    if file_sha256(kept.folder / name) == kept.meta.files[name]:
+                        return kept.folder / name
+        return None
+
     @contextlib.contextmanager
     def draft(self, digest: str) -> Iterator[Path]:
         """A new folder to build in. What is in it is gone afterwards, unless `save` made an entry of it."""

@@ -1,0 +1,106 @@
+"""What int8 is calibrated on: a function's arrays or drawn ones, checked; or a calibration cache that is given."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_trt.engine.model import Model
+from pytest_trt.errors import BuildError, InputError
+from pytest_trt.pipeline.arrays import checked, refuse_nan
+from pytest_trt.spec import EngineSpec
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+
+Calibration = Callable[[], "Iterable[Arrays]"]
+"""Gives the inputs that int8 is calibrated on, the same at every call: arrays by input name."""
+
+RANDOM = "random"
+"""What a spec's `calibration` says to have inputs drawn: the speed is right with them, the accuracy is not."""
+
+HEADERS = {"entropy": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
+"""How the first line of a calibration cache names its calibrator: `TRT-8600-EntropyCalibration2`."""
+
+_CACHE_BYTES = 1 << 26
+
+
+def batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
+    """What `calibration` yields, checked. Raises BuildError, naming the batch, for one that does not fit the model or
+    holds NaN, and where the function fails or yields nothing."""
+    number, of = 0, f"int8 calibration of {model.path.name}"
+    try:
+        for batch in calibration():
+            ready = checked(batch, model.inputs)
+            refuse_nan(ready)
+            yield ready
+            number += 1
+    except InputError as error:
+        raise BuildError(f"{of}, batch {number + 1}: {error}") from error
+    except Exception as error:
+        raise BuildError(f"{of}: the function raised {type(error).__name__}: {error}") from error
+    if not number:
+        raise BuildError(f"{of}: the function yielded nothing: give it some inputs")
+
+
+def fingerprint(model: Model, calibration: Calibration) -> str:
+    """The SHA-256 of what int8 is calibrated on. Raises what `batches` raises."""
+    digest = hashlib.sha256()
+    for batch in batches(model, calibration):
+        for name, array in batch.items():
+            digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+            digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def write(model: Model, calibration: Calibration, folder: Path) -> None:
+    """The batches as 00000.npz, 00001.npz, ... in `folder`, for a calibrator in another process: in each, the names,
+    then the arrays. Raises what `batches` raises, and BuildError for batches of more than one shape: TensorRT's
+    calibrators take one."""
+    import numpy as np
+
+    folder.mkdir()
+    first: dict[str, tuple[int, ...]] = {}
+    for number, batch in zip(itertools.count(), batches(model, calibration)):
+        shapes = {name: array.shape for name, array in batch.items()}
+        first = first or shapes
+        for name, shape in shapes.items():
+            if shape != first[name]:
+                raise BuildError(
+                    f"int8 calibration of {model.path.name}, batch {number + 1}: input {name!r} has the shape {shape}, "
+                    f"and {first[name]} in the first: TensorRT's calibrators take batches of one shape"
+                )
+        np.savez(folder / f"{number:05}.npz", np.array(list(batch)), *batch.values())
+
+
+def read_cache(path: Path, calibrator: str) -> bytes:
+    """The calibration cache that a spec names. Raises BuildError where there is none of that calibrator."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(_CACHE_BYTES)
+    except OSError as error:
+        raise BuildError(
+            f"the calibration cache {path} cannot be read: {error.strerror or error}: name one that TensorRT wrote, "
+            "or give calibration= a function"
+        ) from error
+    head = data.partition(b"\n")[0].decode(errors="replace").strip()
+    if not head.startswith("TRT-") or not head.endswith(HEADERS[calibrator]):
+        raise BuildError(
+            f"{path} is no calibration cache of the {calibrator} calibrator: it begins with {head[:60]!r}, not "
+            f"with 'TRT-...-{HEADERS[calibrator]}'"
+        )
+    return data
+
+
+def located(spec: EngineSpec, folders: Sequence[Path]) -> EngineSpec:
+    """The spec with the calibration cache that it names, if it names one, where that lies: in the first of `folders`
+    that has it."""
+    if not isinstance(spec.calibration, str) or spec.calibration == RANDOM:
+        return spec
+    places = [folder / spec.calibration for folder in folders]
+    found = next((place for place in places if place.is_file()), places[0])
+    return dataclasses.replace(spec, calibration=str(found))
