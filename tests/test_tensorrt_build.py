@@ -98,6 +98,8 @@ def test_fp16_asked_of_a_model_without_any_is_an_error(model: Path, tmp_path: Pa
     [
         ({"compute_capabilities": (90,)}, r"compute capability 90 is none that .* choose from 75, 80, 86, 89, 120"),
         ({"precision": "int8"}, "needs a model that says where it is quantised"),
+        ({"precision": "fp8", "compute_capabilities": (86,)}, r"needs .* 8\.9 or later, not 8\.6"),
+        ({"precision": "bf16", "compute_capabilities": (89, 75)}, r"needs .* 8\.0 or later, not 7\.5"),
         ({"tactic_sources": ("CUBLAS",)}, r"tactic source 'CUBLAS' .*TensorRT from 8\.6 to before 11\.0 had it"),
     ],
 )

@@ -16,7 +16,7 @@ from pytest_trt.backends.tensorrt_layers import shares
 from pytest_trt.backends.tensorrt_load import DeviceEngine
 from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.backends.tensorrt_parse import parse
-from pytest_trt.backends.tensorrt_precision import missing_precision, network_shares
+from pytest_trt.backends.tensorrt_precision import check_device, missing_precision, network_shares
 from pytest_trt.backends.tensorrt_progress import watch
 from pytest_trt.backends.tensorrt_timing import timing_cache
 from pytest_trt.errors import BackendError, BuildError
@@ -48,8 +48,12 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     ahead = bool(job.spec.compute_capabilities)
     if ahead:
         versions.need(trt, "compute_capabilities")
+        capabilities = [divmod(number, 10) for number in job.spec.compute_capabilities]
     else:
-        cuda.device(job.device).activate()
+        device = cuda.device(job.device)
+        device.activate()
+        capabilities = [device.compute_capability]
+    check_device(job.spec.precision, capabilities)
     typed = versions.strongly_typed(trt.__name__, trt.__version__)
     log = logger(trt)
     log.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pytest_trt.backends import tensorrt_versions as versions
@@ -13,6 +14,21 @@ from pytest_trt.spec import EngineSpec
 
 _PROVED = frozenset(("fp16", "bf16", "int8", "fp8"))
 _NETWORK_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
+
+
+LEAST_CAPABILITY = {"bf16": (8, 0), "fp8": (8, 9)}
+"""The first compute capability that computes in it (CUDA C++ Programming Guide, arithmetic by compute capability)."""
+
+
+def check_device(precision: str, capabilities: Iterable[tuple[int, int]]) -> None:
+    """Raise BuildError where a GPU that is built for lacks the precision: the builder would choose another."""
+    least = LEAST_CAPABILITY.get(precision, (0, 0))
+    for major, minor in capabilities:
+        if (major, minor) < least:
+            raise BuildError(
+                f"precision={precision!r} needs a GPU of compute capability {least[0]}.{least[1]} or later, not "
+                f"{major}.{minor}: ask for fp16"
+            )
 
 
 def set_precision(trt: Any, network: Any, config: Any, spec: EngineSpec, typed: bool) -> None:
