@@ -3,7 +3,7 @@
     python benchmarks/live.py --aa 200 --slower 50 --json live.json
 
 ResNet-18 FP16, every comparison paired: two fresh probes, one engine each, taking turns. A/A is one cached engine
-against itself; slower is the same model with one 1x1 convolution more. With --proof, also: rebuilt, and FP32 instead.
+against itself; slower is the same model with one 1x1 convolution more. benchmarks/blame.py asks what else may change.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ import resnet18
 from pytest_trt.baselines import BaselineFolder, open_baselines
 from pytest_trt.bench import Bench
 from pytest_trt.records import Measurement, Result
-from pytest_trt.spec import Declaration, EngineSpec, Precision, RunShape, Settings, Tolerance
+from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Settings, Tolerance
 from pytest_trt.trial import Trial
-
-NODE = "benchmarks/live.py::resnet18"
 
 
 @dataclasses.dataclass
 class Live:
-    """Models, a cache and a baseline in one folder."""
+    """Models, a cache and the baseline of a network in one folder."""
 
     folder: Path
     bench: Bench
     baselines: BaselineFolder
+    network: str = "resnet18"
+    transfers: bool = True
 
     def trial(
         self,
@@ -44,15 +44,18 @@ class Live:
         *,
         batch: int = 1,
         tolerance: float = 0.01,
-        precision: Precision = "fp16",
         paired: bool | None = True,
+        **spec: Any,
     ) -> Trial:
+        """A trial of the model in FP16 for batches to 128, unless `spec` says otherwise."""
         declaration = Declaration(
-            spec=EngineSpec(path=model, dims={"N": (1, batch, 128)}, precision=precision),
+            spec=EngineSpec(path=model, **{"dims": {"N": (1, batch, 128)}, "precision": "fp16", **spec}),
             run=RunShape(batch=batch),
+            pipeline=PipelineOptions(transfers=self.transfers),
             tolerance=Tolerance(max_slowdown=tolerance, paired=paired),
         )
-        return Trial(self.bench, f"{NODE}[b{batch}]", declaration, [self.folder], self.baselines)
+        node_id = f"benchmarks/live.py::{self.network}[b{batch}]"
+        return Trial(self.bench, node_id, declaration, [self.folder], self.baselines)
 
     def measure(self, trial: Trial) -> Result:
         with trial:
@@ -111,8 +114,9 @@ def single(live: Live) -> Iterator[dict[str, Any]]:
         yield {"question": f"wall: {way}", "median_wall_s": statistics.median(walls), "parts_s": middle}
 
 
-def save(live: Live, batch: int) -> Measurement:
-    result = live.measure(live.trial("base.onnx", batch=batch))
+def save(live: Live, batch: int, model: str = "base.onnx", **spec: Any) -> Measurement:
+    """Measure the model, and make that the baseline."""
+    result = live.measure(live.trial(model, batch=batch, **spec))
     assert result.measurement is not None
     live.baselines.save(result.measurement, "new", force=True)
     ms = result.measurement.figures["ms"]
@@ -120,32 +124,11 @@ def save(live: Live, batch: int) -> Measurement:
     return result.measurement
 
 
-def proof(live: Live) -> Iterator[dict[str, Any]]:
-    """Questions asked once each, with the failure's whole text."""
-    from pytest_trt.report import failure
-
-    rebuilt = live.trial("base.onnx")
-    rebuilt.__dict__["engine"] = rebuilt.build_again()
-    questions = {
-        "unchanged, 1 %": live.trial("base.onnx"),
-        "rebuilt, 1 %": rebuilt,
-        "one 1x1 more, 1 %": live.trial("slower.onnx"),
-        "FP32 instead, 1 %": live.trial("base.onnx", precision="fp32"),
-    }
-    for name, trial in questions.items():
-        result = live.measure(trial)
-        verdict = ms_verdict(result)
-        print(f"\n{name}: {verdict.status}: {verdict.text}", *verdict.details, sep="\n  ", flush=True)
-        print(failure.text(result))
-        yield {"question": name, "status": verdict.status, "text": verdict.text, "details": list(verdict.details)}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--aa", type=int, default=200)
     parser.add_argument("--slower", type=int, default=50)
     parser.add_argument("--capped", type=int, default=0, help="comparisons at batch 128, where the power cap is")
-    parser.add_argument("--proof", action="store_true")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--max-time", type=float, default=10.0)
     parser.add_argument("--cache-dir")
@@ -165,13 +148,14 @@ def main() -> None:
         folder_of_baselines = open_baselines("baselines", "live", revision=None, rootdir=folder)
         with Bench(settings, lambda text: print(text, flush=True) if "0 s" in text else None) as bench:
             live = Live(folder, bench, folder_of_baselines)
-            save(live, 1)
-            live.measure(live.trial("slower.onnx"))  # builds it, so that no comparison below does
-            rows += single(live)
-            if given.proof:
-                rows += proof(live)
-            rows.append(repeat(live, "A/A b1, 1 %", "base.onnx", given.aa))
-            rows.append(repeat(live, "one 1x1 more b1, 1 %", "slower.onnx", given.slower))
+            if given.aa or given.slower:
+                save(live, 1)
+                rows += single(live)
+            if given.aa:
+                rows.append(repeat(live, "A/A b1, 1 %", "base.onnx", given.aa))
+            if given.slower:
+                live.measure(live.trial("slower.onnx"))  # builds it, so that no comparison below does
+                rows.append(repeat(live, "one 1x1 more b1, 1 %", "slower.onnx", given.slower))
             if given.capped:
                 save(live, 128)
                 rows.append(repeat(live, "A/A b128, 2 %", "base.onnx", given.capped, batch=128, tolerance=0.02))

@@ -37,6 +37,8 @@ Way = Literal["off", "absent", "identical", "paired", "stored"]
 BUILD_SPREAD = 0.01
 """How far two builds of one model may differ, as a share, until --trt-builds has measured it."""
 
+REBUILT = "build lottery: the baseline's model and options, in another build"
+
 FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
 """Figures that more blocks tell better."""
 
@@ -45,7 +47,8 @@ FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
 class Comparison:
     """`way` is how; `other` is the baseline's engine where the two take turns; `absence` the verdict where there is no
     baseline. `spread` is how far two probes of one plan differ here, as a share; `since` is what the baseline is called
-    where it is told what changed."""
+    where it is told what changed; `rebuilt` is whether this engine is another build of the baseline's model and
+    options, in which case the build lottery is named."""
 
     way: Way
     spread: float
@@ -56,6 +59,7 @@ class Comparison:
     other: Subject | None = None
     absence: Verdict | None = None
     since: str = "the baseline"
+    rebuilt: bool = False
 
     def against(self, other: Subject) -> Comparison:
         """The same question, asked of another engine in turns."""
@@ -81,14 +85,14 @@ class Comparison:
             tolerance=self.slowdown, spread=self.spread, run_spread=run_spread, build_spread=build_spread
         )
 
-    def rule(self, limits: Mapping[str, float], resolution: float) -> Rule:
-        """When there are blocks enough: each budget decided, and the question of the baseline; with neither, when the
-        interval is as narrow as `resolution`, or as a quarter of what probes differ by: more blocks of this one would
-        say no more of the next."""
+    def rule(self, limits: Mapping[str, float], resolution: float, builds: int = 1) -> Rule:
+        """When there are blocks enough: each budget decided, and the question of the baseline, with the lottery of so
+        many `builds` in it; with neither, when the interval is as narrow as `resolution`, or as a quarter of what
+        probes differ by: more blocks of this one would say no more of the next."""
         asked = {name: limit for name, limit in limits.items() if name in FROM_BLOCKS}
         rules: list[Rule] = [budgets.LimitRule(asked, spread=self.spread)] if asked else []
         if self.way == "paired":
-            rules.append(compare.PairedRule(self.question))
+            rules.append(compare.PairedRule(self.question, builds))
         elif self.way in ("stored", "absent") or not rules:  # what is to be compared, now or later, has to be narrow
             rules.append(Resolution("ms", max(resolution, self.spread / 4)))
         return AllOf(rules)
@@ -106,6 +110,8 @@ class Comparison:
             if self.way == "paired"
             else baselines.judge_stored(self.question, figures["ms"], self.baseline)
         ]
+        if self.rebuilt:
+            found[0] = dataclasses.replace(found[0], details=(*found[0].details, REBUILT))
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
             question = compare.Question(figure="memory_mb", tolerance=self.memory_growth)
             found.append(baselines.judge_stored(question, figures["memory_mb"], self.baseline))
@@ -195,7 +201,8 @@ def choose(
     if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
         return made(way="identical", baseline=baseline)
     other = None if tolerance.paired is False else _stored_engine(baseline, new, environment, said, store)
-    return made(way="stored" if other is None else "paired", baseline=baseline, other=other)
+    rebuilt = baseline.engine_digest == engine.digest and baseline.plan_sha256 != engine.plan_sha256
+    return made(way="stored" if other is None else "paired", baseline=baseline, other=other, rebuilt=rebuilt)
 
 
 def choose_revision(

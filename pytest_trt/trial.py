@@ -157,7 +157,7 @@ class Trial(Case):
         settings, server = self._bench.settings, self._bench.server(self.backend)
         gpu = self._bench.gpu(self.environment)
         limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
-        rule = comparison.rule(self._limits, settings.resolution)
+        rule = comparison.rule(self._limits, settings.resolution, settings.builds)
         if settings.disabled:
             limits, rule = Limits(min_time_s=0.0, max_time_s=0.0), FixedTime(0.0)
         subjects = [new] if comparison.other is None else [new, comparison.other]

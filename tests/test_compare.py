@@ -233,3 +233,14 @@ def test_builds_that_differ_are_not_a_regression():
     assert re.match(r"4 builds differ by (5\.[5-9]|6\.[0-5])\d? %; each is known to \+-", verdict.details[0])
     slow = [sample(Pair(1.1, seed=n), PairedRule(question), LIMITS).sides for n in range(4)]
     assert judge_builds(question, slow).status == "regressed"
+
+
+def test_builds_that_are_judged_together_are_each_sampled_until_the_lottery_leaves_room():
+    question = Question(tolerance=0.01, build_spread=0.01)
+
+    def judged(builds):
+        pairs = [sample(Pair(1.0, noise=0.003, seed=n), PairedRule(question, builds), LIMITS) for n in range(3)]
+        return judge_builds(question, [pair.sides for pair in pairs]).status
+
+    assert judged(builds=1) == "inconclusive"
+    assert judged(builds=3) == "ok"

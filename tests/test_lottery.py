@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
+from baseline_samples import measurement
 
-from pytest_trt.comparison import Comparison
+from pytest_trt.comparison import REBUILT, Comparison
+from pytest_trt.judge.baselines import baseline_of
 from pytest_trt.lottery import Lottery
 from pytest_trt.records import Block, Samples, Verdict
 from pytest_trt.spec import Tolerance
@@ -44,3 +48,10 @@ def test_the_verdict_of_all_builds_takes_the_place_of_the_one_builds():
     assert weighed[0] is budget
     assert weighed[1].status == "regressed"
     assert Lottery().weighed([alone]) == (alone,)
+
+
+def test_another_build_of_the_same_model_and_options_is_named():
+    same = dataclasses.replace(COMPARISON, baseline=baseline_of(measurement(), ()))
+    said = [dataclasses.replace(same, rebuilt=rebuilt).verdicts(sides(1.0, 1), {})[0] for rebuilt in (True, False)]
+    assert [REBUILT in verdict.details for verdict in said] == [True, False]
+    assert [verdict.status for verdict in said] == ["ok", "ok"]

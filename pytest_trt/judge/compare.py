@@ -68,10 +68,14 @@ def log_ratios(question: Question, new: Sequence[Samples], old: Sequence[Samples
 
 
 class PairedRule:
-    """Stops a paired sampling when its question is decided."""
+    """Stops a paired sampling when its question is decided; where it is one of several `builds` that are judged
+    together, when it is decided with the build lottery in the interval."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, builds: int = 1) -> None:
         self._question = question
+        # what the builds will show is not known yet: as if they scattered as usual, by a quarter of what bounds them
+        scattered = [question.build_spread / 4 * (-1) ** n for n in range(builds)]
+        self._lottery = build_margins(question, scattered) if builds > 1 else (0.0, 0.0)
         self.start(2)
 
     def start(self, sides: int) -> None:
@@ -91,7 +95,7 @@ class PairedRule:
     def _look(self) -> None:
         new, old = ([Samples(tuple(blocks)) for blocks in probes] for probes in self._blocks)
         found = compare_paired(self._question, new, old)
-        self._status = _status(self._question, found)
+        self._status = _status(self._question, found.widened(*self._lottery))
         if self._question.spread:
             alone = compare_paired(dataclasses.replace(self._question, spread=0.0), new, old)
             self._spread_decides = alone.high - alone.low < (found.high - found.low) / 2
@@ -175,11 +179,16 @@ def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]
     count = len(found)
     mean = sum(centers) / count
     low, high = (sum(ends) / count for ends in ([i.low for i in found], [i.high for i in found]))
-    below, above = (stats.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta))
     lottery = math.expm1(max(centers) - min(centers))
     noise = math.expm1((high - low) / 2)
     details = (f"{count} builds differ by {_share(lottery)}; each is known to +-{_share(noise)}",)
-    return verdict_of(question, stats.Interval(mean, low, high).widened(below, above), details)
+    return verdict_of(question, stats.Interval(mean, low, high).widened(*build_margins(question, centers)), details)
+
+
+def build_margins(question: Question, centers: Sequence[float]) -> tuple[float, float]:
+    """How far the mean of builds, at log ratios of `centers`, may lie below and above that of all builds there are."""
+    below, above = (stats.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta))
+    return below, above
 
 
 def judge_exact(figure: str, new: float, old: float, tolerance: float) -> Verdict:

@@ -1,0 +1,99 @@
+"""Blame on engines of TensorRT's own, one change each: which cause is named, and which layer."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu_workshop import Workshop
+
+from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt.backends.base import BuildJob
+from pytest_trt.judge.blame import Blame, blame
+from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.records import LayerProfile
+from pytest_trt.spec import EngineSpec, PipelineOptions
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+import chain
+
+BATCH, SIZE = 4, 32
+SHAPE = (BATCH, 3, 2 * SIZE, 2 * SIZE)
+Profiled = Callable[..., LayerProfile]
+
+
+@pytest.fixture(scope="module")
+def profiled(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Profiled:
+    """The profile of a chain of four convolutions, changed as `model` says and built as `spec` says; `fp32` has layers
+    held to a precision through TensorRT's own API."""
+    known: dict[str, LayerProfile] = {}
+
+    def make(fp32: tuple[str, ...] | None = None, spec: dict[str, Any] | None = None, **model: Any) -> LayerProfile:
+        key = repr((fp32, spec, sorted(model.items())))
+        if key not in known:
+            folder = tmp_path_factory.mktemp("chain")
+            path = chain.save(folder / "chain.onnx", convolutions=4, channels=64, size=SIZE, **model)
+            if fp32 is None:
+                made = EngineSpec(**{"optimization_level": 2, **(spec or {})})
+                job = BuildJob("tensorrt", "0", made, str(path), str(folder), ({"x": (SHAPE, SHAPE, SHAPE)},))
+                workshop.backend.build(job, lambda text, share: None)
+            else:
+                chain.build_typed(path, folder / "plan", BATCH, fp32, level=2)
+            engine = workshop.load(folder / "plan")
+            runner = open_runner(engine, {"x": SHAPE}, PipelineOptions())
+            runner.fill({"x": np.zeros(SHAPE, np.float32)})
+            known[key] = runner.profile(10)
+            runner.close()
+            engine.close()
+        return known[key]
+
+    return make
+
+
+def changed(old: LayerProfile, new: LayerProfile) -> Blame:
+    found = blame(old, new, new.total_ms - old.total_ms)
+    print(*found.lines(99), sep="\n")
+    return found
+
+
+def test_an_added_layer_is_new(profiled: Profiled) -> None:
+    found = changed(profiled(), profiled(added=True))
+    assert any(cause.kind == "new layer" and "conv_added" in cause.layer for cause in found.causes)
+    gone = changed(profiled(added=True), profiled())
+    assert any(cause.kind == "layer gone" and "conv_added" in cause.layer for cause in gone.causes)
+
+
+def test_a_fusion_that_an_output_breaks_is_lost(profiled: Profiled) -> None:
+    found = changed(profiled(), profiled(shown=2))
+    assert any(cause.kind == "fusion lost" and "conv2" in cause.layer for cause in found.causes)
+    won = changed(profiled(shown=2), profiled())
+    assert any(cause.kind == "fusion won" and "conv2" in cause.layer for cause in won.causes)
+
+
+def test_one_layer_in_another_precision_is_named(workshop: Workshop, profiled: Profiled) -> None:
+    if versions.strongly_typed("tensorrt", workshop.backend.version()):
+        pytest.skip("needs a TensorRT that is not strongly typed")
+    found = changed(profiled(fp32=()), profiled(fp32=("conv2", "relu2")))
+    (cause,) = (c for c in found.causes if c.kind == "other precision" and "conv" in c.layer)
+    assert "conv2" in cause.layer
+    assert cause.detail == "fp16 to fp32"
+
+
+def test_half_precision_throughout_is_one_cause(workshop: Workshop, profiled: Profiled) -> None:
+    if versions.strongly_typed("tensorrt", workshop.backend.version()):
+        pytest.skip("needs a TensorRT that is not strongly typed")
+    every = tuple(f"{kind}{name}" for kind in ("conv", "relu") for name in ("_stem", *range(4)))
+    found = changed(profiled(fp32=()), profiled(fp32=every))
+    causes = [cause for cause in found.causes if cause.kind == "other precision"]
+    assert any("layers, most in" in cause.layer and cause.detail == "fp16 to fp32" for cause in causes)
+
+
+def test_another_optimisation_level_shows_in_tactics(profiled: Profiled) -> None:
+    found = changed(profiled(spec={"optimization_level": 3}), profiled(spec={"optimization_level": 0}))
+    told = {"other tactic", "other format", "other precision", "new reformat", "fusion lost", "fused otherwise"}
+    assert told & {cause.kind for cause in found.causes}
+    assert all(cause.kind not in ("new layer", "layer gone") or "conv" not in cause.layer for cause in found.causes)
