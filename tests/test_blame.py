@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -201,24 +202,35 @@ def test_names_that_would_move_a_terminal_s_cursor_are_shown_without() -> None:
     assert "a [2Jb" in lines[1]
 
 
-def ort_profile(folder: Path, *, extra: bool = False, output: bool = False) -> LayerProfile:
-    """Two convolutions of ONNX Runtime's, with another one between them or an output that keeps them from fusing."""
+def ort_profile(
+    folder: Path, *, extra: bool = False, shown: str = "", channels: int = 16, double: bool = False
+) -> LayerProfile:
+    """ONNX Runtime's own profile of Conv_A + Relu_A, Conv_B + Relu_B, MatMul_C: with another convolution between A and
+    B, a tensor more among the outputs, more `channels` between A and B, or C in double precision."""
     import numpy as np
     import onnx
     from onnx import TensorProto, helper
 
     draw = np.random.default_rng(0)
-    nodes, weights, tensor = [], [], "x"
+    nodes, weights, tensor, into = [], [], "x", 16
     for name in ("A", *(["Extra"] if extra else []), "B"):
-        weight = draw.standard_normal((16, 16, 3, 3)).astype(np.float32)
+        out = channels if name == "A" else 16
+        weight = draw.standard_normal((out, into, 3, 3)).astype(np.float32)
         weights.append(onnx.numpy_helper.from_array(weight, f"{name}_w"))
         nodes.append(helper.make_node("Conv", [tensor, f"{name}_w"], [f"{name}_c"], name=f"Conv_{name}", pads=[1] * 4))
         nodes.append(helper.make_node("Relu", [f"{name}_c"], [f"{name}_r"], name=f"Relu_{name}"))
-        tensor = f"{name}_r"
-    shown = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in (tensor, *(["A_c"] * output))]
+        tensor, into = f"{name}_r", out
+    kind, made = (TensorProto.DOUBLE, np.float64) if double else (TensorProto.FLOAT, np.float32)
+    if double:
+        nodes.append(helper.make_node("Cast", [tensor], ["cast"], name="Cast_C", to=kind))
+        tensor = "cast"
+    weights.append(onnx.numpy_helper.from_array(draw.standard_normal((32, 32)).astype(made), "C_w"))
+    nodes.append(helper.make_node("MatMul", [tensor, "C_w"], ["y"], name="MatMul_C"))
+    outputs = [helper.make_tensor_value_info("y", kind, None)]
+    outputs += [helper.make_tensor_value_info(shown, TensorProto.FLOAT, None)] if shown else []
     given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 32, 32])]
-    graph = helper.make_graph(nodes, "g", given, shown, weights)
-    path = folder / f"{extra}{output}.onnx"
+    graph = helper.make_graph(nodes, "g", given, outputs, weights)
+    path = folder / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     engine = open_backend("onnxruntime").load(path, "0", EngineSpec(path=str(path), threads=1))
     try:
@@ -227,16 +239,37 @@ def ort_profile(folder: Path, *, extra: bool = False, output: bool = False) -> L
         engine.close()
 
 
-def test_onnxruntime_s_own_profile_of_a_new_layer(tmp_path: Path) -> None:
-    found = blame(ort_profile(tmp_path), ort_profile(tmp_path, extra=True), 0.01)
-    assert [cause.layer for cause in found.causes if cause.kind == "new layer"] == ["Extra_r_nchwc"]
+Change = dict[str, Any]
 
 
-def test_onnxruntime_s_own_profile_of_a_broken_fusion(tmp_path: Path) -> None:
-    """ONNX Runtime names a fused layer by its output, so that no name is the same before and after."""
-    found = blame(ort_profile(tmp_path), ort_profile(tmp_path, output=True), 0.01)
-    (lost,) = (cause for cause in found.causes if cause.kind == "fusion lost")
-    assert lost.detail == "was A_r_nchwc"
+@pytest.mark.parametrize(
+    ("before", "after", "cause"),
+    [
+        ({}, {"extra": True}, ("new layer", "Extra_r_nchwc", "Conv")),
+        ({"extra": True}, {}, ("layer gone", "Extra_r_nchwc", "Conv")),
+        # a fused layer is named by its output, so that no name is the same before and after
+        ({}, {"shown": "A_c"}, ("fusion lost", "A_c_nchwc + Relu_A", "was A_r_nchwc")),
+        ({"shown": "A_c"}, {}, ("fusion won", "A_r_nchwc", "was A_c_nchwc + Relu_A")),
+        ({}, {"shown": "A_r"}, ("new reformat", "before B_r_nchwc", "ReorderOutput")),
+        ({"shown": "A_r"}, {}, ("reformat gone", "before B_r_nchwc", "ReorderOutput")),
+        ({}, {"double": True}, ("other precision", "MatMul_C", "float32 to float64")),
+        ({"double": True}, {}, ("other precision", "MatMul_C", "float64 to float32")),
+        ({}, {"channels": 128}, ("kernel slower", "B_r_nchwc", "everything else is the same")),
+        ({"channels": 128}, {}, ("kernel faster", "B_r_nchwc", "everything else is the same")),
+    ],
+)
+def test_causes_in_onnxruntime_s_own_profiles(
+    tmp_path: Path, before: Change, after: Change, cause: tuple[str, str, str]
+) -> None:
+    found = blame(ort_profile(tmp_path, **before), ort_profile(tmp_path, **after), 0.01)
+    assert cause in [(c.kind, c.layer, c.detail) for c in found.causes]
+
+
+def test_a_reformat_is_the_same_where_the_layer_that_it_serves_is_called_otherwise(tmp_path: Path) -> None:
+    """The model's input is reordered before and after, for A_r_nchwc and then for A_c_nchwc."""
+    found = blame(ort_profile(tmp_path), ort_profile(tmp_path, shown="A_c"), 0.01)
+    reformats = [(c.kind, c.layer, c.detail) for c in found.causes if "reformat" in c.kind]
+    assert reformats == [("new reformat", "before A_r_nchwc", "1 to 2 of them")]
 
 
 def test_every_layer_is_in_one_group() -> None:

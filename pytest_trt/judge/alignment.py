@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_trt.records import Layer
 
@@ -50,7 +50,7 @@ def align(old: Sequence[Layer], new: Sequence[Layer]) -> list[Group]:
         ordered = _by_order(*compute)
         if _movement(ordered) < _movement(groups) / 2:
             groups = ordered
-    return [*groups, *_reformats(old, new)]
+    return [*groups, *_reformats(old, new, groups)]
 
 
 def is_reformat(layer: Layer) -> bool:
@@ -152,15 +152,21 @@ def _numberless(layer: Layer) -> tuple[str, ...]:
     return (layer.kind, *(re.sub(r"\d+", "#", node) for node in origins(layer)))
 
 
-def _reformats(old: Sequence[Layer], new: Sequence[Layer]) -> Iterator[Group]:
-    sides = [_placed(layers) for layers in (old, new)]
+def _reformats(old: Sequence[Layer], new: Sequence[Layer], groups: Sequence[Group]) -> Iterator[Group]:
+    """Those that serve the same place of layers which were matched, whatever these are called on either side."""
+    called: tuple[dict[str, str], dict[str, str]] = ({}, {})
+    for group in groups:
+        name = origins((group.old or group.new)[0])[0]
+        for names, layers in zip(called, (group.old, group.new), strict=True):
+            names.update((node, name) for layer in layers for node in origins(layer))
+    sides = [_placed(layers, names) for layers, names in zip((old, new), called, strict=True)]
     for key in dict.fromkeys(itertools.chain(*sides)):
         before, after = (side.get(key, []) for side in sides)
         yield Group(tuple(before), tuple(after), near=key)
 
 
-def _placed(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
-    """Reformats by the place that they serve: what their names say, else what runs next."""
+def _placed(layers: Sequence[Layer], called: Mapping[str, str]) -> dict[str, list[Layer]]:
+    """Reformats by the place that they serve: what their names say, else what runs next; `called` names nodes."""
     placed: dict[str, list[Layer]] = {}
     following = "the end"
     for layer in reversed(layers):
@@ -172,5 +178,5 @@ def _placed(layers: Sequence[Layer]) -> dict[str, list[Layer]]:
         if said is not None:
             side = "before" if said["side"].lower() == "to" else "after"
             near = origins(Layer(near))[0]
-        placed.setdefault(f"{side} {near}", []).insert(0, layer)
+        placed.setdefault(f"{side} {called.get(near, near)}", []).insert(0, layer)
     return placed

@@ -183,10 +183,10 @@ def _name(layer: Layer) -> str:
 
 def _table(causes: Sequence[Cause], decimals: int | None) -> Iterator[str]:
     names = [_cut(cause.layer, _WIDTH) for cause in causes]
-    width = max(map(len, names), default=0)
+    kinds, width = max((len(cause.kind) for cause in causes), default=0), max(map(len, names), default=0)
     for cause, name in zip(causes, names, strict=True):
         added = "" if decimals is None else f"{cause.delta_ms:+.{decimals}f} ms   "
-        yield f"  {cause.kind:<15} {name:<{width}}   {added}{_cut(cause.detail, 2 * _WIDTH)}".rstrip()
+        yield f"  {cause.kind:<{kinds}}   {name:<{width}}   {added}{_cut(cause.detail, 2 * _WIDTH)}".rstrip()
 
 
 def _cut(text: str, width: int) -> str:
