@@ -21,7 +21,7 @@ from pytest_trt.records import Environment, LayerProfile, Result, Verdict
 from pytest_trt.spec import Declaration, Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.base import Arrays
+    from pytest_trt.backends.base import Arrays, Tensor
 
 PROFILE_RUNS = 50
 
@@ -128,6 +128,15 @@ class Case:
     def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
         """Per-layer times, in ms, medians over `runs` inferences."""
         return self._opened().profile(runs)
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """What the engine takes, in its own types and in the shapes that are run."""
+        return self._opened().inputs
+
+    def drawn(self) -> Arrays:
+        """The inputs that the seed draws."""
+        return self._opened().drawn()
 
     def _opened(self) -> EngineProbe:
         if self._probe is None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.cli import main
-from pytest_trt.commands.ab import _dims
+from pytest_trt.commands.ab import dims_of
 from pytest_trt.errors import DeclarationError
 
 
@@ -103,8 +103,8 @@ def test_what_cannot_be_meant_is_usage(ab, arguments, said, capfd):
 
 
 def test_dims():
-    assert _dims("N=4") == ("N", 4)
-    assert _dims("N=1,4,8") == ("N", (1, 4, 8))
+    assert dims_of("N=4") == ("N", 4)
+    assert dims_of("N=1,4,8") == ("N", (1, 4, 8))
     for wrong in ("N=", "N=1,2", "=3", "N=a"):
         with pytest.raises(DeclarationError, match="--dims is"):
-            _dims(wrong)
+            dims_of(wrong)

@@ -27,7 +27,7 @@ ORDER = (
     {"against", "benchmark_plugin", "comparison", "keeping", "references", "summary"},
     {"lottery", "case", "collection"},
     {"trial"},
-    {"duel"},
+    {"duel", "lineup"},
     {"console"},
     {"session"},
     {"fixtures", "commands", "declaring"},

@@ -104,6 +104,26 @@ class Engine(Protocol):
     def close(self) -> None: ...
 
 
+class HostEngine(Engine, Protocol):
+    """An engine of kind `host`. `proof` says what really runs, as text by name."""
+
+    proof: Mapping[str, str]
+
+    def run(self, inputs: Arrays) -> Arrays: ...
+
+    def bound(self, inputs: Arrays) -> Callable[[], None]:
+        """A call that infers on `inputs` where they lie, and returns when it is done."""
+        ...
+
+    def profile(self, inputs: Arrays, runs: int) -> tuple[Layer, ...]:
+        """The layers with their median time over `runs`; empty where nothing tells."""
+        ...
+
+    def memory(self) -> Mapping[str, int]:
+        """Bytes of device memory by name, where there is a device (see Runner.memory)."""
+        ...
+
+
 class Backend(Protocol):
     """One way of building and running engines."""
 
@@ -127,6 +147,7 @@ _ROOMS = {
     "tensorrt": "pytest_trt.backends.tensorrt",
     "tensorrt_rtx": "pytest_trt.backends.tensorrt",
     "tensorrt_lean": "pytest_trt.backends.tensorrt",
+    "pytorch": "pytest_trt.backends.pytorch",
 }
 
 

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -119,14 +119,15 @@ class OnnxRuntimeEngine:
     kind: Literal["device", "host"] = "host"
 
     def __init__(self, module: Any, plan: Path, threads: int) -> None:
-        self._ort, self._plan, self.threads = module, plan, threads
+        self._ort, self._plan, self._threads = module, plan, threads
+        self.proof = {"provider": "CPUExecutionProvider", "threads": str(threads), "spinning": "off"}
         self._session = self._open(self._options())
         self.inputs = tuple(_tensor(node) for node in self._session.get_inputs())
         self.outputs = tuple(_tensor(node) for node in self._session.get_outputs())
 
     def _options(self) -> Any:
         options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = self._threads
         options.inter_op_num_threads = 1
         options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -172,6 +173,9 @@ class OnnxRuntimeEngine:
                 session.run(None, dict(inputs))
             events = json.loads(Path(session.end_profiling()).read_text())
         return _layers(events)
+
+    def memory(self) -> Mapping[str, int]:
+        return {}
 
     def layers(self) -> tuple[Layer, ...]:
         return ()

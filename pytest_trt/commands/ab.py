@@ -52,7 +52,7 @@ def add(parts: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    dims = dict(map(_dims, given.dims))
+    dims = dict(map(dims_of, given.dims))
     spec = EngineSpec(
         path=given.model, precision=given.precision, dims=dims, version_compatible=given.version_compatible
     )
@@ -83,10 +83,15 @@ def _bench(project: Project, given: argparse.Namespace, side: str) -> Bench:
         "max_time_s": ("--max-time", given.max_time),
         "wait_s": ("--wait", given.wait),
     })  # fmt: skip
-    python = shutil.which(getattr(given, f"{side}_python"))
+    return Bench(settings, _say, interpreter(f"--{side}-python", getattr(given, f"{side}_python")))
+
+
+def interpreter(flag: str, name: str) -> str:
+    """The path of an interpreter that an option names. Raises DeclarationError where there is none."""
+    python = shutil.which(name)
     if python is None:
-        raise DeclarationError(f"--{side}-python is {getattr(given, f'{side}_python')!r}: there is no such interpreter")
-    return Bench(settings, _say, str(Path(python).absolute()))
+        raise DeclarationError(f"{flag} is {name!r}: there is no such interpreter")
+    return str(Path(python).absolute())
 
 
 def _say(text: str) -> None:
@@ -94,7 +99,7 @@ def _say(text: str) -> None:
         print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _dims(text: str) -> tuple[str, Any]:
+def dims_of(text: str) -> tuple[str, Any]:
     name, _, sizes = text.partition("=")
     numbers = sizes.split(",")
     if not name or not all(number.strip().isdecimal() for number in numbers) or len(numbers) not in (1, 3):

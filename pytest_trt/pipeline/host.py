@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.backends.base import Tensor
+from pytest_trt.backends.base import HostEngine, Tensor
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.arrays import checked
 from pytest_trt.pipeline.ordered import in_order
@@ -17,19 +17,18 @@ from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.onnxruntime import OnnxRuntimeEngine
 
 
 class HostRunner:
-    """ONNX Runtime's engine at one shape. What only a device has (graphs, pinned memory, streams) is left out."""
+    """A host's engine at one shape. What only a device has (graphs, pinned memory, streams) is left out."""
 
-    def __init__(self, engine: OnnxRuntimeEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
+    def __init__(self, engine: HostEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
         if options.cuda_graph:
             raise BackendError("trt_pipeline: cuda_graph=True needs a GPU: ONNX Runtime on a CPU captures no graph")
         self._engine, self._options = engine, options
         self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs
-        self.proof = {"provider": "CPUExecutionProvider", "threads": str(engine.threads), "spinning": "off"}
+        self.proof = engine.proof
         self._filled: Arrays | None = None
         self._call: Callable[[], None] | None = None
 
@@ -74,7 +73,7 @@ class HostRunner:
         return LayerProfile(self._engine.profile(self._filled, runs), runs)
 
     def memory(self) -> Mapping[str, int]:
-        return {}
+        return self._engine.memory()
 
     def close(self) -> None:
         self._call = self._filled = None

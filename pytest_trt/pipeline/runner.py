@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from pytest_trt.backends.base import Engine, Tensor
+from pytest_trt.backends.base import Engine, HostEngine, Tensor
 from pytest_trt.records import LayerProfile
 from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.onnxruntime import OnnxRuntimeEngine
     from pytest_trt.backends.tensorrt_load import DeviceEngine
 
 
@@ -69,7 +68,7 @@ def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOp
     if engine.kind == "host":
         from pytest_trt.pipeline.host import HostRunner
 
-        return HostRunner(cast("OnnxRuntimeEngine", engine), shapes, options)
+        return HostRunner(cast(HostEngine, engine), shapes, options)
     from pytest_trt.pipeline.device import DeviceRunner
 
     return DeviceRunner(cast("DeviceEngine", engine), shapes, options)

@@ -14,6 +14,7 @@ BACKENDS = {
     "tensorrt_rtx": "TensorRT-RTX",
     "tensorrt_lean": "TensorRT lean",
     "onnxruntime": "ONNX Runtime",
+    "pytorch": "PyTorch",
 }
 """What the backends are called where a person reads."""
 

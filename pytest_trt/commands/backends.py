@@ -1,0 +1,126 @@
+"""`pytest-trt backends MODEL`: one model on every backend that is here, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.bench import Bench
+from pytest_trt.commands.ab import dims_of, interpreter
+from pytest_trt.commands.project import Project
+from pytest_trt.errors import BackendError, DeclarationError
+from pytest_trt.lineup import Lineup, Row
+from pytest_trt.records import SCHEMA
+from pytest_trt.report import BACKENDS, environment_line
+from pytest_trt.spec import Declaration, EngineSpec, RunShape
+
+if TYPE_CHECKING:
+    from pytest_trt.records import Environment
+
+_COMPARED = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+_DESCRIPTION = """Builds MODEL on each backend at each precision, measures it as a test would be, and holds it against
+ONNX Runtime in fp32 on the CPU, on the same inputs. Exit status: 0 every row that ran agrees with it, 1 one does not,
+or none ran, 2 usage."""
+
+
+def add(parts: Any) -> None:
+    parser = parts.add_parser("backends", help="one model on every backend: speed, size, accuracy",
+                              description=_DESCRIPTION)  # fmt: skip
+    parser.add_argument("model", metavar="MODEL", help="an .onnx model")
+    parser.add_argument("--precisions", default="fp32,fp16,int8", metavar="LIST", help="(fp32,fp16,int8)")
+    parser.add_argument("--backends", default=",".join(_COMPARED), metavar="LIST", help=f"({','.join(_COMPARED)})")
+    parser.add_argument("--batch", type=int, metavar="N")
+    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
+                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    parser.add_argument("--torch", metavar="MODULE:FUNCTION",
+                        help="a function that returns the torch.nn.Module to run beside them, in eager mode; it takes "
+                             "the model's inputs in their order")  # fmt: skip
+    parser.add_argument("--torch-python", metavar="PYTHON", default=sys.executable,
+                        help="the interpreter that has torch (this one)")  # fmt: skip
+    parser.add_argument("--compute-capability", metavar="89,120",
+                        help="build TensorRT-RTX's engines ahead of time for these, and run them not")  # fmt: skip
+    parser.add_argument("--optimization-level", type=int, metavar="N", help="TensorRT's builder's, 0 to 5")
+    parser.add_argument("--max-time", metavar="S", help="stop measuring a row after this many seconds (10)")
+    parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
+    parser.add_argument("--device", metavar="N|UUID", help="which GPU (0)")
+    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
+    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    parser.add_argument("--format", choices=("table", "md", "json"), default="table")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    specs = list(_specs(given))
+    settings = Project(given.rootdir).settings({
+        "compute_capabilities": ("--compute-capability", given.compute_capability),
+        "device": ("--device", given.device),
+        "cache_dir": ("--cache-dir", given.cache_dir),
+        "max_time_s": ("--max-time", given.max_time),
+        "wait_s": ("--wait", given.wait),
+    })  # fmt: skip
+    settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
+    torch_python = interpreter("--torch-python", given.torch_python)
+    declaration = Declaration(spec=specs[0][1], run=RunShape(batch=given.batch))
+    with Bench(settings, _say) as bench, Bench(settings, _say, torch_python) as torch_bench:
+        lineup = Lineup(declaration, bench, [Path.cwd()])
+        rows = list(_rows(lineup, bench, specs))
+        if given.torch is not None:
+            rows.append(lineup.torch_row(given.torch, Path.cwd(), torch_bench))
+    print(_rendered(rows, given), end="")
+    ran = [row for row in rows if row.ran]
+    return 0 if ran and all(row.status == "ok" for row in ran) else 1
+
+
+def _specs(given: argparse.Namespace) -> Iterator[tuple[str, EngineSpec]]:
+    """What is built, with the names of the rows. Raises DeclarationError for what cannot be meant."""
+    if given.torch is not None and not all(given.torch.partition(":")):
+        raise DeclarationError(f"--torch is {given.torch!r}: write MODULE:FUNCTION")
+    dims = dict(map(dims_of, given.dims))
+    for backend in given.backends.split(","):
+        if backend not in _COMPARED:
+            raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
+        for precision in given.precisions.split(","):
+            level = given.optimization_level if backend != "onnxruntime" else None
+            spec = EngineSpec(
+                path=given.model, dims=dims, precision=precision, backend=backend, optimization_level=level
+            )
+            yield f"{BACKENDS[backend]} {precision}", spec
+
+
+def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:
+    """A row for each spec; one alone for a backend that is not here."""
+    absent: dict[str, str] = {}
+    for name, spec in specs:
+        if spec.backend in absent:
+            continue
+        try:
+            bench.environment_for(spec.backend, bench.completed(Declaration(spec=spec), spec.backend).spec)
+        except BackendError as error:
+            absent[spec.backend] = str(error)
+            yield Row(BACKENDS[spec.backend], spec.precision, why=str(error))
+        else:
+            yield lineup.row(name, spec)
+
+
+def _rendered(rows: list[Row], given: argparse.Namespace) -> str:
+    from pytest_trt import codec
+    from pytest_trt.lineup import table
+
+    if given.format == "json":
+        return json.dumps({"schema": SCHEMA, "model": given.model, "rows": codec.encode(rows)}, indent=1) + "\n"
+    seen: list[Environment] = [row.environment for row in rows if row.environment is not None]
+    where = list(dict.fromkeys(map(environment_line, seen)))
+    if given.format == "md":
+        head = [f"### {Path(given.model).name}", "", *(f"- {line}" for line in where), ""]
+        return "\n".join(head) + "\n" + table.markdown([("", rows)])
+    return "\n".join([Path(given.model).name, *(f"  {line}" for line in where), ""]) + "\n" + table.text(rows)
+
+
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
