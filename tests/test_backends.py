@@ -89,6 +89,7 @@ def test_pytorch_that_is_absent_says_so(backends, capfd):
     [
         (["--backends=tensorrt_lean"], "--backends has 'tensorrt_lean': choose from onnxruntime, tensorrt"),
         (["--precisions=fp12"], "precision is 'fp12'"),
+        (["--calibration=no_such:f"], "--calibration is 'no_such:f': ModuleNotFoundError"),
         (["--torch=net"], "--torch is 'net': write MODULE:FUNCTION"),
         (["--dims=N"], "--dims is 'N'"),
         (["--torch-python=/no/python", "--torch=a:b", "--backends=onnxruntime"], "'/no/python': there is no such"),

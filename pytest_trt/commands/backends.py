@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import importlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ def add(parts: Any) -> None:
     parser.add_argument("--batch", type=int, metavar="N")
     parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
                         help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    parser.add_argument("--calibration", metavar="MODULE:FUNCTION",
+                        help="a function that yields what int8 is calibrated on (drawn inputs)")  # fmt: skip
     parser.add_argument("--torch", metavar="MODULE:FUNCTION",
                         help="a function that returns the torch.nn.Module to run beside them, in eager mode; it takes "
                              "the model's inputs in their order")  # fmt: skip
@@ -81,15 +84,30 @@ def _specs(given: argparse.Namespace) -> Iterator[tuple[str, EngineSpec]]:
     if given.torch is not None and not all(given.torch.partition(":")):
         raise DeclarationError(f"--torch is {given.torch!r}: write MODULE:FUNCTION")
     dims = dict(map(dims_of, given.dims))
+    calibration = "random" if given.calibration is None else _function("--calibration", given.calibration)
     for backend in given.backends.split(","):
         if backend not in _COMPARED:
             raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
         for precision in given.precisions.split(","):
             level = given.optimization_level if backend != "onnxruntime" else None
             spec = EngineSpec(
-                path=given.model, dims=dims, precision=precision, backend=backend, optimization_level=level
-            )
+                path=given.model, dims=dims, precision=precision, backend=backend, optimization_level=level,
+                calibration=calibration if precision == "int8" else None,
+            )  # fmt: skip
             yield f"{BACKENDS[backend]} {precision}", spec
+
+
+def _function(flag: str, text: str) -> Callable[..., Any]:
+    """The function that an option names, looked for in the current folder too."""
+    module, _, name = text.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's module raises what it will
+        raise DeclarationError(f"{flag} is {text!r}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    return found
 
 
 def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:
