@@ -15,8 +15,8 @@ def put(record: Any, **values: Any) -> None:
 
 
 def check_fields(record: Any, where: str) -> None:
-    """Convert every field to its annotated type. Raises DeclarationError, naming `where` and the field, for what does not
-    fit."""
+    """Convert every field to its annotated type. Raises DeclarationError, naming `where` and the field, for what does
+    not fit."""
     try:
         for name, kind in codec.hints(record).items():
             put(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
