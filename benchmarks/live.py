@@ -1,9 +1,10 @@
 """The judge on a real GPU, through the very course that a test takes: how often it is right, and what it costs.
 
-    python benchmarks/live.py --aa 200 --slower 50 --json live.json
+    python benchmarks/live.py --aa 200 --slower 50 --json live.json [--seconds 500 --cache-dir CACHE]
 
 ResNet-18 FP16, every comparison paired: two fresh probes, one engine each, taking turns. A/A is one cached engine
 against itself; slower is the same model with one 1x1 convolution more. benchmarks/blame.py asks what else may change.
+Comparisons can be made in shares: what --json has is kept, and the table at the end is of all of them.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import collections
 import dataclasses
 import json
+import math
 import statistics
 import tempfile
 import time
@@ -37,6 +39,10 @@ class Live:
     baselines: BaselineFolder
     network: str = "resnet18"
     transfers: bool = True
+    until: float = math.inf
+
+    def is_late(self) -> bool:
+        return time.monotonic() > self.until
 
     def trial(
         self,
@@ -69,49 +75,81 @@ def ms_verdict(result: Result) -> Any:
     return next(v for v in result.verdicts if v.basis in ("baseline", "run"))
 
 
-def repeat(live: Live, question: str, model: str, count: int, **arguments: Any) -> dict[str, Any]:
-    """Ask the same question `count` times; a line for a table, and every ratio."""
-    verdicts: collections.Counter[str] = collections.Counter()
-    ratios, walls, blocks = [], [], []
+class Book:
+    """What was asked so far, one row a comparison, on disk after each. A file that is there already goes on: many
+    comparisons can be made in shares."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.rows: list[dict[str, Any]] = json.loads(path.read_text("utf-8")) if path and path.exists() else []
+
+    def add(self, question: str, **row: Any) -> None:
+        self.rows.append({"question": question, **row})
+        if self._path is not None:
+            draft = self._path.with_suffix(".part")
+            draft.write_text("[\n" + ",\n".join(map(json.dumps, self.rows)) + "\n]\n", "utf-8")
+            draft.replace(self._path)
+
+    def of(self, question: str) -> list[dict[str, Any]]:
+        return [row for row in self.rows if row["question"] == question]
+
+    def questions(self) -> list[str]:
+        return list(dict.fromkeys(row["question"] for row in self.rows))
+
+
+def ask(live: Live, book: Book, question: str, model: str, count: int, expected: str, **arguments: Any) -> None:
+    """Ask the same question `count` times, until the bench's time is up."""
     for _ in range(count):
+        if live.is_late():
+            print(f"{question}: no time was left", flush=True)
+            return
         started = time.perf_counter()
         result = live.measure(live.trial(model, **arguments))
-        walls.append(time.perf_counter() - started)
-        verdict = ms_verdict(result)
-        verdicts[verdict.status] += 1
-        if verdict.ratio is not None:
-            ratios.append((verdict.ratio.value, verdict.ratio.low, verdict.ratio.high))
-        if result.measurement is not None:
-            blocks.append(sum(len(s.blocks) for s in result.measurement.samples))
-    values = [r[0] for r in ratios] or [float("nan")]
-    row = {
-        "question": question, "count": count, "verdicts": dict(verdicts), "median_ratio": statistics.median(values),
-        "min_ratio": min(values), "max_ratio": max(values), "median_wall_s": statistics.median(walls),
-        "max_wall_s": max(walls), "median_blocks": statistics.median(blocks), "ratios": ratios,
-    }  # fmt: skip
-    said = ", ".join(f"{n} {name}" for name, n in verdicts.most_common())
-    print(
-        f"{question:<28} {count:>4}  {said:<34} ratio {row['median_ratio'] - 1:+.3%} "
-        f"[{row['min_ratio'] - 1:+.3%}, {row['max_ratio'] - 1:+.3%}]  "
-        f"{row['median_wall_s']:.2f} s (at most {row['max_wall_s']:.2f})",
-        flush=True,
-    )
-    return row
+        wall_s = time.perf_counter() - started
+        verdict, measurement = ms_verdict(result), result.measurement
+        assert measurement is not None
+        ratio = verdict.ratio and (verdict.ratio.value, verdict.ratio.low, verdict.ratio.high)
+        book.add(
+            question, expected=expected, status=verdict.status, text=verdict.text, ratio=ratio, wall_s=wall_s,
+            parts_s=dict(result.parts_s), resolution=verdict.resolution,
+            blocks=sum(len(samples.blocks) for samples in measurement.samples), probes=len(measurement.samples),
+            sm_mhz=[block.state.get("sm_mhz") for samples in measurement.samples for block in samples.blocks],
+        )  # fmt: skip
 
 
-def single(live: Live) -> Iterator[dict[str, Any]]:
-    """What a test costs whose engine is cached and whose plan is its baseline's: one probe."""
-    for way, paired in (("identical plan, one probe", None), ("paired", True)):
-        walls, parts = [], []
-        for _ in range(10):
-            started = time.perf_counter()
-            result = live.measure(live.trial("base.onnx", paired=paired))
-            walls.append(time.perf_counter() - started)
-            parts.append(dict(result.parts_s))
-        middle = {name: statistics.median(p[name] for p in parts) for name in parts[0]}
-        said = ", ".join(f"{name} {s * 1000:.0f} ms" for name, s in middle.items())
-        print(f"{way:<28} wall {statistics.median(walls):.2f} s: {said}", flush=True)
-        yield {"question": f"wall: {way}", "median_wall_s": statistics.median(walls), "parts_s": middle}
+def bound(errors: int, count: int, confidence: float = 0.95) -> float:
+    """The largest rate at which so few errors in `count` are still as likely as 1 - `confidence` (Clopper and Pearson
+    1934, one-sided)."""
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        rate = (low + high) / 2
+        likely = sum(math.comb(count, k) * rate**k * (1 - rate) ** (count - k) for k in range(errors + 1))
+        low, high = (rate, high) if likely > 1 - confidence else (low, rate)
+    return high
+
+
+def lines(book: Book) -> Iterator[str]:
+    """Markdown: verdicts and ratios by question, then where the time of a comparison goes."""
+    columns = "question", "asked", "verdicts", "wrong, at most (95 %)", "ratio: median [least, most]", "wall s (most)"
+    yield f"| {' | '.join(columns)} |"
+    yield "|---" * len(columns) + "|"
+    for question in book.questions():
+        rows = book.of(question)
+        counts = collections.Counter(row["status"] for row in rows)
+        said = ", ".join(f"{number} {name}" for name, number in counts.most_common())
+        wrong = sum(row["status"] not in (row["expected"], "inconclusive") for row in rows)
+        ratios = [row["ratio"][0] - 1 for row in rows if row["ratio"]]
+        shown = f"{statistics.median(ratios):+.2%} [{min(ratios):+.2%}, {max(ratios):+.2%}]" if ratios else ""
+        walls = [row["wall_s"] for row in rows]
+        yield (
+            f"| {question} | {len(rows)} | {said} | {wrong}, {bound(wrong, len(rows)):.2%} | {shown} "
+            f"| {statistics.median(walls):.2f} ({max(walls):.2f}) |"
+        )
+    yield ""
+    for question in book.questions():
+        parts = [row["parts_s"] for row in book.of(question)]
+        middle = {name: statistics.median(part.get(name, 0.0) for part in parts) for name in parts[0]}
+        yield f"{question}: " + ", ".join(f"{name} {s * 1000:.0f} ms" for name, s in middle.items())
 
 
 def save(live: Live, batch: int, model: str = "base.onnx", **spec: Any) -> Measurement:
@@ -126,15 +164,18 @@ def save(live: Live, batch: int, model: str = "base.onnx", **spec: Any) -> Measu
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--single", type=int, default=10, help="tests whose plan is their baseline's: one probe")
     parser.add_argument("--aa", type=int, default=200)
     parser.add_argument("--slower", type=int, default=50)
-    parser.add_argument("--capped", type=int, default=0, help="comparisons at batch 128, where the power cap is")
+    parser.add_argument("--capped", type=int, default=0, help="A/A at batch 128, where the power cap is, at 2 %%")
     parser.add_argument("--backend", default="auto")
     parser.add_argument("--max-time", type=float, default=10.0)
-    parser.add_argument("--cache-dir")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="no comparison begins later than this")
+    parser.add_argument("--cache-dir", help="the engine cache, kept for the next share (default: a temporary one)")
+    parser.add_argument("--json", type=Path, help="where each comparison is kept; goes on with what is there")
     given = parser.parse_args()
-    rows: list[dict[str, Any]] = []
+    until = time.monotonic() + given.seconds
+    book = Book(given.json)
     with tempfile.TemporaryDirectory(prefix="pytest-trt-live-") as name:
         folder = Path(name)
         resnet18.save(folder / "base.onnx")
@@ -147,20 +188,25 @@ def main() -> None:
         )
         folder_of_baselines = open_baselines("baselines", "live", revision=None, rootdir=folder)
         with Bench(settings, lambda text: print(text, flush=True) if "0 s" in text else None) as bench:
-            live = Live(folder, bench, folder_of_baselines)
-            if given.aa or given.slower:
+            live = Live(folder, bench, folder_of_baselines, until=until)
+            if given.single or given.aa or given.slower:
                 save(live, 1)
-                rows += single(live)
-            if given.aa:
-                rows.append(repeat(live, "A/A b1, 1 %", "base.onnx", given.aa))
+            ask(live, book, "b1, identical plan, one probe", "base.onnx", given.single, "ok", paired=None)
             if given.slower:
                 live.measure(live.trial("slower.onnx"))  # builds it, so that no comparison below does
-                rows.append(repeat(live, "one 1x1 more b1, 1 %", "slower.onnx", given.slower))
+            # in turns, so that a share that is cut off has some of each
+            for aa, slower in shares(given.aa, given.slower):
+                ask(live, book, "A/A b1, 1 %", "base.onnx", aa, "ok")
+                ask(live, book, "one 1x1 more b1, 1 %", "slower.onnx", slower, "regressed")
             if given.capped:
                 save(live, 128)
-                rows.append(repeat(live, "A/A b128, 2 %", "base.onnx", given.capped, batch=128, tolerance=0.02))
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1))
+                ask(live, book, "A/A b128, 2 %", "base.onnx", given.capped, "ok", batch=128, tolerance=0.02)
+    print(*lines(book), sep="\n")
+
+
+def shares(aa: int, slower: int, parts: int = 10) -> Iterator[tuple[int, int]]:
+    for part in range(parts):
+        yield ((part + 1) * aa // parts - part * aa // parts, (part + 1) * slower // parts - part * slower // parts)
 
 
 if __name__ == "__main__":

@@ -67,10 +67,15 @@ class Comparison:
 
     def knowing(self, others: Mapping[str, Estimate]) -> Comparison:
         """The comparison, once what it compares with is measured: the engine of a revision has no figures before."""
-        if self.baseline is None or "ms" in self.baseline.figures:
+        if self.baseline is None or not self.measures_other:
             return self
         figures = {**others, **self.baseline.figures}
         return dataclasses.replace(self, baseline=dataclasses.replace(self.baseline, figures=figures))
+
+    @property
+    def measures_other(self) -> bool:
+        """Whether the figures of what it is compared with are not known yet (see `knowing`)."""
+        return self.baseline is not None and "ms" not in self.baseline.figures
 
     @property
     def time(self) -> str | None:

@@ -165,6 +165,7 @@ class Duel:
             batch=self._new.batch,
             spread=self._question.spread,
             profiled=profiled,
+            compared=True,
             state=gpu.read if gpu is not None else None,
         )
 

@@ -23,7 +23,10 @@ def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
     """
     if source is None:
         return None
-    return _by_name(source() if callable(source) else _npz(source, folders), "inputs")
+    given = _by_name(source() if callable(source) else _npz(source, folders), "inputs")
+    if not given:
+        raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
+    return given
 
 
 def reference_outputs(

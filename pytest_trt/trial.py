@@ -25,7 +25,7 @@ from pytest_trt.errors import DeclarationError
 from pytest_trt.judge import accuracy, budgets, stored_outputs
 from pytest_trt.lottery import Lottery
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
-from pytest_trt.measure.probe_source import EngineProbe, Subject
+from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.measure.take import Taken, take
@@ -78,14 +78,14 @@ class Trial(Case):
         comparison = self._comparison(engine, new, spec_digest)
         with self._bench.lock(self.environment):
             busy = self._others()
-            taken = self._take(engine, new, comparison)
+            taken = self._take(engine, new, comparison, asked=self._asked())
             comparison = comparison.knowing(taken.others)
             verdicts = self._verdicts(taken, comparison)
             again = None
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
                 again = self._take(engine, new, comparison, profiled=True)
                 verdicts = confirmed(verdicts, self._verdicts(again, comparison))
-            right, outputs = self._accuracy(new, comparison)
+            right, outputs = self._accuracy(taken, comparison)
             verdicts = (*verdicts, *right, *self._invalid(busy, taken))
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
             another = self.build_again()  # may wait for another build: not under the device's lock
@@ -153,7 +153,15 @@ class Trial(Case):
         first = [taken.sampling.sides] if comparison.way == "paired" else []
         return Lottery.of(paired, [*first, *(take.sampling.sides for take in takes)], judged=bool(first))
 
-    def _take(self, engine: Provided, new: Subject, comparison: Comparison, *, profiled: bool = False) -> Taken:
+    def _take(
+        self,
+        engine: Provided,
+        new: Subject,
+        comparison: Comparison,
+        *,
+        profiled: bool = False,
+        asked: Arrays | None = None,
+    ) -> Taken:
         settings, server = self._bench.settings, self._bench.server(self.backend)
         gpu = self._bench.gpu(self.environment)
         limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
@@ -168,6 +176,8 @@ class Trial(Case):
             batch=self.batch,
             spread=comparison.spread,
             profiled=profiled or settings.baseline_save,
+            compared=comparison.measures_other,
+            asked=asked,
             state=gpu.read if gpu is not None else None,
         )
         return dataclasses.replace(taken, figures={**taken.figures, **_of_plan(engine)})
@@ -197,24 +207,27 @@ class Trial(Case):
             verdicts.append(Verdict("unenforced", "budget", "", text))
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
 
-    def _accuracy(
-        self, new: Subject, comparison: Comparison
-    ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
-        """The outputs against what `trt_accuracy` names, on its inputs or on those that were measured on; and what a
-        baseline is to keep of them, where that is what they are held against."""
+    def _asked(self) -> Arrays | None:
+        """The inputs that `trt_accuracy` names, none of them for those that are measured on; None without it."""
         wanted = self.declaration.accuracy
         if wanted is None or self._bench.settings.disabled:
+            return None
+        return given_inputs(wanted.inputs, self._folders) or {}
+
+    def _accuracy(
+        self, taken: Taken, comparison: Comparison
+    ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
+        """The outputs of the very engine that was measured against what `trt_accuracy` names; and what a baseline is to
+        keep of them, where that is what they are held against."""
+        wanted = self.declaration.accuracy
+        if wanted is None or taken.answer is None:
             return (), {}
-        given = given_inputs(wanted.inputs, self._folders)
-        subject = new if given is None else dataclasses.replace(new, inputs=given)
-        with EngineProbe(self._bench.server(self.backend), subject) as probe:
-            inputs = probe.drawn()
-            outputs = probe.infer(inputs)
+        inputs, outputs = taken.answer
         spec = self.declaration.spec
         limits = accuracy.allowed(wanted, spec.precision, spec.tf32 and self.environment.kind == "gpu")
         if wanted.reference == "baseline":
             return self._against_stored(outputs, limits, comparison), stored_outputs.store(outputs)
-        reference = reference_outputs(wanted.reference, inputs, self.model, new.shapes, self._folders, self._bench)
+        reference = reference_outputs(wanted.reference, inputs, self.model, self.shapes, self._folders, self._bench)
         source = wanted.reference if isinstance(wanted.reference, str) else "the reference function"
         return accuracy.judge(outputs, reference, limits, source), {}
 

@@ -135,6 +135,10 @@ class Backend(Protocol):
         """The device and the software. Raises BackendError, with the remedy, where they do not work."""
         ...
 
+    def activate(self, device: str) -> None:
+        """Make the device ready for this process: on a GPU, its CUDA context. Raises as `environment` does."""
+        ...
+
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         """Write `job.output`/plan. Raises BuildError or ModelError with the builder's own words."""
         ...

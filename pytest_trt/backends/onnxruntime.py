@@ -96,6 +96,9 @@ class OnnxRuntime:
         size = sum(part.stat().st_size for part in plan.parent.glob("plan*"))
         return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
 
+    def activate(self, device: str) -> None:
+        """Nothing: the processor is ready."""
+
     def load(self, plan: Path, device: str, spec: EngineSpec) -> OnnxRuntimeEngine:
         return OnnxRuntimeEngine(self._ort, plan, spec.threads or usable_cpus())
 

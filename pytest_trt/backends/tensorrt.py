@@ -53,6 +53,9 @@ class TensorRT:
             python=platform.python_version(),
         )
 
+    def activate(self, device: str) -> None:
+        cuda.device(device).activate()
+
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         return build(self._trt, job, progress)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,19 @@ OPEN_TIMEOUT_S = 600.0
 BLOCK_TIMEOUT_S = 300.0
 
 
+class Clock:
+    """How long each part took, in seconds by its name: the time since the part before it ended."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def ended(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
+        self._since = now
+
+
 @dataclasses.dataclass(frozen=True)
 class Subject:
     """What is opened in a probe: a plan, at one shape, through one pipeline, on inputs drawn from a seed (or given)."""
@@ -45,25 +59,31 @@ class Subject:
 class EngineProbe:
     """A fresh probe with one engine open in it. `load_s`, `first_ms` and `proof` are known once it is made.
 
+    `process` is one of `activated`, where several are made ready at once; `clock` hears how long each part took.
     Raises ProbeError where the probe is lost, and whatever the backend raises on loading or on the first inference.
     """
 
-    def __init__(self, server: ProbeServer, subject: Subject) -> None:
-        self._probe: Probe = server.fork()
+    def __init__(
+        self, server: ProbeServer, subject: Subject, process: Probe | None = None, clock: Clock | None = None
+    ) -> None:
+        clock = clock or Clock()
+        self._probe = process or activated([(server, subject)], clock)[0]
         try:
-            self._open(server, subject)
+            self._open(server, subject, clock)
         except BaseException:
             self._probe.close(kill=True)
             raise
 
-    def _open(self, server: ProbeServer, subject: Subject) -> None:
+    def _open(self, server: ProbeServer, subject: Subject, clock: Clock) -> None:
         loaded = _load(self._probe, server, subject.plan, subject.device, subject.spec)
+        clock.ended("load")
         opened, _ = self._probe.call(
             "open",
             timeout_s=OPEN_TIMEOUT_S,
             shapes=codec.encode(subject.shapes),
             options=codec.encode(subject.options),
         )
+        clock.ended("open")
         self.load_s = float(loaded["seconds"]) + float(opened["seconds"])
         self.inputs, self.outputs = _tensors(opened)
         if subject.inputs is not None:
@@ -72,6 +92,7 @@ class EngineProbe:
             spec = subject.spec
             ranges = codec.encode(spec.input_ranges)
             filled, _ = self._probe.call("draw", timeout_s=OPEN_TIMEOUT_S, seed=spec.seed, ranges=ranges)
+        clock.ended("first run")
         self.first_ms = float(filled["first_ms"])
         self.proof: Mapping[str, str] = filled["proof"]
         self._count = 1
@@ -126,6 +147,25 @@ class EngineProbe:
         self.close()
 
 
+def activated(sides: Sequence[tuple[ProbeServer, Subject]], clock: Clock) -> list[Probe]:
+    """A fresh process for each side, its device ready. All of them at once: a CUDA context is most of what a probe
+    costs, and nothing is timed meanwhile."""
+    probes: list[Probe] = []
+    try:
+        for server, subject in sides:
+            probes.append(server.fork())
+            probes[-1].ask("activate", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=subject.device)
+        clock.ended("process")
+        for probe in probes:
+            probe.answer("activate", timeout_s=OPEN_TIMEOUT_S)
+        clock.ended("device")
+    except BaseException:
+        for probe in probes:
+            probe.close(kill=True)
+        raise
+    return probes
+
+
 def tensors_of(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
     """A plan's inputs and outputs, as its runtime has them."""
     with server.fork() as probe:
@@ -151,15 +191,21 @@ class ProbeSource:
     levels = ("block", "probe")
 
     def __init__(
-        self, sides: Sequence[tuple[ProbeServer, Subject]], state: Callable[[], Mapping[str, float]] | None = None
+        self,
+        sides: Sequence[tuple[ProbeServer, Subject]],
+        state: Callable[[], Mapping[str, float]] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """`state` reads the GPU's state after each block (gpu_state.GpuState.read)."""
-        self._sides, self._state = sides, state
+        self._sides, self._state, self._clock = sides, state, clock or Clock()
         self.probes: list[EngineProbe] = []
+        processes = activated(sides, self._clock)
         try:
-            for server, subject in sides:
-                self.probes.append(EngineProbe(server, subject))
+            for (server, subject), process in zip(sides, processes, strict=True):
+                self.probes.append(EngineProbe(server, subject, process, self._clock))
         except BaseException:
+            for process in processes[len(self.probes) :]:
+                process.close(kill=True)
             self.close()
             raise
 
@@ -169,11 +215,18 @@ class ProbeSource:
 
     def next_block(self, side: int) -> Block:
         block = self.probes[side].block()
-        return block if self._state is None else dataclasses.replace(block, state=self._state())
+        if self._state is None:
+            return block
+        self._clock.ended("sampling")
+        state = self._state()
+        self._clock.ended("GPU state")
+        return dataclasses.replace(block, state=state)
 
     def renew(self, side: int) -> None:
+        self._clock.ended("sampling")
         self.probes[side].close()
-        self.probes[side] = EngineProbe(*self._sides[side])
+        self._clock.ended("end")
+        self.probes[side] = EngineProbe(*self._sides[side], clock=self._clock)
 
     def close(self) -> None:
         for probe in self.probes:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_trt.measure import figures
-from pytest_trt.measure.probe_source import ProbeSource, Subject
+from pytest_trt.measure.probe_source import Clock, ProbeSource, Subject
 from pytest_trt.measure.sampler import Limits, Sampling, sample
 from pytest_trt.measure.stopping import Rule
 from pytest_trt.probe.client import ProbeServer
 from pytest_trt.records import Estimate, LayerProfile
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
 
 PROFILE_S = 1.0
 MOST_PROFILED = 50
@@ -20,14 +23,16 @@ MOST_PROFILED = 50
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """What one taking gave. Figures, proof and memory are side 0's, `others` the figures of side 1 where there is one;
-    `profiles` has one for each side, where asked."""
+    """What one taking gave. Figures, proof and memory are side 0's, `others` the figures of side 1, where asked, as are
+    `profiles`, one for each side. `answer` is what side 0 was given and what it gave, where its outputs were asked for.
+    `parts_s` says where the time went."""
 
     sampling: Sampling
     figures: Mapping[str, Estimate]
     proof: Mapping[str, str]
     profiles: tuple[LayerProfile, ...] = ()
     others: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
+    answer: tuple[Arrays, Arrays] | None = None
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
@@ -39,44 +44,50 @@ def take(
     batch: int,
     spread: float,
     profiled: bool = False,
+    compared: bool = False,
+    asked: Arrays | None = None,
     state: Callable[[], Mapping[str, float]] | None = None,
 ) -> Taken:
     """Sample and measure. `batch` is how many inferences a query makes; `spread` how far two probes differ, as a share;
-    `profiled` is whether the layers are timed too; `state` reads the GPU's state after each block. Errors of the probes
-    pass through.
+    `profiled` is whether the layers are timed too, `compared` whether the figures of side 1 are wanted; `asked` are
+    inputs to infer on at the end, none of them: those that were measured on. `state` reads the GPU's state after each
+    block. Errors of the probes pass through.
     """
-    parts = Parts()
-    with ProbeSource(sides, state) as source:
-        parts.ended("start")
+    clock = Clock()
+    with ProbeSource(sides, state, clock) as source:
         sampling = sample(source, rule, limits)
-        parts.ended("sample")
+        clock.ended("sampling")
         probe = source.probes[0]
         found = figures.from_blocks(sampling.sides[0], spread)
         found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
         found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
+        clock.ended("throughput")
         found.update(figures.from_memory(probe.memory()))
-        others = {
-            name: estimate
-            for side, probe_there in zip(sampling.sides[1:], source.probes[1:], strict=True)
-            for part in (figures.from_blocks(side, spread), figures.from_memory(probe_there.memory()))
-            for name, estimate in part.items()
-        }
-        parts.ended("passes")
+        others: dict[str, Estimate] = {}
+        if compared and len(sides) > 1:
+            others.update(figures.from_blocks(sampling.sides[1], spread))
+            others.update(figures.from_memory(source.probes[1].memory()))
+        clock.ended("memory")
         runs = max(3, min(MOST_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
         profiles = tuple(probe.profile(runs) for probe in source.probes) if profiled else ()
-        parts.ended("layers")
-    parts.ended("end")
-    return Taken(sampling, found, probe.proof, profiles, others, parts.seconds)
+        clock.ended("layers")
+        answer = None
+        if asked is not None:
+            inputs = asked or probe.drawn()
+            answer = inputs, probe.infer(inputs)
+            clock.ended("outputs")
+    clock.ended("end")
+    return Taken(sampling, found, probe.proof, profiles, others, answer, _split(clock.seconds, sampling))
 
 
-class Parts:
-    """How long each part took, in seconds: the time since the part before it ended."""
+def _split(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]:
+    """The parts, with what sampling was: warm-up, blocks, and asking for them and judging in between."""
+    parts: dict[str, float] = {}
+    for name, part in seconds.items():
+        if name == "sampling":
+            between = max(part - sampling.warm_up_s - sampling.seconds, 0.0)
+            parts.update({"warm-up": sampling.warm_up_s, "blocks": sampling.seconds, "between blocks": between})
+        else:
+            parts[name] = part
+    return parts
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
-
-    def ended(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = now - self._since
-        self._since = now

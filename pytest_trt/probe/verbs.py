@@ -73,6 +73,7 @@ class Probe:
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environment": self.environment,
             "build": self.build,
+            "activate": self.activate,
             "load": self.load,
             "open": self.open,
             "draw": self.draw,
@@ -103,6 +104,11 @@ class Probe:
 
     def _progress(self, text: str, share: float) -> None:
         wire.send(self._connection, {"progress": [text, share]})
+
+    def activate(self, name: str, device: str) -> Reply:
+        """Make the device ready, so that loading an engine is timed without it."""
+        backend(name).activate(device)
+        return {}, None
 
     def load(self, name: str, device: str, plan: str, spec: dict[str, Any]) -> Reply:
         """Load the plan: what it takes and gives, and how long reading and deserialising took."""
