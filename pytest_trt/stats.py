@@ -22,8 +22,9 @@ from pytest_trt.records import Block, Estimate, Samples
 Array = NDArray[np.float64]
 
 LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""After how many units `interval` looks. Each look gets an equal part of the error, so that all of them together err no
-oftener than promised (Bonferroni); they lie a factor of 1.4 apart, where neighbours share little and that is cheap."""
+"""After how many units `interval` looks; beyond them, whenever their number has doubled. Each of these looks gets an
+equal part of the error, and those beyond share one such part, halved from one to the next: all of them together err no
+oftener than promised (Bonferroni). They lie a factor of 1.4 apart, where neighbours share little and that is cheap."""
 
 MOST_BATCHES = 32
 """Units beyond this number are averaged in batches: enough batches for a narrow t, and batches that grow, so that what
@@ -31,6 +32,9 @@ one unit shares with the next is averaged out within them (Ibragimov and Müller
 
 CLIP = 3.0
 """Units farther than this many robust standard deviations from the median are drawn in to there (winsorised)."""
+
+STEP_BLOCKS = 16
+"""Blocks from which a timer's step is read: it shows in the first ones."""
 
 ALPHA = 0.001
 """The default error of each end of an interval."""
@@ -60,18 +64,18 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
     infinite ends.
     """
     values = np.asarray(units, dtype=np.float64)
-    at = bisect.bisect_right(LOOKS, len(values))
-    if at == 0:
+    count, part = last_look(len(values))
+    if not count:
         center = float(np.median(values)) if len(values) else math.nan
         return Interval(center, -math.inf, math.inf)
-    values = values[: LOOKS[at - 1]]
+    values = values[:count]
     drawn = winsorised(values)
     kept = (len(values) - 1 - int(np.count_nonzero(drawn != values))) / (len(values) - 1)
     means = batch_means(drawn)
     center = float(means.mean())
     error = float(means.std(ddof=1)) / math.sqrt(len(means)) / kept * dependence(means)
     freedom = max(int((len(means) - 1) * kept), 1)
-    low, high = (t_quantile(share / len(LOOKS), freedom) for share in (alpha, alpha if beta is None else beta))
+    low, high = (t_quantile(part * error_of_end, freedom) for error_of_end in (alpha, alpha if beta is None else beta))
     return Interval(center, center - low * error, center + high * error)
 
 
@@ -94,7 +98,17 @@ def dependence(means: Array) -> float:
 
 def looks_at(n: int) -> bool:
     """Whether `interval` of n units differs from that of n - 1."""
-    return n in LOOKS
+    return n > 0 and last_look(n)[0] == n
+
+
+def last_look(n: int) -> tuple[int, float]:
+    """After how many of n units `interval` looked last, 0 where not yet, and that look's share of the error."""
+    part = 1 / (len(LOOKS) + 1)
+    doublings = (n // LOOKS[-1]).bit_length() - 1
+    if doublings > 0:
+        return LOOKS[-1] << doublings, part / 2**doublings
+    at = bisect.bisect_right(LOOKS, n)
+    return (LOOKS[at - 1] if at else 0), part
 
 
 def winsorised(values: Array) -> Array:
@@ -254,14 +268,17 @@ def _binomial(count: int, share: float) -> Array:
 
 
 def timer_step(blocks: Sequence[Sequence[float]]) -> float:
-    """The resolution of the timer, as a share of the samples: the smallest step between two samples of one block. Where
-    the timer is fine that is next to nothing. Steps below 1e-6 are rounding; 0 where no samples differ by more."""
-    steps = [1.0]
+    """The resolution of the timer, as a share of the samples: the smallest step between two samples of one block. 0 for
+    a timer that is finer than the samples' scatter: then no two of them are alike. Steps below 1e-6 are rounding."""
+    steps: list[float] = []
+    alike = False
     for block in blocks:
         ordered = sorted(block)
-        least = 1e-6 * ordered[0]
-        steps += [(b - a) / ordered[0] for a, b in itertools.pairwise(ordered) if b - a > least]
-    return min(steps) if len(steps) > 1 else 0.0
+        shares = [(b - a) / ordered[0] for a, b in itertools.pairwise(ordered)]
+        coarse = [share for share in shares if share > 1e-6]
+        alike = alike or len(coarse) < len(shares)
+        steps += coarse
+    return min(steps, default=0.0) if alike else 0.0
 
 
 def median(samples: Sequence[float]) -> float:
@@ -290,7 +307,8 @@ def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha:
         medians = [median(of_probe) for of_probe in units if of_probe]
         margin = level_margin(medians, spread, alpha) if spread else 0.0
         return _estimate_percentile(percent, blocks, times, margin, alpha)
-    found = location(units, spread, alpha)
+    step = timer_step(times[:STEP_BLOCKS])
+    found = location(units, spread, alpha).widened(step, step)
     seen = [unit for of_probe in units for unit in of_probe]
     supported = math.isfinite(found.low)
     ends = (found.low, found.high) if supported else (min(seen), max(seen))
@@ -302,7 +320,7 @@ def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha:
 def _estimate_percentile(
     percent: float, blocks: Sequence[Block], times: Sequence[Sequence[float]], margin: float, alpha: float
 ) -> Estimate:
-    found = percentile_interval(times, percent, alpha / len(LOOKS))
+    found = percentile_interval(times, percent, alpha * last_look(max(len(blocks), LOOKS[0]))[1])
     count = sum(map(len, times))
     seconds = sum(block.seconds for block in blocks)
     supported = math.isfinite(found.low) and math.isfinite(found.high)

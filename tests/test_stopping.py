@@ -22,6 +22,17 @@ def test_resolution_stops_at_the_half_width():
     assert rule.half_width <= 0.005
 
 
+def test_resolution_stops_at_the_timers_step():
+    rule, late = Resolution("ms", 0.005), np.random.default_rng(0).random(64) < 0.5
+    for tick in late:
+        rule.add(0, 0, Block({"ms": (0.0100, 0.0102 if tick else 0.0100, 0.0102)}, 0.01))
+    assert rule.half_width > 0.005
+    assert rule.finished() == "the timer's step, 2 %"
+    rule.start(1)
+    feed(rule, [1.0] * 6)
+    assert rule.finished() == "resolution of 0.5 %"
+
+
 def test_resolution_sees_side_0_only_and_starts_anew():
     rule = Resolution("ms", 0.005)
     feed(rule, [1.0] * 12, side=1)

@@ -22,9 +22,6 @@ from collections.abc import Sequence
 from pytest_trt import stats
 from pytest_trt.records import FIGURES, Block, Estimate, Samples, Status, Verdict
 
-STEP_BLOCKS = 16
-"""Blocks a side from which the timer's step is read: it shows in the first ones."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
@@ -51,7 +48,7 @@ def compare_paired(question: Question, new: Sequence[Samples], old: Sequence[Sam
     The timer's step widens it, since no number of blocks improves on that. Raises ValueError where the sides do not
     pair.
     """
-    few = [block.times[question.figure] for side in (new, old) for block in side[0].blocks[:STEP_BLOCKS]]
+    few = [block.times[question.figure] for side in (new, old) for block in side[0].blocks[: stats.STEP_BLOCKS]]
     step = stats.timer_step(few)
     ratios = log_ratios(question, new, old)
     return stats.location(ratios, question.spread, question.alpha, question.beta).widened(step, step)

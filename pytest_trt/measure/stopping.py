@@ -30,7 +30,8 @@ class Rule(Protocol):
 
 
 class Resolution:
-    """Stops when the interval of side 0's median of `figure` is at most `resolution` (a share) to either side."""
+    """Stops when the interval of side 0's median of `figure` is at most `resolution` (a share) to either side, or the
+    timer's step where that is coarser: no number of blocks would tell more."""
 
     def __init__(self, figure: str, resolution: float, *, alpha: float = stats.ALPHA) -> None:
         self._figure, self._resolution, self._alpha = figure, resolution, alpha
@@ -38,17 +39,25 @@ class Resolution:
 
     def start(self, sides: int) -> None:
         self._units: list[float] = []
+        self._first: list[Sequence[float]] = []
+        self._step = 0.0
         self.half_width = math.inf
 
     def add(self, side: int, probe: int, block: Block) -> None:
         if side == 0:
             self._units.append(math.log(stats.median(block.times[self._figure])))
+            if len(self._first) < stats.STEP_BLOCKS:
+                self._first.append(block.times[self._figure])
+                self._step = stats.timer_step(self._first)
             if stats.looks_at(len(self._units)):
                 found = stats.interval(self._units, self._alpha)
                 self.half_width = math.expm1((found.high - found.low) / 2)
 
     def finished(self) -> str:
-        return f"resolution of {100 * self._resolution:.2g} %" if self.half_width <= self._resolution else ""
+        if self.half_width > max(self._resolution, self._step):
+            return ""
+        what = "resolution of" if self._step <= self._resolution else "the timer's step,"
+        return f"{what} {100 * max(self._resolution, self._step):.2g} %"
 
     def wants_probe(self) -> bool:
         return False
