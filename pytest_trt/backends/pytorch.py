@@ -70,6 +70,11 @@ class PyTorch:
             device_memory_bytes=found.total_memory, cuda=self._torch.version.cuda, **common,
         )  # fmt: skip
 
+    def activate(self, device: str) -> None:
+        if self._torch.cuda.is_available():
+            self._torch.cuda.set_device(_ordinal(device))
+            self._torch.cuda.synchronize()
+
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         raise BuildError("PyTorch builds no engines: its eager mode is there to be compared with")
 
