@@ -180,6 +180,9 @@ def block(folder: Path, batch: int, **options: Any) -> Row:
         replays = whole(lambda: graph.launch(lane.compute), lane.compute, 100, 1)
         runs.append({**medians, "bare_host_ms": bare(), "whole_gpu_ms": replays})
     found = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
+    for name in ("h2d_ms", "gpu_ms", "d2h_ms") if "h2d_ms" in found else ("gpu_ms",):
+        medians = [run[name] for run in runs]
+        found[f"{name}_apart"] = max(medians) / min(medians) - 1
     return {**found, "off": found["gpu_ms"] / found["whole_gpu_ms"] - 1, "events_us": made.proof.get("events_us")}
 
 

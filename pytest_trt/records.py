@@ -13,7 +13,7 @@ from typing import Literal
 SCHEMA = 1
 """Raised when a stored record changes its form."""
 
-MEASUREMENT_VERSION = 1
+MEASUREMENT_VERSION = 2
 """Raised when the way of measuring changes, so that figures before and after are not the same thing."""
 
 Status = Literal[

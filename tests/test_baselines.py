@@ -24,7 +24,7 @@ from pytest_trt.judge.baselines import (
 )
 from pytest_trt.judge.changes import age, changes
 from pytest_trt.judge.compare import Question
-from pytest_trt.records import STATUSES, Estimate, Measurement, Status
+from pytest_trt.records import MEASUREMENT_VERSION, STATUSES, Block, Estimate, Measurement, Samples, Status
 
 
 def stored(first: Measurement | None = None, *runs: Measurement) -> Baseline:
@@ -183,7 +183,8 @@ def test_identical_plan() -> None:
     "changed",
     [
         {"device": "NVIDIA H100"}, {"mig_profile": "1g.18gb"}, {"backend": "tensorrt_lean"}, {"driver": "560.1"},
-        {"backend_version": "10.16"}, {"measurement": 2}, {"host_cpu": "AMD EPYC"}, {"threads": 4},
+        {"backend_version": "10.16"}, {"measurement": MEASUREMENT_VERSION + 1},
+        {"host_cpu": "AMD EPYC"}, {"threads": 4},
     ],
 )  # fmt: skip
 def test_no_identical_plan_in_another_environment(changed: dict[str, object]) -> None:
@@ -267,3 +268,13 @@ def test_to_a_measurement_and_back() -> None:
     baseline = baseline_of(measurement())
     assert baseline_of(measurement_of(baseline)) == baseline
     assert data_of(measurement()).node_id == TEST
+
+
+def test_of_many_blocks_some_are_kept_whole_and_of_all_of_them_the_median() -> None:
+    blocks = tuple(Block({"ms": (1.0, 1.00000049 + n, 5.0)}, 0.01, {"sm_mhz": 1980.0}) for n in range(100))
+    few = dataclasses.replace(measurement(), samples=(Samples(blocks[:32]),))
+    assert [len(block.times["ms"]) for block in data_of(few).samples[0].blocks] == [3] * 32
+    (kept,) = data_of(dataclasses.replace(measurement(), samples=(Samples(blocks, probe=2),))).samples
+    assert [len(block.times["ms"]) for block in kept.blocks] == [3, 1, 1, 1] * 25
+    assert [sorted(block.times["ms"])[len(block.times["ms"]) // 2] for block in kept.blocks[:3]] == [1.0, 2.0, 3.0]
+    assert (kept.probe, kept.blocks[1].seconds, kept.blocks[1].state) == (2, 0.01, {"sm_mhz": 1980.0})

@@ -19,6 +19,7 @@ from pytest_trt.judge.compare import Question, judge_exact, verdict_of
 from pytest_trt.records import (
     FIGURES,
     SCHEMA,
+    Block,
     Environment,
     Estimate,
     LayerProfile,
@@ -31,6 +32,9 @@ from pytest_trt.records import (
 
 RUNS = 10
 """How many runs a baseline remembers."""
+
+WHOLE_BLOCKS = 32
+"""Of how many blocks of a probe all samples are stored."""
 
 STORED: frozenset[Status] = frozenset(("ok", "improved", "new", "missing", "unenforced"))
 """What is stored without force."""
@@ -110,7 +114,8 @@ class Baseline:
 
 @dataclasses.dataclass(frozen=True)
 class BaselineData:
-    """What is too large to review: the reference's samples and layers. It belongs to the baseline of the same time."""
+    """What is too large to review: the reference's samples and layers. It belongs to the baseline of the same time. Of
+    many blocks some are whole; of the others the median stands for the samples."""
 
     node_id: str
     time: str
@@ -193,8 +198,21 @@ def measurement_of(baseline: Baseline) -> Measurement:
 
 
 def data_of(measurement: Measurement) -> BaselineData:
-    kept = (measurement.samples, measurement.profile, measurement.outputs)
-    return BaselineData(measurement.node_id, measurement.time, *kept)
+    samples = tuple(map(_thinned, measurement.samples))
+    return BaselineData(measurement.node_id, measurement.time, samples, measurement.profile, measurement.outputs)
+
+
+def _thinned(samples: Samples) -> Samples:
+    """The samples with WHOLE_BLOCKS of their blocks as they are, evenly spread, and the medians of the others. Times
+    are kept to a nanosecond, which is finer than any timer's step here."""
+    every = -(-len(samples.blocks) // WHOLE_BLOCKS)
+
+    def kept(number: int, block: Block) -> Block:
+        whole = number % every == 0
+        times = {n: t if whole else (stats.median(t),) for n, t in block.times.items()}
+        return dataclasses.replace(block, times={n: tuple(round(ms, 6) for ms in t) for n, t in times.items()})
+
+    return dataclasses.replace(samples, blocks=tuple(kept(n, b) for n, b in enumerate(samples.blocks)))
 
 
 def _run(measurement: Measurement, moved: bool, reason: str) -> Run:

@@ -20,9 +20,12 @@ _CALIBRATIONS, _REPLAYS = 5, 24
 
 
 class BlockTimer:
-    """Times blocks of inferences in a lane. Each stage has a pass of its own, so that none disturbs another: copying
-    in, computing and copying out between two events on the device, then all of it in turn by the host's clock.
+    """Times blocks of inferences in a lane. Each stage has a pass of its own, so that none disturbs another: computing,
+    copying in and copying out between two events on the device, then all of it in turn by the host's clock.
 
+    The copies wait for the computations before them, and are given while these still run: a copy of a few microseconds
+    that the device took up at once would end before the host has said what comes next, and the time between its events
+    would be the host's.
     A time stamp between two graphs keeps the second from starting while the first ends (some 1.5 us on an H200). What
     that costs this very graph is found once by `calibrate`, and taken off `gpu_ms`: `cost_ms`.
     `flush` is memory to overwrite before each computation, so that it finds the level-2 cache cold.
@@ -30,7 +33,7 @@ class BlockTimer:
 
     def __init__(self, lane: Lane, flush: cuda.DeviceBuffer | None) -> None:
         self._lane, self._flush = lane, flush
-        self._events: list[cuda.Event] = []
+        self._events: dict[str, list[cuda.Event]] = {}
         self.cost_ms: float | None = None
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
@@ -39,13 +42,16 @@ class BlockTimer:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            gpu, enqueue = self._computing(count)
-            times = {"gpu_ms": gpu, "enqueue_ms": enqueue}
+            times = {"enqueue_ms": self._compute(count)}
             if lane.transfers:
-                entering = [slot.entering() for slot in lane.slots]
+                entering = [[slot.entering()] for slot in lane.slots]
                 leaving = [slot.leaving() for slot in lane.slots]
-                times["h2d_ms"] = self._copying(lane.copy_in, [[copy] for copy in entering], count)
-                times["d2h_ms"] = self._copying(lane.copy_out, leaving, count)
+                self._copy("h2d_ms", lane.copy_in, entering, count, after=lane.compute)
+                self._copy("d2h_ms", lane.copy_out, leaving, count, after=lane.copy_in)
+            lane.synchronize()
+            times["gpu_ms"] = self._computed(count)
+            for name in ("h2d_ms", "d2h_ms") if lane.transfers else ():
+                times[name] = self._between(name, count)
             times["host_ms"] = self._round_trips(count)
         finally:
             if collecting:
@@ -61,10 +67,12 @@ class BlockTimer:
         graph, compute = self._lane.slots[0].graph, self._lane.compute
         if graph is None or self._flush is not None:
             return
-        began, ended = self._pairs(1)[0]
+        began, ended = self._pairs("whole", 1)[0]
         found = []
         for _ in range(_CALIBRATIONS):
-            pair = statistics.median(self._computing(_REPLAYS)[0])
+            self._compute(_REPLAYS)
+            compute.synchronize()
+            pair = statistics.median(self._computed(_REPLAYS))
             if pair > CORRECTED_BELOW_MS:
                 return
             for number in range(LEAD + _REPLAYS):
@@ -76,17 +84,26 @@ class BlockTimer:
             found.append(pair - ended.ms_since(began) / _REPLAYS)
         self.cost_ms = max(0.0, statistics.median(found))
 
-    def _pairs(self, count: int) -> list[tuple[cuda.Event, cuda.Event]]:
-        """Events, made once and kept."""
-        while len(self._events) < 2 * count:
-            self._events.append(cuda.Event())
-        return list(zip(self._events[: 2 * count : 2], self._events[1 : 2 * count : 2], strict=True))
+    def _pairs(self, stage: str, count: int) -> list[tuple[cuda.Event, cuda.Event]]:
+        """Events of a stage, made once and kept."""
+        events = self._events.setdefault(stage, [])
+        while len(events) < 2 * count:
+            events.append(cuda.Event())
+        return list(zip(events[: 2 * count : 2], events[1 : 2 * count : 2], strict=True))
 
-    def _computing(self, count: int) -> tuple[list[float], list[float]]:
-        """Each computation between two events, and the time of its launch call."""
+    def _between(self, stage: str, count: int) -> list[float]:
+        """The ms between the events of each of a stage's last `count` samples, which are done."""
+        return [ended.ms_since(began) for began, ended in self._pairs(stage, LEAD + count)[LEAD:]]
+
+    def _computed(self, count: int) -> list[float]:
+        cost = self.cost_ms or 0.0
+        return [ms - cost for ms in self._between("gpu_ms", count)]
+
+    def _compute(self, count: int) -> list[float]:
+        """Give each computation between two events; the ms of each launch call."""
         compute, flush, clock = self._lane.compute, self._flush, time.perf_counter_ns
         launches = [slot.launch.run for slot in self._lane.slots]
-        pairs, launched = self._pairs(LEAD + count), []
+        pairs, launched = self._pairs("gpu_ms", LEAD + count), []
         for number, (began, ended) in enumerate(pairs):
             if flush is not None:
                 compute.fill(flush.address, flush.nbytes)
@@ -95,20 +112,20 @@ class BlockTimer:
             launches[number % len(launches)]()
             launched.append((clock() - started) / 1e6)
             ended.record(compute)
-        compute.synchronize()
-        cost = self.cost_ms or 0.0
-        return [ended.ms_since(began) - cost for began, ended in pairs[LEAD:]], launched[LEAD:]
+        return launched[LEAD:]
 
-    def _copying(self, stream: cuda.Stream, copies: list[list[tuple[int, int, int]]], count: int) -> list[float]:
-        """Each slot's copies between two events, slots taking turns."""
-        pairs = self._pairs(LEAD + count)
+    def _copy(
+        self, stage: str, stream: cuda.Stream, copies: list[list[tuple[int, int, int]]], count: int, after: cuda.Stream
+    ) -> None:
+        """Give each slot's copies between two events, slots taking turns, once what `after` has been given is done."""
+        pairs = self._pairs(stage, LEAD + count)
+        pairs[0][0].record(after)
+        stream.wait(pairs[0][0])
         for number, (began, ended) in enumerate(pairs):
             began.record(stream)
             for copy in copies[number % len(copies)]:
                 stream.copy(*copy)
             ended.record(stream)
-        stream.synchronize()
-        return [ended.ms_since(began) for began, ended in pairs[LEAD:]]
 
     def _round_trips(self, count: int) -> list[float]:
         """One inference after another, from giving it to having its result."""
@@ -142,4 +159,5 @@ class BlockTimer:
 
     def close(self) -> None:
         while self._events:
-            self._events.pop().close()
+            for event in self._events.popitem()[1]:
+                event.close()

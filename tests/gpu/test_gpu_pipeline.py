@@ -275,6 +275,28 @@ def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batc
     print(profile)
 
 
+@pytest.mark.parametrize(
+    ("options", "series"),
+    [
+        ({}, {"ms", "gpu_ms", "h2d_ms", "d2h_ms", "enqueue_ms", "host_ms"}),
+        ({"cuda_graph": False}, {"ms", "gpu_ms", "h2d_ms", "d2h_ms", "enqueue_ms", "host_ms"}),
+        ({"cold_l2": True, "depth": 3}, {"ms", "gpu_ms", "h2d_ms", "d2h_ms", "enqueue_ms", "host_ms"}),
+        ({"transfers": False}, {"ms", "gpu_ms", "enqueue_ms", "host_ms"}),
+    ],
+)
+def test_a_block_times_every_stage_of_every_sample(
+    open_conv: Callable[..., Any], batches: Any, options: dict[str, Any], series: set[str]
+) -> None:
+    runner = open_conv(**options)
+    runner.fill(batches[0])
+    for count in (1, 7, 300):
+        times = runner.block(count)
+        assert {name: len(samples) for name, samples in times.items()} == dict.fromkeys(series, count)
+        assert all(min(samples) > 0 for samples in times.values())
+    parts = [times[name] for name in ("h2d_ms", "gpu_ms", "d2h_ms") if name in times]
+    assert list(times["ms"]) == [sum(sample) for sample in zip(*parts, strict=True)]
+
+
 def test_memory_is_counted_whatever_else_is_there(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(depth=2)
     runner.fill(batches[0])
