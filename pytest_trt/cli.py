@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from pytest_trt.errors import TrtError
 
-COMMANDS = ("compare", "ab", "backends", "baseline", "history", "cache", "calibrate", "doctor")
+COMMANDS = ("compare", "ab", "backends", "bisect", "baseline", "history", "cache", "calibrate", "doctor")
 """The rooms of `commands`, in the order of the help."""
 
 USAGE = 2

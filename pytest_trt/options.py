@@ -63,6 +63,8 @@ OPTIONS = (
     Option("--trt-build-only", "build_only", "build what each test's markers need and run no test body"),
     Option("--trt-report", "reports", "write a report: html, md, json, benchmark-json or trtexec (a folder), a colon "
            "and a path; may stand more than once", "FORMAT:PATH", several=True),
+    Option("--trt-bisect", "bisect", "where outputs are inaccurate, find the first layer that departs: builds the "
+           "model again, with tensors marked as outputs"),
     Option("--trt-only", "only", "run only the tests of this plugin"),
     Option("--trt-skip", "skip", "run none of the tests of this plugin"),
     Option("--trt-disable", "disabled", "run the tests' bodies once, unmeasured"),

@@ -169,6 +169,7 @@ class Settings:
     only: bool = False
     skip: bool = False
     disabled: bool = False
+    bisect: bool = False
     rootdir: str = "."
 
     @property

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.bench import Bench
+from pytest_trt.bisection import bisect, lines
 from pytest_trt.case import Case
 from pytest_trt.comparison import Comparison, choose, choose_revision, confirmed
 from pytest_trt.description import digest_of
 from pytest_trt.engine.provider import Provided
-from pytest_trt.errors import DeclarationError
+from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge import accuracy, budgets, stored_outputs
 from pytest_trt.lottery import Lottery
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
@@ -32,6 +33,7 @@ from pytest_trt.measure.take import Taken, take
 from pytest_trt.pipeline.arrays import refuse_nan
 from pytest_trt.records import Estimate, Measurement, Result, StoredOutput, Verdict
 from pytest_trt.references import given_inputs, reference_outputs
+from pytest_trt.report.failure import quoted
 from pytest_trt.spec import Declaration
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ class Trial(Case):
             with self._bench.lock(self.environment):
                 third = self._take(another, self.subject(another, inputs), comparison)
             verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
+        verdicts = self._traced(verdicts, taken)
         lottery = self._lottery(engine, new, taken, comparison) if self._bench.settings.builds > 1 else Lottery()
         verdicts = lottery.weighed(verdicts)
         measurement = dataclasses.replace(
@@ -242,6 +245,21 @@ class Trial(Case):
             text = "the baseline keeps no outputs (they lie beside it, under _data): save it anew"
             return (Verdict("missing", "accuracy", "", text),)
         return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
+
+    def _traced(self, verdicts: tuple[Verdict, ...], taken: Taken) -> tuple[Verdict, ...]:
+        """The verdicts, the first inaccurate one with the layer that departs first, or with how to find it. Builds, so
+        not under the device's lock."""
+        wrong = next((verdict for verdict in verdicts if verdict.status == "inaccurate"), None)
+        if wrong is None or taken.answer is None or self.model.kind != "onnx":
+            return verdicts
+        told: tuple[str, ...] = (f"find the first layer that departs: pytest --trt-bisect {quoted(self._node_id)}",)
+        if self._bench.settings.bisect:
+            try:
+                told = lines(bisect(self._bench, self.declaration, self._folders, taken.answer[0]))
+            except TrtError as error:  # what was judged stands all the same
+                told = (f"the first layer that departs cannot be found: {error}",)
+        traced = dataclasses.replace(wrong, details=(*wrong.details, *told))
+        return tuple(traced if verdict is wrong else verdict for verdict in verdicts)
 
     def _measurement(
         self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str, lottery: Lottery

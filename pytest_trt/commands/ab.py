@@ -83,7 +83,7 @@ def _bench(project: Project, given: argparse.Namespace, side: str) -> Bench:
         "max_time_s": ("--max-time", given.max_time),
         "wait_s": ("--wait", given.wait),
     })  # fmt: skip
-    return Bench(settings, _say, interpreter(f"--{side}-python", getattr(given, f"{side}_python")))
+    return Bench(settings, say, interpreter(f"--{side}-python", getattr(given, f"{side}_python")))
 
 
 def interpreter(flag: str, name: str) -> str:
@@ -94,7 +94,7 @@ def interpreter(flag: str, name: str) -> str:
     return str(Path(python).absolute())
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.bench import Bench
-from pytest_trt.commands.ab import dims_of, interpreter
+from pytest_trt.commands.ab import dims_of, interpreter, say
 from pytest_trt.commands.project import Project
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.lineup import Lineup, Row
@@ -69,7 +69,7 @@ def run(given: argparse.Namespace) -> int:
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
     torch_python = interpreter("--torch-python", given.torch_python)
     declaration = Declaration(spec=specs[0][1], run=RunShape(batch=given.batch))
-    with Bench(settings, _say) as bench, Bench(settings, _say, torch_python) as torch_bench:
+    with Bench(settings, say) as bench, Bench(settings, say, torch_python) as torch_bench:
         lineup = Lineup(declaration, bench, [Path.cwd()])
         rows = list(_rows(lineup, bench, specs))
         if given.torch is not None:
@@ -137,8 +137,3 @@ def _rendered(rows: list[Row], given: argparse.Namespace) -> str:
         head = [f"### {Path(given.model).name}", "", *(f"- {line}" for line in where), ""]
         return "\n".join(head) + "\n" + table.markdown([("", rows)])
     return "\n".join([Path(given.model).name, *(f"  {line}" for line in where), ""]) + "\n" + table.text(rows)
-
-
-def _say(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)

@@ -68,7 +68,7 @@ def sort(graph: Any) -> None:
         stack = [start]
         while stack:
             place = stack[-1]
-            before = {makers[name] for name in _read(graph.node[place]) if name in makers} - order.keys() - {place}
+            before = {makers[name] for name in read_by(graph.node[place]) if name in makers} - order.keys() - {place}
             if before:
                 stack.extend(sorted(before, reverse=True))
             else:
@@ -78,13 +78,13 @@ def sort(graph: Any) -> None:
     graph.node.extend(nodes)
 
 
-def _read(node: Any) -> Iterator[str]:
+def read_by(node: Any) -> Iterator[str]:
     """The names that a node reads, those that graphs inside it take from around it included."""
     yield from node.input
     for attribute in node.attribute:
         for graph in [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs:
             for inner in graph.node:
-                yield from _read(inner)
+                yield from read_by(inner)
             yield from (value.name for value in graph.output)
 
 

@@ -65,7 +65,8 @@ class Difference:
     """How far one output is from its reference. `relative` errors are shares of the reference's size, over elements
     where that is not 0. `psnr_db` takes the reference's range as the peak. `top1` and `top5` are the shares of rows
     (last axis) whose largest, and whose five largest, are the same; None for rows of fewer than 10 elements. `nan` and
-    `inf` count those of the output and of the reference. `worst` gives index, output and reference, the worst first."""
+    `inf` count those of the output and of the reference. `worst` gives index, output and reference, the worst first.
+    `used` is the worst element's error as a share of what is allowed there."""
 
     elements: int
     beyond: int
@@ -80,6 +81,7 @@ class Difference:
     nan: tuple[int, int]
     inf: tuple[int, int]
     worst: tuple[tuple[tuple[int, ...], float, float], ...]
+    used: float = 0.0
 
 
 def allowed(accuracy: Accuracy, precision: str, tf32: bool) -> Allowed:
@@ -90,6 +92,13 @@ def allowed(accuracy: Accuracy, precision: str, tf32: bool) -> Allowed:
     if accuracy.rtol is None and accuracy.atol is None:
         return usual if accuracy.cosine is None else dataclasses.replace(usual, cosine=accuracy.cosine)
     return Allowed(accuracy.rtol or 0.0, accuracy.atol or 0.0, accuracy.cosine, scaled=False)
+
+
+def scaled(limits: Allowed, reference: Array) -> Allowed:
+    """The same limits, the absolute part as a share of the root mean square: what they allow of `reference`, for
+    tensors of any size."""
+    size = _root_mean_square(reference.reshape(-1))
+    return limits if limits.scaled or not size else dataclasses.replace(limits, atol=limits.atol / size, scaled=True)
 
 
 def judge(outputs: Arrays, reference: Arrays, limits: Allowed, source: str) -> tuple[Verdict, ...]:
@@ -173,7 +182,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
     ours, theirs = output.reshape(-1), reference.reshape(-1)
     atol = limits.atol * _root_mean_square(theirs) if limits.scaled else limits.atol
     sums: Counter[str] = Counter()
-    max_abs = max_relative = 0.0
+    max_abs = max_relative = used = 0.0
     low, high = math.inf, -math.inf
     worst: list[tuple[float, int]] = []
     for start in range(0, theirs.size, _CHUNK):
@@ -186,7 +195,10 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
         if all(part.dtype.kind in "iu" for part in raw):
             apart = np.maximum(apart, raw[0] != raw[1])  # beyond 2**53 float64 takes neighbours for the same
         finite = np.isfinite(a) & np.isfinite(b)
-        excess = apart - atol - limits.rtol * np.where(np.isfinite(b), np.abs(b), 0)
+        room = atol + limits.rtol * np.where(np.isfinite(b), np.abs(b), 0)
+        excess = apart - room
+        with np.errstate(divide="ignore", invalid="ignore"):
+            used = max(used, float(np.where(apart > 0, apart / room, 0).max()))
         beyond = np.flatnonzero(excess > 0)
         sums["beyond"] += beyond.size
         worst += [(-float(excess[at]), start + int(at)) for at in beyond[np.argsort(-excess[beyond])[:WORST]]]
@@ -225,6 +237,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
             (tuple(map(int, np.unravel_index(at, reference.shape))), float(ours[at]), float(theirs[at]))
             for _, at in worst
         ),
+        used=used,
     )
 
 

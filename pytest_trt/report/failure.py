@@ -31,7 +31,7 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bo
         lines.append(f"  measured on {environment_line(result.measurement.environment)}")
         lines += [f"  note: {note}" for note in result.measurement.notes]
     if stored and any(v.status == "regressed" for v in verdicts):
-        lines.append(f"  accept it with: pytest-trt baseline accept {_quoted(result.node_id)} --reason=WHY")
+        lines.append(f"  accept it with: pytest-trt baseline accept {quoted(result.node_id)} --reason=WHY")
     return "\n".join(lines)
 
 
@@ -60,6 +60,6 @@ def _paragraph(verdict: Verdict, measurement: Measurement | None) -> Iterator[st
         yield f"  {line}"
 
 
-def _quoted(node_id: str) -> str:
+def quoted(node_id: str) -> str:
     """`node_id` as one word for a shell: in double quotes, unless it holds what those would not keep."""
     return shlex.quote(node_id) if set(node_id) & set('"$`\\!') else f'"{node_id}"'

@@ -1,0 +1,84 @@
+"""`pytest-trt bisect MODEL`: the first layer whose output departs from ONNX Runtime's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.bench import Bench
+from pytest_trt.bisection import AT_ONCE, MOST_BUILDS, Found, bisect, lines
+from pytest_trt.commands.ab import dims_of, say
+from pytest_trt.commands.compare import GATED, UNDECIDED
+from pytest_trt.commands.project import Project
+from pytest_trt.errors import DeclarationError
+from pytest_trt.records import SCHEMA
+from pytest_trt.references import given_inputs
+from pytest_trt.spec import Accuracy, Declaration, EngineSpec, RunShape
+
+_DESCRIPTION = """Builds MODEL, runs it beside ONNX Runtime in fp32, and where outputs depart looks for the first layer
+that does: tensors in between are marked as outputs, many in one build, and the span is narrowed until one layer is
+left, which is built again with nothing else marked. Exit status: 0 every output agrees, 1 a layer was found, 2 usage,
+125 the layer is not certain."""
+
+
+def add(parts: Any) -> None:
+    parser = parts.add_parser("bisect", help="find the first layer whose output is wrong", description=_DESCRIPTION)
+    parser.add_argument("model", metavar="MODEL", help="an .onnx model")
+    parser.add_argument("--backend", metavar="NAME", help="what runs it, as --trt-backend")
+    parser.add_argument("--precision", default="fp16", help="what it is built in (fp16)")
+    parser.add_argument("--calibrator", choices=("entropy", "minmax"), help="int8 by TensorRT's own calibration")
+    parser.add_argument("--calibration", metavar="random|CACHE", help="what int8 is calibrated on, as in trt_engine")
+    parser.add_argument("--batch", type=int, metavar="N")
+    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
+                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    parser.add_argument("--inputs", metavar="PATH.npz", help="inputs by name (drawn from the seed)")
+    parser.add_argument("--seed", type=int, default=0, help="from which inputs are drawn (0)")
+    parser.add_argument("--rtol", type=float, help="as in trt_accuracy (by precision)")
+    parser.add_argument("--atol", type=float, help="likewise")
+    parser.add_argument("--cosine", type=float, help="likewise")
+    parser.add_argument("--at-once", type=int, default=AT_ONCE, metavar="N",
+                        help=f"tensors that one build marks ({AT_ONCE})")  # fmt: skip
+    parser.add_argument("--max-builds", type=int, default=MOST_BUILDS, metavar="N",
+                        help=f"builds of marked models ({MOST_BUILDS})")  # fmt: skip
+    parser.add_argument("--device", metavar="N|UUID", help="which GPU (0)")
+    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
+    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    for name in ("at_once", "max_builds"):
+        if getattr(given, name) < 1:
+            raise DeclarationError(f"--{name.replace('_', '-')} is {getattr(given, name)}: it must be at least 1")
+    declaration = Declaration(
+        spec=EngineSpec(
+            path=given.model, precision=given.precision, dims=dict(map(dims_of, given.dims)), seed=given.seed,
+            calibrator=given.calibrator, calibration=given.calibration,
+        ),
+        run=RunShape(batch=given.batch),
+        accuracy=Accuracy(rtol=given.rtol, atol=given.atol, cosine=given.cosine),
+    )  # fmt: skip
+    settings = Project(given.rootdir).settings({
+        "backend": ("--backend", given.backend),
+        "device": ("--device", given.device),
+        "cache_dir": ("--cache-dir", given.cache_dir),
+    })  # fmt: skip
+    folders = [Path.cwd()]
+    inputs = given_inputs(given.inputs, folders)
+    with Bench(settings, say) as bench:
+        found = bisect(
+            bench, declaration, folders, inputs, at_once=given.at_once, most_builds=given.max_builds
+        )  # fmt: skip
+    print(_as_json(found) if given.json else "\n".join(lines(found)))
+    if found.first is None:
+        return 0
+    return GATED if found.confirmed else UNDECIDED
+
+
+def _as_json(found: Found) -> str:
+    from pytest_trt import codec
+
+    return json.dumps({"schema": SCHEMA, **codec.encode(found)}, indent=1)
