@@ -226,9 +226,9 @@ def bisect(
 
     Raises DeclarationError for a plan, whose model is not known; every TrtError of building and running passes through.
     """
+    if declaration.spec.given_plan:
+        raise DeclarationError(f"{declaration.spec.path} is a plan, which has no tensors to mark: name its model")
     with Case(bench, "bisection", declaration, folders) as case, tempfile.TemporaryDirectory() as scratch:
-        if case.model.kind != "onnx":
-            raise DeclarationError(f"{case.model.path} is a plan, which has no tensors to mark: name its model")
         sides = _Sides(bench, case, folders, inputs, Path(scratch))
         return Bisection(sides.graph, sides.compare, at_once, most_builds).run()
 

@@ -21,3 +21,26 @@ def layers_model(layers: int = 2, width: int = 32, batch: object = "N", seed: in
     outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, width])]
     graph = helper.make_graph(nodes, "layers", inputs, outputs, weights)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def clipped_model(count: int = 24, at: int = 13, width: int = 16) -> onnx.ModelProto:
+    """`count` of MatMul and Tanh; behind number `at`, a factor that float16 does not hold, and its inverse."""
+    random = np.random.default_rng(0)
+    nodes: list[onnx.NodeProto] = []
+    weights: list[onnx.TensorProto] = []
+    last = "x"
+    for i in range(count):
+        values = (random.standard_normal((width, width)) / np.sqrt(width)).astype(np.float32)
+        weights.append(numpy_helper.from_array(values, f"w{i}"))
+        nodes.append(helper.make_node("MatMul", [last, f"w{i}"], [f"h{i}"], f"matmul{i}"))
+        nodes.append(helper.make_node("Tanh", [f"h{i}"], [f"t{i}"], f"tanh{i}"))
+        last = f"t{i}"
+        if i == at:
+            weights += [numpy_helper.from_array(np.float32(v), n) for n, v in (("large", 1e6), ("small", 1e-6))]
+            nodes.append(helper.make_node("Mul", [last, "large"], ["up"], "scale_up"))
+            nodes.append(helper.make_node("Mul", ["up", "small"], ["down"], "scale_down"))
+            last = "down"
+    nodes.append(helper.make_node("Identity", [last], ["y"], "end"))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in "xy")
+    graph = helper.make_graph(nodes, "scaled", [x], [y], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from pytest_trt.engine import onnx_file, rewrite
 from pytest_trt.engine.model import Model
-from pytest_trt.errors import ModelError
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
@@ -28,20 +27,12 @@ class Point:
 
 class Intermediates:
     """The float tensors of a model that depend on its inputs, by name, in an order in which each stands behind those
-    that it is computed from. What is inside an If, a Loop or a Scan belongs to that node.
-
-    Raises ModelError where the types of the model's tensors cannot be inferred.
-    """
+    that it is computed from. What is inside an If, a Loop or a Scan belongs to that node."""
 
     def __init__(self, model: Model) -> None:
         self._model = model
         with tempfile.TemporaryDirectory() as folder:
-            try:
-                self._light = rewrite.typed(model.path, Path(folder))
-            except Exception as error:  # inference errors share no base but Exception
-                raise ModelError(
-                    f"the types of the tensors in {model.path} cannot be inferred: {rewrite.brief(error)}"
-                ) from error
+            self._light = rewrite.typed(model.path, Path(folder))
         rewrite.sort(self._light.graph)
         self.outputs = tuple(value.name for value in self._light.graph.output)
         self._inputs = frozenset(tensor.name for tensor in model.inputs)

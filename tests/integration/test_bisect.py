@@ -1,0 +1,52 @@
+"""--trt-bisect: the first layer that departs, in the text of the failure; without it, how to ask for it."""
+
+from __future__ import annotations
+
+import onnx
+import pytest
+from declared import ENGINE
+from sample_models import clipped_model
+
+FILE = (
+    ENGINE.replace("dims={'N': (1, 4, 8)}", "precision='fp16'")
+    + """
+@pytest.mark.trt_matrix(batch=[2])
+@pytest.mark.trt_accuracy(rtol=0.01, atol=0.05)
+def test_m(trt_runner): trt_runner.measure()
+"""
+)
+
+
+@pytest.fixture
+def clipped(project):
+    onnx.save(clipped_model(), str(project.path / "m.onnx"))
+    project.makepyfile(test_m=FILE)
+    return project
+
+
+def test_a_failure_names_the_command(clipped, verdicts):
+    result = clipped.runpytest_subprocess("--trt-baseline=off")
+    result.assert_outcomes(failed=1)
+    assert "inaccurate" in verdicts()["test_m[b2]"]
+    result.stdout.fnmatch_lines(['*find the first layer that departs: pytest --trt-bisect "test_m.py::test_m[[]b2[]]"'])
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_the_first_layer_is_named(clipped, xdist):
+    result = clipped.runpytest_subprocess("--trt-baseline=off", "--trt-bisect", *xdist)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([
+        "*output 'y' departs from onnxruntime*",
+        "*first to depart: scale_up (Mul): output 'up' departs from onnxruntime*",
+        "*it reads 't13', which agrees, its worst element at *% of what is allowed",
+        "*seen again with nothing else marked (* builds, * tensors marked)",
+    ])  # fmt: skip
+    assert "--trt-bisect \"" not in result.stdout.str()
+
+
+def test_it_is_an_ini_setting_and_costs_a_test_that_is_right_nothing(project, verdicts):
+    project.makepyfile(test_m=FILE)
+    result = project.runpytest_subprocess("--trt-baseline=off", "-o", "trt_bisect=true")
+    result.assert_outcomes(passed=1)
+    assert "first to depart" not in result.stdout.str()
+    assert set(verdicts()["test_m[b2]"]) == {"ok"}
