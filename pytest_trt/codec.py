@@ -30,9 +30,10 @@ def encode(value: Any) -> Any:
     if value is None or kind in _PLAIN:
         return value
     if names := _names(kind):
-        return {name: encode(getattr(value, name)) for name in names}
+        fields = ((name, getattr(value, name)) for name in names)
+        return {name: field if type(field) in _PLAIN else encode(field) for name, field in fields}
     if isinstance(value, collections.abc.Mapping):
-        return {str(k): encode(v) for k, v in value.items()}
+        return {str(k): v if type(v) in _PLAIN else encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         if all(type(v) is float for v in value):
             return list(value)  # long lists of samples: the common case, without a call per element
@@ -112,6 +113,8 @@ def _checker(kind: Any) -> Checker:
     if dataclasses.is_dataclass(kind):
         return functools.partial(_check_dataclass, typing.cast(type, kind))
     if origin in (typing.Union, types.UnionType):
+        if len(arguments) == 2 and arguments[1] is type(None):
+            return functools.partial(_check_optional, _checker(arguments[0]))
         return functools.partial(_check_union, arguments)
     if origin is typing.Literal:
         return functools.partial(_check_literal, arguments)
@@ -132,11 +135,11 @@ def _check_dataclass(kind: type, value: Any) -> Any:
     if not isinstance(value, dict):
         raise _Misfit(f" must be an object, not {_shown(value)}")
     checkers, required = _fields(kind)
-    for name in value:
-        if name not in checkers:
-            raise _Misfit(f" has an unknown field {_shown(name)}")
-    if not required <= value.keys():
-        raise _Misfit(f" lacks the field {min(required - value.keys())!r}")
+    if value.keys() != checkers.keys():
+        if unknown := [name for name in value if name not in checkers]:
+            raise _Misfit(f" has an unknown field {_shown(unknown[0])}")
+        if not required <= value.keys():
+            raise _Misfit(f" lacks the field {min(required - value.keys())!r}")
     checked, name = {}, ""
     try:
         for name, item in value.items():
@@ -147,6 +150,10 @@ def _check_dataclass(kind: type, value: Any) -> Any:
         return kind(**checked)
     except (TypeError, ValueError) as error:
         raise _Misfit(f": {error}") from error
+
+
+def _check_optional(checker: Checker, value: Any) -> Any:
+    return None if value is None else checker(value)
 
 
 def _check_union(arguments: tuple[Any, ...], value: Any) -> Any:
@@ -173,8 +180,8 @@ def _check_literal(arguments: tuple[Any, ...], value: Any) -> Any:
 
 def _check_list(kind: Any, value: Any) -> Any:
     _check_is_list(value)
-    if kind is float and all(type(v) is float for v in value) and all(map(math.isfinite, value)):
-        return tuple(value)  # long lists of samples: the common case, without a call per element
+    if _all_plain(kind, value):
+        return tuple(value)
     checker, checked = _checker(kind), []
     try:
         for item in value:
@@ -182,6 +189,13 @@ def _check_list(kind: Any, value: Any) -> Any:
     except _Misfit as misfit:
         raise misfit.at(f"[{len(checked)}]") from misfit.__cause__
     return tuple(checked)
+
+
+def _all_plain(kind: Any, values: collections.abc.Collection[Any]) -> bool:
+    """Whether these are floats, or texts, that need no converting: the common case, without a call for each."""
+    if kind not in (float, str) or set(map(type, values)) != {kind}:
+        return False
+    return all(map(math.isfinite, values)) if kind is float else max(map(len, values)) <= MAX_TEXT
 
 
 def _check_tuple(arguments: tuple[Any, ...], value: Any) -> Any:
@@ -203,8 +217,10 @@ def _check_is_list(value: Any) -> None:
 
 
 def _check_mapping(key_kind: Any, item_kind: Any, value: Any) -> Any:
-    if not isinstance(value, collections.abc.Mapping) or len(value) > MAX_ITEMS:
+    if not (type(value) is dict or isinstance(value, collections.abc.Mapping)) or len(value) > MAX_ITEMS:
         raise _Misfit(f" must be a mapping, not {_shown(value)}")
+    if key_kind is str and _all_plain(str, value) and _all_plain(item_kind, value.values()):
+        return dict(value)
     check_key, check_item, checked, place = _checker(key_kind), _checker(item_kind), {}, ""
     try:
         for key, item in value.items():

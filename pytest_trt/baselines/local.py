@@ -45,27 +45,33 @@ class LocalPlace:
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """All are written and synced under other names before the first is put in its place."""
-        drafts: dict[Path, Path] = {}
-        file = self.folder
+        by_folder: dict[str, list[str]] = {}
+        for path in files:
+            by_folder.setdefault(path.rpartition("/")[0], []).append(path)
+        mark, drafts, file = f"{_WRITING}{os.getpid()}-{secrets.token_hex(8)}", dict[str, str](), self.where
         try:
-            for path, content in files.items():
-                file = self.folder / path
-                self._make_folder(file.parent)
-                drafts[file] = file.parent / f"{_WRITING}{os.getpid()}-{secrets.token_hex(8)}"
-                drafts[file].write_bytes(content)
+            for below, paths in by_folder.items():
+                file = f"{self.where}/{below}"
+                self._make_folder(Path(file))
+                for path in paths:
+                    file = f"{self.where}/{path}"
+                    drafts[file] = f"{self.where}/{below}/{mark}-{len(drafts)}"
+                    _write(drafts[file], files[path])
             _sync(list(drafts.values()))
-            for file, draft in drafts.items():
-                draft.replace(file)
+            for file, draft in list(drafts.items()):
+                os.replace(draft, file)  # noqa: PTH105 - texts: a Path takes as long to make as the file to be moved
+                del drafts[file]
         except OSError as error:
             raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
         finally:
             for draft in drafts.values():
-                draft.unlink(missing_ok=True)
+                Path(draft).unlink(missing_ok=True)
 
     def _make_folder(self, folder: Path) -> None:
         if folder not in self._inside:
             self._check_inside(folder)
             folder.mkdir(parents=True, exist_ok=True)
+            self._inside.add(folder)
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
@@ -121,7 +127,16 @@ def _read_all(descriptor: int, most: int) -> bytes:
         return file.read(most + 1)
 
 
-def _sync(files: Sequence[Path]) -> None:
+def _write(file: str, content: bytes) -> None:
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        while content:
+            content = content[os.write(descriptor, content) :]
+    finally:
+        os.close(descriptor)
+
+
+def _sync(files: Sequence[str]) -> None:
     """Sync files to disk; many of them at once, which the disk then does together."""
     if len(files) <= _FEW:
         for file in files:
@@ -131,7 +146,7 @@ def _sync(files: Sequence[Path]) -> None:
             list(pool.map(_sync_one, files))
 
 
-def _sync_one(file: Path) -> None:
+def _sync_one(file: str) -> None:
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 
@@ -16,6 +17,7 @@ def device_slug(environment: Environment) -> str:
     return slug(f"{environment.device} {'MIG ' + environment.mig_profile if environment.mig_profile else ''}".lower())
 
 
+@functools.lru_cache(1024)  # of many tests, files and devices are the same
 def slug(text: str) -> str:
     """`text` as a name that every file system and object store takes."""
     return re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:_LONGEST].strip("-.") or "unnamed"

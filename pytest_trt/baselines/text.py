@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import io
 import json
@@ -35,7 +36,7 @@ def render(baseline: Baseline) -> bytes:
     if not baseline.node_id.isprintable():
         raise BaselineError(f"baseline of {baseline.node_id!r}: give the test an id of characters that can be shown")
     while True:
-        text = "\n".join(_lines(_plain(codec.encode(baseline)))) + "\n"
+        text = "\n".join(_lines(codec.encode(baseline))) + "\n"
         if len(text) <= MOST_BYTES:
             return text.encode("ascii")
         if len(baseline.history) <= 1:
@@ -66,19 +67,29 @@ def _lines(data: dict[str, Any]) -> Iterator[str]:
     yield "}"
 
 
-_flat = json.JSONEncoder(sort_keys=True).encode
+_CONSTANTS = {None: "null", True: "true", False: "false"}
 
 
-def _plain(value: Any) -> Any:
-    """Floats with seven digits, far more than any of them is known to, at half the bytes; texts without what a terminal
-    would not show, which is not read again."""
-    if isinstance(value, float):
-        return float(f"{value:.7g}")
-    if isinstance(value, dict):
-        return {_plain(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, str) and not value.isprintable():
-        return "".join(character if character.isprintable() else " " for character in value)
-    return [_plain(v) for v in value] if isinstance(value, list) else value
+def _flat(value: Any) -> str:
+    """JSON on one line, with sorted keys. Floats have seven digits, far more than any of them is known to, at half the
+    bytes; texts are without what a terminal would not show, which is not read again. (The json module makes an encoder
+    for each line, which takes longer than the lines.)"""
+    kind = type(value)
+    if kind is float:
+        digits = f"{value:.7g}"
+        return digits if "." in digits and "e" not in digits else repr(float(digits))
+    if kind is str:
+        return _text(value)
+    if kind is dict:
+        return f"{{{', '.join([f'{_text(key)}: {_flat(item)}' for key, item in sorted(value.items())])}}}"
+    if kind is list:
+        return f"[{', '.join(map(_flat, value))}]"
+    return str(value) if kind is int else _CONSTANTS[value]
+
+
+@functools.lru_cache(4096)  # most are names of figures and fields
+def _text(value: str) -> str:
+    return json.dumps(value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value))
 
 
 def parse(raw: bytes, where: str) -> Baseline:

@@ -101,10 +101,10 @@ class Baseline:
             raise ValueError("figures is empty: nothing can be compared with it")
         _are_figures(self.figures)
         for name, estimate in self.figures.items():
-            if not 0 <= estimate.low <= estimate.value <= estimate.high:
+            if not 0 <= estimate.low <= estimate.value <= estimate.high < math.inf:
                 raise ValueError(
                     f"figures.{name} is {estimate.value:g} in {estimate.low:g} to {estimate.high:g}: its value must "
-                    "lie in its interval, and that must not be negative"
+                    "lie in its interval, and that must be finite and not negative"
                 )
 
     @property
