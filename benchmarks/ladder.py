@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 Row = Mapping[str, Any]
@@ -40,6 +41,67 @@ def table(rows: Mapping[str, Row], batch: int) -> str:
     for name, ms in _climbed(rows):
         lines.append(f"| {name} | {ms:.4f} | {batch * 1000 / ms:,.0f} | {limit / ms:.3f} | {MEANS[name]} |")
     return "\n".join(lines) + "\n"
+
+
+def crossing(rows: Mapping[str, Row]) -> str:
+    """A Markdown table of what arrays pay for crossing into a probe, in microseconds; `rows` are by batch."""
+    lines = ["| | in the probe's process, ms | across, ms | crossing adds, us |", "|---|---:|---:|---:|"]
+    for batch, row in rows.items():
+        for name, means in (("infer", "`trt_runner(inputs)`"), ("stream", "`.stream()`, a batch")):
+            if f"{name}_ms" in row:
+                inside, across = row[f"{name}_inside_ms"], row[f"{name}_ms"]
+                lines.append(f"| batch {batch}, {means} | {inside:.4f} | {across:.4f} | {row[f'{name}_adds_us']:.0f} |")
+    return "\n".join(lines) + "\n"
+
+
+def _reached(large: Mapping[str, Row], small: Mapping[str, Row]) -> Iterator[tuple[str, str, str]]:
+    """What was to be reached, and what was: (what, wanted, got). A rung that failed has nothing to say here."""
+    with contextlib.suppress(KeyError):
+        share = large["limit"]["ms"] / large["CUDA graph"]["ms"]
+        yield "batch 128 with transfers: share of the limit", ">= 0.985", f"{share:.3f}"
+    with contextlib.suppress(KeyError):
+        graph, alone = small["CUDA graph"]["of_compute"], small["no transfers"]["of_compute"]
+        got = f"{graph:.3f}; without transfers {alone:.3f}"
+        yield "batch 1, graph: throughput x compute in the same process", ">= 0.98", got
+    with contextlib.suppress(KeyError):
+        row = small["block, no transfers"]
+        over = (row["host_ms"] - row["bare_host_ms"]) * 1000
+        got = f"{over:+.1f} us ({row['host_ms']:.4f} ms against {row['bare_host_ms']:.4f})"
+        yield "batch 1, no transfers, spinning: host latency over a bare loop of the bindings", "<= 2 us", got
+    with contextlib.suppress(KeyError):
+        one, two, four = (small[name]["ms"] for name in ("CUDA graph", "two contexts", "four contexts"))
+        yield "batch 1: four contexts against one", ">= 2 x", f"{one / four:.2f} x (two: {one / two:.2f} x)"
+    with contextlib.suppress(KeyError):
+        yield "batch 1: Python's own cost an inference", "<= 15 us", f"{small['python']['issue_us']:.1f} us"
+    with contextlib.suppress(KeyError):
+        got = f"{small['block']['off']:+.2%}, without transfers {small['block, no transfers']['off']:+.2%}"
+        yield "batch 1: median `gpu_ms` of blocks against replays timed as a whole", "within 0.3 %", got
+
+
+def page(record: Row) -> str:
+    """All of it as Markdown, to stand in docs/results beside the JSON and the charts."""
+    rows: Mapping[str, Mapping[str, Row]] = record["rows"]
+    software = ", ".join(f"{name} {value}" for name, value in record["software"].items())
+    parts = [f"# The pipeline against the limit of the hardware, {record['time'][:10]}\n", f"{software}.\n"]
+    for batch, found in rows.items():
+        parts.append(f"## Batch {batch}\n")
+        parts.append(table(found, int(batch)) if "ms" in found["limit"] else "The limit was not measured.\n")
+        parts.append(f"![batch {batch}](pipeline-b{batch}.svg)\n")
+    lines = [f"| {what} | {wanted} | {got} |" for what, wanted, got in _reached(rows["128"], rows["1"])]
+    parts += ["## What was to be reached\n", "\n".join(["| | wanted | got |", "|---|---|---|", *lines]) + "\n"]
+    parts += ["## What crossing costs\n", crossing({batch: found["crossing"] for batch, found in rows.items()})]
+    failed = [f"- {failure}\n" for failure in failures(rows)]
+    return "\n".join([*parts, *(["## What failed\n", *failed] if failed else [])])
+
+
+def failures(rows: Mapping[str, Mapping[str, Row]]) -> list[str]:
+    """What each rung that failed had to say."""
+    return [
+        f"batch {batch}, {name}: {row['error']}"
+        for batch, found in rows.items()
+        for name, row in found.items()
+        if "error" in row
+    ]
 
 
 def chart(rows: Mapping[str, Row], title: str) -> str:

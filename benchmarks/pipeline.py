@@ -1,10 +1,11 @@
 """How close the pipeline comes to what the hardware can do, rung by rung: ResNet-18 FP16 at batch 128 and batch 1.
 
-    python benchmarks/pipeline.py --out docs/results/pipeline [--torch-python PYTHON]
+    python benchmarks/pipeline.py FOLDER [--torch-python PYTHON] [--plan FOLDER]
 
 Needs a GPU, TensorRT with its builder, and cuda-python. Every rung runs in a fresh process with the engine alone. The
 limit is the larger of pinned host-to-device copies alone and computation alone, read in the same run. PyTorch's rungs
-run under the interpreter that has torch and torchvision, where one is named.
+run under the interpreter that has torch and torchvision: this one, or else `python3`, unless one is named. Writes
+FOLDER/pipeline.json, .md, and a chart a batch; some three minutes on an H200, half a minute of it the build.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import datetime
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,15 +28,17 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import crossing
 import ladder
 
 BATCHES = (128, 1)
-SECONDS = 1.0
+SECONDS = 0.6
+CHILD_TIMEOUT_S = 180.0
 
 Row = dict[str, Any]
 
 
-def build(folder: Path) -> None:
+def build(folder: Path) -> Row:
     """One plan for all rungs: FP16, batch 1 to 128 in two profiles."""
     from resnet18 import save
 
@@ -46,7 +50,7 @@ def build(folder: Path) -> None:
     profiles = tuple({"input": ((b, *shape), (b, *shape), (b, *shape))} for b in BATCHES)
     job = BuildJob("tensorrt", "0", EngineSpec(precision="fp16"), str(model), str(folder), profiles)
     report = backend("tensorrt").build(job, lambda text, share: None)
-    print(f"built in {report.seconds:.0f} s, {report.plan_bytes / 1e6:.0f} MB, {dict(report.precisions)}", flush=True)
+    return {"build_s": report.seconds, "plan_mb": report.plan_bytes / 1e6, "precisions": dict(report.precisions)}
 
 
 def open_engine(folder: Path) -> Any:
@@ -219,7 +223,13 @@ def streamed(folder: Path, batch: int, threads: int) -> Row:
         return (time.perf_counter() - start) / count * 1000
 
     run(10)
-    return {"ms": run(60 if batch > 1 else 2000)}
+    return {"ms": statistics.median(run(40 if batch > 1 else 1000) for _ in range(3))}
+
+
+def crossed(folder: Path, batch: int) -> Row:
+    """What arrays pay for crossing into a probe, one inference at a time and in a stream."""
+    inputs = {"input": np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)}
+    return crossing.measured("tensorrt", folder / "plan", inputs, SECONDS, spin_wait=True, depth=3)
 
 
 TORCH = """
@@ -256,56 +266,112 @@ RUNGS: dict[str, Callable[[Path, int], Row]] = {
     "block": lambda f, b: block(f, b, spin_wait=True),
     "block, no transfers": lambda f, b: block(f, b, spin_wait=True, transfers=False),
     "python": lambda f, b: python_cost(f, b),
+    "crossing": crossed,
 }
+
+
+def software() -> Row:
+    """The card and the software."""
+    from pytest_trt.backends.base import backend
+
+    seen = backend("tensorrt").environment("0")
+    return {
+        "device": seen.device, "driver": str(seen.driver), "CUDA": str(seen.cuda), "TensorRT": seen.backend_version,
+        "Python": seen.python, "host": f"{seen.host_cpu}, {seen.host_cpus} CPUs",
+    }  # fmt: skip
+
+
+BEFORE: dict[str, Callable[[Path, int], Row]] = {"build": lambda f, b: build(f), "software": lambda f, b: software()}
+"""What is done once, in a process of its own too: the one that starts the rungs makes no CUDA context."""
 
 
 def child(folder: Path, name: str, batch: int) -> Row:
     """One rung in a process of its own."""
     command = [sys.executable, __file__, "--plan", str(folder), "--rung", name, "--batch", str(batch)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=CHILD_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return {"error": f"not done within {CHILD_TIMEOUT_S:g} s"}
     if done.returncode:
-        return {"error": done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}"}
+        print(done.stderr, file=sys.stderr)
+        return {"error": (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1]}
     found: Row = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
-def main() -> None:
+def with_torch(named: str | None) -> str | None:
+    """An interpreter that has torch and torchvision; the one that is named, if any, is taken at its word."""
+    code = "import importlib.util as u, sys; sys.exit(None in (u.find_spec('torch'), u.find_spec('torchvision')))"
+    for python in (named,) if named else (sys.executable, shutil.which("python3"), shutil.which("python3.12")):
+        if python and (named or subprocess.run([python, "-c", code], check=False).returncode == 0):
+            return python
+    return None
+
+
+def torch_rung(python: str | None, batch: int, kind: str) -> Row:
+    """PyTorch, eager, under its interpreter."""
+    if python is None:
+        return {"error": "no interpreter with torch and torchvision was found: name one with --torch-python"}
+    said = subprocess.run([python, "-c", TORCH, str(batch), kind], capture_output=True, text=True, check=False)
+    if said.returncode:
+        print(said.stderr, file=sys.stderr)
+        return {"error": (said.stderr.strip().splitlines() or [f"status {said.returncode}"])[-1]}
+    found: Row = json.loads(said.stdout.strip().splitlines()[-1])
+    return found
+
+
+def climb(folder: Path, batch: int, torch_python: str | None) -> dict[str, Row]:
+    """Every rung of one batch, each said as it is known."""
+    found: dict[str, Row] = {}
+    rungs: dict[str, Callable[[], Row]] = {name: lambda name=name: child(folder, name, batch) for name in RUNGS}  # type: ignore[misc]
+    for kind in ("fp32", "fp16"):
+        rungs[f"PyTorch eager {kind}"] = lambda kind=kind: torch_rung(torch_python, batch, kind)  # type: ignore[misc]
+    for name, rung in rungs.items():
+        started = time.perf_counter()
+        found[name] = rung()
+        shown = {k: round(v, 4) for k, v in found[name].items() if isinstance(v, float)}
+        print(f"batch {batch:3}  {name:24} {time.perf_counter() - started:5.1f} s  {shown or found[name]}", flush=True)
+    return found
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?", default=Path("pipeline"), help="where the results go")
     parser.add_argument("--plan", type=Path, help="a folder with a plan of an earlier run")
-    parser.add_argument("--out", type=Path, default=Path("pipeline"), help="the JSON file to write, without .json")
     parser.add_argument("--torch-python")
-    parser.add_argument("--rung")
-    parser.add_argument("--batch", type=int, default=1)
+    parser.add_argument("--rung", choices=[*BEFORE, *RUNGS], help="this one alone, as JSON on the last line")
+    parser.add_argument("--batch", type=int, default=1, choices=BATCHES)
     options = parser.parse_args()
-    if options.rung:
-        print(json.dumps(RUNGS[options.rung](options.plan, options.batch)))
-        return
+    started = time.perf_counter()
     folder = options.plan or Path(tempfile.mkdtemp(prefix="trt-pipeline-"))
-    if not (folder / "plan").exists():
-        folder.mkdir(exist_ok=True)
-        build(folder)
-    rows: dict[str, dict[str, Row]] = {}
-    for batch in BATCHES:
-        found = rows[str(batch)] = {}
-        for name in RUNGS:
-            found[name] = child(folder, name, batch)
-            shown = {k: round(v, 4) for k, v in found[name].items() if isinstance(v, float)}
-            print(f"batch {batch:3}  {name:24} {shown or found[name]}", flush=True)
-        for kind in ("fp32", "fp16") if options.torch_python else ():
-            command = [options.torch_python, "-c", TORCH, str(batch), kind]
-            said = subprocess.run(command, capture_output=True, text=True, check=False)
-            line = said.stdout.strip().splitlines()[-1:] or [json.dumps({"error": said.stderr.strip()[-200:]})]
-            found[f"PyTorch eager {kind}"] = json.loads(line[0])
-            print(f"batch {batch:3}  PyTorch eager {kind:10} {found[f'PyTorch eager {kind}']}", flush=True)
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    record = {"time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "rows": rows}
-    options.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-    for batch in BATCHES:
-        found = rows[str(batch)]
-        print(f"\nbatch {batch}\n\n{ladder.table(found, batch)}")
+    if options.rung:
+        print(json.dumps({**BEFORE, **RUNGS}[options.rung](folder, options.batch)))
+        return 0
+    made = {name: child(folder, name, 1) for name in BEFORE if name != "build" or not (folder / "plan").exists()}
+    print(made, flush=True)
+    if any("error" in row for row in made.values()):
+        return 1
+    torch_python = with_torch(options.torch_python)
+    rows = {str(batch): climb(folder, batch, torch_python) for batch in BATCHES}
+    record: Row = {
+        "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **made,
+        "seconds": time.perf_counter() - started,
+        "rows": rows,
+    }
+    options.folder.mkdir(parents=True, exist_ok=True)
+    (options.folder / "pipeline.json").write_text(json.dumps(record, indent=1) + "\n")
+    page = ladder.page(record)
+    (options.folder / "pipeline.md").write_text(page)
+    for batch, found in rows.items():
         title = f"ResNet-18 FP16, batch {batch}: throughput as a share of the limit"
-        options.out.with_name(f"{options.out.name}-b{batch}.svg").write_text(ladder.chart(found, title))
+        if "ms" in found["limit"]:
+            (options.folder / f"pipeline-b{batch}.svg").write_text(ladder.chart(found, title))
+    print(f"\n{page}\n{record['seconds']:.0f} s, written to {options.folder}")
+    failed = ladder.failures(rows)
+    print(*failed, sep="\n", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -45,6 +45,21 @@ class PinnedBuffer:
             runtime().cudaFreeHost(address)
 
 
+class RegisteredMemory:
+    """Host memory of somebody else (shared, say), page-locked until `close`. The owner keeps it mapped until then."""
+
+    def __init__(self, address: int, nbytes: int) -> None:
+        self.address = 0
+        (status,) = runtime().cudaHostRegister(address, nbytes, 1)
+        check(status, f"page-locking {nbytes / 1e6:.1f} MB of shared memory (pinned=False does without)")
+        self.address = address
+
+    def close(self) -> None:
+        address, self.address = self.address, 0
+        if address:
+            runtime().cudaHostUnregister(address)
+
+
 def bytes_at(address: int, nbytes: int) -> NDArray[np.uint8]:
     """Host memory as an array of bytes, without a copy; whoever owns the memory must outlive it."""
     import ctypes

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     from pytest_trt.backends.base import Arrays
 
+Copy = tuple[int, int, int]
+"""To where, from where, and how many bytes."""
+
 ALIGNMENT = 512
 """What TensorRT asks of the address of an output that it has allocated, and what cudaMalloc gives."""
 
@@ -121,8 +124,21 @@ class BufferSet:
         for name, view in self.arrays.items():
             copier.copy(view, arrays[name])
 
-    def leaving(self, shapes: Mapping[str, Shape]) -> Iterator[tuple[int, int, int]]:
-        """The copies that bring the outputs to the host: (to, from, bytes). `shapes` are of those of unknown size."""
+    def entering_from(self, arrays: Arrays) -> Iterator[Copy]:
+        """The copies that bring inputs to the device from where a caller has them."""
+        for name, place in self.inputs.places.items():
+            if not place.tensor.on_host and (array := arrays[name]).nbytes:
+                yield self.device_in.address + place.offset, int(array.ctypes.data), array.nbytes
+
+    def leaving_to(self, arrays: Arrays) -> Iterator[Copy]:
+        """The copies that bring outputs from the device to where a caller wants them."""
+        for name, array in arrays.items():
+            place = self.outputs.places[name]
+            if not place.tensor.on_host and array.nbytes:
+                yield int(array.ctypes.data), self.device_out.address + place.offset, array.nbytes
+
+    def leaving(self, shapes: Mapping[str, Shape]) -> Iterator[Copy]:
+        """The copies that bring the outputs to the host's side. `shapes` are of those of unknown size."""
         to, source = self.host_out.address, self.device_out.address
         if self.outputs.together:
             yield to, source, self.outputs.together

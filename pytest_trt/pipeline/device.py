@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import OrderedDict, deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt import cuda
@@ -23,6 +23,7 @@ from pytest_trt.spec import PipelineOptions, Shape
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
     from pytest_trt.backends.tensorrt_load import DeviceEngine
+    from pytest_trt.pipeline.runner import Place, Request
 
 SHAPES_KEPT = 4
 """How many shapes keep their contexts and buffers at a time; the one least recently used goes."""
@@ -64,7 +65,7 @@ class Shaped:
             with span("capture"):
                 for slot in self.slots:
                     slot.buffers.put(inputs, copier)
-                    slot.upload()
+                    slot.upload([slot.entering()])
                     slot.capture()
         except BackendError as error:
             self.graph = f"fell back: {error}"
@@ -136,39 +137,42 @@ class DeviceRunner:
             **({"events_us": f"{shaped.timer.cost_ms * 1000:.2f}"} if shaped and shaped.timer.cost_ms else {}),
         }
 
-    def infer(self, inputs: Arrays) -> Arrays:
+    def infer(self, inputs: Arrays, place: Place | None = None) -> Arrays:
         """The first inference of a shape is TensorRT's own call; from the second on it is a graph's launch."""
         ready, shaped = self._take(inputs)
         slot = shaped.slots[0]
         if slot.used:
             shaped.capture(ready, self._copier)
-        self._start(slot, ready)
+        self._start(slot, ready, place)
         return slot.fetch()
 
-    def _start(self, slot: Slot, ready: Arrays) -> None:
+    def _start(self, slot: Slot, ready: Arrays, place: Place | None) -> None:
         slot.used = True
         slot.forget()
+        if place is not None:
+            slot.start_from(ready, place)
+            return
         slot.buffers.put(ready, self._copier)
-        if not self._options.transfers:  # nothing brings them when timed, so that here something must
-            slot.upload()
-        slot.all.run()
+        slot.start()
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
-        outputs = self._outputs(iter(batches))
+        outputs = self.serve((batch, None) for batch in batches)
         if postprocess is None:
             return outputs
         return in_order(outputs, postprocess, self._options.postprocess_threads)
 
-    def _outputs(self, batches: Iterator[Arrays]) -> Generator[Arrays, None, None]:
-        """Outputs in order, while the next ones are made. What `batches` raises is raised after the outputs before."""
-        flying: deque[Slot] = deque()
-        failure: BaseException | None = None
+    def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
+        """Outputs in order, while the next ones are made. What `requests` raises, or an inference that cannot be
+        started, is raised after the outputs before."""
+        waiting, flying = iter(requests), deque[Slot]()
+        failure: Exception | None = None
         shaped: Shaped | None = None
         turn = 0
         try:
             while failure is None:
                 try:
-                    ready, wanted = self._take(next(batches))
+                    inputs, place = next(waiting)
+                    ready, wanted = self._take(inputs)
                 except StopIteration:
                     break
                 except Exception as error:  # noqa: BLE001 - raised below, at its turn
@@ -178,13 +182,16 @@ class DeviceRunner:
                     while flying:
                         yield flying.popleft().fetch()
                     shaped, slots, turn = wanted, wanted.slots, 0
-                    shaped.capture(ready, self._copier)
                 if len(flying) == len(slots):
                     yield flying.popleft().fetch()
                 slot = slots[turn % len(slots)]
                 turn += 1
-                self._start(slot, ready)
-                flying.append(slot)
+                try:
+                    shaped.capture(ready, self._copier)
+                    self._start(slot, ready, place)
+                    flying.append(slot)
+                except Exception as error:  # noqa: BLE001 - likewise
+                    failure = error
             while flying:
                 yield flying.popleft().fetch()
             if failure is not None:
@@ -200,8 +207,7 @@ class DeviceRunner:
             for slot in shaped.slots:
                 slot.forget()
                 slot.buffers.put(ready, self._copier)
-                slot.upload()
-                slot.all.run()
+                slot.start()
                 slot.fetch()
                 slot.learn()
             if shaped.timer.cost_ms is None:

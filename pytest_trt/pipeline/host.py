@@ -17,6 +17,7 @@ from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
+    from pytest_trt.pipeline.runner import Place, Request
 
 
 class HostRunner:
@@ -32,8 +33,11 @@ class HostRunner:
         self._filled: Arrays | None = None
         self._call: Callable[[], None] | None = None
 
-    def infer(self, inputs: Arrays) -> Arrays:
+    def infer(self, inputs: Arrays, place: Place | None = None) -> Arrays:
         return self._engine.run(checked(inputs, self.inputs))
+
+    def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
+        return (self.infer(inputs) for inputs, _place in requests)
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
         outputs = map(self.infer, batches)

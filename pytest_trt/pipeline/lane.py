@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt import cuda
 from pytest_trt.backends.base import Tensor
 from pytest_trt.errors import BackendError
-from pytest_trt.pipeline.buffers import BufferSet, Layout
+from pytest_trt.pipeline.buffers import BufferSet, Copy, Layout
 from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
     from pytest_trt.backends.tensorrt_load import DeviceContext, DeviceEngine
+    from pytest_trt.pipeline.runner import Place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,9 @@ class Slot:
         self.seen: dict[str, Shape] = {}
         self.sizes: Mapping[str, Shape] = {}
         self.used = False
+        #: where the outputs are wanted, and the arrays there once they are known
+        self._place: Place | None = None
+        self._placed: dict[str, Any] | None = None
         self.arrange()
 
     def arrange(self) -> None:
@@ -66,30 +70,36 @@ class Slot:
             self.launch.call(self.enqueue)
         #: what tells that the inputs may be overwritten: a graph has no event of its own inside
         self.read = buffers.computed if self.graph is not None else buffers.read
-        self.all = cuda.Commands()
+        self.all = self._calls([self.entering()], self.leaving() if self.returns else [])
+
+    def _calls(self, entering: Iterable[Copy], leaving: Iterable[Copy]) -> cuda.Commands:
+        """One inference: these copies in, the computation, and these copies out where the outputs' sizes are known."""
+        lane, buffers, calls = self.lane, self.buffers, cuda.Commands()
         if lane.transfers:
-            self.all.wait(lane.copy_in, self.read)
-            self.all.copy(lane.copy_in, *self.entering())
-            self.all.record(buffers.entered, lane.copy_in)
-            self.all.wait(lane.compute, buffers.entered)
-            self.all.wait(lane.compute, buffers.left)
-        self.all.extend(self.launch)
-        self.all.record(buffers.computed, lane.compute)
+            calls.wait(lane.copy_in, self.read)
+            for copy in entering:
+                calls.copy(lane.copy_in, *copy)
+            calls.record(buffers.entered, lane.copy_in)
+            calls.wait(lane.compute, buffers.entered)
+            calls.wait(lane.compute, buffers.left)
+        calls.extend(self.launch)
+        calls.record(buffers.computed, lane.compute)
         if self.returns:
-            self.all.wait(lane.copy_out, buffers.computed)
-            for copy in self.leaving():
-                self.all.copy(lane.copy_out, *copy)
-            self.all.record(buffers.left, lane.copy_out)
+            calls.wait(lane.copy_out, buffers.computed)
+            for copy in leaving:
+                calls.copy(lane.copy_out, *copy)
+            calls.record(buffers.left, lane.copy_out)
+        return calls
 
     @property
     def returns(self) -> bool:
         """Whether the outputs' copies can be given along with the inference: their sizes are known."""
         return self.lane.transfers and len(self.sizes) == len(self.buffers.outputs.unknown)
 
-    def entering(self) -> tuple[int, int, int]:
+    def entering(self) -> Copy:
         return self.buffers.device_in.address, self.buffers.host_in.address, self.buffers.inputs.together
 
-    def leaving(self) -> list[tuple[int, int, int]]:
+    def leaving(self) -> list[Copy]:
         return list(self.buffers.leaving(self.sizes))
 
     def enqueue(self) -> None:
@@ -101,18 +111,52 @@ class Slot:
         """Until the last inference given to this slot is done."""
         (self.buffers.left if self.returns else self.buffers.computed).synchronize()
 
-    def fetch(self) -> dict[str, Any]:
-        """The outputs of the last inference, the caller's own."""
-        self.wait()
-        if not self.returns:
-            for copy in self.buffers.leaving(self.seen):
-                self.lane.copy_out.copy(*copy)
-            self.lane.copy_out.synchronize()
-        return self.buffers.result(self.seen)
+    def start(self) -> None:
+        """Infer on the inputs that were put in place."""
+        self._place = self._placed = None
+        if not self.lane.transfers:  # nothing brings them when timed, so that here something must
+            self.upload([self.entering()])
+        self.all.run()
 
-    def upload(self) -> None:
-        """Bring the inputs to the device, and wait for it."""
-        self.lane.copy_in.copy(*self.entering())
+    def start_from(self, inputs: Arrays, place: Place) -> None:
+        """Infer on inputs where they lie, with the outputs brought to where `place` wants them. The values of those
+        that only the host reads were put in place when the lane was made for them."""
+        self._place, self._placed = place, place(self._results()) if self.returns else None
+        entering = list(self.buffers.entering_from(inputs))
+        if not self.lane.transfers:
+            self.upload(entering)
+        self._calls(entering, self.buffers.leaving_to(self._placed or {})).run()
+
+    def _results(self) -> list[Tensor]:
+        """The outputs, in the shapes that the last inference gave those that depend on the data."""
+        outputs = self.lane.form.outputs
+        return [dataclasses.replace(t, shape=self.seen.get(t.name, t.shape)) for t in outputs]
+
+    def fetch(self) -> dict[str, Any]:
+        """The outputs of the last inference: the caller's own, or where it wanted them."""
+        self.wait()
+        buffers = self.buffers
+        if self._place is None:
+            if not self.returns:
+                self._bring(buffers.leaving(self.seen))
+            return buffers.result(self.seen)
+        if self._placed is None:
+            self._placed = self._place(self._results())
+            self._bring(buffers.leaving_to(self._placed))
+        for name, array in self._placed.items():
+            if buffers.outputs.places[name].tensor.on_host:
+                array[...] = buffers.outputs.places[name].view(buffers.host_out.array, self.seen.get(name))
+        return self._placed
+
+    def _bring(self, copies: Iterable[Copy]) -> None:
+        for copy in copies:
+            self.lane.copy_out.copy(*copy)
+        self.lane.copy_out.synchronize()
+
+    def upload(self, entering: Iterable[Copy]) -> None:
+        """Bring inputs to the device, and wait for it."""
+        for copy in entering:
+            self.lane.copy_in.copy(*copy)
         self.lane.copy_in.synchronize()
 
     def capture(self) -> None:

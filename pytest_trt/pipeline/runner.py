@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from pytest_trt.backends.base import Engine, HostEngine, Tensor
@@ -10,8 +10,18 @@ from pytest_trt.records import LayerProfile
 from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from pytest_trt.backends.base import Arrays
     from pytest_trt.backends.tensorrt_load import DeviceEngine
+
+
+Place = Callable[[Sequence[Tensor]], "dict[str, NDArray[Any]]"]
+"""Gives memory for outputs, whose shapes are concrete, by name: the caller's, page-locked or not."""
+
+Request = tuple["Arrays", "Place | None"]
+"""Inputs, and where their outputs are wanted. With a place, both are used where they lie, without a copy on the host:
+the inputs must stay as they are, and the outputs be left alone, until the outputs are handed over."""
 
 
 class Runner(Protocol):
@@ -30,8 +40,13 @@ class Runner(Protocol):
     @property
     def proof(self) -> Mapping[str, str]: ...
 
-    def infer(self, inputs: Arrays) -> Arrays:
-        """One inference. The arrays returned are the caller's own."""
+    def infer(self, inputs: Arrays, place: Place | None = None) -> Arrays:
+        """One inference. The arrays returned are the caller's own: made for it, or those of `place` (see Request)."""
+        ...
+
+    def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
+        """Outputs in order from the overlapped pipeline, each where its request wants it. A backend that has arrays of
+        its own to give may leave a place unused."""
         ...
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:

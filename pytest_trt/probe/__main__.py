@@ -42,7 +42,7 @@ def main() -> None:
 def _serve(connection: socket.socket, children: dict[int, int | None]) -> None:
     while True:
         try:
-            request, _arrays, descriptors = wire.receive(connection)
+            request, descriptors = wire.receive(connection)
         except wire.Closed:
             return
         if request["do"] == "fork":

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt import errors
 from pytest_trt.probe import wire
+from pytest_trt.probe.crossing import Crossing
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
@@ -105,7 +106,7 @@ class ProbeServer:
         try:
             self._connection.settimeout(timeout_s)
             if request is not None:
-                wire.send(self._connection, request, descriptors=descriptors)
+                wire.send(self._connection, request, descriptors)
             return wire.receive(self._connection)[0]
         except (wire.Closed, TimeoutError, OSError) as error:
             words = last_words(Path(self._folder.name) / "server.log")
@@ -135,7 +136,8 @@ class Probe:
     """A fresh process that holds one engine. `call` asks it a verb (probe/verbs.py)."""
 
     def __init__(self, server: ProbeServer, connection: socket.socket, pid: int, log: Path) -> None:
-        self._server, self._connection, self.pid, self.log = server, connection, pid, log
+        self._server, self.pid, self.log = server, pid, log
+        self._connection, self._crossing = connection, Crossing(connection)
         self._open = True
 
     def call(
@@ -159,7 +161,7 @@ class Probe:
     def ask(self, verb: str, inputs: Arrays | None = None, *, timeout_s: float, **arguments: Any) -> None:
         """Ask, and do not wait: `answer` does. Several probes work at a time so."""
         with self._watched(verb, timeout_s):
-            wire.send(self._connection, {"verb": verb, **arguments}, inputs)
+            self._crossing.send({"verb": verb, **arguments}, inputs)
 
     def answer(
         self, verb: str, *, timeout_s: float, progress: Callable[[str, float], None] | None = None
@@ -170,47 +172,47 @@ class Probe:
         with self._watched(verb, timeout_s):
             while True:
                 self._wait(deadline, progress, doing)
-                reply, arrays, _descriptors = wire.receive(self._connection)
+                reply, arrays, _number = self._crossing.receive()
                 if "progress" not in reply:
                     break
                 doing = (str(reply["progress"][0]), float(reply["progress"][1]))
                 if progress is not None:
                     progress(*doing)
-        _raise_error(reply)
-        return reply, arrays
+            _raise_error(reply)
+            return reply, self._crossing.own(arrays)
 
     def stream(self, batches: Iterable[Arrays], *, window: int, timeout_s: float) -> Iterator[Arrays]:
         """The outputs of the batches, in order, with `window` batches on their way at most: no fewer than the probe's
         pipeline holds. Raises as `call` does; what `batches` raises passes through, and the probe lives on."""
         pending, ended = 0, False
         with self._watched("stream", timeout_s):
-            wire.send(self._connection, {"verb": "stream"})
+            self._crossing.send({"verb": "stream"})
         try:
-            for batch in batches:
+            for number, batch in enumerate(batches):
                 with self._watched("stream", timeout_s):
-                    wire.send(self._connection, {}, batch)
+                    self._crossing.send({}, batch, number % window)
                 pending += 1
                 if pending == window:
                     yield self._output(timeout_s)
                     pending -= 1
             ended = True
             with self._watched("stream", timeout_s):
-                wire.send(self._connection, {"end": True})
+                self._crossing.send({"end": True})
             for _ in range(pending):
                 yield self._output(timeout_s)
         finally:
             if self._open:
                 with self._watched("stream", timeout_s):
                     if not ended:
-                        wire.send(self._connection, {"end": True})
-                    while "ended" not in wire.receive(self._connection)[0]:
+                        self._crossing.send({"end": True})
+                    while "ended" not in self._crossing.receive()[0]:
                         pass
 
     def _output(self, timeout_s: float) -> Arrays:
         with self._watched("stream", timeout_s):
-            reply, outputs, _descriptors = wire.receive(self._connection)
-        _raise_error(reply)
-        return outputs
+            reply, outputs, _number = self._crossing.receive()
+            _raise_error(reply)
+            return self._crossing.own(outputs)
 
     @contextlib.contextmanager
     def _watched(self, verb: str, timeout_s: float) -> Iterator[None]:
@@ -241,7 +243,7 @@ class Probe:
 
     def _how_it_ended(self) -> str:
         self._open = False
-        self._connection.close()
+        self._crossing.close()
         status = self._server.ended(self.pid, kill=False)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
@@ -251,7 +253,7 @@ class Probe:
 
     def hang_up(self) -> None:
         """Let the probe go, without waiting for its end: it frees what it holds and exits. `close` waits."""
-        self._connection.close()
+        self._crossing.close()
 
     def close(self, *, kill: bool = False) -> None:
         """End the probe: it frees what it holds and exits, or is killed."""

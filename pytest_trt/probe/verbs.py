@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import errno
+import functools
 import os
 import socket
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt import codec
+from pytest_trt import codec, cuda
 from pytest_trt.backends.base import BuildJob, Engine, backend
 from pytest_trt.errors import ProbeError, TrtError
 from pytest_trt.pipeline.inputs import draw
-from pytest_trt.pipeline.runner import Runner, open_runner
+from pytest_trt.pipeline.runner import Request, Runner, open_runner
 from pytest_trt.probe import wire
+from pytest_trt.probe.crossing import Crossing
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
 if TYPE_CHECKING:
@@ -30,22 +33,24 @@ Reply = tuple[dict[str, Any], "Arrays | None"]
 
 def serve(connection: socket.socket) -> None:
     """Answer verbs until the other end closes. An error is an answer too; only a crash ends a probe early."""
-    probe = Probe(connection)
+    crossing = Crossing(connection)
+    probe = Probe(crossing)
     try:
         while True:
             try:
-                request, arrays, _descriptors = wire.receive(connection)
+                request, arrays, _number = crossing.receive()
             except wire.Closed:
                 return
             try:
                 reply, outputs = probe.answer(request, arrays)
             except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it again
                 reply, outputs = _failure(error), None
-            wire.send(connection, reply, outputs)
+            crossing.send(reply, outputs)
     except wire.Closed:
         return
     finally:
         probe.close()
+        crossing.close()
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -65,10 +70,11 @@ def _failure(error: Exception) -> dict[str, Any]:
 class Probe:
     """One engine, alone in its process."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self, crossing: Crossing) -> None:
+        self._crossing = crossing
         self._engine: Engine | None = None
         self._runner: Runner | None = None
+        self._options = PipelineOptions()
         self._inputs: Arrays = {}
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environment": self.environment,
@@ -103,7 +109,7 @@ class Probe:
         return codec.encode(report), None
 
     def _progress(self, text: str, share: float) -> None:
-        wire.send(self._connection, {"progress": [text, share]})
+        self._crossing.send({"progress": [text, share]})
 
     def activate(self, name: str, device: str) -> Reply:
         """Make the device ready, so that loading an engine is timed without it."""
@@ -123,7 +129,8 @@ class Probe:
             raise ProbeError("no engine is loaded in this probe: ask it to load one first")
         started = time.perf_counter()
         given = {key: tuple(shape) for key, shape in shapes.items()}
-        self._runner = open_runner(self._engine, given, codec.decode(PipelineOptions, options))
+        self._options = codec.decode(PipelineOptions, options)
+        self._runner = open_runner(self._engine, given, self._options)
         return _opened(self._runner, started), None
 
     def draw(self, seed: int, ranges: dict[str, tuple[float, float]]) -> Reply:
@@ -136,7 +143,7 @@ class Probe:
 
     def fill(self, inputs: Arrays) -> Reply:
         """Put the inputs in place and infer once: `first_ms` is that first inference by the host's clock."""
-        runner = self._ready()
+        runner, inputs = self._ready(), self._crossing.own(inputs)
         started = time.perf_counter()
         runner.infer(inputs)
         first_ms = (time.perf_counter() - started) * 1000
@@ -160,35 +167,45 @@ class Probe:
         return {**self._ready().memory(), "host": peak_resident_bytes()}, None
 
     def infer(self, inputs: Arrays) -> Reply:
-        return {}, self._ready().infer(inputs)
+        """One inference, on the inputs where they lie, its outputs laid where they are sent from."""
+        self._share()
+        return {}, self._ready().infer(inputs, functools.partial(self._crossing.place, 0))
 
     def stream(self) -> Reply:
-        """Run the batches that follow, each a message, until one says `end`; outputs go as they are ready.
+        """Run the batches that follow, each a message, until one says `end`; outputs go as they are ready, under the
+        number of its batch.
 
         An error is said at once, and what was sent already is let pass.
         """
-        ended = False
+        ended, numbers = False, deque[int]()
 
-        def batches() -> Iterator[Arrays]:
+        def requests() -> Iterator[Request]:
             nonlocal ended
             while True:
-                message, arrays, _descriptors = wire.receive(self._connection)
+                message, arrays, number = self._crossing.receive()
                 if "end" in message:
                     ended = True
                     return
-                yield arrays
+                numbers.append(number)
+                yield arrays, functools.partial(self._crossing.place, number)
 
-        source = batches()
+        self._share()
         try:
-            for outputs in self._ready().stream(source):
-                wire.send(self._connection, {}, outputs)
+            for outputs in self._ready().serve(requests()):
+                self._crossing.send({}, outputs, numbers.popleft())
         except wire.Closed:
             raise
         except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it again
-            wire.send(self._connection, _failure(error))
+            self._crossing.send(_failure(error))
         while not ended:
-            ended = "end" in wire.receive(self._connection)[0]
+            ended = "end" in self._crossing.receive()[0]
         return {"ended": True}, None
+
+    def _share(self) -> None:
+        """Page-lock what arrays cross in, where the device copies from there and back: not before it is used, since
+        what a process has locked may tell in what is measured."""
+        if self._engine is not None and self._engine.kind == "device" and self._options.pinned:
+            self._crossing.page_lock(cuda.RegisteredMemory)
 
     def close(self) -> None:
         for part in (self._runner, self._engine):

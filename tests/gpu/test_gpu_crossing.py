@@ -1,0 +1,114 @@
+"""Arrays that cross into a probe on the GPU: from shared memory to the device and back, without another copy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from gpu_workshop import Workshop, assert_close, conv_inputs
+
+from pytest_trt import cuda
+from pytest_trt.errors import BackendError
+from pytest_trt.measure.probe_source import EngineProbe, Subject
+from pytest_trt.probe.client import ProbeServer
+from pytest_trt.spec import EngineSpec, PipelineOptions
+
+
+@pytest.fixture(scope="module")
+def server(workshop: Workshop) -> Iterator[ProbeServer]:
+    with ProbeServer("tensorrt") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def batches() -> list[dict[str, Any]]:
+    return [conv_inputs(4, seed) for seed in range(500)]
+
+
+@pytest.fixture(scope="module")
+def expected(batches: list[dict[str, Any]], reference: Callable[..., Any]) -> list[Any]:
+    return [reference("conv", batch) for batch in batches]
+
+
+def subject(plan: Path, shapes: Any, **options: Any) -> Subject:
+    return Subject(plan, "0", EngineSpec(), shapes, PipelineOptions(**options))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"depth": 1},
+        {"depth": 3, "contexts": 2},
+        {"contexts": 4, "cuda_graph": False},
+        {"pinned": False},
+        {"transfers": False},
+    ],
+)
+def test_500_batches_cross_and_come_back_in_order_and_right(
+    server: ProbeServer, conv_plan: Path, batches: Any, expected: Any, options: dict[str, Any]
+) -> None:
+    with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)}, **options)) as probe:
+        got = list(probe.stream(iter(batches)))  # all are kept: what is handed out must never change again
+        assert len(got) == len(expected)
+        for outputs, want in zip(got, expected, strict=True):
+            assert_close(outputs, want)
+        for batch, want in zip(batches[:3], expected, strict=False):
+            assert_close(probe.infer(batch), want)
+
+
+def test_shapes_change_on_the_way(
+    server: ProbeServer, conv_plan: Path, reference: Callable[..., Any]
+) -> None:
+    mixed = [conv_inputs(batch, seed) for seed, batch in enumerate((4, 4, 1, 32, 4, 1, 1, 8, 2, 3, 4, 4))]
+    with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)})) as probe:
+        for got, batch in zip(list(probe.stream(mixed)), mixed, strict=True):
+            assert_close(got, reference("conv", batch))
+        for batch in mixed:
+            assert_close(probe.infer(batch), reference("conv", batch))
+
+
+def test_outputs_that_depend_on_the_data_cross(
+    server: ProbeServer, workshop: Workshop, reference: Callable[..., Any]
+) -> None:
+    random = np.random.default_rng(0)
+    inputs = [{"x": (random.random(64) < share).astype(np.float32)} for share in (0.1, 0.9, 0.0, 1.0, 0.5) * 4]
+    with EngineProbe(server, subject(workshop.plan("nonzero"), {"x": (64,)}, depth=2)) as probe:
+        for got, batch in zip(list(probe.stream(inputs)), inputs, strict=True):
+            assert_close(got, reference("nonzero", batch))
+        assert_close(probe.infer(inputs[1]), reference("nonzero", inputs[1]))
+
+
+def test_inputs_that_the_host_reads_cross(
+    server: ProbeServer, workshop: Workshop, reference: Callable[..., Any]
+) -> None:
+    plan = workshop.plan("expand", input_ranges={"shape": (1, 24)})
+    spec = EngineSpec(input_ranges={"shape": (1, 24)})
+    made = Subject(plan, "0", spec, {"x": (1, 1), "shape": (2,)}, PipelineOptions())
+    x = np.full((1, 1), 3, np.float32)
+    inputs = [{"x": x, "shape": np.array(sides, np.int32)} for sides in ((4, 6), (2, 12), (4, 6), (24, 1), (4, 6))]
+    with EngineProbe(server, made) as probe:
+        for batch in inputs:
+            assert_close(probe.infer(batch), reference("expand", batch))
+        for got, batch in zip(list(probe.stream(inputs)), inputs, strict=True):
+            assert_close(got, reference("expand", batch))
+
+
+def test_memory_is_page_locked_until_it_is_let_go() -> None:
+    cuda.device("0").activate()
+    memory = np.zeros(3 * 4096 + 100, np.uint8)
+    held = cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes)
+    stream, device = cuda.Stream(), cuda.DeviceBuffer(memory.nbytes)
+    stream.fill(device.address, memory.nbytes, 7)
+    stream.copy(int(memory.ctypes.data), device.address, memory.nbytes)
+    stream.synchronize()
+    assert (memory == 7).all()
+    with pytest.raises(BackendError, match="cudaErrorHostMemoryAlreadyRegistered"):
+        cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes)
+    held.close()
+    held.close()
+    cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes).close()
+    for part in (stream, device):
+        part.close()
