@@ -59,9 +59,7 @@ def test_500_batches_cross_and_come_back_in_order_and_right(
             assert_close(probe.infer(batch), want)
 
 
-def test_shapes_change_on_the_way(
-    server: ProbeServer, conv_plan: Path, reference: Callable[..., Any]
-) -> None:
+def test_shapes_change_on_the_way(server: ProbeServer, conv_plan: Path, reference: Callable[..., Any]) -> None:
     mixed = [conv_inputs(batch, seed) for seed, batch in enumerate((4, 4, 1, 32, 4, 1, 1, 8, 2, 3, 4, 4))]
     with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)})) as probe:
         for got, batch in zip(list(probe.stream(mixed)), mixed, strict=True):
