@@ -55,14 +55,14 @@ class Bench:
             if chosen != "auto":
                 return str(chosen)
         if gpu_is_here():
-            able = ["tensorrt", "tensorrt_rtx"] + ["tensorrt_lean"] * spec.given_plan
+            able = ["tensorrt", "tensorrt_rtx"] + ["tensorrt_lean", "tensorrt_dispatch"] * spec.given_plan
             for name in able:
                 if installed(name, self.python):
                     return name
         if spec.given_plan:
             raise BackendError(
                 "a plan is given, and it runs on a GPU with TensorRT only: "
-                + ("no GPU is here" if not gpu_is_here() else "no tensorrt, tensorrt_lean or tensorrt_rtx is installed")
+                + ("no GPU is here" if not gpu_is_here() else "none of TensorRT's packages is installed")
             )
         if installed("onnxruntime", self.python):
             return "onnxruntime"
@@ -112,7 +112,7 @@ class Bench:
     def completed(self, declaration: Declaration, backend: str) -> Declaration:
         """The declaration with what the settings say where the spec says nothing."""
         spec = declaration.spec
-        if backend == "tensorrt_rtx" and not spec.compute_capabilities:
+        if backend == "tensorrt_rtx" and not spec.compute_capabilities and not spec.given_plan:
             spec = dataclasses.replace(spec, compute_capabilities=self.settings.compute_capabilities)
         return dataclasses.replace(declaration, spec=spec)
 
@@ -142,9 +142,9 @@ class Bench:
                 self._store = Store(Path(self.settings.rootdir) / Path(folder).expanduser(), self.settings.cache_bytes)
         return self._store
 
-    def strongly_typed(self, backend: str) -> bool:
+    def strongly_typed(self, backend: str, spec: EngineSpec) -> bool:
         """Whether a network of this backend has the types of its model, so that a precision needs a converted model."""
-        if backend == "onnxruntime":
+        if backend == "onnxruntime" or spec.strongly_typed:
             return True
         from pytest_trt.backends.tensorrt_versions import strongly_typed
 

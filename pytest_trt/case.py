@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.bench import Bench
 from pytest_trt.description import described
-from pytest_trt.engine.calibrate import located
+from pytest_trt.engine.files import located
 from pytest_trt.engine.model import Model, resolve
 from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.shapes import run_shapes
@@ -18,7 +18,7 @@ from pytest_trt.measure.probe_source import EngineProbe, Subject, tensors_of
 from pytest_trt.pipeline.arrays import refuse_nan
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.records import Environment, LayerProfile, Result, Verdict
-from pytest_trt.spec import Declaration, Shape
+from pytest_trt.spec import Declaration, EngineSpec, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays, Tensor
@@ -46,12 +46,17 @@ class Case:
         return self._bench.environment_for(self.backend, self.declaration.spec)
 
     @cached_property
+    def spec(self) -> EngineSpec:
+        """What is built, with the files that it names where they lie."""
+        return located(self.declaration.spec, self._folders, host=self.backend == "onnxruntime")
+
+    @cached_property
     def model(self) -> Model:
         """The model, found and read."""
-        model = resolve(self.declaration.spec, self._folders, self._bench.store)
+        model = resolve(self.spec, self._folders, self._bench.store)
         if model.kind == "plan":  # what it takes and gives, only its runtime can tell
-            server, spec = self._bench.server(self.backend), self.declaration.spec
-            model = model.with_tensors(*tensors_of(server, model.path, self._bench.settings.device, spec))
+            server, device = self._bench.server(self.backend), self._bench.settings.device
+            model = model.with_tensors(*tensors_of(server, model.path, device, self.spec))
         return model
 
     @cached_property
@@ -65,14 +70,14 @@ class Case:
 
     def _provide(self, *, fresh: bool) -> Provided:
         return provide(
-            located(self.declaration.spec, self._folders),
+            self.spec,
             self.model,
             self.declaration.run,
             self.environment,
             self._bench.store,
             self._build,
             device=self._bench.settings.device,
-            strongly_typed=self._bench.strongly_typed(self.backend),
+            strongly_typed=self._bench.strongly_typed(self.backend, self.spec),
             waiting=self._bench.say,
             fresh=fresh,
         )
@@ -106,7 +111,7 @@ class Case:
         return Subject(
             plan=engine.plan,
             device=self._bench.settings.device,
-            spec=self.declaration.spec,
+            spec=self.spec,
             shapes=self.shapes,
             options=self.declaration.pipeline,
             inputs=inputs,

@@ -70,7 +70,9 @@ def declare(marks: Sequence[Mark], case: Mapping[str, Any], params: Mapping[str,
     """One test's declaration. `marks` are all of the test's, closest first; `case` is its combination of the matrix and
     `params` the parameters that pytest's own parametrize gave it."""
     named: dict[str, list[Mark]] = {name: [m for m in marks if m.name == name] for name in MARKERS}
-    spec = EngineSpec(**_merged(named["trt_engine"], _SPEC, positional="path"))
+    varied = {name: value for name, value in case.items() if name in _SPEC and name in _AXES}
+    spec = EngineSpec(**{**_merged(named["trt_engine"], _SPEC, positional="path"), **varied})
+    _refuse_without_builder(named["trt_engine"], spec)
     pipeline = PipelineOptions(**_merged(named["trt_pipeline"], _PIPELINE))
     declaration = Declaration(
         spec=spec,
@@ -146,6 +148,18 @@ def _merged(marks: Sequence[Mark], names: Sequence[str], positional: str = "") -
             raise DeclarationError("trt_engine: the model is a function: hand it over by keyword, onnx=f or build=f")
         merged["path"] = str(path)
     return merged
+
+
+def _refuse_without_builder(marks: Sequence[Mark], spec: EngineSpec) -> None:
+    """One marker that names ONNX Runtime and asks a builder for something contradicts itself. Options that came with
+    another marker, or a backend with the matrix, may be for the other runs: ONNX Runtime builds without them."""
+    for mark in marks:
+        meant = [name for name in spec.builder_options if name in mark.kwargs]
+        if mark.kwargs.get("backend") == "onnxruntime" and meant:
+            raise DeclarationError(
+                f"trt_engine: backend='onnxruntime' has no {' and no '.join(meant)}: TensorRT's builder has; drop one "
+                "or the other (docs/tensorrt-versions.md: who has what)"
+            )
 
 
 def _budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:

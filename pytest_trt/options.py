@@ -31,7 +31,7 @@ class Option(NamedTuple):
 
 OPTIONS = (
     Option("--trt-backend", "backend", "what runs the engines (auto: TensorRT where a GPU and TensorRT are, else ONNX "
-           "Runtime on the CPU)", "auto|tensorrt|tensorrt_rtx|tensorrt_lean|onnxruntime"),
+           "Runtime on the CPU)", "auto|tensorrt|tensorrt_rtx|tensorrt_lean|tensorrt_dispatch|onnxruntime"),
     Option("--trt-device", "device", "which GPU, by number or UUID (0)", "N|UUID"),
     Option("--trt-require-device", "require_device", "words of the device's name; on any other device nothing runs and "
            "pytest exits with 4", "WORDS"),

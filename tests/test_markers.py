@@ -34,6 +34,21 @@ def test_a_path_object_names_the_model_too():
     assert declare(pytest.mark.trt_engine(Path("a") / "m.onnx")).spec.path == "a/m.onnx"
 
 
+def test_a_marker_that_contradicts_itself_is_refused_and_one_that_is_shared_is_not():
+    with pytest.raises(DeclarationError, match="backend='onnxruntime' has no refit and no workspace_mb"):
+        declare(pytest.mark.trt_engine("m.onnx", backend="onnxruntime", workspace_mb=64, refit=True))
+    shared = pytest.mark.trt_engine("m.onnx", workspace_mb=64)
+    assert declare(pytest.mark.trt_engine(backend="onnxruntime"), shared).spec.workspace_mb == 64
+    assert declare(shared, case={"backend": "onnxruntime"}).spec.backend == "onnxruntime"
+
+
+def test_what_the_matrix_says_is_there_when_a_spec_is_checked():
+    marker = pytest.mark.trt_engine("m.onnx", layer_precisions={"head": "fp16"})
+    assert declare(marker, case={"precision": "fp16"}).spec.layer_precisions == {"head": "fp16"}
+    with pytest.raises(DeclarationError, match=r"layer_precisions\['head'\] is 'fp16'"):
+        declare(marker, case={"precision": "bf16"})
+
+
 def test_budgets_add_up():
     budgets = declare(pytest.mark.trt_budget(ms=1), pytest.mark.trt_budget("H200", ms=0.5, where={"batch": 1})).budgets
     assert [(b.device, dict(b.limits), dict(b.where)) for b in budgets] == [

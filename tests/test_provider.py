@@ -125,6 +125,37 @@ def test_what_does_not_change_the_build_does_not_build(changed: dict[str, Any], 
     assert gpu.provide().digest == gpu.provide(**changed).digest
 
 
+def test_a_plugin_library_is_known_by_its_content(gpu: Desk) -> None:
+    library = gpu.folder / "lib.so"
+    digests = []
+    for content in (b"one", b"two"):
+        library.write_bytes(content)
+        digests.append(gpu.provide(plugins=str(library)).digest)
+    other = library.rename(gpu.folder / "elsewhere.so")
+    digests.append(gpu.provide(plugins=str(other)).digest)
+    assert digests[0] != digests[1] == digests[2]
+    assert gpu.jobs[-1].spec.plugins == (str(library),)
+
+
+def test_a_timing_cache_that_is_given_goes_to_the_build(gpu: Desk) -> None:
+    cache = gpu.folder / "mine.cache"
+    cache.write_bytes(b"timings")
+    updating = gpu.provide(timing_cache=str(cache))
+    assert gpu.jobs[-1].timing_cache == str(cache)
+    assert updating.digest == gpu.provide().digest
+    reading = gpu.provide(timing_cache=str(cache), timing_cache_mode="read_only").digest
+    cache.write_bytes(b"other timings")
+    again = gpu.provide(timing_cache=str(cache), timing_cache_mode="read_only").digest
+    strict = gpu.provide(timing_cache=str(cache), timing_cache_mode="error_on_miss").digest
+    assert len({updating.digest, reading, again, strict}) == 4
+
+
+def test_onnx_runtime_says_what_it_does_without(cpu: Desk) -> None:
+    found = cpu.provide(workspace_mb=64, plugins="no/such.so", refit=True)
+    assert found.notes == ("ONNX Runtime has no builder, so these are without effect: plugins, refit, workspace_mb",)
+    assert cpu.provide().notes == ()
+
+
 @pytest.mark.parametrize("field", ["device", "backend", "backend_version", "compute_capability", "mig_profile"])
 def test_another_device_or_version_makes_another_engine(field: str, gpu: Desk) -> None:
     gpu.provide()

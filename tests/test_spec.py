@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import pathlib
 import re
 
 import pytest
@@ -56,11 +57,65 @@ def test_what_is_run_is_not_part_of_what_is_built():
         ({"onnx": print}, "path and onnx both name the model"),
         ({"input_ranges": {"ids": (5, 1)}}, "low is above high"),
         ({"build_timeout_s": 0}, "build_timeout_s is 0.0"),
+        ({"optimization_level": 6}, "optimization_level is 6: it must be from 0 to 5"),
+        ({"workspace_mb": 0}, "workspace_mb is 0: it must be at least 1"),
+        ({"max_aux_streams": -1}, "max_aux_streams is -1: it must be at least 0"),
+        ({"memory_pool_bytes": {"workspac": 1}}, "'workspac': it must be one of 'workspace', 'tactic_dram'"),
+        ({"memory_pool_bytes": {"workspace": 0}}, "memory_pool_bytes['workspace'] is 0: it must be at least 1"),
+        ({"workspace_mb": 1, "memory_pool_bytes": {"workspace": 1}}, "both limit the workspace"),
+        ({"layer_precisions": {"conv": "fp16"}}, "layer_precisions['conv'] is 'fp16', which precision='fp32' does not"),
+        ({"layer_output_types": {"*": ("fp32", "int8")}, "precision": "fp16"}, "layer_output_types['*'] is 'int8'"),
+        ({"layer_precisions": {"conv": "half"}}, "it must be one of 'fp32', 'fp16'"),
+        ({"precision_constraints": "prefer"}, "precision_constraints needs layer_precisions"),
+        ({"strongly_typed": True, "layer_precisions": {"a": "fp32"}}, "strongly_typed=True leaves every type"),
+        ({"io_formats": {"x": "nchw"}}, "'nchw': it must be one of 'linear', 'chw2'"),
+        ({"io_dtypes": {"x": "float16"}}, "'float16': it must be one of 'fp32', 'fp16'"),
+        ({"exclude_lean_runtime": True}, "exclude_lean_runtime=True needs version_compatible=True"),
+        ({"gpu_fallback": True}, "gpu_fallback=True needs dla_core"),
+        ({"weight_streaming_budget": "auto"}, "weight_streaming_budget needs weight_streaming=True"),
+        ({"weight_streaming": True, "weight_streaming_budget": "140%"}, "'140%': give bytes, a share of the weights"),
+        ({"weight_streaming": True, "weight_streaming_budget": -1}, "weight_streaming_budget is -1: give bytes"),
+        ({"timing_cache": False, "timing_cache_mode": "read_only"}, "timing_cache=False leaves timing_cache_mode"),
+        ({"timing_cache": ""}, "timing_cache is '': name a file"),
+        ({"path": "m.plan", "refit": True, "workspace_mb": 1}, "is given, so refit, workspace_mb would change nothing"),
     ],
 )
 def test_an_engine_that_cannot_be_meant(arguments, message):
     with pytest.raises(DeclarationError, match=re.escape(message)):
         EngineSpec(**{"path": "m.onnx", **arguments})
+
+
+def test_what_may_be_written_shorter_is_kept_in_full():
+    spec = EngineSpec(
+        path="m.onnx", plugins="lib.so", layer_output_types={"conv": "fp32"}, timing_cache=pathlib.Path("a.cache")
+    )
+    assert (spec.plugins, spec.layer_output_types, spec.timing_cache) == (("lib.so",), {"conv": ("fp32",)}, "a.cache")
+    assert codec.decode(EngineSpec, codec.encode(spec)) == spec
+
+
+def test_every_option_is_in_the_digest_or_tells_why_not():
+    changed = {
+        "strongly_typed": True, "io_dtypes": {"x": "fp16"}, "io_formats": {"x": "hwc"}, "direct_io": True,
+        "memory_pool_bytes": {"tactic_dram": 1}, "max_num_tactics": 1, "tiling_optimization_level": "fast",
+        "l2_limit_for_tiling_bytes": 1, "tactic_sources": (), "preview_features": {"A": True}, "build_route": "-a=b",
+        "layer_precisions": {"a": "fp32"}, "layer_output_types": {"a": "fp32"}, "strip_weights": True, "dla_core": 0,
+        "weight_streaming": True, "version_compatible": True,
+    }  # fmt: skip
+    plain = EngineSpec(path="m.onnx")
+    for name, value in changed.items():
+        spec = EngineSpec(path="m.onnx", **{name: value})
+        assert spec.build_options() != plain.build_options(), name
+        assert name in spec.builder_options
+    run = EngineSpec(path="m.onnx", weight_streaming=True, weight_streaming_budget="40%", engine_host_code_allowed=True)
+    assert run.build_options() == EngineSpec(path="m.onnx", weight_streaming=True).build_options()
+
+
+def test_a_plan_that_is_given_may_say_how_it_is_run():
+    spec = EngineSpec(path="m.plan", engine_host_code_allowed=True, plugins="lib.so", weight_streaming_budget=0)
+    assert spec.given_plan
+    assert spec.host_code_allowed
+    assert EngineSpec(path="m.plan", version_compatible=True, precision="fp16").host_code_allowed
+    assert not EngineSpec(path="m.plan").host_code_allowed
 
 
 def test_pipeline_and_run_shape_check_their_sizes():

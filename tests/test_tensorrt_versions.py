@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,26 @@ def trt(request: pytest.FixtureRequest) -> Any:
 def test_the_table_says_what_the_package_has(trt: Any, what: str) -> None:
     version = versions.parsed(trt.__version__)
     assert versions.has(trt, what) == versions.SUPPORT[what].at(trt.__name__, version)
+
+
+def test_the_table_says_what_every_version_has() -> None:
+    """Against the names in the bindings of each version on PyPI, as recorded in tensorrt_api.json."""
+    recorded = json.loads((Path(__file__).parent / "tensorrt_api.json").read_text())
+    order = [versions.parsed(version) for version in recorded["versions"]]
+    spans = dict.fromkeys(recorded["always"], (order[0], order[-1]))
+    spans |= {name: tuple(map(versions.parsed, span)) for name, span in recorded["names"].items()}
+
+    def has(name: str, version: versions.Version) -> bool:
+        first, last = spans.get(name, (versions.NEVER, versions.NEVER))
+        return first <= version <= last
+
+    wrong = [
+        (what, version)
+        for what, support in versions.SUPPORT.items()
+        for version in order
+        if support.at("tensorrt", version) != has(support.name, version)
+    ]
+    assert wrong == []
 
 
 @pytest.mark.parametrize(
@@ -70,14 +91,6 @@ def test_a_package_that_is_not_there_names_the_command() -> None:
         pytest.skip("needs one of TensorRT's packages to be absent")
     with pytest.raises(BackendError, match=rf"{missing} cannot be imported .*pip install"):
         versions.package(missing)
-
-
-def test_a_plan_tells_its_origin() -> None:
-    header = b"vtrt" + bytes(20) + bytes([1, 7, 1, 116])
-    assert versions.plan_origin(header) == ("TensorRT-RTX", "1.7.1.116")
-    assert versions.plan_origin(b"ftrt" + bytes(20) + bytes([8, 6, 0, 12]) + b"more") == ("TensorRT", "8.6.0.12")
-    assert versions.plan_origin(b"ftrt") is None
-    assert versions.plan_origin(b"\x08\x07onnx" + bytes(40)) is None
 
 
 def test_a_version_that_is_none_is_refused() -> None:

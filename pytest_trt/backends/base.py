@@ -151,6 +151,7 @@ _ROOMS = {
     "tensorrt": "pytest_trt.backends.tensorrt",
     "tensorrt_rtx": "pytest_trt.backends.tensorrt",
     "tensorrt_lean": "pytest_trt.backends.tensorrt",
+    "tensorrt_dispatch": "pytest_trt.backends.tensorrt",
     "pytorch": "pytest_trt.backends.pytorch",
 }
 

@@ -89,12 +89,14 @@ class OnnxRuntime:
         started = time.perf_counter()
         plan = Path(job.output) / "plan"
         progress("copying the model", -1.0)
-        _copy_model(Path(job.model), plan)
+        copy_model(Path(job.model), plan)
         progress("optimising the graph", -1.0)
         engine = self.load(plan, job.device, job.spec)
         engine.close()
         size = sum(part.stat().st_size for part in plan.parent.glob("plan*"))
-        return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
+        without = ", ".join(job.spec.builder_options)
+        notes = (f"ONNX Runtime has no builder, so these are without effect: {without}",) if without else ()
+        return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size, notes=notes)
 
     def activate(self, device: str) -> None:
         """Nothing: the processor is ready."""
@@ -103,8 +105,8 @@ class OnnxRuntime:
         return OnnxRuntimeEngine(self._ort, plan, spec.threads or usable_cpus())
 
 
-def _copy_model(model: Path, plan: Path) -> None:
-    """The model to `plan`, with its external data in plan.data, so that a cache entry stands by itself."""
+def copy_model(model: Path, plan: Path) -> None:
+    """The model to `plan`, with its external data in a file beside it, so that a cache entry stands by itself."""
     import onnx
     from onnx.external_data_helper import uses_external_data
 
@@ -113,7 +115,7 @@ def _copy_model(model: Path, plan: Path) -> None:
         shutil.copyfile(model, plan)
         return
     whole = onnx.load(str(model))
-    onnx.save(whole, str(plan), save_as_external_data=True, location="plan.data", all_tensors_to_one_file=True)
+    onnx.save(whole, str(plan), save_as_external_data=True, location=f"{plan.name}.data", all_tensors_to_one_file=True)
 
 
 class OnnxRuntimeEngine:

@@ -1,4 +1,4 @@
-"""TensorRT, TensorRT-RTX and the lean runtime: one backend over three packages."""
+"""TensorRT, TensorRT-RTX, and the lean and dispatch runtimes: one backend over four packages."""
 
 from __future__ import annotations
 
@@ -60,4 +60,4 @@ class TensorRT:
         return build(self._trt, job, progress)
 
     def load(self, plan: Path, device: str, spec: EngineSpec) -> DeviceEngine:
-        return DeviceEngine(self._trt, plan, cuda.device(device), host_code=spec.version_compatible)
+        return DeviceEngine(self._trt, plan, cuda.device(device), spec)

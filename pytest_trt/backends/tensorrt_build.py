@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ from typing import Any
 from pytest_trt import cuda
 from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob, BuildReport, Progress
+from pytest_trt.backends.onnxruntime import copy_model
 from pytest_trt.backends.tensorrt_calibrate import calibration
 from pytest_trt.backends.tensorrt_config import configure
+from pytest_trt.backends.tensorrt_layer_types import constrain_layers, set_io
 from pytest_trt.backends.tensorrt_layers import shares
 from pytest_trt.backends.tensorrt_load import DeviceEngine
 from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.backends.tensorrt_parse import parse
+from pytest_trt.backends.tensorrt_plugins import load_plugins
 from pytest_trt.backends.tensorrt_precision import check_device, missing_precision, network_shares
 from pytest_trt.backends.tensorrt_progress import watch
 from pytest_trt.backends.tensorrt_timing import timing_cache
+from pytest_trt.backends.tensorrt_weights import WEIGHTS
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.records import Layer
 
@@ -32,7 +37,8 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
     The builder chooses a layer's precision by timing. Timings that an earlier build left in the cache were taken at
     other clocks: where they made it choose nothing of what was asked for, everything is timed anew, once.
     """
-    attempts = [job] if job.timing_cache is None else [job, dataclasses.replace(job, timing_cache=None)]
+    anew = job.timing_cache is not None and job.spec.timing_cache_mode == "update"
+    attempts = [job, dataclasses.replace(job, timing_cache=None)] if anew else [job]
     fault = ""
     for attempt in attempts:
         report, fault = _build(trt, attempt, progress)
@@ -55,25 +61,33 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
         capabilities = [device.compute_capability]
     check_device(job.spec.precision, capabilities)
     typed = versions.strongly_typed(trt.__name__, trt.__version__)
+    if job.spec.strongly_typed:
+        versions.need(trt, "strongly_typed")
+        typed = True
     log = logger(trt)
     log.clear()
     try:
         builder = trt.Builder(log)
     except TypeError as error:  # what the bindings make of a null pointer
         raise BackendError(f"{trt.__name__} {trt.__version__} makes no builder: {log.why()}") from error
+    load_plugins(trt, builder, job.spec.plugins)
     network = builder.create_network(versions.network_flags(trt, typed))
     progress("parsing the model", -1.0)
     parser = parse(trt, network, Path(job.model))
+    set_io(trt, network, job.spec, typed)
     config = configure(trt, builder, network, job, typed)
+    constrain_layers(trt, network, config, job.spec)
     with timing_cache(trt, config, job) as notes, calibration(trt, builder, network, config, job):
         monitor = watch(trt, config, progress)
         progress("building", -1.0)
         log.clear()
         plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BuildError(f"{trt.__name__} {trt.__version__} cannot build {Path(job.model).name}: {log.why()}")
+        raise BuildError(_why_not_built(trt, job))
     path = Path(job.output) / "plan"
     path.write_bytes(memoryview(plan))
+    if job.spec.strip_weights:
+        copy_model(Path(job.model), path.with_name(WEIGHTS))
     layers: tuple[Layer, ...] = ()
     if typed:
         precisions, proof = network_shares(network), "model"
@@ -88,9 +102,19 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     return report, missing_precision(job.spec, report)
 
 
+def _why_not_built(trt: Any, job: BuildJob) -> str:
+    said = logger(trt).why()
+    text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.model).name}: {said}"
+    limit = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) // 10**6
+    if limit and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):
+        text += f"; the workspace is limited to {limit} MB: allow more with workspace_mb"
+    return text
+
+
 def _inspect(trt: Any, plan: Path, job: BuildJob) -> tuple[Layer, ...]:
     """The layers of the plan that was just built."""
-    engine = DeviceEngine(trt, plan, cuda.device(job.device), host_code=True)
+    spec = dataclasses.replace(job.spec, engine_host_code_allowed=True, weight_streaming_budget=None)
+    engine = DeviceEngine(trt, plan, cuda.device(job.device), spec)
     try:
         return engine.layers()
     finally:

@@ -11,39 +11,47 @@ from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import Tensor
 from pytest_trt.backends.tensorrt_layers import parse_layers
 from pytest_trt.backends.tensorrt_log import logger
+from pytest_trt.backends.tensorrt_plan import Origin, check_origin
+from pytest_trt.backends.tensorrt_plugins import load_plugins
+from pytest_trt.backends.tensorrt_weights import restore_weights, set_streaming
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.records import Layer
-from pytest_trt.spec import Shape, ShapeRange
+from pytest_trt.spec import EngineSpec, Shape, ShapeRange
 
 
 class DeviceEngine:
     """An engine on a device. `profiles` gives, for each, the (min, opt, max) shapes of every input.
 
-    Raises BackendError for what is no plan, for a plan of another product or version, and where memory does not
-    suffice. A plan that carries its own runtime (built version compatible) is code that runs on the host: it is refused
-    unless `host_code`. `allocator` (an IGpuAllocator) takes the place of TensorRT's own.
+    Raises BackendError for what is no plan, for a plan of another product, version or device, for a plugin library that
+    does not load, and where memory does not suffice. A plan that carries its own runtime (built version compatible) is
+    code that runs on the host: it is refused unless `spec` allows it. A plan without weights gets them from the model
+    that lies beside it. `allocator` (an IGpuAllocator) takes the place of TensorRT's own.
     """
 
     kind: Literal["device", "host"] = "device"
 
     def __init__(
-        self, trt: Any, plan: Path, device: cuda.Device, *, host_code: bool = False, allocator: Any = None
+        self, trt: Any, plan: Path, device: cuda.Device, spec: EngineSpec, *, allocator: Any = None
     ) -> None:
-        self.trt, self.plan, self.device, self._host_code = trt, plan, device, host_code
+        self.trt, self.plan, self.device, self._spec = trt, plan, device, spec
         device.activate()
-        data = plan.read_bytes()
-        _check_header(trt, plan, data[:28])
+        origin = check_origin(trt, plan, device.compute_capability, device.name, spec.host_code_allowed)
         log = logger(trt)
         log.clear()
         self._allocator = allocator
         self._runtime = trt.Runtime(log)
-        if host_code:
+        load_plugins(trt, self._runtime, spec.plugins)
+        if spec.host_code_allowed:
             self._runtime.engine_host_code_allowed = True
+        if spec.dla_core is not None:
+            self._runtime.DLA_core = spec.dla_core
         if allocator is not None:
             self._runtime.gpu_allocator = allocator
-        self._engine = self._runtime.deserialize_cuda_engine(data)
+        self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
-            raise BackendError(_why_not_loaded(trt, plan, data[:28], device, host_code))
+            raise BackendError(_why_not_loaded(trt, plan, origin, device, spec.host_code_allowed))
+        restore_weights(trt, self._engine, plan)
+        set_streaming(trt, self._engine, spec.weight_streaming_budget)
         self._read()
 
     def _read(self) -> None:
@@ -133,7 +141,7 @@ class DeviceEngine:
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
         """The same plan loaded once more, its device memory taken from `allocator`."""
-        return DeviceEngine(self.trt, self.plan, self.device, host_code=self._host_code, allocator=allocator)
+        return DeviceEngine(self.trt, self.plan, self.device, self._spec, allocator=allocator)
 
     def close(self) -> None:
         self._engine = self._runtime = None
@@ -245,25 +253,13 @@ def _count(shape: Shape) -> int:
     return count
 
 
-_PRODUCTS = {"tensorrt": "TensorRT", "tensorrt_lean": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
-
-
-def _check_header(trt: Any, plan: Path, header: bytes) -> None:
-    """Refuse what is no plan of this product before TensorRT reads it: a plan is code, and garbage may crash."""
-    origin = versions.plan_origin(header)
-    if origin is None:
-        raise BackendError(f"{plan} is no TensorRT plan (it begins with {header[:4]!r}): build it again")
-    if origin[0] != _PRODUCTS[trt.__name__]:
-        built = f"{plan} was built by {origin[0]} {origin[1]}"
-        raise BackendError(f"{built}: {trt.__name__} cannot run it; choose another with --trt-backend")
-
-
-def _why_not_loaded(trt: Any, plan: Path, header: bytes, device: cuda.Device, host_code: bool) -> str:
-    product, version = versions.plan_origin(header) or ("", "")
-    said = logger(trt).why()
+def _why_not_loaded(trt: Any, plan: Path, origin: Origin, device: cuda.Device, host_code: bool) -> str:
     free, total = cuda.memory()
     here = f"{trt.__name__} {trt.__version__} on {device.name} (free: {free / 1e6:.0f} of {total / 1e6:.0f} MB)"
-    text = f"{plan}, built by {product} {version}, cannot be loaded by {here}: {said}"
-    if not host_code:  # other versions' plans, and those that carry a runtime of their own, need it
-        text += "; one that was built version compatible runs code of its own: allow it with version_compatible=True"
+    text = f"{plan}, built by {origin}, cannot be loaded by {here}: {logger(trt).why()}"
+    if not host_code:  # those that carry a runtime of their own need it
+        text += (
+            "; one that was built version compatible runs code of its own: allow it with engine_host_code_allowed=True "
+            "(or version_compatible=True)"
+        )
     return text

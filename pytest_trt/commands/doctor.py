@@ -16,9 +16,11 @@ from pytest_trt.errors import TrtError
 from pytest_trt.records import Environment
 from pytest_trt.spec import EngineSpec, Settings
 
-BACKENDS = ("tensorrt", "tensorrt_rtx", "tensorrt_lean", "onnxruntime")
-PACKAGES = ("pytest", "pytest-xdist", "pytest-benchmark", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx",
-            "tensorrt-lean", "cuda-python", "nvidia-ml-py", "nvidia-modelopt", "nvtx", "fsspec")  # fmt: skip
+BACKENDS = ("tensorrt", "tensorrt_rtx", "tensorrt_lean", "tensorrt_dispatch", "onnxruntime")
+PACKAGES = (
+    "pytest", "pytest-xdist", "pytest-benchmark", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx",
+    "tensorrt-lean", "tensorrt-dispatch", "cuda-python", "nvidia-ml-py", "nvidia-modelopt", "nvtx", "fsspec",
+)  # fmt: skip
 
 
 def add(parts: Any) -> None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.engine.model import Model
 from pytest_trt.errors import BuildError, InputError
 from pytest_trt.pipeline.arrays import checked, refuse_nan
-from pytest_trt.spec import EngineSpec
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
 
 Calibration = Callable[[], "Iterable[Arrays]"]
 """Gives the inputs that int8 is calibrated on, the same at every call: arrays by input name."""
-
-RANDOM = "random"
-"""What a spec's `calibration` says to have inputs drawn: the speed is right with them, the accuracy is not."""
 
 HEADERS = {"entropy": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
 """How the first line of a calibration cache names its calibrator: `TRT-8600-EntropyCalibration2`."""
@@ -94,13 +89,3 @@ def read_cache(path: Path, calibrator: str) -> bytes:
             f"with 'TRT-...-{HEADERS[calibrator]}'"
         )
     return data
-
-
-def located(spec: EngineSpec, folders: Sequence[Path]) -> EngineSpec:
-    """The spec with the calibration cache that it names, if it names one, where that lies: in the first of `folders`
-    that has it."""
-    if not isinstance(spec.calibration, str) or spec.calibration == RANDOM:
-        return spec
-    places = [folder / spec.calibration for folder in folders]
-    found = next((place for place in places if place.is_file()), places[0])
-    return dataclasses.replace(spec, calibration=str(found))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import hashlib
 import os
@@ -14,6 +13,7 @@ from typing import Any, Literal
 from pytest_trt.backends.base import Tensor
 from pytest_trt.engine import onnx_file, rewrite
 from pytest_trt.engine.digest import file_sha256
+from pytest_trt.engine.files import find
 from pytest_trt.engine.onnx_file import Dims
 from pytest_trt.engine.store import Store
 from pytest_trt.errors import ModelError, TrtError
@@ -58,7 +58,7 @@ def resolve(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Model:
     raised.
     """
     if spec.path is not None:
-        path = _find(spec.path, folders)
+        path = find("model", spec.path, folders)
         return _plan(path) if spec.given_plan else read(path)
     if spec.onnx is not None:
         return _from_function(spec.onnx, folders, store)
@@ -104,30 +104,6 @@ def _plan(path: Path) -> Model:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _find(name: str, folders: Sequence[Path]) -> Path:
-    """`name` in the first of `folders` that has it. Raises ModelError naming all places, and files of like names."""
-    places = list(dict.fromkeys(folder / name for folder in folders))
-    for place in places:
-        if place.is_file():
-            return place
-    for place in places:
-        if place.is_dir():
-            models = sorted(entry.name for entry in place.glob("*.onnx"))
-            inside = f": it has {', '.join(models[:5])}" if models else ""
-            raise ModelError(f"the model {name!r} is a folder ({place}){inside}: name the .onnx file in it")
-    near = [match for place in places for match in _near(place)]
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise ModelError(f"there is no model {name!r}{hint}: looked for {'; '.join(map(str, places))}")
-
-
-def _near(place: Path) -> list[str]:
-    """A name like `place`'s in its folder."""
-    if not place.parent.is_dir():
-        return []
-    names = [entry.name for entry in place.parent.iterdir()]
-    return difflib.get_close_matches(place.name, names, 1)
-
-
 def _called(name: str, function: Callable[[], Any]) -> Any:
     try:
         return function()
@@ -147,7 +123,7 @@ def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: 
 
     made = _called("onnx", function)
     if isinstance(made, (str, os.PathLike)):
-        return read(_find(os.fspath(made), [Path.cwd(), *folders]))
+        return read(find("model", os.fspath(made), [Path.cwd(), *folders]))
     if not isinstance(made, onnx.ModelProto):
         message = f"returned {type(made).__name__}: it must return a path or a ModelProto"
         raise ModelError(f"trt_engine(onnx={_name(function)}): the function {message}")

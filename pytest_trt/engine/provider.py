@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import codec
 from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport
-from pytest_trt.engine import calibrate
 from pytest_trt.engine.calibrate import Calibration
+from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.entry import SCHEMA, Entry, Meta
+from pytest_trt.engine.files import RANDOM
 from pytest_trt.engine.model import Model, read
 from pytest_trt.engine.prepare import prepare
 from pytest_trt.engine.shapes import profiles, run_shapes
@@ -88,7 +89,7 @@ def provide(
         with store.draft(digest) as draft:
             source, conversion = preparation.source(draft)
             batches = preparation.calibration(draft, store.beside(CALIBRATION_CACHE, calibration_key))
-            cache = store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
+            cache = _timing_cache(spec, environment, store)
             job = BuildJob(
                 backend=environment.backend,
                 device=device,
@@ -116,10 +117,17 @@ def provide(
     return _provided(entry, built=True, notes=(fault,) if fault else ())
 
 
+def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> Path | None:
+    """The one that the spec names, or the one that all engines of that TensorRT and device share."""
+    if isinstance(spec.timing_cache, str):
+        return Path(spec.timing_cache)
+    return store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
+
+
 def _calibration(spec: EngineSpec, model: Model, run: RunShape) -> Calibration | Path | None:
     """What `spec.calibration` says: a function, a calibration cache, or that inputs are drawn."""
     said = spec.calibration
-    if said == calibrate.RANDOM:
+    if said == RANDOM:
         return lambda: _drawn(spec, model, run)
     return Path(said) if isinstance(said, str) else said
 
@@ -156,8 +164,16 @@ def _digest(
         "backend": (environment.backend, environment.backend_version),
         "device": device,
         "prepared_by": prepared_by,
+        "files": [] if environment.kind == "cpu" else [*map(file_sha256, map(Path, spec.plugins)), _timings(spec)],
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
+
+
+def _timings(spec: EngineSpec) -> str:
+    """What a timing cache that is only read decides; one that is written to changes with every build."""
+    if isinstance(spec.timing_cache, str) and spec.timing_cache_mode != "update":
+        return f"{spec.timing_cache_mode} {file_sha256(Path(spec.timing_cache))}"
+    return "" if spec.timing_cache_mode == "update" else spec.timing_cache_mode
 
 
 def _check(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> None:

@@ -13,6 +13,7 @@ BACKENDS = {
     "tensorrt": "TensorRT",
     "tensorrt_rtx": "TensorRT-RTX",
     "tensorrt_lean": "TensorRT lean",
+    "tensorrt_dispatch": "TensorRT dispatch",
     "onnxruntime": "ONNX Runtime",
     "pytorch": "PyTorch",
 }

@@ -1,0 +1,111 @@
+"""What a plan's header tells, and what is refused because of it before a runtime reads the plan."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from pytest_trt.backends.tensorrt_plan import HEADER_BYTES, check_origin, plan_origin, read_origin
+from pytest_trt.errors import BackendError
+
+DEVICE = "NVIDIA L4"
+
+
+def header(tag: bytes, version: tuple[int, ...], capabilities: int = 0) -> bytes:
+    """A header as TensorRT-RTX 1.7 writes it, or the beginning of one of TensorRT's."""
+    start = tag + bytes(20) + bytes(version)
+    rest = tag + struct.pack("<I", capabilities) if tag == b"vtrt" else b"more"
+    return (start + rest).ljust(HEADER_BYTES, b"\0")
+
+
+def package(name: str, version: str) -> ModuleType:
+    """What is read of a package: its name and its version."""
+    made = ModuleType(name)
+    made.__version__ = version  # type: ignore[attr-defined]
+    return made
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    return tmp_path / "given.plan"
+
+
+def test_a_plan_tells_its_origin() -> None:
+    rtx = plan_origin(header(b"vtrt", (1, 7, 1, 116), 0b11000))
+    assert rtx is not None
+    assert (str(rtx), rtx.capabilities) == ("TensorRT-RTX 1.7.1.116", (89, 120))
+    old = plan_origin(b"ftrt" + bytes(20) + bytes([8, 6, 0, 12]) + b"more")
+    assert old is not None
+    assert (str(old), old.capabilities) == ("TensorRT 8.6.0.12", ())
+    assert plan_origin(b"ftrt") is None
+    assert plan_origin(b"\x08\x07onnx" + bytes(80)) is None
+
+
+def test_capabilities_that_nobody_knows_are_none() -> None:
+    unknown = plan_origin(header(b"vtrt", (2, 0, 0, 0), 1 << 9))
+    assert unknown is not None
+    assert unknown.capabilities == ()
+
+
+def test_what_is_no_plan_is_refused(plan: Path) -> None:
+    plan.write_bytes(b"not a plan at all, but long enough for a header" * 2)
+    with pytest.raises(BackendError, match=r"given\.plan is no TensorRT plan \(it begins with b'not '"):
+        read_origin(plan)
+
+
+@pytest.mark.parametrize(
+    ("head", "runtime", "message"),
+    [
+        (header(b"vtrt", (1, 7, 1, 116), 8), ("tensorrt", "10.16.1.11"),
+         r"built by TensorRT-RTX 1\.7\.1\.116: tensorrt cannot run it"),
+        (header(b"ftrt", (10, 16, 1, 11)), ("tensorrt_rtx", "1.7.1.116"),
+         r"built by TensorRT 10\.16\.1\.11: tensorrt_rtx cannot run it"),
+        (header(b"ftrt", (8, 6, 0, 12)), ("tensorrt", "10.16.1.11"),
+         r"built by TensorRT 8\.6\.0\.12, and this is tensorrt 10\.16\.1\.11: .*engine_host_code_allowed=True"),
+        (header(b"ftrt", (10, 16, 0, 72)), ("tensorrt_dispatch", "10.16.1.11"), r"and this is tensorrt_dispatch"),
+        (header(b"vtrt", (1, 7, 1, 116), 0b110000), ("tensorrt_rtx", "1.7.1.116"),
+         r"was built for compute capability 12\.0, 12\.1, and NVIDIA L4 has 8\.9: build it for this device"),
+    ],
+)  # fmt: skip
+def test_a_plan_from_elsewhere_is_refused_with_both_sides(
+    plan: Path, head: bytes, runtime: tuple[str, str], message: str
+) -> None:
+    plan.write_bytes(head + bytes(1000))
+    with pytest.raises(BackendError, match=message):
+        check_origin(package(*runtime), plan, (8, 9), DEVICE, host_code=False)
+
+
+def test_a_plan_of_this_version_and_device_goes_on(plan: Path) -> None:
+    plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
+    assert str(check_origin(package("tensorrt", "8.6.0"), plan, (9, 0), DEVICE, host_code=False)) == "TensorRT 8.6.0.12"
+    plan.write_bytes(header(b"vtrt", (1, 7, 1, 116), 8))
+    check_origin(package("tensorrt_rtx", "1.7.1.116"), plan, (8, 9), DEVICE, host_code=False)
+
+
+def test_another_version_is_let_in_where_its_code_may_run(plan: Path) -> None:
+    plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
+    origin = check_origin(package("tensorrt_lean", "10.16.1.11"), plan, (9, 0), DEVICE, host_code=True)
+    assert origin.version == "8.6.0.12"
+
+
+def test_tensorrt_rtx_tells_what_it_builds_for(tmp_path: Path) -> None:
+    """The bits of the header, seen in plans that were built for each capability."""
+    pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
+    import onnx
+    from onnx import TensorProto, helper
+
+    from pytest_trt.backends.base import BuildJob, backend
+    from pytest_trt.spec import EngineSpec
+
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "relu")], "g", [x], [y])
+    model = tmp_path / "relu.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(model))
+    for capabilities in ((75,), (80,), (86,), (89,), (120,), (121,), (80, 89, 120)):
+        spec = EngineSpec(compute_capabilities=capabilities)
+        job = BuildJob("tensorrt_rtx", "0", spec, str(model), str(tmp_path))
+        backend("tensorrt_rtx").build(job, lambda text, share: None)
+        assert read_origin(tmp_path / "plan").capabilities == capabilities
