@@ -90,7 +90,7 @@ class Bisection:
         self._learn(outputs)
         departing = [name for name, reading in outputs.items() if self._departs(reading)]
         if not departing:
-            return Found(None, why="every output agrees with ONNX Runtime's in fp32")
+            return Found(None, why="every output agrees with ONNX Runtime's in fp32, element by element")
         bad = min(departing, key=lambda name: self._order.get(name, len(self._order)))
         while self._builds < self._most_builds:
             span = self._span(bad)
@@ -172,7 +172,8 @@ class _Sides:
         self.graph = Intermediates(case.model)
         spec, environment = case.declaration.spec, case.environment
         wanted = case.declaration.accuracy or Accuracy()
-        self._limits = accuracy.allowed(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
+        limits = accuracy.allowed(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
+        self._limits = accuracy.by_element(limits)
 
     def compare(self, names: Sequence[str]) -> Mapping[str, Reading]:
         """See Compare. From the second time on, what is allowed goes with each tensor's own size."""

@@ -80,12 +80,15 @@ class Budget:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """What the outputs must be. `reference` is `onnxruntime`, `baseline`, a path to an .npz, or a function that takes
-    the inputs by name and returns the outputs by name."""
+    the inputs by name and returns the outputs by name. The rest are limits, see judge.accuracy.Allowed."""
 
     reference: str | Callable[..., Any] = "onnxruntime"
     rtol: float | None = None
     atol: float | None = None
     cosine: float | None = None
+    psnr_db: float | None = None
+    top1: float | None = None
+    top5: float | None = None
     inputs: str | Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
@@ -94,8 +97,15 @@ class Accuracy:
             value = getattr(self, name)
             if value is not None and value < 0:
                 raise DeclarationError(f"trt_accuracy: {name} is {value:g}: it must be 0 or above")
-        if self.cosine is not None and not -1 <= self.cosine <= 1:
-            raise DeclarationError(f"trt_accuracy: cosine is {self.cosine:g}: it must be from -1 to 1")
+        for name, least in (("cosine", -1), ("top1", 0), ("top5", 0)):
+            value = getattr(self, name)
+            if value is not None and not least <= value <= 1:
+                raise DeclarationError(f"trt_accuracy: {name} is {value:g}: it must be from {least} to 1")
+        if self.reference == "baseline" and (self.top1 is not None or self.top5 is not None):
+            raise DeclarationError(
+                "trt_accuracy: a baseline keeps a sample of the outputs, of which no top1 or top5 can be told: name "
+                "another reference"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

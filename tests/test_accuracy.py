@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -148,7 +149,40 @@ def test_agreement_of_the_largest_counts_rows() -> None:
     found = compare(got, wanted, EXACT)
     assert found.top1 == pytest.approx(3 / 4)
     assert found.top5 == pytest.approx((4 / 5 + 3) / 4)
-    assert compare(got[:, :9], wanted[:, :9], EXACT).top1 is None
+    short = compare(got[:, :9], wanted[:, :9], EXACT)
+    assert (short.top1, short.top5) == (3 / 4, None)
+    assert compare(got[:, :1], wanted[:, :1], EXACT).top1 is None
+
+
+def test_agreement_of_the_largest_and_psnr_may_be_demanded() -> None:
+    wanted = np.tile(np.arange(20, dtype=np.float32), (4, 1))
+    got = wanted.copy()
+    got[0, 3] = 100.0
+
+    def said(reference: dict[str, Any] | None = None, **limits: Any) -> str:
+        loose = Allowed(0.0, 1000.0, None, scaled=False, **limits)
+        return judge({"y": got, "n": got[:, :1]}, reference or {"y": wanted}, loose, "it")[0].text
+
+    assert "agrees" in said(top1=0.75, top5=0.95)
+    assert "its top 1 is the same in 75.00%, below 80.00%" in said(top1=0.8)
+    assert "its top 5 is the same in 95.00%, below 96.00%" in said(top5=0.96)
+    assert "its PSNR is 4.9 dB, below 20" in said(psnr_db=20.0)
+    assert "its rows are too short to tell the top 1 of" in said({"n": wanted[:, :1]}, top1=0.1)
+    assert "agrees" in said({"n": wanted[:, :1], "y": wanted}, top1=0.1)  # those of another output are not
+
+
+def test_a_tests_own_measures_go_beside_the_usual_tolerances() -> None:
+    found = allowed(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
+    assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (1e-2, 0.9999, 0.9, 30.0)
+    assert allowed(Accuracy(atol=1.0, top5=0.9), "fp16", False) == Allowed(0.0, 1.0, None, scaled=False, top5=0.9)
+
+
+def test_the_worst_element_is_told_as_a_share_of_what_is_allowed() -> None:
+    wanted = np.array([1.0, 10.0, 0.0])
+    limits = Allowed(0.1, 0.1, None, scaled=False)
+    assert compare(wanted + np.array([0.1, 0.55, 0.05]), wanted, limits).used == pytest.approx(0.5)
+    assert compare(wanted, wanted, EXACT).used == 0
+    assert compare(wanted + np.array([0, np.inf, 0]), wanted, limits).used == math.inf
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "bool", "uint8"])

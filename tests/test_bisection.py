@@ -99,7 +99,7 @@ def test_a_join_that_departs_though_its_branches_agree_is_the_culprit(tmp_path: 
 def test_nothing_departs(tmp_path: Path) -> None:
     found = Builds(chain(9), tmp_path, lambda name, marked: False).search()
     assert (found.first, found.builds) == (None, 0)
-    assert lines(found) == ("every output agrees with ONNX Runtime's in fp32",)
+    assert lines(found) == ("every output agrees with ONNX Runtime's in fp32, element by element",)
 
 
 def test_a_layer_that_departs_above_one_that_agrees_is_found_all_the_same(tmp_path: Path) -> None:

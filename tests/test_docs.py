@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_trt import cli, fixtures, settings
+from pytest_trt.judge.accuracy import DEFAULTS
 from pytest_trt.options import MARKERS, OPTIONS, given
 from pytest_trt.records import ALWAYS_FAIL, FIGURES, STATUSES
 from pytest_trt.spec import Accuracy, EngineSpec, PipelineOptions, Settings, Tolerance
@@ -89,6 +90,12 @@ def test_the_defaults_in_the_tables_of_markers_are_those_of_the_records(marker: 
     for argument, _, default, *_ in rows(section((ROOT / "docs/markers.md").read_text(), marker)):
         for field in names(argument) if names(default) else ():
             assert ast.literal_eval(names(default)[0]) == getattr(record, field), field
+
+
+def test_the_table_of_tolerances_is_what_is_allowed() -> None:
+    table = rows(section((ROOT / "docs/accuracy.md").read_text(), "What is compared"))
+    said = {names(row[0])[0]: tuple(map(float, row[1:4])) for row in table if names(row[0])}
+    assert said == {name: (limits.rtol, limits.atol, limits.cosine) for name, limits in DEFAULTS.items()}
 
 
 def test_every_fixture_stands_in_the_table() -> None:

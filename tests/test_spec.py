@@ -169,3 +169,7 @@ def test_accuracy_bounds_are_checked():
         Accuracy(rtol=-1)
     with pytest.raises(DeclarationError, match="cosine is 2"):
         Accuracy(cosine=2)
+    with pytest.raises(DeclarationError, match="top5 is 95: it must be from 0 to 1"):
+        Accuracy(top5=95)
+    with pytest.raises(DeclarationError, match="a baseline keeps a sample of the outputs, of which no top1 or top5"):
+        Accuracy(reference="baseline", top1=0.9)

@@ -27,16 +27,21 @@ _CHUNK = 1 << 20
 @dataclasses.dataclass(frozen=True)
 class Allowed:
     """An element may differ by `rtol` times the reference's size there, plus `atol`, which is a share of the
-    reference's root mean square where `scaled`; the cosine similarity of the whole must reach `cosine`."""
+    reference's root mean square where `scaled`. The whole must reach `cosine` similarity and `psnr_db`, its rows `top1`
+    and `top5` agreement, where these are given (see Difference)."""
 
     rtol: float
     atol: float
     cosine: float | None
     scaled: bool = True
+    psnr_db: float | None = None
+    top1: float | None = None
+    top5: float | None = None
 
     def for_kind(self, kind: str) -> Allowed:
         """These limits for an output of numpy's `kind`: integers and bools are exact unless a test says otherwise."""
-        return Allowed(0.0, 0.0, None) if self.scaled and kind in "iub" else self
+        exact = self.scaled and kind in "iub"
+        return dataclasses.replace(self, rtol=0.0, atol=0.0, cosine=None) if exact else self
 
 
 DEFAULTS: Mapping[str, Allowed] = {
@@ -63,8 +68,9 @@ elements far; there it is the cosine that tells whether the whole still points t
 @dataclasses.dataclass(frozen=True)
 class Difference:
     """How far one output is from its reference. `relative` errors are shares of the reference's size, over elements
-    where that is not 0. `psnr_db` takes the reference's range as the peak. `top1` and `top5` are the shares of rows
-    (last axis) whose largest, and whose five largest, are the same; None for rows of fewer than 10 elements. `nan` and
+    where that is not 0. `psnr_db` takes the reference's range as the peak. `top1` is the share of rows (along the last
+    axis) whose largest element is at the same place, `top5` the share of the five largest that are the same ones; None
+    where rows have fewer than twice that many elements, and for bools. `nan` and
     `inf` count those of the output and of the reference. `worst` gives index, output and reference, the worst first.
     `used` is the worst element's error as a share of what is allowed there."""
 
@@ -88,10 +94,16 @@ def allowed(accuracy: Accuracy, precision: str, tf32: bool) -> Allowed:
     """What a test allows: what it says itself, else DEFAULTS for the precision. `tf32` is whether fp32 may run as TF32.
     Once a test gives rtol or atol, both are meant as numpy.allclose means them, and what it leaves out is 0."""
     name = {"fp32": "tf32" if tf32 else "fp32", "best": "bf16"}.get(precision, precision)
-    usual = DEFAULTS[name]
-    if accuracy.rtol is None and accuracy.atol is None:
-        return usual if accuracy.cosine is None else dataclasses.replace(usual, cosine=accuracy.cosine)
-    return Allowed(accuracy.rtol or 0.0, accuracy.atol or 0.0, accuracy.cosine, scaled=False)
+    limits = DEFAULTS[name]
+    if accuracy.rtol is not None or accuracy.atol is not None:
+        limits = Allowed(accuracy.rtol or 0.0, accuracy.atol or 0.0, None, scaled=False)
+    said = {name: getattr(accuracy, name) for name in ("cosine", "psnr_db", "top1", "top5")}
+    return dataclasses.replace(limits, **{name: limit for name, limit in said.items() if limit is not None})
+
+
+def by_element(limits: Allowed) -> Allowed:
+    """What these limits say of elements and directions, and not of rows or the whole."""
+    return dataclasses.replace(limits, psnr_db=None, top1=None, top5=None)
 
 
 def scaled(limits: Allowed, reference: Array) -> Allowed:
@@ -107,7 +119,10 @@ def judge(outputs: Arrays, reference: Arrays, limits: Allowed, source: str) -> t
     if not reference:
         return (Verdict("inaccurate", "accuracy", "", f"{source} has no outputs: there is nothing to compare with"),)
     unseen = [name for name in outputs if name not in reference]
-    verdicts = [_judge(name, outputs, wanted, limits, source) for name, wanted in reference.items()]
+    verdicts = [
+        _judge(name, outputs, wanted, _for_rows(limits, wanted, reference), source)
+        for name, wanted in reference.items()
+    ]
     if unseen:
         listed = ", ".join(map(repr, unseen))
         last = verdicts[-1]
@@ -115,6 +130,16 @@ def judge(outputs: Arrays, reference: Arrays, limits: Allowed, source: str) -> t
             last, details=(*last.details, f"not compared, {source} lacks them: {listed}")
         )
     return tuple(verdicts)
+
+
+def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
+    """These limits without a top 1 or 5 that this output's rows are too short for, if those of another one are not."""
+
+    def kept(least: float | None, count: int) -> float | None:
+        elsewhere = not _has_rows(wanted, count) and any(_has_rows(array, count) for array in reference.values())
+        return None if elsewhere else least
+
+    return dataclasses.replace(limits, top1=kept(limits.top1, 1), top5=kept(limits.top5, 5))
 
 
 def _judge(name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str) -> Verdict:
@@ -148,6 +173,13 @@ def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdi
         )
     if limits.cosine is not None and found.cosine < limits.cosine:
         faults.append(f"its cosine is {found.cosine:.6f}, below {limits.cosine:g}")
+    if limits.psnr_db is not None and found.psnr_db < limits.psnr_db:
+        faults.append(f"its PSNR is {found.psnr_db:.1f} dB, below {limits.psnr_db:g}")
+    for count, share, least in ((1, found.top1, limits.top1), (5, found.top5, limits.top5)):
+        if least is not None and share is None:
+            faults.append(f"its rows are too short to tell the top {count} of")
+        elif least is not None and share is not None and share < least:
+            faults.append(f"its top {count} is the same in {share:.2%}, below {least:.2%}")
     if not faults:
         return Verdict(
             "ok", "accuracy", name, f"output {name!r} agrees with {source}: {figures}", details=_details(found)
@@ -159,8 +191,9 @@ def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdi
 def _details(found: Difference) -> tuple[str, ...]:
     noise = f", PSNR {found.psnr_db:.1f} dB" if math.isfinite(found.psnr_db) else ""
     lines = [f"max relative {found.max_relative:.3g}, mean relative {found.mean_relative:.3g}{noise}"]
-    if found.top1 is not None and found.top5 is not None:
-        lines.append(f"largest of a row the same in {100 * found.top1:.1f} %, five largest in {100 * found.top5:.1f} %")
+    tops = [(count, share) for count, share in ((1, found.top1), (5, found.top5)) if share is not None]
+    if tops:
+        lines.append("of its rows " + ", ".join(f"the top {count} the same in {share:.1%}" for count, share in tops))
     for what, (ours, theirs) in (("NaN", found.nan), ("Inf", found.inf)):
         if ours or theirs:
             lines.append(f"{ours} {what}, {theirs} in the reference")
@@ -219,7 +252,6 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
                 "relative": float(relative.sum()), "ab": float(a @ b), "aa": float(a @ a), "bb": float(b @ b),
             }
         )  # fmt: skip
-    top1, top5 = _top(output, reference)
     return Difference(
         elements=theirs.size,
         beyond=int(sums["beyond"]),
@@ -229,8 +261,8 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
         mean_relative=sums["relative"] / max(sums["nonzero"], 1),
         cosine=_cosine(sums["ab"], sums["aa"], sums["bb"]),
         psnr_db=_psnr_db(high - low, sums["squares"] / max(sums["finite"], 1)),
-        top1=top1,
-        top5=top5,
+        top1=_top(output, reference, 1),
+        top5=_top(output, reference, 5),
         nan=(int(sums["ours nan"]), int(sums["theirs nan"])),
         inf=(int(sums["ours inf"]), int(sums["theirs inf"])),
         worst=tuple(
@@ -266,18 +298,25 @@ def _psnr_db(peak: float, mean_square: float) -> float:
     return 10 * math.log10(peak * peak / mean_square) if 0 < peak < math.inf else -math.inf
 
 
-def _top(output: Array, reference: Array) -> tuple[float | None, float | None]:
-    """How much of the largest and of the five largest elements of a row are the same, on average over the rows."""
+def _has_rows(array: Array, count: int) -> bool:
+    """Whether the `count` largest of a row say anything: they are half of it at most."""
+    return bool(array.ndim and array.size and array.shape[-1] >= 2 * count and array.dtype.kind != "b")
+
+
+def _top(output: Array, reference: Array, count: int) -> float | None:
+    """How much of the `count` largest elements of a row are the same ones, on average over the rows."""
     import numpy as np
 
-    width = reference.shape[-1] if reference.ndim else 0
-    if width < 2 * 5 or not reference.size or reference.dtype.kind == "b":
-        return None, None
+    if not _has_rows(reference, count):
+        return None
+    width = reference.shape[-1]
     ours, theirs = output.reshape(-1, width), reference.reshape(-1, width)
-    step, first, five = max(1, _CHUNK // width), 0.0, 0.0
+    step, same = max(1, _CHUNK // width), 0
     for at in range(0, len(theirs), step):
         a, b = (rows[at : at + step].astype(np.float64) for rows in (ours, theirs))
-        first += float((a.argmax(-1) == b.argmax(-1)).sum())
-        best = [np.argpartition(rows, -5)[:, -5:] for rows in (a, b)]
-        five += float((best[0][:, :, None] == best[1][:, None, :]).any(2).sum()) / 5
-    return first / len(theirs), five / len(theirs)
+        if count == 1:  # the first of several that are the largest
+            same += int((a.argmax(-1) == b.argmax(-1)).sum())
+        else:
+            best = [np.argpartition(rows, -count)[:, -count:] for rows in (a, b)]
+            same += int((best[0][:, :, None] == best[1][:, None, :]).any(2).sum())
+    return same / count / len(theirs)

@@ -55,7 +55,8 @@ def _judge(name: str, output: Array, kept: StoredOutput, limits: Allowed, source
     worst = tuple(
         (tuple(map(int, np.unravel_index(places[at], kept.shape))), got, there) for (at,), got, there in found.worst
     )
-    judged = verdict(name, dataclasses.replace(found, worst=worst), limits, source)
+    found = dataclasses.replace(found, worst=worst, top1=None, top5=None)  # a sample has no rows
+    judged = verdict(name, found, limits, source)
     return dataclasses.replace(judged, details=(*judged.details, f"compared {wanted.size} of {output.size} elements"))
 
 
