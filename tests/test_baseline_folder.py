@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import gzip
 import json
 import os
 import resource
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -297,6 +299,33 @@ def test_edited_by_hand(tmp_path: Path, saved: Path, name: str) -> None:
 
 _OTHER_TEST = ("another test's id", "a path for an id", "another device")
 """Good baselines in the wrong place: seen when that test asks for its own."""
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document, as the keys that lead to it."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield (*at, key)
+        yield from places(item, (*at, key))
+
+
+def test_a_path_in_any_field_leads_nowhere(tmp_path: Path, saved: Path) -> None:
+    """It is an error, or no more than a text: nothing is read or written outside the folder."""
+    original = saved.read_text()
+    for *above, last in places(json.loads(original)):
+        document = json.loads(original)
+        functools.reduce(lambda value, key: value[key], above, document)[last] = "../../../escaped"
+        saved.write_text(json.dumps(document))
+        folder = opened(tmp_path)
+        with contextlib.suppress(BaselineError):
+            baseline = folder.load(TEST, DEVICE)
+            assert baseline is not None
+            folder.data(baseline)
+            folder.save(measurement(day=2), "ok")
+            folder.prune([TEST], dry_run=False)
+        saved.write_text(original)
+    assert [path.name for path in tmp_path.iterdir()] == [".trt-baselines"]
+    assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} == {"tests-test_models.py", "_data"}
 
 
 def test_a_spoilt_baseline_is_replaced_with_force_alone(tmp_path: Path, saved: Path) -> None:

@@ -1,0 +1,79 @@
+"""Ways in which a gate fails open elsewhere, that are tested nowhere else: none of them is green here."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+
+import pytest
+from declared import ENGINE, MEASURES
+
+SIZES = ENGINE + "@pytest.mark.trt_matrix(batch=[1, 2, 4])\n" + MEASURES
+
+
+def stored(project):
+    """Every baseline file, with what it holds."""
+    return {path.name: path.read_bytes() for path in (project.path / ".trt-baselines").rglob("test_m*.json")}
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_file_that_cannot_be_collected_fails_the_run(project, xdist):
+    """Alone, pytest then runs nothing; xdist runs the rest, which is saved as any other run."""
+    project.makepyfile(test_m=ENGINE + MEASURES, test_broken="import nothing_of_this_name")
+    result = project.runpytest_subprocess("--trt-baseline-save", *xdist)
+    assert result.ret == (pytest.ExitCode.TESTS_FAILED if xdist else pytest.ExitCode.INTERRUPTED)
+    result.stdout.fnmatch_lines(["*ERROR test_broken.py*"])
+    assert len(stored(project)) == len(xdist) / 2
+    result = project.runpytest_subprocess("--continue-on-collection-errors", *xdist)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, errors=1)
+
+
+def test_saving_some_tests_leaves_the_baselines_of_the_others_as_they_are(project):
+    project.makepyfile(test_m=SIZES)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
+    before = stored(project)
+    for xdist in ((), ("-n", "2")):
+        result = project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-force", "-k", "b1 or b2", *xdist)
+        result.assert_outcomes(passed=2, deselected=0 if xdist else 1)
+        after = stored(project)
+        assert before.keys() == after.keys()
+        (untouched,) = (name for name in before if "b4" in name)
+        assert after[untouched] == before[untouched]
+        assert all(after[name] != before[name] for name in before if name != untouched)
+
+
+def test_a_worker_that_is_killed_is_a_failure_to_junit_too(project):
+    project.makepyfile(
+        test_m=ENGINE + MEASURES + "def test_killed(trt_runner):\n    import os\n    os.kill(os.getpid(), 9)\n"
+    )
+    project.runpytest_subprocess("-n", "1", "--junitxml=out.xml")
+    (suite,) = ET.parse(project.path / "out.xml").getroot().iter("testsuite")
+    assert int(suite.get("failures", 0)) + int(suite.get("errors", 0)) == 1
+    assert [case.get("name") for case in suite if len(case.findall("failure")) + len(case.findall("error"))] == [
+        "test_killed"
+    ]
+
+
+def test_what_has_no_baseline_is_counted_beside_what_has_one_and_fails_when_it_is_to(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    project.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_n"))
+    for xdist in ((), ("-n", "2")):
+        result = project.runpytest_subprocess(*xdist)
+        result.assert_outcomes(passed=2)
+        result.stdout.fnmatch_lines(["*1 ok, 1 new."])
+        project.runpytest_subprocess("--trt-fail-on=new", *xdist).assert_outcomes(passed=1, failed=1)
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_one_unreadable_baseline_costs_one_test(project, verdicts, xdist):
+    project.makepyfile(test_m=SIZES)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
+    (file,) = (project.path / ".trt-baselines").rglob("test_m-b2-*.json")
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps({**whole, "figures": {"ms": {"value": -1.0, "low": -1.0, "high": -1.0}}}))
+    result = project.runpytest_subprocess(*xdist)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines([f"*{file.name}*figures.ms*"])
+    assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b2]": ["error"], "test_m[b4]": ["ok"]}
