@@ -13,6 +13,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pytest_trt import cuda
 from pytest_trt.backends.base import BuildJob, BuildReport, backend
 from pytest_trt.backends.tensorrt_plan import read_origin
+from pytest_trt.engine.intermediate import Intermediates
+from pytest_trt.engine.model import read
 from pytest_trt.engine.precision import convert
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.spec import EngineSpec
@@ -108,6 +110,43 @@ def test_what_it_cannot_do_is_said_before_it_is_built(
 ) -> None:
     with pytest.raises(BuildError, match=message):
         build(model, tmp_path, (PROFILE,), **spec)
+
+
+def quantised_model(kind: int) -> onnx.ModelProto:
+    """x [16, 64] -> y [16, 64]: a MatMul whose inputs are quantised to a type of 8 bits."""
+    weights = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+    scale, zero = numpy_helper.from_array(np.float32(0.02), "s"), helper.make_tensor("z", kind, [], [0])
+    nodes = []
+    for name in "xw":
+        nodes.append(helper.make_node("QuantizeLinear", [name, "s", "z"], [f"{name}q"]))
+        nodes.append(helper.make_node("DequantizeLinear", [f"{name}q", "s", "z"], [f"{name}d"]))
+    nodes.append(helper.make_node("MatMul", ["xd", "wd"], ["y"], "matmul"))
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [16, 64]) for name in "xy")
+    graph = helper.make_graph(nodes, "g", [x], [y], [numpy_helper.from_array(weights, "w"), scale, zero])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
+
+
+KINDS = {"fp8": TensorProto.FLOAT8E4M3FN, "int8": TensorProto.INT8}
+
+
+@pytest.mark.parametrize("precision", KINDS)
+def test_quantised_models_prove_what_they_are_quantised_to(precision: str, tmp_path: Path) -> None:
+    path = tmp_path / "q.onnx"
+    onnx.save(quantised_model(KINDS[precision]), str(path))
+    report, _ = build(path, tmp_path, precision=precision)
+    assert report.precisions[precision] > 0
+    (other,) = KINDS.keys() - {precision}
+    with pytest.raises(BuildError, match=rf"precision='{other}' was asked for and no layer has it"):
+        build(path, tmp_path, precision=other)
+
+
+@pytest.mark.parametrize("path", LIGHT[:1] + LIGHT[4:5], ids=lambda path: path.stem)
+def test_models_with_tensors_marked_as_outputs_build(path: Path, tmp_path: Path) -> None:
+    graph = Intermediates(read(path))
+    marked = list(graph.points)[:: max(1, len(graph.points) // 16)]
+    graph.marked(marked, tmp_path / "marked.onnx")
+    report, _ = build(tmp_path / "marked.onnx", tmp_path)
+    assert report.plan_bytes > 1000
 
 
 def test_build_options_are_taken(model: Path, tmp_path: Path) -> None:

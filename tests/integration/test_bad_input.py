@@ -160,3 +160,54 @@ def test_a_disk_that_is_full_loses_nothing(project):
     result.stdout.fnmatch_lines(["ERROR: a report cannot be written: *File too large*make space*"])
     assert not [f for f in (project.path / ".trt-baselines").rglob("*") if f.is_file()]
     assert not list(project.path.glob("*x.html*"))
+
+
+def test_int8_that_cannot_be_calibrated(project):
+    """One clear error each; the session goes on, and nothing of it is in the cache."""
+    (project.path / "entropy.calib").write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
+    project.makepyfile(
+        test_m="""
+import numpy as np
+import pytest
+
+def engine(**spec): return pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, precision="int8", **spec)
+def yields(*shape, value=1):
+    return lambda: [{"x": np.full(size, by, np.float32)} for size, by in (((4, 32), 1), (shape, value))]
+def fails():
+    yield {"x": np.ones((4, 32), np.float32)}
+    raise OSError("the disk with the pictures is gone")
+
+@engine()
+def test_uncalibrated(trt_runner): trt_runner.measure()
+@engine(calibration=fails)
+def test_fails(trt_runner): trt_runner.measure()
+@engine(calibration=list)
+def test_nothing(trt_runner): trt_runner.measure()
+@engine(calibration=yields(4, 31))
+def test_shape(trt_runner): trt_runner.measure()
+@engine(calibration=yields(4, 32, value=np.nan))
+def test_nan(trt_runner): trt_runner.measure()
+@engine(calibration="entropy.calib")
+def test_cache(trt_runner): trt_runner.measure()
+@engine(calibration="random", calibrator="entropy")
+def test_calibrator(trt_runner): trt_runner.measure()
+@engine(calibration="random")
+def test_calibrated(trt_runner): trt_runner.measure()
+"""
+    )
+    result = project.runpytest_subprocess("--trt-baseline=off", "--trt-cache-dir=own")
+    result.assert_outcomes(failed=7, passed=1)
+    found = errors(result)
+    expected = {
+        "test_uncalibrated": "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither",
+        "test_fails": "int8 calibration of m.onnx: the function raised OSError: the disk with the pictures is gone",
+        "test_nothing": "int8 calibration of m.onnx: the function yielded nothing: give it some inputs",
+        "test_shape": "int8 calibration of m.onnx, batch 2: input 'x' has the shape (4, 31): it must be (-1, 32)",
+        "test_nan": "int8 calibration of m.onnx, batch 2: input 'x' holds 128 NaN of 128 values",
+        "test_cache": "entropy.calib' is a calibration cache, which TensorRT's own calibrators read",
+        "test_calibrator": "TensorRT's own calibration, which TensorRT from 8.6 to before 11.0 has: leave it out",
+    }
+    assert set(found) == set(expected)
+    for name, said in expected.items():
+        assert said in found[name], name
+    assert len([entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64]) == 1
