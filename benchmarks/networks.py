@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,19 +38,31 @@ class Network:
     ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
 
 
-def light(name: str, seed: int = 0) -> ModelProto:
-    """The network `light_NAME` with weights in place of its constants.
+RESIDUAL = 0.25
+"""How much of a residual branch is added: with all of it activations double from block to block, beyond float16."""
 
-    Weights are normal with variance 2 / fan-in (He et al. 2015), biases and means small, scales and variances about 1;
-    what feeds the last Softmax is scaled to LOGITS_STD by one run on ONNX Runtime.
+HIDDEN = 4096
+"""The width of the hidden layers of AlexNet, ZFNet and VGG, which hold most of their weights."""
+
+
+def light(name: str, seed: int = 0, hidden: int = HIDDEN) -> ModelProto:
+    """The network `light_NAME` with weights in place of its constants; a small `hidden` makes those three small.
+
+    Weights are normal with variance 2 / fan-in (He et al. 2015), biases and means small, scales and variances about 1,
+    scales of residual branches RESIDUAL; what feeds the last Softmax is scaled to LOGITS_STD, by a run on ONNX Runtime.
     """
     model = onnx.load(str(LIGHT / f"light_{name}.onnx"))
     graph = model.graph
     random, fills = np.random.default_rng(seed), [n for n in graph.node if n.op_type == "ConstantOfShape"]
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     readers = _readers(graph)
+    summed = {name for node in graph.node if node.op_type == "Sum" for name in node.input}
     for fill in fills:
-        values = _drawn(random, tuple(shapes[fill.input[0]]), *readers[fill.output[0]])
+        shape = tuple(hidden if size == HIDDEN else int(size) for size in shapes[fill.input[0]])
+        reader, place = readers[fill.output[0]]
+        values = _drawn(random, shape, reader, place)
+        if reader.op_type == "BatchNormalization" and place == 1 and reader.output[0] in summed:
+            values *= np.float32(RESIDUAL)
         graph.initializer.append(numpy_helper.from_array(values, fill.output[0]))
         graph.node.remove(fill)
     read = {name for node in graph.node for name in node.input}
@@ -220,19 +233,18 @@ def control_flow(width: int = 128, turns: int = 8) -> ModelProto:
 
 _SEQUENCE = {"N": (1, 4, 8), "S": (16, 128, 256)}
 
+LIGHTS = (
+    "bvlc_alexnet", "zfnet512", "squeezenet", "shufflenet", "inception_v1", "inception_v2", "resnet50", "densenet121",
+    "vgg19",
+)  # fmt: skip
+"""Those of the `onnx` package, by what follows `light_`."""
+
 NETWORKS: Mapping[str, Network] = {
-    **{
-        name: Network(lambda name=name: light(name))  # type: ignore[misc]
-        for name in (
-            "bvlc_alexnet", "zfnet512", "squeezenet", "shufflenet", "inception_v1", "inception_v2", "resnet50",
-            "densenet121", "vgg19",
-        )
-    },
+    **{name: Network(partial(light, name)) for name in LIGHTS},
     "encoder": Network(lambda: make_models.encoder(depth=3, width=512, heads=8), _SEQUENCE),
     "shapes": Network(shapes, _SEQUENCE),
     "nonzero": Network(nonzero, {"N": (1, 32, 64)}),
     "nms": Network(nms, ranges={"boxes": (0.05, 1.0), "scores": (0.0, 1.0)}),
     "lstm": Network(lstm, {"N": (1, 4, 8), "S": (4, 32, 64)}),
     "control_flow": Network(control_flow, {"N": (1, 16, 64)}),
-}  # fmt: skip
-"""By name, those of the `onnx` package by what follows `light_`."""
+}

@@ -37,7 +37,7 @@ def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
         )
         if not fits:
             raise InputError(f"input {tensor.name!r} has the shape {array.shape}: it must be {tensor.shape}")
-        ready[tensor.name] = np.ascontiguousarray(array)
+        ready[tensor.name] = np.asarray(array, order="C")  # ascontiguousarray makes a scalar 1-d
     return ready
 
 
