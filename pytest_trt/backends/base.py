@@ -30,12 +30,13 @@ Progress = Callable[[str, float], None]
 @dataclasses.dataclass(frozen=True)
 class Tensor:
     """An input or output of an engine. `dtype` is numpy's name, or ml_dtypes' (`bfloat16`, ...); -1 in `shape` is
-    dynamic. `on_host`: a shape tensor, read by the host."""
+    dynamic. `on_host`: a shape tensor, read by the host. `format`: how it lies on the device, in TensorRT's name."""
 
     name: str
     dtype: str
     shape: Shape
     on_host: bool = False
+    format: str = "linear"
 
 
 def dtype(name: str) -> np.dtype[Any]:

@@ -71,7 +71,8 @@ class DeviceEngine:
         engine = self._engine
         on_host = engine.get_tensor_location(name) == self.trt.TensorLocation.HOST
         dtype = versions.dtype(engine.get_tensor_dtype(name))
-        return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), on_host)
+        layout = "linear" if on_host else engine.get_tensor_format(name).name.lower()
+        return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), on_host, layout)
 
     def _range(self, tensor: Tensor, profile: int) -> ShapeRange:
         if tensor.on_host or -1 not in tensor.shape:

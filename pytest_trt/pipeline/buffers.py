@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt import cuda
 from pytest_trt.backends.base import Tensor, dtype
 from pytest_trt.pipeline.copying import Copier
+from pytest_trt.pipeline.formats import LINEAR, pack, storage_shape, unpack
 from pytest_trt.spec import Shape
 
 if TYPE_CHECKING:
@@ -38,13 +39,23 @@ class Place:
 
     def length(self, shape: Shape) -> int:
         """The bytes that it takes in `shape`."""
-        return math.prod(shape) * dtype(self.tensor.dtype).itemsize
+        return _bytes(self.tensor, shape)
 
     def view(self, memory: NDArray[np.uint8], shape: Shape | None = None) -> NDArray[Any]:
-        """The tensor in that memory, without a copy; in `shape` where its own is not the whole truth."""
+        """The tensor in that memory, without a copy, as its format has it; in `shape` where its own is not the whole
+        truth."""
         wanted = self.tensor.shape if shape is None else shape
         part = memory[self.offset : self.offset + self.length(wanted)]
-        return part.view(dtype(self.tensor.dtype)).reshape(wanted)
+        return part.view(dtype(self.tensor.dtype)).reshape(storage_shape(wanted, self.tensor.format))
+
+    def copy(self, memory: NDArray[np.uint8], shape: Shape | None = None) -> NDArray[Any]:
+        """The tensor in that memory as an array of its own, linear."""
+        wanted = self.tensor.shape if shape is None else shape
+        return unpack(self.view(memory, wanted), wanted, self.tensor.format)
+
+
+def _bytes(tensor: Tensor, shape: Shape) -> int:
+    return math.prod(storage_shape(shape, tensor.format)) * dtype(tensor.dtype).itemsize
 
 
 class Layout:
@@ -56,14 +67,19 @@ class Layout:
         places: dict[str, Place] = {}
         offset = self.together = 0
         for tensor in sorted(tensors, key=lambda t: (t.on_host, t.name in bounds)):
-            known = math.prod(tensor.shape) * dtype(tensor.dtype).itemsize
-            place = places[tensor.name] = Place(tensor, offset, bounds.get(tensor.name, known))
+            size = bounds[tensor.name] if tensor.name in bounds else _bytes(tensor, tensor.shape)
+            place = places[tensor.name] = Place(tensor, offset, size)
             if not tensor.on_host and tensor.name not in bounds:
                 self.together = offset + place.nbytes
             offset += -(-max(place.nbytes, 1) // ALIGNMENT) * ALIGNMENT
         self.places: Mapping[str, Place] = places
         self.unknown = tuple(places[name] for name in places if name in bounds)
         self.nbytes = offset
+
+    @property
+    def linear(self) -> bool:
+        """Whether all of them lie as a caller's arrays do."""
+        return all(place.tensor.format == LINEAR for place in self.places.values())
 
 
 class PageableBuffer:
@@ -122,7 +138,11 @@ class BufferSet:
     def put(self, arrays: Arrays, copier: Copier) -> None:
         """Copy a caller's arrays into the host's side."""
         for name, view in self.arrays.items():
-            copier.copy(view, arrays[name])
+            layout = self.inputs.places[name].tensor.format
+            if layout == LINEAR:
+                copier.copy(view, arrays[name])
+            else:
+                pack(view, arrays[name], layout)
 
     def entering_from(self, arrays: Arrays) -> Iterator[Copy]:
         """The copies that bring inputs to the device from where a caller has them."""
@@ -149,7 +169,7 @@ class BufferSet:
     def result(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
         """Copies of the outputs on the host's side."""
         return {
-            name: place.view(self.host_out.array, shapes.get(name)).copy()
+            name: place.copy(self.host_out.array, shapes.get(name))
             for name, place in self.outputs.places.items()
         }
 

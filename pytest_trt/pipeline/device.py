@@ -149,7 +149,7 @@ class DeviceRunner:
     def _start(self, slot: Slot, ready: Arrays, place: Place | None) -> None:
         slot.used = True
         slot.forget()
-        if place is not None:
+        if place is not None and slot.buffers.inputs.linear and slot.buffers.outputs.linear:
             slot.start_from(ready, place)
             return
         slot.buffers.put(ready, self._copier)
