@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
-from pytest_trt.errors import BackendError, CacheError
+from pytest_trt.errors import BackendError, BuildError, CacheError, ProbeError
 from pytest_trt.probe.client import OF_ONE_INTERPRETER, ProbeServer
 from pytest_trt.records import Environment
 from pytest_trt.spec import Declaration, EngineSpec, Settings
@@ -164,6 +164,14 @@ class Bench:
                 reply, _ = probe.call(
                     "build", timeout_s=job.spec.build_timeout_s, job=codec.encode(job), progress=progress
                 )
+        except ProbeError as error:
+            limit_s = job.spec.build_timeout_s
+            if time.monotonic() - started < limit_s:
+                raise
+            raise BuildError(
+                f"building {name} took longer than build_timeout_s={limit_s:g} and was ended: allow more, or ask the "
+                "builder for less (optimization_level)"
+            ) from error
         finally:
             self.say("")
         return codec.decode(BuildReport, reply)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import codec
 from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport
+from pytest_trt.backends.tensorrt_versions import SUPPORT, parsed
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.entry import SCHEMA, Entry, Meta
@@ -81,6 +82,7 @@ def provide(
     ranges = () if host else profiles(model, spec, run)  # ONNX Runtime's plan serves every shape
     preparation = prepare(spec, model, strongly_typed or host, _calibration(spec, model, run))
     calibration_key = preparation.calibration_key(environment.backend_version)
+    cache = None if host else _timing_cache(spec, environment, store)
     digest = _digest(spec, model, ranges, environment, preparation.by)
     with contextlib.nullcontext() if fresh else store.lock(digest, waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
@@ -89,7 +91,6 @@ def provide(
         with store.draft(digest) as draft:
             source, conversion = preparation.source(draft)
             batches = preparation.calibration(draft, store.beside(CALIBRATION_CACHE, calibration_key))
-            cache = _timing_cache(spec, environment, store)
             job = BuildJob(
                 backend=environment.backend,
                 device=device,
@@ -118,8 +119,12 @@ def provide(
 
 
 def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> Path | None:
-    """The one that the spec names, or the one that all engines of that TensorRT and device share."""
+    """The one that the spec names, or the one that all engines of that TensorRT and device share. Raises BuildError
+    where one is named to a backend that has none, cached or not: what is in it would decide nothing."""
     if isinstance(spec.timing_cache, str):
+        support = SUPPORT["timing_cache"]
+        if not support.at(environment.backend, parsed(environment.backend_version)):
+            raise BuildError(f"timing_cache is not in {environment.backend}: {support.where()} has it")
         return Path(spec.timing_cache)
     return store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
 

@@ -1,0 +1,123 @@
+"""Build options: in a marker, in an engine that is built ahead of time with TensorRT-RTX, and refused where they cannot
+be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+
+import pytest
+from test_bad_input import errors
+
+AHEAD = ("--trt-backend=tensorrt_rtx", "--trt-build-only", "--trt-cache-dir=engines", "--trt-compute-capability=89")
+NEEDS_RTX = pytest.mark.skipif(
+    importlib.util.find_spec("tensorrt_rtx") is None, reason="needs the package tensorrt_rtx"
+)
+
+
+def metas(project):
+    return [json.loads(path.read_text()) for path in (project.path / "engines").glob("*/meta.json")]
+
+
+@NEEDS_RTX
+def test_options_are_built_and_kept_apart(project):
+    project.makepyfile(
+        test_m="""
+import pytest
+
+@pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, memory_pool_bytes={"workspace": 2**26}, weight_streaming=True)
+@pytest.mark.trt_matrix(max_aux_streams=[0, 1])
+def test_m(trt_engine): pass
+"""
+    )
+    project.runpytest_subprocess(*AHEAD).assert_outcomes(passed=2)
+    built = [meta["spec"] for meta in metas(project)]
+    assert sorted(spec["max_aux_streams"] for spec in built) == [0, 1]
+    assert all(spec["memory_pool_bytes"] == {"workspace": 2**26} and spec["weight_streaming"] for spec in built)
+
+
+@NEEDS_RTX
+def test_what_cannot_be_built_is_one_error_each_and_the_rest_goes_on(project):
+    (project.path / "broken.so").write_bytes(b"nothing")
+    project.makepyfile(
+        test_m="""
+import pytest
+
+engine = lambda **spec: pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, **spec)
+
+@engine()
+def test_good(trt_engine): pass
+@engine(tactic_sources=("CUBLAS",))
+def test_source(trt_engine): pass
+@engine(layer_precisions={"*": "fp32"})
+def test_layers(trt_engine): pass
+@engine(dla_core=0)
+def test_dla(trt_engine): pass
+@engine(plugins="broken.so")
+def test_plugin(trt_engine): pass
+@engine(plugins="absent.so")
+def test_no_plugin(trt_engine): pass
+@engine(timing_cache="mine.cache")
+def test_timings(trt_engine): pass
+@engine(workspace_mb=1, optimization_level=0, memory_pool_bytes={"tactic_dram": 1000})
+def test_pool(trt_engine): pass
+@engine(build_timeout_s=0.001, sparsity=True)
+def test_time(trt_engine): pass
+"""
+    )
+    result = project.runpytest_subprocess(*AHEAD)
+    result.assert_outcomes(passed=1, failed=8)
+    said = errors(result)
+    for name, words in {
+        "test_source": "tactic_sources: 'CUBLAS' is not in tensorrt_rtx",
+        "test_layers": "layer_precisions is not in tensorrt_rtx",
+        "test_dla": "dla_core is not in tensorrt_rtx",
+        "test_plugin": "cannot be loaded by tensorrt_rtx",
+        "test_no_plugin": "there is no plugin library 'absent.so'",
+        "test_timings": "timing_cache is not in tensorrt_rtx",
+        "test_pool": "tactic_dram=1000 is refused",
+        "test_time": "building m.onnx took longer than build_timeout_s=0.001 and was ended",
+    }.items():
+        assert words in said[name], said[name]
+    assert len(metas(project)) == 1
+
+
+def test_one_marker_serves_a_builder_and_onnx_runtime(project):
+    """What only a builder has is without effect on a CPU, and said; a marker that contradicts itself is refused."""
+    project.makepyfile(
+        test_m="""
+import pytest
+
+@pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, workspace_mb=64, plugins="only_on_the_gpu.so")
+def test_m(trt_runner): trt_runner.measure()
+"""
+    )
+    result = project.runpytest_subprocess("--trt-backend=onnxruntime", "--trt-max-time=0.5")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*ONNX Runtime has no builder, so these are without effect: plugins, workspace_mb*"])
+    project.makepyfile(
+        test_m="""
+import pytest
+
+@pytest.mark.trt_engine("m.onnx", backend="onnxruntime", workspace_mb=64)
+def test_m(trt_runner): trt_runner.measure()
+"""
+    )
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*backend='onnxruntime' has no workspace_mb: TensorRT's builder has*"])
+
+
+def test_a_plan_that_is_given_takes_no_build_options(project):
+    (project.path / "m.plan").write_bytes(b"ftrt")
+    project.makepyfile(
+        test_m="""
+import pytest
+
+@pytest.mark.trt_engine("m.plan", refit=True)
+def test_m(trt_runner): trt_runner.measure()
+"""
+    )
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*the plan is given, so refit would change nothing*"])
