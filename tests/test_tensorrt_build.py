@@ -21,6 +21,8 @@ from pytest_trt.spec import EngineSpec
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
 
+LIGHT = sorted((Path(onnx.__file__).parent / "backend/test/data/light").glob("light_*.onnx"))
+
 
 def conv_model(dynamic: bool = True) -> onnx.ModelProto:
     """x [N, 3, 16, 16] -> y [N, 4]."""
