@@ -18,7 +18,8 @@ from pytest_trt.bench import Bench
 from pytest_trt.case import Case
 from pytest_trt.engine.intermediate import Intermediates, Point
 from pytest_trt.errors import DeclarationError
-from pytest_trt.judge import accuracy
+from pytest_trt.judge import accuracy, tolerance
+from pytest_trt.judge.difference import compare
 from pytest_trt.measure.probe_source import EngineProbe
 from pytest_trt.records import Verdict
 from pytest_trt.references import reference_outputs
@@ -172,8 +173,8 @@ class _Sides:
         self.graph = Intermediates(case.model)
         spec, environment = case.declaration.spec, case.environment
         wanted = case.declaration.accuracy or Accuracy()
-        limits = accuracy.allowed(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
-        self._limits = accuracy.by_element(limits)
+        limits = tolerance.allowed(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
+        self._limits = tolerance.by_element(limits)
 
     def compare(self, names: Sequence[str]) -> Mapping[str, Reading]:
         """See Compare. From the second time on, what is allowed goes with each tensor's own size."""
@@ -182,7 +183,7 @@ class _Sides:
             found = self._read(outputs, reference)
             departing = next((name for name, reading in found.items() if reading.verdict.status != "ok"), None)
             if departing is not None:
-                self._limits = accuracy.scaled(self._limits, reference[departing])
+                self._limits = tolerance.scaled(self._limits, reference[departing])
             return found
         path = self._scratch / f"{self._case.model.path.stem}.onnx"
         self.graph.marked(names, path)
@@ -208,7 +209,7 @@ class _Sides:
         if (fault := accuracy.misfit(name, outputs, wanted.shape, source)) is not None:
             return Reading(fault, math.inf)
         limits = self._limits.for_kind(wanted.dtype.kind)
-        found = accuracy.compare(outputs[name], wanted, limits)
+        found = compare(outputs[name], wanted, limits)
         return Reading(accuracy.verdict(name, found, limits, source), found.used, math.isinf(found.max_abs))
 
 

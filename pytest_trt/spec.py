@@ -80,7 +80,7 @@ class Budget:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """What the outputs must be. `reference` is `onnxruntime`, `baseline`, a path to an .npz, or a function that takes
-    the inputs by name and returns the outputs by name. The rest are limits, see judge.accuracy.Allowed."""
+    the inputs by name and returns the outputs by name. The rest are limits, see judge.tolerance.Allowed."""
 
     reference: str | Callable[..., Any] = "onnxruntime"
     rtol: float | None = None

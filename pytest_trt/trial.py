@@ -23,7 +23,7 @@ from pytest_trt.comparison import Comparison, choose, choose_revision, confirmed
 from pytest_trt.description import digest_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError, TrtError
-from pytest_trt.judge import accuracy, budgets, stored_outputs
+from pytest_trt.judge import accuracy, budgets, stored_outputs, tolerance
 from pytest_trt.lottery import Lottery
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
 from pytest_trt.measure.probe_source import Subject
@@ -227,7 +227,7 @@ class Trial(Case):
             return (), {}
         inputs, outputs = taken.answer
         spec = self.declaration.spec
-        limits = accuracy.allowed(wanted, spec.precision, spec.tf32 and self.environment.kind == "gpu")
+        limits = tolerance.allowed(wanted, spec.precision, spec.tf32 and self.environment.kind == "gpu")
         if wanted.reference == "baseline":
             return self._against_stored(outputs, limits, comparison), stored_outputs.store(outputs)
         reference = reference_outputs(wanted.reference, inputs, self.model, self.shapes, self._folders, self._bench)
@@ -235,7 +235,7 @@ class Trial(Case):
         return accuracy.judge(outputs, reference, limits, source), {}
 
     def _against_stored(
-        self, outputs: Arrays, limits: accuracy.Allowed, comparison: Comparison
+        self, outputs: Arrays, limits: tolerance.Allowed, comparison: Comparison
     ) -> tuple[Verdict, ...]:
         """The outputs against those that the baseline keeps."""
         if comparison.baseline is None or self._baselines is None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_trt.judge import accuracy
-from pytest_trt.judge.accuracy import DEFAULTS, Allowed, allowed, compare, judge
+from pytest_trt.judge import difference
+from pytest_trt.judge.accuracy import judge
+from pytest_trt.judge.difference import compare
+from pytest_trt.judge.tolerance import DEFAULTS, Allowed, allowed
 from pytest_trt.spec import Accuracy
 
 EXACT = Allowed(0.0, 0.0, None, scaled=False)
@@ -38,7 +40,7 @@ def test_comparing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     wanted = noise((7, 30))
     got = wanted + 0.1 * noise((7, 30), 1)
     whole = compare(got, wanted, DEFAULTS["fp16"])
-    monkeypatch.setattr(accuracy, "_CHUNK", 64)
+    monkeypatch.setattr(difference, "_CHUNK", 64)
     parts = compare(got, wanted, DEFAULTS["fp16"])
     assert parts.worst == whole.worst
     assert (parts.beyond, parts.max_abs, parts.top1, parts.top5) == (

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_trt import cli, fixtures, settings
-from pytest_trt.judge.accuracy import DEFAULTS
+from pytest_trt.judge.tolerance import DEFAULTS
 from pytest_trt.options import MARKERS, OPTIONS, given
 from pytest_trt.records import ALWAYS_FAIL, FIGURES, STATUSES
 from pytest_trt.spec import Accuracy, EngineSpec, PipelineOptions, Settings, Tolerance

@@ -17,7 +17,8 @@ from pytest_trt.engine import precision, quantise
 from pytest_trt.engine.model import read
 from pytest_trt.engine.precision import convert
 from pytest_trt.errors import BuildError
-from pytest_trt.judge.accuracy import DEFAULTS, judge
+from pytest_trt.judge.accuracy import judge
+from pytest_trt.judge.tolerance import DEFAULTS
 
 FLOAT, LIGHT = TensorProto.FLOAT, Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 Save = Callable[..., Path]

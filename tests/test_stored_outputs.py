@@ -11,8 +11,8 @@ import pytest
 
 from pytest_trt import codec
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.accuracy import DEFAULTS, Allowed
 from pytest_trt.judge.stored_outputs import SAMPLE, StoredOutput, judge, store
+from pytest_trt.judge.tolerance import DEFAULTS, Allowed
 
 EXACT = Allowed(0.0, 0.0, None, scaled=False)
 

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.accuracy import Allowed, compare, misfit, verdict
+from pytest_trt.judge.accuracy import misfit, verdict
+from pytest_trt.judge.difference import compare
+from pytest_trt.judge.tolerance import Allowed
 from pytest_trt.records import StoredOutput, Verdict
 
 if TYPE_CHECKING:

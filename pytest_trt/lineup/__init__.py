@@ -21,7 +21,8 @@ from pytest_trt.calibration import spread_of
 from pytest_trt.case import Case
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import TrtError
-from pytest_trt.judge import accuracy
+from pytest_trt.judge import accuracy, tolerance
+from pytest_trt.judge.difference import compare
 from pytest_trt.measure.probe_source import EngineProbe, Subject
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Resolution
@@ -168,10 +169,10 @@ def _as_taken(inputs: Arrays, case: Case) -> Arrays:
 
 def _compared(row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
     on_gpu = row.environment is not None and row.environment.kind == "gpu"
-    limits = accuracy.allowed(Accuracy(), row.precision, tf32 and on_gpu)
+    limits = tolerance.allowed(Accuracy(), row.precision, tf32 and on_gpu)
     verdicts = accuracy.judge(outputs, expected, limits, "ONNX Runtime")
     found = [
-        accuracy.compare(outputs[name], wanted, limits.for_kind(wanted.dtype.kind))
+        compare(outputs[name], wanted, limits.for_kind(wanted.dtype.kind))
         for name, wanted in expected.items()
         if name in outputs and outputs[name].shape == wanted.shape
     ]

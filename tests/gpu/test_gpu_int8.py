@@ -15,7 +15,8 @@ from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob
 from pytest_trt.engine import calibrate, quantise
 from pytest_trt.engine.model import read
 from pytest_trt.errors import BuildError
-from pytest_trt.judge.accuracy import DEFAULTS, judge
+from pytest_trt.judge.accuracy import judge
+from pytest_trt.judge.tolerance import DEFAULTS
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
