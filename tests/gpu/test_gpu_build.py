@@ -83,7 +83,7 @@ def test_an_unknown_operator_is_named_with_its_node(workshop: Workshop, tmp_path
     [
         ({"precision": "int8"}, "QuantizeLinear"),
         ({"compute_capabilities": (89,)}, "compute_capabilities is not in tensorrt .*: TensorRT-RTX has it"),
-        ({"tactic_sources": ("NONSENSE",)}, "tactic source 'NONSENSE'"),
+        ({"tactic_sources": ("NONSENSE",)}, "tactic_sources: 'NONSENSE' is not in tensorrt"),
     ],
 )
 def test_what_this_tensorrt_cannot_do_is_said(workshop: Workshop, spec: dict[str, Any], message: str) -> None:
@@ -111,9 +111,10 @@ def test_a_truncated_plan_is_refused(workshop: Workshop, conv_plan: Path, tmp_pa
 def test_a_version_compatible_plan_goes_to_the_lean_runtime(workshop: Workshop, conv_plan: Path, plans: Path) -> None:
     """Leaves the plan, an input and its output for test_gpu_lean, and a plan that is of this version only."""
     _, plan = workshop.build("conv", (RANGES["conv"],), version_compatible=True)
-    with pytest.raises(BackendError, match="version_compatible"):
+    with pytest.raises(BackendError, match="engine_host_code_allowed=True"):
         workshop.load(plan)
-    engine = workshop.load(plan, version_compatible=True)
+    workshop.load(plan, version_compatible=True).close()
+    engine = workshop.load(plan, engine_host_code_allowed=True)
     runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
     inputs = conv_inputs(4, seed=5)
     outputs = runner.infer(inputs)

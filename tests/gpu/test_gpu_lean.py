@@ -1,4 +1,4 @@
-"""The lean runtime, on a plan that TensorRT's builder left for it."""
+"""The lean and dispatch runtimes, on plans that TensorRT's builder left for them."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
 
-@pytest.mark.skipif(importlib.util.find_spec("tensorrt_lean") is None, reason="needs the package tensorrt_lean")
-def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path) -> None:
+@pytest.mark.parametrize("name", ["tensorrt_lean", "tensorrt_dispatch"])
+def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path, name: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"needs the package {name}")
     if not (plans / "conv.plan").exists():
         pytest.skip("needs conv.plan in PYTEST_TRT_PLANS, which a run with TensorRT's builder leaves there")
     stored = np.load(plans / "conv.npz")
-    lean = backend("tensorrt_lean")
-    with pytest.raises(BackendError, match=r"version_compatible=True"):
+    lean, trusted = backend(name), EngineSpec(engine_host_code_allowed=True)
+    with pytest.raises(BackendError, match=rf"and this is {name} .*engine_host_code_allowed=True|cannot be loaded"):
         lean.load(plans / "conv.plan", "0", EngineSpec())
-    with pytest.raises(BackendError, match=rf"built by TensorRT .* cannot be loaded by tensorrt_lean {lean.version()}"):
-        lean.load(plans / "plain.plan", "0", EngineSpec(version_compatible=True))
-    engine = lean.load(plans / "conv.plan", "0", EngineSpec(version_compatible=True))
+    with pytest.raises(BackendError, match=rf"built by TensorRT .* cannot be loaded by {name} {lean.version()}"):
+        lean.load(plans / "plain.plan", "0", trusted)
+    engine = lean.load(plans / "conv.plan", "0", trusted)
     runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
     inputs = {"x": stored["x"]}
     first, second = runner.infer(inputs), runner.infer(inputs)
