@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_trt import benchmark_plugin, options
-from pytest_trt.errors import DeclarationError, TrtError
+from pytest_trt.errors import BackendError, DeclarationError, TrtError
 from pytest_trt.judge.budgets import names_device
 from pytest_trt.markers import declare, misspelt
 from pytest_trt.spec import Declaration, Settings
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_trt.baselines import BaselineFolder
     from pytest_trt.bench import Bench
     from pytest_trt.budget_file import BudgetFile
+    from pytest_trt.records import Environment
 
 _OF_THE_RUN = frozenset(("trt_build", "trt_device"))
 """Fixtures that need no declaration."""
@@ -96,33 +98,45 @@ def read_together(bench: Bench, folder: BaselineFolder, declared: Mapping[str, D
 
     tests: dict[str, list[str]] = {}
     for node_id, declaration in declared.items():
-        environment = bench.environment_for(bench.backend_name(declaration.spec), declaration.spec)
-        tests.setdefault(device_slug(environment), []).append(node_id)
+        with contextlib.suppress(BackendError):  # that test will say so itself
+            tests.setdefault(device_slug(_environment(bench, declaration)), []).append(node_id)
     for device, node_ids in tests.items():
         folder.prefetch(node_ids, device)
 
 
 def wrong_devices(bench: Bench, declared: Sequence[Declaration]) -> list[str]:
-    """What is wrong with the devices that these tests would run on, if anything."""
+    """What is wrong with the devices that these tests would run on, if anything. What is wrong with a backend that a
+    test names itself is that test's own failure; and where others run on a GPU, a test that names ONNX Runtime is meant
+    to run on the CPU, whatever GPU is required."""
     settings, problems = bench.settings, []
-    try:
-        for one in declared:
-            name = bench.backend_name(one.spec)
-            seen = bench.environment_for(name, bench.completed(one, name).spec)
-            if seen.kind == "cpu" and settings.device != "0":
-                problems.append(
-                    f"--trt-device={settings.device} names a GPU, and these tests run on {seen.device} ({name}): drop "
-                    "the option, or name another backend with --trt-backend"
-                )
-            required = settings.require_device
-            if required and not names_device(required, seen.device, seen.kind, seen.mig_profile):
-                problems.append(
-                    f"--trt-require-device={required}: this device is {seen.device} ({name}): run on the one that is "
-                    "required, or drop the option"
-                )
-    except TrtError as error:
-        problems.append(str(error))
+    found: list[tuple[Declaration, Environment]] = []
+    for one in declared:
+        try:
+            found.append((one, _environment(bench, one)))
+        except TrtError as error:
+            if one.spec.backend == "auto":
+                problems.append(str(error))
+    on_gpu = any(seen.kind == "gpu" for _, seen in found)
+    for one, seen in found:
+        if on_gpu and seen.kind == "cpu" and one.spec.backend != "auto":
+            continue
+        if seen.kind == "cpu" and settings.device != "0":
+            problems.append(
+                f"--trt-device={settings.device} names a GPU, and these tests run on {seen.device} ({seen.backend}): "
+                "drop the option, or name another backend with --trt-backend"
+            )
+        required = settings.require_device
+        if required and not names_device(required, seen.device, seen.kind, seen.mig_profile):
+            problems.append(
+                f"--trt-require-device={required}: this device is {seen.device} ({seen.backend}): run on the one that "
+                "is required, or drop the option"
+            )
     return list(dict.fromkeys(problems))
+
+
+def _environment(bench: Bench, declaration: Declaration) -> Environment:
+    name = bench.backend_name(declaration.spec)
+    return bench.environment_for(name, bench.completed(declaration, name).spec)
 
 
 def _overridden(item: pytest.Item, fixture: str) -> bool:

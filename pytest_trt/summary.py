@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.records import Result
-from pytest_trt.report import Header, builds, markdown, terminal, write
+from pytest_trt.report import Header, backend_name, builds, device_name, markdown, terminal, write
 from pytest_trt.revision import Worktree
 from pytest_trt.spec import Settings
 
@@ -52,7 +52,9 @@ def show(
 
 def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Header:
     compared = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
-    for result in results:
-        if result.measurement is not None:
-            return Header.of(result.measurement.environment, compared[0], settings.failing, compared[1])
-    return Header("nothing measured", "", compared[0], settings.failing, compared[1])
+    seen = [result.measurement.environment for result in results if result.measurement is not None]
+    places = dict.fromkeys((device_name(one), backend_name(one)) for one in seen)
+    device, backend = next(iter(places), ("nothing measured", ""))
+    if len(places) > 1:
+        device, backend = "; ".join(map(", ".join, places)), ""
+    return Header(device, backend, compared[0], settings.failing, compared[1])
