@@ -124,8 +124,9 @@ class Case:
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
         """Outputs in order, or what `postprocess` makes of them on threads of its own (`postprocess_threads`) while the
-        pipeline goes on. What `batches` or `postprocess` raises comes up at its item."""
-        outputs = self._opened().stream(batches)
+        pipeline goes on. What `batches` or `postprocess` raises comes up at its item, and so does InputError for a
+        batch that does not fit. Exhaust it, or leave it, before the next call."""
+        outputs = self._opened().stream(_without_nan(batches))
         if postprocess is None:
             return outputs
         return in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
@@ -166,3 +167,9 @@ class Case:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _without_nan(batches: Iterable[Arrays]) -> Iterator[Arrays]:
+    for batch in batches:
+        refuse_nan(batch)
+        yield batch

@@ -91,6 +91,64 @@ def test_a_stream_that_fails_or_is_left_lets_the_probe_live(probe):
     assert probe.infer(batch(1.0))["y"].shape == (4, 32)
 
 
+def test_500_different_batches_come_back_in_order_and_right(probe, subject):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
+    session = onnxruntime.InferenceSession(str(subject.plan), providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    batches = [{"x": random.standard_normal((4, 32)).astype(np.float32)} for _ in range(500)]
+    outputs = list(probe.stream(iter(batches)))  # all are kept: what is handed out never changes again
+    for got, given in zip(outputs, batches, strict=True):
+        np.testing.assert_allclose(got["y"], session.run(["y"], given)[0], rtol=1e-5, atol=1e-5)
+
+
+def test_1000_inferences_keep_memory_and_descriptors_flat(probe):
+    def held() -> list[tuple[int, int, int]]:
+        return [
+            (
+                int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
+                len(list(Path(f"/proc/{pid}/fd").iterdir())),
+                Path(f"/proc/{pid}/maps").read_text().count("/memfd:pytest-trt"),
+            )
+            for pid in (os.getpid(), probe._probe.pid)
+        ]
+
+    for _ in range(2):
+        assert len(list(probe.stream(batch(i) for i in range(50)))) == 50
+        probe.infer(batch(1.0))
+    before = held()
+    for _ in probe.stream(batch(i) for i in range(500)):
+        pass
+    for i in range(500):
+        probe.infer(batch(i))
+    for (host, files, regions), (grown, more_files, more_regions) in zip(before, held(), strict=True):
+        assert grown - host < 2**20
+        assert (files, regions) == (more_files, more_regions)
+
+
+def test_in_the_middle_of_a_stream_nothing_else_is_answered(probe):
+    outputs = probe.stream(batch(i) for i in range(20))
+    first = next(outputs)
+    with pytest.raises(ProbeError, match="'infer' was asked in the middle of a stream: exhaust the stream, or close"):
+        probe.infer(batch(1.0))
+    with pytest.raises(ProbeError, match="'stream' was asked in the middle of a stream"):
+        next(probe.stream([batch(1.0)]))
+    rest = list(outputs)
+    assert len(rest) == 19
+    np.testing.assert_allclose(rest[1]["y"], 2 * rest[0]["y"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(probe.infer(batch(0.0))["y"], first["y"])
+
+
+def test_a_probe_that_has_ended_says_so(server, subject):
+    probe = EngineProbe(server, subject)
+    outputs = probe.stream(batch(i) for i in range(20))
+    next(outputs)
+    probe.close()
+    with pytest.raises(ProbeError, match="'stream' was asked of a probe that has ended"):
+        next(outputs)
+    with pytest.raises(ProbeError, match="'infer' was asked of a probe that has ended"):
+        probe.infer(batch(1.0))
+
+
 def test_an_error_is_raised_here_as_it_was_there(probe, server, subject, tmp_path):
     with pytest.raises(InputError, match="the engine has no input 'z': it has 'x'"):
         probe.infer({"z": np.zeros(1, np.float32)})

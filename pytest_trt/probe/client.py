@@ -139,6 +139,7 @@ class Probe:
         self._server, self.pid, self.log = server, pid, log
         self._connection, self._crossing = connection, Crossing(connection)
         self._open = True
+        self._streaming = False
 
     def call(
         self,
@@ -160,6 +161,7 @@ class Probe:
 
     def ask(self, verb: str, inputs: Arrays | None = None, *, timeout_s: float, **arguments: Any) -> None:
         """Ask, and do not wait: `answer` does. Several probes work at a time so."""
+        self._check_free(verb)
         with self._watched(verb, timeout_s):
             self._crossing.send({"verb": verb, **arguments}, inputs)
 
@@ -184,11 +186,14 @@ class Probe:
     def stream(self, batches: Iterable[Arrays], *, window: int, timeout_s: float) -> Iterator[Arrays]:
         """The outputs of the batches, in order, with `window` batches on their way at most: no fewer than the probe's
         pipeline holds. Raises as `call` does; what `batches` raises passes through, and the probe lives on."""
+        self._check_free("stream")
         pending, ended = 0, False
         with self._watched("stream", timeout_s):
             self._crossing.send({"verb": "stream"})
+        self._streaming = True
         try:
             for number, batch in enumerate(batches):
+                self._check_open("stream")
                 with self._watched("stream", timeout_s):
                     self._crossing.send({}, batch, number % window)
                 pending += 1
@@ -201,6 +206,7 @@ class Probe:
             for _ in range(pending):
                 yield self._output(timeout_s)
         finally:
+            self._streaming = False
             if self._open:
                 with self._watched("stream", timeout_s):
                     if not ended:
@@ -208,7 +214,19 @@ class Probe:
                     while "ended" not in self._crossing.receive()[0]:
                         pass
 
+    def _check_open(self, verb: str) -> None:
+        if not self._open:
+            raise errors.ProbeError(f"{verb!r} was asked of a probe that has ended: what it held is gone")
+
+    def _check_free(self, verb: str) -> None:
+        """In the middle of a stream every answer belongs to it."""
+        self._check_open(verb)
+        if self._streaming:
+            message = f"{verb!r} was asked in the middle of a stream: exhaust the stream, or close it, first"
+            raise errors.ProbeError(message)
+
     def _output(self, timeout_s: float) -> Arrays:
+        self._check_open("stream")
         with self._watched("stream", timeout_s):
             reply, outputs, _number = self._crossing.receive()
             _raise_error(reply)

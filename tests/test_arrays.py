@@ -1,0 +1,83 @@
+"""What a user hands in, checked before anything is copied."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_trt.backends.base import Tensor
+from pytest_trt.errors import InputError
+from pytest_trt.pipeline.arrays import checked, refuse_nan
+
+TENSORS = (Tensor("image", "float32", (-1, 3)), Tensor("ids", "int64", (2,)))
+GOOD = {"ids": np.zeros(2, np.int64), "image": np.zeros((4, 3), np.float32)}
+
+
+def test_what_fits_comes_in_the_engines_order_and_contiguous() -> None:
+    strided = np.arange(24, dtype=np.float32).reshape(3, 8)[:, ::2].T
+    ready = checked({**GOOD, "image": strided}, TENSORS)
+    assert list(ready) == ["image", "ids"]
+    assert ready["image"].flags.c_contiguous
+    np.testing.assert_array_equal(ready["image"], strided)
+    assert checked(GOOD, TENSORS)["image"] is GOOD["image"], "what is contiguous is not copied"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"imagE": GOOD["image"]}, "the engine has no input 'imagE': did you mean 'image'?"),
+        ({"zzz": GOOD["image"]}, "the engine has no input 'zzz': it has 'image', 'ids'"),
+        ({"image": None}, r"input 'image' is a NoneType: give a numpy array of float32 with the shape \(-1, 3\)"),
+        ({"image": np.zeros((4, 3))}, r"input 'image' is float64: it must be float32 \(astype it\)"),
+        ({"image": np.zeros((4, 4), np.float32)}, r"'image' has the shape \(4, 4\): it must be \(-1, 3\)"),
+        ({"image": np.zeros(3, np.float32)}, r"'image' has the shape \(3,\): it must be \(-1, 3\)"),
+    ],
+)
+def test_what_does_not_fit_is_named(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        checked({**GOOD, **changed}, TENSORS)
+
+
+def test_other_orders_of_bytes_are_put_right() -> None:
+    ids = checked({**GOOD, "ids": np.array([1, 2], ">i8")}, TENSORS)["ids"]
+    assert ids.dtype.isnative
+    assert ids.tolist() == [1, 2]
+
+
+def test_a_scalar_stays_one() -> None:
+    ready = checked({"k": np.array(7, np.int32)}, [Tensor("k", "int32", ())])
+    assert ready["k"].shape == ()
+    assert ready["k"] == 7
+
+
+def test_a_missing_input_is_named_with_its_form() -> None:
+    with pytest.raises(InputError, match=r"input 'ids' is missing: give an array of int64 with the shape \(2,\)"):
+        checked({"image": GOOD["image"]}, TENSORS)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_nan_is_found_wherever_it_is(dtype: Any) -> None:
+    values = np.zeros((3, 5), dtype)
+    values[0, 0], values[1, 1] = np.inf, -np.inf
+    refuse_nan({"x": values, "n": np.zeros(3, np.int8), "empty": np.zeros(0, dtype)})
+    values[2, 4] = np.nan
+    with pytest.raises(InputError, match="input 'x' holds 1 NaN of 15 values"):
+        refuse_nan({"x": values})
+    with pytest.raises(InputError, match="input 'x' holds 1 NaN of 3 values"):
+        refuse_nan({"x": -values.T[4]})
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([1.0, 2.0], r"input 'x' is a list: give a numpy array \(numpy.asarray\)"),
+        (1.0, "input 'x' is a float"),
+        (np.array([None]), "input 'x' is an array of object: give numbers"),
+        (np.array(["a"]), "input 'x' is an array of str"),
+    ],
+)
+def test_what_is_no_array_of_numbers_is_refused(value: Any, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        refuse_nan({"x": value})
