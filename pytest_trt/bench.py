@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
-from pytest_trt.errors import BackendError, BuildError, CacheError, ProbeError
+from pytest_trt.errors import BackendError, BuildError, CacheError, ProbeError, TrtError
 from pytest_trt.probe.client import OF_ONE_INTERPRETER, ProbeServer
 from pytest_trt.records import Environment
 from pytest_trt.spec import Declaration, EngineSpec, Settings
@@ -42,6 +42,7 @@ class Bench:
         self.settings, self.say, self.python = settings, say, python
         self._servers: dict[str, ProbeServer] = {}
         self._environments: dict[str, Environment] = {}
+        self._lost: dict[str, str] = {}
         self._store: Store | None = None
         self._gpu: GpuState | None = None
         self._held: str | None = None
@@ -72,10 +73,31 @@ class Bench:
         )
 
     def server(self, backend: str) -> ProbeServer:
-        """The probe server of a backend. Raises BackendError where its package does not import."""
+        """The probe server of a backend; another where the one that there was has died. Raises BackendError where its
+        package does not import, and at once where its device was lost."""
+        if backend in self._lost:
+            raise BackendError(self._lost[backend])
+        if backend in self._servers and self._servers[backend].is_lost:
+            self._servers.pop(backend).close()
         if backend not in self._servers:
             self._servers[backend] = ProbeServer(backend, self.python)
         return self._servers[backend]
+
+    def lost_device(self, backend: str, node_id: str) -> str:
+        """After an error in that test: why the backend's GPU does not work any more, or nothing where it does, in a
+        fresh process. What asks for a GPU that is lost fails from then on without a process of its own."""
+        known = self._environments.get(backend)
+        if known is None or known.kind != "gpu" or backend in self._lost:
+            return ""
+        try:
+            with self.server(backend).fork() as probe:
+                probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=self.settings.device)
+        except TrtError as error:
+            if "cudaErrorMemoryAllocation" in str(error):  # somebody else has it all, and may give it back
+                return ""
+            self._lost[backend] = f"not run: {known.device} was lost in {node_id}"
+            return f"{known.device} does not work in a fresh process either ({error}): see nvidia-smi and dmesg"
+        return ""
 
     def environment(self, backend: str) -> Environment:
         """The device and software, as a probe sees them. Raises BackendError where the device does not work."""

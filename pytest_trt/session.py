@@ -12,7 +12,7 @@ import pytest
 
 from pytest_trt import benchmark_plugin, options
 from pytest_trt.console import Console
-from pytest_trt.errors import TrtError
+from pytest_trt.errors import BackendError, ProbeError, TrtError
 
 if TYPE_CHECKING:
     from pytest_trt.against import Against
@@ -241,7 +241,11 @@ class Session:
         verdict = Verdict("error", "run", "", str(error))
         item.stash[RESULT] = Result(item.nodeid, (verdict, *known.verdicts), known.measurement)
         where = _line_of(error, item.path)
-        return f"{type(error).__name__}: {error}" + (f"\n{where}" if where else "")
+        lost = ""
+        if trial is not None and isinstance(error, (BackendError, ProbeError)):
+            lost = self.bench.lost_device(trial.backend, item.nodeid)
+            self._warnings += [lost] if lost else []
+        return "\n".join(filter(None, (f"{type(error).__name__}: {error}", lost, where)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the result that travels with a report, from this process or from a worker."""

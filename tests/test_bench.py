@@ -11,6 +11,7 @@ import pytest
 from pytest_trt import bench as room
 from pytest_trt.bench import Bench, commit, gpu_is_here, installed
 from pytest_trt.errors import BackendError, CacheError
+from pytest_trt.records import Environment
 from pytest_trt.spec import Declaration, EngineSpec, Settings
 
 
@@ -101,3 +102,32 @@ def test_the_commit_is_gits_and_dirty_files_are_marked(tmp_path):
     assert len(clean) == 12
     (tmp_path / "file").write_text("2")
     assert commit(tmp_path) == f"{clean}+"
+
+
+def test_a_server_that_has_died_is_replaced():
+    with Bench(Settings()) as bench:
+        first = bench.server("onnxruntime")
+        assert bench.server("onnxruntime") is first
+        first._process.kill()
+        first._process.wait()
+        second = bench.server("onnxruntime")
+        assert second is not first
+        with second.fork() as probe:
+            assert probe.call("environment", timeout_s=60, name="onnxruntime", device="0")[0]["kind"] == "cpu"
+
+
+@pytest.mark.skipif(gpu_is_here(), reason="needs a machine without a GPU")
+def test_a_gpu_that_is_lost_is_said_once_and_fails_the_rest_at_once():
+    pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
+    with Bench(Settings(backend="tensorrt_rtx")) as bench:
+        assert bench.lost_device("tensorrt_rtx", "a.py::test_a") == "", "of a device that never worked nothing is lost"
+        was = Environment(device="NVIDIA L4", kind="gpu", backend="tensorrt_rtx", backend_version="1.4")
+        bench._environments["tensorrt_rtx"] = was  # as it is where the first tests of a run have found it
+        said = bench.lost_device("tensorrt_rtx", "a.py::test_a")
+        assert said.startswith("NVIDIA L4 does not work in a fresh process either (")
+        assert "driver" in said
+        assert bench.lost_device("tensorrt_rtx", "a.py::test_b") == ""
+        with pytest.raises(BackendError, match=r"not run: NVIDIA L4 was lost in a\.py::test_a"):
+            bench.server("tensorrt_rtx")
+        assert bench.environment("onnxruntime").kind == "cpu", "what needs no GPU goes on"
+        assert bench.lost_device("onnxruntime", "a.py::test_c") == ""

@@ -82,6 +82,11 @@ class ProbeServer:
         _raise_error(answer)
         self.version = str(answer["version"])
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its process has ended, however it did."""
+        return self._process is None or self._process.poll() is not None
+
     def fork(self) -> Probe:
         """A fresh probe."""
         ours, theirs = socket.socketpair()

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +14,13 @@ import numpy as np
 import pytest
 from gpu_workshop import Workshop, assert_close, conv_inputs
 
-from pytest_trt import cuda
-from pytest_trt.errors import BackendError
+import pytest_trt
+from pytest_trt import codec, cuda
+from pytest_trt.bench import Bench
+from pytest_trt.errors import BackendError, ProbeError
 from pytest_trt.measure.probe_source import EngineProbe, Subject
-from pytest_trt.probe.client import ProbeServer
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.probe.client import Probe, ProbeServer
+from pytest_trt.spec import EngineSpec, PipelineOptions, Settings
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +116,72 @@ def test_memory_is_page_locked_until_it_is_let_go() -> None:
     cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes).close()
     for part in (stream, device):
         part.close()
+
+
+def test_device_memory_that_is_used_up_costs_one_probe(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
+    """This process takes what the probe would need. What is left suffices for its context, not for its buffers."""
+    cuda.device("0").activate()
+    room = 2 * 2**30
+    hog = cuda.DeviceBuffer(cuda.memory()[0] - room)
+    try:
+        with pytest.raises(BackendError, match=r"MB.*\(.*free: [\d.]+ of [\d.]+ MB"):
+            EngineProbe(server, subject(conv_plan, {"x": (32, 3, 32, 32)}, contexts=64, depth=64))
+    finally:
+        hog.close()
+    with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)})) as probe:
+        assert probe.infer(batches[0])["y"].shape == (4, 8)
+
+
+FAULTY = """
+import os, socket, sys
+from pytest_trt.pipeline.device import DeviceRunner
+from pytest_trt.probe.verbs import serve
+infer = DeviceRunner.infer
+
+def stray(self, inputs, place=None):
+    if (inputs["x"] == 13).all():  # then the engine reads where nothing is
+        lane = self._current.lanes[0]
+        lane.bind(lane.slots[0])
+        lane.context.set_address("x", 4096)
+        lane.context.enqueue(lane.compute)
+        lane.compute.synchronize()
+    return infer(self, inputs, place)
+
+DeviceRunner.infer = stray
+serve(socket.socket(fileno=int(sys.argv[1])))
+"""
+
+
+def test_a_sticky_error_costs_its_probe_and_no_other(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
+    """A process that serves as a probe does, and faults for good on one input."""
+    ours, theirs = socket.socketpair()
+    environment = {**os.environ, "PYTHONPATH": str(Path(pytest_trt.__file__).parents[1])}
+    command = [sys.executable, "-c", FAULTY, str(theirs.fileno())]
+    with subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stderr=subprocess.DEVNULL) as process:
+        theirs.close()
+        lost = Probe(server, ours, process.pid, Path("/dev/null"))
+        said = codec.encode(EngineSpec())
+        lost.call("load", timeout_s=120, name="tensorrt", device="0", plan=str(conv_plan), spec=said)
+        options = codec.encode(PipelineOptions(cuda_graph=False))
+        lost.call("open", timeout_s=120, shapes={"x": [4, 3, 32, 32]}, options=options)
+        lost.call("infer", batches[0], timeout_s=120)
+        with pytest.raises(BackendError, match=r"IllegalAddress.*this process's CUDA context is lost with it"):
+            lost.call("infer", {"x": np.full((4, 3, 32, 32), 13, np.float32)}, timeout_s=120)
+        with pytest.raises((BackendError, ProbeError)):
+            lost.call("infer", batches[0], timeout_s=120)
+        lost.hang_up()
+        process.wait(60)
+    with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)})) as probe:
+        assert probe.infer(batches[0])["y"].shape == (4, 8)
+
+
+def test_a_gpu_that_is_gone_fails_the_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Bench(Settings(backend="tensorrt")) as bench:
+        name = bench.environment("tensorrt").device
+        assert bench.lost_device("tensorrt", "a.py::test_a") == "", "it works"
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # what is started from now on has no GPU
+        bench.server("tensorrt").close()
+        said = bench.lost_device("tensorrt", "a.py::test_a")
+        assert said.startswith(f"{name} does not work in a fresh process either (")
+        with pytest.raises(BackendError, match=r"was lost in a\.py::test_a"):
+            bench.server("tensorrt")

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_workshop import Workshop, assert_close, conv_inputs
+from gpu_workshop import RANGES, Workshop, assert_close, conv_inputs
 
 import pytest_trt
 from pytest_trt import cuda
@@ -220,6 +220,20 @@ def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., An
     finally:
         hog.close()
     open_conv().infer(batches[0])
+
+
+def test_a_context_that_cannot_be_made_is_said_and_the_next_is_made(workshop: Workshop) -> None:
+    engine = workshop.load(workshop.plan("wide", (RANGES["wide"],)))
+    hog = cuda.DeviceBuffer(cuda.memory()[0] - 8 * 2**20)
+    try:
+        with pytest.raises(BackendError, match=r"no execution context can be made \(it needs .* MB; free: "):
+            open_runner(engine, {"x": (32, 64, 32, 32)}, PipelineOptions())
+    finally:
+        hog.close()
+    runner = open_runner(engine, {"x": (32, 64, 32, 32)}, PipelineOptions())
+    assert runner.infer({"x": np.zeros((32, 64, 32, 32), np.float32)})["y"].shape == (32, 128, 32, 32)
+    runner.close()
+    engine.close()
 
 
 STICKY = """
