@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pytest_trt.measure.stopping import Rule, Steady
+from pytest_trt.nvtx import span
 from pytest_trt.records import Block, Samples
 
 
@@ -118,6 +119,10 @@ class _Run:
 
     def warm_up(self) -> tuple[bool, float]:
         """Takes turns until both sides are steady; whether that was reached, and the seconds that it took."""
+        with span("warm-up"):
+            return self._warm_up()
+
+    def _warm_up(self) -> tuple[bool, float]:
         seconds, watches = 0.0, [Steady() for _ in self._blocks]
         while self._limits.warm_up_s > 0 and not all(watch.is_steady() for watch in watches):
             if seconds >= self._limits.warm_up_s:

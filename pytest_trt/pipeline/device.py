@@ -202,16 +202,15 @@ class DeviceRunner:
 
     def fill(self, inputs: Arrays) -> None:
         ready, shaped = self._take(inputs)
-        with span("fill"):
-            shaped.capture(ready, self._copier)
-            for slot in shaped.slots:
-                slot.forget()
-                slot.buffers.put(ready, self._copier)
-                slot.start()
-                slot.fetch()
-                slot.learn()
-            if shaped.timer.cost_ms is None:
-                shaped.timer.calibrate()
+        shaped.capture(ready, self._copier)
+        for slot in shaped.slots:
+            slot.forget()
+            slot.buffers.put(ready, self._copier)
+            slot.start()
+            slot.fetch()
+            slot.learn()
+        if shaped.timer.cost_ms is None:
+            shaped.timer.calibrate()
         self._filled = True
         self._use(shaped)
 
@@ -221,20 +220,16 @@ class DeviceRunner:
         return self._current
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
-        with span("block"):
-            return self._ready("block").timer.block(count)
+        return self._ready("block").timer.block(count)
 
     def throughput(self, seconds: float) -> float:
-        with span("throughput"):
-            return steady_rate(self._ready("throughput").lanes, seconds)
+        return steady_rate(self._ready("throughput").lanes, seconds)
 
     def profile(self, runs: int) -> LayerProfile:
-        with span("profile"):
-            return layer_profile(self._engine, self._ready("profile").lanes[0], runs)
+        return layer_profile(self._engine, self._ready("profile").lanes[0], runs)
 
     def memory(self) -> Mapping[str, int]:
-        with span("memory"):
-            return memory_bytes(self._engine, self._ready("memory").lanes)
+        return memory_bytes(self._engine, self._ready("memory").lanes)
 
     def close(self) -> None:
         self._copier.close()

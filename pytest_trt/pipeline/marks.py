@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from pytest_trt import cuda
+from pytest_trt.nvtx import span
 from pytest_trt.pipeline.lane import Lane
 
 LEAD = 2
@@ -42,17 +43,21 @@ class BlockTimer:
         collecting = gc.isenabled()
         gc.disable()
         try:
-            times = {"enqueue_ms": self._compute(count)}
+            with span("compute"):
+                times = {"enqueue_ms": self._compute(count)}
             if lane.transfers:
                 entering = [[slot.entering()] for slot in lane.slots]
                 leaving = [slot.leaving() for slot in lane.slots]
-                self._copy("h2d_ms", lane.copy_in, entering, count, after=lane.compute)
-                self._copy("d2h_ms", lane.copy_out, leaving, count, after=lane.copy_in)
+                with span("copy in"):
+                    self._copy("h2d_ms", lane.copy_in, entering, count, after=lane.compute)
+                with span("copy out"):
+                    self._copy("d2h_ms", lane.copy_out, leaving, count, after=lane.copy_in)
             lane.synchronize()
             times["gpu_ms"] = self._computed(count)
             for name in ("h2d_ms", "d2h_ms") if lane.transfers else ():
                 times[name] = self._between(name, count)
-            times["host_ms"] = self._round_trips(count)
+            with span("one after another"):
+                times["host_ms"] = self._round_trips(count)
         finally:
             if collecting:
                 gc.enable()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt import codec, cuda
 from pytest_trt.backends.base import BuildJob, Engine, backend
 from pytest_trt.errors import ProbeError, TrtError
+from pytest_trt.nvtx import span
 from pytest_trt.pipeline.inputs import draw
 from pytest_trt.pipeline.runner import Request, Runner, open_runner
 from pytest_trt.probe import wire
@@ -97,7 +98,8 @@ class Probe:
         verb = str(request.pop("verb"))
         if arrays:
             request["inputs"] = arrays
-        return self._verbs[verb](**request)
+        with span(verb):
+            return self._verbs[verb](**request)
 
     def environment(self, name: str, device: str) -> Reply:
         return codec.encode(backend(name).environment(device)), None

@@ -1,0 +1,61 @@
+"""Named ranges for NVIDIA's profilers."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from pytest_trt import nvtx
+from pytest_trt.measure.probe_source import EngineProbe, Subject
+from pytest_trt.probe.client import ProbeServer
+from pytest_trt.spec import EngineSpec, PipelineOptions
+
+STAND_IN = """
+import pathlib
+
+class annotate:
+    def __init__(self, name, domain):
+        self.name = f"{domain}:{name}"
+
+    def __enter__(self):
+        self.write("begin")
+
+    def __exit__(self, *exception):
+        self.write("end")
+
+    def write(self, what):
+        with pathlib.Path(__file__).with_name("ranges.txt").open("a") as file:
+            file.write(f"{what} {self.name}\\n")
+"""
+
+
+def test_the_package_takes_our_ranges() -> None:
+    package = pytest.importorskip("nvtx", reason="needs the package nvtx")
+    nvtx._package.cache_clear()
+    assert isinstance(nvtx.span("block"), package.annotate)
+    with nvtx.span("block"), nvtx.span("compute"):
+        pass
+
+
+def test_without_the_package_a_range_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvtx, "_package", lambda: None)
+    assert isinstance(nvtx.span("block"), contextlib.nullcontext)
+
+
+def test_a_probe_has_a_range_around_each_thing_that_it_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_model
+) -> None:
+    """What the package shows only a profiler sees, so another of its name stands in for it in the probe."""
+    (tmp_path / "nvtx.py").write_text(STAND_IN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    subject = Subject(save_model(), "0", EngineSpec(), {"x": (4, 32)}, PipelineOptions())
+    with ProbeServer("onnxruntime") as server, EngineProbe(server, subject) as probe:
+        probe.block()
+        probe.throughput(0.01)
+        probe.profile(3)
+    said = (tmp_path / "ranges.txt").read_text().splitlines()
+    names = [line.removeprefix("begin pytest-trt:") for line in said if line.startswith("begin")]
+    assert list(dict.fromkeys(names)) == ["activate", "load", "open", "draw", "block", "throughput", "profile"]
+    assert said[1::2] == [line.replace("begin", "end") for line in said[::2]], "each ends before the next begins"
