@@ -41,9 +41,7 @@ def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
         if not fits:
             raise InputError(f"input {tensor.name!r} has the shape {array.shape}: it must be {tensor.shape}")
         as_it_is = array.dtype.isnative and array.flags.c_contiguous
-        as_it_is = array.dtype.isnative and array.flags.c_contiguous
         # not ascontiguousarray, which makes a scalar 1-d
-        ready[tensor.name] = array if as_it_is else np.asarray(array, array.dtype.newbyteorder("="), order="C")
         ready[tensor.name] = array if as_it_is else np.asarray(array, array.dtype.newbyteorder("="), order="C")
     return ready
 
