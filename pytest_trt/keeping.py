@@ -22,8 +22,8 @@ def offered(result: Result, folder: BaselineFolder, tests: Collection[str]) -> R
     old = folder.renamed_from(result.measurement, tests)
     if old is None:
         return result
-    hint = f'; was it {old!r}? pytest-trt baseline rename "{old}" "{result.node_id}"'
-    verdicts = (dataclasses.replace(v, text=v.text + hint) if _is_new(v) else v for v in result.verdicts)
+    hint = f'was it renamed? pytest-trt baseline rename "{old}" "{result.node_id}"'
+    verdicts = (dataclasses.replace(v, details=(*v.details, hint)) if _is_new(v) else v for v in result.verdicts)
     return dataclasses.replace(result, verdicts=tuple(verdicts))
 
 

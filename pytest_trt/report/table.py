@@ -142,6 +142,8 @@ def _warnings(result: Result, header: Header) -> Iterable[tuple[str, str]]:
             continue
         if v.status in ("inconclusive", "missing", "unenforced") and v.status not in header.failing:
             yield status_words(v.status), f"({' '.join(v.text.split())})"
+        if v.status == "new" and v.details:
+            yield status_words(v.status), f"({'; '.join(v.details)})"
         if v.status == "ok" and v.basis == "budget" and v.details:
             yield "near the budget", f"({v.figure} {'; '.join(v.details)})"
         if v.resolution is not None and v.tolerance is not None and v.resolution > v.tolerance:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 
@@ -59,10 +58,12 @@ def test_a_renamed_test_is_offered_its_baseline_and_keeps_it(project, verdicts):
     project.makepyfile(test_m=ENGINE + two)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=2)
     project.makepyfile(test_m=ENGINE + two.replace("test_other", "test_another"))
-    project.runpytest_subprocess()
+    result = project.runpytest_subprocess()
     assert verdicts()["test_another[b2]"] == ["new"]
-    told = [v["text"] for r in json.loads((project.path / "out.json").read_text())["results"] for v in r["verdicts"]]
-    assert any("was it 'test_m.py::test_other[b2]'?" in text for text in told)
+    said = " ".join(result.stdout.str().split())
+    assert 'new: test_another[b2] (was it renamed? pytest-trt baseline rename "test_m.py::test_other[b2]"' in said
+    result = project.runpytest_subprocess("--trt-fail-on=new")
+    assert '  was it renamed? pytest-trt baseline rename "test_m.py::test_other[b2]" ' in result.stdout.str()
     command = f"import sys; from pytest_trt.cli import main; sys.exit(main({RENAME!r}))"
     subprocess.run([sys.executable, "-c", command], cwd=project.path, check=True)
     project.runpytest_subprocess().assert_outcomes(passed=2)
