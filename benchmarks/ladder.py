@@ -89,6 +89,9 @@ def page(record: Row) -> str:
         parts.append(f"![batch {batch}](pipeline-b{batch}.svg)\n")
     lines = [f"| {what} | {wanted} | {got} |" for what, wanted, got in _reached(rows["128"], rows["1"])]
     parts += ["## What was to be reached\n", "\n".join(["| | wanted | got |", "|---|---|---|", *lines]) + "\n"]
+    if calls := rows["1"]["python"].get("calls"):
+        said = ", ".join(f"{name} {us:.1f}" for name, us in calls)
+        parts.append(f"Python's cost by call, in us, each timed by itself: {said}.\n")
     parts += ["## What crossing costs\n", crossing({batch: found["crossing"] for batch, found in rows.items()})]
     failed = [f"- {failure}\n" for failure in failures(rows)]
     return "\n".join([*parts, *(["## What failed\n", *failed] if failed else [])])

@@ -191,7 +191,8 @@ def block(folder: Path, batch: int, **options: Any) -> Row:
 
 
 def python_cost(folder: Path, batch: int, **options: Any) -> Row:
-    """Microseconds of host time to give one inference to the pipeline, the GPU not holding it up."""
+    """Microseconds of host time to give one inference to the pipeline, the GPU not holding it up; and `calls`, what each
+    call of it takes by itself."""
     made = runner(folder, batch, **options)
     slots = made._current.slots
     costs = []
@@ -202,7 +203,15 @@ def python_cost(folder: Path, batch: int, **options: Any) -> Row:
         costs.append((time.perf_counter() - start) / 40 * 1e6)
         for lane in made._current.lanes:
             lane.synchronize()
-    return {"issue_us": statistics.median(costs)}
+    calls: list[tuple[str, list[float]]] = [(function.__name__, []) for function, _ in slots[0].all._calls]
+    for _ in range(400):
+        for (function, arguments), (_, taken) in zip(slots[0].all._calls, calls, strict=True):
+            start = time.perf_counter_ns()
+            function(*arguments)
+            taken.append((time.perf_counter_ns() - start) / 1000)
+        made._current.lanes[0].synchronize()
+    by_call = [(name, statistics.median(taken)) for name, taken in calls]
+    return {"issue_us": statistics.median(costs), "calls": by_call}
 
 
 def streamed(folder: Path, batch: int, threads: int) -> Row:
@@ -347,6 +356,7 @@ def main() -> int:
     if options.rung:
         print(json.dumps({**BEFORE, **RUNGS}[options.rung](folder, options.batch)))
         return 0
+    folder.mkdir(parents=True, exist_ok=True)
     made = {name: child(folder, name, 1) for name in BEFORE if name != "build" or not (folder / "plan").exists()}
     print(made, flush=True)
     if any("error" in row for row in made.values()):
