@@ -191,8 +191,8 @@ def block(folder: Path, batch: int, **options: Any) -> Row:
 
 
 def python_cost(folder: Path, batch: int, **options: Any) -> Row:
-    """Microseconds of host time to give one inference to the pipeline, the GPU not holding it up; and `calls`, what each
-    call of it takes by itself."""
+    """Microseconds of host time to give one inference to the pipeline, the GPU not holding it up; and `calls`: what
+    each call of it takes by itself."""
     made = runner(folder, batch, **options)
     slots = made._current.slots
     costs = []
