@@ -133,6 +133,9 @@ def test_weights_are_not_loaded_to_read_a_model(tmp_path: Path) -> None:
         data.truncate(2_999_999_999)
     with pytest.raises(ModelError, match="was cut short: it has 2999999999 bytes, and the weight 'w'"):
         read(tmp_path / "m.onnx")
+    (tmp_path / "big.data").unlink()
+    with pytest.raises(ModelError, match=r"keeps weights in 'big\.data', which is not in"):
+        read(tmp_path / "m.onnx")
 
 
 def broken(name: str, tmp_path: Path) -> Path:

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 from test_tensorrt_build import PROFILE, build, conv_model
 
-from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt import cuda
 from pytest_trt.errors import BackendError, BuildError
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
@@ -112,11 +112,13 @@ def test_a_workspace_that_does_not_suffice_is_named(model: Path, tmp_path: Path)
         build(model, tmp_path, (PROFILE,), workspace_mb=1)
 
 
-def test_weights_can_be_stripped_only_where_the_builder_has_a_gpu(model: Path, tmp_path: Path) -> None:
-    """TensorRT-RTX compiles what can be refitted on the device itself, so that this says what is built without one."""
-    if versions.has(rtx, "strip_weights"):
-        with pytest.raises(BuildError, match=r"cannot build conv\.onnx: .*CUDA_SUCCESS"):
-            build(model, tmp_path, (PROFILE,), strip_weights=True)
+@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.parametrize("spec", [{"strip_weights": True}, {"refit": True}], ids=lambda spec: next(iter(spec)))
+def test_what_is_refitted_is_built_where_a_gpu_is(model: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
+    """TensorRT-RTX compiles it on the device itself: the option is taken, and the builder says what it misses."""
+    with pytest.raises(BuildError, match=r"cannot build conv\.onnx: .*CUDA_SUCCESS"):
+        build(model, tmp_path, (PROFILE,), **spec)
+    assert not (tmp_path / "plan").exists()
 
 
 class TestPlugins:

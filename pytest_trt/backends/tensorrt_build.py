@@ -37,6 +37,8 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
     The builder chooses a layer's precision by timing. Timings that an earlier build left in the cache were taken at
     other clocks: where they made it choose nothing of what was asked for, everything is timed anew, once.
     """
+    if not hasattr(trt, "Builder"):  # the lean and the dispatch runtime
+        raise BuildError(f"{trt.__name__} builds no engines: build with tensorrt, and give the plan")
     anew = job.timing_cache is not None and job.spec.timing_cache_mode == "update"
     attempts = [job, dataclasses.replace(job, timing_cache=None)] if anew else [job]
     fault = ""

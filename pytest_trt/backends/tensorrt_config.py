@@ -110,8 +110,10 @@ def _set_pools(trt: Any, config: Any, spec: EngineSpec) -> None:
         limits["workspace_mb"] = spec.workspace_mb * 10**6
     for option, size in limits.items():
         pool = versions.need(trt, option)
+        before = config.get_memory_pool_limit(pool)
         config.set_memory_pool_limit(pool, size)
-        _check_taken(trt, option.replace("=", " "), size, config.get_memory_pool_limit(pool))
+        if size < before or logger(trt).errors:  # else it may have been cut down to what the device has
+            _check_taken(trt, option.replace("=", " "), size, config.get_memory_pool_limit(pool))
 
 
 def _set_previews(trt: Any, config: Any, spec: EngineSpec) -> None:

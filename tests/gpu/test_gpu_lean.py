@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import backend
-from pytest_trt.errors import BackendError
+from pytest_trt.backends.base import BuildJob, backend
+from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
@@ -26,6 +26,8 @@ def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path, name: str
         lean.load(plans / "conv.plan", "0", EngineSpec())
     with pytest.raises(BackendError, match=rf"built by TensorRT .* cannot be loaded by {name} {lean.version()}"):
         lean.load(plans / "plain.plan", "0", trusted)
+    with pytest.raises(BuildError, match=f"{name} builds no engines: build with tensorrt, and give the plan"):
+        lean.build(BuildJob(name, "0", EngineSpec(), "m.onnx", str(plans)), lambda text, share: None)
     engine = lean.load(plans / "conv.plan", "0", trusted)
     runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
     inputs = {"x": stored["x"]}
