@@ -8,8 +8,10 @@ from types import ModuleType
 
 import pytest
 
+from pytest_trt.backends.base import BuildJob, backend
 from pytest_trt.backends.tensorrt_plan import HEADER_BYTES, check_origin, plan_origin, read_origin
 from pytest_trt.errors import BackendError
+from pytest_trt.spec import EngineSpec
 
 DEVICE = "NVIDIA L4"
 
@@ -91,14 +93,17 @@ def test_another_version_is_let_in_where_its_code_may_run(plan: Path) -> None:
     assert origin.version == "8.6.0.12"
 
 
+def test_onnx_runtime_runs_no_plan(plan: Path) -> None:
+    plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
+    with pytest.raises(BackendError, match=r"built by TensorRT 8\.6\.0\.12, which ONNX Runtime cannot run: choose"):
+        backend("onnxruntime").load(plan, "0", EngineSpec())
+
+
 def test_tensorrt_rtx_tells_what_it_builds_for(tmp_path: Path) -> None:
     """The bits of the header, seen in plans that were built for each capability."""
     pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     import onnx
     from onnx import TensorProto, helper
-
-    from pytest_trt.backends.base import BuildJob, backend
-    from pytest_trt.spec import EngineSpec
 
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"], "relu")], "g", [x], [y])

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, Tensor, host_os
+from pytest_trt.backends.tensorrt_plan import HEADER_BYTES, plan_origin
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.records import Environment, Layer
 from pytest_trt.spec import EngineSpec
@@ -102,6 +103,13 @@ class OnnxRuntime:
         """Nothing: the processor is ready."""
 
     def load(self, plan: Path, device: str, spec: EngineSpec) -> OnnxRuntimeEngine:
+        """Raises BackendError for a plan of TensorRT's, BuildError for what is no model."""
+        with plan.open("rb") as file:
+            origin = plan_origin(file.read(HEADER_BYTES))
+        if origin is not None:
+            raise BackendError(
+                f"{plan} was built by {origin}, which ONNX Runtime cannot run: choose another --trt-backend"
+            )
         return OnnxRuntimeEngine(self._ort, plan, spec.threads or usable_cpus())
 
 
