@@ -90,7 +90,7 @@ class Bench:
         if known is None or known.kind != "gpu" or backend in self._lost:
             return ""
         try:
-            with self.server(backend).fork() as probe:
+            with self.lock(known), self.server(backend).fork() as probe:
                 probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=self.settings.device)
         except TrtError as error:
             if "cudaErrorMemoryAllocation" in str(error):  # somebody else has it all, and may give it back

@@ -81,3 +81,8 @@ def test_nan_is_found_wherever_it_is(dtype: Any) -> None:
 def test_what_is_no_array_of_numbers_is_refused(value: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
         refuse_nan({"x": value})
+
+
+def test_arrays_without_names_are_refused() -> None:
+    with pytest.raises(InputError, match="inputs are a ndarray: give a dict of numpy arrays by the inputs' names"):
+        refuse_nan(np.zeros(3))  # type: ignore[arg-type]

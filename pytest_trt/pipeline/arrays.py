@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import InputError
@@ -47,10 +47,12 @@ def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
 
 
 def refuse_nan(inputs: Arrays) -> None:
-    """Raise InputError where an input is no array of numbers, or a float input holds NaN: nothing measured or compared
-    on it would mean anything."""
+    """Raise InputError where inputs are no arrays of numbers by name, or a float input holds NaN: nothing measured or
+    compared on it would mean anything."""
     import numpy as np
 
+    if not isinstance(inputs, Mapping):
+        raise InputError(f"inputs are a {type(inputs).__name__}: give a dict of numpy arrays by the inputs' names")
     for name, array in inputs.items():
         if not isinstance(array, np.ndarray):
             raise InputError(f"input {name!r} is a {type(array).__name__}: give a numpy array (numpy.asarray)")

@@ -73,7 +73,7 @@ class HostRunner:
 
     def profile(self, runs: int) -> LayerProfile:
         if self._filled is None:
-            raise InputError("profile: no inputs were put in place: call fill first")
+            raise InputError("no inputs were put in place: call fill first")
         return LayerProfile(self._engine.profile(self._filled, runs), runs)
 
     def memory(self) -> Mapping[str, int]:
@@ -84,5 +84,5 @@ class HostRunner:
 
     def _ready(self) -> Callable[[], None]:
         if self._call is None:
-            raise InputError("block: no inputs were put in place: call fill first")
+            raise InputError("no inputs were put in place: call fill first")
         return self._call

@@ -65,6 +65,32 @@ def test_500_batches_cross_and_come_back_in_order_and_right(
             assert_close(probe.infer(batch), want)
 
 
+def test_1000_inferences_that_cross_allocate_nothing(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
+    cuda.device("0").activate()
+    with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)}, contexts=2)) as probe:
+
+        def held() -> list[tuple[int, int]]:
+            pids = (os.getpid(), probe._probe.pid)
+            texts = [(Path(f"/proc/{pid}/statm").read_text(), Path(f"/proc/{pid}/maps").read_text()) for pid in pids]
+            return [
+                (int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE"), maps.count("/memfd:pytest-trt"))
+                for statm, maps in texts
+            ]
+
+        for _ in probe.stream(batches[:50]):
+            pass
+        probe.infer(batches[0])
+        free, before = cuda.memory()[0], held()
+        for _ in probe.stream(iter(batches)):
+            pass
+        for batch in batches:
+            probe.infer(batch)
+        assert cuda.memory()[0] == free
+        for (host, regions), (grown, more_regions) in zip(before, held(), strict=True):
+            assert grown - host < 2 * 2**20
+            assert regions == more_regions
+
+
 def test_shapes_change_on_the_way(server: ProbeServer, conv_plan: Path, reference: Callable[..., Any]) -> None:
     mixed = [conv_inputs(batch, seed) for seed, batch in enumerate((4, 4, 1, 32, 4, 1, 1, 8, 2, 3, 4, 4))]
     with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)})) as probe:
