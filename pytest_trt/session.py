@@ -15,12 +15,10 @@ from pytest_trt.console import Console
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 
 if TYPE_CHECKING:
-    from pytest_trt.against import Against
-    from pytest_trt.baselines import BaselineFolder
     from pytest_trt.bench import Bench
     from pytest_trt.budget_file import BudgetFile
+    from pytest_trt.compared import Compared
     from pytest_trt.records import Result
-    from pytest_trt.revision import Revision, Worktree
     from pytest_trt.spec import Declaration, Settings
     from pytest_trt.trial import Trial
 
@@ -51,7 +49,6 @@ class Session:
         self._begun: set[str] = set()
         self._lost: list[str] = []
         self._lines: list[str] = []
-        self.revision: Revision | None = None
         self._deselected: list[pytest.Item] = []
         self._collected: set[str] = set()
         self._warnings: list[str] = []
@@ -86,32 +83,13 @@ class Session:
             return BudgetFile(path)
 
     @cached_property
-    def baselines(self) -> BaselineFolder | None:
-        """The stored baselines; None with --trt-baseline=off."""
-        from pytest_trt.baselines import open_baselines
+    def compared(self) -> Compared:
+        """What tests are compared with."""
+        from pytest_trt.compared import Compared
 
-        settings = self.settings
-        if settings.baseline is None:
-            return None
-        rootdir = Path(settings.rootdir)
-        return open_baselines(settings.baseline_dir, settings.baseline, revision=settings.baseline_ref, rootdir=rootdir)
-
-    @cached_property
-    def against(self) -> Against | None:
-        """The revision that tests are compared with; None where there is none, or nothing is compared."""
-        settings = self.settings
-        if settings.against is None or settings.skip or settings.disabled or settings.build_only:
-            return None
-        from pytest_trt.against import Against, Run
-
-        if self.worker:
-            return Against.decoded(self.config.workerinput["trt_against"])  # type: ignore[attr-defined]
         asked, inifile = self.config.invocation_params, str(self.config.inipath or "")
-        return Against(settings.against, Run(tuple(map(str, asked.args)), str(asked.dir), settings.rootdir, inifile))
-
-    @property
-    def _worktree(self) -> Worktree | None:
-        return None if self.against is None else self.against.worktree
+        sent = self.config.workerinput.get("trt_against") if self.worker else None  # type: ignore[attr-defined]
+        return Compared(self.settings, (tuple(map(str, asked.args)), str(asked.dir), inifile), sent)
 
     def prepare(self, workerinput: dict[str, Any]) -> None:
         """Tell a worker what the controller alone has. Raises pytest.UsageError where it cannot be had."""
@@ -122,32 +100,9 @@ class Session:
 
         workerinput["trt_whole"] = collection.is_whole(self.config)
         try:
-            if self.against is not None:
-                workerinput["trt_against"] = self.against.encoded()
+            workerinput["trt_against"] = self.compared.encoded()
         except TrtError as error:
             raise pytest.UsageError(str(error)) from error
-
-    def _meet(self, items: list[pytest.Item]) -> None:
-        """Have the engines of these tests at the revision built."""
-        if self.against is None:
-            return
-        cache_dir = None if self.settings.no_cache else self.bench.store.folder
-        try:
-            self.revision = self.against.revision([item.nodeid for item in items], cache_dir, self.bench.say)
-        except TrtError as error:
-            self.problems.append(str(error))
-
-    def _prefetch(self, items: list[pytest.Item]) -> None:
-        """Read remote baselines together; those in a folder are read as they are needed."""
-        if "://" not in self.settings.baseline_dir or self.settings.build_only:
-            return
-        from pytest_trt.collection import read_together
-
-        try:
-            if self.baselines is not None:
-                read_together(self.bench, self.baselines, {item.nodeid: item.stash[DECLARATION] for item in items})
-        except TrtError as error:
-            self.problems.append(str(error))
 
     def collect(self, items: list[pytest.Item]) -> None:
         """Choose the tests that run, and declare those of ours. What is wrong is said all at once: raises
@@ -178,8 +133,7 @@ class Session:
         if declared and not self.problems and not self.config.option.collectonly:
             self.problems += collection.wrong_devices(self.bench, [item.stash[DECLARATION] for item in declared])
             if not self.problems:
-                self._meet(declared)
-                self._prefetch(declared)
+                self._get_ready(declared)
         problems = list(dict.fromkeys(self.problems))
         if problems and not self.worker:
             raise pytest.UsageError("\n".join(problems))
@@ -189,6 +143,12 @@ class Session:
         if problems:
             for item in (*wrong, *filter(options.is_ours, running)):
                 item.stash[PROBLEMS] = "\n".join(problems)
+
+    def _get_ready(self, items: list[pytest.Item]) -> None:
+        try:
+            self.compared.get_ready(self.bench, {item.nodeid: item.stash[DECLARATION] for item in items})
+        except TrtError as error:
+            self.problems.append(str(error))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Keep what does not run: a budget may be its."""
@@ -200,7 +160,8 @@ class Session:
         from pytest_trt.trial import Trial
 
         folders = (item.path.parent, Path(self.settings.rootdir))
-        item.stash[TRIAL] = Trial(self.bench, item.nodeid, declaration, folders, self.baselines, self.revision)
+        with_what = (self.compared.baselines, self.compared.revision)
+        item.stash[TRIAL] = Trial(self.bench, item.nodeid, declaration, folders, *with_what)
         return item.stash[TRIAL]
 
     def build(self, item: pytest.Item) -> None:
@@ -224,13 +185,13 @@ class Session:
             return ""
         if self.settings.disabled:
             result = dataclasses.replace(result, measurement=None)
-        if self.baselines is not None:
-            result = keeping.offered(result, self.baselines, self._collected)
-            result = keeping.saved(result, self.baselines, self.settings, self.bench.store)
+        if (baselines := self.compared.baselines) is not None:
+            result = keeping.offered(result, baselines, self._collected)
+            result = keeping.saved(result, baselines, self.settings, self.bench.store)
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         benchmark_plugin.feed(item, result)
-        return failure.text(result, self.settings.failing, stored=self.revision is None)
+        return failure.text(result, self.settings.failing, stored=self.compared.revision is None)
 
     def error(self, item: pytest.Item, error: TrtError) -> str:
         """The text of an error that ended a test, with the line of the test where it came up; kept as a result."""
@@ -289,7 +250,7 @@ class Session:
             from pytest_trt.summary import write_reports
 
             try:
-                self._lines += write_reports(self.results, self.settings, self._worktree)
+                self._lines += write_reports(self.results, self.settings, self.compared.worktree)
                 self._keep_last_run()
             except OSError as error:
                 self.problems.append(f"a report cannot be written: {error}: make space, or name another path")
@@ -311,7 +272,7 @@ class Session:
         if self.results:
             from pytest_trt.summary import show
 
-            show(reporter, self.results, self.settings, self._worktree, self.config.get_verbosity())
+            show(reporter, self.results, self.settings, self.compared.worktree, self.config.get_verbosity())
             if self.workers and (text := benchmark_plugin.unheard(self.config)):
                 reporter.write_line(text)
         if self._unmeasured:
@@ -330,8 +291,8 @@ class Session:
     def close(self) -> None:
         if "bench" in self.__dict__:
             self.bench.close()
-        if "against" in self.__dict__ and self.against is not None:
-            self.against.close()
+        if "compared" in self.__dict__:
+            self.compared.close()
 
 
 def _properties(result: Result) -> Iterator[tuple[str, object]]:

@@ -26,7 +26,7 @@ ORDER = (
     {"baselines", "bench", "calibration", "revision"},
     {"against", "benchmark_plugin", "comparison", "keeping", "references", "summary"},
     {"lottery", "case", "collection"},
-    {"bisection"},
+    {"bisection", "compared"},
     {"trial"},
     {"duel", "lineup"},
     {"console"},
