@@ -210,6 +210,27 @@ def test_outputs_are_held_against_onnx_runtime_a_file_and_a_function(bench, tmp_
         run(Accuracy(reference="broken.npz"))
 
 
+def test_a_bisection_that_fails_leaves_the_verdict(bench, tmp_path):
+    """A calibration that works as often as the engine needs it, and then no more."""
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    calls = []
+
+    def calibration():
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError("the disk with the pictures is gone")
+        yield {"x": np.full((2, 32), 1e-3, np.float32)}
+
+    spec = EngineSpec(path="m.onnx", precision="int8", calibration=calibration)
+    declaration = Declaration(spec=spec, run=RunShape(batch=2), accuracy=Accuracy())
+    settings = dataclasses.replace(bench.settings, bisect=True, baseline_save=False)
+    with Bench(settings) as own, Trial(own, NODE, declaration, [tmp_path]) as trial:
+        trial.measure()
+        (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+    assert verdict.status == "inaccurate"
+    assert verdict.details[-1].startswith("the first layer that departs cannot be found: int8 calibration of m.onnx: ")
+
+
 def test_what_a_model_lacks_is_told_before_anything_is_built(bench, tmp_path):
     onnx.save(layers_model(), str(tmp_path / "m.onnx"))
 
