@@ -15,7 +15,7 @@ import pytest
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
 from pytest_trt.errors import BuildError
-from pytest_trt.judge import accuracy
+from pytest_trt.judge import accuracy, tolerance
 from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -71,7 +71,7 @@ def test_half_precision_is_right_on_onnxruntime(bench: Bench, folder: Path, name
             with pytest.raises(BuildError, match="nothing in it can become fp16"):
                 half(inputs)
             return
-        verdicts = accuracy.judge(half(inputs), expected, accuracy.allowed(Accuracy(), "fp16", False), "fp32")
+        verdicts = accuracy.judge(half(inputs), expected, tolerance.allowed(Accuracy(), "fp16", False), "fp32")
         assert half.engine.precisions["fp16"] > 0.9
     assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
     assert any(array.std() > 0 for array in expected.values())

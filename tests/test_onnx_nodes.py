@@ -20,7 +20,7 @@ from onnx import TensorProto, numpy_helper
 
 from pytest_trt.backends.base import backend
 from pytest_trt.errors import TrtError
-from pytest_trt.judge import accuracy
+from pytest_trt.judge import accuracy, tolerance
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
@@ -64,7 +64,7 @@ def fault(plan: Path, case: Any) -> str:
     plan.write_bytes(case.model.SerializeToString())
     inputs, expected = map(arrays, case.data_sets[0])
     names = [value.name for value in case.model.graph.output]
-    limits = accuracy.Allowed(case.rtol, case.atol, None, scaled=False)
+    limits = tolerance.Allowed(case.rtol, case.atol, None, scaled=False)
     outputs: Mapping[str, Any] = {}
     try:
         outputs = ours(plan, case, inputs)

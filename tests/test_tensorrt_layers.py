@@ -6,8 +6,11 @@ import json
 
 import pytest
 
+from pytest_trt.backends.base import UNTOLD, BuildReport
 from pytest_trt.backends.tensorrt_layers import parse_layers, shares
+from pytest_trt.backends.tensorrt_precision import missing_precision, untold
 from pytest_trt.records import Layer
+from pytest_trt.spec import EngineSpec
 
 CONV_86 = {
     "Name": "Conv_0 + Relu_1",
@@ -77,3 +80,36 @@ def test_shares_count_the_layers_that_compute() -> None:
     layers = [Layer("a", precision="fp16"), Layer("b", precision="fp16"), Layer("c", precision="fp32"), Layer("d")]
     assert shares(layers) == pytest.approx({"fp16": 2 / 3, "fp32": 1 / 3})
     assert shares([Layer("d")]) == {}
+
+
+def foreign(kind: str) -> dict[str, object]:
+    """What the inspector tells of a part of the network that became one layer: names, and what goes in and out."""
+    tensors = [{"Name": "tokens", "Dimensions": [1, 32, 128], "Format/Datatype": f"Row major linear {kind} format"}]
+    return {"Name": "{ForeignNode[w1...layer1.Add_3]}", "LayerType": "Myelin", "Inputs": tensors, "Outputs": tensors}
+
+
+def test_what_is_fused_into_one_layer_tells_its_precision_only_where_that_goes_out() -> None:
+    plain, half = parse_layers(json.dumps({"Layers": [foreign("FP32"), foreign("FP16")]}))
+    assert (plain.precision, half.precision) == (UNTOLD, "fp16")
+    assert shares([plain, half, Layer("a", precision="fp32"), Layer("b")]) == {
+        "fp16": pytest.approx(1 / 3), "fp32": pytest.approx(1 / 3), UNTOLD: pytest.approx(1 / 3)
+    }  # fmt: skip
+
+
+def report(*layers: Layer, proved_by: str = "inspector") -> BuildReport:
+    return BuildReport(1.0, 100, shares(layers), proved_by, layers)
+
+
+def test_a_precision_that_is_in_no_layer_is_a_fault_with_its_remedy_but_not_what_is_not_told() -> None:
+    single, fused = Layer("a", precision="fp32"), Layer("{ForeignNode[a...b]}", precision=UNTOLD)
+    half = EngineSpec(precision="fp16")
+    assert missing_precision(half, report(single)).endswith("or force this with layer_precisions={'*': 'fp16'}")
+    assert missing_precision(half, report(single, proved_by="model")).endswith(
+        "(there is 100% fp32): convert the model"
+    )
+    assert missing_precision(half, report(single, fused)) == ""
+    assert untold(half, report(single, fused)) == (
+        "whether it computes in fp16 is not told: a layer holds a whole part of the network",
+    )
+    assert untold(half, report(Layer("a", precision="fp16"), fused)) == ()
+    assert untold(EngineSpec(), report(fused)) == ()

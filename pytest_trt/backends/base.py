@@ -73,6 +73,11 @@ class BuildJob:
     calibration: str | None = None
 
 
+UNTOLD = "untold"
+"""Stands among precisions for layers into which the builder fused a whole part of the network, and of which it tells
+only what goes in and out."""
+
+
 @dataclasses.dataclass(frozen=True)
 class BuildReport:
     """What a build says of what it built. `precisions` maps a precision to the share of layers that run in it, or is

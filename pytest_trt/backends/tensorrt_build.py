@@ -20,7 +20,7 @@ from pytest_trt.backends.tensorrt_load import DeviceEngine
 from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.backends.tensorrt_parse import parse
 from pytest_trt.backends.tensorrt_plugins import load_plugins
-from pytest_trt.backends.tensorrt_precision import check_device, missing_precision, network_shares
+from pytest_trt.backends.tensorrt_precision import check_device, missing_precision, network_shares, untold
 from pytest_trt.backends.tensorrt_progress import watch
 from pytest_trt.backends.tensorrt_timing import timing_cache
 from pytest_trt.backends.tensorrt_weights import WEIGHTS
@@ -75,7 +75,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     load_plugins(trt, builder, job.spec.plugins)
     network = builder.create_network(versions.network_flags(trt, typed))
     progress("parsing the model", -1.0)
-    parser = parse(trt, network, Path(job.model))
+    parser = parse(trt, network, Path(job.model), Path(job.spec.path or job.model).name)
     set_io(trt, network, job.spec, typed)
     config = configure(trt, builder, network, job, typed)
     constrain_layers(trt, network, config, job.spec)
@@ -100,13 +100,14 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
         proof = "inspector" if precisions else ""
     size = path.stat().st_size
     del plan, monitor, parser
-    report = BuildReport(time.perf_counter() - started, size, precisions, proof, layers, tuple(notes))
+    report = BuildReport(time.perf_counter() - started, size, precisions, proof, layers)
+    report = dataclasses.replace(report, notes=(*notes, *untold(job.spec, report)))
     return report, missing_precision(job.spec, report)
 
 
 def _why_not_built(trt: Any, job: BuildJob) -> str:
     said = logger(trt).why()
-    text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.model).name}: {said}"
+    text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.spec.path or job.model).name}: {said}"
     limit = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) // 10**6
     if limit and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):
         text += f"; the workspace is limited to {limit} MB: allow more with workspace_mb"

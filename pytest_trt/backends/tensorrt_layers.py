@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_trt.backends.base import UNTOLD
 from pytest_trt.records import Layer
 
 _PRECISIONS = (
@@ -16,6 +17,9 @@ _PRECISIONS = (
 )  # fmt: skip
 """How formats name a precision, and kernels where a format does not tell."""
 _FLOATING = frozenset(name for name, _ in _PRECISIONS)
+_FUSED = "{ForeignNode["
+"""How the name of a layer begins that holds a whole part of the network, such as a transformer's: its inputs and
+outputs may be FP32 whatever is computed in it."""
 
 
 def parse_layers(information: str) -> tuple[Layer, ...]:
@@ -33,11 +37,15 @@ def _layer(item: str | Mapping[str, Any]) -> Layer:
         return Layer(item)
     inputs, outputs = ([_format(tensor) for tensor in item.get(key) or ()] for key in ("Inputs", "Outputs"))
     metadata = re.findall(r"\[ONNX Layer: ([^\]]*)\]", str(item.get("Metadata", "")))
+    name = str(item.get("Name", ""))
+    precision = _precision([str(item.get("Precision", "")), *outputs, *inputs, str(item.get("TacticName", ""))])
+    if name.startswith(_FUSED) and precision == "fp32":
+        precision = UNTOLD
     return Layer(
-        name=str(item.get("Name", "")),
+        name=name,
         kind=str(item.get("ParameterType") or item.get("LayerType", "")),
         tactic=str(item.get("TacticName") or item.get("TacticValue", "")),
-        precision=_precision([str(item.get("Precision", "")), *outputs, *inputs, str(item.get("TacticName", ""))]),
+        precision=precision,
         formats=f"{', '.join(inputs)} -> {', '.join(outputs)}" if inputs or outputs else "",
         nodes=tuple(dict.fromkeys(metadata)),
     )
@@ -58,6 +66,7 @@ def _precision(formats: Iterable[str]) -> str:
 
 
 def shares(layers: Iterable[Layer]) -> dict[str, float]:
-    """The share of layers in each precision, of those that compute with numbers; empty where none tells."""
-    counts = collections.Counter(layer.precision for layer in layers if layer.precision in _FLOATING)
+    """The share of layers in each precision, of those that compute with numbers; empty where none tells. UNTOLD are
+    fused ones."""
+    counts = collections.Counter(layer.precision for layer in layers if layer.precision in {*_FLOATING, UNTOLD})
     return {name: count / counts.total() for name, count in sorted(counts.items())}

@@ -10,14 +10,15 @@ from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.errors import BuildError
 
 
-def parse(trt: Any, network: Any, model: Path) -> Any:
-    """Fill the network; the parser owns the weights and is returned so that it outlives the build."""
+def parse(trt: Any, network: Any, model: Path, name: str) -> Any:
+    """Fill the network from `model`, which a person knows by `name`. The parser owns the weights, and is returned so
+    that it outlives the build."""
     parser = trt.OnnxParser(network, logger(trt))
     if not parser.parse_from_file(str(model)):
         said = [_parser_error(parser.get_error(i), model) for i in range(parser.num_errors)]
-        raise BuildError(f"TensorRT's parser refuses {model.name}: {'; '.join(said) or logger(trt).why()}")
+        raise BuildError(f"TensorRT's parser refuses {name}: {'; '.join(said) or logger(trt).why()}")
     if network.num_outputs == 0:
-        raise BuildError(f"{model.name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
+        raise BuildError(f"{name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
     return parser
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytest_trt.backends import tensorrt_versions as versions
-from pytest_trt.backends.base import BuildReport
+from pytest_trt.backends.base import UNTOLD, BuildReport
 from pytest_trt.backends.tensorrt_layers import shares
 from pytest_trt.errors import BuildError
 from pytest_trt.records import Layer
@@ -67,8 +67,20 @@ def missing_precision(spec: EngineSpec, report: BuildReport) -> str:
     """That no layer has the precision which was asked for; empty where one has, or nothing can tell."""
     if spec.precision not in _PROVED or not report.proved_by or report.precisions.get(spec.precision):
         return ""
+    if UNTOLD in report.precisions:
+        return ""
     built = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items()) or "nothing that tells"
-    return (
-        f"precision={spec.precision!r} was asked for and no layer has it (there is {built}): convert the model, or "
-        "ask for what this GPU is faster in"
-    )
+    asked = f"precision={spec.precision!r} was asked for and no layer has it (there is {built})"
+    if report.proved_by == "model":
+        return f"{asked}: convert the model"
+    forced = f"layer_precisions={{'*': {spec.precision!r}}}"
+    return f"{asked}: the builder found another faster for each of them: ask for that, or force this with {forced}"
+
+
+def untold(spec: EngineSpec, report: BuildReport) -> tuple[str, ...]:
+    """A note where the builder does not tell whether anything has the precision that was asked for."""
+    if spec.precision not in _PROVED or report.precisions.get(spec.precision) or UNTOLD not in report.precisions:
+        return ()
+    count = sum(layer.precision == UNTOLD for layer in report.layers)
+    parts = "a whole part" if count == 1 else f"{count} whole parts, one each,"
+    return (f"whether it computes in {spec.precision} is not told: a layer holds {parts} of the network",)

@@ -166,8 +166,10 @@ def has(trt: Any, what: str) -> bool:
 def need(trt: Any, what: str) -> Any:
     """What SUPPORT knows as `what`, from this package. Raises BuildError, naming the versions that have it."""
     if not has(trt, what):
-        message = f"{what.replace('=', ' ')} is not in {trt.__name__} {trt.__version__}: {SUPPORT[what].where()} has it"
-        raise BuildError(message)
+        support = SUPPORT[what]
+        later = f"; later ones and TensorRT-RTX take it from the model ({support.instead})" if support.instead else ""
+        message = f"{what.replace('=', ' ')} is not in {trt.__name__} {trt.__version__}: {support.where()} has it"
+        raise BuildError(message + later)
     found = trt
     for part in SUPPORT[what].name.split("."):
         found = getattr(found, part)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt import codec
-from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport
+from pytest_trt.backends.base import CALIBRATION_CACHE, UNTOLD, BuildJob, BuildReport
 from pytest_trt.backends.tensorrt_versions import SUPPORT, parsed
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.digest import file_sha256
@@ -188,7 +188,8 @@ def _check(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> 
     if read(model.path).sha256 != model.sha256:
         raise BuildError(f"{model.path} changed while it was built: run again when it is whole")
     wanted = spec.precision
-    if report.proved_by == "inspector" and wanted not in ("fp32", "best") and not report.precisions.get(wanted):
+    proved = {wanted, UNTOLD} & {name for name, share in report.precisions.items() if share}
+    if report.proved_by == "inspector" and wanted not in ("fp32", "best") and not proved:
         got = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items())
         raise BuildError(f"{wanted} was asked for, and no layer of {model.path.name} runs in it ({got})")
 

@@ -1,0 +1,79 @@
+"""Small real networks, built by TensorRT, run, and held against ONNX Runtime, as `pytest-trt backends` does."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx
+import pytest
+from gpu_workshop import Workshop
+
+from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt.bench import Bench
+from pytest_trt.lineup import Lineup
+from pytest_trt.spec import Declaration, EngineSpec, Settings
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import networks  # noqa: E402
+
+sys.path.remove(str(BENCHMARKS))
+
+MAKE = {"encoder": networks.make_models.encoder}
+PRECISIONS = [
+    ("squeezenet", "fp32"), ("squeezenet", "fp16"), ("squeezenet", "int8"), ("encoder", "fp32"), ("encoder", "fp16"),
+    *((name, "fp32") for name in ("shapes", "nonzero", "nms", "lstm", "control_flow")),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("networks")
+    with Bench(Settings(cache_dir=str(folder / "cache"), max_time_s=0.2, rootdir=str(folder))) as made:
+        yield made
+
+
+def spec(folder: Path, name: str, **more: object) -> EngineSpec:
+    network, path = networks.NETWORKS[name], folder / f"{name}.onnx"
+    if not path.exists():
+        onnx.save(MAKE.get(name, network.make)(), str(path))
+    return EngineSpec(path=str(path), dims=network.dims, input_ranges=network.ranges, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("name", "precision"), PRECISIONS)
+def test_a_network_is_built_runs_and_is_right(workshop: Workshop, bench: Bench, name: str, precision: str) -> None:
+    folder = Path(bench.settings.rootdir)
+    plain = spec(folder, name)
+    calibration = "random" if precision == "int8" else None
+    asked = spec(
+        folder, name, precision=precision, backend="tensorrt", optimization_level=1, calibration=calibration
+    )  # fmt: skip
+    row = Lineup(Declaration(spec=plain), bench, [folder]).row(name, asked)
+    assert (row.why, row.departs) == ("", "")
+    assert row.status == "ok"
+    assert row.figures["ms"] > 0
+    assert row.figures["memory_mb"] > 0
+
+
+def test_a_transformer_in_half_precision_is_no_failure_though_it_is_one_layer(
+    workshop: Workshop, bench: Bench
+) -> None:
+    """TensorRT 8.6 makes one layer of it, with FP32 inputs and outputs: what is in it is not told, and that is said."""
+    folder = Path(bench.settings.rootdir)
+    asked = spec(folder, "encoder", precision="fp16", backend="tensorrt", optimization_level=1)
+    row = Lineup(Declaration(spec=asked), bench, [folder]).row("fp16", asked, run=False)
+    assert row.why == ""
+    told = row.precisions.get("fp16", 0) > 0
+    assert told or any("is not told" in note for note in row.notes)
+
+
+def test_bfloat16_names_the_versions_that_have_it(workshop: Workshop, bench: Bench) -> None:
+    folder = Path(bench.settings.rootdir)
+    asked = spec(folder, "lstm", precision="bf16", backend="tensorrt", optimization_level=0)
+    row = Lineup(Declaration(spec=asked), bench, [folder]).row("bf16", asked, run=False)
+    if versions.parsed(workshop.backend.version()) < (9, 1):
+        assert "TensorRT from 9.1 to before 11.0 has it; later ones and TensorRT-RTX take it from the model" in row.why
+    else:
+        assert row.why == ""
