@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pytest_trt.backends.tensorrt_load import DeviceEngine
     from pytest_trt.pipeline.runner import Place, Request
 
+_FELL_BACK = "fell back: "
+
 SHAPES_KEPT = 4
 """How many shapes keep their contexts and buffers at a time; the one least recently used goes."""
 
@@ -57,10 +59,14 @@ class Shaped:
         return [slot for turn in zip(*(lane.slots for lane in self.lanes), strict=True) for slot in turn]
 
     def capture(self, inputs: Arrays, copier: Copier) -> None:
-        """Capture a graph for every slot, once, on real inputs. `graph` says what came of it; raises BackendError where
-        it failed and `cuda_graph=True`."""
-        if self.graph:
-            return
+        """Capture a graph for every slot, once, on real inputs: for all or for none. `graph` says what came of it;
+        raises BackendError where it failed and `cuda_graph=True`."""
+        if not self.graph:
+            self.graph = self._captured(inputs, copier)
+        if self.options.cuda_graph and self.graph.startswith(_FELL_BACK):
+            raise BackendError(f"trt_pipeline: cuda_graph=True, and {self.graph.removeprefix(_FELL_BACK)}")
+
+    def _captured(self, inputs: Arrays, copier: Copier) -> str:
         try:
             with span("capture"):
                 for slot in self.slots:
@@ -68,12 +74,11 @@ class Shaped:
                     slot.upload([slot.entering()])
                     slot.capture()
         except BackendError as error:
-            self.graph = f"fell back: {error}"
-            if self.options.cuda_graph:
-                raise BackendError(f"trt_pipeline: cuda_graph=True, and {error}") from error
-        else:
-            nodes = self.lanes[0].slots[0].graph
-            self.graph = f"captured, {nodes.nodes if nodes else 0} nodes"
+            for slot in self.slots:
+                slot.drop_graph()
+            return f"{_FELL_BACK}{error}"
+        nodes = self.lanes[0].slots[0].graph
+        return f"captured, {nodes.nodes if nodes else 0} nodes"
 
     def _keep(self, part: Any) -> Any:
         self._parts.append(part)

@@ -181,6 +181,13 @@ class Slot:
         self.graph = graph
         self.arrange()
 
+    def drop_graph(self) -> None:
+        """Go back to TensorRT's own call."""
+        graph, self.graph = self.graph, None
+        if graph is not None:
+            graph.close()
+            self.arrange()
+
     def learn(self) -> None:
         """Take the outputs' sizes as those of the last inference: for inputs that stay as they are."""
         self.sizes = dict(self.seen)
@@ -193,8 +200,7 @@ class Slot:
             self.arrange()
 
     def close(self) -> None:
-        if self.graph is not None:
-            self.graph.close()
+        self.drop_graph()
         self.buffers.close()
 
 

@@ -18,6 +18,7 @@ from gpu_workshop import RANGES, Workshop, assert_close, conv_inputs
 import pytest_trt
 from pytest_trt import cuda
 from pytest_trt.errors import BackendError, InputError
+from pytest_trt.pipeline.lane import Slot
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import PipelineOptions
 
@@ -166,6 +167,29 @@ def test_an_output_that_depends_on_the_data(workshop: Workshop, reference: Calla
         open_runner(engine, {"x": (64,)}, PipelineOptions(cuda_graph=True)).fill(inputs[0])
     runner.close()
     engine.close()
+
+
+def test_a_graph_that_one_buffer_set_cannot_have_none_has(
+    open_conv: Callable[..., Any], batches: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture, turns = Slot.capture, []
+
+    def captured_once(slot: Slot) -> None:
+        turns.append(slot)
+        if len(turns) % 2 == 0:
+            raise BackendError("the second cannot")
+        capture(slot)
+
+    monkeypatch.setattr(Slot, "capture", captured_once)
+    runner = open_conv(depth=2)
+    for got, want in zip(runner.stream(batches[:20]), expected, strict=False):
+        assert_close(got, want)
+    assert runner.proof["graph"] == "fell back: the second cannot"
+    assert [slot.graph for slot in runner._current.slots] == [None, None]
+    strict = open_conv(depth=2, cuda_graph=True)
+    for _ in range(2):
+        with pytest.raises(BackendError, match="cuda_graph=True, and the second cannot"):
+            strict.fill(batches[0])
 
 
 def test_an_input_that_the_host_reads(workshop: Workshop, reference: Callable[..., Any]) -> None:
