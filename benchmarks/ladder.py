@@ -78,15 +78,18 @@ def _reached(large: Mapping[str, Row], small: Mapping[str, Row]) -> Iterator[tup
         yield "batch 1: median `gpu_ms` of blocks against replays timed as a whole", "within 0.3 %", got
 
 
-def page(record: Row) -> str:
-    """All of it as Markdown, to stand in docs/results beside the JSON and the charts."""
+def page(record: Row, name: str) -> str:
+    """All of it as Markdown, to stand in docs/results beside `name`.json and the charts."""
     rows: Mapping[str, Mapping[str, Row]] = record["rows"]
-    software = ", ".join(f"{name} {value}" for name, value in record["software"].items())
-    parts = [f"# The pipeline against the limit of the hardware, {record['time'][:10]}\n", f"{software}.\n"]
+    software = ", ".join(f"{what} {value}" for what, value in record["software"].items())
+    parts = [
+        f"# The pipeline against the limit of the hardware, {record['time'][:10]}\n",
+        f"{software}. All figures: [JSON]({name}.json).\n",
+    ]
     for batch, found in rows.items():
         parts.append(f"## Batch {batch}\n")
         parts.append(table(found, int(batch)) if "ms" in found["limit"] else "The limit was not measured.\n")
-        parts.append(f"![batch {batch}](pipeline-b{batch}.svg)\n")
+        parts.append(f"![batch {batch}]({name}-b{batch}.svg)\n")
     lines = [f"| {what} | {wanted} | {got} |" for what, wanted, got in _reached(rows["128"], rows["1"])]
     parts += ["## What was to be reached\n", "\n".join(["| | wanted | got |", "|---|---|---|", *lines]) + "\n"]
     if calls := rows["1"]["python"].get("calls"):

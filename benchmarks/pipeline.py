@@ -5,7 +5,7 @@
 Needs a GPU, TensorRT with its builder, and cuda-python. Every rung runs in a fresh process with the engine alone. The
 limit is the larger of pinned host-to-device copies alone and computation alone, read in the same run. PyTorch's rungs
 run under the interpreter that has torch and torchvision: this one, or else `python3`, unless one is named. Writes
-FOLDER/pipeline.json, .md, and a chart a batch; some three minutes on an H200, half a minute of it the build.
+FOLDER/DATE-pipeline.json, .md, and a chart a batch; some three minutes on an H200, half a minute of it the build.
 """
 
 from __future__ import annotations
@@ -185,8 +185,8 @@ def block(folder: Path, batch: int, **options: Any) -> Row:
         runs.append({**medians, "bare_host_ms": bare(), "whole_gpu_ms": replays})
     found = {name: statistics.median(run[name] for run in runs) for name in runs[0]}
     for name in ("h2d_ms", "gpu_ms", "d2h_ms") if "h2d_ms" in found else ("gpu_ms",):
-        medians = [run[name] for run in runs]
-        found[f"{name}_apart"] = max(medians) / min(medians) - 1
+        taken = [run[name] for run in runs]
+        found[f"{name}_apart"] = max(taken) / min(taken) - 1
     return {**found, "off": found["gpu_ms"] / found["whole_gpu_ms"] - 1, "events_us": made.proof.get("events_us")}
 
 
@@ -370,13 +370,14 @@ def main() -> int:
         "rows": rows,
     }
     options.folder.mkdir(parents=True, exist_ok=True)
-    (options.folder / "pipeline.json").write_text(json.dumps(record, indent=1) + "\n")
-    page = ladder.page(record)
-    (options.folder / "pipeline.md").write_text(page)
+    name = f"{record['time'][:10]}-pipeline"
+    (options.folder / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    page = ladder.page(record, name)
+    (options.folder / f"{name}.md").write_text(page)
     for batch, found in rows.items():
         title = f"ResNet-18 FP16, batch {batch}: throughput as a share of the limit"
         if "ms" in found["limit"]:
-            (options.folder / f"pipeline-b{batch}.svg").write_text(ladder.chart(found, title))
+            (options.folder / f"{name}-b{batch}.svg").write_text(ladder.chart(found, title))
     print(f"\n{page}\n{record['seconds']:.0f} s, written to {options.folder}")
     failed = ladder.failures(rows)
     print(*failed, sep="\n", file=sys.stderr)
