@@ -88,7 +88,7 @@ def test_what_is_taken_changes_what_is_built(
         ({"io_formats": {"x": "chw4"}}, r"cannot build conv\.onnx: .*unsupported by tensor's allowed TensorFormats"),
         ({"tactic_sources": ("CUDNN",)}, r"'CUDNN' is not in .*\(TensorRT from 8\.6 to before 11\.0 has it\)"),
         ({"tactic_sources": ("NONSENSE",)}, r"'NONSENSE' is not in tensorrt_rtx .*: choose from EDGE_MASK"),
-        ({"preview_features": {"FASTER_DYNAMIC_SHAPES_0805": True}}, r"\(TensorRT from 8\.6 to before 9\.0 has it\)"),
+        ({"preview_features": {"FASTER_DYNAMIC_SHAPES_0805": True}}, r"\(TensorRT from 8\.6 to before 10\.0 has it\)"),
         ({"dla_core": 0}, r"dla_core is not in tensorrt_rtx .*: TensorRT 8\.6 and later has it"),
         ({"version_compatible": True}, r"version_compatible is not in tensorrt_rtx .*: TensorRT 8\.6 and later"),
         ({"build_route": "-name=value"}, r"build_route is not in tensorrt_rtx .*: TensorRT 11\.1 and later has it"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,8 @@ def load_plugins(trt: Any, owner: Any, libraries: tuple[str, ...]) -> None:
 
     Raises BackendError, with the loader's own words, for a library that does not load or that brings no plugin.
     """
+    _register_own(trt)
     log = logger(trt)
-    if hasattr(trt, "init_libnvinfer_plugins"):  # the lean runtime has none
-        trt.init_libnvinfer_plugins(log, "")
     for library in libraries:
         log.clear()
         if not Path(library).is_file():
@@ -25,3 +25,10 @@ def load_plugins(trt: Any, owner: Any, libraries: tuple[str, ...]) -> None:
             raise BackendError(
                 f"the plugin library {library} cannot be loaded by {trt.__name__} {trt.__version__}: {log.why()}"
             )
+
+
+@functools.cache
+def _register_own(trt: Any) -> None:
+    """Once a process: TensorRT would complain of a second time. The lean runtime has none."""
+    if hasattr(trt, "init_libnvinfer_plugins"):
+        trt.init_libnvinfer_plugins(logger(trt), "")

@@ -51,7 +51,7 @@ class Support:
         return " and ".join([*([] if self.since >= NEVER else [span]), *(["TensorRT-RTX"] if self.rtx else [])])
 
     def during(self, first: Version, last: Version) -> str:
-        """Whether it is there from one version to another: `yes`, nothing, or from or until when."""
+        """Whether it is there from one version to another: `yes`, nothing, or from when on."""
         if (self.before is not None and self.before <= first) or self.since > last:
             return ""
         if self.since > first:
@@ -98,7 +98,7 @@ SUPPORT: Mapping[str, Support] = {
     "tactic_sources=EDGE_MASK_CONVOLUTIONS": Support("TacticSource.EDGE_MASK_CONVOLUTIONS"),
     "tactic_sources=JIT_CONVOLUTIONS": Support("TacticSource.JIT_CONVOLUTIONS"),
     "preview_features=FASTER_DYNAMIC_SHAPES_0805": Support(
-        f"{_PREVIEW}.FASTER_DYNAMIC_SHAPES_0805", before=(9, 0), rtx=False
+        f"{_PREVIEW}.FASTER_DYNAMIC_SHAPES_0805", before=(10, 0), rtx=False
     ),
     "preview_features=DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805": Support(
         f"{_PREVIEW}.DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805", before=(10, 0), rtx=False
