@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from baseline_samples import H200, TEST, blocks, measurement
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from record_samples import H200, TEST, blocks, measurement
 
 from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
 from pytest_trt.baselines.text import MOST_BYTES, MOST_READ, parse, render

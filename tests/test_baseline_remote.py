@@ -14,7 +14,7 @@ import fsspec
 import pytest
 import s3_server
 import sftp_server
-from baseline_samples import H200, TEST, measurement
+from record_samples import H200, TEST, measurement
 from s3_server import BUCKET, Network
 
 from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
@@ -92,7 +92,7 @@ def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
     """Different tests, and one test that both save: all of them are there, and whole."""
     script = tmp_path / "save.py"
     script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom baseline_samples import measurement\n"
+        "import sys\nfrom pathlib import Path\nfrom record_samples import measurement\n"
         "from pytest_trt.baselines import open_baselines\n"
         "folder = open_baselines(sys.argv[1], 'main', revision=None, rootdir=Path())\n"
         "for number in range(10):\n"

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from baseline_samples import H200, TEST, measurement
+from record_samples import H200, TEST, measurement
 
 from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
 from pytest_trt.baselines.history import runs_in_git

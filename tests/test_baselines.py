@@ -8,7 +8,7 @@ import math
 import random
 
 import pytest
-from baseline_samples import H200, TEST, digest, measurement
+from record_samples import H200, TEST, digest, measurement
 
 from pytest_trt.judge.baselines import (
     RUNS,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from baseline_samples import H200, TEST, measurement
+from record_samples import H200, TEST, measurement
 
 from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
 from pytest_trt.cli import main

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from baseline_samples import measurement
+from record_samples import measurement
 
 from pytest_trt.comparison import REBUILT, Comparison
 from pytest_trt.judge.baselines import baseline_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from baseline_samples import H200, TEST, measurement
+from record_samples import H200, TEST, measurement
 
 from pytest_trt.judge.baselines import Baseline, baseline_of
 from pytest_trt.judge.offline import Key, Tolerances, compare_runs

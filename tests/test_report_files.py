@@ -9,7 +9,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_samples import H200, NEW, RUN, compared, result, unmeasured
+from record_samples import H200
+from report_samples import NEW, RUN, compared, result, unmeasured
 
 from pytest_trt.errors import RecordError
 from pytest_trt.records import SCHEMA, Verdict

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from report_samples import H200, NEW, OVER, RUN, compared, on, result, unmeasured
+from record_samples import H200
+from report_samples import NEW, OVER, RUN, compared, on, result, unmeasured
 
 from pytest_trt.records import Environment, Estimate, Result, Verdict
 from pytest_trt.report import Header

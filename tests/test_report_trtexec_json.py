@@ -6,7 +6,8 @@ import dataclasses
 import json
 
 import pytest
-from report_samples import H200, RUN, measurement
+from record_samples import H200, measurement
+from report_samples import RUN
 
 from pytest_trt.records import Block, Layer, LayerProfile, Measurement, Samples
 from pytest_trt.report.trtexec_json import (
@@ -21,7 +22,7 @@ from pytest_trt.report.trtexec_json import (
 
 def measured(**series: tuple[float, ...]) -> Measurement:
     made = Block(times=series, seconds=1.0)
-    return dataclasses.replace(measurement("a.py::test_a"), samples=(Samples((made,)),), profile=None)
+    return dataclasses.replace(measurement(node_id="a.py::test_a"), samples=(Samples((made,)),), profile=None)
 
 
 QUIET = {"gpu_ms": (1.0,) * 4, "ms": (1.2,) * 4, "h2d_ms": (0.1,) * 4, "d2h_ms": (0.1,) * 4, "enqueue_ms": (0.1,) * 4}

@@ -1,4 +1,4 @@
-"""Measurements as a trial hands them over, for the tests of baselines."""
+"""Measurements as a trial hands them over, for the tests of baselines and of reports."""
 
 from __future__ import annotations
 
@@ -34,11 +34,20 @@ def digest(text: str) -> str:
 
 
 def blocks(ms: float, count: int = 8, size: int = 20, seed: int = 0) -> tuple[Block, ...]:
+    """Blocks of samples around `ms`, as a probe on a GPU gives them."""
     draw = random.Random(seed)
-    return tuple(
-        Block({"ms": tuple(ms * draw.uniform(0.999, 1.001) for _ in range(size))}, seconds=size * ms / 1000)
-        for _ in range(count)
-    )
+    made = []
+    for _ in range(count):
+        times = [ms * draw.uniform(0.999, 1.001) for _ in range(size)]
+        shares = {"ms": 1.0, "gpu_ms": 0.9, "h2d_ms": 0.06, "d2h_ms": 0.04, "enqueue_ms": 0.02, "host_ms": 1.05}
+        made.append(
+            Block(
+                times={name: tuple(share * t for t in times) for name, share in shares.items()},
+                seconds=sum(times) / 1000,
+                state={"sm_mhz": 1980.0, "power_w": 411.0},
+            )
+        )
+    return tuple(made)
 
 
 def measurement(
@@ -55,10 +64,17 @@ def measurement(
         "ms": Estimate(ms, ms * 0.999, ms * 1.001, 400),
         "p99_ms": Estimate(ms * 1.004, ms * 1.003, ms * 1.006, 400),
         "throughput": Estimate(1000 / ms, 995 / ms, 1005 / ms, 400),
+        "gpu_ms": Estimate(ms * 0.9, ms * 0.899, ms * 0.901, 400),
+        "h2d_ms": Estimate(ms * 0.06, ms * 0.05, ms * 0.07, 400),
         "memory_mb": Estimate.exact(628.4),
+        "weights_mb": Estimate.exact(23.4),
         "engine_mb": Estimate.exact(23.4),
         "build_s": Estimate.exact(27.2),
     }
+    layers = (
+        Layer("Conv_0 + Relu_1", ms * 0.6, "CaskConvolution", "sm90_xmma_fprop", "FP16"),
+        Layer("Gemm_60", ms * 0.3, "CaskGemm", "sm90_gemm", "FP16"),
+    )
     made = Measurement(
         node_id=node_id,
         environment=environment,
@@ -67,9 +83,11 @@ def measurement(
         spec_digest=digest("spec"),
         engine_digest=digest("engine"),
         plan_sha256=digest(plan),
-        proof={"graph": "captured"},
+        proof={"graph": "captured", "pinned": "yes", "contexts": "1", "depth": "2"},
+        warm_up_s=0.3,
+        measured_s=0.4,
         time=f"2026-07-{day:02}T12:00:00+00:00",
         samples=(Samples(blocks(ms), probe=0), Samples(blocks(ms, seed=1), probe=1)),
-        profile=LayerProfile((Layer("Conv_0 + Relu_1", ms * 0.6), Layer("Gemm_60", ms * 0.3)), runs=50),
+        profile=LayerProfile(layers, runs=50),
     )
     return dataclasses.replace(made, **changes)
