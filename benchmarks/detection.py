@@ -22,15 +22,18 @@ import replay
 import simulation
 import today
 
-from pytest_trt.judge.compare import PairedRule, Question, judge_paired, judge_unpaired
+from pytest_trt import stats
+from pytest_trt.judge.baselines import Baseline, after, judge_stored
+from pytest_trt.judge.compare import PairedRule, Question, judge_paired
 from pytest_trt.measure.sampler import BlockSource, Limits, Sampling, sample
 from pytest_trt.measure.stopping import Resolution
-from pytest_trt.records import Block, Verdict
+from pytest_trt.records import Block, Environment, Measurement, Verdict
 
 TRACES = Path(__file__).parent / "traces" / "h200-resnet18" / "traces.npz"
 RUN_LIMITS = Limits(min_time_s=0.1, max_time_s=1.0)
 PARTS = ("paired", "same", "unpaired", "today")
-HISTORY = 8  # stored runs that an unpaired comparison has
+FEWEST_ROUNDS = 10  # of which two stretches can be told apart
+HISTORY = 8  # runs that the baseline of an unpaired comparison remembers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,8 +153,10 @@ class Bench:
                 )  # fmt: skip
 
     def unpaired(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
-        """The reference against stored runs of its own from other rounds: as it is, and slower than the tolerance by
-        twice and three times the smallest slowdown that such comparisons print."""
+        """The reference against a baseline of its own from other rounds, with the runs that it remembers: as it is, and
+        slower than the tolerance by twice and three times the smallest slowdown that such comparisons print."""
+        if trace.rounds < FEWEST_ROUNDS:
+            return
         tolerance = asked.usual
         name = f"{trace.question} unpaired"
         plain = self._row(name, replay.REFERENCE, 1.0, tolerance, lambda: self._against_history(trace, tolerance, 1.0))
@@ -165,6 +170,8 @@ class Bench:
 
     def today(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
         """What people use today, asked the same questions."""
+        if trace.rounds < FEWEST_ROUNDS:
+            return
         for name, method in today.METHODS.items():
             for engine in others(trace):
                 yield self._row(
@@ -183,8 +190,8 @@ class Bench:
         return trace.blocks(engine, *self._block, scale)
 
     def _against_history(self, trace: replay.Trace, tolerance: float, slower: float) -> Answer:
-        """A run from one stretch of the trace, `slower` times as slow, against stored runs from the rest of it, which
-        met other clocks."""
+        """A run from one stretch of the trace, `slower` times as slow, against a baseline of runs from the rest of it,
+        which met other clocks."""
         old, new = self._blocks(trace), self._blocks(trace, scale=slower)
         stretch = max(len(old) // 5, 1)
         here = int(self._generator.integers(len(old)))
@@ -193,9 +200,12 @@ class Bench:
             sample(replay.Replay(blocks, start, stretch), Resolution("ms", 0.005), RUN_LIMITS)
             for blocks, start in ((new, here), *((old, int(start)) for start in starts))
         )
-        runs = [replay.block_medians(sampling.sides[0][0].blocks) for sampling in stored]
+        baseline: Baseline | None = None
+        for sampling in stored:
+            baseline, _ = after(baseline, _measured(sampling), "ok")
+        assert baseline is not None
         question = Question(tolerance=tolerance, spread=0.0)
-        return Answer.of(judge_unpaired(question, run.sides[0], runs), run)
+        return Answer.of(judge_stored(question, _measured(run).figures["ms"], baseline), run)
 
     def _row(
         self, question: str, engine: str, truth: float, tolerance: float, trial: Callable[[], Answer],
@@ -214,6 +224,15 @@ class Bench:
             blocks=sum(a.blocks for a in answers) / count, resolution=float(np.median(seen)) if seen else None,
             trials=count, counted=counted,
         )  # fmt: skip
+
+
+def _measured(sampling: Sampling) -> Measurement:
+    """One side's latency as what a test measures."""
+    return Measurement(
+        node_id="detection", environment=Environment("a trace", "gpu", "tensorrt", ""), spec={}, spec_digest="",
+        figures={"ms": stats.estimate("ms", sampling.sides[0])}, engine_digest="", plan_sha256="", proof={},
+        time="2026-01-01T00:00:00Z",
+    )  # fmt: skip
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
@@ -251,6 +270,8 @@ def rows(arguments: argparse.Namespace) -> Iterator[Row]:
     telemetry = arguments.telemetry or (beside if beside.exists() else None)
     bench = Bench(arguments.trials, arguments.block_ms, arguments.block_samples, arguments.max_time, arguments.seed)
     for trace in replay.load(arguments.traces, telemetry):
+        if trace.rounds < FEWEST_ROUNDS:
+            print(f"{trace.question}: {trace.rounds} rounds are too few to be told apart: paired rows only", flush=True)
         asked = Asked.of(trace, arguments.tolerance)
         for part in ("simulated",) if arguments.simulate else arguments.parts:
             yield from getattr(bench, part)(trace, asked)
@@ -258,6 +279,13 @@ def rows(arguments: argparse.Namespace) -> Iterator[Row]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(argv)
+    try:
+        _run(arguments)
+    except replay.TraceError as error:
+        raise SystemExit(f"detection.py: {error}") from error
+
+
+def _run(arguments: argparse.Namespace) -> None:
     found: list[Row] = []
 
     def kept() -> Iterator[Row]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,16 @@ Array = NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Trace:
-    """All engines of one question: samples in ms, shape (rounds, samples), and the SM clock, shape (rounds,)."""
+    """All engines of one question: samples in ms, shape (rounds, samples), and their SM clock by round, if known."""
 
     question: str
     engines: Mapping[str, Array]
-    clocks: Mapping[str, Sequence[float]]
+    clocks: Mapping[str, Mapping[int, float]]
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds every engine has."""
+        return min(map(len, self.engines.values()))
 
     def true_ratio(self, engine: str) -> float:
         """exp of the median over rounds of the log ratio of round medians, from all rounds."""
@@ -50,34 +56,76 @@ class Trace:
         """One block a round: its first samples, at least so many ms and so many of them, times `scale`."""
         samples = self.engines[engine] * scale
         count = min(max(math.ceil(block_ms / float(np.median(samples))), block_samples), samples.shape[1])
-        clocks = self.clocks.get(engine, ())
+        clocks = self.clocks.get(engine, {})
         blocks = []
         for number, row in enumerate(samples[:, :count].tolist()):
-            state = {"sm_mhz": clocks[number]} if number < len(clocks) else {}
+            state = {"sm_mhz": clocks[number]} if number in clocks else {}
             blocks.append(Block({"ms": tuple(row)}, sum(row) / 1000, state))
         return blocks
 
 
+class TraceError(ValueError):
+    """A file that is no trace, or no telemetry of one: which, what is wrong there, and what belongs there."""
+
+
 def load(traces: Path, telemetry: Path | None) -> list[Trace]:
-    """The questions of a trace file in its order. Raises ValueError where a question lacks the reference."""
+    """The questions of a trace file in its order. Raises TraceError for anything that cannot be one."""
     found: dict[str, dict[str, Array]] = {}
-    with np.load(traces) as arrays:
-        for name in arrays.files:
-            question, _, engine = name.rpartition("/")
-            found.setdefault(question, {})[engine] = np.asarray(arrays[name], dtype=np.float64)
-    rows = json.loads(telemetry.read_text(encoding="utf-8")) if telemetry else []
+    if traces.exists() and not zipfile.is_zipfile(traces):
+        raise TraceError(f"{traces} is no .npz file of arrays: numpy.savez writes one")
+    try:
+        with np.load(traces, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                question, _, engine = name.rpartition("/")
+                if not (question and engine):
+                    raise TraceError(f"{traces}: the array {name!r} has no name of the form <question>/<engine>")
+                found.setdefault(question, {})[engine] = _checked(arrays[name], f"{traces}: {name}")
+    except (OSError, EOFError, zipfile.BadZipFile) as error:
+        raise TraceError(f"{traces} is no .npz file of arrays: {error}") from error
+    except ValueError as error:
+        raise error if isinstance(error, TraceError) else TraceError(f"{traces}: {error}") from error
+    if not found:
+        raise TraceError(f"{traces} holds no array: name them <question>/<engine>, rounds x samples in ms")
+    rows = _rows(telemetry) if telemetry else []
     for question, engines in found.items():
         if REFERENCE not in engines:
-            raise ValueError(f"{traces}: {question!r} has no engine {REFERENCE!r} to compare with")
+            known = ", ".join(map(repr, engines))
+            raise TraceError(f"{traces}: {question!r} has no engine {REFERENCE!r} to compare with: it has {known}")
     return [Trace(question, engines, _clocks(question, rows)) for question, engines in found.items()]
 
 
-def _clocks(question: str, rows: Sequence[Sequence[Any]]) -> dict[str, list[float]]:
-    """SM clocks by engine, from rows (question or batch, round, engine, host ms, MHz, ...)."""
-    clocks: dict[str, list[float]] = {}
+def _checked(values: Any, where: str) -> Array:
+    """Times in ms, shape (rounds, samples)."""
+    if values.dtype.kind not in "fiu":
+        raise TraceError(f"{where} holds {values.dtype}: times in ms are numbers")
+    if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
+        raise TraceError(f"{where} has the shape {values.shape}: rounds x samples are wanted, two rounds at least")
+    times: Array = np.asarray(values, dtype=np.float64)
+    wrong = np.argwhere(~(np.isfinite(times) & (times > 0)))
+    if len(wrong):
+        number, sample = wrong[0]
+        value = f"{times[number, sample]:g} in round {number}, sample {sample}"
+        raise TraceError(f"{where} has {len(wrong)} times that cannot be: {value}")
+    return times
+
+
+def _rows(telemetry: Path) -> list[Sequence[Any]]:
+    try:
+        rows = json.loads(telemetry.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TraceError(f"{telemetry} is no JSON: {error}") from error
+    if not isinstance(rows, list) or not all(isinstance(row, list) and len(row) >= 3 for row in rows):
+        raise TraceError(f"{telemetry}: a list of rows (question or batch, round, engine, host ms, MHz, ...) is wanted")
+    return rows
+
+
+def _clocks(question: str, rows: Sequence[Sequence[Any]]) -> dict[str, dict[int, float]]:
+    """SM clocks by engine and round, where rows (question or batch, round, engine, host ms, MHz, ...) tell them."""
+    clocks: dict[str, dict[int, float]] = {}
     for row in rows:
-        if question in (str(row[0]), f"b{row[0]}"):
-            clocks.setdefault(row[2], []).append(float(row[4]))
+        told = len(row) > 4 and isinstance(row[4], (int, float)) and row[4] > 0 and isinstance(row[1], int)
+        if told and {str(row[0]), f"b{row[0]}"} & {question, question.rpartition("/")[2]}:
+            clocks.setdefault(str(row[2]), {})[row[1]] = float(row[4])
     return clocks
 
 

@@ -155,6 +155,23 @@ def test_a_tolerance_within_the_spread_between_runs_is_inconclusive() -> None:
     assert verdict.status == "inconclusive"
 
 
+@pytest.mark.parametrize("scatter", [0.001, 0.01, 0.03])
+def test_false_alarms_against_stored_runs_are_rare(scatter: float) -> None:
+    """However runs scatter, where the history is long enough to show it: an engine that did not change, tolerance 0."""
+    question, draw, alarms = Question(tolerance=0.0), random.Random(0), 0
+    for _ in range(600):
+        runs = [measurement(math.exp(draw.gauss(0, scatter))) for _ in range(9)]
+        alarms += judge_stored(question, runs[0].figures["ms"], stored(*runs[1:])).status == "regressed"
+    assert alarms <= 12  # of 600 at 1 %: more in 1 of 300 series
+
+
+def test_one_stored_run_does_not_pretend_to_show_the_spread_between_runs() -> None:
+    verdict = judge_stored(Question(tolerance=0.005), measurement(0.2747).figures["ms"], stored(measurement(0.272)))
+    assert verdict.status == "inconclusive"
+    assert verdict.resolution is not None
+    assert verdict.resolution > 0.01
+
+
 def test_throughput_regresses_downwards() -> None:
     question = Question(figure="throughput", tolerance=0.05)
     assert judge_stored(question, measurement(0.306).figures["throughput"], stored()).status == "regressed"

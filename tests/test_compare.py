@@ -7,13 +7,11 @@ import pytest
 from pytest_trt.judge.compare import (
     PairedRule,
     Question,
-    UnpairedRule,
     clock_ratio,
     confirmed,
     judge_builds,
     judge_exact,
     judge_paired,
-    judge_unpaired,
 )
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.records import Block, Samples
@@ -157,53 +155,6 @@ def test_the_ratio_in_clock_cycles_is_shown():
     assert clock_ratio(question, *sampling.sides) == pytest.approx(1.0, abs=0.002)
     assert any("in clock cycles" in detail for detail in verdict.details)
     assert clock_ratio(question, *asked(question, Pair(1.0))[1].sides) is None
-
-
-def runs(generator, spread, count=8, blocks=12):
-    return [(math.exp(generator.normal(0, spread)) * generator.normal(1, 0.001, blocks)).tolist() for _ in range(count)]
-
-
-def single(generator, level, blocks=16):
-    return (Samples(tuple(Block({"ms": (float(x),)}, 0.02) for x in level * generator.normal(1, 0.001, blocks))),)
-
-
-def test_against_stored_runs_their_spread_counts():
-    generator = np.random.default_rng(0)
-    question = Question(tolerance=0.02, run_spread=0.005)
-    calm, wild = runs(generator, 0.0005), runs(generator, 0.03)
-    new = single(generator, 1.05)
-    assert judge_unpaired(question, new, calm).status == "regressed"
-    assert judge_unpaired(question, new, wild).status == "inconclusive"
-    assert judge_unpaired(question, single(generator, 1.0), calm).status == "ok"
-
-
-def test_one_stored_run_does_not_pretend_to_show_the_spread_between_runs():
-    generator = np.random.default_rng(0)
-    verdict = judge_unpaired(Question(tolerance=0.005, run_spread=0.01), single(generator, 1.01), runs(generator, 0, 1))
-    assert verdict.status == "inconclusive"
-    assert verdict.resolution > 0.01
-    with pytest.raises(ValueError, match="no stored run"):
-        judge_unpaired(Question(), single(generator, 1.0), [])
-
-
-def test_unpaired_false_alarms_are_rare():
-    question = Question(tolerance=0.0, alpha=0.02, beta=0.02, run_spread=0.01)
-    alarms = 0
-    for seed in range(400):
-        generator = np.random.default_rng(seed)
-        new = single(generator, math.exp(generator.normal(0, 0.01)), blocks=8)
-        alarms += judge_unpaired(question, new, runs(generator, 0.01)).status == "regressed"
-    assert alarms <= 0.03 * 400
-
-
-def test_the_unpaired_rule_decides_as_the_judge_does():
-    generator = np.random.default_rng(0)
-    question, stored = Question(tolerance=0.02, run_spread=0.005), runs(generator, 0.0005)
-    rule = UnpairedRule(question, stored)
-    for count, block in enumerate(single(generator, 1.0)[0].blocks, 1):
-        rule.add(0, 0, block)
-        assert bool(rule.finished()) == (count >= 6)
-    assert rule.finished() == "decided: ok"
 
 
 def test_sizes_are_compared_exactly():

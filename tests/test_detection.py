@@ -102,7 +102,7 @@ def test_the_true_ratio_is_of_round_medians():
 
 
 def test_a_block_is_the_start_of_a_round_and_counts_its_own_time():
-    found = trace({"cached": [[1.0, 2.0, 3.0, 4.0]] * 2}, clocks={"cached": [1800.0]}).blocks("cached", 5.0, 1)
+    found = trace({"cached": [[1.0, 2.0, 3.0, 4.0]] * 2}, clocks={"cached": {0: 1800.0}}).blocks("cached", 5.0, 1)
     assert [block.times["ms"] for block in found] == [(1.0, 2.0)] * 2
     assert found[0].seconds == pytest.approx(0.003)
     assert [dict(block.state) for block in found] == [{"sm_mhz": 1800.0}, {}]
@@ -128,10 +128,51 @@ def test_exchanged_sides_are_exchanged_run_by_run():
     assert 0.3 < drawn.count(1.0) / 800 < 0.7
 
 
-def test_a_trace_without_a_reference_is_refused(tmp_path):
-    np.savez(tmp_path / "t.npz", **{"b1/new": np.ones((2, 2))})
-    with pytest.raises(ValueError, match="'b1' has no engine 'cached'"):
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"b1/new": np.ones((2, 2))}, "'b1' has no engine 'cached' to compare with: it has 'new'"),
+        ({"cached": np.ones((2, 2))}, "'cached' has no name of the form <question>/<engine>"),
+        ({"b1/cached": np.ones(5)}, r"b1/cached has the shape \(5,\): rounds x samples"),
+        ({"b1/cached": np.ones((1, 5))}, "two rounds at least"),
+        ({"b1/cached": np.array([[1.0, np.nan], [0.0, 1.0]])}, "has 2 times that cannot be: nan in round 0, sample 1"),
+        ({"b1/cached": np.array([["a"], ["b"]])}, "times in ms are numbers"),
+        ({"b1/cached": np.array([[None], [1]])}, "cannot be loaded"),
+        ({}, "holds no array"),
+    ],
+)
+def test_what_is_no_trace_is_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "t.npz", **arrays)
+    with pytest.raises(replay.TraceError, match=message):
         replay.load(tmp_path / "t.npz", None)
+
+
+def test_a_file_that_is_none_ends_in_one_line(tmp_path):
+    (tmp_path / "t.npz").write_text("no zip")
+    for name in ("t.npz", "absent.npz"):
+        with pytest.raises(SystemExit, match=f"detection.py: .*{name} is no .npz file"):
+            detection.main(["--traces", str(tmp_path / name)])
+    with pytest.raises(SystemExit, match="telemetry.json"):
+        (tmp_path / "telemetry.json").write_text("[1, 2]")
+        detection.main(["--telemetry", str(tmp_path / "telemetry.json"), "--trials", "1"])
+
+
+def test_telemetry_may_lack_clocks_rounds_and_engines(folder):
+    rows = [["b4", 3, "cached", 2.0, 1900], [4, 5, "cached", 2.0, None], [4, 6, "new", 2.0]]
+    rows.append(["net/seq8", 0, "slower", 1, 7])
+    (folder / "telemetry.json").write_text(json.dumps(rows))
+    long, short = replay.load(folder / "traces.npz", folder / "telemetry.json")
+    assert (dict(short.clocks), dict(long.clocks)) == ({"cached": {3: 1900.0}}, {"slower": {0: 7.0}})
+    assert [dict(block.state) for block in short.blocks("cached", 10.0, 5)][2:5] == [{}, {"sm_mhz": 1900.0}, {}]
+
+
+def test_few_rounds_are_paired_and_nothing_else(tmp_path, capsys):
+    np.savez(tmp_path / "t.npz", **{"x/cached": noisy(1.0, rounds=3), "x/new": noisy(1.1, rounds=4, seed=1)})
+    detection.main(["--traces", str(tmp_path / "t.npz"), "--trials", "3", "--max-time", "1"])
+    out = capsys.readouterr().out
+    assert "x: 3 rounds are too few to be told apart" in out
+    assert "| x | pytest-trt | new |" in out
+    assert "unpaired" not in out.replace("paired rows only", "")
 
 
 def test_a_simulation_has_the_noise_it_was_fitted_to():

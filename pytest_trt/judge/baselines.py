@@ -248,20 +248,22 @@ def absent(name: str, device: str, *, any_of_device: bool, others: bool = False)
 def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: float = stats.ALPHA) -> float:
     """How far a run may lie from another one of the same engine, as a share that holds with probability 1 - `alpha`.
 
-    The deviation is the median of the absolute differences of neighbouring runs, times 1.4826 / sqrt(2), as for normal
-    ones: neither a slow drift nor one step in the history hides what comes after it. It is pooled with `default` as in
-    stats.level_margin; with fewer than four runs since the reference moved, `default` stands alone.
+    The deviation is the median absolute deviation of the differences of neighbouring runs, times 1.4826 / sqrt(2), as
+    for normal ones: neither a drift nor one step in the history hides what comes after it. It is pooled with `default`
+    as in stats.level_margin, and no less than what the history shows by itself; with fewer than four runs since the
+    reference moved, `default` stands alone.
     """
     runs = list(_since_moved(baseline))
     logs = [math.log(run.figures[figure]) for run in runs if run.figures.get(figure, 0.0) > 0]
-    differences = [abs(b - a) for a, b in itertools.pairwise(logs)]
+    differences = [b - a for a, b in itertools.pairwise(logs)]
     if len(differences) < _ENOUGH_DIFFERENCES:
         return default
-    freedom, count = 8, len(differences)
+    freedom, count = 8, len(differences) - 1
     prior = default / stats.t_quantile(alpha, freedom)
-    seen = 1.4826 * stats.median(differences) / math.sqrt(2)
+    drift = stats.median(differences)
+    seen = 1.4826 * stats.median([abs(difference - drift) for difference in differences]) / math.sqrt(2)
     pooled = (freedom * prior**2 + count * seen**2) / (freedom + count)
-    return stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled)
+    return max(stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled), stats.t_quantile(alpha, count) * seen)
 
 
 def _since_moved(baseline: Baseline) -> tuple[Run, ...]:

@@ -6,8 +6,6 @@
 
     verdict = confirmed(verdict, again)                                   # again: the question, asked once more
     verdict = judge_builds(question, [sampling.sides, another.sides])     # K builds, each against the baseline's plan
-    sampling = sample(source, UnpairedRule(question, runs), limits)       # runs: block medians of the stored last runs
-    verdict = judge_unpaired(question, sampling.sides[0], runs)
     verdict = judge_exact("memory_mb", 628.0, 600.0, tolerance=0.05)
 
 `judge_paired` of the blocks that a rule has seen says what the rule itself decided: both ask `compare_paired`.
@@ -116,56 +114,6 @@ def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Sampl
     cycles = clock_ratio(question, new, old)
     details = (basis,) if cycles is None else (basis, f"in clock cycles {100 * cycles - 100:+.2f} % (information only)")
     return verdict_of(question, found, details)
-
-
-class UnpairedRule:
-    """Stops the sampling of a single side when its question against stored runs is decided."""
-
-    def __init__(self, question: Question, runs: Sequence[Sequence[float]]) -> None:
-        self._question, self._runs = question, runs
-        self.start(1)
-
-    def start(self, sides: int) -> None:
-        self._units: list[float] = []
-        self._status: Status = "inconclusive"
-
-    def add(self, side: int, probe: int, block: Block) -> None:
-        if side == 0:
-            self._units.append(_log_median(self._question, block))
-            if stats.looks_at(len(self._units)):
-                self._status = _status(self._question, compare_unpaired(self._question, self._units, self._runs))
-
-    def finished(self) -> str:
-        return "" if self._status == "inconclusive" else f"decided: {self._status}"
-
-    def wants_probe(self) -> bool:
-        return False
-
-
-def compare_unpaired(
-    question: Question, units: Sequence[float], runs: Sequence[Sequence[float]]
-) -> stats.Interval:
-    """The interval of log(new / old) of one run, its log block medians in `units`, against stored runs.
-
-    The spread between runs is what the runs show, pooled with `run_spread`; that of the new run's blocks comes on top.
-    Raises ValueError where there is no stored run.
-    """
-    means = [math.log(stats.median(run)) for run in runs if len(run)]
-    if not means:
-        raise ValueError("there is no stored run to compare with")
-    old = sum(means) / len(means)
-    # The new run differs from the mean of n stored ones with a variance of 1 + 1 / n runs; level_margin has 1 / n.
-    grow = math.sqrt(len(means) + 1)
-    below, above = (grow * stats.level_margin(means, question.run_spread, e) for e in (question.alpha, question.beta))
-    ours = stats.interval(units, question.alpha, question.beta)
-    return stats.Interval(ours.center - old, ours.low - old, ours.high - old).widened(below, above)
-
-
-def judge_unpaired(question: Question, new: Sequence[Samples], runs: Sequence[Sequence[float]]) -> Verdict:
-    """The verdict against stored runs, oldest first, each the block medians of one run in the figure's unit."""
-    units = [_log_median(question, block) for samples in new for block in samples.blocks]
-    basis = f"judged against {len(runs)} stored runs, not engine against engine"
-    return verdict_of(question, compare_unpaired(question, units, runs), (basis,))
 
 
 def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]]]) -> Verdict:
