@@ -39,10 +39,12 @@ def autoregression(coefficient: float) -> Noise:
     return draw
 
 
-NOISES: dict[str, Noise] = {
+NOISES: dict[str, Noise] = {  # of median 0
     "normal": lambda g: g.normal(size=UNITS),
     "Student's t, 2 degrees": lambda g: g.standard_t(2, size=UNITS),
     "scale that changes every 8 units": lambda g: g.normal(size=UNITS) * np.exp(g.normal(size=UNITS // 8)).repeat(8),
+    "one in ten far above": lambda g: g.normal(size=UNITS) + 30 * (g.random(UNITS) < 0.1) - 0.13971,
+    "two levels, 60 to 40": lambda g: g.normal(size=UNITS) + 30 * (g.random(UNITS) < 0.4) - 0.96742,
     **{f"autocorrelation {r:g}": autoregression(r) for r in (-0.5, 0.2, 0.3, 0.5)},
 }
 

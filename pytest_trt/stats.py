@@ -36,6 +36,9 @@ CLIP = 3.0
 STEP_BLOCKS = 16
 """Blocks from which a timer's step is read: it shows in the first ones."""
 
+MEDIAN_ERROR = 0.005
+"""The error of each end of the median's own interval, which is there to disagree where the mean tells another story."""
+
 ALPHA = 0.001
 """The default error of each end of an interval."""
 
@@ -60,8 +63,9 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
     one). A t test keeps its size for independent normal batches of unequal variances, hence for mixtures of normals:
     heavy tails and changing noise (Bakirov and Székely 2005; used so by Ibragimov and Müller 2010). Winsorising is paid
     for as Dixon and Tukey (1968) do: k units drawn in make the error (n - 1) / (n - k - 1) times larger and take their
-    part of the degrees of freedom. What batches still share is paid for by `dependence`. Fewer than six units give
-    infinite ends.
+    part of the degrees of freedom. What batches still share is paid for by `dependence`. Where the median may lie
+    beyond an end, as with noise that has two levels or tails on one side, that end is moved out to where it may lie
+    (order statistics, at MEDIAN_ERROR). Fewer than six units give infinite ends.
     """
     values = np.asarray(units, dtype=np.float64)
     count, part = last_look(len(values))
@@ -76,14 +80,17 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
     error = float(means.std(ddof=1)) / math.sqrt(len(means)) / kept * dependence(means)
     freedom = max(int((len(means) - 1) * kept), 1)
     low, high = (t_quantile(part * error_of_end, freedom) for error_of_end in (alpha, alpha if beta is None else beta))
-    return Interval(center, center - low * error, center + high * error)
+    first, last = _median_ranks(count)
+    ordered = np.sort(values)
+    ends = min(center - low * error, float(ordered[first])), max(center + high * error, float(ordered[last]))
+    return Interval(center, *ends)
 
 
 def dependence(means: Array) -> float:
     """By what factor the standard error of the mean of `means`, shape (n,), is larger than if they were independent.
 
     sqrt((1 + r) / (1 - r)), as for an autoregression of order one, where r is the autocorrelation at lag one, corrected
-    for its bias (Marriott and Pope 1954) and raised by half a standard error (Bartlett 1946), so that doubt widens the
+    for its bias (Marriott and Pope 1954) and raised by a standard error (Bartlett 1946), so that doubt widens the
     interval; never below 1.
     """
     count = len(means)
@@ -92,7 +99,7 @@ def dependence(means: Array) -> float:
     if total == 0:
         return 1.0
     seen = float(residues[1:] @ residues[:-1]) / total
-    r = seen + (1 + 3 * max(seen, 0.0)) / count + 0.5 / math.sqrt(count)
+    r = seen + (1 + 3 * max(seen, 0.0)) / count + 1 / math.sqrt(count)
     return math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))) if r > 0 else 1.0
 
 
@@ -255,6 +262,13 @@ def _ranks(count: int, share: float, alpha: float) -> tuple[int | None, int | No
     low = int(np.searchsorted(below, alpha, side="right")) - 1
     high = int(np.searchsorted(below, 1 - alpha))
     return (low if low >= 0 else None), (high if high < count else None)
+
+
+@functools.cache
+def _median_ranks(count: int) -> tuple[int, int]:
+    """The ranks that enclose the median at MEDIAN_ERROR, or else the first and the last."""
+    low, high = _ranks(count, 0.5, MEDIAN_ERROR)
+    return 0 if low is None else low, count - 1 if high is None else high
 
 
 def _binomial(count: int, share: float) -> Array:

@@ -115,6 +115,17 @@ def test_an_outlier_hardly_moves_the_interval():
     assert found.high - found.low < 1.3 * (plain.high - plain.low)
 
 
+def test_an_end_reaches_as_far_as_the_median_may_lie():
+    generator = np.random.default_rng(0)
+    units = generator.normal(0, 0.01, size=128) + np.where(np.arange(128) % 5 < 2, 3.0, 0.0)
+    generator.shuffle(units)  # 60 % at 0, 40 % at 3: their mean is 1.2, their median 0
+    found = stats.interval(units)
+    assert found.low < 0.05
+    assert found.center == pytest.approx(1.2, abs=0.3)
+    plain = stats.interval(generator.normal(size=128))
+    assert plain.high - plain.low < 1.3  # without such noise the ends are the mean's
+
+
 def test_winsorising_leaves_values_alone_where_most_are_the_same():
     values = np.array([1.0, 1.0, 1.0, 1.0, 2.0])
     assert stats.winsorised(values) is values
