@@ -117,11 +117,10 @@ def test_an_outlier_hardly_moves_the_interval():
 
 def test_an_end_reaches_as_far_as_the_median_may_lie():
     generator = np.random.default_rng(0)
-    units = generator.normal(0, 0.01, size=128) + np.where(np.arange(128) % 5 < 2, 3.0, 0.0)
-    generator.shuffle(units)  # 60 % at 0, 40 % at 3: their mean is 1.2, their median 0
+    units = generator.normal(size=128) + np.where(np.arange(128) % 5 < 2, 30.0, 0.0)
+    generator.shuffle(units)  # 60 % at 0, 40 % at 30: their median is 1, and their mean is drawn up
     found = stats.interval(units)
-    assert found.low < 0.05
-    assert found.center == pytest.approx(1.2, abs=0.3)
+    assert found.low < 0.967 < found.center - 1
     plain = stats.interval(generator.normal(size=128))
     assert plain.high - plain.low < 1.3  # without such noise the ends are the mean's
 
