@@ -61,3 +61,29 @@ def test_nothing_runs_on_after_a_break() -> None:
         if result == 3:
             break
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("ends", ["by work", "by a break"])
+def test_items_are_closed_however_it_ends(ends: str) -> None:
+    closed: list[str] = []
+
+    def items() -> Iterator[int]:
+        try:
+            yield from range(100)
+        finally:
+            closed.append(ends)
+
+    def work(item: int) -> int:
+        if ends == "by work" and item == 3:
+            raise ValueError("three")
+        return item
+
+    results = in_order(items(), work, 2)
+    if ends == "by work":
+        with pytest.raises(ValueError, match="three") as kept:
+            list(results)
+        assert kept.value.__traceback__ is not None, "which is alive, and its frames with it"
+    else:
+        assert next(results) == 0
+        results.close()  # type: ignore[attr-defined]
+    assert closed == [ends]

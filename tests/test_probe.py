@@ -82,8 +82,10 @@ def test_a_stream_that_fails_or_is_left_lets_the_probe_live(probe):
         yield batch(1.0)
         raise RuntimeError("no more")
 
+    outputs = probe.stream(breaking())
+    assert next(outputs)["y"].shape == (4, 32)
     with pytest.raises(RuntimeError, match="no more"):
-        list(probe.stream(breaking()))
+        next(outputs)
     with pytest.raises(InputError, match="it must be"):
         list(probe.stream([batch(1.0), {"x": np.zeros((4, 31), np.float32)}, *[batch(1.0)] * 9]))
     for _ in probe.stream(batch(i) for i in range(100)):

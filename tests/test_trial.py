@@ -177,8 +177,15 @@ def test_it_infers_and_streams_what_it_is_given(bench, tmp_path):
         assert [next(items)["y"].sum() for _ in range(7)] == one_by_one[:7]
         with pytest.raises(ValueError, match="the seventh"):
             next(items)
+        holed = {"x": np.where(np.arange(64).reshape(2, 32) == 3, np.nan, 1).astype(np.float32)}
         with pytest.raises(InputError, match="input 'x' holds 1 NaN of 64 values"):
-            trial({"x": np.where(np.arange(64).reshape(2, 32) == 3, np.nan, 1).astype(np.float32)})
+            trial(holed)
+        some = []
+        with pytest.raises(InputError, match="input 'x' holds 1 NaN of 64 values"):
+            some.extend(out["y"].sum() for out in trial.stream([*batches[:2], holed, *batches]))
+        assert some == one_by_one[:2], "it comes up at its item"
+        with pytest.raises(InputError, match="input 'x' is a list: give a numpy array"):
+            trial({"x": [[1.0] * 32] * 2})
         assert trial.finish() is None
 
 

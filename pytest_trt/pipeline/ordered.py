@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,13 +15,13 @@ def in_order(items: Iterable[Item], work: Callable[[Item], Made], threads: int) 
     """What `work` makes of each item, in their order, while the next items are fetched.
 
     At most two items a thread wait. What `work` or `items` raises comes up at its own item, after those before it;
-    after that, or after a `break`, nothing is left running.
+    after that, or after a `break`, nothing is left running, and `items` is closed.
     """
+    fetch = iter(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="trt-postprocess") as pool:
         waiting: deque[Future[Made]] = deque()
         failure: Exception | None = None
         try:
-            fetch = iter(items)
             while failure is None:
                 try:
                     waiting.append(pool.submit(work, next(fetch)))
@@ -38,3 +38,5 @@ def in_order(items: Iterable[Item], work: Callable[[Item], Made], threads: int) 
         finally:
             for future in waiting:
                 future.cancel()
+            if isinstance(fetch, Generator):
+                fetch.close()  # a traceback would keep it, and what it holds, as long as it lives itself

@@ -190,14 +190,22 @@ class Probe:
 
     def stream(self, batches: Iterable[Arrays], *, window: int, timeout_s: float) -> Iterator[Arrays]:
         """The outputs of the batches, in order, with `window` batches on their way at most: no fewer than the probe's
-        pipeline holds. Raises as `call` does; what `batches` raises passes through, and the probe lives on."""
+        pipeline holds. Raises as `call` does; what `batches` raises comes after the outputs before it, and the probe
+        lives on."""
         self._check_free("stream")
-        pending, ended = 0, False
+        waiting, pending, ended, failure = enumerate(batches), 0, False, None
         with self._watched("stream", timeout_s):
             self._crossing.send({"verb": "stream"})
         self._streaming = True
         try:
-            for number, batch in enumerate(batches):
+            while failure is None:
+                try:
+                    number, batch = next(waiting)
+                except StopIteration:
+                    break
+                except Exception as error:  # noqa: BLE001 - raised below, at its turn
+                    failure = error
+                    break
                 self._check_open("stream")
                 with self._watched("stream", timeout_s):
                     self._crossing.send({}, batch, number % window)
@@ -210,6 +218,8 @@ class Probe:
                 self._crossing.send({"end": True})
             for _ in range(pending):
                 yield self._output(timeout_s)
+            if failure is not None:
+                raise failure
         finally:
             self._streaming = False
             if self._open:
