@@ -32,7 +32,7 @@ from pytest_trt.baselines import open_baselines
 from pytest_trt.bench import Bench
 from pytest_trt.comparison import scaled
 from pytest_trt.engine.provider import Provided
-from pytest_trt.errors import TrtError
+from pytest_trt.errors import BuildError, TrtError
 from pytest_trt.judge.blame import blame
 from pytest_trt.records import LayerProfile, Result
 from pytest_trt.report import environment_line, failure
@@ -112,7 +112,10 @@ def _typed(live: Live, trial: Callable[[str], Trial]) -> Trial:
     """The chain with conv3 held to FP32, built through TensorRT's own API in a process of its own."""
     plan = live.folder / "typed.plan"
     arguments = [live.folder / "base.onnx", plan, "--batch", str(BATCH), "--fp32", "conv3", "relu3"]
-    subprocess.run([sys.executable, chain.__file__, *map(str, arguments)], check=True)
+    command = [sys.executable, chain.__file__, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
     digest = hashlib.sha256(plan.read_bytes()).hexdigest()
     made = trial("base.onnx")
     made.__dict__["engine"] = Provided(plan, digest, digest)
@@ -125,7 +128,7 @@ def answer(live: Live, asked: Asked, old: LayerProfile) -> Answer:
     try:
         trial = asked.trial()
         result = live.measure(trial)
-    except (TrtError, subprocess.CalledProcessError) as error:
+    except TrtError as error:
         wall_s = time.perf_counter() - started
         return Answer(live.network, asked.change, asked.status, "error", None, False, wall_s, None, str(error), ())
     verdict = ms_verdict(result)
