@@ -161,6 +161,16 @@ def shapes(width: int = 256) -> ModelProto:
     return _model(nodes, inputs, [_value("mixed", ["N", "S", width])], constants)
 
 
+def embedding(words: int = 1000, width: int = 128) -> ModelProto:
+    """ids [N, S] int64 -> y [N, S, width]: what stands before an encoder, with the integers that exporters write."""
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["embedded"], "gather"),
+        helper.make_node("MatMul", ["embedded", "w"], ["y"], "project"),
+    ]
+    ids, y = _value("ids", ["N", "S"], TensorProto.INT64), _value("y", ["N", "S", width])
+    return _model(nodes, [ids], [y], {"table": _weights(words, width), "w": _weights(width, width)})
+
+
 def nonzero(width: int = 64) -> ModelProto:
     """x [N, width] -> where [2, K] of what is positive in a projection of x, and positive [N, width]."""
     nodes = [
@@ -242,6 +252,7 @@ LIGHTS = (
 NETWORKS: Mapping[str, Network] = {
     **{name: Network(partial(light, name)) for name in LIGHTS},
     "encoder": Network(lambda: make_models.encoder(depth=3, width=512, heads=8), _SEQUENCE),
+    "embedding": Network(embedding, _SEQUENCE, {"ids": (0, 999)}),
     "shapes": Network(shapes, _SEQUENCE),
     "nonzero": Network(nonzero, {"N": (1, 32, 64)}),
     "nms": Network(nms, ranges={"boxes": (0.05, 1.0), "scores": (0.0, 1.0)}),

@@ -189,7 +189,7 @@ _OPERATORS: Mapping[str, Callable[[Given, Host, Attributes], Any]] = {
     "Conv": _convolution,
     "Dropout": lambda g, h, a: g[0],
     "Expand": lambda g, h, a: g[0].expand(torch.broadcast_shapes(g[0].shape, tuple(g[1].tolist()))),
-    "Gather": lambda g, h, a: g[0].index_select(a.get("axis", 0), g[1]),
+    "Gather": lambda g, h, a: g[0][g[1]],  # along the first axis, which is all that is used
     "Gemm": _gemm,
     "GlobalAveragePool": lambda g, h, a: g[0].mean((2, 3), keepdim=True),
     "Greater": lambda g, h, a: g[0] > g[1],

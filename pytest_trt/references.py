@@ -49,9 +49,19 @@ def reference_outputs(
         raise ModelError(
             "trt_accuracy: ONNX Runtime cannot run a plan: give the expected outputs as an .npz file or a function"
         )
+    inputs = _as_the_model_takes(inputs, model)
     subject = Subject(model.path, "0", EngineSpec(), shapes, PipelineOptions(), inputs)
     with EngineProbe(bench.server("onnxruntime"), subject) as probe:
         return probe.infer(inputs)
+
+
+def _as_the_model_takes(inputs: Arrays, model: Model) -> Arrays:
+    """Integers as wide as the model's: TensorRT before 10 has none of 64 bits, and takes 32 in their place."""
+    kinds = {tensor.name: tensor.dtype for tensor in model.inputs}
+    return {
+        name: array.astype(kinds[name]) if array.dtype.name == "int32" and kinds.get(name) == "int64" else array
+        for name, array in inputs.items()
+    }
 
 
 def _npz(path: str, folders: Sequence[Path]) -> dict[str, Any]:

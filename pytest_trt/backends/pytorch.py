@@ -104,7 +104,7 @@ class PyTorchEngine:
         self.inputs, self.outputs = inputs, outputs
         self._half = getattr(torch, _HALVES[precision]) if precision in _HALVES else None
         self._module = module.to(device=device, dtype=self._half)
-        self.proof = {"mode": "eager", "device": device, "threads": str(threads)}
+        self.proof = {"mode": "eager", "device": device, "threads": str(threads), "spinning": "off"}
 
     def run(self, inputs: Arrays) -> Arrays:
         found = self._infer(inputs)

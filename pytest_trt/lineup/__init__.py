@@ -160,7 +160,7 @@ def _built(row: Row, engine: Provided) -> Row:
 
 
 def _as_taken(inputs: Arrays, case: Case) -> Arrays:
-    """Inputs in the engine's own types: TensorRT 8.6 makes 32 bits of a model's 64."""
+    """Inputs in the engine's own types: TensorRT before 10 takes integers of 32 bits where the model has 64."""
     if all(array.dtype.kind != "i" for array in inputs.values()):
         return inputs
     kinds = {tensor.name: tensor.dtype for tensor in case.inputs}

@@ -57,8 +57,9 @@ class ProbeServer:
         (home / "pytest_trt").symlink_to(Path(__file__).resolve().parents[1])
         self._connection, theirs = socket.socketpair()
         command = [python, "-m", "pytest_trt.probe", str(theirs.fileno()), self.backend, str(os.getpid())]
-        # one thread: a process with more must not fork
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+        # one thread: a process with more must not fork; and none of a probe's spins while it waits
+        one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {**os.environ, **one_thread, "PYTHONUNBUFFERED": "1"}
         if python != sys.executable:
             for name in OF_ONE_INTERPRETER:
                 environment.pop(name, None)

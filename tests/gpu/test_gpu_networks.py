@@ -13,7 +13,8 @@ from gpu_workshop import Workshop
 from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.bench import Bench
 from pytest_trt.lineup import Lineup
-from pytest_trt.spec import Declaration, EngineSpec, Settings
+from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings
+from pytest_trt.trial import Trial
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -24,7 +25,7 @@ sys.path.remove(str(BENCHMARKS))
 MAKE = {"encoder": networks.make_models.encoder}
 PRECISIONS = [
     ("squeezenet", "fp32"), ("squeezenet", "fp16"), ("squeezenet", "int8"), ("encoder", "fp32"), ("encoder", "fp16"),
-    *((name, "fp32") for name in ("shapes", "nonzero", "nms", "lstm", "control_flow")),
+    *((name, "fp32") for name in ("embedding", "shapes", "nonzero", "nms", "lstm", "control_flow")),
 ]  # fmt: skip
 
 
@@ -67,6 +68,17 @@ def test_a_transformer_in_half_precision_is_no_failure_though_it_is_one_layer(
     assert row.why == ""
     told = row.precisions.get("fp16", 0) > 0
     assert told or any("is not told" in note for note in row.notes)
+
+
+def test_integers_of_64_bits_are_held_against_the_reference_in_its_own_width(workshop: Workshop, bench: Bench) -> None:
+    """TensorRT 8.6 takes 32 bits in their place; `trt_accuracy` draws the inputs as the engine takes them."""
+    folder = Path(bench.settings.rootdir)
+    asked = spec(folder, "embedding", backend="tensorrt", optimization_level=1)
+    with Trial(bench, "embedding", Declaration(spec=asked, accuracy=Accuracy()), [folder]) as trial:
+        trial.measure()
+        assert trial.result is not None
+        right = [verdict for verdict in trial.result.verdicts if verdict.basis == "accuracy"]
+    assert [verdict.status for verdict in right] == ["ok"], right
 
 
 def test_bfloat16_names_the_versions_that_have_it(workshop: Workshop, bench: Bench) -> None:
