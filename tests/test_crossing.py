@@ -145,6 +145,28 @@ def test_page_locking_holds_what_is_kept_and_what_comes_and_lets_go_of_each_once
     assert not held
 
 
+def test_what_cannot_be_page_locked_is_said_and_costs_no_later_exchange(ends: Ends) -> None:
+    def refuse(address: int, nbytes: int) -> Any:
+        raise OSError(f"{nbytes} bytes cannot be locked")
+
+    ours, there = ends
+    assert crossed(ends, {"x": np.ones(4)})["x"][0] == 1
+    with pytest.raises(OSError, match="bytes cannot be locked"):
+        there.page_lock(refuse)
+    assert crossed(ends, {"x": np.full(4, 2.0)})["x"][0] == 2
+    there._page_lock = refuse
+    ours.send({}, {"x": np.full(10_000, 3.0)})
+    with pytest.raises(OSError, match="bytes cannot be locked"):
+        there.receive()
+    assert crossed(ends, {"x": np.full(10_000, 4.0)})["x"][-1] == 4
+    there._page_lock = refuse
+    with pytest.raises(OSError, match="bytes cannot be locked"):
+        there.place(5, (Tensor("y", "int8", (3,)),))
+    there.place(5, (Tensor("y", "int8", (3,)),))["y"][...] = 7
+    there.send({}, there.place(5, (Tensor("y", "int8", (3,)),)), 5)
+    assert (ours.receive()[1]["y"] == 7).all()
+
+
 def test_closing_leaves_nothing(ends: Ends) -> None:
     before = open_files()
     received = crossed(ends, {"x": np.arange(10)})

@@ -132,10 +132,11 @@ class Crossing:
         self._copier = Copier()
 
     def page_lock(self, lock: PageLock) -> None:
-        """From now on, have every region page-locked as long as it is kept."""
+        """From now on, have every region page-locked as long as it is kept. What `lock` raises passes through, here or
+        where a region is new, and ends it: what is exchanged next is not locked."""
         self._page_lock = lock
         for region in (*self._sent.values(), *self._received.values()):
-            region.lock(lock)
+            self._hold(region)
 
     def place(self, number: int, tensors: Sequence[Tensor]) -> dict[str, NDArray[Any]]:
         """Room for arrays that will be sent under that number: what is written there need not be copied. Raises
@@ -150,6 +151,7 @@ class Crossing:
             region = self._keep(self._sent, number, Region.made(max(offsets[-1], 1)))
         arrays = {t.name: region.view(t, offset) for t, offset in zip(wanted, offsets, strict=False)}
         self._laid[number] = _Laid(wanted, offsets[:-1], arrays)
+        self._hold(region)
         return arrays
 
     def send(self, message: Mapping[str, Any], arrays: Arrays | None = None, number: int = 0) -> None:
@@ -187,6 +189,7 @@ class Crossing:
             region = self._received[number]
             tensors = [(Tensor(one["name"], one["dtype"], tuple(one["shape"])), one["offset"]) for one in layout]
             self._seen[number] = {tensor.name: region.view(tensor, offset) for tensor, offset in tensors}
+            self._hold(region)  # last: what fails here leaves both ends of one mind about what lies where
         return message, dict(self._seen[number]), number
 
     def own(self, arrays: Arrays) -> dict[str, NDArray[Any]]:
@@ -202,9 +205,13 @@ class Crossing:
         if number in regions:
             regions.pop(number).close()
         regions[number] = region
-        if self._page_lock is not None:
-            region.lock(self._page_lock)
         return region
+
+    def _hold(self, region: Region) -> None:
+        lock, self._page_lock = self._page_lock, None
+        if lock is not None:
+            region.lock(lock)
+            self._page_lock = lock
 
     def close(self) -> None:
         self.connection.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
 import os
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt import codec, cuda
 from pytest_trt.backends.base import BuildJob, Engine, backend
-from pytest_trt.errors import ProbeError, TrtError
+from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.nvtx import span
 from pytest_trt.pipeline.inputs import draw
 from pytest_trt.pipeline.runner import Request, Runner, open_runner
@@ -191,8 +192,8 @@ class Probe:
                 numbers.append(number)
                 yield arrays, functools.partial(self._crossing.place, number)
 
-        self._share()
         try:
+            self._share()
             for outputs in self._ready().serve(requests()):
                 self._crossing.send({}, outputs, numbers.popleft())
         except wire.Closed:
@@ -200,7 +201,8 @@ class Probe:
         except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it again
             self._crossing.send(_failure(error))
         while not ended:
-            ended = "end" in self._crossing.receive()[0]
+            with contextlib.suppress(BackendError):  # memory that cannot be page-locked: nobody reads it any more
+                ended = "end" in self._crossing.receive()[0]
         return {"ended": True}, None
 
     def _share(self) -> None:
