@@ -65,6 +65,14 @@ def test_its_blocks_have_equally_many_samples_of_every_series(probe):
     assert min(block.times["ms"]) > 0
 
 
+def test_its_proof_names_the_threads_and_nothing_that_a_cpu_does_not_have(probe):
+    assert probe.proof == {
+        "provider": "CPUExecutionProvider", "threads": str(len(os.sched_getaffinity(0))), "spinning": "off",
+    }  # fmt: skip
+    assert set(probe.block().times) == {"ms", "host_ms"}
+    assert set(probe.memory()) == {"host"}
+
+
 def test_inputs_that_it_draws_are_the_same_in_every_probe(server, subject, probe):
     with EngineProbe(server, subject) as other:
         np.testing.assert_array_equal(probe.drawn()["x"], other.drawn()["x"])
