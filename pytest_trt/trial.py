@@ -25,6 +25,7 @@ from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge import accuracy, budgets, stored_outputs, tolerance
 from pytest_trt.lottery import Lottery
+from pytest_trt.measure import host_state
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.sampler import Limits
@@ -121,7 +122,7 @@ class Trial(Case):
     def _invalid(self, busy: str | None, taken: Taken) -> tuple[Verdict, ...]:
         """Whatever makes the figures worthless: that is no regression, and no pass either."""
         faults = [f"another process kept the GPU busy ({busy}): measure when it is free"] if busy else []
-        faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowed_by(_states(taken))]
+        faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowed_by(taken.states)]
         return tuple(Verdict("invalid", "run", "", fault) for fault in faults)
 
     def _comparison(self, engine: Provided, new: Subject, spec_digest: str) -> Comparison:
@@ -181,7 +182,7 @@ class Trial(Case):
             profiled=profiled or settings.baseline_save,
             compared=comparison.measures_other,
             asked=asked,
-            state=gpu.read if gpu is not None else None,
+            state=gpu.read if gpu is not None else host_state.read,
         )
         return dataclasses.replace(taken, figures={**taken.figures, **_of_plan(engine)})
 
@@ -265,6 +266,7 @@ class Trial(Case):
         self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str, lottery: Lottery
     ) -> Measurement:
         profiles = (again.profiles if again is not None else ()) or taken.profiles
+        gpu = self._bench.gpu(self.environment)
         return Measurement(
             node_id=self._node_id,
             environment=self.environment,
@@ -273,7 +275,11 @@ class Trial(Case):
             spec_digest=spec_digest,
             engine_digest=engine.digest,
             plan_sha256=engine.plan_sha256,
-            proof={**taken.proof, **{f"{name} layers": f"{share:.0%}" for name, share in engine.precisions.items()}},
+            proof={
+                **taken.proof,
+                **{f"{name} layers": f"{share:.0%}" for name, share in engine.precisions.items()},
+                **(gpu.proof(taken.states) if gpu is not None else host_state.proof(taken.states)),
+            },
             built=engine.built,
             warm_up_s=taken.sampling.warm_up_s,
             measured_s=taken.sampling.seconds,
@@ -302,12 +308,8 @@ def _of_plan(engine: Provided) -> dict[str, Estimate]:
     return found
 
 
-def _states(taken: Taken) -> list[Mapping[str, float]]:
-    return [block.state for samples in taken.sampling.sides[0] for block in samples.blocks]
-
-
 def _capped(taken: Taken) -> tuple[str, ...]:
-    capped = any("power cap" in reasons_in(state.get("reasons", 0)) for state in _states(taken))
+    capped = any("power cap" in reasons_in(state.get("reasons", 0)) for state in taken.states)
     return ("the GPU was at its power cap: its clock wanders, and figures scatter with it",) if capped else ()
 
 

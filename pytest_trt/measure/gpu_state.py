@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from pytest_trt.errors import BackendError
@@ -65,6 +65,7 @@ class GpuState:
             message = f"NVML cannot be imported ({error}): pip install nvidia-ml-py"
             raise BackendError(message) from error
         self._nvml: Any = pynvml
+        self._setup: dict[str, str] | None = None
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
@@ -113,6 +114,18 @@ class GpuState:
             with contextlib.suppress(nvml.NVMLError, IndexError):
                 facts[name] = reading()
         return facts
+
+    def proof(self, states: Sequence[Mapping[str, float]]) -> dict[str, str]:
+        """What to record of a measurement: how the GPU is set up, who else is on it now that nothing of ours is, and
+        from what to what clock, temperature and power went over `states`."""
+        if self._setup is None:
+            self._setup = self.facts()
+        units = {"sm_mhz": "MHz", "temperature_c": "C", "power_w": "W"}
+        seen = {unit: [state[name] for state in states if name in state] for name, unit in units.items()}
+        went = ", ".join(f"{min(v):.0f} to {max(v):.0f} {unit}" for unit, v in seen.items() if v)
+        others = ", ".join(map(str, self.others(())))
+        said = {"GPU": ", ".join(f"{n} {fact}" for n, fact in self._setup.items()), "GPU went": went, "others": others}
+        return {name: text for name, text in said.items() if text}
 
     def processes(self) -> dict[int, int | None]:
         """The device memory, in bytes, of each process that computes on the GPU (or on the slice), by its pid."""

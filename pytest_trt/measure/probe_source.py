@@ -196,7 +196,7 @@ class ProbeSource:
         state: Callable[[], Mapping[str, float]] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        """`state` reads the GPU's state after each block (gpu_state.GpuState.read)."""
+        """`state` reads the state after each block (`read` of gpu_state.GpuState, or of host_state)."""
         self._sides, self._state, self._clock = sides, state, clock or Clock()
         self.probes: list[EngineProbe] = []
         processes = activated(sides, self._clock)
@@ -219,7 +219,7 @@ class ProbeSource:
             return block
         self._clock.ended("sampling")
         state = self._state()
-        self._clock.ended("GPU state")
+        self._clock.ended("state")
         return dataclasses.replace(block, state=state)
 
     def renew(self, side: int) -> None:

@@ -25,7 +25,8 @@ MOST_PROFILED = 50
 class Taken:
     """What one taking gave. Figures, proof and memory are side 0's, `others` the figures of side 1, where asked, as are
     `profiles`, one for each side. `answer` is what side 0 was given and what it gave, where its outputs were asked for.
-    `parts_s` says where the time went."""
+    `around` is the state of the GPU (or host) before the probes were there and after they were gone. `parts_s` says
+    where the time went."""
 
     sampling: Sampling
     figures: Mapping[str, Estimate]
@@ -33,7 +34,14 @@ class Taken:
     profiles: tuple[LayerProfile, ...] = ()
     others: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     answer: tuple[Arrays, Arrays] | None = None
+    around: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def states(self) -> list[Mapping[str, float]]:
+        """The state before, after each block of side 0, and after."""
+        before, after = self.around
+        return [before, *(block.state for samples in self.sampling.sides[0] for block in samples.blocks), after]
 
 
 def take(
@@ -50,9 +58,10 @@ def take(
 ) -> Taken:
     """Sample and measure. `batch` is how many inferences a query makes; `spread` how far two probes differ, as a share;
     `profiled` is whether the layers are timed too, `compared` whether the figures of side 1 are wanted; `asked` are
-    inputs to infer on at the end, none of them: those that were measured on. `state` reads the GPU's state after each
-    block. Errors of the probes pass through.
+    inputs to infer on at the end, none of them: those that were measured on. `state` reads the state of the GPU, or of
+    the host, before, after each block, and afterwards. Errors of the probes pass through.
     """
+    before = state() if state is not None else {}
     clock = Clock()
     with ProbeSource(sides, state, clock) as source:
         sampling = sample(source, rule, limits)
@@ -77,7 +86,8 @@ def take(
             answer = inputs, probe.infer(inputs)
             clock.ended("outputs")
     clock.ended("end")
-    return Taken(sampling, found, probe.proof, profiles, others, answer, _split(clock.seconds, sampling))
+    around = before, state() if state is not None else {}
+    return Taken(sampling, found, probe.proof, profiles, others, answer, around, _split(clock.seconds, sampling))
 
 
 def _split(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]:
