@@ -13,17 +13,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from pytest_trt import stats
 from pytest_trt.calibration import spread_of
 from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import CacheError, DeclarationError
 from pytest_trt.judge import baselines, budgets, compare
 from pytest_trt.judge.baselines import Baseline
-from pytest_trt.judge.blame import blame
+from pytest_trt.judge.blame import Blame, blame
 from pytest_trt.judge.changes import changes
 from pytest_trt.measure.figures import SPREAD
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
+from pytest_trt.measure.take import Taken
 from pytest_trt.records import Environment, Estimate, LayerProfile, Measurement, Samples, Verdict
 from pytest_trt.revision import Revision
 from pytest_trt.spec import Settings, Tolerance
@@ -126,11 +128,11 @@ class Comparison:
         self,
         verdicts: Sequence[Verdict],
         measurement: Measurement,
-        profiles: Sequence[LayerProfile],
+        again: Taken,
         folder: BaselineFolder | None,
     ) -> tuple[Verdict, ...]:
-        """The verdicts, regressions with what changed and which layers explain it. `profiles` are the new engine's and,
-        where the two took turns, the old one's; else the stored profile is asked for."""
+        """The verdicts, regressions with what changed and which layers explain it. `again` has the new engine's layers
+        and, where the two took turns, the old one's; else those that are stored are asked for."""
         if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
             return tuple(verdicts)
         changed = changes(self.baseline, measurement, since=self.since)
@@ -139,9 +141,10 @@ class Comparison:
         def with_details(verdict: Verdict) -> Verdict:
             if verdict.status != "regressed":
                 return verdict
-            causes = self._blame(verdict, measurement, profiles, folder) if verdict.figure == "ms" else ()
+            found = self._blame(verdict, measurement, again, folder) if verdict.figure == "ms" else None
+            lines, causes = ((), ()) if found is None else (found.lines(), found.every())
             said = changed if verdict is first else ()  # once a test
-            return dataclasses.replace(verdict, details=(*verdict.details, *causes, *said))
+            return dataclasses.replace(verdict, details=(*verdict.details, *lines, *said), causes=causes)
 
         return tuple(map(with_details, verdicts))
 
@@ -149,16 +152,17 @@ class Comparison:
         self,
         verdict: Verdict,
         measurement: Measurement,
-        profiles: Sequence[LayerProfile],
+        again: Taken,
         folder: BaselineFolder | None,
-    ) -> tuple[str, ...]:
-        """Which layers explain a slowdown: the lines for its text, none where one side has no profile."""
-        old = profiles[1] if len(profiles) > 1 else None
+    ) -> Blame | None:
+        """Which layers explain a slowdown; None where one side has no profile."""
+        sides, profiles = again.sampling.sides, again.profiles
+        old, before = (profiles[1], sides[1]) if len(profiles) > 1 else (None, ())
         if old is None and folder is not None and self.baseline is not None:
             data = folder.data(self.baseline)
-            old = data.profile if data is not None else None
+            old, before = (data.profile, data.samples) if data is not None else (None, ())
         if not profiles or old is None or verdict.ratio is None or self.baseline is None:
-            return ()
+            return None
         now, then = measurement.figures["ms"].value, measurement.figures["ms"].value / verdict.ratio.value
         stored, figures = self.baseline.figures, measurement.figures
         others = {
@@ -166,7 +170,8 @@ class Comparison:
             for name in ("h2d_ms", "d2h_ms", "enqueue_ms")
             if name in stored and name in figures
         }
-        return blame(scaled(old, then), scaled(profiles[0], now), now - then, others).lines()
+        others.update(clocks(before, sides[0]))
+        return blame(scaled(old, then), scaled(profiles[0], now), now - then, others)
 
     def _enforced(self, verdict: Verdict) -> Verdict:
         """A regression that is quarantined until a day that has not passed is said, and does not fail."""
@@ -274,6 +279,12 @@ def _stored_engine(
     if entry is None or entry.meta.files["plan"] != baseline.plan_sha256:
         return None
     return dataclasses.replace(new, plan=entry.plan)
+
+
+def clocks(old: Sequence[Samples], new: Sequence[Samples]) -> dict[str, tuple[float, float]]:
+    """The SM clock that was and is, in MHz: medians over blocks; empty where a side did not read it."""
+    read = [[b.state["sm_mhz"] for s in side for b in s.blocks if "sm_mhz" in b.state] for side in (old, new)]
+    return {"sm_mhz": (stats.median(read[0]), stats.median(read[1]))} if all(read) else {}
 
 
 def scaled(profile: LayerProfile, ms: float) -> LayerProfile:

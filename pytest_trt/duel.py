@@ -19,7 +19,7 @@ from typing import Literal
 from pytest_trt.bench import Bench
 from pytest_trt.calibration import spread_of
 from pytest_trt.case import Case
-from pytest_trt.comparison import confirmed, scaled
+from pytest_trt.comparison import clocks, confirmed, scaled
 from pytest_trt.description import digest_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError, TrtError
@@ -185,8 +185,9 @@ class Duel:
         new, old = again.profiles
         names = ("h2d_ms", "d2h_ms", "enqueue_ms")
         others = {n: (again.others[n].value, again.figures[n].value) for n in names if n in again.others}
-        causes = blame(scaled(old, then), scaled(new, now), now - then, others).lines()
-        return dataclasses.replace(verdict, details=(*verdict.details, *causes))
+        others.update(clocks(again.sampling.sides[1], again.sampling.sides[0]))
+        found = blame(scaled(old, then), scaled(new, now), now - then, others)
+        return dataclasses.replace(verdict, details=(*verdict.details, *found.lines()), causes=found.every())
 
     @staticmethod
     def _measurement(

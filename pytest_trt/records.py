@@ -193,7 +193,8 @@ class Measurement:
 @dataclasses.dataclass(frozen=True)
 class Verdict:
     """What was judged of one figure. `basis` is `budget`, `baseline`, `accuracy` or `run`; `text` is one sentence for a
-    person; `limit` stands for budgets; `ratio` is new over old, with its interval, for baselines."""
+    person; `limit` stands for budgets; `ratio` is new over old, with its interval, for baselines; `causes` is all
+    that blame found, of which `details` has the biggest."""
 
     status: Status
     basis: Literal["budget", "baseline", "accuracy", "run"]
@@ -204,6 +205,7 @@ class Verdict:
     tolerance: float | None = None
     resolution: float | None = None
     details: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

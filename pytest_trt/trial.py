@@ -102,7 +102,7 @@ class Trial(Case):
             self._measurement(engine, taken, again, spec_digest, lottery), outputs=outputs
         )
         if again is not None:
-            verdicts = comparison.explained(verdicts, measurement, again.profiles, self._baselines)
+            verdicts = comparison.explained(verdicts, measurement, again, self._baselines)
         self.result = Result(
             node_id=self._node_id,
             verdicts=verdicts,

@@ -171,6 +171,15 @@ def test_three_biggest_with_their_share_and_the_report_all() -> None:
     assert len(result.lines(99)) == 6
 
 
+def test_a_report_has_every_cause_those_against_the_change_too() -> None:
+    new = [dataclasses.replace(layer, ms=0.9 * (layer.ms or 0)) for layer in RESNET]
+    then, now = LayerProfile(RESNET), LayerProfile((*new, conv(99, 0.1)))
+    every = blame(then, now, now.total_ms - then.total_ms).every()
+    assert len(every) == 21
+    assert every[0].startswith("new layer")
+    assert every[-1].startswith("kernel faster   Conv_19")
+
+
 def test_little_explained_shows_what_else_there_is() -> None:
     others = {"h2d_ms": (0.012, 0.095), "enqueue_ms": (0.02, 0.021), "sm_mhz": (1980.0, 1200.0)}
     lines = blame(LayerProfile(RESNET), LayerProfile(RESNET), 0.083, others).lines()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from record_samples import measurement
 
-from pytest_trt.comparison import REBUILT, Comparison
+from pytest_trt.comparison import REBUILT, Comparison, clocks
 from pytest_trt.judge.baselines import baseline_of
 from pytest_trt.lottery import Lottery
 from pytest_trt.records import Block, Samples, Verdict
@@ -55,3 +55,12 @@ def test_another_build_of_the_same_model_and_options_is_named():
     said = [dataclasses.replace(same, rebuilt=rebuilt).verdicts(sides(1.0, 1), {})[0] for rebuilt in (True, False)]
     assert [REBUILT in verdict.details for verdict in said] == [True, False]
     assert [verdict.status for verdict in said] == ["ok", "ok"]
+
+
+def test_the_clocks_that_were_and_are_are_told_where_both_were_read():
+    def read(*mhz):
+        return (Samples(tuple(Block({"ms": (1.0,)}, 0.01, {"sm_mhz": m} if m else {}) for m in mhz)),)
+
+    assert clocks(read(1980.0, 1980.0, 1200.0), read(1200.0)) == {"sm_mhz": (1980.0, 1200.0)}
+    assert clocks(read(1980.0), read(None)) == {}
+    assert clocks((), read(1200.0)) == {}

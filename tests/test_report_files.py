@@ -195,3 +195,10 @@ def test_a_run_of_nothing_is_still_a_page() -> None:
     assert "No test measured an engine." in html.render([], HEADER)
     assert "No test measured an engine." in markdown.render([], HEADER)
     assert "| `test_a`" in markdown.render([result("test_a", NEW)], HEADER)
+
+
+def test_the_page_has_all_that_blame_found() -> None:
+    slower = dataclasses.replace(compared("regressed", 1.11), causes=("new layer   <conv>   +0.028 ms",))
+    page = text("html", [result("test_a", slower)], HEADER)
+    assert "all that blame found: 1" in page
+    assert "new layer   &lt;conv&gt;   +0.028 ms" in page

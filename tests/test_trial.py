@@ -94,6 +94,7 @@ def test_an_engine_several_times_as_deep_regresses_engine_against_engine_and_lay
     assert "new layer" in text
     assert "changed since the baseline" in text
     assert "the model" in text
+    assert any(cause.startswith("new layer") for cause in verdict.causes)
 
 
 def test_without_the_old_plan_it_is_judged_against_what_is_stored(measure, folder, bench):

@@ -64,12 +64,20 @@ class Blame:
         """The `most` biggest causes with their share of the change, for a failure's text."""
         return tuple(self._lines(most))
 
+    def every(self) -> tuple[str, ...]:
+        """Every cause, those that go against the change too, for a report."""
+        return tuple(line.strip() for line in _table(self.causes, self._decimals if self.timed else None))
+
+    @property
+    def _decimals(self) -> int:
+        return min(max(3, 1 - math.floor(math.log10(abs(self.delta_ms)))), 6) if self.delta_ms else 3
+
     def _lines(self, most: int) -> Iterator[str]:
         if not self.timed:
             yield "blame: layers were not timed; what is other about them:"
             yield from _table(self.causes[:most], None)
             return
-        decimals = min(max(3, 1 - math.floor(math.log10(abs(self.delta_ms)))), 6) if self.delta_ms else 3
+        decimals = self._decimals
         change = f"{self.delta_ms:+.{decimals}f} ms"
         shown = [c for c in self.causes[:most] if c.delta_ms / self.delta_ms > _SHOWN] if self.delta_ms else []
         if self.explained >= LITTLE and shown:

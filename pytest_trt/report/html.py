@@ -75,6 +75,9 @@ def _test(place: int, result: Result, header: Header) -> str:
     for verdict in result.verdicts:
         said = (failure.sentence(verdict, result.measurement), *(f"  {line}" for line in verdict.details))
         lines.append(f"<pre>{escape(chr(10).join(said))}</pre>")
+        if verdict.causes:
+            causes = f"<pre>{escape(chr(10).join(verdict.causes))}</pre>"
+            lines.append(_folded(f"all that blame found: {len(verdict.causes)}", causes))
     if result.measurement is not None:
         lines += _measured(result.measurement)
     return "\n".join((*lines, "</details>"))
