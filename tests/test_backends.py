@@ -90,6 +90,7 @@ def test_pytorch_that_is_absent_says_so(backends, capfd):
         (["--backends=tensorrt_lean"], "--backends has 'tensorrt_lean': choose from onnxruntime, tensorrt"),
         (["--precisions=fp12"], "precision is 'fp12'"),
         (["--calibration=no_such:f"], "--calibration is 'no_such:f': ModuleNotFoundError"),
+        (["--dims=M=4"], "'M'"),
         (["--torch=net"], "--torch is 'net': write MODULE:FUNCTION"),
         (["--dims=N"], "--dims is 'N'"),
         (["--torch-python=/no/python", "--torch=a:b", "--backends=onnxruntime"], "'/no/python': there is no such"),
@@ -100,6 +101,14 @@ def test_what_cannot_be_meant_is_said(backends, arguments, said, capfd):
     shown = capfd.readouterr()
     assert said in shown.err + shown.out
     assert status == 2
+
+
+def test_a_model_that_is_not_there_or_no_model_is_usage(backends, capfd):
+    assert main(["backends", "no.onnx"]) == 2
+    assert main(["backends", "m.plan"]) == 2
+    said = capfd.readouterr().err
+    assert "there is no model 'no.onnx'" in said
+    assert "m.plan is a plan, which one backend runs" in said
 
 
 def test_a_model_that_the_reference_cannot_run_is_still_built(tmp_path, engine_cache):

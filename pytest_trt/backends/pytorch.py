@@ -139,10 +139,12 @@ class PyTorchEngine:
         return ()
 
     def memory(self) -> Mapping[str, int]:
-        """The peak that PyTorch's allocator held for tensors, where they are on a GPU."""
+        """The module's weights, and the peak that PyTorch's allocator held, where they are on a GPU."""
         if self._device == "cpu":
             return {}
-        return {"peak": self._torch.cuda.max_memory_reserved(self._device)}
+        held = [*self._module.parameters(), *self._module.buffers()]
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in held)
+        return {"weights": weights, "peak": self._torch.cuda.max_memory_reserved(self._device)}
 
     def layers(self) -> tuple[Layer, ...]:
         return ()

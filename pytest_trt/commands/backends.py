@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.bench import Bench
+from pytest_trt.case import Case
 from pytest_trt.commands.ab import dims_of, interpreter, say
 from pytest_trt.commands.project import Project
 from pytest_trt.errors import BackendError, DeclarationError
@@ -68,8 +69,13 @@ def run(given: argparse.Namespace) -> int:
     })  # fmt: skip
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
     torch_python = interpreter("--torch-python", given.torch_python)
-    declaration = Declaration(spec=specs[0][1], run=RunShape(batch=given.batch))
+    plain = EngineSpec(path=given.model, dims=dict(map(dims_of, given.dims)), backend="onnxruntime")
+    if plain.given_plan:
+        raise DeclarationError(f"{given.model} is a plan, which one backend runs: name the .onnx model it was built of")
+    declaration = Declaration(spec=plain, run=RunShape(batch=given.batch))
     with Bench(settings, say) as bench, Bench(settings, say, torch_python) as torch_bench:
+        with Case(bench, given.model, declaration, [Path.cwd()]) as case:
+            _ = case.shapes  # what cannot be run at all is no row's fault
         lineup = Lineup(declaration, bench, [Path.cwd()])
         rows = list(_rows(lineup, bench, specs))
         if given.torch is not None:
