@@ -159,8 +159,9 @@ def _said(row: Row) -> str:
 
 def save(folder: Path, found: dict[str, list[Row]], given: argparse.Namespace) -> None:
     rows = [{"network": name, **codec.encode(row)} for name, of in found.items() for row in of]
-    said = {name: value for name, value in vars(given).items() if name not in ("folder", "work", "torch_python")}
-    (folder / "models.json").write_text(json.dumps({"arguments": said, "rows": rows}, indent=1, default=str))
+    kept = ("models", "precisions", "backend", "compute_capability", "optimization_level", "builders", "max_time")
+    said = {name: getattr(given, name) for name in kept}
+    (folder / "models.json").write_text(json.dumps({"arguments": said, "rows": rows}, indent=1))
     (folder / "models.md").write_text(markdown(found, given))
 
 
