@@ -22,7 +22,7 @@ import replay
 import simulation
 import today
 
-from pytest_trt import stats
+from pytest_trt import levels
 from pytest_trt.judge.baselines import Baseline, after, judge_stored
 from pytest_trt.judge.compare import PairedRule, Question, judge_paired
 from pytest_trt.measure.sampler import BlockSource, Limits, Sampling, sample
@@ -230,7 +230,7 @@ def _measured(sampling: Sampling) -> Measurement:
     """One side's latency as what a test measures."""
     return Measurement(
         node_id="detection", environment=Environment("a trace", "gpu", "tensorrt", ""), spec={}, spec_digest="",
-        figures={"ms": stats.estimate("ms", sampling.sides[0])}, engine_digest="", plan_sha256="", proof={},
+        figures={"ms": levels.estimate("ms", sampling.sides[0])}, engine_digest="", plan_sha256="", proof={},
         time="2026-01-01T00:00:00Z",
     )  # fmt: skip
 

@@ -163,7 +163,7 @@ class PairedReplay:
         number, coin = self._drawn[turn]
         return self._blocks[1 - side if self._exchange and coin else side][number]
 
-    def renew(self, side: int) -> None:
+    def renew(self) -> None:
         raise NotImplementedError("a trace has no probes to renew")
 
 
@@ -182,7 +182,7 @@ class Replay:
         self._taken += 1
         return self._blocks[number]
 
-    def renew(self, side: int) -> None:
+    def renew(self) -> None:
         raise NotImplementedError("a trace has no probes to renew")
 
 

@@ -91,5 +91,5 @@ class Simulated:
         times = (residues * self._factors[side, turn % MOST_ROUNDS]).tolist()
         return Block({"ms": tuple(times)}, sum(times) / 1000)
 
-    def renew(self, side: int) -> None:
+    def renew(self) -> None:
         raise NotImplementedError("a simulation has no probes to renew")

@@ -12,10 +12,10 @@ import os
 import re
 from pathlib import Path
 
-from pytest_trt import codec, stats
+from pytest_trt import codec, levels
 from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge import compare
-from pytest_trt.measure.figures import SPREAD
+from pytest_trt.measure.figures import PLACE, SPREAD
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
@@ -32,24 +32,32 @@ BLOCKS_S = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The log ratios of pairs of probes that held one and the same plan, whose true value is 0."""
+    """The log ratios of pairs of probes that held one and the same plan, the first that was opened to the second."""
 
     device: str
     differences: tuple[float, ...] = ()
 
     @property
     def spread(self) -> float:
-        """How far two probes differ, as a share (stats.calibrated_spread)."""
-        return stats.calibrated_spread(self.differences)
+        """How far two probes differ but for their place, as a share (levels.calibrated_spread)."""
+        return levels.calibrated_spread(self.differences)
+
+    @property
+    def place(self) -> float:
+        """How far the order in which they are opened moves a pair, as a share (levels.calibrated_place)."""
+        return levels.calibrated_place(self.differences)
 
     def with_more(self, differences: tuple[float, ...]) -> Calibration:
         return dataclasses.replace(self, differences=(*self.differences, *differences)[-MOST:])
 
 
-def spread_of(cache: Path, environment: Environment) -> float:
-    """The spread between probes on this device: calibrated, or else the default of its kind."""
+def spread_of(cache: Path, environment: Environment) -> tuple[float, float]:
+    """How far two probes differ on this device, and how far the order in which they are opened moves a pair of them:
+    calibrated, or else the defaults of its kind."""
     found = load(cache, environment)
-    return found.spread if found.differences else SPREAD[environment.kind]
+    if len(found.differences) < 2:
+        return SPREAD[environment.kind], PLACE[environment.kind]
+    return found.spread, found.place
 
 
 def load(cache: Path, environment: Environment) -> Calibration:
@@ -78,7 +86,8 @@ def save(cache: Path, environment: Environment, calibration: Calibration) -> Pat
 
 
 def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) -> float:
-    """The log ratio of two fresh probes of one plan that take turns, each sampled for about `seconds`."""
+    """The log ratio of two fresh probes of one plan that take turns, the first that is opened to the second, each
+    sampled for about `seconds`."""
     limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
     taken = take([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
     return compare.compare_paired(compare.Question(spread=0.0), *taken.sampling.sides).center

@@ -48,12 +48,13 @@ FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
     """`way` is how; `other` is the baseline's engine where the two take turns; `absence` the verdict where there is no
-    baseline. `spread` is how far two probes of one plan differ here, as a share; `since` is what the baseline is called
-    where it is told what changed; `rebuilt` is whether this engine is another build of the baseline's model and
-    options, in which case the build lottery is named."""
+    baseline. `spread` is how far two probes of one plan differ here, and `place` how far the order in which they are
+    opened moves them, as shares; `since` is what the baseline is called where it is told what changed; `rebuilt` is
+    whether this engine is another build of the baseline's model and options: then the build lottery is named."""
 
     way: Way
     spread: float
+    place: float
     slowdown: float
     memory_growth: float
     tolerance: Tolerance
@@ -89,7 +90,11 @@ class Comparison:
         run_spread = 0.01 if self.spread < SPREAD["cpu"] else SPREAD["cpu"]
         build_spread = self.baseline.build_spread.get("ms", BUILD_SPREAD) if self.baseline else BUILD_SPREAD
         return compare.Question(
-            tolerance=self.slowdown, spread=self.spread, run_spread=run_spread, build_spread=build_spread
+            tolerance=self.slowdown,
+            spread=self.spread,
+            place=self.place,
+            run_spread=run_spread,
+            build_spread=build_spread,
         )
 
     def rule(self, limits: Mapping[str, float], resolution: float, builds: int = 1) -> Rule:
@@ -252,9 +257,11 @@ def _asking(
 ) -> Callable[..., Comparison]:
     """Comparisons within the test's own tolerance, else that of the settings."""
     slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
+    spread, place = spread_of(store.folder, environment)
     return functools.partial(
         Comparison,
-        spread=spread_of(store.folder, environment),
+        spread=spread,
+        place=place,
         slowdown=settings.max_slowdown if slowdown is None else slowdown,
         memory_growth=settings.max_memory_growth if growth is None else growth,
         tolerance=tolerance,

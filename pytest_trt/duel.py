@@ -152,8 +152,9 @@ class Duel:
     @cached_property
     def _question(self) -> compare.Question:
         sides = (self._old, self._new)
-        spread = max(spread_of(side.bench.store.folder, side.environment) for side in sides)
-        return compare.Question(tolerance=self._new.bench.settings.max_slowdown, spread=spread)
+        known = [spread_of(side.bench.store.folder, side.environment) for side in sides]
+        spread, place = map(max, zip(*known, strict=True))
+        return compare.Question(tolerance=self._new.bench.settings.max_slowdown, spread=spread, place=place)
 
     def _take(self, new: Subject, old: Subject, *, profiled: bool = False) -> Taken:
         settings, gpu = self._new.bench.settings, self._new.bench.gpu(self._new.environment)

@@ -17,8 +17,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_trt.records import Block, Estimate, Samples
-
 Array = NDArray[np.float64]
 
 LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -90,7 +88,7 @@ def dependence(means: Array) -> float:
     """By what factor the standard error of the mean of `means`, shape (n,), is larger than if they were independent.
 
     sqrt((1 + r) / (1 - r)), as for an autoregression of order one, where r is the autocorrelation at lag one, corrected
-    for its bias (Marriott and Pope 1954) and raised by half a standard error (Bartlett 1946), so that doubt widens the
+    for its bias (Marriott and Pope 1954) and raised by a standard error (Bartlett 1946), so that doubt widens the
     interval; never below 1.
     """
     count = len(means)
@@ -99,7 +97,7 @@ def dependence(means: Array) -> float:
     if total == 0:
         return 1.0
     seen = float(residues[1:] @ residues[:-1]) / total
-    r = seen + (1 + 3 * max(seen, 0.0)) / count + 0.5 / math.sqrt(count)
+    r = seen + (1 + 3 * max(seen, 0.0)) / count + 1 / math.sqrt(count)
     return math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))) if r > 0 else 1.0
 
 
@@ -161,41 +159,6 @@ def _t_tail(t: float, freedom: int) -> float:
         total += term
     inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
     return (1 - inside) / 2
-
-
-def location(
-    probes: Sequence[Sequence[float]], spread: float = 0.0, alpha: float = ALPHA, beta: float | None = None
-) -> Interval:
-    """The interval of the location of units that come from several probes (or runs): the interval of all of them in
-    their order, widened by what the level above may add. `spread` as for `level_margin`; 0: there is no such level."""
-    inner = interval([unit for units in probes for unit in units], alpha, beta)
-    means = [float(np.median(units)) for units in probes if len(units)]
-    if not spread or not means:
-        return inner
-    below, above = (level_margin(means, spread, error) for error in (alpha, alpha if beta is None else beta))
-    # The margins are added, not their squares: the two levels seldom err together, which pays for looking often.
-    return inner.widened(below, above)
-
-
-def level_margin(values: Sequence[float], spread: float, alpha: float = ALPHA, freedom: int = 8) -> float:
-    """How far the mean of `values`, one for each probe (or run, or build), may lie from the truth at that level.
-
-    `spread` is what calibrations give for a single one, at a confidence of 1 - `alpha`, and counts as `freedom` degrees
-    of freedom; what `values` themselves show is pooled with it (a normal variance with its conjugate prior, Gelman et
-    al., Bayesian Data Analysis, 2.6). With one value the margin is `spread`.
-    """
-    count = len(values)
-    prior = spread / t_quantile(alpha, freedom)
-    seen = float(np.var(np.asarray(values, dtype=np.float64))) * count
-    pooled = (freedom * prior**2 + seen) / (freedom + count - 1)
-    return t_quantile(alpha, freedom + count - 1) * math.sqrt(pooled / count)
-
-
-def calibrated_spread(differences: Sequence[float], alpha: float = ALPHA) -> float:
-    """The `spread` that A/A calibrations show: how far two probes of one plan differ, at a confidence of 1 - `alpha`,
-    from the log ratios of pairs of them, whose true value is 0. Few calibrations give a wide one."""
-    scatter = math.sqrt(sum(d * d for d in differences) / len(differences))
-    return t_quantile(alpha, len(differences)) * scatter
 
 
 def percentile(samples: Sequence[float] | Array, percent: float) -> float:
@@ -300,45 +263,3 @@ def median(samples: Sequence[float]) -> float:
     ordered = sorted(samples)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-
-
-def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha: float = ALPHA) -> Estimate:
-    """A figure of records.FIGURES from the blocks of one side, one Samples a probe.
-
-    `p95_ms` and `p99_ms` are percentiles of `ms`, `max_ms` its slowest sample; any other figure is the median of its
-    own series. `spread` is the relative spread between probes. Raises KeyError where the blocks lack the series.
-    """
-    percent = {"p95_ms": 95.0, "p99_ms": 99.0}.get(figure)
-    series = figure if percent is None and figure != "max_ms" else "ms"
-    blocks = [block for samples in probes for block in samples.blocks]
-    times = [block.times[series] for block in blocks]
-    if figure == "max_ms":
-        return Estimate.exact(max(map(max, times)))
-    if min(map(min, times)) <= 0:  # what did not happen, such as a copy, has no scatter
-        return Estimate.exact(median([median(block) for block in times]))
-    units = [[math.log(median(block.times[series])) for block in samples.blocks] for samples in probes]
-    if percent is not None:
-        medians = [median(of_probe) for of_probe in units if of_probe]
-        margin = level_margin(medians, spread, alpha) if spread else 0.0
-        return _estimate_percentile(percent, blocks, times, margin, alpha)
-    step = timer_step(times[:STEP_BLOCKS])
-    found = location(units, spread, alpha).widened(step, step)
-    seen = [unit for of_probe in units for unit in of_probe]
-    supported = math.isfinite(found.low)
-    ends = (found.low, found.high) if supported else (min(seen), max(seen))
-    needs_s = 0.0 if supported else (LOOKS[0] - len(blocks)) * blocks[0].seconds
-    value, low, high = (math.exp(x) for x in (found.center, *ends))
-    return Estimate(value, low, high, sum(map(len, times)), needs_s)
-
-
-def _estimate_percentile(
-    percent: float, blocks: Sequence[Block], times: Sequence[Sequence[float]], margin: float, alpha: float
-) -> Estimate:
-    found = percentile_interval(times, percent, alpha * last_look(max(len(blocks), LOOKS[0]))[1])
-    count = sum(map(len, times))
-    seconds = sum(block.seconds for block in blocks)
-    supported = math.isfinite(found.low) and math.isfinite(found.high)
-    low = found.low if math.isfinite(found.low) else min(map(min, times))
-    high = found.high if math.isfinite(found.high) else max(map(max, times))
-    needs_s = 0.0 if supported else max(found.needed - count, 1) * seconds / count
-    return Estimate(found.value, low * math.exp(-margin), high * math.exp(margin), count, needs_s)

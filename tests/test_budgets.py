@@ -114,7 +114,7 @@ class Source:
         times = self.level * self.generator.normal(1, self.noise, self.samples)
         return Block({"ms": tuple(times.tolist())}, 0.02)
 
-    def renew(self, side):
+    def renew(self):
         self.renewed += 1
 
 

@@ -16,16 +16,16 @@ GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0")
 
 
 def test_until_there_are_calibrations_the_default_of_the_kind_holds(tmp_path):
-    assert calibration.spread_of(tmp_path, GPU) == 0.002
+    assert calibration.spread_of(tmp_path, GPU) == (0.005, 0.02)
 
 
 def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_path):
     known = Calibration(GPU.device).with_more((0.001, -0.001, 0.0005, 0.0))
     calibration.save(tmp_path, GPU, known)
     assert calibration.load(tmp_path, GPU) == known
-    assert calibration.spread_of(tmp_path, GPU) == known.spread
+    assert calibration.spread_of(tmp_path, GPU) == (known.spread, known.place)
     other = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", mig_profile="1g.18gb")
-    assert calibration.spread_of(tmp_path, other) == 0.002
+    assert calibration.spread_of(tmp_path, other) == (0.005, 0.02)
 
 
 def test_more_pairs_make_it_narrower_and_the_last_ones_count():

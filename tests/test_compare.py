@@ -13,6 +13,7 @@ from pytest_trt.judge.compare import (
     judge_exact,
     judge_paired,
 )
+from pytest_trt.levels import comes_first
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.records import Block, Samples
 
@@ -25,19 +26,21 @@ class Pair:
     sides = 2
     levels = ("block", "probe")
 
-    def __init__(self, ratio, *, noise=0.001, probe_noise=0.0, drift=0.0, seed=0, figure="ms", mhz=(None, None)):
+    def __init__(
+        self, ratio, *, noise=0.001, probe_noise=0.0, drift=0.0, place=0.0, seed=0, figure="ms", mhz=(None, None)
+    ):
         self.ratio, self.noise, self.probe_noise, self.drift = ratio, noise, probe_noise, drift
-        self.figure, self.mhz = figure, mhz
+        self.figure, self.mhz, self.place = figure, mhz, place
         self.generator = np.random.default_rng(seed)
         self.taken = 0
         self.probes = [1.0, 1.0]
         self.renewals = 0
-        for side in (0, 1):
-            self.renew(side)
+        self.renew()
 
-    def renew(self, side):
+    def renew(self):
         self.renewals += 1
-        self.probes[side] = math.exp(self.generator.normal(0, self.probe_noise))
+        self.probes = [math.exp(self.generator.normal(0, self.probe_noise)) for _ in range(2)]
+        self.probes[1 - comes_first(self.renewals - 1)] *= 1 + self.place
 
     def next_block(self, side):
         level = (self.ratio if side == 0 else 1.0) * self.probes[side] * (1 + self.drift * self.taken)
@@ -195,3 +198,12 @@ def test_builds_that_are_judged_together_are_each_sampled_until_the_lottery_leav
 
     assert judged(builds=1) == "inconclusive"
     assert judged(builds=3) == "ok"
+
+
+def test_a_place_that_only_the_order_of_opening_explains_is_no_regression():
+    question = Question(tolerance=0.01, spread=0.002, place=0.02)
+    verdict, sampling = asked(question, Pair(1.0, place=0.011, noise=0.0005))
+    assert verdict.status == "ok"
+    assert len(sampling.sides[0]) >= 2
+    verdict, _sampling = asked(question, Pair(1.02, place=0.011, noise=0.0005))
+    assert verdict.status == "regressed"

@@ -17,6 +17,7 @@ ORDER = (
     {"errors"},
     {"codec", "ranges", "records", "options", "globs", "nvtx"},
     {"checked", "stats", "cuda"},
+    {"levels"},
     {"engine_spec"},
     {"spec"},
     {"backends", "budget_file", "description", "markers", "settings"},

@@ -14,7 +14,7 @@ from pytest_trt.lottery import Lottery
 from pytest_trt.records import Block, Samples, Verdict
 from pytest_trt.spec import Tolerance
 
-COMPARISON = Comparison(way="paired", spread=0.0, slowdown=0.05, memory_growth=0.05, tolerance=Tolerance())
+COMPARISON = Comparison(way="paired", spread=0.0, place=0.0, slowdown=0.05, memory_growth=0.05, tolerance=Tolerance())
 
 
 def sides(ratio: float, seed: int):

@@ -206,13 +206,14 @@ def test_arrays_beyond_shared_memory_are_an_error_not_a_crash(probe):
         probe.infer({"x": huge})
 
 
-def test_closing_a_source_ends_its_probes_and_renewing_replaces_one(server, subject):
+def test_closing_a_source_ends_its_probes_and_renewing_opens_others_in_the_other_order(server, subject):
     source = ProbeSource([(server, subject), (server, subject)])
     first = [probe._probe.pid for probe in source.probes]
-    source.renew(0)
-    assert gone(first[0])
-    assert alive(first[1])
+    assert first == sorted(first)
+    source.renew()
+    assert all(gone(pid) for pid in first)
     second = [probe._probe.pid for probe in source.probes]
+    assert second == sorted(second, reverse=True)
     source.close()
     assert all(gone(pid) for pid in second)
 

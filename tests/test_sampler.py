@@ -18,8 +18,8 @@ class Source:
         self.asked.append(side)
         return Block({"ms": (next(self.series),)}, self.seconds)
 
-    def renew(self, side):
-        self.renewed.append((side, len(self.asked)))
+    def renew(self):
+        self.renewed.append(len(self.asked))
 
 
 class Rule:
@@ -74,7 +74,7 @@ def test_the_sides_have_equally_many_blocks_at_the_time_limit():
 def test_a_fresh_probe_takes_the_place_of_both_sides():
     source, rule = Source(sides=2, levels=("block", "probe")), Rule(after=24, probes=2)
     sampling = sample(source, rule, Limits(min_time_s=0.0))
-    assert source.renewed == [(0, 8), (1, 8), (0, 16), (1, 16)]
+    assert source.renewed == [8, 16]
     assert [[(s.probe, len(s.blocks)) for s in side] for side in sampling.sides] == [[(0, 4), (1, 4), (2, 4)]] * 2
     assert {probe for _, probe, _ in rule.seen} == {0, 1, 2}
 

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from pytest_trt import stats
-from pytest_trt.records import Block, Samples
 
 
 @pytest.mark.parametrize(
@@ -143,27 +142,6 @@ def test_dependence_widens_and_never_narrows():
     assert stats.dependence(np.ones(8)) == 1.0
 
 
-def test_one_probe_has_the_calibrated_spread_and_more_have_less():
-    assert stats.level_margin([0.3], 0.002) == pytest.approx(0.002)
-    assert stats.level_margin([0.3] * 4, 0.002) < 0.001
-    assert stats.level_margin([0.29, 0.3, 0.31, 0.3], 0.002) > 0.005
-
-
-def test_calibrations_bound_what_a_pair_of_probes_may_differ_by():
-    generator = np.random.default_rng(0)
-    draws = generator.normal(0, 0.001, size=(800, 11))
-    trials = [(stats.calibrated_spread(row[1:].tolist(), 0.02), row[0]) for row in draws]
-    assert sum(difference > spread for spread, difference in trials) <= 0.03 * 800
-    assert stats.calibrated_spread([0.001], 0.02) > stats.calibrated_spread([0.001] * 10, 0.02) > 0.002
-
-
-def test_probes_widen_the_interval_by_their_margin():
-    units = np.random.default_rng(0).normal(0, 1e-5, size=16).tolist()
-    alone, with_probe = stats.location([units]), stats.location([units], spread=0.002)
-    assert alone.low - with_probe.low == pytest.approx(0.002)
-    assert with_probe.high - alone.high == pytest.approx(0.002)
-
-
 def test_percentile_intervals_cover_the_percentile():
     generator, truth = np.random.default_rng(2), -math.log(0.05)
     found = [stats.percentile_interval(generator.exponential(size=(20, 40)), 95, alpha=0.025) for _ in range(300)]
@@ -186,39 +164,6 @@ def test_a_percentile_of_too_few_samples_has_no_upper_end_and_says_how_many_it_n
     assert found.high == math.inf
     assert found.needed == math.ceil(math.log(0.001) / math.log(0.99)) == 688
     assert math.isfinite(stats.percentile_interval([np.arange(700.0)], 99, alpha=0.001).high)
-
-
-def blocks(rows, seconds=0.02):
-    return Samples(tuple(Block({"ms": tuple(map(float, row))}, seconds) for row in rows))
-
-
-def test_an_estimate_has_the_median_with_its_interval():
-    rows = np.random.default_rng(0).normal(2.0, 0.01, size=(16, 30))
-    found = stats.estimate("ms", [blocks(rows)], spread=0.0)
-    assert found.low < 2.0 < found.high
-    assert found.value == pytest.approx(2.0, rel=0.002)
-    assert (found.samples, found.needs_s) == (480, 0.0)
-    assert stats.estimate("ms", [blocks(rows)], spread=0.01).high > found.high * 1.009
-
-
-def test_an_estimate_says_how_long_it_would_need():
-    rows = np.random.default_rng(0).normal(2.0, 0.01, size=(4, 30))
-    assert stats.estimate("ms", [blocks(rows)]).needs_s == pytest.approx(0.04)
-    found = stats.estimate("p99_ms", [blocks(rows)])
-    assert found.needs_s > 0.1
-    assert found.low <= found.value <= found.high == rows.max()
-
-
-def test_an_estimate_is_known_no_better_than_to_the_timers_step():
-    blocks = tuple(Block({"ms": (0.05, 0.05, 0.051)}, 0.01) for _ in range(12))
-    estimate = stats.estimate("ms", [Samples(blocks)])
-    assert (estimate.low, estimate.high) == pytest.approx((0.049, 0.051), rel=0.001)
-
-
-def test_the_slowest_sample_and_what_did_not_happen_are_exact():
-    samples = [Samples((Block({"ms": (1.0, 3.0), "h2d_ms": (0.0, 0.0)}, 0.1),))]
-    assert stats.estimate("max_ms", samples).value == 3.0
-    assert stats.estimate("h2d_ms", samples).high == 0.0
 
 
 def test_a_timers_step_is_seen():

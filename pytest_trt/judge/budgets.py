@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pytest_trt import stats
+from pytest_trt import levels, stats
 from pytest_trt.records import FIGURES, Block, Estimate, Samples, Status, Verdict
 from pytest_trt.spec import Budget
 
@@ -117,7 +117,7 @@ class LimitRule:
             self._spread_decides = all(verdict.status != "inconclusive" for verdict in alone.values())
 
     def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
-        return {f: judge(f, stats.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
+        return {f: judge(f, levels.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
 
     def finished(self) -> str:
         undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]

@@ -17,7 +17,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from pytest_trt import stats
+from pytest_trt import levels, stats
 from pytest_trt.records import FIGURES, Block, Estimate, Samples, Status, Verdict
 
 
@@ -26,9 +26,9 @@ class Question:
     """Is `figure` worse by more than `tolerance` (a share)?
 
     `alpha` is the error of `regressed`, `beta` that of `ok` and `improved`. `spread` is how far two probes of one plan
-    may differ as calibrations show it (a share: 0.002 on a GPU, 0.1 on a CPU, until there are any), 0 where the source
-    of the blocks has no probe level; `run_spread` the same for two runs on different days, for unpaired questions, and
-    `build_spread` for two builds of one model.
+    may differ as calibrations show it (a share), 0 where the source of the blocks has no probe level; `place` how far
+    the order in which a pair of them was opened may move it; `run_spread` is how far two runs on different days differ,
+    for unpaired questions, and `build_spread` two builds of one model.
     """
 
     figure: str = "ms"
@@ -36,6 +36,7 @@ class Question:
     alpha: float = 0.001
     beta: float = 0.001
     spread: float = 0.002
+    place: float = 0.0
     run_spread: float = 0.01
     build_spread: float = 0.01
 
@@ -49,7 +50,8 @@ def compare_paired(question: Question, new: Sequence[Samples], old: Sequence[Sam
     few = [block.times[question.figure] for side in (new, old) for block in side[0].blocks[: stats.STEP_BLOCKS]]
     step = stats.timer_step(few)
     ratios = log_ratios(question, new, old)
-    return stats.location(ratios, question.spread, question.alpha, question.beta).widened(step, step)
+    found = levels.location(ratios, question.spread, question.alpha, question.beta, place=question.place)
+    return found.widened(step, step)
 
 
 def log_ratios(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> list[list[float]]:
@@ -83,7 +85,7 @@ class PairedRule:
             while len(probes) <= probe:
                 probes.append([])
         self._blocks[side][probe].append(block)
-        new, old = (sum(map(len, probes)) for probes in self._blocks)
+        new, old = (len(probes[-1]) for probes in self._blocks)
         if new == old and stats.looks_at(new):
             self._look()
 
@@ -92,7 +94,7 @@ class PairedRule:
         found = compare_paired(self._question, new, old)
         self._status = _status(self._question, found.widened(*self._lottery))
         if self._question.spread:
-            alone = compare_paired(dataclasses.replace(self._question, spread=0.0), new, old)
+            alone = compare_paired(dataclasses.replace(self._question, spread=0.0, place=0.0), new, old)
             self._spread_decides = alone.high - alone.low < (found.high - found.low) / 2
 
     def finished(self) -> str:
@@ -132,7 +134,7 @@ def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]
 
 def build_margins(question: Question, centers: Sequence[float]) -> tuple[float, float]:
     """How far the mean of builds, at log ratios of `centers`, may lie below and above that of all builds there are."""
-    below, above = (stats.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta))
+    below, above = (levels.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta))
     return below, above
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt import codec
 from pytest_trt.backends.base import Tensor
+from pytest_trt.measure.sampler import order
 from pytest_trt.probe.client import Probe, ProbeServer
 from pytest_trt.records import Block, LayerProfile
 from pytest_trt.spec import EngineSpec, PipelineOptions, Shape
@@ -59,22 +60,22 @@ class Subject:
 class EngineProbe:
     """A fresh probe with one engine open in it. `load_s`, `first_ms` and `proof` are known once it is made.
 
-    `process` is one of `activated`, where several are made ready at once; `clock` hears how long each part took.
-    Raises ProbeError where the probe is lost, and whatever the backend raises on loading or on the first inference.
+    `clock` hears how long each part took. Raises ProbeError where the probe is lost, and whatever the backend raises on
+    loading or on the first inference.
     """
 
-    def __init__(
-        self, server: ProbeServer, subject: Subject, process: Probe | None = None, clock: Clock | None = None
-    ) -> None:
-        clock = clock or Clock()
-        self._probe = process or activated([(server, subject)], clock)[0]
+    def __init__(self, server: ProbeServer, subject: Subject, clock: Clock | None = None) -> None:
+        self._probe: Probe = server.fork()
         try:
-            self._open(server, subject, clock)
+            self._open(server, subject, clock or Clock())
         except BaseException:
             self._probe.close(kill=True)
             raise
 
     def _open(self, server: ProbeServer, subject: Subject, clock: Clock) -> None:
+        clock.ended("process")
+        self._probe.call("activate", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=subject.device)
+        clock.ended("device")
         loaded = _load(self._probe, server, subject.plan, subject.device, subject.spec)
         clock.ended("load")
         opened, _ = self._probe.call(
@@ -147,25 +148,6 @@ class EngineProbe:
         self.close()
 
 
-def activated(sides: Sequence[tuple[ProbeServer, Subject]], clock: Clock) -> list[Probe]:
-    """A fresh process for each side, its device ready. All of them at once: a CUDA context is most of what a probe
-    costs, and nothing is timed meanwhile."""
-    probes: list[Probe] = []
-    try:
-        for server, subject in sides:
-            probes.append(server.fork())
-            probes[-1].ask("activate", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=subject.device)
-        clock.ended("process")
-        for probe in probes:
-            probe.answer("activate", timeout_s=OPEN_TIMEOUT_S)
-        clock.ended("device")
-    except BaseException:
-        for probe in probes:
-            probe.close(kill=True)
-        raise
-    return probes
-
-
 def tensors_of(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
     """A plan's inputs and outputs, as its runtime has them."""
     with server.fork() as probe:
@@ -186,7 +168,11 @@ def _tensors(reply: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
 
 
 class ProbeSource:
-    """One probe a side, each replaced on `renew`. Close it: the probes of the last turn stay open until then."""
+    """One probe a side, replaced together on `renew`. Close it: the probes of the last turn stay open until then.
+
+    They are opened one after the other, in the order of their turn: two CUDA contexts that were made at once would
+    share out the memory by chance.
+    """
 
     levels = ("block", "probe")
 
@@ -198,23 +184,29 @@ class ProbeSource:
     ) -> None:
         """`state` reads the state after each block (`read` of gpu_state.GpuState, or of host_state)."""
         self._sides, self._state, self._clock = sides, state, clock or Clock()
-        self.probes: list[EngineProbe] = []
-        processes = activated(sides, self._clock)
+        self._turn = 0
+        self._probes: dict[int, EngineProbe] = {}
+        self._open()
+
+    def _open(self) -> None:
         try:
-            for (server, subject), process in zip(sides, processes, strict=True):
-                self.probes.append(EngineProbe(server, subject, process, self._clock))
+            for side in order(self._turn, self.sides):
+                self._probes[side] = EngineProbe(*self._sides[side], self._clock)
         except BaseException:
-            for process in processes[len(self.probes) :]:
-                process.close(kill=True)
             self.close()
             raise
+
+    @property
+    def probes(self) -> tuple[EngineProbe, ...]:
+        """The probes that are open, side by side."""
+        return tuple(self._probes[side] for side in sorted(self._probes))
 
     @property
     def sides(self) -> int:
         return len(self._sides)
 
     def next_block(self, side: int) -> Block:
-        block = self.probes[side].block()
+        block = self._probes[side].block()
         if self._state is None:
             return block
         self._clock.ended("sampling")
@@ -222,17 +214,18 @@ class ProbeSource:
         self._clock.ended("state")
         return dataclasses.replace(block, state=state)
 
-    def renew(self, side: int) -> None:
+    def renew(self) -> None:
         self._clock.ended("sampling")
-        self.probes[side].close()
+        self.close()
         self._clock.ended("end")
-        self.probes[side] = EngineProbe(*self._sides[side], clock=self._clock)
+        self._turn += 1
+        self._open()
 
     def close(self) -> None:
         for probe in self.probes:
             probe.hang_up()  # all of them free what they hold at once
-        for probe in self.probes:
-            probe.close()
+        while self._probes:
+            self._probes.popitem()[1].close()
 
     def __enter__(self) -> ProbeSource:
         return self

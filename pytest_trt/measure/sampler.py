@@ -13,6 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
+from pytest_trt.levels import comes_first
 from pytest_trt.measure.stopping import Rule, Steady
 from pytest_trt.nvtx import span
 from pytest_trt.records import Block, Samples
@@ -32,8 +33,10 @@ class BlockSource(Protocol):
         """The next block of this side, measured now."""
         ...
 
-    def renew(self, side: int) -> None:
-        """Puts a fresh probe in place of this side's; called only where `levels` has the probe level."""
+    def renew(self) -> None:
+        """Puts fresh probes in place of all sides', opened in the next turn's order (levels.comes_first): of probes
+        that are open at once, each finds the memory of those before it taken. Called only where `levels` has the probe
+        level."""
         ...
 
 
@@ -89,11 +92,9 @@ def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
 
 
 def order(turn: int, sides: int) -> Sequence[int]:
-    """The order of the sides in the given turn: Thue and Morse's, AB BA BA AB ..., in which a linear drift cancels in
-    every two turns and a quadratic one in every four."""
-    if sides == 1:
-        return (0,)
-    return (1, 0) if turn.bit_count() % 2 else (0, 1)
+    """The order of the sides in the given turn, in which a drift cancels (levels.comes_first)."""
+    first = comes_first(turn)
+    return (0,) if sides == 1 else (first, 1 - first)
 
 
 class _Run:
@@ -113,8 +114,8 @@ class _Run:
 
     def renew(self) -> None:
         self.probe += 1
-        for side, probes in enumerate(self._blocks):
-            self._source.renew(side)
+        self._source.renew()
+        for probes in self._blocks:
             probes.append([])
 
     def warm_up(self) -> tuple[bool, float]:
