@@ -49,8 +49,10 @@ def _run(given: argparse.Namespace) -> int:
                 print(f"pair {number + 1} of {given.pairs}: {differences[-1]:+.3%}", flush=True)
         known = calibration.load(bench.store.folder, environment).with_more(tuple(differences))
         path = calibration.save(bench.store.folder, environment, known)
-        print(f"{environment.device}: two probes of one plan differ by at most {known.spread:.2%}, and by {known.place:.2%} with their "
-              f"order ({path})")  # fmt: skip
+        print(
+            f"{environment.device}: two probes of one plan differ by at most {known.spread:.2%}, and by {known.place:.2%} "
+            f"with the order in which they are opened ({path})"
+        )
     return 0
 
 
