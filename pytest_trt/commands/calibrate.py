@@ -50,8 +50,8 @@ def _run(given: argparse.Namespace) -> int:
         known = calibration.load(bench.store.folder, environment).with_more(tuple(differences))
         path = calibration.save(bench.store.folder, environment, known)
         print(
-            f"{environment.device}: two probes of one plan differ by at most {known.spread:.2%}, and by {known.place:.2%} "
-            f"with the order in which they are opened ({path})"
+            f"{environment.device}: two probes of one plan differ by at most {known.spread:.2%}, and by "
+            f"{known.place:.2%} with the order in which they are opened ({path})"
         )
     return 0
 
