@@ -88,7 +88,7 @@ def dependence(means: Array) -> float:
     """By what factor the standard error of the mean of `means`, shape (n,), is larger than if they were independent.
 
     sqrt((1 + r) / (1 - r)), as for an autoregression of order one, where r is the autocorrelation at lag one, corrected
-    for its bias (Marriott and Pope 1954) and raised by a standard error (Bartlett 1946), so that doubt widens the
+    for its bias (Marriott and Pope 1954) and raised by half a standard error (Bartlett 1946), so that doubt widens the
     interval; never below 1.
     """
     count = len(means)
@@ -97,7 +97,7 @@ def dependence(means: Array) -> float:
     if total == 0:
         return 1.0
     seen = float(residues[1:] @ residues[:-1]) / total
-    r = seen + (1 + 3 * max(seen, 0.0)) / count + 1 / math.sqrt(count)
+    r = seen + (1 + 3 * max(seen, 0.0)) / count + 0.5 / math.sqrt(count)
     return math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))) if r > 0 else 1.0
 
 

@@ -73,6 +73,8 @@ def test_the_recorded_traces_are_judged_rightly():
     assert len(counted) == 22
     assert sum(row.wrong for row in counted) == 0
     assert min(row.right for row in counted) >= 0.95
+    assert float(np.mean([row.gpu_s for row in counted if row.question == "b1"])) <= 0.2
+    assert max(row.gpu_s for row in counted) <= 3.0
 
 
 @pytest.mark.parametrize(

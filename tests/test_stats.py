@@ -142,6 +142,11 @@ def test_dependence_widens_and_never_narrows():
     assert stats.dependence(np.ones(8)) == 1.0
 
 
+def test_doubt_of_dependence_costs_a_sixth_where_there_is_none():
+    alone = np.tile([0.0, 0.0, 1.0, 1.0], 8)  # neighbours alike as often as not
+    assert stats.dependence(alone) == pytest.approx(7 / 6, abs=0.01)  # twice as much misses 0.2 s at batch 1
+
+
 def test_percentile_intervals_cover_the_percentile():
     generator, truth = np.random.default_rng(2), -math.log(0.05)
     found = [stats.percentile_interval(generator.exponential(size=(20, 40)), 95, alpha=0.025) for _ in range(300)]
