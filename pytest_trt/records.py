@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 SCHEMA = 1
 """Raised when a stored record changes its form."""
@@ -144,10 +144,14 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class LayerProfile:
-    """Per-layer times of a pass of their own, in the order in which the layers run."""
+    """Per-layer times of a pass of their own, in the order in which the layers run. `bindings` names the engine's
+    inputs and outputs. `inspected` is all that TensorRT's inspector tells of the engine at the shapes that were run, in
+    its own JSON (`Layers`, and `Bindings` or `I/O Tensors`); empty where there is no inspector."""
 
     layers: tuple[Layer, ...]
     runs: int = 0
+    bindings: tuple[str, ...] = ()
+    inspected: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def total_ms(self) -> float:

@@ -179,7 +179,7 @@ class Trial(Case):
             limits,
             batch=self.batch,
             spread=comparison.spread,
-            profiled=profiled or settings.baseline_save,
+            profiled=profiled or settings.baseline_save or any(form == "trtexec" for form, _ in settings.reports),
             compared=comparison.measures_other,
             asked=asked,
             state=gpu.read if gpu is not None else host_state.read,

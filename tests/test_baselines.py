@@ -297,3 +297,10 @@ def test_of_many_blocks_some_are_kept_whole_and_of_all_of_them_the_median() -> N
     assert [len(block.times["ms"]) for block in kept.blocks] == [3, 1, 1, 1] * 25
     assert [sorted(block.times["ms"])[len(block.times["ms"]) // 2] for block in kept.blocks[:3]] == [1.0, 2.0, 3.0]
     assert (kept.probe, kept.blocks[1].seconds, kept.blocks[1].state) == (2, 0.01, {"sm_mhz": 1980.0})
+
+
+def test_what_the_inspector_says_is_exported_but_not_stored() -> None:
+    made = measurement()
+    assert made.profile is not None
+    told = dataclasses.replace(made, profile=dataclasses.replace(made.profile, inspected={"Layers": ["conv"]}))
+    assert data_of(told).profile == made.profile

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from record_samples import H200, measurement
 from report_samples import RUN
+from test_tensorrt_layers import CONV_86
 
+from pytest_trt import codec
+from pytest_trt.backends.tensorrt_layers import parse_layers, read_information
 from pytest_trt.records import Block, Layer, LayerProfile, Measurement, Samples
 from pytest_trt.report.trtexec_json import (
     advice,
@@ -18,6 +22,12 @@ from pytest_trt.report.trtexec_json import (
     summary,
     unstable_from,
 )
+
+CONV_11 = {
+    **{key: value for key, value in CONV_86.items() if key not in ("Inputs", "Outputs")},
+    "Inputs": [{"Name": "x", "Dimensions": [1, 4, 224, 224], "Format": "HWC8", "DataType": "Half"}],
+    "Outputs": [{"Name": "y", "Dimensions": [1, 64, 112, 112], "Format": "HWC8", "DataType": "Half"}],
+}
 
 
 def measured(**series: tuple[float, ...]) -> Measurement:
@@ -117,13 +127,28 @@ def test_profile_begins_with_the_count() -> None:
     assert odd["timeMs"] == 0.0
 
 
-def test_layer_info_names_the_nodes_as_the_inspector_does() -> None:
+def test_layer_info_without_an_inspector_has_what_is_known() -> None:
     layer = Layer("conv + relu", 0.3, "CaskConvolution", "sm90_fprop", "FP16", nodes=("conv", "relu"))
-    written = json.loads(export_layer_info(LayerProfile((layer,)), ("input", "output")))
+    written = json.loads(export_layer_info(LayerProfile((layer,), bindings=("input", "output"))))
     assert written["Bindings"] == ["input", "output"]
     [row] = written["Layers"]
     assert (row["Name"], row["LayerType"], row["TacticName"]) == ("conv + relu", "CaskConvolution", "sm90_fprop")
     assert row["Metadata"] == "[ONNX Layer: conv]\x1e[ONNX Layer: relu]"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"Layers": [CONV_86], "Bindings": ["x", "y"]},
+        {"Layers": [CONV_11], "I/O Tensors": [{"Name": "x", "Dimensions": [1, 4], "Format": "Linear"}]},
+        {"Layers": ["conv", "relu"], "Bindings": ["x", "y"]},
+    ],
+    ids=["8.6", "11", "names only"],
+)
+def test_layer_info_is_what_the_inspector_said(said: dict[str, Any]) -> None:
+    profile = LayerProfile(parse_layers(said), 10, ("x", "y"), read_information(json.dumps(said)))
+    sent = codec.decode(LayerProfile, json.loads(json.dumps(codec.encode(profile))))
+    assert json.loads(export_layer_info(sent)) == said
 
 
 def test_a_folder_has_a_summary_and_the_exports_of_each_measured_test(tmp_path) -> None:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pytest_trt.backends.base import UNTOLD, BuildReport
-from pytest_trt.backends.tensorrt_layers import parse_layers, shares
+from pytest_trt.backends.tensorrt_layers import parse_layers, read_information, shares
 from pytest_trt.backends.tensorrt_precision import missing_precision, untold
 from pytest_trt.records import Layer
 from pytest_trt.spec import EngineSpec
@@ -31,7 +31,7 @@ def test_a_layer_of_8_6() -> None:
     text = json.dumps({"Layers": [CONV_86], "Bindings": ["x", "y"]}).replace(
         "\\u001e", "\x1e"
     )  # 8.6 does not escape it
-    (layer,) = parse_layers(text)
+    (layer,) = parse_layers(read_information(text))
     assert layer.name == "Conv_0 + Relu_1"
     assert layer.kind == "Convolution"
     assert layer.tactic.startswith("sm80_xmma_fprop")
@@ -45,20 +45,26 @@ def test_a_layer_of_8_6() -> None:
 def test_a_layer_of_11_has_format_and_type_apart() -> None:
     tensor = {"Name": "y", "Format": "Row major linear", "Datatype": "BFloat16"}
     layer = {"Name": "mm", "LayerType": "gemm", "Inputs": [tensor], "Outputs": [tensor], "TacticName": "t"}
-    (found,) = parse_layers(json.dumps({"Layers": [layer], "I/O Tensors": []}))
+    (found,) = parse_layers({"Layers": [layer], "I/O Tensors": []})
     assert (found.kind, found.precision) == ("gemm", "bf16")
     assert found.formats == "Row major linear BFloat16 -> Row major linear BFloat16"
 
 
 def test_the_kernel_tells_the_precision_where_formats_do_not() -> None:
     unknown = [{"Name": "y", "Format/Datatype": "N/A due to dynamic shapes"}]
-    (layer,) = parse_layers(json.dumps({"Layers": [{**CONV_86, "Inputs": unknown, "Outputs": unknown}]}))
+    (layer,) = parse_layers({"Layers": [{**CONV_86, "Inputs": unknown, "Outputs": unknown}]})
     assert layer.precision == "fp16"
 
 
+def test_numbers_that_json_has_not_travel_as_text() -> None:
+    found = read_information('{"Layers": [{"Name": "scale", "Shift": NaN, "Power": -Infinity}], "Bindings": []}')
+    assert found["Layers"] == [{"Name": "scale", "Shift": "NaN", "Power": "-Infinity"}]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
 def test_names_alone_are_layers_too() -> None:
-    assert parse_layers(json.dumps({"Layers": ["a", "b"]})) == (Layer("a"), Layer("b"))
-    assert parse_layers("") == ()
+    assert parse_layers({"Layers": ["a", "b"]}) == (Layer("a"), Layer("b"))
+    assert parse_layers(read_information("")) == ()
 
 
 @pytest.mark.parametrize(
@@ -73,7 +79,7 @@ def test_names_alone_are_layers_too() -> None:
 )
 def test_precisions_are_read_from_formats(text: str, precision: str) -> None:
     layer = {"Name": "l", "Inputs": [], "Outputs": [{"Format/Datatype": text}]}
-    assert parse_layers(json.dumps({"Layers": [layer]}))[0].precision == precision
+    assert parse_layers({"Layers": [layer]})[0].precision == precision
 
 
 def test_shares_count_the_layers_that_compute() -> None:
@@ -89,7 +95,7 @@ def foreign(kind: str) -> dict[str, object]:
 
 
 def test_what_is_fused_into_one_layer_tells_its_precision_only_where_that_goes_out() -> None:
-    plain, half = parse_layers(json.dumps({"Layers": [foreign("FP32"), foreign("FP16")]}))
+    plain, half = parse_layers({"Layers": [foreign("FP32"), foreign("FP16")]})
     assert (plain.precision, half.precision) == (UNTOLD, "fp16")
     assert shares([plain, half, Layer("a", precision="fp32"), Layer("b")]) == {
         "fp16": pytest.approx(1 / 3), "fp32": pytest.approx(1 / 3), UNTOLD: pytest.approx(1 / 3)

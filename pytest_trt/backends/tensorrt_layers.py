@@ -22,14 +22,20 @@ _FUSED = "{ForeignNode["
 outputs may be FP32 whatever is computed in it."""
 
 
-def parse_layers(information: str) -> tuple[Layer, ...]:
-    """The layers of an engine from the inspector's JSON, in its order.
+def read_information(text: str) -> Mapping[str, Any]:
+    """What the inspector says, as JSON that travels: 8.6 writes control characters as they are, and a value that is no
+    number of JSON's (NaN, Infinity) is kept as text."""
+    found: Mapping[str, Any] = json.loads(text or "{}", strict=False, parse_constant=str)
+    return found
+
+
+def parse_layers(information: Mapping[str, Any]) -> tuple[Layer, ...]:
+    """The layers of an engine from what the inspector says, in its order.
 
     A layer is a text (verbosity `layer_names_only`) or an object; a tensor's format and type stand in one text under
     `Format/Datatype` up to TensorRT 10, and in two fields from 11 on.
     """
-    found = json.loads(information or "{}", strict=False)  # 8.6 writes control characters as they are
-    return tuple(_layer(item) for item in found.get("Layers", ()))
+    return tuple(_layer(item) for item in information.get("Layers", ()))
 
 
 def _layer(item: str | Mapping[str, Any]) -> Layer:

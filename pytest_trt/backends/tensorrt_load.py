@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pytest_trt import cuda
 from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import Tensor
-from pytest_trt.backends.tensorrt_layers import parse_layers
+from pytest_trt.backends.tensorrt_layers import parse_layers, read_information
 from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.backends.tensorrt_plan import Origin, check_origin
 from pytest_trt.backends.tensorrt_plugins import load_plugins
@@ -123,22 +123,26 @@ class DeviceEngine:
         """The device memory of one context."""
         return versions.device_memory_bytes(self._engine)
 
-    def layers(self, context: DeviceContext | None = None) -> tuple[Layer, ...]:
-        """The layers. Where shapes are dynamic, formats are known only in a context that has inferred its shapes:
-        without one, the first profile's optimum is taken."""
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, in the first profile's optimum where shapes are dynamic."""
         if not hasattr(self.trt, "EngineInspector"):
-            return ()  # the lean runtime
-        if context is None:
-            with cuda.Stream() as stream, self.context(0, stream) as own:
-                for tensor in self.inputs:
-                    if -1 in tensor.shape:
-                        own.set_shape(tensor.name, self.profiles[0][tensor.name][1])
-                if not any(tensor.on_host for tensor in self.inputs):  # whose values would have to be made up
-                    own.infer_shapes()
-                return self.layers(own)
+            return ()
+        with cuda.Stream() as stream, self.context(0, stream) as own:
+            for tensor in self.inputs:
+                if -1 in tensor.shape:
+                    own.set_shape(tensor.name, self.profiles[0][tensor.name][1])
+            if not any(tensor.on_host for tensor in self.inputs):  # whose values would have to be made up
+                own.infer_shapes()
+            return parse_layers(self.inspected(own))
+
+    def inspected(self, context: DeviceContext) -> Mapping[str, Any]:
+        """What TensorRT's inspector says of the engine, and of a context that has inferred its shapes: where they are
+        dynamic, only that knows formats. Empty for the lean runtime, which has none."""
+        if not hasattr(self.trt, "EngineInspector"):
+            return {}
         inspector = self._engine.create_engine_inspector()
         context.show_to(inspector)
-        return parse_layers(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
+        return read_information(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
         """The same plan loaded once more, its device memory taken from `allocator`."""

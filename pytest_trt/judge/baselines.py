@@ -198,8 +198,10 @@ def measurement_of(baseline: Baseline) -> Measurement:
 
 
 def data_of(measurement: Measurement) -> BaselineData:
-    samples = tuple(map(_thinned, measurement.samples))
-    return BaselineData(measurement.node_id, measurement.time, samples, measurement.profile, measurement.outputs)
+    samples, profile = tuple(map(_thinned, measurement.samples)), measurement.profile
+    if profile is not None:  # blame reads the layers alone
+        profile = dataclasses.replace(profile, inspected={})
+    return BaselineData(measurement.node_id, measurement.time, samples, profile, measurement.outputs)
 
 
 def _thinned(samples: Samples) -> Samples:

@@ -74,7 +74,8 @@ class HostRunner:
     def profile(self, runs: int) -> LayerProfile:
         if self._filled is None:
             raise InputError("no inputs were put in place: call fill first")
-        return LayerProfile(self._engine.profile(self._filled, runs), runs)
+        names = tuple(tensor.name for tensor in (*self.inputs, *self.outputs))
+        return LayerProfile(self._engine.profile(self._filled, runs), runs, names)
 
     def memory(self) -> Mapping[str, int]:
         return self._engine.memory()

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from pytest_trt.backends.tensorrt_layers import parse_layers
 from pytest_trt.backends.tensorrt_memory import Ledger, counting_allocator
 from pytest_trt.pipeline.lane import Form, Lane
 from pytest_trt.records import Layer, LayerProfile
@@ -41,11 +42,12 @@ def layer_profile(engine: DeviceEngine, lane: Lane, runs: int) -> LayerProfile:
         for _ in range(runs + WARM_UP):
             context.enqueue(lane.compute)
             lane.compute.synchronize()
-        known = {layer.name: layer for layer in engine.layers(context)}
+        inspected = engine.inspected(context)
+    known = {layer.name: layer for layer in parse_layers(inspected)}
     # a layer in a loop reports several times a run: what counts is the time of all its turns
     medians = {name: _median_a_run(samples, runs + WARM_UP) for name, samples in times.items()}
     layers = tuple(dataclasses.replace(known.get(name, Layer(name)), ms=ms) for name, ms in medians.items())
-    return LayerProfile(layers, runs)
+    return LayerProfile(layers, runs, tuple(t.name for t in (*engine.inputs, *engine.outputs)), inspected)
 
 
 def _median_a_run(samples: Sequence[float], runs: int) -> float:

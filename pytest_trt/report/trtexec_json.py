@@ -123,8 +123,11 @@ def export_profile(layers: LayerProfile) -> str:
     return json.dumps(rows, indent=1) + "\n"
 
 
-def export_layer_info(layers: LayerProfile, bindings: Sequence[str] = ()) -> str:
-    """--exportLayerInfo, as up to 10.x: the layers and the names of inputs and outputs."""
+def export_layer_info(layers: LayerProfile) -> str:
+    """--exportLayerInfo: what TensorRT's inspector said, in that version's own shape. Where there is no inspector, the
+    shape is that of 10.x, with what is known: the layers, and the names of inputs and outputs."""
+    if layers.inspected:
+        return json.dumps(layers.inspected, indent=1) + "\n"
     rows = [
         {
             "Name": layer.name,
@@ -137,7 +140,7 @@ def export_layer_info(layers: LayerProfile, bindings: Sequence[str] = ()) -> str
         }
         for layer in layers.layers
     ]
-    return json.dumps({"Layers": rows, "Bindings": list(bindings)}, indent=1) + "\n"
+    return json.dumps({"Layers": rows, "Bindings": list(layers.bindings)}, indent=1) + "\n"
 
 
 def _rows(measurement: Measurement) -> Iterator[tuple[dict[str, float], float]]:

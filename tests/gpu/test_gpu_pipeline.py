@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pytest_trt import cuda
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.lane import Slot
 from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.report.trtexec_json import export_layer_info
 from pytest_trt.spec import PipelineOptions
 
 BATCHES = 500
@@ -268,6 +270,7 @@ from pytest_trt import cuda
 from pytest_trt.backends.base import backend
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.report.trtexec_json import export_layer_info
 from pytest_trt.spec import EngineSpec, PipelineOptions
 engine = backend("tensorrt").load(Path(sys.argv[1]), "0", EngineSpec())
 runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions(cuda_graph=False))
@@ -310,7 +313,26 @@ def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batc
     assert {"conv0", "conv1", "gemm"} <= {node for layer in profile.layers for node in layer.nodes}
     assert any(layer.tactic for layer in profile.layers)
     assert any(layer.precision for layer in profile.layers)
+    assert profile.bindings == ("x", "y", "z")
     print(profile)
+
+
+def test_layer_information_is_exported_as_the_inspector_says_it(open_conv: Callable[..., Any], batches: Any) -> None:
+    """Every tensor that a layer reads is an input or comes from a layer, so that tools can draw the engine."""
+    runner = open_conv(batch=4)
+    runner.fill(batches[0])
+    profile = runner.profile(3)
+    exported = json.loads(export_layer_info(profile))
+    print(json.dumps(exported)[:3000])
+    named = exported["Bindings"] if "Bindings" in exported else [t["Name"] for t in exported["I/O Tensors"]]
+    assert {"x", "y", "z"} <= set(named)
+    layers = exported["Layers"]
+    assert {"Name", "LayerType", "Inputs", "Outputs", "TacticName"} <= set.union(*(set(layer) for layer in layers))
+    made = {"x"} | {tensor["Name"] for layer in layers for tensor in layer["Outputs"]}
+    assert {tensor["Name"] for layer in layers for tensor in layer["Inputs"]} <= made
+    assert {"y", "z"} <= made
+    assert {4} == {tensor["Dimensions"][0] for layer in layers for tensor in layer["Inputs"] if tensor["Name"] == "x"}
+    assert {layer.name for layer in profile.layers} <= {layer["Name"] for layer in layers}
 
 
 @pytest.mark.parametrize(

@@ -43,3 +43,19 @@ def test_a_form_that_is_not_known_is_refused(project, value):
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     wanted = "html|md|json|benchmark-json|trtexec, a colon and a path"
     result.stderr.fnmatch_lines([f"ERROR: --trt-report is *write {wanted}*"])
+
+
+def test_trtexecs_exports_have_the_layers_of_every_test(project):
+    """Asking for them is enough for layers to be timed."""
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    result = project.runpytest_subprocess("--trt-report=trtexec:exports")
+    result.assert_outcomes(passed=1)
+    written = {file.name.partition(".py-test-m.")[2]: file for file in (project.path / "exports").iterdir()}
+    assert sorted(written) == ["layers.json", "profile.json", "times.json", "txt"]
+    count, *rows = json.loads(written["profile.json"].read_text())
+    assert list(count) == ["count"]
+    assert all(list(row) == ["name", "timeMs", "averageMs", "medianMs", "percentage"] for row in rows)
+    assert sum(row["percentage"] for row in rows) == pytest.approx(100)
+    told = json.loads(written["layers.json"].read_text())
+    assert told["Bindings"] == ["x", "y"]
+    assert [layer["Name"] for layer in told["Layers"]] == [row["name"] for row in rows]
