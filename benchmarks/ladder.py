@@ -7,6 +7,8 @@ import html
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import python_cost
+
 Row = Mapping[str, Any]
 
 MEANS = {
@@ -72,7 +74,7 @@ def _reached(large: Mapping[str, Row], small: Mapping[str, Row]) -> Iterator[tup
         one, two, four = (small[name]["ms"] for name in ("CUDA graph", "two contexts", "four contexts"))
         yield "batch 1: four contexts against one", ">= 2 x", f"{one / four:.2f} x (two: {one / two:.2f} x)"
     with contextlib.suppress(KeyError):
-        yield "batch 1: Python's own cost an inference", "<= 15 us", f"{small['python']['issue_us']:.1f} us"
+        yield "batch 1: Python's own cost an inference", "<= 15 us", python_cost.line(small["python"])
     with contextlib.suppress(KeyError):
         got = f"{small['block']['off']:+.2%}, without transfers {small['block, no transfers']['off']:+.2%}"
         yield "batch 1: median `gpu_ms` of blocks against replays timed as a whole", "within 0.3 %", got
@@ -94,7 +96,7 @@ def page(record: Row, name: str) -> str:
     parts += ["## What was to be reached\n", "\n".join(["| | wanted | got |", "|---|---|---|", *lines]) + "\n"]
     if calls := rows["1"]["python"].get("calls"):
         said = ", ".join(f"{name} {us:.1f}" for name, us in calls)
-        parts.append(f"Python's cost by call, in us, each timed by itself: {said}.\n")
+        parts.append(f"What issuing an inference takes by call, in us, the driver's work included: {said}.\n")
     parts += ["## What crossing costs\n", crossing({batch: found["crossing"] for batch, found in rows.items()})]
     failed = [f"- {failure}\n" for failure in failures(rows)]
     return "\n".join([*parts, *(["## What failed\n", *failed] if failed else [])])

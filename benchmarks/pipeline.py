@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import crossing
 import ladder
+import python_cost
 
 BATCHES = (128, 1)
 SECONDS = 0.6
@@ -190,30 +191,6 @@ def block(folder: Path, batch: int, **options: Any) -> Row:
     return {**found, "off": found["gpu_ms"] / found["whole_gpu_ms"] - 1, "events_us": made.proof.get("events_us")}
 
 
-def python_cost(folder: Path, batch: int, **options: Any) -> Row:
-    """Microseconds of host time to give one inference to the pipeline, the GPU not holding it up; and `calls`: what
-    each call of it takes by itself."""
-    made = runner(folder, batch, **options)
-    slots = made._current.slots
-    costs = []
-    for _ in range(50):
-        start = time.perf_counter()
-        for i in range(40):
-            slots[i % len(slots)].all.run()
-        costs.append((time.perf_counter() - start) / 40 * 1e6)
-        for lane in made._current.lanes:
-            lane.synchronize()
-    calls: list[tuple[str, list[float]]] = [(function.__name__, []) for function, _ in slots[0].all._calls]
-    for _ in range(400):
-        for (function, arguments), (_, taken) in zip(slots[0].all._calls, calls, strict=True):
-            start = time.perf_counter_ns()
-            function(*arguments)
-            taken.append((time.perf_counter_ns() - start) / 1000)
-        made._current.lanes[0].synchronize()
-    by_call = [(name, statistics.median(taken)) for name, taken in calls]
-    return {"issue_us": statistics.median(costs), "calls": by_call}
-
-
 def streamed(folder: Path, batch: int, threads: int) -> Row:
     """The whole way for a user: arrays in, arrays out, with softmax and top 5 on the result."""
     made = runner(folder, batch, postprocess_threads=max(threads, 1), spin_wait=True, depth=3)
@@ -274,7 +251,7 @@ RUNGS: dict[str, Callable[[Path, int], Row]] = {
     "arrays, output thread": lambda f, b: streamed(f, b, 1),
     "block": lambda f, b: block(f, b, spin_wait=True),
     "block, no transfers": lambda f, b: block(f, b, spin_wait=True, transfers=False),
-    "python": lambda f, b: python_cost(f, b),
+    "python": lambda f, b: python_cost.measured(runner(f, b)),
     "crossing": crossed,
 }
 

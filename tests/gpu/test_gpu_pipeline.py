@@ -24,6 +24,12 @@ from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.report.trtexec_json import export_layer_info
 from pytest_trt.spec import PipelineOptions
 
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+import python_cost  # noqa: E402
+
+sys.path.remove(str(BENCHMARKS))
+
 BATCHES = 500
 
 
@@ -301,6 +307,19 @@ def test_a_sticky_error_costs_one_process(conv_plan: Path, open_conv: Callable[.
     assert "cudaErrorIllegalAddress" in done.stdout
     assert "this process's CUDA context is lost with it" in done.stdout
     assert "then: " in done.stdout
+    np.testing.assert_array_equal(runner.infer(batches[0])["y"], before["y"])
+
+
+def test_python_cost_tells_the_drivers_work_from_our_own(open_conv: Callable[..., Any], batches: Any) -> None:
+    runner = open_conv(depth=2)
+    before = runner.infer(batches[0])
+    runner.fill(batches[0])
+    row = python_cost.measured(runner)
+    print(python_cost.line(row), row)
+    assert 0 < row["driver_us"] < row["issue_us"]
+    assert row["bindings_us"] > row["driver_us"]
+    assert row["count"] == len(row["calls"]) == 10
+    assert [name for name, _ in row["calls"]].count("cudaGraphLaunch") == 1
     np.testing.assert_array_equal(runner.infer(batches[0])["y"], before["y"])
 
 
