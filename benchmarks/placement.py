@@ -35,6 +35,7 @@ from pytest_trt import stats
 from pytest_trt.backends.base import backend
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
+from pytest_trt.levels import comes_first
 from pytest_trt.measure.probe_source import ProbeSource
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.measure.stopping import FixedTime
@@ -43,6 +44,7 @@ from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, 
 
 GIB = 1024 * MIB
 LIMITS = Limits(min_time_s=0.1, max_time_s=1.0, warm_up_s=3.0)
+PAIRS = 6
 PADS = tuple(size * MIB for size in (1, 4, 16, 64))
 MODULE_LOADING = "CUDA_MODULE_LOADING"
 
@@ -113,13 +115,20 @@ class Study:
         yield "fresh probes, one after another", found, None
 
     def pairs(self) -> Found:
-        ratios = []
-        for _ in range(4):
-            with ProbeSource([(self.server, self.seat.subject)] * 2) as source:
-                new, old = sample(source, FixedTime(0.3), LIMITS).sides
-            pairs = zip(_medians(new[0].blocks), _medians(old[0].blocks), strict=False)
-            ratios.append(math.exp(stats.interval([math.log(a / b) for a, b in pairs]).center))
-        yield "two probes that take turns, new over old", ratios, None
+        ratios, sides = [], []
+        with ProbeSource([(self.server, self.seat.subject)] * 2) as source:
+            for turn in range(PAIRS):
+                if turn:
+                    source.renew()
+                taken = [_medians(samples[0].blocks) for samples in sample(source, FixedTime(0.2), LIMITS).sides]
+                if comes_first(turn):
+                    taken.reverse()
+                ratios.append(math.exp(stats.interval([math.log(b / a) for a, b in zip(*taken, strict=False)]).center))
+                sides.append([statistics.median(medians) for medians in taken])
+        order = "new old old new ..."
+        yield "two probes that take turns, the second that was opened over the first", ratios, {"order": order}
+        for name, values in zip(("first", "second"), zip(*sides, strict=True), strict=True):
+            yield f"the {name} of them, in ms", values, None
 
     def own_memory(self) -> Found:
         alone = self.seat.alone
@@ -241,7 +250,7 @@ class Report:
     def _markdown(self) -> Iterator[str]:
         yield "# One plan in many places\n"
         yield "; ".join(f"{name} {value}" for name, value in self._about.items()) + ".\n"
-        yield "ms is the median of block medians of `gpu_ms` (ratios: new over old). Apart: the largest value over the"
+        yield "ms is the median of block medians of `gpu_ms` (or of their ratios). Apart: the largest value over the"
         yield "smallest. Against fresh: the median over that of the first row's fresh probes.\n"
         for name in EXPERIMENTS:
             if rows := [row for row in self.rows if row.experiment == name]:
@@ -303,7 +312,7 @@ def ask(study: Study, name: str, report: Report, state: Callable[[], Mapping[str
     try:
         for case, values, details in EXPERIMENTS[name](study):
             took, since = time.monotonic() - since, time.monotonic()
-            report.add(Row(study.name, name, case, tuple(values), "ratio" if name == "pairs of probes" else "ms",
+            report.add(Row(study.name, name, case, tuple(values), "ratio" if "over" in case else "ms",
                            study.fresh_ms, details=details, state=state(), seconds=took))  # fmt: skip
     except Exception as error:  # noqa: BLE001 - recorded, and the next experiment goes on
         report.add(Row(study.name, name, "", error=f"{type(error).__name__}: {error}"))
