@@ -276,7 +276,6 @@ from pytest_trt import cuda
 from pytest_trt.backends.base import backend
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.report.trtexec_json import export_layer_info
 from pytest_trt.spec import EngineSpec, PipelineOptions
 engine = backend("tensorrt").load(Path(sys.argv[1]), "0", EngineSpec())
 runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions(cuda_graph=False))
