@@ -10,14 +10,14 @@ from typing import Any
 
 from pytest_trt import codec
 from pytest_trt.checked import check_fields, parse_share, put
-from pytest_trt.engine_spec import BackendName, EngineSpec, Precision
+from pytest_trt.engine_spec import BackendName, EngineSpec, LayerType, Precision
 from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.ranges import DimRange, Shape, ShapeRange
 from pytest_trt.records import ALWAYS_FAIL, FIGURES, Status
 
 __all__ = [
-    "Accuracy", "BackendName", "Budget", "Declaration", "DimRange", "EngineSpec", "PipelineOptions", "Precision",
-    "RunShape", "Settings", "Shape", "ShapeRange", "Tolerance", "from_json", "parse_share",
+    "Accuracy", "BackendName", "Budget", "Declaration", "DimRange", "EngineSpec", "LayerType", "PipelineOptions",
+    "Precision", "RunShape", "Settings", "Shape", "ShapeRange", "Tolerance", "from_json", "parse_share",
 ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,16 @@ def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
     assert points
     assert all(point.dtype == np.int8 and not point.any() for point in points)
     assert any(point.size == 8 for point in points), "no weight is quantised per channel"
+
+
+def test_a_package_that_the_quantiser_imports_is_named_where_it_is_absent(
+    save_model: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("onnxruntime.quantization")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(BuildError, match=r"onnxruntime .* cannot quantise without the package ml_dtypes: pip install"):
+        quantise.quantise(read(path := save_model()), batches(path), tmp_path / "int8.onnx")
 
 
 def test_old_opsets_are_raised_to_where_channels_can_be_quantised(save_model: Save, tmp_path: Path) -> None:

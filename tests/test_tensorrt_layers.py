@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
 from pytest_trt.backends.base import UNTOLD, BuildReport
 from pytest_trt.backends.tensorrt_layers import parse_layers, read_information, shares
-from pytest_trt.backends.tensorrt_precision import missing_precision, untold
+from pytest_trt.backends.tensorrt_precision import missing_precision, preferring, untold
 from pytest_trt.records import Layer
 from pytest_trt.spec import EngineSpec
 
@@ -119,3 +120,39 @@ def test_a_precision_that_is_in_no_layer_is_a_fault_with_its_remedy_but_not_what
     )
     assert untold(half, report(Layer("a", precision="fp16"), fused)) == ()
     assert untold(EngineSpec(), report(fused)) == ()
+
+
+HALF, CALIBRATED = EngineSpec(precision="fp16"), EngineSpec(precision="int8", calibrator="entropy")
+FLOAT = report(Layer("a", precision="fp32"))
+
+
+@pytest.mark.parametrize("spec", [HALF, EngineSpec(precision="bf16"), CALIBRATED])
+def test_what_was_asked_for_is_preferred_in_every_layer(spec: EngineSpec) -> None:
+    found = preferring(spec, FLOAT)
+    assert found is not None
+    assert (found.layer_precisions, found.precision_constraints) == ({"*": spec.precision}, "prefer")
+    assert dataclasses.replace(found, layer_precisions={}, precision_constraints="obey") == spec
+    assert "even preferred, nothing computes in it here" in missing_precision(found, FLOAT)
+
+
+def test_what_a_spec_prefers_for_a_layer_stands() -> None:
+    own = dataclasses.replace(HALF, layer_precisions={"head": "fp32"}, precision_constraints="prefer")
+    found = preferring(own, FLOAT)
+    assert found is not None
+    assert list(found.layer_precisions.items()) == [("*", "fp16"), ("head", "fp32")]  # the later overrides
+
+
+@pytest.mark.parametrize(
+    ("spec", "told", "remedy"),
+    [
+        (HALF, report(Layer("a", precision="fp32"), proved_by="model"), "convert the model"),
+        (dataclasses.replace(HALF, timing_cache_mode="error_on_miss"), FLOAT, "layer_precisions={'*': 'fp16'}"),
+        (dataclasses.replace(HALF, layer_precisions={"*": "fp32"}), FLOAT, "this one in layer_precisions, too"),
+        (dataclasses.replace(HALF, layer_output_types={"*": ("fp32",)}), FLOAT, "this one in layer_precisions, too"),
+        (EngineSpec(precision="int8"), FLOAT, "faster for each of them: ask for that"),
+        (EngineSpec(precision="fp8"), FLOAT, "faster for each of them: ask for that"),
+    ],
+)
+def test_what_cannot_be_preferred_is_a_fault_with_its_remedy(spec: EngineSpec, told: BuildReport, remedy: str) -> None:
+    assert preferring(spec, told) is None
+    assert missing_precision(spec, told).endswith(remedy)

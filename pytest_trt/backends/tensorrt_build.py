@@ -20,7 +20,7 @@ from pytest_trt.backends.tensorrt_load import DeviceEngine
 from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.backends.tensorrt_parse import parse
 from pytest_trt.backends.tensorrt_plugins import load_plugins
-from pytest_trt.backends.tensorrt_precision import check_device, missing_precision, network_shares, untold
+from pytest_trt.backends.tensorrt_precision import check_device, missing_precision, network_shares, preferring, untold
 from pytest_trt.backends.tensorrt_progress import watch
 from pytest_trt.backends.tensorrt_timing import timing_cache
 from pytest_trt.backends.tensorrt_weights import WEIGHTS
@@ -34,20 +34,24 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
     Raises BackendError where no GPU works and none is named to build for, BuildError with TensorRT's own words where it
     refuses the model or an option, and where the precision that was asked for is in no layer of what was built.
 
-    The builder chooses a layer's precision by timing. Timings that an earlier build left in the cache were taken at
-    other clocks: where they made it choose nothing of what was asked for, everything is timed anew, once.
+    The builder chooses a layer's precision by timing, and a small network may be as fast without. Where it chose
+    nothing of what was asked for, everything is timed anew, once, since timings that an earlier build left in the cache
+    were taken at other clocks; then it is told to prefer what was asked for in every layer (see preferring).
     """
     if not hasattr(trt, "Builder"):  # the lean and the dispatch runtime
         raise BuildError(f"{trt.__name__} builds no engines: build with tensorrt, and give the plan")
-    anew = job.timing_cache is not None and job.spec.timing_cache_mode == "update"
-    attempts = [job, dataclasses.replace(job, timing_cache=None)] if anew else [job]
-    fault = ""
-    for attempt in attempts:
-        report, fault = _build(trt, attempt, progress)
-        if not fault:
-            return report
+    report, fault = _build(trt, job, progress)
+    if fault and job.timing_cache is not None and job.spec.timing_cache_mode == "update":
         progress("timing everything anew", -1.0)
-    raise BuildError(fault)
+        report, fault = _build(trt, dataclasses.replace(job, timing_cache=None), progress)
+    if fault and (preferred := preferring(job.spec, report)) is not None:
+        progress(f"building anew, {job.spec.precision} preferred", -1.0)
+        note = f"timing chose no {job.spec.precision} for any layer: built again with it preferred in each"
+        report, fault = _build(trt, dataclasses.replace(job, spec=preferred), progress)
+        report = dataclasses.replace(report, notes=(*report.notes, note))
+    if fault:
+        raise BuildError(fault)
+    return report
 
 
 def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, str]:

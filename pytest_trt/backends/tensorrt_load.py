@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pytest_trt import cuda
 from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import Tensor
+from pytest_trt.backends.tensorrt_formats import LINEAR, format_name, on_host
 from pytest_trt.backends.tensorrt_layers import parse_layers, read_information
 from pytest_trt.backends.tensorrt_log import logger
 from pytest_trt.backends.tensorrt_plan import Origin, check_origin
@@ -69,10 +70,10 @@ class DeviceEngine:
 
     def _tensor(self, name: str) -> Tensor:
         engine = self._engine
-        on_host = engine.get_tensor_location(name) == self.trt.TensorLocation.HOST
+        there = on_host(self.trt, engine, name)
         dtype = versions.dtype(engine.get_tensor_dtype(name))
-        layout = "linear" if on_host else engine.get_tensor_format(name).name.lower()
-        return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), on_host, layout)
+        layout = LINEAR if there else format_name(self.trt, engine, name)
+        return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), there, layout)
 
     def _range(self, tensor: Tensor, profile: int) -> ShapeRange:
         if tensor.on_host or -1 not in tensor.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,7 +11,7 @@ from pytest_trt.backends.base import UNTOLD, BuildReport
 from pytest_trt.backends.tensorrt_layers import shares
 from pytest_trt.errors import BuildError
 from pytest_trt.records import Layer
-from pytest_trt.spec import EngineSpec
+from pytest_trt.spec import EngineSpec, LayerType
 
 _PROVED = frozenset(("fp16", "bf16", "int8", "fp8"))
 _NETWORK_TYPES = {"FLOAT": "fp32", "HALF": "fp16", "BF16": "bf16", "INT8": "int8", "FP8": "fp8"}
@@ -73,8 +74,38 @@ def missing_precision(spec: EngineSpec, report: BuildReport) -> str:
     asked = f"precision={spec.precision!r} was asked for and no layer has it (there is {built})"
     if report.proved_by == "model":
         return f"{asked}: convert the model"
-    forced = f"layer_precisions={{'*': {spec.precision!r}}}"
-    return f"{asked}: the builder found another faster for each of them: ask for that, or force this with {forced}"
+    if spec.precision_constraints == "prefer":
+        return f"{asked}: even preferred, nothing computes in it here: ask for another"
+    faster = f"{asked}: the builder found another faster for each of them"
+    if _own(spec):
+        return f"{faster} that it may choose for: give layers this one in layer_precisions, too"
+    forced = f", or force this with layer_precisions={{'*': {spec.precision!r}}}" if _settable(spec) else ""
+    return f"{faster}: ask for that{forced}"
+
+
+def preferring(spec: EngineSpec, report: BuildReport) -> EngineSpec | None:
+    """The spec that has the builder prefer what was asked for wherever the spec does not say otherwise; a layer that
+    cannot compute in it gets another. None where that cannot be said: where types are the model's, where Q/DQ says what
+    is quantised, where nothing may be timed, and where the spec's own constraints are to be obeyed."""
+    asked = _settable(spec)
+    if asked is None or report.proved_by != "inspector" or spec.timing_cache_mode == "error_on_miss":
+        return None
+    if _own(spec) and spec.precision_constraints == "obey":
+        return None
+    every: dict[str, LayerType] = {"*": asked, **spec.layer_precisions}
+    return dataclasses.replace(spec, layer_precisions=every, precision_constraints="prefer")
+
+
+def _own(spec: EngineSpec) -> bool:
+    return bool(spec.layer_precisions or spec.layer_output_types)
+
+
+def _settable(spec: EngineSpec) -> LayerType | None:
+    """What was asked for, if a layer may be given it: not what Q/DQ gives."""
+    asked = spec.precision
+    if asked == "fp16" or asked == "bf16" or (asked == "int8" and spec.calibrator is not None):
+        return asked
+    return None
 
 
 def untold(spec: EngineSpec, report: BuildReport) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     and outputs. Activations are int8 per tensor, by the least and greatest value seen; weights int8 per channel; both
     symmetric, as TensorRT demands.
 
-    Raises BuildError where a batch does not fit the model, where the function fails or yields nothing, and where
-    nothing in the model can be quantised.
+    Raises BuildError where a batch does not fit the model, where the function fails or yields nothing, where nothing in
+    the model can be quantised, and where a package is absent that onnxruntime's quantiser imports.
     """
     name = _quantiser()
     with tempfile.TemporaryDirectory(dir=output.parent) as folder, rewrite.overheard() as notes:
@@ -46,6 +46,9 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
             notes += _write(model, calibrate.batches(model, calibration), output, Path(folder))
         except TrtError:
             raise
+        except ModuleNotFoundError as error:  # onnxruntime imports here what not every version of it requires
+            absent = (error.name or str(error)).partition(".")[0]
+            raise BuildError(f"{name} cannot quantise without the package {absent}: pip install {absent}") from error
         except Exception as error:  # the quantiser raises what it will
             raise BuildError(f"{name} cannot quantise {model.path.name}: {rewrite.brief(error)}") from error
     shares = _shares(rewrite.typed(output, output.parent))

@@ -1,0 +1,51 @@
+"""How an input or output lies: where, and in which of TensorRT's formats.
+
+The bindings of the lean and dispatch runtimes do not have the type TensorFormat, and 8.6's not TensorLocation: what
+would return one of these raises TypeError there. They describe the format in words, which tell it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LINEAR = "linear"
+_WIDE = {"Two": 2, "Four": 4, "Sixteen": 16, "Thirty-two": 32}
+_CHANNELS_LAST = (
+    r"(?:Channel major|Non-vectorized channel-last)(?: \w+)? format"
+    r"(?: where (?:channel|C) % (\d+) == 0| with \d spatial dimensions)*"
+)
+
+
+def on_host(trt: Any, engine: Any, name: str) -> bool:
+    """Whether the host reads or writes that input or output: a shape tensor."""
+    if hasattr(trt, "TensorLocation"):
+        return bool(engine.get_tensor_location(name) == trt.TensorLocation.HOST)
+    return bool(engine.is_shape_inference_io(name))
+
+
+def format_name(trt: Any, engine: Any, name: str) -> str:
+    """TensorRT's name of the format of that input or output, in small letters; its own words where they name none of
+    those. Where it has no words, what is in no vectors is taken to be linear."""
+    if hasattr(trt, "TensorFormat"):
+        return str(engine.get_tensor_format(name).name).lower()
+    words = engine.get_tensor_format_desc(name)
+    if not words and engine.get_tensor_vectorized_dim(name) == -1:
+        return LINEAR
+    return described(words or "unknown")
+
+
+def described(words: str) -> str:
+    """The name of the format that TensorRT describes so, in the words of 8.6 to 10.16: newer ones have the name in
+    them. `words` itself where they say more, such as a stride."""
+    if found := re.search(r"\(k(\w+)\)", words):
+        return found[1].lower()
+    deep = "d" if "3 spatial dimensions" in words else ""
+    if words.startswith("Row major linear"):
+        return LINEAR
+    found = re.match(r"(\S+) wide channel vectorized row major", words)
+    if found and found[1] in _WIDE:
+        return f"c{deep}hw{_WIDE[found[1]]}"
+    if found := re.fullmatch(_CHANNELS_LAST, words):
+        return f"{deep}hwc{found[1] or ''}"
+    return words

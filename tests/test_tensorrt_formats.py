@@ -1,0 +1,57 @@
+"""The format of an input or output, from the words in which TensorRT describes it where bindings lack its type.
+
+The words are those in libnvinfer 8.6.0 and in the lean runtime 10.16.1.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.backends.tensorrt_formats import described
+from pytest_trt.errors import BackendError
+from pytest_trt.pipeline.formats import storage_shape
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("Row major linear FP32 format (kLINEAR)", "linear"),
+        ("Row major linear FP16 format", "linear"),
+        ("Row major linear Int32", "linear"),
+        ("Two wide channel vectorized row major FP16 format (kCHW2)", "chw2"),
+        ("Two wide channel vectorized row major FP16 format", "chw2"),
+        ("Four wide channel vectorized row major Int8 format", "chw4"),
+        ("Sixteen wide channel vectorized row major FP16 format", "chw16"),
+        ("Thirty-two wide channel vectorized row major INT8 format (kCHW32)", "chw32"),
+        ("Thirty-two wide channel vectorized row major FP16 format with 3 spatial dimensions", "cdhw32"),
+        ("Thirty-two wide channel vectorized row major FP16 format (kCDHW32) with 3 spatial dimensions", "cdhw32"),
+        ("Eight channel FP16 format (kHWC8) where C is padded to a multiple of 8", "hwc8"),
+        ("Eight channel BF16 format (kDHWC8) where C is padded to a multiple of 8 and has 3 spatial dimensions",
+         "dhwc8"),
+        ("Channel major FP16 format where channel % 8 == 0", "hwc8"),
+        ("Channel major FP16 format where C % 8 == 0", "hwc8"),
+        ("Channel major BFloat16 format where channel % 8 == 0 with 3 spatial dimensions", "dhwc8"),
+        ("Channel major FP32 format with 3 spatial dimensions where channel % 4 == 0", "dhwc4"),
+        ("Channel major FP32 format", "hwc"),
+        ("Channel major FP32 format with 3 spatial dimensions", "dhwc"),
+        ("Non-vectorized channel-last FP32 format", "hwc"),
+        ("Non-vectorized channel-last format", "hwc"),
+        ("Non-vectorized channel-last format with 3 spatial dimensions", "dhwc"),
+    ],
+)  # fmt: skip
+def test_words_tell_the_format(words: str, name: str) -> None:
+    assert described(words) == name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Channel major FP16 format where C % 8 == 0 and H Stride % 32 == 0",
+        "Channel major INT8 format where channel == 4 and column stride % 32 == 0",
+        "Row major FP16 format where column stride % 64 == 0",
+        "unknown",
+    ],
+)
+def test_a_format_that_has_no_name_is_never_taken_for_another(words: str) -> None:
+    with pytest.raises(BackendError, match="in which no array of 4 dimensions is laid"):
+        storage_shape((1, 8, 4, 4), described(words))
