@@ -188,6 +188,11 @@ class Settings:
         return self.fail_on >= {"missing", "inconclusive", "unenforced"}
 
     @property
+    def exports_layers(self) -> bool:
+        """Whether what TensorRT's inspector tells of an engine is wanted: it is long, and kept for this alone."""
+        return any(form == "trtexec" for form, _path in self.reports)
+
+    @property
     def failing(self) -> frozenset[Status]:
         """The verdicts that fail a test in this run."""
         return ALWAYS_FAIL | self.fail_on

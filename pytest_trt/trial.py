@@ -179,7 +179,7 @@ class Trial(Case):
             limits,
             batch=self.batch,
             spread=comparison.spread,
-            profiled=profiled or settings.baseline_save or any(form == "trtexec" for form, _ in settings.reports),
+            profiled=profiled or settings.baseline_save or settings.exports_layers,
             compared=comparison.measures_other,
             asked=asked,
             state=gpu.read if gpu is not None else host_state.read,
@@ -266,6 +266,8 @@ class Trial(Case):
         self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str, lottery: Lottery
     ) -> Measurement:
         profiles = (again.profiles if again is not None else ()) or taken.profiles
+        if not self._bench.settings.exports_layers:
+            profiles = tuple(dataclasses.replace(profile, inspected={}) for profile in profiles)
         gpu = self._bench.gpu(self.environment)
         return Measurement(
             node_id=self._node_id,

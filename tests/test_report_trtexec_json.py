@@ -19,6 +19,7 @@ from pytest_trt.report.trtexec_json import (
     export_layer_info,
     export_profile,
     export_times,
+    files,
     summary,
     unstable_from,
 )
@@ -149,6 +150,13 @@ def test_layer_info_is_what_the_inspector_said(said: dict[str, Any]) -> None:
     profile = LayerProfile(parse_layers(said), 10, ("x", "y"), read_information(json.dumps(said)))
     sent = codec.decode(LayerProfile, json.loads(json.dumps(codec.encode(profile))))
     assert json.loads(export_layer_info(sent)) == said
+
+
+def test_tests_whose_ids_look_alike_have_files_of_their_own() -> None:
+    alike = [dataclasses.replace(RUN[0], node_id=f"a.py::test_a[{batch}]") for batch in ("b_1", "b/1", "b-1")]
+    names = [name for name in files(alike) if name.endswith(".txt")]
+    assert len(set(names)) == 3
+    assert names[0] == "a.py-test-a-b-1.txt"
 
 
 def test_a_folder_has_a_summary_and_the_exports_of_each_measured_test(tmp_path) -> None:

@@ -6,6 +6,7 @@ to 11.1), so that what reads those reads these.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -85,12 +86,14 @@ def unstable_from(environment: Environment) -> float:
 def files(results: Sequence[Result]) -> dict[str, str]:
     """What trtexec would have written of each measured test, by file name: its summary with its advice, the times, and
     where layers were timed, the profile and the layers."""
-    found = {}
+    found: dict[str, str] = {}
     for result in results:
         measured = result.measurement
         if measured is None or not series(measured, "ms"):
             continue
         name = re.sub(r"[^A-Za-z0-9.]+", "-", result.node_id).strip("-.")[:150]
+        if f"{name}.txt" in found:  # of another test, whose id differs in what a file name does not show
+            name += f"-{hashlib.sha256(result.node_id.encode()).hexdigest()[:8]}"
         said = [summary(measured), *(f"{line}\n" for line in advice(measured))]
         found[f"{name}.txt"] = "".join(said)
         found[f"{name}.times.json"] = export_times(measured)
