@@ -30,7 +30,7 @@ from pytest_trt.measure.stopping import Resolution
 from pytest_trt.records import Block, Environment, Measurement, Verdict
 
 TRACES = Path(__file__).parent / "traces" / "h200-resnet18" / "traces.npz"
-RUN_LIMITS = Limits(min_time_s=0.1, max_time_s=1.0)
+RUN_TIME_S = 1.0  # at most, of an unpaired run
 PARTS = ("paired", "same", "unpaired", "today")
 FEWEST_ROUNDS = 10  # of which two stretches can be told apart
 HISTORY = 8  # runs that the baseline of an unpaired comparison remembers
@@ -107,27 +107,26 @@ class Bench:
     """Asks a trace questions, `trials` times each."""
 
     def __init__(self, trials: int, block_ms: float, block_samples: int, max_time_s: float, seed: int) -> None:
-        self._trials, self._block = trials, (block_ms, block_samples)
-        self._limits = Limits(min_time_s=0.1, max_time_s=max_time_s)
+        self._trials, self._block, self._max_time_s = trials, (block_ms, block_samples), max_time_s
         self._generator = np.random.default_rng(seed)
 
     def paired(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
         """Every engine against the reference, at each tolerance."""
-        old = self._blocks(trace)
+        old, limits = self._blocks(trace), self._limits(trace, self._max_time_s)
         for tolerance in asked.tolerances:
             for engine in others(trace):
                 new, truth = self._blocks(trace, engine), trace.true_ratio(engine)
                 yield self._row(
                     trace.question, engine, truth, tolerance,
                     lambda new=new, tolerance=tolerance: self._decide(
-                        tolerance, replay.PairedReplay(new, old, self._generator)
+                        tolerance, replay.PairedReplay(new, old, self._generator), limits
                     ),
                     counted=abs(truth - 1 - tolerance) > asked.margin,
                 )  # fmt: skip
 
     def same(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
         """A/A at tolerance 0: each rebuilt engine scaled to the reference, and the sides exchanged by chance."""
-        old = self._blocks(trace)
+        old, limits = self._blocks(trace), self._limits(trace, self._max_time_s)
         rebuilt = [engine for engine in others(trace) if engine.startswith("rebuild")]
         for engine in rebuilt or others(trace):
             medians = map(replay.block_medians, (self._blocks(trace, engine), old))
@@ -135,20 +134,22 @@ class Bench:
             new = self._blocks(trace, engine, 1 / float(np.median(unlike)))
             yield self._row(
                 f"{trace.question} A/A", engine, 1.0, 0.0,
-                lambda new=new: self._decide(0.0, replay.PairedReplay(new, old, self._generator, exchange=True)),
+                lambda new=new: self._decide(
+                    0.0, replay.PairedReplay(new, old, self._generator, exchange=True), limits
+                ),
             )  # fmt: skip
 
     def simulated(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
         """Simulations fitted to each engine, where an error is easiest: A/A at tolerance 0, and a true ratio at the
         tolerance, once as the last that is `ok` and once as the first that is not."""
-        tolerance = asked.usual
+        tolerance, limits = asked.usual, self._limits(trace, self._max_time_s)
         for engine in others(trace):
             model = simulation.Model.of(trace, engine, *self._block)
             for limit, truth in ((0.0, 1.0), (tolerance, 1 + tolerance), (tolerance, (1 + tolerance) * (1 + 1e-9))):
                 yield self._row(
                     f"{trace.question} simulated", engine, truth, limit,
                     lambda model=model, truth=truth, limit=limit: self._decide(
-                        limit, simulation.Simulated(model, truth, self._generator)
+                        limit, simulation.Simulated(model, truth, self._generator), limits
                     ),
                 )  # fmt: skip
 
@@ -159,13 +160,17 @@ class Bench:
             return
         tolerance = asked.usual
         name = f"{trace.question} unpaired"
-        plain = self._row(name, replay.REFERENCE, 1.0, tolerance, lambda: self._against_history(trace, tolerance, 1.0))
+        old, limits = self._blocks(trace), self._limits(trace, RUN_TIME_S)
+        plain = self._row(
+            name, replay.REFERENCE, 1.0, tolerance, lambda: self._against_history(tolerance, old, old, limits)
+        )
         yield plain
         for times in (2, 3):
             truth = (1 + tolerance) * (1 + times * (plain.resolution or 0.0))
+            new = self._blocks(trace, scale=truth)
             yield self._row(
                 name, f"{replay.REFERENCE} x {truth:.4f}", truth, tolerance,
-                lambda truth=truth: self._against_history(trace, tolerance, truth),
+                lambda new=new: self._against_history(tolerance, new, old, limits),
             )  # fmt: skip
 
     def today(self, trace: replay.Trace, asked: Asked) -> Iterator[Row]:
@@ -180,24 +185,29 @@ class Bench:
                     method=name,
                 )  # fmt: skip
 
-    def _decide(self, tolerance: float, source: BlockSource) -> Answer:
+    def _decide(self, tolerance: float, source: BlockSource, limits: Limits) -> Answer:
         """One paired question, through sampler, rule and judge; the judge is told that there is no probe level."""
         question = Question(tolerance=tolerance, spread=0.0)
-        sampling = sample(source, PairedRule(question), self._limits)
+        sampling = sample(source, PairedRule(question), limits)
         return Answer.of(judge_paired(question, *sampling.sides), sampling)
 
     def _blocks(self, trace: replay.Trace, engine: str = replay.REFERENCE, scale: float = 1.0) -> list[Block]:
         return trace.blocks(engine, *self._block, scale)
 
-    def _against_history(self, trace: replay.Trace, tolerance: float, slower: float) -> Answer:
-        """A run from one stretch of the trace, `slower` times as slow, against a baseline of runs from the rest of it,
-        which met other clocks."""
-        old, new = self._blocks(trace), self._blocks(trace, scale=slower)
+    def _limits(self, trace: replay.Trace, max_time_s: float) -> Limits:
+        """Where recorded rounds are shorter than a block should be, the times shrink with them: more such blocks would
+        only be the same few rounds drawn again."""
+        whole = min(self._blocks(trace)[0].seconds * 1000 / self._block[0], 1.0)
+        return Limits(min_time_s=0.1 * whole, max_time_s=max_time_s * whole)
+
+    def _against_history(self, tolerance: float, new: Sequence[Block], old: Sequence[Block], limits: Limits) -> Answer:
+        """A run from one stretch of the trace, `new`, against a baseline of runs from the rest of it, `old`, which met
+        other clocks."""
         stretch = max(len(old) // 5, 1)
         here = int(self._generator.integers(len(old)))
         starts = here + self._generator.integers(stretch, len(old) - stretch + 1, size=HISTORY)
         run, *stored = (
-            sample(replay.Replay(blocks, start, stretch), Resolution("ms", 0.005), RUN_LIMITS)
+            sample(replay.Replay(blocks, start, stretch), Resolution("ms", 0.005), limits)
             for blocks, start in ((new, here), *((old, int(start)) for start in starts))
         )
         baseline: Baseline | None = None
@@ -265,11 +275,15 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def rows(arguments: argparse.Namespace) -> Iterator[Row]:
+def loaded(arguments: argparse.Namespace) -> list[replay.Trace]:
     beside = arguments.traces.with_name("telemetry.json")
     telemetry = arguments.telemetry or (beside if beside.exists() else None)
+    return replay.load(arguments.traces, telemetry)
+
+
+def rows(arguments: argparse.Namespace, traces: Iterable[replay.Trace]) -> Iterator[Row]:
     bench = Bench(arguments.trials, arguments.block_ms, arguments.block_samples, arguments.max_time, arguments.seed)
-    for trace in replay.load(arguments.traces, telemetry):
+    for trace in traces:
         if trace.rounds < FEWEST_ROUNDS:
             print(f"{trace.question}: {trace.rounds} rounds are too few to be told apart: paired rows only", flush=True)
         asked = Asked.of(trace, arguments.tolerance)
@@ -280,16 +294,13 @@ def rows(arguments: argparse.Namespace) -> Iterator[Row]:
 def main(argv: Sequence[str] | None = None) -> None:
     arguments = parsed(argv)
     try:
-        _run(arguments)
+        traces = loaded(arguments)
     except replay.TraceError as error:
         raise SystemExit(f"detection.py: {error}") from error
-
-
-def _run(arguments: argparse.Namespace) -> None:
     found: list[Row] = []
 
     def kept() -> Iterator[Row]:
-        for row in rows(arguments):
+        for row in rows(arguments, traces):
             found.append(row)
             yield row
 

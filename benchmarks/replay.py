@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_trt.measure.probe_source import samples_in_block
 from pytest_trt.records import Block
 from pytest_trt.stats import median
 
 REFERENCE = "cached"
+TIMES_MS = (1e-6, 1e6)  # shorter or longer than any inference: another unit, or rubbish
 RUN = 8  # rounds that are resampled together: the clock's swings last two to four of them
 
 Array = NDArray[np.float64]
@@ -53,9 +55,9 @@ class Trace:
         return ratios
 
     def blocks(self, engine: str, block_ms: float, block_samples: int, scale: float = 1.0) -> list[Block]:
-        """One block a round: its first samples, at least so many ms and so many of them, times `scale`."""
+        """One block a round: its first samples, times `scale`, as many as a probe would take or as there are."""
         samples = self.engines[engine] * scale
-        count = min(max(math.ceil(block_ms / float(np.median(samples))), block_samples), samples.shape[1])
+        count = samples_in_block(float(np.median(samples)), block_ms, block_samples)
         clocks = self.clocks.get(engine, {})
         blocks = []
         for number, row in enumerate(samples[:, :count].tolist()):
@@ -101,11 +103,11 @@ def _checked(values: Any, where: str) -> Array:
     if values.ndim != 2 or values.shape[0] < 2 or values.shape[1] < 1:
         raise TraceError(f"{where} has the shape {values.shape}: rounds x samples are wanted, two rounds at least")
     times: Array = np.asarray(values, dtype=np.float64)
-    wrong = np.argwhere(~(np.isfinite(times) & (times > 0)))
+    wrong = np.argwhere(~((times >= TIMES_MS[0]) & (times <= TIMES_MS[1])))
     if len(wrong):
         number, sample = wrong[0]
         value = f"{times[number, sample]:g} in round {number}, sample {sample}"
-        raise TraceError(f"{where} has {len(wrong)} times that cannot be: {value}")
+        raise TraceError(f"{where} has {len(wrong)} times that cannot be in ms: {value}")
     return times
 
 

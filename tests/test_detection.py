@@ -69,7 +69,7 @@ def test_simulations_are_fitted_to_the_trace(folder):
 
 def test_the_recorded_traces_are_judged_rightly():
     arguments = detection.parsed(["--trials", "20", "--parts", "paired"])
-    counted = [row for row in detection.rows(arguments) if row.counted]
+    counted = [row for row in detection.rows(arguments, detection.loaded(arguments)) if row.counted]
     assert len(counted) == 22
     assert sum(row.wrong for row in counted) == 0
     assert min(row.right for row in counted) >= 0.95
@@ -111,6 +111,27 @@ def test_a_block_is_the_start_of_a_round_and_counts_its_own_time():
     assert len(trace({"cached": [[1.0] * 9]}).blocks("cached", 1.0, 4)[0].times["ms"]) == 4
 
 
+@pytest.mark.parametrize(("sample_ms", "count"), [(0.25, 40), (2.0, 15), (20.0, 2), (400.0, 1)])
+def test_a_block_has_as_many_samples_as_a_probe_would_take(sample_ms, count):
+    found = trace({"cached": np.full((2, 60), sample_ms)}).blocks("cached", 10.0, 15)
+    assert len(found[0].times["ms"]) == count
+
+
+def test_slow_engines_are_told_apart_in_time():
+    engines = {"cached": noisy(100.0), "new": noisy(104.0, seed=1)}
+    (row,) = detection.Bench(10, 10.0, 15, 10.0, 0).paired(trace(engines), detection.Asked((0.01,), 0.001))
+    assert (row.right, row.blocks < 30) == (1.0, True)
+
+
+def test_rounds_that_fill_no_block_are_not_drawn_without_end():
+    """A round of 20 samples of 5 us is a hundredth of a block: in 10 s there would be 100 000 of them."""
+    engines = {"cached": noisy(0.005, samples=20), "new": noisy(0.005, samples=20, seed=1)}
+    bench = detection.Bench(2, 10.0, 15, 10.0, 0)
+    (row,) = bench.same(trace(engines), detection.Asked((0.0,), 0.0))
+    assert row.inconclusive == 1.0
+    assert row.blocks == pytest.approx(1000, rel=0.02)
+
+
 def test_both_sides_of_a_pair_come_from_one_round():
     series = trace({"cached": [[float(n)] for n in range(1, 41)]}).blocks("cached", 0.1, 1)
     source = replay.PairedReplay(series, series, np.random.default_rng(0))
@@ -137,7 +158,8 @@ def test_exchanged_sides_are_exchanged_run_by_run():
         ({"cached": np.ones((2, 2))}, "'cached' has no name of the form <question>/<engine>"),
         ({"b1/cached": np.ones(5)}, r"b1/cached has the shape \(5,\): rounds x samples"),
         ({"b1/cached": np.ones((1, 5))}, "two rounds at least"),
-        ({"b1/cached": np.array([[1.0, np.nan], [0.0, 1.0]])}, "has 2 times that cannot be: nan in round 0, sample 1"),
+        ({"b1/cached": np.array([[1.0, np.nan], [0.0, 1.0]])}, "has 2 times that cannot be in ms: nan in round 0, sample 1"),
+        ({"b1/cached": np.full((2, 3), 2e7)}, "has 6 times that cannot be in ms: 2e\\+07 in round 0"),
         ({"b1/cached": np.array([["a"], ["b"]])}, "times in ms are numbers"),
         ({"b1/cached": np.array([[None], [1]])}, "cannot be loaded"),
         ({}, "holds no array"),
@@ -149,7 +171,7 @@ def test_what_is_no_trace_is_refused(tmp_path, arrays, message):
         replay.load(tmp_path / "t.npz", None)
 
 
-def test_a_file_that_is_none_ends_in_one_line(tmp_path):
+def test_a_file_that_is_none_ends_in_one_line(tmp_path, capsys):
     (tmp_path / "t.npz").write_text("no zip")
     (tmp_path / "telemetry.json").write_text("[1, 2]")
     for name in ("t.npz", "absent.npz"):
@@ -157,6 +179,7 @@ def test_a_file_that_is_none_ends_in_one_line(tmp_path):
             detection.main(["--traces", str(tmp_path / name)])
     with pytest.raises(SystemExit, match=r"telemetry\.json: a list of rows"):
         detection.main(["--telemetry", str(tmp_path / "telemetry.json"), "--trials", "1"])
+    assert capsys.readouterr().out == ""
 
 
 def test_telemetry_may_lack_clocks_rounds_and_engines(folder):

@@ -32,6 +32,12 @@ OPEN_TIMEOUT_S = 600.0
 BLOCK_TIMEOUT_S = 300.0
 
 
+def samples_in_block(sample_ms: float, block_ms: float = BLOCK_MS, few: int = FEW_SAMPLES) -> int:
+    """How many samples make a block: enough for `block_ms`, and `few` of them at least if LONG_MS holds as many."""
+    wanted = max(math.ceil(block_ms / sample_ms), min(few, int(LONG_MS / sample_ms)))
+    return max(1, min(MOST_SAMPLES, wanted))
+
+
 class Clock:
     """How long each part took, in seconds by its name: the time since the part before it ended."""
 
@@ -105,8 +111,7 @@ class EngineProbe:
             reply, _ = self._probe.call("block", timeout_s=BLOCK_TIMEOUT_S, count=self._count)
             block = codec.decode(Block, {"times": reply["times"], "seconds": reply["seconds"]})
             sample_ms = max(block.seconds * 1000 / self._count, 1e-6)
-            wanted = max(math.ceil(BLOCK_MS / sample_ms), min(FEW_SAMPLES, int(LONG_MS / sample_ms)))
-            wanted = max(1, min(MOST_SAMPLES, wanted))
+            wanted = samples_in_block(sample_ms)
             if wanted <= 2 * self._count:
                 return block
             self._count = min(wanted, 10 * self._count)
