@@ -11,8 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt import cuda
+from pytest_trt.backends import tensorrt_build
 from pytest_trt.backends.base import BuildJob, BuildReport, backend
 from pytest_trt.backends.tensorrt_plan import read_origin
+from pytest_trt.backends.tensorrt_precision import missing_precision
 from pytest_trt.engine.intermediate import Intermediates
 from pytest_trt.engine.model import read
 from pytest_trt.engine.precision import convert
@@ -196,3 +198,68 @@ def test_without_a_gpu_it_is_the_driver_that_is_asked(model: Path, tmp_path: Pat
         backend("tensorrt_rtx").environment("0")
     with pytest.raises(BackendError, match="driver"):
         backend("tensorrt_rtx").load(tmp_path / "plan", "0", EngineSpec())
+
+
+class Timings:
+    """Builds of a builder with flags, as far as the choice of precisions goes: `chosen` is what it takes by timing,
+    first with what an earlier build timed and then anew, `preferred` what it takes where a precision is preferred."""
+
+    def __init__(self, chosen: list[str], preferred: str | BuildError) -> None:
+        self._chosen, self._preferred = iter(chosen), preferred
+        self.jobs: list[BuildJob] = []
+
+    def __call__(self, trt: Any, job: BuildJob, progress: Any) -> tuple[BuildReport, str]:
+        self.jobs.append(job)
+        taken = self._preferred if job.spec.precision_constraints == "prefer" else next(self._chosen)
+        if isinstance(taken, BuildError):
+            raise taken
+        report = BuildReport(1.0, 100, {taken: 1.0}, "inspector", notes=("of this build",))
+        return report, missing_precision(job.spec, report)
+
+    def build(self, monkeypatch: pytest.MonkeyPatch, **spec: Any) -> BuildReport:
+        monkeypatch.setattr(tensorrt_build, "_build", self)
+        job = BuildJob("tensorrt", "0", EngineSpec(**spec), "m.onnx", "out", timing_cache="timing.cache")
+        return tensorrt_build.build(rtx, job, lambda text, share: None)
+
+
+def test_timing_that_chooses_what_was_asked_for_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = Timings(["fp16"], "fp32")
+    assert timings.build(monkeypatch, precision="fp16").notes == ("of this build",)
+    assert len(timings.jobs) == 1
+
+
+def test_old_timings_are_left_before_anything_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = Timings(["fp32", "fp16"], "fp32")
+    assert timings.build(monkeypatch, precision="fp16").notes == ("of this build",)
+    assert [job.timing_cache for job in timings.jobs] == ["timing.cache", None]
+
+
+def test_what_timing_chooses_for_no_layer_is_preferred_in_each_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = Timings(["fp32", "fp32"], "fp16")
+    report = timings.build(monkeypatch, precision="fp16")
+    assert report.precisions == {"fp16": 1.0}
+    assert report.notes == (
+        "of this build", "timing chose no fp16 for any layer: built again with it preferred in each"
+    )  # fmt: skip
+    assert [job.spec.precision_constraints for job in timings.jobs] == ["obey", "obey", "prefer"]
+    assert timings.jobs[-1].spec.layer_precisions == {"*": "fp16"}
+    assert timings.jobs[-1].timing_cache == "timing.cache"
+
+
+def test_a_precision_that_nothing_has_though_preferred_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = Timings(["fp32", "fp32"], "fp32")
+    with pytest.raises(BuildError, match=r"'fp16' was asked for and no layer has it .*: even preferred, nothing"):
+        timings.build(monkeypatch, precision="fp16")
+
+
+def test_constraints_that_are_to_be_obeyed_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = Timings(["fp32", "fp32"], "fp16")
+    with pytest.raises(BuildError, match=r"no layer has it .*give layers this one in layer_precisions, too"):
+        timings.build(monkeypatch, precision="fp16", layer_precisions={"*": "fp32"})
+    assert len(timings.jobs) == 2
+
+
+def test_a_build_that_preferring_breaks_says_why_it_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = Timings(["fp32", "fp32"], BuildError("no implementation"))
+    with pytest.raises(BuildError, match=r"'fp16' was asked for and no layer has it .*; with it preferred: no impl"):
+        timings.build(monkeypatch, precision="fp16")

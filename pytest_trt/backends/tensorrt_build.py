@@ -45,9 +45,13 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
         progress("timing everything anew", -1.0)
         report, fault = _build(trt, dataclasses.replace(job, timing_cache=None), progress)
     if fault and (preferred := preferring(job.spec, report)) is not None:
-        progress(f"building anew, {job.spec.precision} preferred", -1.0)
-        note = f"timing chose no {job.spec.precision} for any layer: built again with it preferred in each"
-        report, fault = _build(trt, dataclasses.replace(job, spec=preferred), progress)
+        asked = job.spec.precision
+        progress(f"building anew, {asked} preferred", -1.0)
+        try:
+            report, fault = _build(trt, dataclasses.replace(job, spec=preferred), progress)
+        except BuildError as error:
+            raise BuildError(f"{fault}; with it preferred: {error}") from error
+        note = f"timing chose no {asked} for any layer: built again with it preferred in each"
         report = dataclasses.replace(report, notes=(*report.notes, note))
     if fault:
         raise BuildError(fault)

@@ -82,6 +82,7 @@ if "pytest_trt.probe" in sys.orig_argv:
 """What is put into every probe: one input at which the device faults for good."""
 
 
+@pytest.mark.serial
 def test_each_mistake_costs_its_own_test(
     project: pytest.Pytester, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,21 +28,21 @@ Profiled = Callable[..., LayerProfile]
 
 @pytest.fixture(scope="module")
 def profiled(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Profiled:
-    """The profile of a chain of four convolutions, changed as `model` says and built as `spec` says; `fp32` has layers
-    held to a precision through TensorRT's own API."""
+    """The profile of a chain of four convolutions, changed as `model` says and built at `level`; `fp32` has layers held
+    to a precision through TensorRT's own API."""
     known: dict[str, LayerProfile] = {}
 
-    def make(fp32: tuple[str, ...] | None = None, spec: dict[str, Any] | None = None, **model: Any) -> LayerProfile:
-        key = repr((fp32, spec, sorted(model.items())))
+    def make(fp32: tuple[str, ...] | None = None, level: int = 0, **model: Any) -> LayerProfile:
+        key = repr((fp32, level, sorted(model.items())))
         if key not in known:
             folder = tmp_path_factory.mktemp("chain")
             path = chain.save(folder / "chain.onnx", convolutions=4, channels=64, size=SIZE, **model)
             if fp32 is None:
-                made = EngineSpec(**{"optimization_level": 2, **(spec or {})})
+                made = EngineSpec(optimization_level=level)
                 job = BuildJob("tensorrt", "0", made, str(path), str(folder), ({"x": (SHAPE, SHAPE, SHAPE)},))
                 workshop.backend.build(job, lambda text, share: None)
             else:
-                chain.build_typed(path, folder / "plan", BATCH, fp32, level=2)
+                chain.build_typed(path, folder / "plan", BATCH, fp32, level)
             engine = workshop.load(folder / "plan")
             runner = open_runner(engine, {"x": SHAPE}, PipelineOptions())
             runner.fill({"x": np.zeros(SHAPE, np.float32)})
@@ -77,7 +77,7 @@ def test_a_fusion_that_an_output_breaks_is_lost(profiled: Profiled) -> None:
 def test_one_layer_in_another_precision_is_named(workshop: Workshop, profiled: Profiled) -> None:
     if versions.strongly_typed("tensorrt", workshop.backend.version()):
         pytest.skip("needs a TensorRT that is not strongly typed")
-    found = changed(profiled(fp32=()), profiled(fp32=("conv2", "relu2")))
+    found = changed(profiled(fp32=(), level=2), profiled(fp32=("conv2", "relu2"), level=2))
     causes = [cause for cause in found.causes if cause.kind == "other precision"]
     assert any("conv2" in cause.layer and cause.detail == "fp16 to fp32" for cause in causes)
     assert not any(f"conv{other}" in cause.layer for cause in causes for other in (0, 1))
@@ -87,13 +87,13 @@ def test_half_precision_throughout_is_one_cause(workshop: Workshop, profiled: Pr
     if versions.strongly_typed("tensorrt", workshop.backend.version()):
         pytest.skip("needs a TensorRT that is not strongly typed")
     every = tuple(f"{kind}{name}" for kind in ("conv", "relu") for name in ("_stem", *range(4)))
-    found = changed(profiled(fp32=()), profiled(fp32=every))
+    found = changed(profiled(fp32=(), level=2), profiled(fp32=every, level=2))
     causes = [cause for cause in found.causes if cause.kind == "other precision"]
     assert any("layers, most in" in cause.layer and cause.detail == "fp16 to fp32" for cause in causes)
 
 
 def test_another_optimisation_level_shows_in_tactics(profiled: Profiled) -> None:
-    found = changed(profiled(spec={"optimization_level": 3}), profiled(spec={"optimization_level": 0}))
+    found = changed(profiled(level=2), profiled(level=0))
     told = {"other tactic", "other format", "other precision", "new reformat", "fusion lost", "fused otherwise"}
     assert told & {cause.kind for cause in found.causes}
     assert all(cause.kind not in ("new layer", "layer gone") or "conv" not in cause.layer for cause in found.causes)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from gpu_workshop import RANGES, Workshop, conv_inputs
+from gpu_workshop import RANGES, Workshop, assert_close, conv_inputs
 from onnx import TensorProto, helper
 
 from pytest_trt import cuda
 from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob
+from pytest_trt.backends.tensorrt_precision import preferring
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions
@@ -32,11 +35,36 @@ def test_the_environment_names_device_driver_and_versions(workshop: Workshop) ->
 def test_a_build_proves_its_precision(workshop: Workshop, precision: str) -> None:
     if versions.strongly_typed("tensorrt", workshop.backend.version()) and precision == "fp16":
         pytest.skip("needs a TensorRT that is not strongly typed")
-    report, plan = workshop.build("wide", (RANGES["wide"],), precision=precision, optimization_level=2)
+    report, plan = workshop.build("wide", (RANGES["wide"],), precision=precision, optimization_level=1)
     assert report.proved_by == "inspector"
     assert report.precisions[precision] > 0.5
     assert report.plan_bytes == plan.stat().st_size
     assert any("conv0" in node for layer in report.layers for node in layer.nodes)
+
+
+def test_a_network_too_small_to_gain_has_the_precision_all_the_same(
+    workshop: Workshop, reference: Callable[..., Any]
+) -> None:
+    """Where timing chooses FP32 for all of it, and where what was asked for is preferred from the start, as then."""
+    if versions.strongly_typed("tensorrt", workshop.backend.version()):
+        pytest.skip("needs a TensorRT that is not strongly typed")
+    chosen, _ = workshop.build("conv", (RANGES["conv"],), precision="fp16")
+    assert chosen.precisions["fp16"] > 0
+    float32 = dataclasses.replace(chosen, precisions={"fp32": 1.0})
+    spec = preferring(EngineSpec(precision="fp16"), float32)
+    assert spec is not None
+    preferred, plan = workshop.build(
+        "conv", (RANGES["conv"],), precision="fp16", layer_precisions=dict(spec.layer_precisions),
+        precision_constraints=spec.precision_constraints,
+    )  # fmt: skip
+    print(chosen.precisions, chosen.notes, preferred.precisions)
+    assert preferred.precisions["fp16"] > 0
+    engine = workshop.load(plan)
+    runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
+    inputs = conv_inputs(4, seed=8)
+    assert_close(runner.infer(inputs), reference("conv", inputs), 2e-2)
+    runner.close()
+    engine.close()
 
 
 def test_a_given_plan_tells_inputs_outputs_and_profiles(workshop: Workshop, conv_plan: Path) -> None:
@@ -114,12 +142,29 @@ def test_a_version_compatible_plan_goes_to_the_lean_runtime(workshop: Workshop, 
     with pytest.raises(BackendError, match="engine_host_code_allowed=True"):
         workshop.load(plan)
     workshop.load(plan, version_compatible=True).close()
-    engine = workshop.load(plan, engine_host_code_allowed=True)
-    runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
-    inputs = conv_inputs(4, seed=5)
-    outputs = runner.infer(inputs)
-    (plans / "conv.plan").write_bytes(plan.read_bytes())
     (plans / "plain.plan").write_bytes(conv_plan.read_bytes())
-    np.savez(plans / "conv.npz", x=inputs["x"], **outputs)
+    leave(workshop, plan, plans / "conv", conv_inputs(4, seed=5))
+
+
+def test_inputs_and_outputs_in_formats_go_to_the_lean_runtime(workshop: Workshop, plans: Path) -> None:
+    """Leaves version compatible plans whose input and output are in formats, which the lean runtime tells in words."""
+    if not versions.has(versions.package("tensorrt"), "io_dtypes"):
+        pytest.skip("needs a TensorRT that is not strongly typed")
+    half = {name: array.astype(np.float16) for name, array in conv_inputs(4, seed=6).items()}
+    for layout in ("hwc8", "chw2"):
+        _, plan = workshop.build(
+            "conv", (RANGES["conv"],), version_compatible=True, precision="fp16", io_dtypes={"x": "fp16", "z": "fp16"},
+            io_formats={"x": layout, "z": layout},
+        )  # fmt: skip
+        leave(workshop, plan, plans / layout, half)
+
+
+def leave(workshop: Workshop, plan: Path, path: Path, inputs: dict[str, Any]) -> None:
+    """The plan as `path`.plan, and what it makes of the inputs as `path`.npz."""
+    engine = workshop.load(plan, engine_host_code_allowed=True)
+    runner = open_runner(engine, {"x": inputs["x"].shape}, PipelineOptions())
+    outputs = runner.infer(inputs)
+    path.with_suffix(".plan").write_bytes(plan.read_bytes())
+    np.savez(path.with_suffix(".npz"), x=inputs["x"], **outputs)
     runner.close()
     engine.close()

@@ -65,6 +65,7 @@ def test_500_batches_cross_and_come_back_in_order_and_right(
             assert_close(probe.infer(batch), want)
 
 
+@pytest.mark.serial
 def test_1000_inferences_that_cross_allocate_nothing(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
     cuda.device("0").activate()
     with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)}, contexts=2)) as probe:
@@ -144,6 +145,7 @@ def test_memory_is_page_locked_until_it_is_let_go() -> None:
         part.close()
 
 
+@pytest.mark.serial
 def test_device_memory_that_is_used_up_costs_one_probe(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
     """This process takes what the probe would need. What is left suffices for its context, not for its buffers."""
     cuda.device("0").activate()
@@ -201,6 +203,7 @@ def test_a_sticky_error_costs_its_probe_and_no_other(server: ProbeServer, conv_p
         assert probe.infer(batches[0])["y"].shape == (4, 8)
 
 
+@pytest.mark.usefixtures("workshop")
 def test_a_gpu_that_is_gone_fails_the_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with Bench(Settings(backend="tensorrt")) as bench:
         name = bench.environment("tensorrt").device

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gpu_workshop import RANGES, Workshop, conv_inputs
+from gpu_workshop import RANGES, Workshop
 
 from pytest_trt.backends import tensorrt_versions as versions
-from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob
+from pytest_trt.backends.base import CALIBRATION_CACHE, UNTOLD, BuildJob
 from pytest_trt.engine import calibrate, quantise
 from pytest_trt.engine.model import read
 from pytest_trt.errors import BuildError
@@ -24,14 +24,11 @@ Reference = Callable[[str, Any], Any]
 
 
 def batches(name: str, count: int = 4) -> Callable[[], Iterator[dict[str, Any]]]:
-    channels = RANGES[name]["x"][0][1]
-    return lambda: (
-        {"x": np.random.default_rng(seed).standard_normal((8, channels, 32, 32)).astype(np.float32)}
-        for seed in range(count)
-    )
+    shape = (8, *RANGES[name]["x"][0][1:])
+    return lambda: ({"x": np.random.default_rng(i).standard_normal(shape).astype(np.float32)} for i in range(count))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def calibrators(workshop: Workshop) -> None:
     if versions.strongly_typed("tensorrt", workshop.backend.version()):
         pytest.skip("needs a TensorRT with calibrators: 8.6 to 10")
@@ -42,8 +39,17 @@ class Calibrated:
 
     def __init__(self, workshop: Workshop, folder: Path) -> None:
         self._workshop, self._folder = workshop, folder
+        self._built: dict[str, tuple[Any, Path]] = {}
 
-    def build(self, name: str, calibrator: str, cache: bytes | None = None, given: Any = None) -> tuple[Any, Path]:
+    def once(self, calibrator: str) -> tuple[Any, Path]:
+        """The wide model, whose convolutions gain by it, calibrated on its batches: built for whoever asks first."""
+        if calibrator not in self._built:
+            self._built[calibrator] = self.build("wide", calibrator, level=1)
+        return self._built[calibrator]
+
+    def build(
+        self, name: str, calibrator: str, cache: bytes | None = None, given: Any = None, level: int = 0
+    ) -> tuple[Any, Path]:
         output = self._folder / f"build{len(list(self._folder.iterdir()))}"
         output.mkdir()
         data = output / "calibration"
@@ -51,90 +57,97 @@ class Calibrated:
             calibrate.write(read(self._workshop.model(name)), given or batches(name), data)
         else:
             (output / CALIBRATION_CACHE).write_bytes(cache)
-        spec = EngineSpec(precision="int8", calibrator=calibrator, optimization_level=1)  # type: ignore[arg-type]
+        spec = EngineSpec(precision="int8", calibrator=calibrator, optimization_level=level)  # type: ignore[arg-type]
         model = str(self._workshop.model(name))
         job = BuildJob("tensorrt", "0", spec, model, str(output), (RANGES[name],), calibration=str(data))
         return self._workshop.backend.build(job, lambda text, share: None), output
 
-    def error(self, name: str, output: Path, reference: Reference) -> list[str]:
-        engine = self._workshop.load(output / "plan")
-        shape = (4, *RANGES[name]["x"][0][1:])
-        runner = open_runner(engine, {"x": shape}, PipelineOptions())
-        inputs = {"x": np.random.default_rng(99).standard_normal(shape).astype(np.float32)}
-        found = judge(runner.infer(inputs), reference(name, inputs), DEFAULTS["int8"], "onnxruntime")
-        runner.close()
-        engine.close()
-        return [verdict.text for verdict in found if verdict.status != "ok"]
+
+def departures(workshop: Workshop, name: str, plan: Path, reference: Reference) -> list[str]:
+    """What departs from ONNX Runtime's outputs in fp32 by more than int8 is allowed."""
+    engine = workshop.load(plan)
+    shape = (4, *RANGES[name]["x"][0][1:])
+    runner = open_runner(engine, {"x": shape}, PipelineOptions())
+    inputs = {"x": np.random.default_rng(99).standard_normal(shape).astype(np.float32)}
+    found = judge(runner.infer(inputs), reference(name, inputs), DEFAULTS["int8"], "onnxruntime")
+    runner.close()
+    engine.close()
+    return [verdict.text for verdict in found if verdict.status != "ok"]
 
 
-@pytest.fixture
-def calibrated(workshop: Workshop, tmp_path: Path, calibrators: None) -> Calibrated:
-    folder = tmp_path / "builds"
-    folder.mkdir()
-    return Calibrated(workshop, folder)
+@pytest.fixture(scope="module")
+def calibrated(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory, calibrators: None) -> Calibrated:
+    return Calibrated(workshop, tmp_path_factory.mktemp("calibrated"))
 
 
 @pytest.mark.parametrize("calibrator", ["entropy", "minmax"])
 def test_tensorrt_calibrates_on_the_batches_and_is_right(
-    calibrator: str, calibrated: Calibrated, reference: Reference
+    calibrator: str, calibrated: Calibrated, workshop: Workshop, reference: Reference
 ) -> None:
-    report, output = calibrated.build("wide", calibrator)
+    report, output = calibrated.once(calibrator)
     assert report.precisions["int8"] > 0
     cache = (output / CALIBRATION_CACHE).read_bytes()
     assert calibrate.read_cache(output / CALIBRATION_CACHE, calibrator) == cache
     assert b"x:" in cache
-    assert calibrated.error("wide", output, reference) == []
+    assert departures(workshop, "wide", output / "plan", reference) == []
 
 
-def test_the_cache_serves_the_next_build_without_batches(calibrated: Calibrated, reference: Reference) -> None:
-    _, first = calibrated.build("wide", "entropy")
-    cache = (first / CALIBRATION_CACHE).read_bytes()
-    report, second = calibrated.build("wide", "entropy", cache)
+def test_the_cache_serves_the_next_build_without_batches(
+    calibrated: Calibrated, workshop: Workshop, reference: Reference
+) -> None:
+    cache = (calibrated.once("entropy")[1] / CALIBRATION_CACHE).read_bytes()
+    report, output = calibrated.build("wide", "entropy", cache)
     assert report.precisions["int8"] > 0
-    assert calibrated.error("wide", second, reference) == []
+    assert departures(workshop, "wide", output / "plan", reference) == []
 
 
 def test_the_scales_follow_what_is_calibrated_on(calibrated: Calibrated) -> None:
     def loud() -> Iterator[dict[str, Any]]:
         return ({"x": 100 * batch["x"]} for batch in batches("wide")())
 
-    _, quiet = calibrated.build("wide", "minmax")
+    _, quiet = calibrated.once("minmax")
     _, other = calibrated.build("wide", "minmax", given=loud)
     assert (quiet / CALIBRATION_CACHE).read_bytes() != (other / CALIBRATION_CACHE).read_bytes()
 
 
+def test_a_network_too_small_to_gain_has_int8_all_the_same(
+    calibrated: Calibrated, workshop: Workshop, reference: Reference
+) -> None:
+    report, output = calibrated.build("conv", "entropy")
+    print(report.precisions, report.notes)
+    assert report.precisions["int8"] > 0
+    assert departures(workshop, "conv", output / "plan", reference) == []
+
+
 def test_a_calibration_cache_of_another_model_is_refused(calibrated: Calibrated) -> None:
-    _, output = calibrated.build("conv", "entropy")
+    head, *scales = (calibrated.once("entropy")[1] / CALIBRATION_CACHE).read_bytes().splitlines(keepends=True)
+    other = b"".join([head, *(b"other_" + line for line in scales)])
     with pytest.raises(BuildError, match="the calibration cache is of another model"):
-        calibrated.build("wide", "entropy", (output / CALIBRATION_CACHE).read_bytes())
+        calibrated.build("wide", "entropy", other)
 
 
 @pytest.mark.usefixtures("calibrators")
 def test_a_batch_that_is_lost_on_the_way_ends_the_build(workshop: Workshop, tmp_path: Path) -> None:
     data = tmp_path / "calibration"
-    calibrate.write(read(workshop.model("wide")), batches("wide"), data)
+    calibrate.write(read(workshop.model("conv")), batches("conv"), data)
     (data / "00002.npz").write_bytes(b"no longer arrays")
-    spec = EngineSpec(precision="int8", calibrator="entropy", optimization_level=1)
+    spec = EngineSpec(precision="int8", calibrator="entropy", optimization_level=0)
     job = BuildJob(
-        "tensorrt", "0", spec, str(workshop.model("wide")), str(tmp_path), (RANGES["wide"],), calibration=str(data)
+        "tensorrt", "0", spec, str(workshop.model("conv")), str(tmp_path), (RANGES["conv"],), calibration=str(data)
     )
-    with pytest.raises(BuildError, match=r"int8 calibration of wide\.onnx broke off"):
+    with pytest.raises(BuildError, match=r"int8 calibration of conv\.onnx broke off"):
         workshop.backend.build(job, lambda text, share: None)
 
 
+@pytest.mark.parametrize("name", ["conv", "dense"])
 def test_a_quantised_model_is_built_in_int8_and_is_right(
-    workshop: Workshop, reference: Reference, tmp_path: Path
+    name: str, workshop: Workshop, reference: Reference, tmp_path: Path
 ) -> None:
     quantised = tmp_path / "int8.onnx"
-    quantise.quantise(read(workshop.model("conv")), batches("conv"), quantised)
-    spec = EngineSpec(precision="int8", optimization_level=1)
-    job = BuildJob("tensorrt", "0", spec, str(quantised), str(tmp_path), (RANGES["conv"],))
+    quantise.quantise(read(workshop.model(name)), batches(name), quantised)
+    spec = EngineSpec(precision="int8", optimization_level=0)
+    job = BuildJob("tensorrt", "0", spec, str(quantised), str(tmp_path), (RANGES[name],))
     report = workshop.backend.build(job, lambda text, share: None)
-    assert report.precisions["int8"] > 0
-    engine = workshop.load(tmp_path / "plan")
-    runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
-    inputs = conv_inputs(4, seed=3)
-    found = judge(runner.infer(inputs), reference("conv", inputs), DEFAULTS["int8"], "onnxruntime")
-    runner.close()
-    engine.close()
-    assert [verdict.text for verdict in found if verdict.status != "ok"] == []
+    print(report.precisions, [layer.name for layer in report.layers])
+    assert report.precisions.get("int8", 0) > 0 or UNTOLD in report.precisions
+    assert departures(workshop, name, tmp_path / "plan", reference) == []

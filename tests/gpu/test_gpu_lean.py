@@ -43,3 +43,22 @@ def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path, name: str
     print(dict(runner.proof), dict(runner.memory()), engine.layers()[:1])
     runner.close()
     engine.close()
+
+
+@pytest.mark.parametrize("name", ["tensorrt_lean", "tensorrt_dispatch"])
+@pytest.mark.parametrize("layout", ["hwc8", "chw2"])
+def test_inputs_and_outputs_in_formats_are_laid_out(plans: Path, name: str, layout: str) -> None:
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"needs the package {name}")
+    if not (plans / f"{layout}.plan").exists():
+        pytest.skip(f"needs {layout}.plan in PYTEST_TRT_PLANS, which a run with TensorRT's builder leaves there")
+    stored = np.load(plans / f"{layout}.npz")
+    engine = backend(name).load(plans / f"{layout}.plan", "0", EngineSpec(engine_host_code_allowed=True))
+    told = {tensor.name: (tensor.dtype, tensor.format) for tensor in (*engine.inputs, *engine.outputs)}
+    assert told == {"x": ("float16", layout), "y": ("float32", "linear"), "z": ("float16", layout)}
+    runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
+    outputs = runner.infer({"x": stored["x"]})
+    for output in ("y", "z"):
+        np.testing.assert_allclose(outputs[output], stored[output], rtol=1e-3, atol=1e-3)
+    runner.close()
+    engine.close()

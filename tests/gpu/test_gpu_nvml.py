@@ -11,6 +11,7 @@ from pytest_trt.errors import BackendError
 from pytest_trt.measure.gpu_state import GpuState, slowed_by
 
 
+@pytest.mark.serial
 def test_the_state_of_the_gpu_is_read() -> None:
     device = cuda.device("0")
     device.activate()

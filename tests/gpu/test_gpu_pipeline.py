@@ -118,6 +118,7 @@ def test_a_generator_that_raises_does_so_after_what_came_before(open_conv: Calla
     assert len(results) == 5
 
 
+@pytest.mark.serial
 def test_1000_inferences_allocate_nothing(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(contexts=2)
     runner.infer(batches[0])
@@ -243,6 +244,7 @@ def test_inputs_that_are_not_contiguous_are_taken(open_conv: Callable[..., Any],
     assert_close(open_conv().infer(flipped), reference("conv", plain))
 
 
+@pytest.mark.serial
 def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., Any], batches: Any) -> None:
     cuda.device("0").activate()
     hog = cuda.DeviceBuffer(cuda.memory()[0] - 40 * 2**20)
@@ -254,6 +256,7 @@ def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., An
     open_conv().infer(batches[0])
 
 
+@pytest.mark.serial
 def test_a_context_that_cannot_be_made_is_said_and_the_next_is_made(workshop: Workshop) -> None:
     engine = workshop.load(workshop.plan("wide", (RANGES["wide"],)))
     hog = cuda.DeviceBuffer(cuda.memory()[0] - 8 * 2**20)
