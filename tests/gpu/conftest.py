@@ -1,7 +1,8 @@
 """What the GPU tests share: engines built once a session, and a reference by ONNX Runtime.
 
 With TensorRT's builder the tests build their engines. With the lean runtime alone, they run the plans that a run with
-the builder left in the folder PYTEST_TRT_PLANS.
+the builder left in the folder PYTEST_TRT_PLANS. Several workers can share the GPU but for some tests:
+`pytest tests/gpu -n 8 --dist=worksteal -m "not serial"`, then `pytest tests/gpu -m serial`.
 """
 
 from __future__ import annotations
