@@ -10,6 +10,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.base import backend
+from pytest_trt.backends.onnxruntime import copy_model
+from pytest_trt.errors import BackendError
 from pytest_trt.spec import EngineSpec
 
 
@@ -39,3 +41,27 @@ def test_sums_of_int8_do_not_saturate(depth: int, tmp_path: Path) -> None:
     engine = backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
     outputs = engine.run({"x": np.ones((1, depth), np.float32)})  # type: ignore[attr-defined]
     np.testing.assert_allclose(outputs["y"], np.full((1, 4), depth, np.float32), rtol=1e-5)
+
+
+def test_weights_that_lie_in_a_constants_own_file_come_into_the_plan(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")
+    nodes = [helper.make_node("Constant", [], ["w"], value=weight), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 64]) for name in "xy")
+    graph = helper.make_graph(nodes, "constant", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "given").mkdir()
+    path = tmp_path / "given" / "m.onnx"
+    onnx.save(model, str(path), save_as_external_data=True, location="w.bin", size_threshold=0, convert_attribute=True)
+    copy_model(path, tmp_path / "plan")
+    engine = backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
+    given = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
+    np.testing.assert_array_equal(engine.run({"x": given})["y"], given)  # type: ignore[attr-defined]
+
+
+def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+    x = helper.make_tensor_value_info("pixels", TensorProto.BFLOAT16, [4])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
+    graph = helper.make_graph([helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.FLOAT)], "cast", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
+    with pytest.raises(BackendError, match=r"'pixels' is bfloat16, which ONNX Runtime takes from .* no array: export"):
+        backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))

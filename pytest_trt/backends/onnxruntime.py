@@ -18,6 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_trt.backends import onnx_parts
 from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, Tensor, host_os
 from pytest_trt.backends.tensorrt_plan import HEADER_BYTES, plan_origin
 from pytest_trt.errors import BackendError, BuildError
@@ -116,10 +117,9 @@ class OnnxRuntime:
 def copy_model(model: Path, plan: Path) -> None:
     """The model to `plan`, with its external data in a file beside it, so that a cache entry stands by itself."""
     import onnx
-    from onnx.external_data_helper import uses_external_data
 
     light = onnx.load(str(model), load_external_data=False)
-    if not any(uses_external_data(tensor) for tensor in light.graph.initializer):
+    if not any(map(onnx_parts.is_external, onnx_parts.tensors(light))):
         shutil.copyfile(model, plan)
         return
     whole = onnx.load(str(model))
@@ -137,6 +137,12 @@ class OnnxRuntimeEngine:
         self._session = self._open(self._options())
         self.inputs = tuple(_tensor(node) for node in self._session.get_inputs())
         self.outputs = tuple(_tensor(node) for node in self._session.get_outputs())
+        for tensor in (*self.inputs, *self.outputs):
+            if tensor.dtype == "bfloat16":  # numpy has none, and the Python binding knows no other
+                raise BackendError(
+                    f"{tensor.name!r} is bfloat16, which ONNX Runtime takes from and gives to no array: "
+                    "export the model with float32 inputs and outputs, or choose another --trt-backend"
+                )
 
     def _options(self) -> Any:
         options = self._ort.SessionOptions()

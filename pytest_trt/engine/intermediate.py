@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-from pytest_trt.engine import onnx_file, rewrite
+from pytest_trt.backends import onnx_parts
+from pytest_trt.engine import rewrite
 from pytest_trt.engine.model import Model
 
 _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
@@ -82,6 +83,6 @@ class Intermediates:
         for name in tensors:
             if name not in self.outputs:
                 whole.graph.output.append(onnx.helper.make_tensor_value_info(name, kinds[name], None))
-        beside = any(map(onnx_file.is_external, onnx_file.tensors(whole)))
+        beside = any(map(onnx_parts.is_external, onnx_parts.tensors(whole)))
         onnx.load_external_data_for_model(whole, str(self._model.path.parent))
         rewrite.save(whole, output, beside=beside)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from pytest_trt.backends import onnx_parts
 from pytest_trt.backends.base import Tensor
 from pytest_trt.engine import onnx_file, rewrite
 from pytest_trt.engine.digest import file_sha256
@@ -127,7 +128,7 @@ def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: 
     if not isinstance(made, onnx.ModelProto):
         message = f"returned {type(made).__name__}: it must return a path or a ModelProto"
         raise ModelError(f"trt_engine(onnx={_name(function)}): the function {message}")
-    if any(map(onnx_file.is_external, onnx_file.tensors(made))):
+    if any(map(onnx_parts.is_external, onnx_parts.tensors(made))):
         message = "returned a ModelProto whose weights lie in another file: return its path, or load them with it"
         raise ModelError(f"trt_engine(onnx={_name(function)}): the function {message}")
     return read(store.keep_model("model.onnx", lambda path: _save(made, path)))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.backends import onnx_parts
 from pytest_trt.backends.base import Tensor
 from pytest_trt.errors import ModelError
 
@@ -56,7 +56,7 @@ def read(path: Path) -> Graph:
         outputs=tuple(_tensor(path, "output", value, dims[value.name]) for value in graph.output),
         dims=dims,
         opset=max(opsets.get("ai.onnx", 0), 0),
-        ops=frozenset(node.op_type for node in nodes(model)),
+        ops=frozenset(node.op_type for node in onnx_parts.nodes(model)),
         external=_external(path, model),
     )
 
@@ -82,44 +82,9 @@ def _parse(path: Path) -> Any:
         raise ModelError(f"{path} is no ONNX model, or was cut short at {size} bytes: {error}") from error
 
 
-def graphs(model: Any) -> Iterator[Any]:
-    """Every GraphProto of a ModelProto: its own, and those inside nodes (If, Loop, Scan)."""
-    waiting = [model.graph]
-    while waiting:
-        graph = waiting.pop(0)
-        yield graph
-        for node in graph.node:
-            for attribute in node.attribute:
-                waiting += [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs
-
-
-def nodes(model: Any) -> Iterator[Any]:
-    """Every node of a ModelProto: of all its graphs and functions."""
-    for part in (*graphs(model), *model.functions):
-        yield from part.node
-
-
-def tensors(model: Any) -> Iterator[Any]:
-    """Every TensorProto of a ModelProto: initialisers and constants."""
-    for graph in graphs(model):
-        yield from graph.initializer
-        for sparse in graph.sparse_initializer:
-            yield from (sparse.values, sparse.indices)
-    for node in nodes(model):
-        for attribute in node.attribute:
-            if attribute.type == attribute.TENSOR:
-                yield attribute.t
-            yield from attribute.tensors
-
-
-def is_external(tensor: Any) -> bool:
-    """Whether a TensorProto's data lies in another file."""
-    return bool(tensor.data_location == type(tensor).EXTERNAL)
-
-
 def _external(path: Path, model: Any) -> dict[str, tuple[int, str]]:
     ends: dict[str, tuple[int, str]] = {}
-    for tensor in filter(is_external, tensors(model)):
+    for tensor in filter(onnx_parts.is_external, onnx_parts.tensors(model)):
         said = {entry.key: entry.value for entry in tensor.external_data}
         location, numbers = said.get("location", ""), [said.get("offset", "0"), said.get("length", "0")]
         if not all(number.isdecimal() for number in numbers):

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_trt.engine import onnx_file, rewrite
+from pytest_trt.backends import onnx_parts
+from pytest_trt.engine import rewrite
 from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
@@ -67,7 +68,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     nothing in it has the precision: nothing is ever quietly left as it was.
     """
     light = rewrite.typed(model, output.parent)
-    beside = any(map(onnx_file.is_external, onnx_file.tensors(light)))
+    beside = any(map(onnx_parts.is_external, onnx_parts.tensors(light)))
     before = shares(light)
     if precision in before and "fp32" not in before:
         rewrite.save(rewrite.whole(light, model), output, beside=beside)
@@ -100,7 +101,7 @@ def shares(light: Any) -> Mapping[str, float]:
 
     names = {number: _NAMES[name] for name, number in onnx.TensorProto.DataType.items() if name in _NAMES}
     counts: Counter[str] = Counter()
-    for graph in onnx_file.graphs(light):
+    for graph in onnx_parts.graphs(light):
         types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
         for node in graph.node:
             kinds = [names[types[out]] for out in node.output if types.get(out) in names]
@@ -147,7 +148,7 @@ def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool) -> Any
 
 def _weights(model: Any) -> Iterator[tuple[tuple[int, str], Any]]:
     """Initialisers and constants, by a key that a float16 converter leaves as it is: it adds nodes at the end."""
-    for number, graph in enumerate(onnx_file.graphs(model)):
+    for number, graph in enumerate(onnx_parts.graphs(model)):
         for tensor in graph.initializer:
             yield (number, tensor.name), tensor
         for place, node in enumerate(graph.node):
@@ -167,7 +168,7 @@ def _as_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any]) -> Any:
             tensor.Clear()
             tensor.name, tensor.data_type, tensor.raw_data = name, TensorProto.BFLOAT16, array.tobytes()
             tensor.dims.extend(array.shape)
-    for graph in onnx_file.graphs(model):
+    for graph in onnx_parts.graphs(model):
         for value in (*graph.input, *graph.output, *graph.value_info):
             if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
                 value.type.tensor_type.elem_type = TensorProto.BFLOAT16

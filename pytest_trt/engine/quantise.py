@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.engine import calibrate, onnx_file, rewrite
+from pytest_trt.backends import onnx_parts
+from pytest_trt.engine import calibrate, rewrite
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
@@ -124,8 +125,8 @@ class _Reader:
 
 def _shares(light: Any) -> dict[str, float]:
     """Of the OPERATORS, the share that reads quantised values, and the rest."""
-    quantised = {out for node in onnx_file.nodes(light) if node.op_type == "DequantizeLinear" for out in node.output}
-    reads = [quantised.issuperset(node.input[:2]) for node in onnx_file.nodes(light) if node.op_type in OPERATORS]
+    quantised = {out for node in onnx_parts.nodes(light) if node.op_type == "DequantizeLinear" for out in node.output}
+    reads = [quantised.issuperset(node.input[:2]) for node in onnx_parts.nodes(light) if node.op_type in OPERATORS]
     if not reads:
         return {}
     share = sum(reads) / len(reads)

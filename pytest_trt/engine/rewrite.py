@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.engine import onnx_file
+from pytest_trt.backends import onnx_parts
 
 _PROTOBUF_LIMIT = 2**31 - 2**20
 
@@ -39,7 +39,7 @@ def whole(light: Any, model: Path) -> Any:
     del light.graph.input[:]
     light.graph.input.extend(inputs)
     light.ir_version = max(light.ir_version, 4)
-    for node in onnx_file.nodes(light):
+    for node in onnx_parts.nodes(light):
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
                 values = attribute.f if attribute.name == "value_float" else attribute.floats
@@ -55,7 +55,7 @@ def save(model: Any, output: Path, *, beside: bool) -> None:
     """Write a ModelProto; its weights go to `output`.data if `beside`, and where protobuf's limit demands it."""
     import onnx
 
-    weights = sum(len(tensor.raw_data) + 8 * len(tensor.float_data) for tensor in onnx_file.tensors(model))
+    weights = sum(len(tensor.raw_data) + 8 * len(tensor.float_data) for tensor in onnx_parts.tensors(model))
     data = {"save_as_external_data": True, "location": f"{output.name}.data"}
     onnx.save(model, str(output), **(data if beside or weights > _PROTOBUF_LIMIT else {}))
 
