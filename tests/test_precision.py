@@ -198,6 +198,22 @@ def test_bf16_keeps_what_float16_would_clip(save_model: Save, tmp_path: Path) ->
     assert clipped.notes == ("w0: values beyond float16's range were clipped to 65504",)
 
 
+def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_path: Path) -> None:
+    """Up to opset 18 QuantizeLinear takes float32 alone, and exporters of Q/DQ still write 13 and 17."""
+    scale = numpy_helper.from_array(np.float32(0.03), "s")
+    zero, factors = numpy_helper.from_array(np.int8(0), "z"), weight("w", 8, 8)
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("MatMul", ["d", "w"], ["y"]),
+    ]
+    path = saved(model(nodes, [info("x", "N", 8)], [info("y", "N", 8)], [scale, zero, factors]), tmp_path)
+    assert convert(path, "fp16", tmp_path / "half.onnx").shares == {"fp16": 1.0}
+    assert read(tmp_path / "half.onnx").opset == 19
+    inputs = feed(path)
+    assert infer(tmp_path / "half.onnx", inputs)["y"] == pytest.approx(infer(path, inputs)["y"], abs=0.02)
+
+
 def test_external_data_stays_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     (tmp_path / "made").mkdir()

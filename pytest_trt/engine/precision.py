@@ -35,6 +35,9 @@ _COPIES = frozenset(("Cast", "Constant", "Identity", "QuantizeLinear", "Dequanti
 
 FLOAT16_MAX = 65504.0
 
+HALF_QDQ_OPSET = 19
+"""The first opset whose QuantizeLinear takes float16 and bfloat16 (ONNX's operator changelog)."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Conversion:
@@ -83,7 +86,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
                 after = _autocast(converts, whole, precision, keep_io, output.parent)
             else:
                 notes += _clipped(whole) if precision == "fp16" else ()
-                after = _half(converts, whole, precision, keep_io)
+                after = _half(converts, _for_half(whole), precision, keep_io)
         except Exception as error:  # converters raise what they will
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {rewrite.brief(error)}") from error
     rewrite.sort(after.graph)
@@ -131,6 +134,18 @@ def _autocast(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, sc
         plain = Path(folder) / "plain.onnx"
         rewrite.save(whole, plain, beside=False)
         return room.convert_to_mixed_precision(str(plain), low_precision_type=precision, keep_io_types=keep_io)
+
+
+def _for_half(whole: Any) -> Any:
+    """`whole` in an opset whose QuantizeLinear takes half precisions, if it has any. Raises what the converter of opsets
+    raises where that cannot be."""
+    import onnx.version_converter
+
+    versions = [entry.version for entry in whole.opset_import if entry.domain in ("", "ai.onnx")]
+    quantised = any(node.op_type == "QuantizeLinear" for node in onnx_parts.nodes(whole))
+    if not quantised or max(versions, default=HALF_QDQ_OPSET) >= HALF_QDQ_OPSET:
+        return whole
+    return onnx.version_converter.convert_version(whole, HALF_QDQ_OPSET)
 
 
 def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool) -> Any:
