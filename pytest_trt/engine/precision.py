@@ -137,8 +137,7 @@ def _autocast(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, sc
 
 
 def _for_half(whole: Any) -> Any:
-    """`whole` in an opset whose QuantizeLinear takes half precisions, if it has any. Raises what the converter of opsets
-    raises where that cannot be."""
+    """`whole` in an opset whose QuantizeLinear, if it has one, takes half precisions."""
     import onnx.version_converter
 
     versions = [entry.version for entry in whole.opset_import if entry.domain in ("", "ai.onnx")]
