@@ -10,7 +10,7 @@ import pytest
 from pytest_trt import options
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.fixtures import trt_build, trt_case, trt_device, trt_engine, trt_runner, trt_spec
-from pytest_trt.session import DECLARATION, PROBLEMS, RESULT, SESSION, Session, of
+from pytest_trt.session import DECLARATION, PROBLEMS, RESULT, SESSION, TRIAL, Session, of
 
 __all__ = ["trt_build", "trt_case", "trt_device", "trt_engine", "trt_runner", "trt_spec"]
 
@@ -56,12 +56,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     if PROBLEMS in item.stash:
         item.setup = lambda: None  # type: ignore[method-assign]
+    _forget(item)
     try:
         return (yield)
     except TrtError as error:
         if not options.is_ours(item):
             raise
         item.stash[_SETUP_ERROR] = error  # an engine that cannot be built is a failing test, not an error in a fixture
+
+
+def _forget(item: pytest.Item) -> None:
+    """Let nothing stand of an earlier try at this test: pytest-rerunfailures runs one again, and it is judged again."""
+    keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT)
+    for key in keys:
+        if key in item.stash:
+            del item.stash[key]
+    item.user_properties[:] = [known for known in item.user_properties if not known[0].startswith("trt_")]
 
 
 @pytest.hookimpl(tryfirst=True)

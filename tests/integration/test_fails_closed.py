@@ -77,3 +77,41 @@ def test_one_unreadable_baseline_costs_one_test(project, verdicts, xdist):
     result.assert_outcomes(passed=2, failed=1)
     result.stdout.fnmatch_lines([f"*{file.name}*figures.ms*"])
     assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b2]": ["error"], "test_m[b4]": ["ok"]}
+
+
+AGAIN = """
+from _pytest.runner import runtestprotocol
+
+def pytest_runtest_protocol(item, nextitem):
+    for last in (False, True):
+        for report in runtestprotocol(item, nextitem=nextitem, log=False):
+            if not last and report.failed:
+                report.outcome = "rerun"
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+"""
+"""A conftest that runs each test twice, as pytest-rerunfailures does where the first try failed."""
+
+
+def test_a_test_that_is_run_again_is_judged_again(project):
+    project.makeconftest(AGAIN)
+    project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
+    result = project.runpytest_subprocess("--trt-report=json:out.json", "--junitxml=out.xml")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    assert len(json.loads((project.path / "out.json").read_text())["results"]) == 1
+    result.stdout.fnmatch_lines(["1 engine*. 1 over budget."])
+    properties = [p.get("name") for p in ET.parse(project.path / "out.xml").getroot().iter("property")]
+    assert properties.count("trt_verdict") == properties.count("trt_ms") == 2  # one a try
+
+
+def test_what_failed_once_may_pass_when_it_is_run_again(project):
+    project.makeconftest(AGAIN)
+    project.makepyfile(
+        test_m=ENGINE
+        + "calls = []\ndef test_m(trt_runner):\n    calls.append(1)\n    trt_runner.measure()\n"
+        + "    if len(calls) == 1: trt_runner({'z': None})\n"
+    )
+    result = project.runpytest_subprocess("--trt-report=json:out.json")
+    assert result.ret == pytest.ExitCode.OK
+    (only,) = json.loads((project.path / "out.json").read_text())["results"]
+    assert [verdict["status"] for verdict in only["verdicts"]] == ["missing"]
