@@ -116,6 +116,32 @@ def test_another_users_folder_is_refused(tmp_path: Path) -> None:
         Store(foreign, 10**9)
 
 
+def test_a_folder_of_others_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    old = tmp_path / "tmp" / "somebody's"
+    old.mkdir(parents=True)
+    (tmp_path / "notes.txt").write_text("mine")
+    os.utime(old, (1000, 1000))
+    with pytest.raises(CacheError, match=r"is no engine cache: it holds notes\.txt, and .* new or empty folder"):
+        Store(tmp_path, 1)
+    assert old.is_dir()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "tmp"]
+
+
+def test_a_cache_stays_one_whatever_lies_beside_it(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert len(Store(tmp_path, 10**9).list()) == 1
+
+
+def test_a_cache_without_its_tag_is_known_by_what_it_holds(tmp_path: Path) -> None:
+    filled(tmp_path, 1)
+    (tmp_path / "CACHEDIR.TAG").unlink()
+    (tmp_path / "lost+found").mkdir()
+    assert len(Store(tmp_path, 10**9).list()) == 1
+    assert (tmp_path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
+
+
+
 def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy() -> None:
     with ordinary_user() as folder:
         folder.chmod(0o500)

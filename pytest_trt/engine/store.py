@@ -5,6 +5,7 @@
     <folder>/timing/        timing caches
     <folder>/tmp/           what is being written
     <folder>/locks/         who builds and who uses what
+    <folder>/CACHEDIR.TAG   says that the folder is this cache: in any other one, pruning would remove what is not ours
 
 An entry is written in tmp/, synced, and renamed into place: a process killed at any moment leaves at most something in
 tmp/, which `prune` sweeps.
@@ -33,6 +34,10 @@ from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.records import Layer
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+_PARTS = ("models", "timing", "tmp", "locks")
+_TAG = """Signature: 8a477f597d28d172789f06886806bc55
+# The engine cache of pytest-trt; backup programs leave it out: https://bford.info/cachedir/
+"""
 _STRAY_S = 3600.0
 """How old a model in tmp/ must be to be swept: it has no key yet, and is only ever there for seconds."""
 
@@ -53,8 +58,9 @@ class Kept:
 class Store:
     """The cache in `folder`, made with mode 0700 if it is not there; `max_bytes` bounds it after every build.
 
-    A plan runs code: raises CacheError where the folder is another user's or others can write to it, and wherever the
-    disk does not let it work. What it hands out is not pruned by any process before `close`, or the end of this one.
+    A plan runs code: raises CacheError where the folder is another user's or others can write to it, where it holds
+    something else than a cache, and wherever the disk does not let it work. What it hands out is not pruned by any
+    process before `close`, or the end of this one.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
@@ -62,7 +68,8 @@ class Store:
         with self._explained():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_owner(self.folder)
-            for part in ("models", "timing", "tmp", "locks"):
+            _tag(self.folder)
+            for part in _PARTS:
                 (self.folder / part).mkdir(mode=0o700, exist_ok=True)
         self._locks = Locks(self.folder / "locks")
         self._aside: list[Path] = []
@@ -262,6 +269,21 @@ def _check_owner(folder: Path) -> None:
     if state.st_mode & 0o022:
         mode = f"{state.st_mode & 0o7777:04o}"
         raise CacheError(f"engine cache {folder} is writable by others (mode {mode}): chmod 700 it, {elsewhere}")
+
+
+def _tag(folder: Path) -> None:
+    """Mark a folder that is new, or holds nothing but a cache. Raises CacheError for one that others use."""
+    tag = folder / "CACHEDIR.TAG"
+    if tag.is_file() and tag.read_bytes() == _TAG.encode():
+        return
+    ours = (*_PARTS, "calibration", tag.name, "lost+found")  # the last is what a volume mounted here comes with
+    other = sorted(path.name for path in folder.iterdir() if path.name not in ours and not _KEY.fullmatch(path.name))
+    if other:
+        raise CacheError(
+            f"{folder} is no engine cache: it holds {', '.join(other[:3])}{', ...' if len(other) > 3 else ''}, and a "
+            "cache removes what it does not know: name a new or empty folder with --trt-cache-dir"
+        )
+    tag.write_text(_TAG)
 
 
 def _remedy(error: OSError, folder: Path) -> str:

@@ -151,7 +151,8 @@ def test_a_disk_that_is_full_loses_nothing(project):
     result.assert_outcomes(failed=1)
     assert "CacheError: " in errors(result)["test_m"]
     assert "File too large: make space, or name another" in errors(result)["test_m"]
-    assert not [f for f in (project.path / "own").rglob("*") if f.is_file() and "locks" not in f.parts]
+    left = [f for f in (project.path / "own").rglob("*") if f.is_file() and "locks" not in f.parts]
+    assert left == [project.path / "own" / "CACHEDIR.TAG"]
 
     result = project.run("sh", "-c", f"{pytest_m} test_store.py --trt-baseline-save --trt-report=html:x.html | cat")
     result.assert_outcomes(failed=1)
