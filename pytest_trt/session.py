@@ -44,7 +44,7 @@ class Session:
         self.worker = hasattr(config, "workerinput")
         self.workers = False
         self.problems: list[str] = []
-        self.results: list[Result] = []
+        self._results: dict[str, Result] = {}
         self._unmeasured = 0
         self._begun: set[str] = set()
         self._lost: list[str] = []
@@ -222,7 +222,12 @@ class Session:
             if self.settings.disabled and not result.verdicts:
                 self._unmeasured += 1
             else:
-                self.results.append(result)
+                self._results[result.node_id] = result
+
+    @property
+    def results(self) -> list[Result]:
+        """What each test came to; of one that was run again, as pytest-rerunfailures does, at its last try."""
+        return list(self._results.values())
 
     def lose(self, node_id: str) -> None:
         """The worker that ran this test is gone, and its verdict with it."""
@@ -230,7 +235,7 @@ class Session:
 
         if node_id in self._begun:
             verdict = Verdict("error", "run", "", "the xdist worker that ran this test is lost: there is no verdict")
-            self.results.append(Result(node_id, (verdict,)))
+            self._results[node_id] = Result(node_id, (verdict,))
 
     def merge(self, worker: str, output: Mapping[str, Any] | None) -> None:
         """Take over what a worker says at its end; one that says nothing was lost."""
@@ -251,9 +256,9 @@ class Session:
 
             try:
                 self._lines += write_reports(self.results, self.settings, self.compared.worktree)
-                self._keep_last_run()
             except OSError as error:
                 self.problems.append(f"a report cannot be written: {error}: make space, or name another path")
+            self._keep_last_run()
         if self.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._lost and session.exitstatus == pytest.ExitCode.OK:
@@ -265,7 +270,11 @@ class Session:
 
         cache = getattr(self.config, "cache", None)  # none with -p no:cacheprovider
         if cache is not None and self.results:
-            write("json", cache.mkdir("trt") / "last-run.json", self.results, Header("", ""))
+            try:
+                write("json", cache.mkdir("trt") / "last-run.json", self.results, Header("", ""))
+            except OSError as error:  # pytest, too, only warns where it cannot write there
+                without = "the last run is not kept, and pytest-trt baseline accept needs --from"
+                self._warnings.append(f"{without}: {error}")
 
     def show(self, reporter: Any) -> None:
         """The table, then where reports were written and what is wrong with the run as a whole."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 
+from record_samples import H200
 from report_samples import OVER, RUN, compared, result, unmeasured
 
 from pytest_trt.records import ALWAYS_FAIL, Result, Verdict
+from pytest_trt.report import environment_line
 from pytest_trt.report.failure import sentence, text
 
 ENVIRONMENT = "  measured on NVIDIA H200, TensorRT 8.6.0, driver 550.54.15, CUDA 12.4, commit a1b2c3d4e5"
@@ -23,6 +25,12 @@ def test_a_regression_gives_figures_interval_details_environment_and_the_way_to_
         ENVIRONMENT,
         '  accept it with: pytest-trt baseline accept "tests/test_models.py::test_resnet18[fp16-b8]" --reason=WHY',
     ]
+
+
+def test_a_commit_that_files_differ_from_keeps_its_plus() -> None:
+    dirty = dataclasses.replace(H200, commit="a1b2c3d4e5f6+")
+    assert environment_line(dirty).endswith(", commit a1b2c3d4e5+")
+    assert environment_line(dataclasses.replace(H200, commit="a1b2c3d4e5f6")).endswith(", commit a1b2c3d4e5")
 
 
 def test_a_budget_gives_the_limit_and_by_how_much() -> None:

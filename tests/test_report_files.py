@@ -39,10 +39,17 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"No space left on device: .*out/run\.json"):
         write("json", target, RUN[:1], HEADER)
     assert [p.name for p in target.parent.iterdir()] == ["run.json"]
     assert result_json.read(target.read_text(encoding="utf-8")) == RUN
+
+
+@pytest.mark.parametrize("form", ["md", "html", "json"])
+def test_a_name_that_is_not_unicode_is_written_as_its_bytes(tmp_path: Path, form: str) -> None:
+    """As Python reads m\\xe4 in Latin-1 from a file system."""
+    write(form, tmp_path / "out", (dataclasses.replace(RUN[0], node_id="t.py::test_m\udce4"),), HEADER)
+    assert r"test_m\udce4" in (tmp_path / "out").read_text(encoding="utf-8")
 
 
 def test_a_header_without_an_environment_has_no_gap() -> None:

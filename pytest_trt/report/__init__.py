@@ -65,8 +65,13 @@ def environment_line(environment: Environment) -> str:
     parts += [f"driver {environment.driver}"] if environment.driver else []
     parts += [f"CUDA {environment.cuda}"] if environment.cuda else []
     parts += [f"{environment.threads} threads"] if environment.kind == "cpu" and environment.threads else []
-    parts += [f"commit {environment.commit[:10]}"] if environment.commit else []
+    parts += [f"commit {_short(environment.commit)}"] if environment.commit else []
     return ", ".join(parts)
+
+
+def _short(commit: str) -> str:
+    """A commit's first digits, and its `+` where files were changed since."""
+    return commit[:10] + ("+" if commit.endswith("+") else "")
 
 
 def text(form: str, results: Sequence[Result], header: Header) -> str:
@@ -97,7 +102,9 @@ def _write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(content, encoding="utf-8")
+        draft.write_text(content, encoding="utf-8", errors="backslashreplace")  # a path's bytes need not be UTF-8
         draft.replace(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         draft.unlink(missing_ok=True)

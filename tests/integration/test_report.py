@@ -59,3 +59,11 @@ def test_trtexecs_exports_have_the_layers_of_every_test(project):
     told = json.loads(written["layers.json"].read_text())
     assert told["Bindings"] == ["x", "y"]
     assert [layer["Name"] for layer in told["Layers"]] == [row["name"] for row in rows]
+
+
+def test_a_run_that_cannot_be_kept_for_accepting_is_a_warning(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    (project.path / "kept" / "d" / "trt" / "last-run.json").mkdir(parents=True)
+    result = project.runpytest_subprocess("-o", "addopts=", "-o", "cache_dir=kept")
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["warning: the last run is not kept, and *accept needs --from: *last-run.json*"])
