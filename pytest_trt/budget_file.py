@@ -90,7 +90,7 @@ def _tables(path: Path) -> list[Any]:
             raise DeclarationError(f"{path} is longer than {_MOST_BYTES} bytes: is it a file of budgets?")
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        message = f"{path} cannot be read ({error.strerror}): correct trt_budgets in the ini file"
+        message = f"{path} cannot be read ({error.strerror}): correct --trt-budgets, or trt_budgets in the ini file"
         raise DeclarationError(message) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DeclarationError(f"{path} is not TOML: {error}") from error

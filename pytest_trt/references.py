@@ -69,7 +69,7 @@ def _npz(path: str, folders: Sequence[Path]) -> dict[str, Any]:
 
     found = next((folder / path for folder in folders if (folder / path).is_file()), None)
     if found is None:
-        places = ", ".join(map(str, folders))
+        places = ", ".join(dict.fromkeys(map(str, folders)))
         raise InputError(f"trt_accuracy: there is no file {path} in {places}: write it with numpy.savez")
     try:
         with np.load(found, allow_pickle=False) as file:

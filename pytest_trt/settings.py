@@ -66,7 +66,7 @@ def _count(value: str, flag: str) -> int:
 
 
 def _bytes(value: str, flag: str) -> int:
-    number, unit = value.strip(), 1
+    number, unit = value.strip(), 0  # a bare 20 means 20 GB to its writer, and would empty the cache as 20 bytes
     for suffix, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3), ("B", 1)):
         if number.lower().endswith(suffix.lower()):
             number, unit = number[: -len(suffix)].strip(), factor

@@ -80,5 +80,5 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DeclarationError, match="correct trt_budgets"):
+    with pytest.raises(DeclarationError, match="correct --trt-budgets, or trt_budgets in the ini file"):
         read_budgets(tmp_path / "nothing.toml")

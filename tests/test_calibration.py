@@ -57,7 +57,7 @@ def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys)
 
 @pytest.mark.parametrize(
     ("extra", "message"),
-    [(["--pairs=1"], "--pairs is 1"), (["--dim=S"], "--dim is 'S'"), (["--precision=fp17"], "precision is 'fp17'")],
+    [(["--pairs=1"], "--pairs is 1"), (["--dims=S"], "--dims is 'S'"), (["--precision=fp17"], "precision is 'fp17'")],
 )
 def test_what_cannot_be_meant(extra, message, tmp_path, capsys):
     assert cli.main(["calibrate", "m.onnx", "--backend=onnxruntime", f"--cache-dir={tmp_path}", *extra]) == 2

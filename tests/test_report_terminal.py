@@ -205,6 +205,7 @@ def test_changes_shares_and_durations() -> None:
     assert change(Estimate(1.11, 1.108, 1.112)) == "+11.0 % [+10.8, +11.2]"
     assert change(Estimate.exact(0.5)) == "-50.0 %"
     assert [share(s) for s in (0.003, 0.05, 0.12, 0.96)] == ["0.3 %", "5 %", "12 %", "96 %"]
+    assert share(2031348.32) == "more than 1000 %"
     assert [duration(s) for s in (0.04, 9.94, 27.2, 59.7, 200, 7260)] == [
         "0.0 s", "9.9 s", "27 s", "1 min 0 s", "3 min 20 s", "2 h 1 min",
     ]  # fmt: skip

@@ -22,7 +22,7 @@ def add(parts: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .onnx model or a plan, such as the smallest you test")
     parser.add_argument("--pairs", type=int, default=PAIRS, metavar="K", help=f"pairs of probes ({PAIRS})")
     parser.add_argument("--batch", type=int, metavar="N")
-    parser.add_argument("--dim", action="append", default=[], metavar="NAME=SIZE", help="a dimension's size")
+    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE", help="a dimension's size")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--backend", metavar="NAME", help="as --trt-backend (the ini file's, or auto)")
     parser.add_argument("--device", metavar="N|UUID", help="as --trt-device (the ini file's, or 0)")
@@ -39,7 +39,7 @@ def _run(given: argparse.Namespace) -> int:
         "cache_dir": ("--cache-dir", given.cache_dir),
     })  # fmt: skip
     spec = EngineSpec(path=given.model, precision=given.precision)
-    declaration = Declaration(spec=spec, run=RunShape(batch=given.batch, dims=dict(map(_dim, given.dim))))
+    declaration = Declaration(spec=spec, run=RunShape(batch=given.batch, dims=dict(map(_dim, given.dims))))
     with Bench(settings) as bench, Case(bench, "calibrate", declaration, [Path.cwd()]) as case:
         engine, environment = case.engine, case.environment
         differences = []
@@ -59,5 +59,5 @@ def _run(given: argparse.Namespace) -> int:
 def _dim(text: str) -> tuple[str, int]:
     name, _, size = text.partition("=")
     if not name or not size.isdecimal():
-        raise DeclarationError(f"--dim is {text!r}: write the dimension's name and its size, such as S=128")
+        raise DeclarationError(f"--dims is {text!r}: write the dimension's name and its size, such as S=128")
     return name, int(size)

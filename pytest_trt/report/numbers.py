@@ -38,7 +38,9 @@ def change(ratio: Estimate) -> str:
 
 
 def share(value: float) -> str:
-    """A share in percent: 0.003 is `0.3 %`."""
+    """A share in percent: 0.003 is `0.3 %`. Beyond 10, what it says is that it says nothing."""
+    if value > 10:
+        return "more than 1000 %"
     return f"{100 * value:.2g} %" if value < 0.1 else f"{100 * value:.0f} %"
 
 
