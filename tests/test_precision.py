@@ -329,6 +329,10 @@ def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
     assert points
     assert all(point.dtype == np.int8 and not point.any() for point in points)
     assert any(point.size == 8 for point in points), "no weight is quantised per channel"
+    nodes = [node for node in made.graph.node if node.op_type == "Conv"]
+    kernels = [a.ints for node in nodes for a in node.attribute if a.name == "kernel_shape"]
+    assert len(kernels) == len(nodes) > 0  # TensorRT 8.6 asks for them
+    assert all(len(kernel) == 2 for kernel in kernels)
 
 
 def test_a_package_that_the_quantiser_imports_is_named_where_it_is_absent(

@@ -75,6 +75,7 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
         except Exception as error:  # noqa: BLE001 - the converter's errors share no base but Exception
             why = rewrite.brief(error)
             notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
+    _shape_kernels(whole)
     plain, folded = folder / "plain.onnx", folder / "folded.onnx"
     rewrite.save(whole, plain, beside=False)
     large = plain.with_name(f"{plain.name}.data").exists()
@@ -101,6 +102,18 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
         },
     )
     return notes
+
+
+def _shape_kernels(model: Any) -> None:
+    """Say in each convolution what its weights' shape says too: TensorRT 8.6 does not see it through a DequantizeLinear
+    ("The input tensor shape misaligns with the input kernel shape")."""
+    import onnx
+
+    dims = {tensor.name: tensor.dims for tensor in onnx_parts.tensors(model)}
+    for node in onnx_parts.nodes(model):
+        shaped = any(attribute.name == "kernel_shape" for attribute in node.attribute)
+        if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dims and not shaped:
+            node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
 
 
 def _quantiser() -> str:

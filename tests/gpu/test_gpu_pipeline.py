@@ -334,7 +334,7 @@ def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batc
     assert {"conv0", "conv1", "gemm"} <= {node for layer in profile.layers for node in layer.nodes}
     assert any(layer.tactic for layer in profile.layers)
     assert any(layer.precision for layer in profile.layers)
-    assert profile.bindings == ("x", "y", "z")
+    assert sorted(profile.bindings) == ["x", "y", "z"]  # in TensorRT's order, which is its own
     print(profile)
 
 
