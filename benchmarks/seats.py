@@ -169,11 +169,11 @@ class Seat:
         if arena is None:
             engine: Any = backend(self.backend).load(subject.plan, subject.device, subject.spec)
         else:
-            from pytest_trt.backends import tensorrt_versions
-            from pytest_trt.backends.tensorrt_load import DeviceEngine
-            from pytest_trt.backends.tensorrt_memory import counting_allocator
+            from pytest_trt.backends.tensorrt import versions
+            from pytest_trt.backends.tensorrt.load import DeviceEngine
+            from pytest_trt.backends.tensorrt.memory import counting_allocator
 
-            trt = tensorrt_versions.package(self.backend)
+            trt = versions.package(self.backend)
             allocator = counting_allocator(trt, arena)  # type: ignore[arg-type]
             engine = DeviceEngine(trt, subject.plan, cuda.device(subject.device), allocator=allocator)
         with contextlib.closing(engine):

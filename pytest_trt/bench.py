@@ -168,7 +168,7 @@ class Bench:
         """Whether a network of this backend has the types of its model, so that a precision needs a converted model."""
         if backend == "onnxruntime" or spec.strongly_typed:
             return True
-        from pytest_trt.backends.tensorrt_versions import strongly_typed
+        from pytest_trt.backends.tensorrt.versions import strongly_typed
 
         return strongly_typed(backend, self.server(backend).version)
 

@@ -12,7 +12,7 @@ from report_samples import RUN
 from test_tensorrt_layers import CONV_86
 
 from pytest_trt import codec
-from pytest_trt.backends.tensorrt_layers import parse_layers, read_information
+from pytest_trt.backends.tensorrt.layers import parse_layers, read_information
 from pytest_trt.records import Block, Layer, LayerProfile, Measurement, Samples
 from pytest_trt.report.trtexec_json import (
     advice,

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt import cuda
-from pytest_trt.backends import tensorrt_build
 from pytest_trt.backends.base import BuildJob, BuildReport, backend
-from pytest_trt.backends.tensorrt_plan import read_origin
-from pytest_trt.backends.tensorrt_precision import missing_precision
+from pytest_trt.backends.tensorrt import build as tensorrt_build
+from pytest_trt.backends.tensorrt.plan import read_origin
+from pytest_trt.backends.tensorrt.precision import missing_precision
 from pytest_trt.engine.intermediate import Intermediates
 from pytest_trt.engine.model import read
 from pytest_trt.engine.precision import convert

@@ -8,8 +8,8 @@ import json
 import pytest
 
 from pytest_trt.backends.base import UNTOLD, BuildReport
-from pytest_trt.backends.tensorrt_layers import parse_layers, read_information, shares
-from pytest_trt.backends.tensorrt_precision import missing_precision, preferring, untold
+from pytest_trt.backends.tensorrt.layers import parse_layers, read_information, shares
+from pytest_trt.backends.tensorrt.precision import missing_precision, preferring, untold
 from pytest_trt.records import Layer
 from pytest_trt.spec import EngineSpec
 

@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 from pytest_trt.backends.base import BuildJob, backend
-from pytest_trt.backends.tensorrt_plan import HEADER_BYTES, check_origin, plan_origin, read_origin
+from pytest_trt.backends.tensorrt.plan import HEADER_BYTES, check_origin, plan_origin, read_origin
 from pytest_trt.errors import BackendError
 from pytest_trt.spec import EngineSpec
 

@@ -154,10 +154,10 @@ class Backend(Protocol):
 
 _ROOMS = {
     "onnxruntime": "pytest_trt.backends.onnxruntime",
-    "tensorrt": "pytest_trt.backends.tensorrt",
-    "tensorrt_rtx": "pytest_trt.backends.tensorrt",
-    "tensorrt_lean": "pytest_trt.backends.tensorrt",
-    "tensorrt_dispatch": "pytest_trt.backends.tensorrt",
+    "tensorrt": "pytest_trt.backends.tensorrt.backend",
+    "tensorrt_rtx": "pytest_trt.backends.tensorrt.backend",
+    "tensorrt_lean": "pytest_trt.backends.tensorrt.backend",
+    "tensorrt_dispatch": "pytest_trt.backends.tensorrt.backend",
     "pytorch": "pytest_trt.backends.pytorch",
 }
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_trt.backends import onnx_parts
 from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, Tensor, host_os
-from pytest_trt.backends.tensorrt_plan import HEADER_BYTES, plan_origin
+from pytest_trt.backends.tensorrt.plan import HEADER_BYTES, plan_origin
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.records import Environment, Layer
 from pytest_trt.spec import EngineSpec

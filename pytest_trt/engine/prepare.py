@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pytest_trt.backends.base import CALIBRATION_CACHE
-from pytest_trt.backends.tensorrt_versions import SUPPORT
+from pytest_trt.backends.tensorrt.versions import SUPPORT
 from pytest_trt.engine import calibrate, precision, quantise
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import codec
 from pytest_trt.backends.base import CALIBRATION_CACHE, UNTOLD, BuildJob, BuildReport
-from pytest_trt.backends.tensorrt_versions import SUPPORT, parsed
+from pytest_trt.backends.tensorrt.versions import SUPPORT, parsed
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.entry import SCHEMA, Entry, Meta

@@ -22,7 +22,7 @@ from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.tensorrt_load import DeviceEngine
+    from pytest_trt.backends.tensorrt.load import DeviceEngine
     from pytest_trt.pipeline.runner import Place, Request
 
 _FELL_BACK = "fell back: "

@@ -14,7 +14,7 @@ from pytest_trt.spec import PipelineOptions, Shape
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.tensorrt_load import DeviceContext, DeviceEngine
+    from pytest_trt.backends.tensorrt.load import DeviceContext, DeviceEngine
     from pytest_trt.pipeline.runner import Place
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.tensorrt_load import DeviceEngine
+    from pytest_trt.backends.tensorrt.load import DeviceEngine
 
 
 Place = Callable[[Sequence[Tensor]], "dict[str, NDArray[Any]]"]

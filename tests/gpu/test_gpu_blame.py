@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from gpu_workshop import Workshop
 
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob
+from pytest_trt.backends.tensorrt import versions
 from pytest_trt.judge.blame import Blame, blame
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.records import LayerProfile

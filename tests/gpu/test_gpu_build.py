@@ -14,9 +14,9 @@ from gpu_workshop import RANGES, Workshop, assert_close, conv_inputs
 from onnx import TensorProto, helper
 
 from pytest_trt import cuda
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob
-from pytest_trt.backends.tensorrt_precision import preferring
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.precision import preferring
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions

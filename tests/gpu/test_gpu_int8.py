@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from gpu_workshop import RANGES, Workshop
 
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import CALIBRATION_CACHE, UNTOLD, BuildJob
+from pytest_trt.backends.tensorrt import versions
 from pytest_trt.engine import calibrate, quantise
 from pytest_trt.engine.model import read
 from pytest_trt.errors import BuildError

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from gpu_workshop import Workshop
 
-from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt.backends.tensorrt import versions
 from pytest_trt.bench import Bench
 from pytest_trt.lineup import Lineup
 from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings

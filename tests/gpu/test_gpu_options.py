@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from gpu_workshop import RANGES, Arrays, Workshop, assert_close, conv_inputs
 
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob
+from pytest_trt.backends.tensorrt import versions
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends import tensorrt_versions as versions
-from pytest_trt.backends.tensorrt_log import logger
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.log import logger
 from pytest_trt.errors import BackendError
 
 WEIGHTS = "weights.onnx"

@@ -6,8 +6,8 @@ import math
 import time
 from typing import Any
 
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import Progress
+from pytest_trt.backends.tensorrt import versions
 
 TOLD_EVERY_S = 0.1
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pytest_trt.backends import tensorrt_versions as versions
+from pytest_trt.backends.tensorrt import versions
 from pytest_trt.errors import BuildError
 from pytest_trt.globs import matches
 from pytest_trt.spec import EngineSpec

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt import cuda
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import Backend, BuildJob, BuildReport, Progress, host_os
 from pytest_trt.backends.onnxruntime import host_cpu, usable_cpus
-from pytest_trt.backends.tensorrt_build import build
-from pytest_trt.backends.tensorrt_load import DeviceEngine
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.build import build
+from pytest_trt.backends.tensorrt.load import DeviceEngine
 from pytest_trt.records import Environment
 from pytest_trt.spec import EngineSpec
 
@@ -22,7 +22,7 @@ def open_backend(name: str) -> Backend:
 
 
 class TensorRT:
-    """`strongly_typed`: whether another precision needs another model (see tensorrt_versions)."""
+    """`strongly_typed`: whether another precision needs another model (see `versions`)."""
 
     def __init__(self, package: Any) -> None:
         self._trt = package

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob
-from pytest_trt.backends.tensorrt_log import logger
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.log import logger
 from pytest_trt.errors import BuildError
 
 

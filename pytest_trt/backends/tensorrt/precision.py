@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import UNTOLD, BuildReport
-from pytest_trt.backends.tensorrt_layers import shares
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.layers import shares
 from pytest_trt.errors import BuildError
 from pytest_trt.records import Layer
 from pytest_trt.spec import EngineSpec, LayerType

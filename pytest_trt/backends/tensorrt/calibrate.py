@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt import cuda
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, dtype
+from pytest_trt.backends.tensorrt import versions
 from pytest_trt.errors import BuildError
 
 if TYPE_CHECKING:

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_trt import cuda
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import Tensor
-from pytest_trt.backends.tensorrt_formats import LINEAR, format_name, on_host
-from pytest_trt.backends.tensorrt_layers import parse_layers, read_information
-from pytest_trt.backends.tensorrt_log import logger
-from pytest_trt.backends.tensorrt_plan import Origin, check_origin
-from pytest_trt.backends.tensorrt_plugins import load_plugins
-from pytest_trt.backends.tensorrt_weights import restore_weights, set_streaming
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.formats import LINEAR, format_name, on_host
+from pytest_trt.backends.tensorrt.layers import parse_layers, read_information
+from pytest_trt.backends.tensorrt.log import logger
+from pytest_trt.backends.tensorrt.plan import Origin, check_origin
+from pytest_trt.backends.tensorrt.plugins import load_plugins
+from pytest_trt.backends.tensorrt.weights import restore_weights, set_streaming
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.records import Layer
 from pytest_trt.spec import EngineSpec, Shape, ShapeRange

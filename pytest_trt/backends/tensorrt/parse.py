@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.backends.tensorrt_log import logger
+from pytest_trt.backends.tensorrt.log import logger
 from pytest_trt.errors import BuildError
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob
-from pytest_trt.backends.tensorrt_log import logger
-from pytest_trt.backends.tensorrt_precision import set_precision
-from pytest_trt.backends.tensorrt_profiles import add_profiles
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.log import logger
+from pytest_trt.backends.tensorrt.precision import set_precision
+from pytest_trt.backends.tensorrt.profiles import add_profiles
 from pytest_trt.errors import BuildError
 from pytest_trt.spec import EngineSpec
 

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt import cuda
-from pytest_trt.backends import tensorrt_versions as versions
 from pytest_trt.backends.base import BuildJob, BuildReport, Progress
 from pytest_trt.backends.onnxruntime import copy_model
-from pytest_trt.backends.tensorrt_calibrate import calibration
-from pytest_trt.backends.tensorrt_config import configure
-from pytest_trt.backends.tensorrt_layer_types import constrain_layers, set_io
-from pytest_trt.backends.tensorrt_layers import shares
-from pytest_trt.backends.tensorrt_load import DeviceEngine
-from pytest_trt.backends.tensorrt_log import logger
-from pytest_trt.backends.tensorrt_parse import parse
-from pytest_trt.backends.tensorrt_plugins import load_plugins
-from pytest_trt.backends.tensorrt_precision import check_device, missing_precision, network_shares, preferring, untold
-from pytest_trt.backends.tensorrt_progress import watch
-from pytest_trt.backends.tensorrt_timing import timing_cache
-from pytest_trt.backends.tensorrt_weights import WEIGHTS
+from pytest_trt.backends.tensorrt import versions
+from pytest_trt.backends.tensorrt.calibrate import calibration
+from pytest_trt.backends.tensorrt.config import configure
+from pytest_trt.backends.tensorrt.layer_types import constrain_layers, set_io
+from pytest_trt.backends.tensorrt.layers import shares
+from pytest_trt.backends.tensorrt.load import DeviceEngine
+from pytest_trt.backends.tensorrt.log import logger
+from pytest_trt.backends.tensorrt.parse import parse
+from pytest_trt.backends.tensorrt.plugins import load_plugins
+from pytest_trt.backends.tensorrt.precision import check_device, missing_precision, network_shares, preferring, untold
+from pytest_trt.backends.tensorrt.progress import watch
+from pytest_trt.backends.tensorrt.timing import timing_cache
+from pytest_trt.backends.tensorrt.weights import WEIGHTS
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.records import Layer
 
