@@ -12,7 +12,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any, TypeVar
 
 from pytest_trt.errors import RecordError
@@ -72,17 +72,6 @@ def _hints(cls: Any) -> dict[str, Any]:
     return {f.name: evaluated[f.name] for f in dataclasses.fields(cls)}
 
 
-@functools.cache
-def _fields(cls: Any) -> tuple[dict[str, Checker], frozenset[str]]:
-    """What checks each field, and the fields without a default."""
-    required = frozenset(
-        f.name
-        for f in dataclasses.fields(cls)
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    )
-    return {name: _checker(kind) for name, kind in _hints(cls).items()}, required
-
-
 def check(kind: Any, value: Any, where: str) -> Any:
     """`value` converted to the annotated type `kind`, or RecordError naming `where`."""
     try:
@@ -111,10 +100,10 @@ def _checker(kind: Any) -> Checker:
     if kind in _SCALARS:
         return _SCALARS[kind]
     if dataclasses.is_dataclass(kind):
-        return functools.partial(_check_dataclass, typing.cast(type, kind))
+        return _check_dataclass(typing.cast(type, kind))
     if origin in (typing.Union, types.UnionType):
         if len(arguments) == 2 and arguments[1] is type(None):
-            return functools.partial(_check_optional, _checker(arguments[0]))
+            return _check_optional(_checker(arguments[0]))
         return functools.partial(_check_union, arguments)
     if origin is typing.Literal:
         return functools.partial(_check_literal, arguments)
@@ -123,37 +112,96 @@ def _checker(kind: Any) -> Checker:
     if origin is tuple:
         return functools.partial(_check_tuple, arguments)
     if origin in (dict, collections.abc.Mapping):
-        return functools.partial(_check_mapping, *arguments)
+        return _check_mapping(*arguments)
     if origin is collections.abc.Callable or kind is collections.abc.Callable:
         return _check_callable
     return functools.partial(_check_instance, kind)
 
 
-def _check_dataclass(kind: type, value: Any) -> Any:
+def _check_dataclass(kind: type) -> Checker:
+    """A function written for this very dataclass, as dataclasses writes __init__: what fits is seen without a call, and
+    a record is filled as pickle fills it, since a frozen one's own __init__ takes longer than all the checks. Baselines
+    are many, and each holds thirty records."""
+    hints, fields = _hints(kind), dataclasses.fields(kind)
+    names = {"kind": kind, "refuse": _refuse, "known": hints.keys(), "isfinite": math.isfinite, "Misfit": _Misfit}
+    names["required"] = names["known"] - {f.name for f in fields if _default(f) is not None}
+    lines = [
+        "def check(given):",
+        " if not isinstance(given, dict) or not required <= given.keys() <= known:",
+        "  return refuse(kind, given, required, known)",
+        " made = kind.__new__(kind)",
+        " into = made.__dict__",
+    ]
+    for number, field in enumerate(fields):
+        names[f"check{number}"] = _at(hints[field.name], f".{field.name}")
+        names[f"default{number}"] = _default(field)
+        indent = " "
+        if _default(field) is not None:
+            lines += [f" if {field.name!r} not in given:", f"  into[{field.name!r}] = default{number}()", " else:"]
+            indent = "  "
+        lines += [
+            f"{indent}it = given[{field.name!r}]",
+            f"{indent}into[{field.name!r}] = it if {_fits(hints[field.name])} else check{number}(it)",
+        ]
+    if hasattr(kind, "__post_init__"):
+        lines += [" try: made.__post_init__()", " except (TypeError, ValueError) as error:"]
+        lines += ["  raise Misfit(f': {error}') from error"]
+    exec("\n".join([*lines, " return made"]), names)  # noqa: S102 - of field names alone, which are identifiers
+    return typing.cast(Checker, names["check"])
+
+
+def _default(field: dataclasses.Field[Any]) -> Callable[[], Any] | None:
+    """What makes the value of a field that is not there; None where it must be."""
+    if field.default is not dataclasses.MISSING:
+        return lambda: field.default
+    return None if field.default_factory is dataclasses.MISSING else field.default_factory
+
+
+def _fits(kind: Any) -> str:
+    """The condition on which `it` is of the type `kind` and needs no converting; `False` where that takes a call."""
+    arguments = typing.get_args(kind)
+    if len(arguments) == 2 and arguments[1] is type(None):
+        return f"it is None or {_fits(arguments[0])}"
+    return _FITS.get(kind, "False")
+
+
+_FITS = {
+    bool: "type(it) is bool",
+    int: f"type(it) is int and {-(2**63)} < it < {2**63}",
+    float: "type(it) is float and isfinite(it)",
+    str: f"type(it) is str and len(it) <= {MAX_TEXT}",
+}
+
+
+def _at(kind: Any, place: str) -> Checker:
+    """What checks a value of the type `kind` that stands at `place` in a record."""
+
+    checker: Checker | None = None
+
+    def check(value: Any) -> Any:
+        nonlocal checker
+        checker = checker or _checker(kind)  # not asked for earlier: a record may hold others of its kind
+        try:
+            return checker(value)
+        except _Misfit as misfit:
+            raise misfit.at(place) from misfit.__cause__
+
+    return check
+
+
+def _refuse(kind: type, value: Any, required: Set[str], known: Set[str]) -> Any:
+    """What to say of a value that is no dict with these fields; unless it is such a record already."""
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
         raise _Misfit(f" must be an object, not {_shown(value)}")
-    checkers, required = _fields(kind)
-    if value.keys() != checkers.keys():
-        if unknown := [name for name in value if name not in checkers]:
-            raise _Misfit(f" has an unknown field {_shown(unknown[0])}")
-        if not required <= value.keys():
-            raise _Misfit(f" lacks the field {min(required - value.keys())!r}")
-    checked, name = {}, ""
-    try:
-        for name, item in value.items():
-            checked[name] = checkers[name](item)
-    except _Misfit as misfit:
-        raise misfit.at(f".{name}") from misfit.__cause__
-    try:
-        return kind(**checked)
-    except (TypeError, ValueError) as error:
-        raise _Misfit(f": {error}") from error
+    if unknown := [name for name in value if name not in known]:
+        raise _Misfit(f" has an unknown field {_shown(unknown[0])}")
+    raise _Misfit(f" lacks the field {min(required - value.keys())!r}")
 
 
-def _check_optional(checker: Checker, value: Any) -> Any:
-    return None if value is None else checker(value)
+def _check_optional(checker: Checker) -> Checker:
+    return lambda value: None if value is None else checker(value)
 
 
 def _check_union(arguments: tuple[Any, ...], value: Any) -> Any:
@@ -195,7 +243,7 @@ def _all_plain(kind: Any, values: collections.abc.Collection[Any]) -> bool:
     """Whether these are floats, or texts, that need no converting: the common case, without a call for each."""
     if kind not in (float, str) or set(map(type, values)) != {kind}:
         return False
-    return all(map(math.isfinite, values)) if kind is float else max(map(len, values)) <= MAX_TEXT
+    return math.isfinite(sum(values)) if kind is float else max(map(len, values)) <= MAX_TEXT
 
 
 def _check_tuple(arguments: tuple[Any, ...], value: Any) -> Any:
@@ -216,21 +264,27 @@ def _check_is_list(value: Any) -> None:
         raise _Misfit(f" must be a list, not {_shown(value)}")
 
 
-def _check_mapping(key_kind: Any, item_kind: Any, value: Any) -> Any:
-    if not (type(value) is dict or isinstance(value, collections.abc.Mapping)) or len(value) > MAX_ITEMS:
-        raise _Misfit(f" must be a mapping, not {_shown(value)}")
-    if key_kind is str and _all_plain(str, value) and _all_plain(item_kind, value.values()):
-        return dict(value)
-    check_key, check_item, checked, place = _checker(key_kind), _checker(item_kind), {}, ""
-    try:
-        for key, item in value.items():
-            place = " key"
-            checked_key = check_key(key)
-            place = f".{key}"
-            checked[checked_key] = check_item(item)
-    except _Misfit as misfit:
-        raise misfit.at(place) from misfit.__cause__
-    return checked
+def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
+    check_key, check_item = _checker(key_kind), _checker(item_kind)
+
+    def check_mapping(value: Any) -> Any:
+        if not (type(value) is dict or isinstance(value, collections.abc.Mapping)) or len(value) > MAX_ITEMS:
+            raise _Misfit(f" must be a mapping, not {_shown(value)}")
+        try:
+            keys = value if _all_plain(key_kind, value) else list(map(check_key, value))
+        except _Misfit as misfit:
+            raise misfit.at(" key") from misfit.__cause__
+        if keys is value and _all_plain(item_kind, value.values()):
+            return dict(value)
+        checked, at = {}, None
+        try:
+            for key, (at, item) in zip(keys, value.items(), strict=True):
+                checked[key] = check_item(item)
+        except _Misfit as misfit:
+            raise misfit.at(f".{at}") from misfit.__cause__
+        return checked
+
+    return check_mapping
 
 
 def _check_callable(value: Any) -> Any:
@@ -240,6 +294,8 @@ def _check_callable(value: Any) -> Any:
 
 
 def _check_float(value: Any) -> float:
+    if type(value) is float and -math.inf < value < math.inf:
+        return value
     if type(value) is not float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise _Misfit(f" must be of type float, not {_shown(value)}")
@@ -261,7 +317,7 @@ def _check_int(value: Any) -> int:
 
 
 def _check_text(value: Any) -> str:
-    if not isinstance(value, str):
+    if type(value) is not str and not isinstance(value, str):
         raise _Misfit(f" must be of type str, not {_shown(value)}")
     if len(value) > MAX_TEXT:
         raise _Misfit(f" is a text of {len(value)} characters: at most {MAX_TEXT} are read")

@@ -8,7 +8,7 @@ import gzip
 import io
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from pytest_trt import codec
@@ -36,7 +36,7 @@ def render(baseline: Baseline) -> bytes:
     if not baseline.node_id.isprintable():
         raise BaselineError(f"baseline of {baseline.node_id!r}: give the test an id of characters that can be shown")
     while True:
-        text = "\n".join(_lines(codec.encode(baseline))) + "\n"
+        text = "\n".join(_lines(baseline)) + "\n"
         if len(text) <= MOST_BYTES:
             return text.encode("ascii")
         if len(baseline.history) <= 1:
@@ -47,44 +47,58 @@ def render(baseline: Baseline) -> bytes:
         baseline = dataclasses.replace(baseline, history=baseline.history[1:])
 
 
-def _lines(data: dict[str, Any]) -> Iterator[str]:
-    """Each top-level field on a line, or, where it is an object or list, each of its entries on one."""
+def _lines(baseline: Baseline) -> Iterator[str]:
+    """Each top-level field on a line, or, where it is a record, mapping or list, each of its entries on one."""
     yield "{"
-    for number, key in enumerate(sorted(data), 1):
-        comma = "," if number < len(data) else ""
-        value = data[key]
-        if isinstance(value, dict) and value:
-            entries = [f"  {_flat(k)}: {_flat(value[k])}" for k in sorted(value)]
-        elif isinstance(value, list) and value:
-            entries = [f"  {_flat(entry)}" for entry in value]
-        else:
-            yield f" {_flat(key)}: {_flat(value)}{comma}"
+    fields = _present(baseline)
+    for number, (key, value) in enumerate(fields, 1):
+        comma = "," if number < len(fields) else ""
+        if not value or isinstance(value, (str, int)):
+            yield f" {key}{_flat(value)}{comma}"
             continue
-        opening, closing = "{}" if isinstance(value, dict) else "[]"
-        yield f" {_flat(key)}: {opening}"
-        yield ",\n".join(entries)
-        yield f" {closing}{comma}"
+        listed = isinstance(value, tuple)
+        yield f" {key}{'[' if listed else '{'}"
+        yield ",\n".join([f"  {entry}" for entry in (map(_flat, value) if listed else _entries(value))])
+        yield f" {']' if listed else '}'}{comma}"
     yield "}"
 
 
-_CONSTANTS = {None: "null", True: "true", False: "false"}
-
-
 def _flat(value: Any) -> str:
-    """JSON on one line, with sorted keys. Floats have seven digits, far more than any of them is known to, at half the
-    bytes; texts are without what a terminal would not show, which is not read again. (The json module makes an encoder
-    for each line, which takes longer than the lines.)"""
+    """JSON on one line. Floats have seven digits, far more than any of them is known to, at half the bytes; texts are
+    without what a terminal would not show, which is not read again. (Written straight from records: the json module
+    wants dicts, and makes an encoder for each line, which takes longer than the lines.)"""
     kind = type(value)
     if kind is float:
         digits = f"{value:.7g}"
         return digits if "." in digits and "e" not in digits else repr(float(digits))
     if kind is str:
         return _text(value)
-    if kind is dict:
-        return f"{{{', '.join([f'{_text(key)}: {_flat(item)}' for key, item in sorted(value.items())])}}}"
-    if kind is list:
+    if kind is int:
+        return str(value)
+    if kind is tuple:
         return f"[{', '.join(map(_flat, value))}]"
-    return str(value) if kind is int else _CONSTANTS[value]
+    if kind is bool:
+        return "true" if value else "false"
+    return "null" if value is None else f"{{{', '.join(_entries(value))}}}"
+
+
+def _entries(value: Any) -> list[str]:
+    """What stands between the braces of a record or a mapping, sorted by key."""
+    if isinstance(value, Mapping):
+        return [f"{_text(key)}: {_flat(value[key])}" for key in sorted(value)]
+    return [f"{key}{_flat(item)}" for key, item in _present(value)]
+
+
+def _present(record: Any) -> list[tuple[str, Any]]:
+    """The fields of a record, as `"name": ` and value, sorted; without those that are empty and are so by default."""
+    return [(key, item) for name, key, left_out in _keys(type(record)) if (item := getattr(record, name)) or not left_out]
+
+
+@functools.cache
+def _keys(kind: Any) -> list[tuple[str, str, bool]]:
+    """The fields of a record's class, sorted: the name, how it is written, and whether it is empty by default."""
+    fields = sorted(dataclasses.fields(kind), key=lambda field: field.name)
+    return [(f.name, f"{_text(f.name)}: ", f.default_factory is dict or not f.default) for f in fields]
 
 
 @functools.lru_cache(4096)  # most are names of figures and fields
