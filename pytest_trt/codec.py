@@ -123,8 +123,9 @@ def _check_dataclass(kind: type) -> Checker:
     a record is filled as pickle fills it, since a frozen one's own __init__ takes longer than all the checks. Baselines
     are many, and each holds thirty records."""
     hints, fields = _hints(kind), dataclasses.fields(kind)
-    names = {"kind": kind, "refuse": _refuse, "known": hints.keys(), "isfinite": math.isfinite, "Misfit": _Misfit}
-    names["required"] = names["known"] - {f.name for f in fields if _default(f) is not None}
+    required = {f.name for f in fields if _default(f) is None}
+    names = {"kind": kind, "known": hints.keys(), "required": required, "refuse": _refuse, "Misfit": _Misfit,
+             "isfinite": math.isfinite}  # fmt: skip
     lines = [
         "def check(given):",
         " if not isinstance(given, dict) or not required <= given.keys() <= known:",
@@ -146,7 +147,7 @@ def _check_dataclass(kind: type) -> Checker:
     if hasattr(kind, "__post_init__"):
         lines += [" try: made.__post_init__()", " except (TypeError, ValueError) as error:"]
         lines += ["  raise Misfit(f': {error}') from error"]
-    exec("\n".join([*lines, " return made"]), names)  # noqa: S102 - of field names alone, which are identifiers
+    exec("\n".join([*lines, " return made"]), names)  # of nothing but the names of fields
     return typing.cast(Checker, names["check"])
 
 
@@ -278,8 +279,8 @@ def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
             return dict(value)
         checked, at = {}, None
         try:
-            for key, (at, item) in zip(keys, value.items(), strict=True):
-                checked[key] = check_item(item)
+            for at, key in zip(value, keys, strict=True):
+                checked[key] = check_item(value[at])
         except _Misfit as misfit:
             raise misfit.at(f".{at}") from misfit.__cause__
         return checked

@@ -50,7 +50,9 @@ class BaselineFolder:
         path = self._path(device, node_id)
         if path not in self._fetched:
             self._fetched.update(self._place.read([path], text.MOST_READ))
-        content = self._fetched.pop(path)
+        return self._loaded(path, self._fetched.pop(path), node_id, device)
+
+    def _loaded(self, path: str, content: Content, node_id: str, device: str) -> Baseline | None:
         if content is None:
             return None
         where = f"{self._place.where}/{path}"
@@ -102,31 +104,25 @@ class BaselineFolder:
         reason: str = "",
     ) -> Sequence[Saved]:
         """`save` for many tests, which are read together and written together."""
-        by_device: dict[str, list[str]] = {}
-        for measurement, _ in judged:
-            by_device.setdefault(device_slug(measurement.environment), []).append(measurement.node_id)
-        for device, node_ids in by_device.items():
-            self.prefetch(node_ids, device)
+        devices = [device_slug(measurement.environment) for measurement, _ in judged]
+        paths = [self._path(device, one.node_id) for (one, _), device in zip(judged, devices, strict=True)]
+        contents = self._place.read(paths, text.MOST_READ)
         files, all_saved = {}, []
-        for measurement, status in judged:
-            device = device_slug(measurement.environment)
-            old = self._old(measurement.node_id, device, force)
+        for (measurement, status), device, path in zip(judged, devices, paths, strict=True):
+            try:
+                old = self._loaded(path, contents[path], measurement.node_id, device)
+            except BaselineError:
+                if not force:
+                    raise
+                old = None
             made, saved = after(old, measurement, status, force=force, new_only=new_only, reason=reason)
             if saved.what in ("created", "moved") and (measurement.samples or measurement.profile):
                 files[f"{self.name}/{data_path(device, measurement.node_id)}"] = text.render_data(data_of(measurement))
             if made is not None:
-                files[self._path(device, made.node_id)] = text.render(made)
+                files[path] = text.render(made)
             all_saved.append(saved)
         self._place.write(files)
         return all_saved
-
-    def _old(self, node_id: str, device: str, force: bool) -> Baseline | None:
-        try:
-            return self.load(node_id, device)
-        except BaselineError:
-            if force:
-                return None
-            raise
 
     def list(self) -> Iterator[Listed]:
         """Every baseline of this name, by path; read together."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import secrets
 import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytest_trt.baselines.place import Content
@@ -17,7 +17,7 @@ from pytest_trt.errors import BaselineError
 
 _WRITING = ".writing-"
 _LEFT_OVER_S = 3600.0
-_FEW, _AT_ONCE = 8, 16
+_FEW = 64
 
 
 class LocalPlace:
@@ -26,40 +26,46 @@ class LocalPlace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
         self.where = str(self.folder)
-        self._inside: set[Path] = set()
+        self._inside: set[str] = set()
 
     def read(self, paths: Sequence[str], most: int) -> dict[str, Content]:
-        return {path: self._read(path, most) for path in paths}
+        found: dict[str, Content] = dict.fromkeys(paths)
+        for folder, within in self._by_folder(paths):
+            refused = self._refused(folder)
+            found.update((path, refused or _read(f"{self.where}/{path}", most)) for path in within)
+        return found
 
-    def _read(self, path: str, most: int) -> Content:
-        file = self.folder / path
+    def _by_folder(self, paths: Iterable[str]) -> Iterable[tuple[str, Sequence[str]]]:
+        """Every folder with the paths in it: what is asked of a folder is asked once. Texts, not Paths, which take as
+        long to make as a file to be read."""
+        found: dict[str, list[str]] = {}
+        for path in paths:
+            found.setdefault(path.rpartition("/")[0], []).append(path)
+        return ((f"{self.where}/{below}", within) for below, within in found.items())
+
+    def _refused(self, folder: str) -> BaselineError | None:
         try:
-            self._check_inside(file.parent)
-            return _read_regular(file, most)
-        except FileNotFoundError:
-            return None
+            self._check_inside(folder)
         except BaselineError as error:
             return error
         except OSError as error:
-            return BaselineError(f"baseline {file} cannot be read: {_reason(error)}")
+            return BaselineError(f"baseline folder {folder} cannot be read: {_reason(error)}")
+        return None
 
     def write(self, files: Mapping[str, bytes]) -> None:
         """All are written and synced under other names before the first is put in its place."""
-        by_folder: dict[str, list[str]] = {}
-        for path in files:
-            by_folder.setdefault(path.rpartition("/")[0], []).append(path)
         mark, drafts, file = f"{_WRITING}{os.getpid()}-{secrets.token_hex(8)}", dict[str, str](), self.where
         try:
-            for below, paths in by_folder.items():
-                file = f"{self.where}/{below}"
-                self._make_folder(Path(file))
-                for path in paths:
+            for folder, within in self._by_folder(files):
+                file = folder
+                self._make_folder(folder)
+                for path in within:
                     file = f"{self.where}/{path}"
-                    drafts[file] = f"{self.where}/{below}/{mark}-{len(drafts)}"
+                    drafts[file] = f"{folder}/{mark}-{len(drafts)}"
                     _write(drafts[file], files[path])
             _sync(list(drafts.values()))
             for file, draft in list(drafts.items()):
-                os.replace(draft, file)  # noqa: PTH105 - texts: a Path takes as long to make as the file to be moved
+                os.replace(draft, file)  # noqa: PTH105 - texts, as in _by_folder
                 del drafts[file]
         except OSError as error:
             raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
@@ -67,17 +73,17 @@ class LocalPlace:
             for draft in drafts.values():
                 Path(draft).unlink(missing_ok=True)
 
-    def _make_folder(self, folder: Path) -> None:
+    def _make_folder(self, folder: str) -> None:
         if folder not in self._inside:
             self._check_inside(folder)
-            folder.mkdir(parents=True, exist_ok=True)
+            Path(folder).mkdir(parents=True, exist_ok=True)
             self._inside.add(folder)
 
     def remove(self, paths: Iterable[str]) -> None:
         for path in paths:
             file = self.folder / path
             try:
-                self._check_inside(file.parent)
+                self._check_inside(str(file.parent))
                 file.unlink(missing_ok=True)
                 for folder in file.parents:
                     if folder == self.folder or any(folder.iterdir()):
@@ -97,18 +103,29 @@ class LocalPlace:
                     _sweep(Path(folder) / name)
         return sorted(found)
 
-    def _check_inside(self, folder: Path) -> None:
+    def _check_inside(self, folder: str) -> None:
         """Raise BaselineError where a symbolic link leads out of the folder. Asked once a folder."""
         if folder not in self._inside:
-            real, root = folder.resolve(), self.folder.resolve()
+            real, root = Path(folder).resolve(), self.folder.resolve()
             if real != root and root not in real.parents:
                 message = f"baseline folder {folder} leads out of {root}, to {real}: remove the symbolic link"
                 raise BaselineError(message)
-            if folder.is_dir():
+            if real.is_dir():
                 self._inside.add(folder)
 
 
-def _read_regular(file: Path, most: int) -> bytes:
+def _read(file: str, most: int) -> Content:
+    try:
+        return _read_regular(file, most)
+    except FileNotFoundError:
+        return None
+    except BaselineError as error:
+        return error
+    except OSError as error:
+        return BaselineError(f"baseline {file} cannot be read: {_reason(error)}")
+
+
+def _read_regular(file: str, most: int) -> bytes:
     descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         state = os.fstat(descriptor)
@@ -137,21 +154,18 @@ def _write(file: str, content: bytes) -> None:
 
 
 def _sync(files: Sequence[str]) -> None:
-    """Sync files to disk; many of them at once, which the disk then does together."""
-    if len(files) <= _FEW:
-        for file in files:
-            _sync_one(file)
-    else:
-        with ThreadPoolExecutor(_AT_ONCE) as pool:
-            list(pool.map(_sync_one, files))
-
-
-def _sync_one(file: str) -> None:
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """Sync files of one file system to disk. Many of them by one call for all of it, where the system has that: each
+    file's own would wait for the disk as often as there are files."""
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(files) > _FEW else None
+    for file in files[:1] if syncfs else files:
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if syncfs is None:
+                os.fsync(descriptor)
+            elif syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(descriptor)
 
 
 def _sweep(draft: Path) -> None:

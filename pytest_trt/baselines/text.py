@@ -36,7 +36,7 @@ def render(baseline: Baseline) -> bytes:
     if not baseline.node_id.isprintable():
         raise BaselineError(f"baseline of {baseline.node_id!r}: give the test an id of characters that can be shown")
     while True:
-        text = "\n".join(_lines(baseline)) + "\n"
+        text = "{\n" + ",\n".join(_lines(baseline)) + "\n}\n"
         if len(text) <= MOST_BYTES:
             return text.encode("ascii")
         if len(baseline.history) <= 1:
@@ -49,18 +49,17 @@ def render(baseline: Baseline) -> bytes:
 
 def _lines(baseline: Baseline) -> Iterator[str]:
     """Each top-level field on a line, or, where it is a record, mapping or list, each of its entries on one."""
-    yield "{"
-    fields = _present(baseline)
-    for number, (key, value) in enumerate(fields, 1):
-        comma = "," if number < len(fields) else ""
-        if not value or isinstance(value, (str, int)):
-            yield f" {key}{_flat(value)}{comma}"
-            continue
-        listed = isinstance(value, tuple)
-        yield f" {key}{'[' if listed else '{'}"
-        yield ",\n".join([f"  {entry}" for entry in (map(_flat, value) if listed else _entries(value))])
-        yield f" {']' if listed else '}'}{comma}"
-    yield "}"
+    for name, key, empty in _fields(Baseline):
+        value = getattr(baseline, name)
+        if value and not isinstance(value, (str, int)):
+            entries = list(map(_flat, value)) if isinstance(value, tuple) else _entries(value)
+            opening, closing = "[]" if isinstance(value, tuple) else "{}"
+            yield f" {key}{opening}\n  {_BETWEEN.join(entries)}\n {closing}"
+        elif value or not empty:
+            yield f" {key}{_flat(value)}"
+
+
+_BETWEEN = ",\n  "
 
 
 def _flat(value: Any) -> str:
@@ -86,17 +85,14 @@ def _entries(value: Any) -> list[str]:
     """What stands between the braces of a record or a mapping, sorted by key."""
     if isinstance(value, Mapping):
         return [f"{_text(key)}: {_flat(value[key])}" for key in sorted(value)]
-    return [f"{key}{_flat(item)}" for key, item in _present(value)]
-
-
-def _present(record: Any) -> list[tuple[str, Any]]:
-    """The fields of a record, as `"name": ` and value, sorted; without those that are empty and are so by default."""
-    return [(key, item) for name, key, left_out in _keys(type(record)) if (item := getattr(record, name)) or not left_out]
+    kind: Any = type(value)
+    return [f"{key}{_flat(item)}" for name, key, empty in _fields(kind) if (item := getattr(value, name)) or not empty]
 
 
 @functools.cache
-def _keys(kind: Any) -> list[tuple[str, str, bool]]:
-    """The fields of a record's class, sorted: the name, how it is written, and whether it is empty by default."""
+def _fields(kind: Any) -> list[tuple[str, str, bool]]:
+    """The fields of a record, sorted: the name, how it is written, and whether it is empty by default. What is empty,
+    and is so by default, is left out."""
     fields = sorted(dataclasses.fields(kind), key=lambda field: field.name)
     return [(f.name, f"{_text(f.name)}: ", f.default_factory is dict or not f.default) for f in fields]
 
