@@ -3,14 +3,16 @@
     python benchmarks/scale.py                  # 1,000 and 10,000 tests, each in a process of its own
     python benchmarks/scale.py --remote         # 500 tests on a real S3 server, every request 200 ms slower
 
-Limits: 10,000 tests loaded and judged in 3 s, saved in 5 s, reported in 3 s, within 300 MB; ten times the tests in ten
-times the time; 500 remote tests loaded in 15 s, and saved in as many. Exit status 1 where one does not hold.
+Limits: 10,000 tests loaded and judged in 3 s, saved in 5 s (new ones, and again where each has ten runs), reported in
+3 s, within 300 MB; ten times the tests in ten times the time; 500 remote tests loaded in 15 s, and saved in as many.
+Exit status 1 where one does not hold. TMPDIR says on which file system.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import os
 import resource
@@ -18,17 +20,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
+from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines, text
 from pytest_trt.judge.baselines import RUNS, judge_stored
 from pytest_trt.judge.compare import Question
 from pytest_trt.records import FIGURES, Environment, Estimate, Measurement, Result, Status
 from pytest_trt.report import Header, terminal
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
-LIMITS = {"save_s": 5.0, "load_and_judge_s": 3.0, "report_s": 3.0, "peak_mb": 300.0}
+LIMITS = {"save_s": 5.0, "save_again_s": 5.0, "load_and_judge_s": 3.0, "report_s": 3.0, "peak_mb": 300.0}
 REMOTE_LIMIT_S = 15.0
 REMOTE_TESTS = 500
 STATUS: Status = "new"
@@ -36,8 +38,8 @@ GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", driver="550.54", ho
 
 
 def measurement(number: int) -> Measurement:
-    """One as large as a real one: every figure that a GPU gives."""
-    ms = 0.1 + number / 1e5
+    """One as large as a real one: every figure that a GPU gives, with all its digits."""
+    ms = 0.1 + number / 1.0000019e5
     return Measurement(
         node_id=f"tests/test_{number // 100}.py::test_model[{number}-fp16-b8]",
         environment=GPU,
@@ -51,14 +53,21 @@ def measurement(number: int) -> Measurement:
     )
 
 
-def save(folder: BaselineFolder, count: int) -> None:
-    folder.save_all([(measurement(number), STATUS) for number in range(count)])
+def save(folder: BaselineFolder, runs: Sequence[Measurement]) -> None:
+    folder.save_all([(run, STATUS) for run in runs])
 
 
-def judged(folder: BaselineFolder, count: int) -> Iterator[Result]:
+def remember(folder: Path) -> None:
+    """Give every baseline ten runs: it is as long as it gets then. Files are written over: some file systems go slower
+    for minutes after many were removed or replaced, which would be measured instead."""
+    for file in folder.rglob("*.json"):
+        baseline = text.parse(file.read_bytes(), file.name)
+        file.write_bytes(text.render(dataclasses.replace(baseline, history=baseline.history * RUNS)))
+
+
+def judged(folder: BaselineFolder, runs: Sequence[Measurement]) -> Iterator[Result]:
     device = device_slug(GPU)
-    for number in range(count):
-        run = measurement(number)
+    for run in runs:
         baseline = folder.load(run.node_id, device)
         assert baseline is not None
         verdicts = [judge_stored(Question(figure=name), run.figures[name], baseline) for name in ("ms", "memory_mb")]
@@ -73,15 +82,17 @@ def scale(count: int) -> dict[str, float]:
             return open_baselines("baselines", "main", revision=None, rootdir=Path(scratch))
 
         found: dict[str, float] = {}
+        runs = [measurement(number) for number in range(count)]
         with timed(found, "save"):
-            save(opened(), count)
-        for _ in range(RUNS - 1):  # with ten runs in its history, a baseline is as long as it gets
-            save(opened(), count)
+            save(opened(), runs)
+        remember(Path(scratch))
+        with timed(found, "save_again"):
+            save(opened(), runs)
         with timed(found, "load_and_judge"):
-            results = list(judged(opened(), count))
+            results = list(judged(opened(), runs))
         with timed(found, "report"):
-            text = terminal.render(results, Header.of(GPU, "main"), colour=False)
-        assert len(text.splitlines()) > count
+            table = terminal.render(results, Header.of(GPU, "main"), colour=False)
+        assert len(table.splitlines()) > count
         found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         found["sync_s"] = count * sync_cost(Path(scratch))
         return found
@@ -115,18 +126,19 @@ def remote() -> dict[str, float]:
         url = f"s3://{s3_server.BUCKET}/baselines"
         os.environ.update(s3_server.credentials(port))
         near = open_baselines(url, "main", revision=None, rootdir=Path())
-        save(near, REMOTE_TESTS)
+        runs = [measurement(number) for number in range(REMOTE_TESTS)]
+        save(near, runs)
         with s3_server.Network(port, delay_s=0.2) as network:
             os.environ.update(s3_server.credentials(network.port))
             folder = open_baselines(url, "main", revision=None, rootdir=Path())
             device = device_slug(GPU)
             started = time.perf_counter()
-            folder.prefetch([measurement(number).node_id for number in range(REMOTE_TESTS)], device)
-            loaded = [folder.load(measurement(number).node_id, device) for number in range(REMOTE_TESTS)]
+            folder.prefetch([run.node_id for run in runs], device)
+            loaded = [folder.load(run.node_id, device) for run in runs]
             load_s = time.perf_counter() - started
             assert all(loaded)
             started = time.perf_counter()
-            save(folder, REMOTE_TESTS)
+            save(folder, runs)
             save_s = time.perf_counter() - started
         return {"tests": REMOTE_TESTS, "load_s": load_s, "save_s": save_s, "requests_at_once": network.busiest}
 

@@ -244,7 +244,7 @@ def _all_plain(kind: Any, values: collections.abc.Collection[Any]) -> bool:
     """Whether these are floats, or texts, that need no converting: the common case, without a call for each."""
     if kind not in (float, str) or set(map(type, values)) != {kind}:
         return False
-    return math.isfinite(sum(values)) if kind is float else max(map(len, values)) <= MAX_TEXT
+    return math.isfinite(sum(values)) if kind is float else sum(map(len, values)) <= MAX_TEXT
 
 
 def _check_tuple(arguments: tuple[Any, ...], value: Any) -> Any:

@@ -210,6 +210,7 @@ def test_a_renamed_test_is_recognised_and_keeps_its_baseline(tmp_path: Path, sav
     assert folder.renamed_from(measurement(node_id=new), [new, TEST]) is None
     assert folder.renamed_from(measurement(node_id=new, spec_digest="0" * 64), [new]) is None
     folder.rename(TEST, new)
+    assert folder.renamed_from(measurement(node_id="other"), ["other"]) == new
     assert folder.load(TEST, DEVICE) is None
     moved = folder.load(new, DEVICE)
     assert moved is not None

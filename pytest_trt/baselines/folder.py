@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_trt.baselines import text
@@ -26,14 +26,15 @@ class Listed:
 class BaselineFolder:
     """The baselines called `name` at `place`. Every method raises BaselineError where the place cannot be used.
 
-    What was read together by `prefetch` is kept until it is loaded; whether a device has baselines at all is asked
-    once, so that saving during a run does not turn `missing` into `new`.
+    What was read together by `prefetch` is kept until it is loaded; whether a device has baselines at all, and of
+    which specs, is asked once, so that saving during a run does not turn `missing` into `new`.
     """
 
     def __init__(self, place: Place, name: str) -> None:
         self._place, self.name = place, checked_name(name)
         self._fetched: dict[str, Content] = {}
         self._devices: dict[str, bool] = {}
+        self._specs: dict[str, Mapping[str, Sequence[str]]] = {}
 
     @property
     def where(self) -> str:
@@ -147,6 +148,7 @@ class BaselineFolder:
         ]
         if not dry_run:
             self._place.remove([one for path in gone for one in (path, _data_beside(path))])
+            self._specs.clear()
         return gone
 
     def rename(self, old: str, new: str) -> Sequence[str]:
@@ -166,6 +168,7 @@ class BaselineFolder:
                 files = {beside: text.render_data(dataclasses.replace(data, node_id=new)), **files}
             self._place.write(files)
             self._place.remove([entry.path, _data_beside(entry.path)])
+            self._specs.pop(device, None)
             moved.append(path)
         if not moved:
             raise BaselineError(f"{self.where} has no baseline of {old!r}: pytest-trt baseline list shows all")
@@ -174,15 +177,19 @@ class BaselineFolder:
     def renamed_from(self, measurement: Measurement, node_ids: Collection[str]) -> str | None:
         """The test that this one seems to have been before: one that is not among `node_ids`, the tests there are, and
         has the same spec on the same device. None where there is none, or several."""
-        device = device_slug(measurement.environment)
-        found = {
-            entry.found.node_id
-            for entry in self._listed(f"{self.name}/{device}")
-            if isinstance(entry.found, Baseline)
-            and entry.found.node_id not in node_ids
-            and entry.found.spec_digest == measurement.spec_digest
-        }
+        stored = self._of_spec(device_slug(measurement.environment)).get(measurement.spec_digest, ())
+        found = {node_id for node_id in stored if node_id not in node_ids}
         return found.pop() if len(found) == 1 else None
+
+    def _of_spec(self, device: str) -> Mapping[str, Sequence[str]]:
+        """The tests with a baseline on this device, by their spec's digest. Read once: many tests may be new."""
+        if device not in self._specs:
+            by_spec: dict[str, list[str]] = {}
+            for entry in self._listed(f"{self.name}/{device}"):
+                if isinstance(entry.found, Baseline):
+                    by_spec.setdefault(entry.found.spec_digest, []).append(entry.found.node_id)
+            self._specs[device] = by_spec
+        return self._specs[device]
 
     def local_path(self, path: str) -> Path | None:
         """The file of a listed baseline, where it lies on this disk and its history may be asked of git."""
