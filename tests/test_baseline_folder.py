@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from record_samples import H200, TEST, blocks, measurement
 
+from pytest_trt import codec
 from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
 from pytest_trt.baselines.text import MOST_BYTES, MOST_READ, parse, render
 from pytest_trt.errors import BaselineError
@@ -89,6 +90,22 @@ def test_the_file_reviews_well(saved: Path) -> None:
     assert keys == sorted(keys)
     assert sum('"ms": {' in line for line in lines) == 1
     assert saved.stat().st_size < MOST_BYTES
+
+
+def test_what_is_empty_is_left_out_and_read_where_it_stands(saved: Path) -> None:
+    baseline = parse(saved.read_bytes(), "x")
+    assert baseline.environment.threads is None
+    assert b'"threads"' not in saved.read_bytes()
+    assert parse(json.dumps(codec.encode(baseline)).encode(), "x") == baseline
+
+
+def test_many_are_saved_and_read_together(tmp_path: Path) -> None:
+    runs = [measurement(node_id=f"tests/test_{n % 3}.py::test[{n}]") for n in range(100)]  # enough for one sync of all
+    opened(tmp_path).save_all([(run, "new") for run in runs])
+    assert not list(tmp_path.rglob(".writing-*"))
+    folder = opened(tmp_path)
+    folder.prefetch([run.node_id for run in runs], DEVICE)
+    assert all(folder.load(run.node_id, DEVICE) for run in runs)
 
 
 def test_one_run_more_is_one_line_more(tmp_path: Path, saved: Path) -> None:

@@ -32,6 +32,22 @@ class Outer:
     pair: tuple[int, str] = (0, "")
 
 
+@dataclasses.dataclass(frozen=True)
+class Tree:
+    value: int
+    below: tuple[Tree, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    low: int
+    high: int
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise ValueError(f"low {self.low} is above high {self.high}")
+
+
 WHOLE = Outer("x", Inner(1), (Inner(2), Inner(3, 0.25)), {"ms": 1.5}, "b", 7, (4, "four"))
 
 
@@ -70,6 +86,30 @@ def test_a_whole_number_is_read_as_a_float_where_a_float_is_due():
 def test_what_does_not_fit_names_the_field(change, message):
     with pytest.raises(RecordError, match=message):
         codec.decode(Outer, {**codec.encode(WHOLE), **change})
+
+
+def test_a_field_that_is_left_out_has_its_default_anew_for_each_record():
+    first, second = (codec.decode(Outer, {"name": "x", "inner": {"size": 1}}) for _ in range(2))
+    assert first == second == Outer("x", Inner(1))
+    assert first.by_name is not second.by_name
+
+
+def test_a_record_may_hold_others_of_its_kind():
+    tree = {"value": 1, "below": [{"value": 2, "below": []}, {"value": 3, "below": [{"value": 4}]}]}
+    assert codec.decode(Tree, tree) == Tree(1, (Tree(2), Tree(3, (Tree(4),))))
+    tree["below"][1]["below"][0]["value"] = "4"
+    with pytest.raises(RecordError, match=r"Tree.below\[1\].below\[0\].value must be of type int, not '4'"):
+        codec.decode(Tree, tree)
+
+
+def test_what_a_record_says_against_its_own_fields_names_it():
+    with pytest.raises(RecordError, match=r"tuple\[1\]: low 2 is above high 1"):
+        codec.check(tuple[Ends, ...], [{"low": 1, "high": 2}, {"low": 2, "high": 1}], "tuple")
+
+
+def test_a_key_that_does_not_fit_is_named():
+    with pytest.raises(RecordError, match="counts key must be of type int, not 'a'"):
+        codec.check(dict[int, int], {1: 1, "a": 2}, "counts")
 
 
 def test_what_has_no_json_form_is_refused():
