@@ -1,6 +1,6 @@
 """When to stop: small classes that see numbers only, in three verbs.
 
-    rule = AllOf((Resolution("ms", 0.005, spread=0.002), budgets.LimitRule(limits), compare.PairedRule(question)))
+    rule = AllOf((Resolution("ms", 0.005), budgets.LimitRule(limits), compare.PairedRule(question)))
 
 `Resolution` stops when an interval is narrow enough. Rules that stop when a verdict is decided belong to the judge, and
 have the same verbs.
