@@ -36,9 +36,13 @@ def trt_spec(request: pytest.FixtureRequest, trt_case: dict[str, Any]) -> Engine
 def trt_runner(request: pytest.FixtureRequest, trt_spec: EngineSpec, trt_case: dict[str, Any]) -> Iterator[Trial]:
     """The test's runner: `trt_runner(inputs)` infers once, `.stream(batches)` runs the overlapped pipeline,
     `.measure()` measures and judges, `.profile()` times the layers."""
+    from pytest_trt.engine_spec import EngineSpec
+    from pytest_trt.errors import DeclarationError
     from pytest_trt.markers import vary
 
     item = request.node
+    if not isinstance(trt_spec, EngineSpec):
+        raise DeclarationError(f"the fixture trt_spec gave {trt_spec!r}: return a pytest_trt.EngineSpec")
     declared = dataclasses.replace(item.stash[sessions.DECLARATION], spec=trt_spec)
     trial = sessions.of(request.config).trial(item, vary(declared, trt_case))
     try:

@@ -109,6 +109,17 @@ def given(config: pytest.Config) -> dict[Option, tuple[object, str]]:
     return found
 
 
+def unknown_setting(warning: str) -> str:
+    """What is wrong where pytest warns of an ini setting that is meant for us, and that is none; else empty."""
+    before, said, name = warning.strip().partition("Unknown config option: ")
+    if before or not said or not name.startswith("trt_"):
+        return ""
+    import difflib
+
+    near = difflib.get_close_matches(name, [option.name for option in OPTIONS], 1)
+    return f"there is no ini setting {name}: " + (f"did you mean {near[0]}?" if near else "pytest --help lists them")
+
+
 def is_ours(item: pytest.Item) -> bool:
     """Whether the test asks for one of our fixtures. A marker alone may be its module's, and makes it none of ours."""
     return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))

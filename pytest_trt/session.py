@@ -15,6 +15,8 @@ from pytest_trt.console import Console
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 
 if TYPE_CHECKING:
+    import warnings
+
     from pytest_trt.bench import Bench
     from pytest_trt.budget_file import BudgetFile
     from pytest_trt.compared import Compared
@@ -149,6 +151,18 @@ class Session:
             self.compared.get_ready(self.bench, {item.nodeid: item.stash[DECLARATION] for item in items})
         except TrtError as error:
             self.problems.append(str(error))
+
+    def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
+        """A misspelt ini setting, of which pytest only warns, would leave a gate open: a problem."""
+        problem = options.unknown_setting(str(warning_message.message))
+        if problem and problem not in self.problems:
+            self.problems.append(problem)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self) -> None:
+        """Run nothing where such a warning came, which pytest gives once everything is collected."""
+        if self.problems and not self.worker:
+            raise pytest.UsageError("\n".join(self.problems))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Keep what does not run: a budget may be its."""

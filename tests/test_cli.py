@@ -202,6 +202,9 @@ def test_accept_needs_a_reason(run: Run) -> None:
     with pytest.raises(SystemExit) as ended:
         run("baseline", "accept", TEST)
     assert ended.value.code == 2
+    status, _, error = run("baseline", "accept", TEST, "--reason", " ")
+    assert status == 2
+    assert "--reason is empty" in error
 
 
 def test_rename(run: Run) -> None:

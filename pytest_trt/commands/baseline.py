@@ -129,6 +129,8 @@ def _described(baseline: Baseline) -> Iterator[str]:
 def _accept(given: argparse.Namespace) -> int:
     from pytest_trt.globs import matches
 
+    if not given.reason.strip():
+        raise DeclarationError("--reason is empty: say why it may cost what it costs now")
     project = Project(given.rootdir)
     results = project.results(given.run_file)
     chosen: dict[str, Result] = {}

@@ -22,7 +22,7 @@ def test_a_backend_that_is_not_installed_is_said_once(project, xdist):
     result = project.runpytest_subprocess("--trt-backend=tensorrt_lean", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     said = "ERROR: tensorrt_lean cannot be imported*pip install*"
-    (result.stdout if xdist else result.stderr).fnmatch_lines([said])
+    result.stderr.fnmatch_lines([said])
     if xdist:  # a worker cannot end the run: there the test fails, and the controller exits with 4
         result.assert_outcomes(passed=1, failed=1)
 
@@ -51,3 +51,14 @@ def test_an_ini_setting_that_is_wrong_is_named_as_one(project):
             "ini setting trt_max_slowdown is 'fast': write a share such as '3%' or 0.03",
         ]
     )
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("test", [ENGINE + MEASURES, "def test_nothing_of_ours(): pass"])
+def test_an_ini_setting_that_is_misspelt_ends_the_run(project, xdist, test):
+    """pytest only warns, and the gate would be open."""
+    project.makepyfile(test_m=test)
+    result = project.runpytest_subprocess("-o", "trt_require_devise=H200", *xdist)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "*there is no ini setting trt_require_devise: did you mean trt_require_device?*"
+    result.stderr.fnmatch_lines([said])

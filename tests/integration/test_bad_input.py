@@ -212,3 +212,12 @@ def test_calibrated(trt_runner): trt_runner.measure()
     for name, said in expected.items():
         assert said in found[name], name
     assert len([entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64]) == 1
+
+
+def test_a_spec_fixture_that_gives_no_spec(project):
+    project.makepyfile(
+        test_m="import pytest\n@pytest.fixture\ndef trt_spec(): pass\ndef test_m(trt_runner): trt_runner.measure()\n"
+    )
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    assert "the fixture trt_spec gave None: return a pytest_trt.EngineSpec" in errors(result)["test_m"]
