@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -236,6 +238,14 @@ def test_closing_the_server_ends_every_probe_and_killing_it_too(subject):
         server.fork()
     probe.close()
     server.close()
+
+
+@pytest.mark.parametrize(("limits", "kib"), [("-Ss 8192", 98304), ("-Hs 16384; ulimit -Ss 8192", 16384)])
+def test_the_stack_of_a_build_is_deep_where_it_may_be(limits, kib):
+    """TensorRT's builder recurses over layers. With the real thing: a chain of 5000 ends in SIGSEGV at 8 MiB."""
+    code = "from pytest_trt.probe import verbs; verbs.deepen_stack(); import os; os.system('ulimit -Ss')"
+    shell = ["bash", "-c", f'ulimit {limits}; exec "$0" -c "$1"', sys.executable, code]
+    assert subprocess.run(shell, capture_output=True, text=True, check=True).stdout.strip() == str(kib)
 
 
 def test_a_backend_that_is_not_installed_and_an_interpreter_that_is_not_there():

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import resource
 import socket
 import sys
 import time
@@ -27,6 +28,9 @@ from pytest_trt.spec import EngineSpec, PipelineOptions
 
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
+
+STACK_BYTES = 96 * 2**20
+"""Linux keeps 128 MiB below the stack free of other memory, whatever the limit was at the start."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -108,6 +112,7 @@ class Probe:
     def build(self, job: dict[str, Any]) -> Reply:
         """Build, sending what goes on as messages of their own before the report."""
         work = codec.decode(BuildJob, job)
+        deepen_stack()
         report = backend(work.backend).build(work, self._progress)
         return codec.encode(report), None
 
@@ -226,6 +231,15 @@ class Probe:
 def _opened(part: Engine | Runner, started: float) -> dict[str, Any]:
     inputs, outputs = codec.encode(part.inputs), codec.encode(part.outputs)
     return {"inputs": inputs, "outputs": outputs, "seconds": time.perf_counter() - started}
+
+
+def deepen_stack() -> None:
+    """Let this process's stack grow to STACK_BYTES: TensorRT's builder goes down a network layer by layer, and 5000 of
+    them end it at the 8 MiB that are usual."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    most = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_STACK, (most, hard))
 
 
 def peak_resident_bytes() -> int:
