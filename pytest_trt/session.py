@@ -132,7 +132,8 @@ class Session:
             elif self.settings.build_only:
                 item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
         declared = [item for item in running if DECLARATION in item.stash]
-        if declared and not self.problems and not self.config.option.collectonly:
+        lists = any(map(self.config.getoption, ("collectonly", "showfixtures", "show_fixtures_per_test")))
+        if declared and not self.problems and not lists:
             self.problems += collection.wrong_devices(self.bench, [item.stash[DECLARATION] for item in declared])
             if not self.problems:
                 self._get_ready(declared)

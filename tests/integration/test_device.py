@@ -28,3 +28,11 @@ def test_an_empty_value_is_not_no_value(project):
     result = project.runpytest_subprocess("--trt-require-device=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-require-device is empty: give it a value"])
+
+
+@pytest.mark.parametrize("lists", ["--collect-only", "--fixtures", "--fixtures-per-test"])
+def test_what_only_lists_asks_for_no_device(project, lists):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    result = project.runpytest_subprocess("--trt-require-device=H200", lists)
+    assert result.ret == pytest.ExitCode.OK
+    result.stdout.fnmatch_lines(["*trt_runner*" if "fixtures" in lists else "*test_m*"])
