@@ -98,6 +98,19 @@ def test_compare_usage_errors(run: Run, arguments: tuple[str, ...], said: str) -
     assert said in error
 
 
+@pytest.mark.parametrize("edited", [{"value": -1.0}, {"high": -1.0}, {"low": 9.0}])
+def test_compare_refuses_figures_that_cannot_be_on_either_side(run: Run, edited: dict[str, float]) -> None:
+    base = write_run("base.json", measurement())
+    whole = json.loads(Path(base).read_text())
+    whole["results"][0]["measurement"]["figures"]["ms"].update(edited)
+    Path("edited.json").write_text(json.dumps(whole))
+    for sides in ((base, "edited.json"), ("edited.json", base)):
+        status, _, error = run("compare", *sides)
+        assert status == 2
+        assert "edited.json: " in error
+        assert "ms" in error
+
+
 def test_compare_formats(run: Run) -> None:
     base, slow = write_run("a.json", measurement()), write_run("b.json", measurement(0.306, day=2))
     status, out, _ = run("compare", base, slow)

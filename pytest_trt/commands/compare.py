@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import BaselineError, DeclarationError
-from pytest_trt.records import ALWAYS_FAIL, FIGURES, Result, Status
+from pytest_trt.records import ALWAYS_FAIL, FIGURES, Measurement, Result, Status
 
 if TYPE_CHECKING:
     from pytest_trt.judge.baselines import Baseline
@@ -76,20 +76,22 @@ def _references(source: str) -> Mapping[Key, Baseline]:
     """What stands in `source` as references; a test that was not measured is none."""
     from pytest_trt.baselines import device_slug
     from pytest_trt.commands.project import read_results
-    from pytest_trt.judge.baselines import baseline_of
 
     path = Path(source)
     if not path.is_file():
         return _stored(source)
-    found = {}
-    for result in read_results(path):
-        if result.measurement is not None:
-            try:
-                reference = baseline_of(result.measurement)
-            except ValueError as error:
-                raise DeclarationError(f"{path}: {result.node_id}: {error}") from error
-            found[device_slug(reference.environment), result.node_id] = reference
-    return found
+    measured = ((result.node_id, result.measurement) for result in read_results(path) if result.measurement)
+    return {(device_slug(m.environment), node_id): _reference(path, m) for node_id, m in measured}
+
+
+def _reference(path: Path, measurement: Measurement) -> Baseline:
+    """Raises DeclarationError for a measurement that cannot be one."""
+    from pytest_trt.judge.baselines import baseline_of
+
+    try:
+        return baseline_of(measurement)
+    except ValueError as error:
+        raise DeclarationError(f"{path}: {measurement.node_id}: {error}") from error
 
 
 def _results(source: str) -> Mapping[Key, Result]:
@@ -102,6 +104,9 @@ def _results(source: str) -> Mapping[Key, Result]:
             key: Result(key[1], (), measurement=measurement_of(baseline)) for key, baseline in _stored(source).items()
         }
     results = read_results(Path(source))
+    for result in results:
+        if result.measurement is not None:
+            _reference(Path(source), result.measurement)
     slugs = [device_slug(r.measurement.environment) for r in results if r.measurement is not None]
     lone = slugs[0] if len(set(slugs)) == 1 else ""
     return {
