@@ -367,6 +367,14 @@ def fails() -> Iterator[dict[str, Any]]:
     yield {}
 
 
+def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
+    made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [info("x")], [info("y", 4, 8)], [weight("w", 8, 8)])
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    batch = {"x": np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)}
+    conversion = quantise.quantise(read(saved(made, tmp_path)), lambda: [batch], tmp_path / "int8.onnx")
+    assert conversion.shares == {"int8": 1.0}
+
+
 @pytest.mark.parametrize(
     ("calibration", "said"),
     [

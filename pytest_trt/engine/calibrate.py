@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
@@ -13,7 +14,7 @@ from pytest_trt.errors import BuildError, InputError
 from pytest_trt.pipeline.arrays import checked, refuse_nan
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.base import Arrays
+    from pytest_trt.backends.base import Arrays, Tensor
 
 Calibration = Callable[[], "Iterable[Arrays]"]
 """Gives the inputs that int8 is calibrated on, the same at every call: arrays by input name."""
@@ -30,7 +31,7 @@ def batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
     number, of = 0, f"int8 calibration of {model.path.name}"
     try:
         for batch in calibration():
-            ready = checked(batch, model.inputs)
+            ready = checked(batch, [_ranked(tensor, model, batch) for tensor in model.inputs])
             refuse_nan(ready)
             yield ready
             number += 1
@@ -40,6 +41,13 @@ def batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
         raise BuildError(f"{of}: the function raised {type(error).__name__}: {error}") from error
     if not number:
         raise BuildError(f"{of}: the function yielded nothing: give it some inputs")
+
+
+def _ranked(tensor: Tensor, model: Model, batch: Arrays) -> Tensor:
+    """The input; of unknown rank, with as many dimensions as the batch has."""
+    if model.dims.get(tensor.name, ()) is not None:
+        return tensor
+    return dataclasses.replace(tensor, shape=(-1,) * getattr(batch.get(tensor.name), "ndim", 0))
 
 
 def fingerprint(model: Model, calibration: Calibration) -> str:
