@@ -226,6 +226,13 @@ def test_what_changed_is_told_with_what_did_not() -> None:
     )
 
 
+def test_a_model_with_other_inputs_is_another_model() -> None:
+    spec = {**measurement().spec, "inputs": "x (8, 64)"}
+    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("other"), spec=spec))
+    assert "inputs (" in line
+    assert " and the model; " in line
+
+
 def test_an_upgrade_is_named_not_excused() -> None:
     environment = dataclasses.replace(H200, backend_version="10.16.0", driver="560.1")
     (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("o"), environment=environment))

@@ -46,13 +46,13 @@ def test_what_cannot_be_read_is_said(tmp_path):
 def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys):
     model = save_model()
     cache = tmp_path / "cache"
-    arguments = ["calibrate", str(model), "--batch=4", "--pairs=2", "--backend=onnxruntime", f"--cache-dir={cache}"]
+    arguments = ["calibrate", str(model), "--batch=4", "--pairs=4", "--backend=onnxruntime", f"--cache-dir={cache}"]
     assert cli.main(arguments) == 0
     assert "two probes of one plan differ by at most" in capsys.readouterr().out
     (found,) = (cache / "calibration").iterdir()
     assert math.isfinite(Calibration(**json.loads(found.read_text())).spread)
     assert cli.main(arguments) == 0
-    assert len(json.loads(found.read_text())["differences"]) == 4
+    assert len(json.loads(found.read_text())["differences"]) == 8
 
 
 @pytest.mark.parametrize(

@@ -46,16 +46,13 @@ def _engine_changes(baseline: Baseline, measurement: Measurement) -> Iterator[st
     """What is another about the engine. The engine's digest covers the model, the options, backend and device."""
     if baseline.plan_sha256 == measurement.plan_sha256:
         return
-    options = [
-        f"{name} ({_or_none(baseline.spec.get(name))} to {_or_none(measurement.spec.get(name))})"
-        for name in sorted({*baseline.spec, *measurement.spec})
-        if baseline.spec.get(name) != measurement.spec.get(name)
-    ]
-    yield from options
+    then, now = baseline.spec, measurement.spec
+    options = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    yield from (f"{name} ({_or_none(then.get(name))} to {_or_none(now.get(name))})" for name in options)
     backends = [(e.backend, e.backend_version) for e in (baseline.environment, measurement.environment)]
     if baseline.engine_digest == measurement.engine_digest:
         yield "the build alone (the same model and options)"
-    elif not options and backends[0] == backends[1]:
+    elif set(options) <= {"inputs"} and backends[0] == backends[1]:  # what is run alone makes no other engine
         yield "the model"
 
 
