@@ -12,7 +12,7 @@ from typing import Any
 
 from pytest_trt.bench import Bench
 from pytest_trt.commands.compare import UNDECIDED, exit_status
-from pytest_trt.commands.project import Project
+from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.duel import Duel, Outcome, Side
 from pytest_trt.errors import BuildError, DeclarationError, ProbeError
 from pytest_trt.records import ALWAYS_FAIL, SCHEMA, Result
@@ -44,9 +44,7 @@ def add(parts: Any) -> None:
     parser.add_argument("--max-memory-growth", metavar="P", help="how much more device memory B may use (5%%)")
     parser.add_argument("--max-time", metavar="S", help="stop measuring after this many seconds (10)")
     parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
-    parser.add_argument("--device", metavar="N|UUID", help="which GPU (0)")
-    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
-    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    add_running(parser)
     parser.add_argument("--json", action="store_true", help="print JSON: both measurements, and the verdicts")
     parser.set_defaults(run=run)
 
@@ -76,8 +74,7 @@ def run(given: argparse.Namespace) -> int:
 def _bench(project: Project, given: argparse.Namespace, side: str) -> Bench:
     settings = project.settings({
         "backend": (f"--backend-{side}", getattr(given, f"backend_{side}")),
-        "device": ("--device", given.device),
-        "cache_dir": ("--cache-dir", given.cache_dir),
+        **said_of_running(given),
         "max_slowdown": ("--max-slowdown", given.max_slowdown),
         "max_memory_growth": ("--max-memory-growth", given.max_memory_growth),
         "max_time_s": ("--max-time", given.max_time),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
 from pytest_trt.commands.ab import dims_of, interpreter, say
-from pytest_trt.commands.project import Project
+from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.lineup import Lineup, Row
 from pytest_trt.records import SCHEMA
@@ -51,9 +51,7 @@ def add(parts: Any) -> None:
     parser.add_argument("--optimization-level", type=int, metavar="N", help="TensorRT's builder's, 0 to 5")
     parser.add_argument("--max-time", metavar="S", help="stop measuring a row after this many seconds (10)")
     parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
-    parser.add_argument("--device", metavar="N|UUID", help="which GPU (0)")
-    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
-    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    add_running(parser)
     parser.add_argument("--format", choices=("table", "md", "json"), default="table")
     parser.set_defaults(run=run)
 
@@ -62,8 +60,7 @@ def run(given: argparse.Namespace) -> int:
     specs = list(_specs(given))
     settings = Project(given.rootdir).settings({
         "compute_capabilities": ("--compute-capability", given.compute_capability),
-        "device": ("--device", given.device),
-        "cache_dir": ("--cache-dir", given.cache_dir),
+        **said_of_running(given),
         "max_time_s": ("--max-time", given.max_time),
         "wait_s": ("--wait", given.wait),
     })  # fmt: skip

@@ -11,7 +11,7 @@ from pytest_trt.bench import Bench
 from pytest_trt.bisection import AT_ONCE, MOST_BUILDS, Found, bisect, lines
 from pytest_trt.commands.ab import dims_of, say
 from pytest_trt.commands.compare import GATED, UNDECIDED
-from pytest_trt.commands.project import Project
+from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.errors import DeclarationError
 from pytest_trt.records import SCHEMA
 from pytest_trt.references import given_inputs
@@ -42,9 +42,7 @@ def add(parts: Any) -> None:
                         help=f"tensors that one build marks ({AT_ONCE})")  # fmt: skip
     parser.add_argument("--max-builds", type=int, default=MOST_BUILDS, metavar="N",
                         help=f"builds of marked models ({MOST_BUILDS})")  # fmt: skip
-    parser.add_argument("--device", metavar="N|UUID", help="which GPU (0)")
-    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
-    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    add_running(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
@@ -63,8 +61,7 @@ def run(given: argparse.Namespace) -> int:
     )  # fmt: skip
     settings = Project(given.rootdir).settings({
         "backend": ("--backend", given.backend),
-        "device": ("--device", given.device),
-        "cache_dir": ("--cache-dir", given.cache_dir),
+        **said_of_running(given),
     })  # fmt: skip
     folders = [Path.cwd()]
     inputs = given_inputs(given.inputs, folders)

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_trt import calibration
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
-from pytest_trt.commands.project import Project
+from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec import Declaration, EngineSpec, RunShape
 
@@ -26,9 +26,7 @@ def add(parts: Any) -> None:
     parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE", help="a dimension's size")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--backend", metavar="NAME", help="as --trt-backend (the ini file's, or auto)")
-    parser.add_argument("--device", metavar="N|UUID", help="as --trt-device (the ini file's, or 0)")
-    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
-    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+    add_running(parser)
     parser.set_defaults(run=_run)
 
 
@@ -36,8 +34,7 @@ def _run(given: argparse.Namespace) -> int:
     if given.pairs < LEAST:
         raise DeclarationError(f"--pairs is {given.pairs}: give at least {LEAST}, and rather {PAIRS}")
     settings = Project(given.rootdir).settings({
-        "backend": ("--backend", given.backend), "device": ("--device", given.device),
-        "cache_dir": ("--cache-dir", given.cache_dir),
+        "backend": ("--backend", given.backend), **said_of_running(given),
     })  # fmt: skip
     spec = EngineSpec(path=given.model, precision=given.precision)
     declaration = Declaration(spec=spec, run=RunShape(batch=given.batch, dims=dict(map(_dim, given.dims))))

@@ -104,6 +104,18 @@ def add_project(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--baseline", metavar="NAME", help="which of them (the ini file's, or main)")
 
 
+def add_running(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a command that builds and runs engines itself; `said_of_running` reads them."""
+    parser.add_argument("--device", metavar="N|UUID", help="as --trt-device (the ini file's, or 0)")
+    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
+    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+
+
+def said_of_running(given: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
+    """What those arguments say, for Project.settings."""
+    return {"device": ("--device", given.device), "cache_dir": ("--cache-dir", given.cache_dir)}
+
+
 def _settings(folder: Path) -> dict[str, Any] | None:
     """What the first of pytest's files in `folder` says; None where none is pytest's."""
     for name, section in _FILES:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from typing import Literal
 
-from pytest_trt import stats
+from pytest_trt import levels, stats
 from pytest_trt.judge.compare import Question, judge_exact, verdict_of
 from pytest_trt.records import (
     FIGURES,
@@ -252,7 +252,7 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
 
     The deviation is the median absolute deviation of the differences of neighbouring runs, times 1.4826 / sqrt(2), as
     for normal ones: neither a drift nor one step in the history hides what comes after it. It is pooled with `default`
-    as in stats.level_margin, and no less than what the history shows by itself; with fewer than four runs since the
+    as in levels.level_margin, and no less than what the history shows by itself; with fewer than four runs since the
     reference moved, `default` stands alone.
     """
     runs = list(_since_moved(baseline))
@@ -260,7 +260,7 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
     differences = [b - a for a, b in itertools.pairwise(logs)]
     if len(differences) < _ENOUGH_DIFFERENCES:
         return default
-    freedom, count = 8, len(differences) - 1
+    freedom, count = levels.FREEDOM, len(differences) - 1
     prior = default / stats.t_quantile(alpha, freedom)
     drift = stats.median(differences)
     seen = 1.4826 * stats.median([abs(difference - drift) for difference in differences]) / math.sqrt(2)

@@ -162,22 +162,11 @@ class Probe:
         Raises what the probe raised; ProbeError where it crashed, was killed, or did not answer in time: then it is
         gone.
         """
-        self.ask(verb, inputs, timeout_s=timeout_s, **arguments)
-        return self.answer(verb, timeout_s=timeout_s, progress=progress)
-
-    def ask(self, verb: str, inputs: Arrays | None = None, *, timeout_s: float, **arguments: Any) -> None:
-        """Ask, and do not wait: `answer` does. Several probes work at a time so."""
         self._check_free(verb)
-        with self._watched(verb, timeout_s):
-            self._crossing.send({"verb": verb, **arguments}, inputs)
-
-    def answer(
-        self, verb: str, *, timeout_s: float, progress: Callable[[str, float], None] | None = None
-    ) -> tuple[dict[str, Any], Arrays]:
-        """The reply to what was asked last, as `call` gives it."""
         deadline = time.monotonic() + timeout_s
         doing: tuple[str, float] = ("", -1.0)
         with self._watched(verb, timeout_s):
+            self._crossing.send({"verb": verb, **arguments}, inputs)
             while True:
                 self._wait(deadline, progress, doing)
                 reply, arrays, _number = self._crossing.receive()
