@@ -87,7 +87,7 @@ class Probes:
         self._probes = [self._draw(self._scatter), self._draw(self._scatter)]
         self._probes[1 - comes_first(self._turn)] *= 1 + float(self._generator.choice(self._places))
 
-    def next_block(self, side: int) -> Block:
+    def next_block(self, side: int, *, kept: bool = True) -> Block:
         return Block({"ms": (self._levels[side] * self._probes[side] * self._draw(0.0004),)}, 0.02)
 
 

@@ -157,7 +157,7 @@ class PairedReplay:
         self._drawn: list[tuple[int, bool]] = []
         self._taken = [0, 0]
 
-    def next_block(self, side: int) -> Block:
+    def next_block(self, side: int, *, kept: bool = True) -> Block:
         turn = self._taken[side]
         self._taken[side] += 1
         if turn == len(self._drawn):
@@ -179,7 +179,7 @@ class Replay:
         self._blocks, self._start, self._window = blocks, start, window
         self._taken = 0
 
-    def next_block(self, side: int) -> Block:
+    def next_block(self, side: int, *, kept: bool = True) -> Block:
         number = (self._start + self._taken % self._window) % len(self._blocks)
         self._taken += 1
         return self._blocks[number]

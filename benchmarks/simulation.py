@@ -84,7 +84,7 @@ class Simulated:
         self._model, self._generator = model, generator
         self._taken = [0, 0]
 
-    def next_block(self, side: int) -> Block:
+    def next_block(self, side: int, *, kept: bool = True) -> Block:
         turn = self._taken[side]
         self._taken[side] += 1
         residues = self._model.residues[self._generator.integers(len(self._model.residues))]

@@ -110,7 +110,7 @@ class Source:
         self.generator = np.random.default_rng(0)
         self.renewed = 0
 
-    def next_block(self, side):
+    def next_block(self, side, *, kept=True):
         times = self.level * self.generator.normal(1, self.noise, self.samples)
         return Block({"ms": tuple(times.tolist())}, 0.02)
 

@@ -42,7 +42,7 @@ class Pair:
         self.probes = [math.exp(self.generator.normal(0, self.probe_noise)) for _ in range(2)]
         self.probes[1 - comes_first(self.renewals - 1)] *= 1 + self.place
 
-    def next_block(self, side):
+    def next_block(self, side, *, kept=True):
         level = (self.ratio if side == 0 else 1.0) * self.probes[side] * (1 + self.drift * self.taken)
         self.taken += 1
         times = level * np.exp(self.generator.normal(0, self.noise)) * self.generator.normal(1, 0.002, 21)

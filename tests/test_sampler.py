@@ -14,7 +14,7 @@ class Source:
         self.series = iter(series or itertools.repeat(1.0))
         self.asked, self.renewed = [], []
 
-    def next_block(self, side):
+    def next_block(self, side, *, kept=True):
         self.asked.append(side)
         return Block({"ms": (next(self.series),)}, self.seconds)
 

@@ -141,6 +141,15 @@ class Backend(Protocol):
         """The device and the software. Raises BackendError, with the remedy, where they do not work."""
         ...
 
+    def prepare(self) -> None:
+        """Import what running engines takes, in the process that probes are forked from: the device is not touched."""
+        ...
+
+    def wake(self) -> None:
+        """In a fresh process: what making the device ready begins with, as far as it takes none of its memory. What is
+        amiss is `activate`'s to say."""
+        ...
+
     def activate(self, device: str) -> None:
         """Make the device ready for this process: on a GPU, its CUDA context. Raises as `environment` does."""
         ...

@@ -100,6 +100,12 @@ class OnnxRuntime:
         notes = (f"ONNX Runtime has no builder, so these are without effect: {without}",) if without else ()
         return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size, notes=notes)
 
+    def prepare(self) -> None:
+        """Nothing: the package is imported."""
+
+    def wake(self) -> None:
+        """Nothing."""
+
     def activate(self, device: str) -> None:
         """Nothing: the processor is ready."""
 

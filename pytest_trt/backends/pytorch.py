@@ -70,6 +70,12 @@ class PyTorch:
             device_memory_bytes=found.total_memory, cuda=self._torch.version.cuda, **common,
         )  # fmt: skip
 
+    def prepare(self) -> None:
+        """Nothing: the package is imported."""
+
+    def wake(self) -> None:
+        """Nothing."""
+
     def activate(self, device: str) -> None:
         if self._torch.cuda.is_available():
             self._torch.cuda.set_device(_ordinal(device))

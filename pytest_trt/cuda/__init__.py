@@ -5,11 +5,20 @@ CUDA's name for the error and what that means.
 """
 
 from pytest_trt.cuda.buffers import DeviceBuffer, PinnedBuffer, RegisteredMemory
-from pytest_trt.cuda.driver import Device, cuda_version, device, driver_version, memory, require, why_unusable
+from pytest_trt.cuda.driver import (
+    Device,
+    cuda_version,
+    device,
+    driver_version,
+    memory,
+    require,
+    runtime,
+    why_unusable,
+)
 from pytest_trt.cuda.graphs import Commands, Graph
 from pytest_trt.cuda.streams import Event, Stream
 
 __all__ = [
     "Commands", "Device", "DeviceBuffer", "Event", "Graph", "PinnedBuffer", "RegisteredMemory", "Stream",
-    "cuda_version", "device", "driver_version", "memory", "require", "why_unusable",
+    "cuda_version", "device", "driver_version", "memory", "require", "runtime", "why_unusable",
 ]  # fmt: skip

@@ -66,12 +66,14 @@ class Subject:
 class EngineProbe:
     """A fresh probe with one engine open in it. `load_s`, `first_ms` and `proof` are known once it is made.
 
-    `clock` hears how long each part took. Raises ProbeError where the probe is lost, and whatever the backend raises on
-    loading or on the first inference.
+    `probe` is a fresh one of the server's, else it forks one. `clock` hears how long each part took. Raises ProbeError
+    where the probe is lost, and whatever the backend raises on loading or on the first inference.
     """
 
-    def __init__(self, server: ProbeServer, subject: Subject, clock: Clock | None = None) -> None:
-        self._probe: Probe = server.fork()
+    def __init__(
+        self, server: ProbeServer, subject: Subject, clock: Clock | None = None, probe: Probe | None = None
+    ) -> None:
+        self._probe: Probe = probe or server.fork()
         try:
             self._open(server, subject, clock or Clock())
         except BaseException:
@@ -176,7 +178,7 @@ class ProbeSource:
     """One probe a side, replaced together on `renew`. Close it: the probes of the last turn stay open until then.
 
     They are opened one after the other, in the order of their turn: two CUDA contexts that were made at once would
-    share out the memory by chance.
+    share out the memory by chance. All are forked before that: while one is opened, the next wakes the driver.
     """
 
     levels = ("block", "probe")
@@ -194,10 +196,15 @@ class ProbeSource:
         self._open()
 
     def _open(self) -> None:
+        forked: dict[int, Probe] = {}
         try:
             for side in order(self._turn, self.sides):
-                self._probes[side] = EngineProbe(*self._sides[side], self._clock)
+                forked[side] = self._sides[side][0].fork()
+            for side in tuple(forked):
+                self._probes[side] = EngineProbe(*self._sides[side], self._clock, forked.pop(side))
         except BaseException:
+            for probe in forked.values():
+                probe.close(kill=True)
             self.close()
             raise
 
@@ -210,14 +217,19 @@ class ProbeSource:
     def sides(self) -> int:
         return len(self._sides)
 
-    def next_block(self, side: int) -> Block:
+    def next_block(self, side: int, *, kept: bool = True) -> Block:
         block = self._probes[side].block()
-        if self._state is None:
+        if self._state is None or not kept:
             return block
         self._clock.ended("sampling")
         state = self._state()
         self._clock.ended("state")
         return dataclasses.replace(block, state=state)
+
+    def release_all_but(self, side: int) -> None:
+        """Let the other sides' probes end while this one goes on; `close` waits for them."""
+        for other in set(self._probes) - {side}:
+            self._probes[other].hang_up()
 
     def renew(self) -> None:
         self._clock.ended("sampling")

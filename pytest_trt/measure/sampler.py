@@ -29,8 +29,8 @@ class BlockSource(Protocol):
     @property
     def levels(self) -> tuple[str, ...]: ...
 
-    def next_block(self, side: int) -> Block:
-        """The next block of this side, measured now."""
+    def next_block(self, side: int, *, kept: bool = True) -> Block:
+        """The next block of this side, measured now. Of one that is not `kept`, a warm-up's, only the times count."""
         ...
 
     def renew(self) -> None:
@@ -129,7 +129,7 @@ class _Run:
             if seconds >= self._limits.warm_up_s:
                 return False, seconds
             for side, watch in enumerate(watches):
-                block = self._source.next_block(side)
+                block = self._source.next_block(side, kept=False)
                 seconds += block.seconds
                 watch.add(block.times[self._limits.figure])
         return True, seconds

@@ -71,6 +71,8 @@ def take(
         found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
         found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
         clock.ended("throughput")
+        if not (compared or profiled):
+            source.release_all_but(0)  # they end while the passes of this one run
         found.update(figures.from_memory(probe.memory()))
         others: dict[str, Estimate] = {}
         if compared and len(sides) > 1:

@@ -82,8 +82,10 @@ def _become_probe(server: int, connection: socket.socket, descriptor: int, log: 
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        from pytest_trt.backends.base import backend
         from pytest_trt.probe.verbs import serve
 
+        backend(sys.argv[2]).wake()
         serve(socket.socket(fileno=os.dup(descriptor)))
         status = 0
     except BaseException:  # noqa: BLE001 - reported through the log and the exit status; there is no caller to tell
@@ -106,12 +108,21 @@ def die_with(parent: int) -> None:
 
 
 def _preload(name: str) -> dict[str, Any]:
-    """Import the backend's package, so that probes start with it. A failure is the answer to whoever asks for one."""
+    """Import what probes work with, the backend's package too, so that they start with it. A failure is the answer to
+    whoever asks for one."""
+
+    import pytest_trt.pipeline.device
+    import pytest_trt.pipeline.host
+    import pytest_trt.probe.verbs  # noqa: F401
+    with contextlib.suppress(ImportError):
+        import nvtx  # noqa: F401
     from pytest_trt.backends.base import backend
     from pytest_trt.errors import TrtError
 
     try:
-        return {"version": backend(name).version()}
+        found = backend(name)
+        found.prepare()
+        return {"version": found.version()}
     except TrtError as error:
         return {"error": {"type": type(error).__name__, "message": str(error)}}
 

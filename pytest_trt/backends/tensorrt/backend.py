@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pytest_trt.backends.onnxruntime import host_cpu, usable_cpus
 from pytest_trt.backends.tensorrt import versions
 from pytest_trt.backends.tensorrt.build import build
 from pytest_trt.backends.tensorrt.load import DeviceEngine
+from pytest_trt.errors import BackendError
 from pytest_trt.records import Environment
 from pytest_trt.spec import EngineSpec
 
@@ -52,6 +54,13 @@ class TensorRT:
             os=host_os(),
             python=platform.python_version(),
         )
+
+    def prepare(self) -> None:
+        with contextlib.suppress(BackendError):  # a machine that only builds has no use for them
+            cuda.runtime()
+
+    def wake(self) -> None:
+        cuda.why_unusable()
 
     def activate(self, device: str) -> None:
         cuda.device(device).activate()
