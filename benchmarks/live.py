@@ -23,6 +23,7 @@ from typing import Any
 
 import resnet18
 
+from pytest_trt import calibration
 from pytest_trt.baselines import BaselineFolder, open_baselines
 from pytest_trt.bench import Bench
 from pytest_trt.records import Measurement, Result
@@ -162,9 +163,23 @@ def save(live: Live, batch: int, model: str = "base.onnx", **spec: Any) -> Measu
     return result.measurement
 
 
+def calibrate(live: Live, pairs: int) -> str:
+    """Make known to what follows how probes of the baseline's model differ, as `pytest-trt calibrate` does."""
+    bench = live.bench
+    with live.trial("base.onnx") as trial:
+        environment, subject = trial.environment, trial.subject(trial.engine)
+        with bench.lock(environment):
+            found = tuple(calibration.aa_pair(bench.server(trial.backend), subject) for _ in range(pairs))
+    known = calibration.Calibration(environment.device, found)
+    calibration.save(bench.store.folder, environment, known)
+    return f"calibrated on {pairs} pairs: spread {known.spread:.2%}, place {known.place:.2%}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--single", type=int, default=10, help="tests whose plan is their baseline's: one probe")
+    parser.add_argument("--plain", type=int, default=0, help="A/A before anything is calibrated")
+    parser.add_argument("--calibrate", type=int, default=12, help="pairs to calibrate on before the rest")
     parser.add_argument("--aa", type=int, default=200)
     parser.add_argument("--slower", type=int, default=50)
     parser.add_argument("--capped", type=int, default=0, help="A/A at batch 128, where the power cap is, at 2 %%")
@@ -189,9 +204,12 @@ def main() -> None:
         folder_of_baselines = open_baselines("baselines", "live", revision=None, rootdir=folder)
         with Bench(settings, lambda text: print(text, flush=True) if "0 s" in text else None) as bench:
             live = Live(folder, bench, folder_of_baselines, until=until)
-            if given.single or given.aa or given.slower:
+            if given.single or given.plain or given.aa or given.slower:
                 save(live, 1)
             ask(live, book, "b1, identical plan, one probe", "base.onnx", given.single, "ok", paired=None)
+            ask(live, book, "A/A b1, 1 %, not calibrated", "base.onnx", given.plain, "ok")
+            if given.calibrate and (given.aa or given.slower):
+                print(calibrate(live, given.calibrate), flush=True)
             if given.slower:
                 live.measure(live.trial("slower.onnx"))  # builds it, so that no comparison below does
             # in turns, so that a share that is cut off has some of each

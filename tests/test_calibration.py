@@ -16,7 +16,7 @@ GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0")
 
 
 def test_until_there_are_calibrations_the_default_of_the_kind_holds(tmp_path):
-    assert calibration.spread_of(tmp_path, GPU) == (0.01, 0.03)
+    assert calibration.spread_of(tmp_path, GPU) == (0.01, 0.01)
 
 
 def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_path):
@@ -25,7 +25,7 @@ def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_pa
     assert calibration.load(tmp_path, GPU) == known
     assert calibration.spread_of(tmp_path, GPU) == (known.spread, known.place)
     other = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", mig_profile="1g.18gb")
-    assert calibration.spread_of(tmp_path, other) == (0.01, 0.03)
+    assert calibration.spread_of(tmp_path, other) == (0.01, 0.01)
 
 
 def test_more_pairs_make_it_narrower_and_the_last_ones_count():

@@ -34,9 +34,10 @@ def fingerprint(model: Model, calibration: Calibration) -> str:
 
 
 def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion:
-    """Write `model` to `output` with Q/DQ around the OPERATORS that have constant weights; those keep float32 inputs
-    and outputs. Activations are int8 per tensor, by the least and greatest value seen; weights int8 per channel; both
-    symmetric, as TensorRT demands.
+    """Write `model` to `output` with Q/DQ before the OPERATORS that have constant weights; the model keeps its float32
+    inputs and outputs. What these operators put out is not quantised until another of them reads it, so that TensorRT
+    can fuse what lies between (Developer Guide, "Q/DQ Layer-Placement Recommendations"). Activations are int8 per
+    tensor, by the least and greatest value seen; weights int8 per channel; both symmetric, as TensorRT demands.
 
     Raises BuildError where a batch does not fit the model, where the function fails or yields nothing, where nothing in
     the model can be quantised, and where a package is absent that onnxruntime's quantiser imports.
@@ -99,6 +100,7 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
             "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and has no int32 biases
             "QuantizeBias": False,
             "MatMulConstBOnly": True,
+            "OpTypesToExcludeOutputQuantization": list(OPERATORS),
         },
     )
     return notes

@@ -11,7 +11,7 @@ from pytest_trt.records import Block, Estimate, Samples
 SPREAD = {"gpu": 0.01, "cpu": 0.1}
 """How far two probes of one plan differ, as a share, until this device's own calibrations say better."""
 
-PLACE = {"gpu": 0.03, "cpu": 0.0}
+PLACE = {"gpu": 0.01, "cpu": 0.0}
 """How far it moves one of two probes that are open at once to have been opened first, as a share, until then."""
 
 WINDOW_S = 0.01
