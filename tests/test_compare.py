@@ -117,6 +117,14 @@ def test_fresh_probes_come_where_their_spread_is_in_the_way():
     assert all(len(samples.blocks) >= 6 for samples in sampling.sides[0][:-1])
 
 
+def test_a_pair_gets_no_more_blocks_than_the_others_that_it_counts_with():
+    """It had gone on to the time limit: what it had beyond the first pair's few blocks did not narrow the interval."""
+    source = Pair(1.0, noise=0.003, probe_noise=0.0005, seed=5)
+    verdict, sampling = asked(Question(tolerance=0.01, spread=0.004, place=0.006), source)
+    assert [len(samples.blocks) for samples in sampling.sides[0]] == [6, 6, 6, 6]
+    assert verdict.status == "ok"
+
+
 def test_probes_that_differ_more_than_calibrated_widen_the_interval():
     verdict, sampling = asked(Question(tolerance=0.005, spread=0.001), Pair(1.005, noise=0.0002, probe_noise=0.004))
     assert len(sampling.sides[0]) > 2

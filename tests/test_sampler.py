@@ -81,8 +81,16 @@ def test_a_fresh_probe_takes_the_place_of_both_sides():
 
 def test_no_more_probes_than_allowed():
     source = Source(levels=("block", "probe"))
-    sample(source, Rule(after=80, probes=9), Limits(min_time_s=0.0, probes=3))
+    sampling = sample(source, Rule(after=80, probes=9), Limits(min_time_s=0.0, probes=3))
     assert len(source.renewed) == 2
+    assert (sampling.why, sampling.finished, sampling.blocks) == ("limit of 3 probes a side", False, 24)
+    assert [Limits(max_time_s=seconds).most_probes for seconds in (1.0, 10.0, 60.0)] == [6, 6, 30]
+
+
+def test_a_single_probe_goes_on_to_the_time_limit():
+    source = Source(levels=("block", "probe"))
+    sampling = sample(source, Rule(after=80, probes=9), Limits(min_time_s=0.0, max_time_s=0.395, probes=1))
+    assert (sampling.why, sampling.blocks) == ("time limit of 0.395 s", 40)
 
 
 def test_a_source_without_the_probe_level_is_never_renewed():

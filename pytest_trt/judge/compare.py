@@ -101,9 +101,12 @@ class PairedRule:
         return "" if self._status == "inconclusive" else f"decided: {self._status}"
 
     def wants_probe(self) -> bool:
-        """Whether the question is undecided and more than half of the interval comes from the spread between probes.
-        Probes that have only just begun are given their time first."""
-        return self._spread_decides and not self.finished() and len(self._blocks[0][-1]) >= stats.LOOKS[0]
+        """Whether the question is undecided and more than half of the interval comes from the spread between probes;
+        after the first pair, whether this one has as many blocks as the shortest: since pairs count alike, more of them
+        would tell nothing (levels.location)."""
+        *earlier, blocks = map(len, self._blocks[0])
+        enough = blocks >= min(earlier) if earlier else self._spread_decides
+        return enough and not self.finished() and blocks >= stats.LOOKS[0]
 
 
 def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> Verdict:

@@ -43,19 +43,23 @@ class BlockSource(Protocol):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
     """How long to sample, in seconds of blocks. `warm_up_s` bounds each warm-up (0: none); `probes` bounds how many
-    probes a side may use, and `figure` is what the warm-up watches."""
+    probes a side may use (None: 6, and one for every 2 s from 12 s on), and `figure` is what the warm-up watches."""
 
     min_time_s: float = 0.1
     max_time_s: float = 10.0
     warm_up_s: float = 0.0
-    probes: int = 6
+    probes: int | None = None
     figure: str = "ms"
+
+    @property
+    def most_probes(self) -> int:
+        return max(6, int(self.max_time_s / 2)) if self.probes is None else self.probes
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
     """What was sampled: a tuple of Samples a side, one for each probe in turn. `why` says what ended it, `finished`
-    whether that was the rule (else the time limit). `warm_up_s` is the first probes' warm-up, `steady` whether every
+    whether that was the rule (else a limit). `warm_up_s` is the first probes' warm-up, `steady` whether every
     warm-up ended because the blocks had become steady."""
 
     sides: tuple[tuple[Samples, ...], ...]
@@ -83,12 +87,15 @@ def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
             rule.add(side, run.probe, block)
         turn += 1
         why = rule.finished() if run.seconds >= limits.min_time_s else ""
-        if why or run.seconds >= limits.max_time_s:
-            return Sampling(run.sides(), why or f"time limit of {limits.max_time_s:g} s", bool(why), run.seconds,
-                            warm_up_s, steady)  # fmt: skip
-        if rule.wants_probe() and "probe" in source.levels and run.probe + 1 < limits.probes:
-            run.renew()
-            steady = run.warm_up()[0] and steady
+        limit = f"time limit of {limits.max_time_s:g} s" if run.seconds >= limits.max_time_s else ""
+        if not why and not limit and rule.wants_probe() and "probe" in source.levels:
+            if run.probe + 1 < limits.most_probes:
+                run.renew()
+                steady = run.warm_up()[0] and steady
+            elif run.probe:  # more blocks of this probe would tell nothing of the next
+                limit = f"limit of {limits.most_probes} probes a side"
+        if why or limit:
+            return Sampling(run.sides(), why or limit, bool(why), run.seconds, warm_up_s, steady)
 
 
 def order(turn: int, sides: int) -> Sequence[int]:
