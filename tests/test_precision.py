@@ -318,6 +318,21 @@ def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["int8.onnx", "m.onnx"]
 
 
+def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
+    made = convolutions()
+    made.graph.output.append(info("r", "N", 8, 8, 8))
+    path = saved(made, tmp_path)
+    quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    quantised = onnx.load(str(tmp_path / "int8.onnx"))
+    makers = {name: node.op_type for node in quantised.graph.node for name in node.output}
+    assert [(value.name, makers[value.name]) for value in quantised.graph.output] == [("y", "Gemm"), ("r", "Relu")]
+    second = [node for node in quantised.graph.node if node.op_type == "Conv"][1]
+    assert makers[second.input[0]] == "DequantizeLinear"
+    inputs = feed(path)
+    found = judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "float32")
+    assert [verdict.text for verdict in found if verdict.status != "ok"] == []
+
+
 def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
     conversion = quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")

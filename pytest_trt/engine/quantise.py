@@ -25,12 +25,16 @@ PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
 
+RECIPE = 2
+"""Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
+
+
 def fingerprint(model: Model, calibration: Calibration) -> str:
     """What an int8 engine is made from besides its model: who quantises, and the SHA-256 of what it is calibrated on.
 
     Raises BuildError where onnxruntime is absent, and what `quantise` raises for the inputs.
     """
-    return f"{_quantiser()}, calibrated on {calibrate.fingerprint(model, calibration)}"
+    return f"{_quantiser()}, recipe {RECIPE}, calibrated on {calibrate.fingerprint(model, calibration)}"
 
 
 def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion:
@@ -103,6 +107,7 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
             "OpTypesToExcludeOutputQuantization": list(OPERATORS),
         },
     )
+    _give_unrounded(output)
     return notes
 
 
@@ -116,6 +121,26 @@ def _shape_kernels(model: Any) -> None:
         shaped = any(attribute.name == "kernel_shape" for attribute in node.attribute)
         if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dims and not shaped:
             node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
+
+
+def _give_unrounded(path: Path) -> None:
+    """Make each output of the model what was computed, where the quantiser made it what Q/DQ leave of that for a layer
+    behind it. TensorRT 8.6 failed on networks of which a DequantizeLinear was an output ("mSet.size()")."""
+    import onnx
+
+    model = onnx.load(str(path), load_external_data=False)
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    names: dict[str, str] = {}
+    for name in (value.name for value in model.graph.output):
+        dequantised = made_by.get(name)
+        if dequantised is not None and dequantised.op_type == "DequantizeLinear" and dequantised.input[0] in made_by:
+            computed = made_by[dequantised.input[0]].input[0]
+            if computed in made_by:  # else it is an input of the model
+                names.update({name: f"{name}_DequantizeLinear_Output", computed: name})
+    for node in onnx_parts.nodes(model):
+        for tensors in (node.input, node.output):
+            tensors[:] = [names.get(tensor, tensor) for tensor in tensors]
+    onnx.save(model, str(path))
 
 
 def _quantiser() -> str:
