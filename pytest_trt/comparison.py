@@ -39,7 +39,7 @@ Way = Literal["off", "absent", "identical", "paired", "stored"]
 BUILD_SPREAD = 0.01
 """How far two builds of one model may differ, as a share, until --trt-builds has measured it."""
 
-REBUILT = "build lottery: the baseline's model and options, in another build"
+REBUILT = "build lottery: the baseline's model and options, in another build; --trt-builds=3 judges three together"
 
 FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
 """Figures that more blocks tell better."""
