@@ -40,6 +40,11 @@ def test_floats_are_standard_normal() -> None:
     array = one("float32", (100_000,))
     assert abs(array.mean()) < 0.02
     assert abs(array.std() - 1) < 0.02
+    assert abs(np.abs(array).mean() - np.sqrt(2 / np.pi)) < 0.01
+    assert abs((np.abs(array) > 1.96).mean() - 0.05) < 0.005
+    assert abs(np.corrcoef(array[1:], array[:-1])[0, 1]) < 0.02
+    complex_ones = one("complex64", (100_000,))
+    assert abs(np.corrcoef(complex_ones.real, complex_ones.imag)[0, 1]) < 0.02
 
 
 SEVEN = "44d55e9af7cf2ce6994d53fc0b1e016cbe9839c09b1edb325b261d14968d34e3"

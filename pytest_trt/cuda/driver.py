@@ -108,6 +108,7 @@ def device(name: str) -> Device:
     raise BackendError(f"there is no GPU {name!r}: the visible ones are {listed}")
 
 
+@functools.cache
 def _describe(ordinal: int) -> Device:
     properties = call("cudaGetDeviceProperties", ordinal)
     name = properties.name.split(b"\0")[0].decode()

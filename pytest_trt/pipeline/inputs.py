@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import math
+import statistics
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 INTEGER_RANGE = (0, 1)
 """What integers are drawn from unless a range is set. An index, a token, a length, a mask or a class may be 0 or 1
 nearly everywhere; a wider range would reach outside what a Gather or an embedding has."""
+
+
+LEVELS = 4096
+"""How many normal numbers there are to draw from; the outermost are +-3.67."""
 
 
 def draw(
@@ -55,15 +60,25 @@ def _draw(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> NDAr
         wide = np.uint64 if high > np.iinfo(np.int64).max else np.int64
         return random.randint(low, high + 1, tensor.shape, dtype=wide).astype(dtype)
     if limits is None:
-        values = random.standard_normal(tensor.shape)
+        values = _normal(random, tensor.shape)
         if dtype.kind == "c":
-            values = values + 1j * random.standard_normal(tensor.shape)
+            values = values + 1j * _normal(random, tensor.shape)
         return np.asarray(values).astype(dtype)
     with np.errstate(over="ignore"):
         held = np.array(limits).astype(dtype).astype(np.complex128)
     if not np.isfinite(held).all():
         raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: {tensor.dtype} does not hold that")
     return np.asarray(random.uniform(*limits, size=tensor.shape)).astype(dtype)
+
+
+def _normal(random: np.random.RandomState, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """Standard normal numbers, each one of LEVELS equally likely quantiles: a large batch is drawn in a tenth of the
+    time that `standard_normal` takes."""
+    import numpy as np
+
+    normal = statistics.NormalDist()
+    quantiles = np.array([normal.inv_cdf((level + 0.5) / LEVELS) for level in range(LEVELS)], dtype=np.float32)
+    return quantiles[random.randint(0, LEVELS, shape, dtype=np.uint16)]
 
 
 def _dtype(tensor: Tensor) -> np.dtype[Any]:
