@@ -113,7 +113,29 @@ def onnx_runtimes_converter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[1:])
 
 
-MODELS = {"convolutions": convolutions, "branches": branches, "constants": constants, "recurrent": recurrent}
+def functions() -> onnx.ModelProto:
+    """Functions with a constant of their own, as PyTorch's exporter writes them; two nodes have one name."""
+    node, opset = helper.make_node, [helper.make_opsetid("", 17)]
+    inside = [node("Constant", [], ["c"], value_float=1.702), node("Mul", ["x", "c"], ["h"]),
+              node("Sigmoid", ["h"], ["s"]), node("Mul", ["x", "s"], ["y"])]  # fmt: skip
+    gelu = helper.make_function("pkg", "Gelu", ["x"], ["y"], inside, opset)
+    nodes = [node("MatMul", ["x", "w1"], ["a"], "/fc"), node("Gelu", ["a"], ["y"], "/act", domain="pkg"),
+             node("MatMul", ["y", "w2"], ["z"], "/out")]  # fmt: skip
+    made = model(nodes, [info("x", "N", 8)], [info("y", "N", 8), info("z", "N", 8)],
+                 [weight("w1", 8, 8), weight("w2", 8, 8)])  # fmt: skip
+    made.functions.append(gelu)
+    made.opset_import.append(helper.make_opsetid("pkg", 1))
+    return made
+
+
+def passed_through() -> onnx.ModelProto:
+    """Outputs that are an input, a weight, and one that stands there twice, none of them last."""
+    outputs = [info("x", "N", 8), info("y", "N", 8), info("w", 8, 8), info("y", "N", 8)]
+    return model([helper.make_node("MatMul", ["x", "w"], ["y"])], [info("x", "N", 8)], outputs, [weight("w", 8, 8)])
+
+
+MODELS = {"convolutions": convolutions, "branches": branches, "constants": constants, "recurrent": recurrent,
+          "functions": functions, "passed_through": passed_through}  # fmt: skip
 
 
 def feed(path: Path, seed: int = 0) -> dict[str, Any]:
@@ -148,8 +170,9 @@ def types(path: Path) -> set[int]:
 def test_fp16_is_nearly_all_of_a_model_and_right(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
-    assert conversion.shares["fp16"] >= 0.9
+    assert conversion.shares["fp16"] >= (0.5 if name == "passed_through" else 0.9)
     assert conversion.by.startswith("onnxruntime ")
+    assert [out.name for out in read(path).outputs] == [out.name for out in read(tmp_path / "half.onnx").outputs]
     inputs = feed(path)
     verdicts = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
     assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
@@ -306,12 +329,13 @@ def batches(path: Path, count: int = 4) -> Callable[[], Iterator[dict[str, Any]]
     return lambda: (feed(path, seed) for seed in range(count))
 
 
-@pytest.mark.parametrize("name", ["convolutions", "branches", "constants"])
+@pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through"])
 def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
     conversion = quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
     assert conversion.shares["int8"] > 0
     assert read(tmp_path / "int8.onnx").has_qdq
+    assert [out.name for out in read(path).outputs] == [out.name for out in read(tmp_path / "int8.onnx").outputs]
     inputs = feed(path)
     verdicts = judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "float32")
     assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []

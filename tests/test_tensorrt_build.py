@@ -263,3 +263,12 @@ def test_a_build_that_preferring_breaks_says_why_it_was_tried(monkeypatch: pytes
     timings = Timings(["fp32", "fp32"], BuildError("no implementation"))
     with pytest.raises(BuildError, match=r"'fp16' was asked for and no layer has it .*; with it preferred: no impl"):
         timings.build(monkeypatch, precision="fp16")
+
+
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_an_input_that_is_an_output_too_is_named_before_it_has_another_name(dynamic: bool, tmp_path: Path) -> None:
+    made = conv_model(dynamic)
+    made.graph.output.append(made.graph.input[0])
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    with pytest.raises(BuildError, match=r"'x' of m.onnx is an input and an output at once.* put an Identity before"):
+        build(tmp_path / "m.onnx", tmp_path, (PROFILE,) if dynamic else ())

@@ -318,3 +318,15 @@ def test_a_model_whose_inputs_changed_is_not_paired_with_what_cannot_take_them(m
     result = measure(2, width=256)
     (verdict,) = (v for v in result.verdicts if v.figure == "ms")
     assert "judged against stored intervals" in "\n".join(verdict.details)
+
+
+def test_a_model_without_inputs_is_measured_and_right(bench, tmp_path):
+    made = layers_model(batch=4)
+    x = made.graph.input.pop()
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 32), np.float32), x.name))
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    with Trial(bench, NODE, Declaration(spec=EngineSpec(path="m.onnx"), accuracy=Accuracy()), [tmp_path]) as trial:
+        trial.measure()
+        assert {v.status for v in trial.finish().verdicts} == {"ok"}
+        assert trial({})["y"].shape == (4, 32)
+        assert [len(outputs) for outputs in trial.stream([{}, {}])] == [1, 1]

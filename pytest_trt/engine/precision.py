@@ -82,11 +82,13 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     with rewrite.overheard() as notes:
         try:
             whole, converts = rewrite.whole(light, model), importlib.import_module(room)
+            outputs = rewrite.take_outputs(whole.graph)
             if name.startswith("nvidia-modelopt"):
                 after = _autocast(converts, whole, precision, keep_io, output.parent)
             else:
                 notes += _clipped(whole) if precision == "fp16" else ()
                 after = _half(converts, _for_half(whole), precision, keep_io)
+            rewrite.give_outputs(after.graph, outputs)
         except Exception as error:  # converters raise what they will
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {rewrite.brief(error)}") from error
     rewrite.sort(after.graph)

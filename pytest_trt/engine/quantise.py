@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.backends import onnx_parts
-from pytest_trt.engine import calibrate, rewrite
+from pytest_trt.engine import calibrate, quantisable, rewrite
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
@@ -25,7 +25,7 @@ PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
 
-RECIPE = 2
+RECIPE = 3
 """Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
 
 
@@ -60,7 +60,10 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     shares = _shares(rewrite.typed(output, output.parent))
     if not shares.get("int8"):
         kinds = ", ".join(OPERATORS)
-        raise BuildError(f"int8 was asked for, and {model.path.name} has none of {kinds} with weights to quantise")
+        raise BuildError(
+            f"int8 was asked for, and {model.path.name} has none of {kinds} with weights to quantise, but for what is "
+            "inside an If, a Loop or a Scan, which stays as it is"
+        )
     return Conversion(shares, name, tuple(notes))
 
 
@@ -80,19 +83,24 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
         except Exception as error:  # noqa: BLE001 - the converter's errors share no base but Exception
             why = rewrite.brief(error)
             notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
-    _shape_kernels(whole)
+    outputs = rewrite.take_outputs(whole.graph)
+    quantisable.shape_kernels(whole)
     plain, folded = folder / "plain.onnx", folder / "folded.onnx"
     rewrite.save(whole, plain, beside=False)
     large = plain.with_name(f"{plain.name}.data").exists()
     quant_pre_process(  # folds batch normalisation into the weights that are quantised
         str(plain), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
     )
+    whole = onnx.load(str(folded))
+    chosen = quantisable.prepare(whole, OPERATORS)
+    rewrite.save(whole, plain, beside=large)
     quantization.quantize_static(
-        str(folded),
+        str(plain),
         str(output),
         _Reader(batches),
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=list(OPERATORS),
+        nodes_to_exclude=list(chosen.excluded),
         per_channel=per_channel,
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
@@ -103,44 +111,15 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
             "WeightSymmetric": True,
             "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and has no int32 biases
             "QuantizeBias": False,
-            "MatMulConstBOnly": True,
+            "TensorQuantOverrides": {name: [{"symmetric": True}] for name in chosen.one_scale},
             "OpTypesToExcludeOutputQuantization": list(OPERATORS),
         },
     )
-    _give_unrounded(output)
+    light = onnx.load(str(output), load_external_data=False)
+    quantisable.give_unrounded(light)
+    rewrite.give_outputs(light.graph, outputs)
+    onnx.save(light, str(output))
     return notes
-
-
-def _shape_kernels(model: Any) -> None:
-    """Say in each convolution what its weights' shape says too: TensorRT 8.6 does not see it through a DequantizeLinear
-    ("The input tensor shape misaligns with the input kernel shape")."""
-    import onnx
-
-    dims = {tensor.name: tensor.dims for tensor in onnx_parts.tensors(model)}
-    for node in onnx_parts.nodes(model):
-        shaped = any(attribute.name == "kernel_shape" for attribute in node.attribute)
-        if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dims and not shaped:
-            node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
-
-
-def _give_unrounded(path: Path) -> None:
-    """Make each output of the model what was computed, where the quantiser made it what Q/DQ leave of that for a layer
-    behind it. TensorRT 8.6 failed on networks of which a DequantizeLinear was an output ("mSet.size()")."""
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    made_by = {name: node for node in model.graph.node for name in node.output}
-    names: dict[str, str] = {}
-    for name in (value.name for value in model.graph.output):
-        dequantised = made_by.get(name)
-        if dequantised is not None and dequantised.op_type == "DequantizeLinear" and dequantised.input[0] in made_by:
-            computed = made_by[dequantised.input[0]].input[0]
-            if computed in made_by:  # else it is an input of the model
-                names.update({name: f"{name}_DequantizeLinear_Output", computed: name})
-    for node in onnx_parts.nodes(model):
-        for tensors in (node.input, node.output):
-            tensors[:] = [names.get(tensor, tensor) for tensor in tensors]
-    onnx.save(model, str(path))
 
 
 def _quantiser() -> str:

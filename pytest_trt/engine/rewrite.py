@@ -15,13 +15,18 @@ _PROTOBUF_LIMIT = 2**31 - 2**20
 
 
 def typed(model: Path, scratch: Path) -> Any:
-    """The ModelProto with the types of all values inferred, weights in other files not loaded. `scratch` is a folder
-    to work in."""
+    """The ModelProto with its functions inlined, which no converter looks into, and the types of all values inferred;
+    weights in other files are not loaded. `scratch` is a folder to work in."""
     import onnx
+    import onnx.inliner
 
-    inferred = scratch / f"{model.name}.typed"
+    inferred, source = scratch / f"{model.name}.typed", model
     try:
-        onnx.shape_inference.infer_shapes_path(str(model), str(inferred))
+        light = onnx.load(str(model), load_external_data=False)
+        if light.functions:
+            source = inferred
+            onnx.save(onnx.inliner.inline_local_functions(light, convert_version=True), str(source))
+        onnx.shape_inference.infer_shapes_path(str(source), str(inferred))
         return onnx.load(str(inferred), load_external_data=False)
     finally:
         inferred.unlink(missing_ok=True)
@@ -29,7 +34,8 @@ def typed(model: Path, scratch: Path) -> Any:
 
 def whole(light: Any, model: Path) -> Any:
     """`light` with the weights that lie beside `model`, written as converters understand it: weights are no longer
-    among the inputs, where they stand up to IR 3, and constants are tensors, whatever they were."""
+    among the inputs, where they stand up to IR 3, nor outputs; constants are tensors, whatever they were; and no two
+    nodes have one name, which ONNX Runtime refuses."""
     import numpy as np
     import onnx
 
@@ -39,7 +45,12 @@ def whole(light: Any, model: Path) -> Any:
     del light.graph.input[:]
     light.graph.input.extend(inputs)
     light.ir_version = max(light.ir_version, 4)
-    for node in onnx_parts.nodes(light):
+    _give_weights(light, weights)
+    taken: set[str] = set()
+    for place, node in enumerate(onnx_parts.nodes(light)):
+        if node.name in taken:
+            node.name += f"#{place}"
+        taken |= {node.name} - {""}
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
                 values = attribute.f if attribute.name == "value_float" else attribute.floats
@@ -49,6 +60,39 @@ def whole(light: Any, model: Path) -> Any:
             tensor = onnx.numpy_helper.from_array(np.zeros(1, np.float32))
             node.attribute.append(onnx.helper.make_attribute("value", tensor))
     return light
+
+
+def _give_weights(model: Any, weights: set[str]) -> None:
+    """Have a node give each weight that is an output."""
+    import onnx
+
+    stored = {value.name: f"{value.name}_stored" for value in model.graph.output if value.name in weights}
+    for tensor in model.graph.initializer:
+        tensor.name = stored.get(tensor.name, tensor.name)
+    for node in onnx_parts.nodes(model):
+        node.input[:] = [stored.get(name, name) for name in node.input]
+    for name, weight in stored.items():
+        model.graph.node.append(onnx.helper.make_node("Identity", [weight], [name], f"{name}_given"))
+
+
+def take_outputs(graph: Any) -> list[str]:
+    """Leave a graph with the outputs that its nodes make, each once, and tell the names of all it had: converters
+    change an input that is an output too, or an output that stands there twice, in two ways at once."""
+    names = [value.name for value in graph.output]
+    made = {name for node in graph.node for name in node.output}
+    kept = {value.name: value for value in graph.output if value.name in made}
+    values = [type(value).FromString(value.SerializeToString()) for value in kept.values()]
+    del graph.output[:]
+    graph.output.extend(values)
+    return names
+
+
+def give_outputs(graph: Any, names: list[str]) -> None:
+    """Put back the outputs that `take_outputs` told of, in their order."""
+    values = {value.name: value for value in (*graph.input, *graph.output)}
+    values = {name: type(value).FromString(value.SerializeToString()) for name, value in values.items()}
+    del graph.output[:]
+    graph.output.extend(values[name] for name in names)
 
 
 def save(model: Any, output: Path, *, beside: bool) -> None:
@@ -102,7 +146,7 @@ def overheard() -> Iterator[list[str]]:
     handlers, disabled = list(root.handlers), root.manager.disable
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
-        logging.disable(logging.WARNING)
+        logging.disable(logging.ERROR)
         try:
             yield said
         finally:

@@ -19,6 +19,13 @@ def parse(trt: Any, network: Any, model: Path, name: str) -> Any:
         raise BuildError(f"TensorRT's parser refuses {name}: {'; '.join(said) or logger(trt).why()}")
     if network.num_outputs == 0:
         raise BuildError(f"{name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
+    for tensor in map(network.get_input, range(network.num_inputs)):
+        if tensor.name in {f"__{output.name}" for output in map(network.get_output, range(network.num_outputs))}:
+            given = tensor.name.removeprefix("__")
+            raise BuildError(
+                f"{given!r} of {name} is an input and an output at once, and TensorRT's parser renames such an input "
+                f"to {tensor.name!r}: put an Identity before the output"
+            )
     return parser
 
 

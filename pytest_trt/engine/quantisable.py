@@ -1,0 +1,92 @@
+"""A model as ONNX Runtime's quantiser, ONNX Runtime's int8 kernels and TensorRT's parser need it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_trt.backends import onnx_parts
+from pytest_trt.engine import rewrite
+
+_MATRIX = 2
+"""Dimensions of a MatMul's weights that have a scale for each column."""
+
+
+def shape_kernels(model: Any) -> None:
+    """Say in each convolution what its weights' shape says too: TensorRT 8.6 does not see it through a DequantizeLinear
+    ("The input tensor shape misaligns with the input kernel shape")."""
+    import onnx
+
+    dims = {tensor.name: tensor.dims for tensor in onnx_parts.tensors(model)}
+    for node in onnx_parts.nodes(model):
+        shaped = any(attribute.name == "kernel_shape" for attribute in node.attribute)
+        if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dims and not shaped:
+            node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
+
+
+@dataclasses.dataclass(frozen=True)
+class Chosen:
+    """Which operators are quantised how: nodes to leave out, and weights that get one scale and not one a channel."""
+
+    excluded: Sequence[str]
+    one_scale: Sequence[str]
+
+
+def prepare(model: Any, operators: Sequence[str]) -> Chosen:
+    """Give each of the operators weights of its own, and a bias that counts once. Those without constant weights are
+    left out; a MatMul's weights of more than two dimensions have no channels that int8 kernels know."""
+    nodes = [(place, node) for place, node in enumerate(model.graph.node) if node.op_type in operators]
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for place, node in nodes:
+        node.name = node.name or f"{node.op_type}#{place}"
+        if node.op_type == "Gemm":
+            _count_bias_once(model.graph, node, weights)
+    chosen = [node for _, node in nodes if node.input[1] in weights]
+    excluded = [node.name for _, node in nodes if node.input[1] not in weights]
+    stacked = [node for node in chosen if node.op_type == "MatMul" and len(weights[node.input[1]].dims) > _MATRIX]
+    _unshare(model, chosen, weights)
+    return Chosen(excluded, [node.input[1] for node in stacked])
+
+
+def _count_bias_once(graph: Any, node: Any, weights: dict[str, Any]) -> None:
+    """Multiply a constant bias by `beta`, which the quantiser sets to 1 and forgets (onnxruntime 1.32, QDQGemm)."""
+    from onnx import numpy_helper
+
+    for attribute in node.attribute:
+        if attribute.name == "beta" and attribute.f != 1 and len(node.input) > 2 and node.input[2] in weights:
+            bias = numpy_helper.to_array(weights[node.input[2]])
+            node.input[2] = f"{node.input[2]}_{node.name}"
+            graph.initializer.append(numpy_helper.from_array(bias * bias.dtype.type(attribute.f), node.input[2]))
+            attribute.f = 1.0
+
+
+def _unshare(model: Any, nodes: Sequence[Any], weights: dict[str, Any]) -> None:
+    """Copy weights that others read too: ONNX Runtime (1.32) cannot load two operators on one quantised weight, and an
+    embedding that is also a projection need not be rounded where it is looked up."""
+    reads = Counter(name for node in model.graph.node for name in rewrite.read_by(node))
+    for node in nodes:
+        name = node.input[1]
+        if reads[name] > 1:
+            reads[name] -= 1
+            node.input[1] = f"{name}_{node.name}"
+            copy = model.graph.initializer.add()
+            copy.CopyFrom(weights[name])
+            copy.name = node.input[1]
+
+
+def give_unrounded(model: Any) -> None:
+    """Make each output of the model what was computed, where the quantiser made it what Q/DQ leave of that for a layer
+    behind it. TensorRT 8.6 failed on networks of which a DequantizeLinear was an output ("mSet.size()")."""
+    made_by = {name: node for node in model.graph.node for name in node.output}
+    names: dict[str, str] = {}
+    for name in (value.name for value in model.graph.output):
+        dequantised = made_by.get(name)
+        if dequantised is not None and dequantised.op_type == "DequantizeLinear" and dequantised.input[0] in made_by:
+            computed = made_by[dequantised.input[0]].input[0]
+            if computed in made_by:  # else it is an input of the model
+                names.update({name: f"{name}_DequantizeLinear_Output", computed: name})
+    for node in onnx_parts.nodes(model):
+        for tensors in (node.input, node.output):
+            tensors[:] = [names.get(tensor, tensor) for tensor in tensors]

@@ -1,0 +1,122 @@
+"""Models whose int8 was wrong, or did not load, on ONNX Runtime: run with the options that engines are run with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.backends.onnxruntime import open_backend
+from pytest_trt.engine import quantise
+from pytest_trt.engine.model import read
+from pytest_trt.errors import BuildError
+from pytest_trt.judge.accuracy import judge
+from pytest_trt.judge.tolerance import DEFAULTS
+from pytest_trt.spec import EngineSpec
+
+node = helper.make_node
+
+
+def weight(name: str, *shape: int) -> TensorProto:
+    values = np.random.default_rng(sum(name.encode())).standard_normal(shape) / np.sqrt(shape[-1])
+    return numpy_helper.from_array(values.astype(np.float32), name)
+
+
+def saved(
+    folder: Path, nodes: list[Any], shape: tuple[Any, ...], weights: list[Any], inputs: tuple[Any, ...] = ()
+) -> Path:
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    graph = helper.make_graph(nodes, "g", [x, *inputs], [y], weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, str(folder / "m.onnx"))
+    return folder / "m.onnx"
+
+
+def feed(path: Path, seed: int = 0) -> dict[str, Any]:
+    random = np.random.default_rng(seed)
+    return {
+        tensor.name: random.integers(0, 4, (2,))
+        if tensor.dtype == "int64"
+        else random.standard_normal([2 if size < 0 else size for size in tensor.shape]).astype(np.float32)
+        for tensor in read(path).inputs
+    }
+
+
+def quantised(path: Path) -> onnx.ModelProto:
+    """The int8 model, whose answers are right."""
+    output = path.with_name("int8.onnx")
+
+    def batches() -> Iterator[dict[str, Any]]:
+        return (feed(path, seed) for seed in range(4))
+
+    quantise.quantise(read(path), batches, output)
+    inputs, answers = feed(path), []
+    for file in (path, output):
+        engine: Any = open_backend("onnxruntime").load(file, "0", EngineSpec(threads=1))
+        answers.append(engine.run(inputs))
+        engine.close()
+    found = judge(answers[1], answers[0], DEFAULTS["int8"], "float32")
+    assert [verdict.text for verdict in found if verdict.status != "ok"] == []
+    return onnx.load(str(output))
+
+
+def dequantised(made: onnx.ModelProto) -> list[str]:
+    """The operators that read a DequantizeLinear at both inputs."""
+    made_by = {name: node.op_type for node in made.graph.node for name in node.output}
+    return [
+        node.op_type
+        for node in made.graph.node
+        if [made_by.get(name) for name in node.input[:2]] == ["DequantizeLinear"] * 2
+    ]
+
+
+def test_layers_that_share_their_weights(tmp_path: Path) -> None:
+    """A detector's head runs over several levels."""
+    nodes = [
+        node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        node("MaxPool", ["a"], ["p"], kernel_shape=[2, 2]),
+        node("Conv", ["p", "w"], ["y"], pads=[1] * 4),
+    ]
+    made = quantised(saved(tmp_path, nodes, ("N", 3, 8, 8), [weight("w", 3, 3, 3, 3)]))
+    assert dequantised(made) == ["Conv", "Conv"]
+
+
+def test_an_embedding_that_is_also_the_projection_is_looked_up_unrounded(tmp_path: Path) -> None:
+    nodes = [
+        node("Gather", ["w", "i"], ["e"]),
+        node("Add", ["e", "x"], ["h"]),
+        node("Gemm", ["h", "w"], ["y"], transB=1),
+    ]
+    ids = helper.make_tensor_value_info("i", TensorProto.INT64, ("N",))
+    made = quantised(saved(tmp_path, nodes, ("N", 8), [weight("w", 4, 8)], (ids,)))
+    (gather,) = (one for one in made.graph.node if one.op_type == "Gather")
+    assert dequantised(made) == ["Gemm"]
+    assert gather.input[0] == "w"
+
+
+def test_the_bias_of_a_gemm_counts_as_often_as_beta_says(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "w", "b"], ["h"], beta=4.0), node("Gemm", ["h", "v", "b"], ["y"], beta=0.5, alpha=2.0)]
+    assert dequantised(
+        quantised(saved(tmp_path, nodes, ("N", 8), [weight("w", 8, 8), weight("v", 8, 8), weight("b", 8)]))
+    )
+
+
+def test_stacked_matrices_have_one_scale(tmp_path: Path) -> None:
+    path = saved(tmp_path, [node("MatMul", ["x", "w"], ["y"])], ("N", 3, 4, 8), [weight("w", 3, 8, 5)])
+    made = quantised(path)
+    assert dequantised(made) == ["MatMul"]
+    assert {tuple(tensor.dims) for tensor in made.graph.initializer if tensor.name.endswith("_scale")} == {()}
+
+
+def test_a_constant_on_the_left_stays_float(tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["v", "x"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
+    assert dequantised(quantised(saved(tmp_path, nodes, (8, 3), [weight("v", 5, 8), weight("w", 3, 4)]))) == ["MatMul"]
+    path = saved(tmp_path, [node("MatMul", ["v", "x"], ["y"])], (8, 3), [weight("v", 5, 8)])
+    with pytest.raises(BuildError, match="none of Conv, ConvTranspose, Gemm, MatMul with weights"):
+        quantised(path)
