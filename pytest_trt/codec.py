@@ -242,9 +242,15 @@ def _check_list(kind: Any, value: Any) -> Any:
 
 def _all_plain(kind: Any, values: collections.abc.Collection[Any]) -> bool:
     """Whether these are floats, or texts, that need no converting: the common case, without a call for each."""
-    if kind not in (float, str) or set(map(type, values)) != {kind}:
-        return False
-    return math.isfinite(sum(values)) if kind is float else sum(map(len, values)) <= MAX_TEXT
+    if kind is str:
+        try:
+            return len("".join(values)) <= MAX_TEXT
+        except TypeError:
+            return False
+    return kind is float and set(map(type, values)) == _FLOATS and math.isfinite(sum(values))
+
+
+_FLOATS = {float}
 
 
 def _check_tuple(arguments: tuple[Any, ...], value: Any) -> Any:

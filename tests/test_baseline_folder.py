@@ -116,6 +116,39 @@ def test_one_run_more_is_one_line_more(tmp_path: Path, saved: Path) -> None:
     assert len(set(after) - set(before)) == 2  # the new line, and the comma of the one before
 
 
+def test_a_run_more_is_written_as_if_all_were(tmp_path: Path, saved: Path) -> None:
+    for day in range(2, 15):
+        opened(tmp_path).save(measurement(0.272 + day / 1e5, day=day), "ok")
+        found = parse(saved.read_bytes(), "")
+        assert saved.read_bytes() == render(found)
+        assert [run.time[8:10] for run in found.history] == [f"{n:02}" for n in range(max(1, day - 9), day + 1)]
+
+
+EDITED: dict[str, Callable[[str], str]] = {
+    "on one line": lambda text: json.dumps(json.loads(text)),
+    "indented": lambda text: json.dumps(json.loads(text), indent=2),
+    "windows": lambda text: text.replace("\n", "\r\n"),
+    "two runs on a line": lambda text: text.replace("},\n  {\"commit", "}, {\"commit"),
+    "a run on two lines": lambda text: text.replace("\"engine_mb\": 23.4, ", "\n  "),
+    "two histories": lambda text: text.replace('\n "history": [\n', '\n "history": [\n {}],\n "history": [\n', 1),
+    "no history": lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "history"}),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_a_run_more_in_a_file_of_another_form(tmp_path: Path, saved: Path, name: str) -> None:
+    """Written by hand or by another tool, and still valid: not a run of it may be lost."""
+    for day in (2, 3, 4):
+        opened(tmp_path).save(measurement(day=day), "ok")
+    saved.write_bytes(EDITED[name](saved.read_text()).encode())
+    before = parse(saved.read_bytes(), "")
+    opened(tmp_path).save(measurement(day=5), "ok")
+    after = parse(saved.read_bytes(), "")
+    assert after.history[:-1] == before.history
+    assert after.history[-1].time == "2026-07-05T12:00:00+00:00"
+    assert dataclasses.replace(after, history=()) == dataclasses.replace(before, history=())
+
+
 def test_samples_and_layers_lie_beside_it(tmp_path: Path, saved: Path) -> None:
     folder = opened(tmp_path)
     baseline = folder.load(TEST, DEVICE)

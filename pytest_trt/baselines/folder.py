@@ -119,7 +119,10 @@ class BaselineFolder:
             made, saved = after(old, measurement, status, force=force, new_only=new_only, reason=reason)
             if saved.what in ("created", "moved") and (measurement.samples or measurement.profile):
                 files[f"{self.name}/{data_path(device, measurement.node_id)}"] = text.render_data(data_of(measurement))
-            if made is not None:
+            raw = contents[path]
+            if saved.what == "recorded" and made is not None and old is not None and isinstance(raw, bytes):
+                files[path] = text.remembering(raw, old, made)
+            elif made is not None:
                 files[path] = text.render(made)
             all_saved.append(saved)
         self._place.write(files)

@@ -43,7 +43,8 @@ IN_HISTORY = tuple(name for name in FIGURES if FIGURES[name].budget and name not
 
 _DIGEST = re.compile(r"[0-9a-f]{0,128}")
 _COMMIT = re.compile(r"[0-9A-Za-z.+_-]{0,80}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)?")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
+_RUN = re.compile(rf"{_TIME.pattern}\|{_COMMIT.pattern}\|{_DIGEST.pattern}", re.ASCII)
 _ENOUGH_DIFFERENCES = 3
 
 Happened = Literal["created", "moved", "recorded", "unchanged", "refused"]
@@ -62,9 +63,10 @@ class Run:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        _matches(_TIME, "time", self.time)
-        _matches(_COMMIT, "commit", self.commit or "")
-        _matches(_DIGEST, "plan", self.plan)
+        if not _RUN.fullmatch(f"{self.time}|{self.commit or ''}|{self.plan}"):  # many: asked together, told one by one
+            _matches(_TIME, "time", self.time)
+            _matches(_COMMIT, "commit", self.commit or "")
+            _matches(_DIGEST, "plan", self.plan)
         _are_figures(self.figures)
         if self.figures and min(self.figures.values()) < 0:
             name, value = min(self.figures.items(), key=lambda item: item[1])
