@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.errors import InputError, ModelError
+from pytest_trt.errors import InputError, ModelError, TrtError
 from pytest_trt.measure.probe_source import EngineProbe, Subject
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
@@ -23,7 +23,7 @@ def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
     """
     if source is None:
         return None
-    given = _by_name(source() if callable(source) else _npz(source, folders), "inputs")
+    given = _by_name(_called("inputs", source) if callable(source) else _npz(source, folders), "inputs")
     if not given:
         raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
     return given
@@ -42,7 +42,7 @@ def reference_outputs(
     Raises ModelError where there is no model to run, InputError where a file or function gives no arrays by name.
     """
     if callable(reference):
-        return _by_name(reference(dict(inputs)), "the reference")
+        return _by_name(_called("reference", reference, dict(inputs)), "the reference")
     if reference != "onnxruntime":
         return _by_name(_npz(reference, folders), "the reference")
     if model.kind != "onnx":
@@ -72,17 +72,39 @@ def _npz(path: str, folders: Sequence[Path]) -> dict[str, Any]:
         places = ", ".join(dict.fromkeys(map(str, folders)))
         raise InputError(f"trt_accuracy: there is no file {path} in {places}: write it with numpy.savez")
     try:
-        with np.load(found, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, AttributeError) as error:
-        message = f"trt_accuracy: {found} is no .npz file of arrays ({error}): write it with numpy.savez"
-        raise InputError(message) from error
+        with found.open("rb") as data:  # numpy leaves it open where it cannot be read
+            file = np.load(data, allow_pickle=False)
+            if not isinstance(file, np.ndarray):
+                return {name: file[name] for name in file.files}
+            fault: object = "it holds one array without a name"
+    except Exception as error:  # noqa: BLE001 - numpy, zipfile and zlib raise what they will
+        fault = error
+    raise InputError(f"trt_accuracy: {found} is no .npz file of arrays ({fault}): write it with numpy.savez")
+
+
+def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a user's function gives. Raises InputError with its words where it raises; a TrtError passes through."""
+    try:
+        return function(*arguments)
+    except TrtError:
+        raise
+    except Exception as error:
+        name, said = getattr(function, "__qualname__", function), f"{type(error).__name__}: {error}"
+        raise InputError(f"trt_accuracy({what}={name}): the function raised {said}") from error
 
 
 def _by_name(value: Any, what: str) -> Arrays:
+    """`value`, if it is arrays of real numbers by name."""
     import numpy as np
 
-    if not isinstance(value, Mapping) or not all(isinstance(array, np.ndarray) for array in value.values()):
-        kind = type(value).__name__
-        raise InputError(f"trt_accuracy: {what} must be a mapping of names to numpy arrays, not {kind}")
+    if not isinstance(value, Mapping):
+        message = f"{what} must be a mapping of names to numpy arrays, not {type(value).__name__}"
+        raise InputError(f"trt_accuracy: {message}")
+    for name, array in value.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(
+                f"trt_accuracy: {what} has a {type(array).__name__} for {name!r}: give a numpy array (numpy.asarray)"
+            )
+        if array.dtype.hasobject or array.dtype.kind in "SUmMc":
+            raise InputError(f"trt_accuracy: {what} has an array of {array.dtype.name} for {name!r}: give real numbers")
     return dict(value)

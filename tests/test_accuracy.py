@@ -101,8 +101,13 @@ def test_an_empty_reference_is_no_agreement() -> None:
     assert judge({"y": noise()}, {}, EXACT, "ref.npz")[0].status == "inaccurate"
 
 
-def test_outputs_without_elements_agree() -> None:
-    assert judge({"y": np.zeros((0, 4))}, {"y": np.zeros((0, 4))}, DEFAULTS["fp32"], "it")[0].status == "ok"
+def test_outputs_without_elements_agree_and_prove_nothing_alone() -> None:
+    empty, one = np.zeros((0, 4)), np.ones(1)
+    found = judge({"y": empty, "n": one}, {"y": empty, "n": one}, DEFAULTS["fp32"], "it")
+    assert [verdict.status for verdict in found] == ["ok", "ok"]
+    (alone,) = judge({"y": empty, "z": empty}, {"y": empty, "z": empty}, DEFAULTS["fp32"], "it")
+    assert alone.status == "inaccurate"
+    assert alone.text == "'y', 'z' of it are empty: give inputs on which there is something"
 
 
 def test_a_missing_output_and_another_shape_are_named() -> None:
@@ -119,6 +124,44 @@ def test_integers_are_compared_exactly_unless_a_test_says_otherwise() -> None:
     got = np.array([1, 2, 2**53 + 1], np.int64)
     assert judge({"y": got}, {"y": wanted}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
     assert judge({"y": got}, {"y": wanted}, allowed(Accuracy(atol=1.0), "fp16", True), "it")[0].status == "ok"
+
+
+def test_it_is_the_output_that_makes_it_exact_whatever_the_reference_is_kept_as() -> None:
+    labels, scores = np.array([1000, 7]), np.array([1.00001, 2.0], np.float32)
+    assert judge({"y": labels}, {"y": np.array([1001.0, 7.0])}, DEFAULTS["tf32"], "ref.npz")[0].status == "inaccurate"
+    assert judge({"y": scores}, {"y": np.array([1, 2])}, DEFAULTS["fp32"], "ref.npz")[0].status == "ok"
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_float64_cannot_square_is_compared_all_the_same() -> None:
+    large = np.array([1e300, -1e250, 3.0])
+    assert judge({"y": large}, {"y": large}, DEFAULTS["fp32"], "it")[0].status == "ok"
+    for other in (large * 2, -large, np.zeros(3), large[::-1]):
+        assert judge({"y": large}, {"y": other}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
+        assert judge({"y": other}, {"y": large}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
+
+
+@pytest.mark.parametrize("wanted", [np.arange(30).reshape(10, 3), noise((2, 20, 6)), noise((1, 50)), noise((12,))])
+def test_the_same_in_another_order_is_no_agreement_and_said(wanted: NDArray[Any]) -> None:
+    axis = 1 if wanted.ndim == 1 or len(wanted) == 1 else 2
+    got = np.take(wanted, np.random.default_rng(0).permutation(wanted.shape[-axis]), -axis)
+    got = got * 1.001 if got.dtype.kind == "f" else got
+    found = judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it")[0]
+    assert found.status == "inaccurate"
+    assert found.details[0].startswith("it has the same in another order")
+
+
+def test_what_is_wrong_is_in_no_other_order() -> None:
+    repeated = np.array([[1, 2], [1, 2], [3, 4]])
+    pairs = [
+        (noise((4, 1000)), noise((4, 1000), 1)),
+        (noise((300, 4)), noise((300, 4), 1)),
+        (repeated[[0, 2, 2]], repeated),
+    ]
+    for got, wanted in [*pairs, (noise((1, 1 << 13)), noise((1, 1 << 13))[:, ::-1])]:
+        found = judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it")[0]
+        assert found.status == "inaccurate"
+        assert not any("order" in line for line in found.details)
 
 
 def test_the_absolute_part_follows_the_size_of_the_output_unless_it_is_given() -> None:

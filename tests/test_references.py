@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
 from pytest_trt.bench import Bench
 from pytest_trt.engine.model import read
-from pytest_trt.references import reference_outputs
+from pytest_trt.errors import InputError
+from pytest_trt.references import given_inputs, reference_outputs
 from pytest_trt.spec import Settings
 
 
@@ -26,3 +32,50 @@ def test_integers_are_as_wide_for_the_reference_as_in_the_model(tmp_path: Path) 
         outputs = reference_outputs("onnxruntime", inputs, read(path), {"ids": (2,)}, [tmp_path], bench)
     assert outputs["y"].tolist() == [3.0, 1.0]
     assert inputs["ids"].dtype == np.int32
+
+
+def spoilt(whole: bytes) -> dict[str, bytes]:
+    """Files that are no .npz, or no more."""
+    bits = bytearray(whole)
+    bits[len(bits) // 3] ^= 0xFF
+    return {"cut": whole[:100], "tail": whole[:-10], "bits": bytes(bits), "empty": b"", "text": b"y = 1",
+            "gzip": gzip.compress(whole)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", spoilt(b"x" * 300))
+def test_a_file_that_is_no_npz_is_named(name: str, tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "whole.npz", y=np.random.default_rng(0).standard_normal(100))
+    (tmp_path / "m.npz").write_bytes(spoilt((tmp_path / "whole.npz").read_bytes())[name])
+    with pytest.raises(InputError, match=r"m.npz is no .npz file of arrays \(.+\): write it with numpy.savez"):
+        given_inputs("m.npz", [tmp_path])
+
+
+def test_an_array_without_a_name_and_a_zip_of_other_things(tmp_path: Path) -> None:
+    np.save(tmp_path / "m.npy", np.ones(3))
+    with pytest.raises(InputError, match=r"m.npy is no .npz file of arrays \(it holds one array without a name\)"):
+        given_inputs("m.npy", [tmp_path])
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as file:
+        file.writestr("y", "1")
+    with pytest.raises(InputError, match=r"inputs has a bytes for 'y': give a numpy array"):
+        given_inputs("m.npz", [tmp_path])
+
+
+def fails() -> None:
+    raise OSError("the share is not mounted")
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (fails, r"trt_accuracy\(inputs=fails\): the function raised OSError: the share is not mounted"),
+        (lambda: 3, "inputs must be a mapping of names to numpy arrays, not int"),
+        (lambda: {"y": [1.0]}, "inputs has a list for 'y': give a numpy array"),
+        (lambda: {"y": np.array(["a"])}, "inputs has an array of str32 for 'y': give real numbers"),
+        (lambda: {"y": np.array([1, None])}, "inputs has an array of object for 'y': give real numbers"),
+        (lambda: {"y": np.array([1j])}, "inputs has an array of complex128 for 'y': give real numbers"),
+        (dict, "inputs holds no array"),
+    ],
+)
+def test_a_function_that_gives_no_arrays_is_told(function: Callable[[], Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=said):
+        given_inputs(function, [tmp_path])

@@ -28,7 +28,7 @@ def travelled(outputs: dict[str, Any]) -> dict[str, StoredOutput]:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16", "int64", "uint8", "bool"])
-@pytest.mark.parametrize("shape", [(3, 4000), (7,), (), (0, 3)])
+@pytest.mark.parametrize("shape", [(3, 4000), (7,), ()])
 def test_the_same_is_the_same_bit_for_bit(dtype: str, shape: tuple[int, ...]) -> None:
     import ml_dtypes
 

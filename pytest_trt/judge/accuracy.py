@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.judge.difference import Difference, compare, has_rows
+from pytest_trt.judge.difference import Difference, compare, has_rows, reordered
 from pytest_trt.judge.tolerance import Allowed
 from pytest_trt.records import Verdict
 
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Arrays = Mapping[str, Array]
 
+
 def judge(outputs: Arrays, reference: Arrays, limits: Allowed, source: str) -> tuple[Verdict, ...]:
     """A verdict for each output of `reference`, by name; `source` says what the reference is. An output that is missing
     or of another shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing."""
-    if not reference:
-        return (Verdict("inaccurate", "accuracy", "", f"{source} has no outputs: there is nothing to compare with"),)
+    if (fault := nothing({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
+        return (fault,)
     unseen = [name for name in outputs if name not in reference]
     verdicts = [
         _judge(name, outputs, wanted, _for_rows(limits, wanted, reference), source)
@@ -34,6 +35,17 @@ def judge(outputs: Arrays, reference: Arrays, limits: Allowed, source: str) -> t
             last, details=(*last.details, f"not compared, {source} lacks them: {listed}")
         )
     return tuple(verdicts)
+
+
+def nothing(sizes: Mapping[str, int], source: str) -> Verdict | None:
+    """The verdict on a reference whose outputs, by name, have so many elements, if that leaves nothing to compare."""
+    if any(sizes.values()):
+        return None
+    text = f"{source} has no outputs: there is nothing to compare with"
+    if sizes:
+        names = ", ".join(map(repr, sizes))
+        text = f"{names} of {source} {'are' if len(sizes) > 1 else 'is'} empty: give inputs on which there is something"
+    return Verdict("inaccurate", "accuracy", "", text)
 
 
 def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
@@ -49,14 +61,18 @@ def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
 def _judge(name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str) -> Verdict:
     if (fault := misfit(name, outputs, wanted.shape, source)) is not None:
         return fault
-    limits = limits.for_kind(wanted.dtype.kind)
-    return verdict(name, compare(outputs[name], wanted, limits), limits, source)
+    limits = limits.for_kind(outputs[name].dtype.kind)
+    judged = verdict(name, compare(outputs[name], wanted, limits), limits, source)
+    if judged.status != "ok" and reordered(outputs[name], wanted, limits):
+        hint = "it has the same in another order: sort it in the model, or compare it in the test (trt_runner(inputs))"
+        judged = dataclasses.replace(judged, details=(hint, *judged.details))
+    return judged
 
 
 def misfit(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> Verdict | None:
     """The verdict on an output that is missing or of another shape; None where it can be compared."""
     if name not in outputs:
-        text = f"there is no output {name!r}, which {source} has: there are {', '.join(map(repr, outputs))}"
+        text = f"there is no output {name!r}, which {source} has: there are {', '.join(map(repr, outputs)) or 'none'}"
     elif outputs[name].shape != shape:
         text = f"output {name!r} has the shape {outputs[name].shape}, and {shape} in {source}"
     else:

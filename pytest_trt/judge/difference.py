@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 WORST = 5
 """How many of the worst elements a verdict shows."""
 
+_PAIRS = 1 << 24
+"""Elements compared at most to find rows again that stand in another order."""
+
+_ALIKE = (0.01, 0.03)
+"""What two rows that are taken for the same differ by at most, as rtol and a share of the root mean square: fp16's."""
+
 _CHUNK = 1 << 20
 """Elements compared at a time: an output of a gigabyte is not copied as float64."""
 
@@ -52,7 +58,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
     import numpy as np
 
     ours, theirs = output.reshape(-1), reference.reshape(-1)
-    atol = limits.atol * root_mean_square(theirs) if limits.scaled else limits.atol
+    atol = _absolute(limits, theirs)
     sums: Counter[str] = Counter()
     max_abs = max_relative = used = 0.0
     low, high = math.inf, -math.inf
@@ -60,7 +66,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
     for start in range(0, theirs.size, _CHUNK):
         raw = ours[start : start + _CHUNK], theirs[start : start + _CHUNK]
         a, b = (part.astype(np.float64) for part in raw)
-        with np.errstate(invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             apart = np.abs(a - b)
         apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
         apart[np.isnan(apart)] = np.inf
@@ -83,14 +89,13 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
         if not a.size:
             continue
         low, high = min(low, float(b.min())), max(high, float(b.max()))
-        relative = apart[b != 0] / np.abs(b[b != 0])
-        max_relative = max(max_relative, float(relative.max(initial=0)))
-        sums.update(
-            {
+        with np.errstate(over="ignore", invalid="ignore"):
+            relative = apart[b != 0] / np.abs(b[b != 0])
+            sums.update({
                 "finite": a.size, "abs": float(apart.sum()), "squares": float(apart @ apart), "nonzero": relative.size,
                 "relative": float(relative.sum()), "ab": float(a @ b), "aa": float(a @ a), "bb": float(b @ b),
-            }
-        )  # fmt: skip
+            })  # fmt: skip
+        max_relative = max(max_relative, float(relative.max(initial=0)))
     return Difference(
         elements=theirs.size,
         beyond=int(sums["beyond"]),
@@ -112,6 +117,47 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
     )
 
 
+def reordered(output: Array, reference: Array, limits: Allowed) -> bool:
+    """Whether each element of a row (along the last axis), or each row of a matrix, is one of `reference` that stands
+    elsewhere in it: under these limits, but no looser ones than fp16's, since what may be far off is found anywhere.
+    Not looked for where that is too much to compare."""
+    import numpy as np
+
+    flat = reference.reshape(-1)
+    rtol = min(limits.rtol, _ALIKE[0])
+    atol = min(_absolute(limits, flat), _ALIKE[1] * root_mean_square(flat))
+    for axis in range(1, min(reference.ndim, 2) + 1):
+        count, width = reference.shape[-axis], math.prod(reference.shape[reference.ndim - axis + 1 :])
+        if not 1 < count <= _PAIRS // max(reference.size, 1):
+            continue
+        ours, theirs = (array.reshape(-1, count, width).astype(np.float64) for array in (output, reference))
+        if all(_matched(a, b, rtol, atol) for a, b in zip(ours, theirs, strict=True)):
+            return True
+    return False
+
+
+def _matched(ours: Array, theirs: Array, rtol: float, atol: float) -> bool:
+    """Whether each row of one is one of the other, the nearest that none before it took."""
+    import numpy as np
+
+    alike = np.isclose(ours[:, None], theirs[None], rtol, atol, equal_nan=True).all(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        apart = np.nan_to_num(np.abs(ours[:, None] - theirs[None])).sum(-1)
+    apart[~alike] = np.inf
+    for row in range(len(ours)):
+        nearest = int(apart[row].argmin())
+        if not np.isfinite(apart[row, nearest]):
+            return False
+        apart[:, nearest] = np.inf
+    return True
+
+
+def _absolute(limits: Allowed, flat: Array) -> float:
+    """What is allowed of every element: nothing beside `rtol` where squares are beyond float64."""
+    atol = limits.atol * root_mean_square(flat) if limits.scaled else limits.atol
+    return atol if math.isfinite(atol) else 0.0
+
+
 def root_mean_square(flat: Array) -> float:
     import numpy as np
 
@@ -119,7 +165,8 @@ def root_mean_square(flat: Array) -> float:
     for start in range(0, flat.size, _CHUNK):
         part = flat[start : start + _CHUNK].astype(np.float64)
         part = part[np.isfinite(part)]
-        total, count = total + float(part @ part), count + part.size
+        with np.errstate(over="ignore"):
+            total, count = total + float(part @ part), count + part.size
     return math.sqrt(total / count) if count else 0.0
 
 
@@ -134,7 +181,8 @@ def _psnr_db(peak: float, mean_square: float) -> float:
     """Peak signal-to-noise ratio, 10 log10(peak**2 / mean square error), in dB; infinite where there is no error."""
     if mean_square == 0:
         return math.inf
-    return 10 * math.log10(peak * peak / mean_square) if 0 < peak < math.inf else -math.inf
+    ratio = peak * peak / mean_square
+    return 10 * math.log10(ratio) if 0 < ratio < math.inf else -math.inf
 
 
 def has_rows(array: Array, count: int) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.accuracy import misfit, verdict
+from pytest_trt.judge.accuracy import misfit, nothing, verdict
 from pytest_trt.judge.difference import compare
 from pytest_trt.judge.tolerance import Allowed
 from pytest_trt.records import StoredOutput, Verdict
@@ -40,6 +40,8 @@ def store(outputs: Arrays) -> Mapping[str, StoredOutput]:
 def judge(outputs: Arrays, stored: Mapping[str, StoredOutput], limits: Allowed, source: str) -> tuple[Verdict, ...]:
     """A verdict for each stored output, as `accuracy.judge` has them for whole ones. Raises BaselineError, naming the
     output, where what was stored is no output."""
+    if (fault := nothing({name: math.prod(kept.shape) for name, kept in stored.items()}, source)) is not None:
+        return (fault,)
     return tuple(
         misfit(name, outputs, kept.shape, source) or _judge(name, outputs[name], kept, limits, source)
         for name, kept in stored.items()

@@ -172,7 +172,7 @@ def _compared(row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
     limits = tolerance.allowed(Accuracy(), row.precision, tf32 and on_gpu)
     verdicts = accuracy.judge(outputs, expected, limits, "ONNX Runtime")
     found = [
-        compare(outputs[name], wanted, limits.for_kind(wanted.dtype.kind))
+        compare(outputs[name], wanted, limits.for_kind(outputs[name].dtype.kind))
         for name, wanted in expected.items()
         if name in outputs and outputs[name].shape == wanted.shape
     ]
