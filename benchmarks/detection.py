@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import replay
@@ -263,16 +266,35 @@ def parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--traces", type=Path, default=TRACES, help="an .npz of <question>/<engine>, rounds x samples")
     parser.add_argument("--telemetry", type=Path, help="default: telemetry.json beside the traces, if there is one")
-    parser.add_argument("--trials", type=int, default=2000)
-    parser.add_argument("--tolerance", type=float, action="append", help="a share; may stand more than once")
-    parser.add_argument("--block-ms", type=float, default=10.0, help="how long a block lasts at least")
-    parser.add_argument("--block-samples", type=int, default=15, help="how many samples a block has at least")
-    parser.add_argument("--max-time", type=float, default=10.0, help="seconds of blocks until a trial is given up")
+    parser.add_argument("--trials", type=_count, default=2000)
+    parser.add_argument("--tolerance", type=_share, action="append", help="a share; may stand more than once")
+    parser.add_argument("--block-ms", type=_time, default=10.0, help="how long a block lasts at least")
+    parser.add_argument("--block-samples", type=_count, default=15, help="how many samples a block has at least")
+    parser.add_argument("--max-time", type=_time, default=10.0, help="seconds of blocks until a trial is given up")
     parser.add_argument("--simulate", action="store_true", help="simulations fitted to the traces, not the traces")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="which rows; default: all of them")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=_seed, default=0)
     parser.add_argument("--json", type=Path, help="where to write the rows")
-    return parser.parse_args(argv)
+    arguments = parser.parse_args(argv)
+    if arguments.json is not None and (arguments.json.is_dir() or not arguments.json.parent.is_dir()):
+        parser.error(f"argument --json: {arguments.json} cannot be written: name a file in a folder that is there")
+    return arguments
+
+
+def _number(text: str, wanted: str, kind: Callable[[str], float], holds: Callable[[float], bool]) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not holds(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
+
+
+_count = functools.partial(_number, wanted="a whole number from 1 on", kind=int, holds=lambda n: n >= 1)
+_seed = functools.partial(_number, wanted="a whole number from 0 on", kind=int, holds=lambda n: n >= 0)
+_time = functools.partial(_number, wanted="a time above 0, such as 10", kind=float, holds=lambda t: 0 < t < math.inf)
+_share = functools.partial(_number, wanted="a share such as 0.01, for 1 %", kind=float, holds=lambda s: 0 <= s < 1)
 
 
 def loaded(arguments: argparse.Namespace) -> list[replay.Trace]:

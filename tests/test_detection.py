@@ -182,6 +182,26 @@ def test_a_file_that_is_none_ends_in_one_line(tmp_path, capsys):
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        (["--trials", "0"], "--trials: '0' is not a whole number from 1 on"),
+        (["--tolerance", "-1"], "--tolerance: '-1' is not a share such as 0.01, for 1 %"),
+        (["--tolerance", "5"], "--tolerance: '5' is not a share"),
+        (["--tolerance", "1%"], "--tolerance: '1%' is not a share"),
+        (["--block-ms", "0"], "--block-ms: '0' is not a time above 0"),
+        (["--block-samples", "0"], "--block-samples: '0' is not a whole number"),
+        (["--max-time", "nan"], "--max-time: 'nan' is not a time above 0"),  # it had gone on without end
+        (["--seed", "-1"], "--seed: '-1' is not a whole number from 0 on"),
+        (["--json", "nowhere/rows.json"], "--json: nowhere/rows.json cannot be written"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_at_the_start(capsys, said, message):
+    with pytest.raises(SystemExit, match="2"):
+        detection.parsed(said)
+    assert message in capsys.readouterr().err
+
+
 def test_telemetry_may_lack_clocks_rounds_and_engines(folder):
     rows = [["b4", 3, "cached", 2.0, 1900], [4, 5, "cached", 2.0, None], [4, 6, "new", 2.0]]
     rows.append(["net/seq8", 0, "slower", 1, 7])
