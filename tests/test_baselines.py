@@ -121,7 +121,7 @@ def test_spread_between_runs_is_what_the_history_shows() -> None:
 
 
 def test_spread_between_few_runs_is_the_default() -> None:
-    assert run_spread(stored(None, measurement(0.3, day=2), measurement(0.2, day=3)), "ms", 0.01) == 0.01
+    assert run_spread(stored(None, measurement(0.3, day=2), measurement(0.31, day=3)), "ms", 0.01) == 0.01
     assert run_spread(stored(), "host_mb", 0.07) == 0.07
 
 
@@ -163,6 +163,23 @@ def test_false_alarms_against_stored_runs_are_rare(scatter: float) -> None:
         runs = [measurement(math.exp(draw.gauss(0, scatter))) for _ in range(9)]
         alarms += judge_stored(question, runs[0].figures["ms"], stored(*runs[1:])).status == "regressed"
     assert alarms <= 12  # of 600 at 1 %: more in 1 of 300 series
+
+
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_runs_that_swing_between_two_levels_may_do_so_again(count: int) -> None:
+    """Half of all neighbours are alike then, and a median deviation of 0 had stood for the whole: one in eight said
+    `regressed`."""
+    levels = [0.272, *(0.272 * (1.03 if n in (1, 2, 5) else 1.0) for n in range(1, count))]
+    runs = [measurement(ms, day=2 + n) for n, ms in enumerate((*levels, 0.272))]
+    baseline = stored(*runs)
+    assert run_spread(baseline, "ms", 0.01) >= math.log(1.03) - 1e-9
+    verdict = judge_stored(Question(tolerance=0.0), measurement(0.272 * 1.03).figures["ms"], baseline)
+    assert verdict.status == "inconclusive"
+
+
+def test_a_creep_upwards_is_no_swing() -> None:
+    runs = [measurement(0.272 * 1.02**n, day=2 + n) for n in (0, 0, 0, 1, 1, 2, 2, 2)]
+    assert run_spread(stored(*runs), "ms", 0.01) < 0.011
 
 
 def test_one_stored_run_does_not_pretend_to_show_the_spread_between_runs() -> None:

@@ -255,19 +255,23 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
     The deviation is the median absolute deviation of the differences of neighbouring runs, times 1.4826 / sqrt(2), as
     for normal ones: neither a drift nor one step in the history hides what comes after it. It is pooled with `default`
     as in levels.level_margin, and no less than what the history shows by itself; with fewer than four runs since the
-    reference moved, `default` stands alone.
+    reference moved, `default` takes its place. Runs that have gone up as well as down show a swing, which is the least
+    that others of them may lie apart: between two levels the median deviation is often 0.
     """
     runs = list(_since_moved(baseline))
     logs = [math.log(run.figures[figure]) for run in runs if run.figures.get(figure, 0.0) > 0]
     differences = [b - a for a, b in itertools.pairwise(logs)]
+    swing = max(min(max(differences, default=0.0), -min(differences, default=0.0)), 0.0)
     if len(differences) < _ENOUGH_DIFFERENCES:
-        return default
+        return max(default, swing)
     freedom, count = levels.FREEDOM, len(differences) - 1
     prior = default / stats.t_quantile(alpha, freedom)
     drift = stats.median(differences)
     seen = 1.4826 * stats.median([abs(difference - drift) for difference in differences]) / math.sqrt(2)
     pooled = (freedom * prior**2 + count * seen**2) / (freedom + count)
-    return max(stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled), stats.t_quantile(alpha, count) * seen)
+    return max(
+        stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled), stats.t_quantile(alpha, count) * seen, swing
+    )
 
 
 def _since_moved(baseline: Baseline) -> tuple[Run, ...]:
