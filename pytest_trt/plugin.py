@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import Any
 
@@ -92,13 +93,23 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         if _SETUP_ERROR in item.stash:
             raise item.stash[_SETUP_ERROR]
-        outcome = yield
-        text = session.judge(item)
+        try:
+            outcome = yield
+        except BaseException as error:
+            if not _is_skip(error) or not (text := session.judge_skipped(item)):
+                raise
+        else:
+            text = session.judge(item)
     except TrtError as error:
         text = session.error(item, error)
     if text:
         pytest.fail(text, pytrace=False)
     return outcome
+
+
+def _is_skip(error: BaseException) -> bool:
+    unittest = sys.modules.get("unittest")
+    return isinstance(error, (pytest.skip.Exception, unittest.SkipTest) if unittest else pytest.skip.Exception)
 
 
 @pytest.hookimpl(wrapper=True)

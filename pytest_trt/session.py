@@ -187,7 +187,7 @@ class Session:
         finally:
             trial.close()
 
-    def judge(self, item: pytest.Item) -> str:
+    def judge(self, item: pytest.Item, *, save: bool = True) -> str:
         """The text with which the test fails, empty where it does not; the result is in its stash."""
         from pytest_trt import keeping
         from pytest_trt.report import failure
@@ -202,11 +202,18 @@ class Session:
             result = dataclasses.replace(result, measurement=None)
         if (baselines := self.compared.baselines) is not None:
             result = keeping.offered(result, baselines, self._collected)
-            result = keeping.saved(result, baselines, self.settings, self.bench.store)
+            if save:
+                result = keeping.saved(result, baselines, self.settings, self.bench.store)
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         benchmark_plugin.feed(item, result)
         return failure.text(result, self.settings.failing, stored=self.compared.revision is None)
+
+    def judge_skipped(self, item: pytest.Item) -> str:
+        """`judge` for a test that measured before it asked to be skipped: a skip is no way around a verdict. Where it
+        does not fail it is skipped, and not saved."""
+        trial = item.stash.get(TRIAL, None)
+        return "" if trial is None or trial.result is None else self.judge(item, save=False)
 
     def error(self, item: pytest.Item, error: TrtError) -> str:
         """The text of an error that ended a test, with the line of the test where it came up; kept as a result."""

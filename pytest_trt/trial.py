@@ -63,12 +63,24 @@ class Trial(Case):
         super().__init__(bench, node_id, declaration, folders)
         self._baselines, self._revision = baselines, revision
         self.result: Result | None = None
+        self._error: Exception | None = None
+        self._over = False
 
     def measure(self, inputs: Arrays | None = None) -> Measurement:
         """Measure the engine alone in a fresh probe, and judge it. Without `inputs` they are drawn from the seed.
 
-        The verdict fails the test after its body. Raises DeclarationError when called a second time.
+        The verdict fails the test after its body. Raises DeclarationError when called a second time, or once the
+        body is over.
         """
+        if self._over:
+            raise DeclarationError("measure() was called after the test was judged: call it in its body, or before")
+        try:
+            return self._measure(inputs)
+        except Exception as error:  # whatever it was: a test that catches it shall not pass for that
+            self._error = error
+            raise
+
+    def _measure(self, inputs: Arrays | None) -> Measurement:
         if inputs is not None:
             refuse_nan(inputs)
         if self.result is not None:
@@ -293,13 +305,30 @@ class Trial(Case):
         )
 
     def finish(self) -> Result | None:
-        """What came of the test; None where it neither measured nor had to."""
-        declared = {"budgets stand": self.declaration.budgets, "trt_accuracy stands": self.declaration.accuracy}
-        stands = " and ".join(what for what, said in declared.items() if said)
-        if self.result is None and stands and not self._bench.settings.disabled:
-            text = f"{stands}, but the test measured nothing: call trt_runner.measure() in it"
+        """What came of the test, whose body is over; None where it neither measured nor had to. Raises BaselineError
+        for a baseline that cannot be read."""
+        self._over = True
+        if self.result is None and not self._bench.settings.disabled and (text := self._owed()):
             self.result = Result(self._node_id, (Verdict("error", "run", "", text),))
         return self.result
+
+    def _owed(self) -> str:
+        """Why a test that measured nothing should have; empty where nothing asks for it."""
+        if self._error is not None:
+            return f"measure() failed, and the test went on: nothing was judged ({self._error})"
+        declared = {
+            "budgets stand": self.declaration.budgets,
+            "trt_accuracy stands": self.declaration.accuracy,
+            "a baseline is stored": self._has_baseline(),
+        }
+        stands = " and ".join(what for what, said in declared.items() if said)
+        return f"{stands}, but the test measured nothing: call trt_runner.measure() in it" if stands else ""
+
+    def _has_baseline(self) -> bool:
+        from pytest_trt.baselines import device_slug
+
+        folder = self._baselines if self._revision is None else None
+        return folder is not None and folder.load(self._node_id, device_slug(self.environment)) is not None
 
 
 def _of_plan(engine: Provided) -> dict[str, Estimate]:

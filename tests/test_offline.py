@@ -54,6 +54,8 @@ def test_a_regression_says_what_changed() -> None:
 def test_a_test_that_was_not_measured_again_is_inconclusive() -> None:
     assert statuses(old(), {}) == ["inconclusive"]
     assert statuses(old(), {KEY: Result(TEST, ())}) == ["inconclusive"]
+    built = Verdict("ok", "run", "", "engine in the cache")  # as --trt-build-only has it
+    assert statuses(old(), {KEY: Result(TEST, (built,))}) == ["inconclusive"]
 
 
 def test_a_test_in_the_newer_run_alone_is_new() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pytest_trt.judge.baselines import Baseline, judge_stored
 from pytest_trt.judge.changes import changes
 from pytest_trt.judge.compare import Question
-from pytest_trt.records import ALWAYS_FAIL, FIGURES, Result, Verdict
+from pytest_trt.records import ALWAYS_FAIL, FIGURES, Measurement, Result, Verdict
 
 RUN_SPREAD = {"gpu": 0.01, "cpu": 0.1}
 """How far two runs of one engine differ, as a share, where no history says better."""
@@ -48,32 +48,28 @@ def compare_runs(
 
 
 def _compared(old: Baseline | None, new: Result, tolerances: Tolerances) -> Result:
-    carried = [v for v in new.verdicts if v.basis != "baseline" and v.status in ALWAYS_FAIL]
-    return dataclasses.replace(
-        new,
-        verdicts=(*carried, *_verdicts(old, new, tolerances)),
-        baseline_time=old.time if old else None,
-    )
+    carried = tuple(v for v in new.verdicts if v.basis != "baseline" and v.status in ALWAYS_FAIL)
+    if new.measurement is not None:
+        verdicts = (*carried, *_verdicts(old, new.measurement, tolerances))
+    else:
+        verdicts = carried or (Verdict("inconclusive", "run", "", "it has no measurement"),)
+    return dataclasses.replace(new, verdicts=verdicts, baseline_time=old.time if old else None)
 
 
-def _verdicts(old: Baseline | None, new: Result, tolerances: Tolerances) -> Iterator[Verdict]:
-    if new.measurement is None:
-        if not new.verdicts:
-            yield Verdict("inconclusive", "run", "", "it has no measurement")
-        return
+def _verdicts(old: Baseline | None, new: Measurement, tolerances: Tolerances) -> Iterator[Verdict]:
     if old is None:
         yield Verdict("new", "baseline", "", "only the newer run has this test")
         return
-    kind = new.measurement.environment.kind
+    kind = new.environment.kind
     compared = 0
     for figure in tolerances.figures:
-        if figure not in new.measurement.figures or figure not in old.figures:
+        if figure not in new.figures or figure not in old.figures:
             continue
         compared += 1
         question = Question(figure=figure, tolerance=tolerances.of(figure), run_spread=RUN_SPREAD[kind])
-        verdict = judge_stored(question, new.measurement.figures[figure], old)
+        verdict = judge_stored(question, new.figures[figure], old)
         if verdict.status == "regressed":
-            verdict = dataclasses.replace(verdict, details=(*verdict.details, *changes(old, new.measurement)))
+            verdict = dataclasses.replace(verdict, details=(*verdict.details, *changes(old, new)))
         yield verdict
     if not compared:
         named = ", ".join(tolerances.figures)

@@ -79,6 +79,65 @@ def test_one_unreadable_baseline_costs_one_test(project, verdicts, xdist):
     assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b2]": ["error"], "test_m[b4]": ["ok"]}
 
 
+AFTERWARDS = {
+    "skips": "pytest.skip('not today')",
+    "skips for a missing module": "pytest.importorskip('nothing_of_this_name')",
+    "is unittest's to skip": "raise __import__('unittest').SkipTest('not today')",
+}
+
+
+@pytest.mark.parametrize("name", AFTERWARDS)
+def test_who_skips_once_it_was_measured_is_judged(project, verdicts, name):
+    body = MEASURES.replace(": ", ":\n    ") + f"    {AFTERWARDS[name]}\n"
+    slow = "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + body.replace("test_m", "test_slow")
+    project.makepyfile(test_m=ENGINE + body + slow)
+    result = project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-force")
+    result.assert_outcomes(skipped=1, failed=1)
+    assert verdicts() == {"test_m": ["missing"], "test_slow": ["over_budget", "missing"]}
+    assert not stored(project)
+
+
+CAUGHT = """
+import contextlib
+@pytest.fixture
+def late(trt_runner):
+    yield
+    trt_runner.measure()
+def test_caught(trt_runner):
+    with contextlib.suppress(Exception):
+        trt_runner.measure({"z": None})
+def test_tried_again(trt_runner):
+    with contextlib.suppress(Exception):
+        trt_runner.measure({"z": None})
+    trt_runner.measure()
+def test_late(late): pass
+def test_infers(trt_runner): assert trt_runner.drawn()
+"""
+
+
+def test_who_measures_in_vain_or_too_late_does_not_pass(project, verdicts):
+    project.makepyfile(test_m=ENGINE + CAUGHT)
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(passed=3, failed=1, errors=1)
+    assert verdicts() == {"test_caught": ["error"], "test_tried_again": ["missing"]}
+    result.stdout.fnmatch_lines([
+        "*measure() was called after the test was judged: call it in its body, or before",
+        "measure() failed, and the test went on: nothing was judged (*'z'*",
+    ])  # fmt: skip
+
+
+def test_who_has_a_baseline_and_measures_nothing_any_more_does_not_pass(project, verdicts):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    project.makepyfile(test_m=ENGINE + "def test_m(trt_runner): assert trt_runner.drawn()\n")
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["a baseline is stored, but the test measured nothing: call *measure() in it"])
+    assert verdicts() == {"test_m": ["error"]}
+    project.runpytest_subprocess("--trt-baseline=off").assert_outcomes(passed=1)
+    project.runpytest_subprocess("--trt-disable").assert_outcomes(passed=1)
+
+
 AGAIN = """
 from _pytest.runner import runtestprotocol
 
