@@ -89,6 +89,8 @@ def _capabilities(value: str, flag: str) -> tuple[int, ...]:
 
 def _statuses(value: str, flag: str) -> frozenset[str]:
     names = frozenset(name.strip() for name in value.split(",") if name.strip())
+    if not names:  # an unset variable in a CI's file would open the gate
+        raise DeclarationError(f"{flag} is {value!r}: name verdicts, such as missing,inconclusive, or leave it out")
     for name in sorted(names - set(STATUSES)):
         raise DeclarationError(f"{flag} names {name!r}, which is no verdict: {_nearest(name, STATUSES)}")
     if "ok" in names:

@@ -4,6 +4,7 @@ import re
 import numpy as np
 import pytest
 
+from pytest_trt import codec
 from pytest_trt.judge.compare import (
     PairedRule,
     Question,
@@ -12,10 +13,12 @@ from pytest_trt.judge.compare import (
     judge_builds,
     judge_exact,
     judge_paired,
+    verdict_of,
 )
 from pytest_trt.levels import comes_first
 from pytest_trt.measure.sampler import Limits, sample
-from pytest_trt.records import Block, Samples
+from pytest_trt.records import Block, Samples, Verdict
+from pytest_trt.stats import Interval
 
 LIMITS = Limits(min_time_s=0.0, max_time_s=5.0)
 
@@ -174,6 +177,23 @@ def test_sizes_are_compared_exactly():
     assert judge_exact("memory_mb", 90.0, 100.0, 0.05).status == "improved"
     assert judge_exact("memory_mb", 1.0, 0.0, 0.05).status == "regressed"
     assert judge_exact("memory_mb", 0.0, 0.0, 0.0).status == "ok"
+    assert judge_exact("throughput", 0.0, 100.0, 0.05).status == "regressed"
+    assert judge_exact("throughput", 100.0, 0.0, 0.05).status == "improved"
+
+
+@pytest.mark.parametrize(("new", "old"), [(1.0, 0.0), (0.0, 1.0), (1e308, 1e-308)])
+def test_a_ratio_that_no_float_holds_is_left_out(new, old):
+    """It travels as JSON, which has no infinity."""
+    verdict = judge_exact("memory_mb", new, old, 0.05)
+    assert codec.decode(Verdict, codec.encode(verdict)) == verdict
+
+
+@pytest.mark.parametrize("ends", [(-1000.0, 1.0), (0.1, 800.0), (500.0, 1400.0), (-1400.0, -500.0)])
+def test_an_interval_that_no_float_holds_has_a_verdict_and_no_ratio(ends):
+    verdict = verdict_of(Question(), Interval(sum(ends) / 2, *ends), ())
+    assert verdict.ratio is None
+    assert "beyond any measure" in verdict.text
+    assert verdict.status == {-1400.0: "improved", -1000.0: "inconclusive"}.get(ends[0], "regressed")
 
 
 def test_a_regression_stands_only_when_it_is_seen_again():

@@ -65,6 +65,8 @@ def test_what_is_written_is_read(said, field, value):
         ({"baseline": "../main"}, "--trt-baseline is '../main': a baseline's name has letters, digits"),
         ({"baseline": ".hidden"}, "--trt-baseline is '.hidden'"),
         ({"baseline_dir": "  "}, "--trt-baseline-dir is empty"),
+        ({"fail_on": ""}, "--trt-fail-on is '': name verdicts"),
+        ({"fail_on": " , "}, "--trt-fail-on is ' , ': name verdicts"),
         ({"cache_size": "0GB"}, "--trt-cache-size is '0GB': give a size such as 20GB"),
         ({"cache_size": "nan"}, "--trt-cache-size is 'nan'"),
         ({"cache_size": "20"}, "--trt-cache-size is '20': give a size such as 20GB"),

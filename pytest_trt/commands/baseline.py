@@ -91,21 +91,22 @@ def _found(folder: BaselineFolder, test: str) -> list[Baseline]:
     there = [entry.found for entry in folder.list() if not isinstance(entry.found, BaselineError)]
     found = [baseline for baseline in there if matches(test, baseline.node_id)]
     if not found:
-        near = _nearest(test, [baseline.node_id for baseline in there])
+        near = _nearest(test, [baseline.node_id for baseline in there], ": pytest-trt baseline list shows all")
         raise DeclarationError(f"{folder.where} has no baseline of {test!r}{near}")
     return found
 
 
-def _nearest(test: str, node_ids: Sequence[str]) -> str:
+def _nearest(test: str, node_ids: Sequence[str], otherwise: str) -> str:
     import difflib
 
     near = difflib.get_close_matches(test, list(dict.fromkeys(node_ids)), 3, 0.5)
-    return ": did you mean " + " or ".join(map(repr, near)) + "?" if near else ": pytest-trt baseline list shows all"
+    return ": did you mean " + " or ".join(map(repr, near)) + "?" if near else otherwise
 
 
 def _described(baseline: Baseline) -> Iterator[str]:
     from pytest_trt.judge.baselines import run_spread
     from pytest_trt.judge.changes import age
+    from pytest_trt.judge.offline import RUN_SPREAD
     from pytest_trt.records import FIGURES
     from pytest_trt.report import environment_line
     from pytest_trt.report.numbers import figure, share, with_unit
@@ -119,7 +120,8 @@ def _described(baseline: Baseline) -> Iterator[str]:
         ends = f" [{figure(name, estimate.low)}, {figure(name, estimate.high)}]" if estimate.low < estimate.high else ""
         yield f"  {FIGURES[name].title:<30} {with_unit(name, estimate.value)}{ends}"
     if baseline.history:
-        yield f"  runs differ by up to {share(run_spread(baseline, 'ms'))}; the last {len(baseline.history)}:"
+        differ = share(run_spread(baseline, "ms", RUN_SPREAD[baseline.environment.kind]))
+        yield f"  runs are taken to differ by up to {differ}; the last {len(baseline.history)}:"
     for run in baseline.history:
         moved = f"   reference{': ' + run.reason if run.reason else ''}" if run.moved else ""
         value = with_unit("ms", run.figures["ms"]) if "ms" in run.figures else "-"
@@ -137,7 +139,8 @@ def _accept(given: argparse.Namespace) -> int:
     for test in given.test:
         found = {r.node_id: r for r in results if matches(test, r.node_id)}
         if not found:
-            raise DeclarationError(f"the run has no test {test!r}{_nearest(test, [r.node_id for r in results])}")
+            near = _nearest(test, [r.node_id for r in results], f": it has {len(results)}; another is named with --from")
+            raise DeclarationError(f"the run has no test {test!r}{near}")
         chosen.update(found)
     folder = project.baselines(given)
     good, refused = [], []

@@ -36,6 +36,9 @@ RUNS = 10
 WHOLE_BLOCKS = 32
 """Of how many blocks of a probe all samples are stored."""
 
+MOST = 1e15
+"""What no figure reaches: as latency, 30,000 years. What is computed with figures up to it stays finite."""
+
 STORED: frozenset[Status] = frozenset(("ok", "improved", "new", "missing", "unenforced"))
 """What is stored without force."""
 
@@ -68,9 +71,9 @@ class Run:
             _matches(_COMMIT, "commit", self.commit or "")
             _matches(_DIGEST, "plan", self.plan)
         _are_figures(self.figures)
-        if self.figures and min(self.figures.values()) < 0:
-            name, value = min(self.figures.items(), key=lambda item: item[1])
-            raise ValueError(f"figures.{name} is {value:g}: it cannot be negative")
+        if self.figures and not 0 <= min(self.figures.values()) <= max(self.figures.values()) <= MOST:
+            name, value = next((n, v) for n, v in self.figures.items() if not 0 <= v <= MOST)
+            raise ValueError(f"figures.{name} is {value:g}: it cannot be negative, nor beyond {MOST:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +106,10 @@ class Baseline:
             raise ValueError("figures is empty: nothing can be compared with it")
         _are_figures(self.figures)
         for name, estimate in self.figures.items():
-            if not 0 <= estimate.low <= estimate.value <= estimate.high < math.inf:
+            if not 0 <= estimate.low <= estimate.value <= estimate.high <= MOST:
                 raise ValueError(
                     f"figures.{name} is {estimate.value:g} in {estimate.low:g} to {estimate.high:g}: its value must "
-                    "lie in its interval, and that must be finite and not negative"
+                    f"lie in its interval, and that must not be negative, nor beyond {MOST:g}"
                 )
 
     @property

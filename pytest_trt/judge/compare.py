@@ -143,12 +143,16 @@ def build_margins(question: Question, centers: Sequence[float]) -> tuple[float, 
 
 def judge_exact(figure: str, new: float, old: float, tolerance: float) -> Verdict:
     """The verdict of a figure without scatter, such as a size: compared as it is."""
-    ratio = new / old if old else (1.0 if not new else math.inf)
-    worse = old / new if FIGURES[figure].higher_is_better and new else ratio
+    ratio = _ratio(new, old)
+    worse = _ratio(old, new) if FIGURES[figure].higher_is_better else ratio
     status: Status = "regressed" if worse > 1 + tolerance else "improved" if worse < 1 - tolerance else "ok"
-    about = FIGURES[figure]
+    about, shown = FIGURES[figure], Estimate.exact(ratio) if math.isfinite(ratio) else None
     text = f"{about.title} {status}: {new:g} {about.unit} against {old:g} {about.unit}, tolerance {_share(tolerance)}"
-    return Verdict(status, "baseline", figure, text, ratio=Estimate.exact(ratio), tolerance=tolerance, resolution=0.0)
+    return Verdict(status, "baseline", figure, text, ratio=shown, tolerance=tolerance, resolution=0.0)
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else math.inf if one else 1.0
 
 
 def confirmed(first: Verdict, again: Verdict, *, rebuilt: bool = False) -> Verdict:
@@ -171,6 +175,10 @@ def clock_ratio(question: Question, new: Sequence[Samples], old: Sequence[Sample
             return None
         cycles.append(stats.median([math.exp(_log_median(question, b)) * b.state["sm_mhz"] for b in blocks]))
     return cycles[0] / cycles[1]
+
+
+_WIDEST = 300.0
+"""Where the log of a ratio ends that is told: beyond it are figures that were made up, and soon what no float holds."""
 
 
 def _share(value: float, digits: int = 3) -> str:
@@ -196,12 +204,12 @@ def _status(question: Question, found: stats.Interval) -> Status:
 def verdict_of(question: Question, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
     """What the interval `found` of log(new / old) answers to the question; `details` come first among the verdict's."""
     status = _status(question, found)
-    known = math.isfinite(found.low) and math.isfinite(found.high)
+    known = found.low > -_WIDEST and found.high < _WIDEST
     ratio = Estimate(math.exp(found.center), math.exp(found.low), math.exp(found.high)) if known else None
     # how fine it looked is said where nothing was seen: a regression ends the sampling as soon as it is plain
     unseen = known and status in ("ok", "inconclusive")
     resolution = math.expm1(found.center - found.low) if unseen else None
-    shown = "too few blocks"
+    shown = "too few blocks" if math.isinf(found.low) or math.isinf(found.high) else "beyond any measure"
     if ratio is not None:
         shown = f"{100 * ratio.value - 100:+.1f} % [{100 * ratio.low - 100:+.1f}, {100 * ratio.high - 100:+.1f}]"
     text = f"{FIGURES[question.figure].title} {status}: {shown}, tolerance {_share(question.tolerance)}"
