@@ -139,7 +139,7 @@ def _accept(given: argparse.Namespace) -> int:
     for test in given.test:
         found = {r.node_id: r for r in results if matches(test, r.node_id)}
         if not found:
-            near = _nearest(test, [r.node_id for r in results], f": name another run with --from")
+            near = _nearest(test, [r.node_id for r in results], ": name another run with --from")
             raise DeclarationError(f"the run has no test {test!r}{near}")
         chosen.update(found)
     folder = project.baselines(given)
