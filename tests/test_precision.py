@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from pytest_trt.engine import precision, quantise
 from pytest_trt.engine.model import read
 from pytest_trt.engine.precision import convert
-from pytest_trt.errors import BuildError
+from pytest_trt.errors import BuildError, ModelError
 from pytest_trt.judge.accuracy import judge
 from pytest_trt.judge.tolerance import DEFAULTS
 
@@ -445,6 +445,14 @@ def test_the_fingerprint_follows_what_is_calibrated_on(tmp_path: Path) -> None:
     subject = read(path)
     assert quantise.fingerprint(subject, batches(path)) == quantise.fingerprint(subject, batches(path))
     assert quantise.fingerprint(subject, batches(path)) != quantise.fingerprint(subject, batches(path, 3))
+
+
+def test_a_circle_of_nodes_is_an_error(tmp_path: Path) -> None:
+    node = helper.make_node
+    nodes = [node("Add", ["x", "b"], ["a"], "first"), node("Relu", ["a"], ["c"]), node("MatMul", ["c", "w"], ["b"])]
+    path = saved(model(nodes, [info("x", "N", 8)], [info("b", "N", 8)], [weight("w", 8, 8)]), tmp_path)
+    with pytest.raises(ModelError, match=r"\((Add|Relu|MatMul)\) reads what is computed from its own output"):
+        convert(path, "fp16", tmp_path / "half.onnx")
 
 
 def test_other_packages_are_kept_quiet_and_logging_as_it_was(tmp_path: Path) -> None:

@@ -99,10 +99,13 @@ def check_external(model: Path, location: str, end: int, weight: str) -> None:
     model's folder: a model must not make us read what lies elsewhere."""
     folder = model.parent.resolve()
     file = model.parent / location
-    if not location or Path(location).is_absolute() or not file.resolve().is_relative_to(folder):
+    outside = not (folder / Path(location)).parent.resolve().is_relative_to(folder)
+    if not location or Path(location).is_absolute() or outside:
         raise ModelError(
             f"{model} keeps weights in {location!r}, outside its folder {folder}: save it again with its data beside it"
         )
+    if file.is_symlink():
+        raise ModelError(f"{file}, the weights of {model.name}, is a link, which onnx does not follow: copy it (cp -L)")
     if not file.is_file():
         raise ModelError(f"{model} keeps weights in {location!r}, which is not in {folder}: copy it beside the model")
     with file.open("rb") as data:

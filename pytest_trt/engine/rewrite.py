@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.backends import onnx_parts
+from pytest_trt.errors import ModelError
 
 _PROTOBUF_LIMIT = 2**31 - 2**20
 
@@ -105,15 +106,24 @@ def save(model: Any, output: Path, *, beside: bool) -> None:
 
 
 def sort(graph: Any) -> None:
-    """Put a graph's nodes in an order in which each stands behind those that it reads: converters add theirs last."""
+    """Put a graph's nodes in an order in which each stands behind those that it reads: converters add theirs last.
+    Raises ModelError where there is none."""
     makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
     order: dict[int, None] = {}
+    waiting: set[int] = set()
     for start in range(len(graph.node)):
         stack = [start]
         while stack:
             place = stack[-1]
             before = {makers[name] for name in read_by(graph.node[place]) if name in makers} - order.keys() - {place}
+            if before & waiting:
+                node = graph.node[place]
+                raise ModelError(
+                    f"node {node.name or place} ({node.op_type}) reads what is computed from its own output: export "
+                    "the model again"
+                )
             if before:
+                waiting.add(place)
                 stack.extend(sorted(before, reverse=True))
             else:
                 order[stack.pop()] = None
