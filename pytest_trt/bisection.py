@@ -136,7 +136,7 @@ class Bisection:
         agree, the search goes on above it."""
         point = self._graph.points.get(bad)
         if point is None:
-            return self._ended(bad, "it is no float tensor, and all that it is computed from agrees")
+            return self._ended(bad, "no input goes into it, or it is no float; all it is computed from agrees")
         while True:
             seen = self._look((*point.sources, bad))
             source = next((name for name in point.sources if self._departs(seen[name])), None)

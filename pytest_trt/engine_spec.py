@@ -42,7 +42,8 @@ _LEAST = {
     "optimization_level": 0, "workspace_mb": 1, "avg_timing_iterations": 1, "max_aux_streams": 0, "max_num_tactics": 1,
     "l2_limit_for_tiling_bytes": 0, "dla_core": 0, "threads": 1,
 }  # fmt: skip
-_MOST_OPTIMIZATION = 5
+_MOST = {"optimization_level": 5, "threads": 1024, "build_timeout_s": 1e7}
+"""A system does not start any number of threads, and a socket does not wait for any time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -111,8 +112,10 @@ class EngineSpec:
     engine_host_code_allowed: bool = False
 
     def __post_init__(self) -> None:
-        put(self, shapes={name: shape_ranges(name, value) for name, value in dict(self.shapes).items()})
-        put(self, dims={name: dim_ranges(name, value) for name, value in dict(self.dims).items()})
+        if isinstance(self.shapes, Mapping):
+            put(self, shapes={name: shape_ranges(name, value) for name, value in self.shapes.items()})
+        if isinstance(self.dims, Mapping):
+            put(self, dims={name: dim_ranges(name, value) for name, value in self.dims.items()})
         self._take_short_forms()
         check_fields(self, "trt_engine")
         for fault in self._faults():
@@ -145,8 +148,9 @@ class EngineSpec:
         for name, least in _LEAST.items():
             if (value := getattr(self, name)) is not None and value < least:
                 yield f"{name} is {value}: it must be at least {least}"
-        if (self.optimization_level or 0) > _MOST_OPTIMIZATION:
-            yield f"optimization_level is {self.optimization_level}: it must be from 0 to {_MOST_OPTIMIZATION}"
+        for name, most in _MOST.items():
+            if (getattr(self, name) or 0) > most:
+                yield f"{name} is {getattr(self, name):g}: it must be at most {most:g}"
         for pool, size in self.memory_pool_bytes.items():
             if size < 1:
                 yield f"memory_pool_bytes[{pool!r}] is {size}: it must be at least 1"

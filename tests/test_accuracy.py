@@ -162,6 +162,9 @@ def test_what_is_wrong_is_in_no_other_order() -> None:
         found = judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it")[0]
         assert found.status == "inaccurate"
         assert not any("order" in line for line in found.details)
+    short = judge({"y": noise((4, 3))}, {"y": noise((4, 3))}, allowed(Accuracy(top5=0.5), "fp32", False), "it")[0]
+    assert short.status == "inaccurate"
+    assert not any("order" in line for line in short.details)
 
 
 def test_the_absolute_part_follows_the_size_of_the_output_unless_it_is_given() -> None:

@@ -87,3 +87,12 @@ def test_a_marked_model_gives_the_same_and_more(external: bool, model: Path, tmp
     assert (y == plain.run(None, inputs)[0]).all()
     assert (a == 2 * inputs["x"]).all()
     assert (b == np.trunc(a)).all()
+
+
+def test_what_no_input_goes_into_is_above_nothing(tmp_path: Path) -> None:
+    made = forked()
+    made.graph.output.append(helper.make_tensor_value_info("w2", TensorProto.FLOAT, [4, 4]))
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    graph = Intermediates(read(tmp_path / "m.onnx"))
+    assert "w2" not in graph.points
+    assert graph.upstream("w2") == frozenset()

@@ -164,7 +164,8 @@ class OnnxRuntimeEngine:
         try:
             return self._ort.InferenceSession(str(self._plan), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            raise BuildError(f"ONNX Runtime {self._ort.__version__} cannot load the model: {_plain(error)}") from error
+            what = "the model" if self._plan.name == "plan" else self._plan  # that is how the cache names all of them
+            raise BuildError(f"ONNX Runtime {self._ort.__version__} cannot load {what}: {_plain(error)}") from error
 
     def run(self, inputs: Arrays) -> Arrays:
         try:

@@ -7,10 +7,10 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.model import Model
-from pytest_trt.errors import BuildError, InputError
+from pytest_trt.errors import BuildError, InputError, TrtError
 from pytest_trt.pipeline.arrays import checked, refuse_nan
 
 if TYPE_CHECKING:
@@ -27,20 +27,37 @@ _CACHE_BYTES = 1 << 26
 
 def batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
     """What `calibration` yields, checked. Raises BuildError, naming the batch, for one that does not fit the model or
-    holds NaN, and where the function fails or yields nothing."""
+    holds NaN or infinities, and where the function fails or yields nothing."""
     number, of = 0, f"int8 calibration of {model.path.name}"
     try:
-        for batch in calibration():
+        for batch in _iterable(calibration(), of):
+            refuse_nan(batch)
             ready = checked(batch, [_ranked(tensor, model, batch) for tensor in model.inputs])
-            refuse_nan(ready)
+            _refuse_infinite(ready)
             yield ready
             number += 1
     except InputError as error:
         raise BuildError(f"{of}, batch {number + 1}: {error}") from error
+    except TrtError:
+        raise
     except Exception as error:
         raise BuildError(f"{of}: the function raised {type(error).__name__}: {error}") from error
     if not number:
         raise BuildError(f"{of}: the function yielded nothing: give it some inputs")
+
+
+def _iterable(made: Any, of: str) -> Iterable[Any]:
+    if not isinstance(made, Iterable):
+        raise BuildError(f"{of}: the function returned {type(made).__name__}: it must yield dicts of arrays")
+    return made
+
+
+def _refuse_infinite(batch: Arrays) -> None:
+    import numpy as np
+
+    for name, array in batch.items():
+        if array.dtype.kind == "f" and np.isinf(array).any():
+            raise InputError(f"input {name!r} holds infinities, which have no range: feed numbers")
 
 
 def _ranked(tensor: Tensor, model: Model, batch: Arrays) -> Tensor:
@@ -54,10 +71,34 @@ def fingerprint(model: Model, calibration: Calibration) -> str:
     """The SHA-256 of what int8 is calibrated on. Raises what `batches` raises."""
     digest = hashlib.sha256()
     for batch in batches(model, calibration):
-        for name, array in batch.items():
-            digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
-            digest.update(array.tobytes())
+        _add(digest, batch)
     return digest.hexdigest()
+
+
+def _add(digest: Any, batch: Arrays) -> None:
+    for name, array in batch.items():
+        digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+
+
+def repeatable(model: Model, calibration: Calibration) -> Calibration:
+    """`calibration`, which raises BuildError where a later call yields other inputs than the first: an engine is known
+    by what its calibration yielded once."""
+    seen: list[str] = []
+
+    def again() -> Iterator[Arrays]:
+        digest = hashlib.sha256()
+        for batch in batches(model, calibration):
+            _add(digest, batch)
+            yield batch
+        seen.append(digest.hexdigest())
+        if seen[0] != seen[-1]:
+            raise BuildError(
+                f"int8 calibration of {model.path.name}: the function yields other inputs at every call: seed it, with "
+                "numpy.random.default_rng(0)"
+            )
+
+    return again
 
 
 def write(model: Model, calibration: Calibration, folder: Path) -> None:

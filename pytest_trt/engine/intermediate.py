@@ -54,9 +54,9 @@ class Intermediates:
                     yield name, Point(name, node.name or f"{node.op_type} #{place}", node.op_type, sources)
 
     def _nearest(self, tensor: str) -> tuple[str, ...]:
-        """The tensor, if it is a point, else the nearest ones above it."""
-        is_point = self._types.get(tensor) in _FLOATS and tensor not in self._inputs
-        return (tensor,) if is_point else self._above[tensor]
+        """The tensor, if it is a point, else the nearest ones above it; none above what no input goes into."""
+        is_point = self._types.get(tensor) in _FLOATS and tensor not in self._inputs and tensor in self._above
+        return (tensor,) if is_point else self._above.get(tensor, ())
 
     @cached_property
     def _types(self) -> Mapping[str, str]:

@@ -79,7 +79,7 @@ def prepare(
     if wanted == "int8" and spec.calibrator is not None:
         return _calibrated(model, spec.calibrator, strongly_typed, calibration)
     if wanted == "int8" and not model.has_qdq:
-        data = _data(name, calibration)
+        data = _data(model, calibration)
         by = quantise.fingerprint(model, data)
         return Preparation(model, by, lambda output: quantise.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
@@ -89,9 +89,10 @@ def prepare(
     return Preparation(model)
 
 
-def _data(name: str, calibration: Calibration | Path | None) -> Calibration:
+def _data(model: Model, calibration: Calibration | Path | None) -> Calibration:
     """The inputs to calibrate on. Raises BuildError where there are none: int8 of a model that nobody calibrated is
     wrong in a way that only `calibration='random'` says is meant."""
+    name = model.path.name
     if calibration is None:
         raise BuildError(
             f"int8 needs a model with Q/DQ, or inputs to calibrate on, and {name} has neither: give calibration= a "
@@ -102,7 +103,7 @@ def _data(name: str, calibration: Calibration | Path | None) -> Calibration:
             f"calibration={str(calibration)!r} is a calibration cache, which TensorRT's own calibrators read: give "
             "calibrator='entropy' or 'minmax' with it, or a function that yields inputs"
         )
-    return calibration
+    return calibrate.repeatable(model, calibration)
 
 
 def _calibrated(
@@ -125,7 +126,7 @@ def _calibrated(
             output.write_bytes(cache)
 
         return Preparation(model, by, calibrates=copy)
-    data = _data(name, calibration)
+    data = _data(model, calibration)
 
     def write(batches: Path, output: Path) -> None:
         calibrate.write(model, data, batches)

@@ -62,8 +62,9 @@ def _judge(name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: s
     if (fault := misfit(name, outputs, wanted.shape, source)) is not None:
         return fault
     limits = limits.for_kind(outputs[name].dtype.kind)
-    judged = verdict(name, compare(outputs[name], wanted, limits), limits, source)
-    if judged.status != "ok" and reordered(outputs[name], wanted, limits):
+    found = compare(outputs[name], wanted, limits)
+    judged = verdict(name, found, limits, source)
+    if found.beyond and reordered(outputs[name], wanted, limits):
         hint = "it has the same in another order: sort it in the model, or compare it in the test (trt_runner(inputs))"
         judged = dataclasses.replace(judged, details=(hint, *judged.details))
     return judged

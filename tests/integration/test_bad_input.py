@@ -188,6 +188,14 @@ def test_nothing(trt_runner): trt_runner.measure()
 def test_shape(trt_runner): trt_runner.measure()
 @engine(calibration=yields(4, 32, value=np.nan))
 def test_nan(trt_runner): trt_runner.measure()
+@engine(calibration=yields(4, 32, value=np.inf))
+def test_infinite(trt_runner): trt_runner.measure()
+@engine(calibration=lambda: 5)
+def test_number(trt_runner): trt_runner.measure()
+@engine(calibration=lambda: [5])
+def test_numbers(trt_runner): trt_runner.measure()
+@engine(calibration=lambda: [{"x": np.random.standard_normal((4, 32)).astype(np.float32)}])
+def test_unseeded(trt_runner): trt_runner.measure()
 @engine(calibration="entropy.calib")
 def test_cache(trt_runner): trt_runner.measure()
 @engine(calibration="random", calibrator="entropy")
@@ -197,7 +205,7 @@ def test_calibrated(trt_runner): trt_runner.measure()
 """
     )
     result = project.runpytest_subprocess("--trt-baseline=off", "--trt-cache-dir=own")
-    result.assert_outcomes(failed=7, passed=1)
+    result.assert_outcomes(failed=11, passed=1)
     found = errors(result)
     expected = {
         "test_uncalibrated": "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither",
@@ -205,6 +213,10 @@ def test_calibrated(trt_runner): trt_runner.measure()
         "test_nothing": "int8 calibration of m.onnx: the function yielded nothing: give it some inputs",
         "test_shape": "int8 calibration of m.onnx, batch 2: input 'x' has the shape (4, 31): it must be (-1, 32)",
         "test_nan": "int8 calibration of m.onnx, batch 2: input 'x' holds 128 NaN of 128 values",
+        "test_infinite": "int8 calibration of m.onnx, batch 2: input 'x' holds infinities, which have no range",
+        "test_number": "int8 calibration of m.onnx: the function returned int: it must yield dicts of arrays",
+        "test_numbers": "int8 calibration of m.onnx, batch 1: inputs are a int: give a dict of numpy arrays",
+        "test_unseeded": "int8 calibration of m.onnx: the function yields other inputs at every call: seed it",
         "test_cache": "entropy.calib' is a calibration cache, which TensorRT's own calibrators read",
         "test_calibrator": "TensorRT's own calibration, which TensorRT from 8.6 to before 11.0 has: leave it out",
     }
