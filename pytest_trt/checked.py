@@ -34,6 +34,7 @@ def parse_share(value: Any, where: str) -> float | None:
     except ValueError:
         raise DeclarationError(f"{where} is {value!r}: write a share such as '3%' or 0.03") from None
     if isinstance(value, bool) or not 0 <= share < 1:
-        hint = f": did you mean '{text}%'?" if 1 <= share <= 100 else ": it must be from 0 to below 1, or below '100%'"
-        raise DeclarationError(f"{where} is {value!r}{hint}")
+        meant = 1 <= share <= 100 and "%" not in text
+        hint = f"did you mean '{text}%'?" if meant else "it must be from 0 to below 1, or below '100%'"
+        raise DeclarationError(f"{where} is {value!r}: {hint}")
     return share

@@ -153,6 +153,8 @@ def parse(given: Mapping[Option, tuple[Any, str]], rootdir: str) -> Settings:
         raise pytest.UsageError("\n".join(problems))
     if values.pop("strict", False):
         values["fail_on"] = values.get("fail_on", frozenset()) | STRICT
+    if "min_time_s" not in values:  # a shorter time than the default of the least is meant
+        values["min_time_s"] = min(Settings.min_time_s, values.get("max_time_s", Settings.max_time_s))
     settings = Settings(**values)
     _check_together(settings)
     return settings

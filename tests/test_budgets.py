@@ -105,17 +105,19 @@ def test_a_figure_that_too_few_samples_support_says_what_it_needs():
 class Source:
     sides = 1
 
-    def __init__(self, level, *, noise=0.001, samples=50, levels=("block",)):
+    def __init__(self, level, *, noise=0.001, samples=50, levels=("block",), wander=0.0, probe_noise=0.0, seed=0):
         self.level, self.noise, self.samples, self.levels = level, noise, samples, levels
-        self.generator = np.random.default_rng(0)
-        self.renewed = 0
+        self.wander, self.probe_noise = wander, probe_noise
+        self.generator = np.random.default_rng(seed)
+        self.renewed, self.probe = 0, 1.0
 
     def next_block(self, side, *, kept=True):
-        times = self.level * self.generator.normal(1, self.noise, self.samples)
-        return Block({"ms": tuple(times.tolist())}, 0.02)
+        level = self.level * self.probe * self.generator.normal(1, self.wander)
+        return Block({"ms": tuple((level * self.generator.normal(1, self.noise, self.samples)).tolist())}, 0.02)
 
     def renew(self):
         self.renewed += 1
+        self.probe = self.generator.normal(1, self.probe_noise)
 
 
 LIMITS = Limits(min_time_s=0.0, max_time_s=5.0)
@@ -142,3 +144,21 @@ def test_probes_are_renewed_where_only_their_spread_is_in_the_way():
     assert sampling.finished
     assert source.renewed >= 1
     assert all(len(samples.blocks) >= 6 for samples in sampling.sides[0][:-1])
+
+
+@pytest.mark.parametrize("seed", [0, 4])
+def test_a_probe_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
+    """A median counts probes alike: the third had gone on to the time limit in vain, or none after it was looked at."""
+    noise = {"noise": 0.01, "wander": 0.003, "probe_noise": 0.002}
+    source = Source(0.99, levels=("block", "probe"), samples=20, seed=seed, **noise)
+    sampling = sample(source, LimitRule({"ms": 1.0}, spread=0.01), LIMITS)
+    first, *later = (len(samples.blocks) for samples in sampling.sides[0])
+    assert sampling.why == "budgets decided"
+    assert max(later) <= first
+
+
+def test_each_fresh_probe_is_looked_at():
+    source = Source(0.9985, levels=("block", "probe"), noise=0.0001)
+    rule = LimitRule({"ms": 1.0}, spread=0.004)
+    sampling = sample(source, rule, LIMITS)
+    assert (sampling.why, len(sampling.sides[0][-1].blocks)) == ("budgets decided", 6)

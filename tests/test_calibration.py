@@ -10,6 +10,7 @@ import pytest
 from pytest_trt import calibration, cli
 from pytest_trt.calibration import Calibration
 from pytest_trt.errors import CacheError
+from pytest_trt.measure.figures import SPREAD
 from pytest_trt.records import Environment
 
 GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0")
@@ -43,7 +44,7 @@ def test_what_cannot_be_read_is_said(tmp_path):
         calibration.spread_of(tmp_path, GPU)
 
 
-def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys):
+def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys, monkeypatch):
     model = save_model()
     cache = tmp_path / "cache"
     arguments = ["calibrate", str(model), "--batch=4", "--pairs=4", "--backend=onnxruntime", f"--cache-dir={cache}"]
@@ -51,7 +52,9 @@ def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys)
     assert "two probes of one plan differ by at most" in capsys.readouterr().out
     (found,) = (cache / "calibration").iterdir()
     assert math.isfinite(Calibration(**json.loads(found.read_text())).spread)
+    monkeypatch.setitem(SPREAD, "cpu", 0.0)
     assert cli.main(arguments) == 0
+    assert f"remove {found} and calibrate again" in capsys.readouterr().out
     assert len(json.loads(found.read_text())["differences"]) == 8
 
 

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pytest_trt import codec
+from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.judge.compare import (
     PairedRule,
     Question,
@@ -17,6 +18,7 @@ from pytest_trt.judge.compare import (
 )
 from pytest_trt.levels import comes_first
 from pytest_trt.measure.sampler import Limits, sample
+from pytest_trt.measure.stopping import AllOf
 from pytest_trt.records import Block, Samples, Verdict
 from pytest_trt.stats import Interval
 
@@ -120,12 +122,24 @@ def test_fresh_probes_come_where_their_spread_is_in_the_way():
     assert all(len(samples.blocks) >= 6 for samples in sampling.sides[0][:-1])
 
 
-def test_a_pair_gets_no_more_blocks_than_the_others_that_it_counts_with():
+@pytest.mark.parametrize("seed", range(5))
+def test_a_pair_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
     """It had gone on to the time limit: what it had beyond the first pair's few blocks did not narrow the interval."""
-    source = Pair(1.0, noise=0.003, probe_noise=0.0005, seed=5)
-    verdict, sampling = asked(Question(tolerance=0.01, spread=0.004, place=0.006), source)
-    assert [len(samples.blocks) for samples in sampling.sides[0]] == [6, 6, 6, 6]
-    assert verdict.status == "ok"
+    source = Pair(1.01, noise=0.003, probe_noise=0.0005, seed=seed)
+    _, sampling = asked(Question(tolerance=0.01, spread=0.004, place=0.006), source)
+    first, *later = (len(samples.blocks) for samples in sampling.sides[0])
+    assert len(later) >= 2
+    assert max(later) <= first
+
+
+def test_a_pair_gets_fewer_blocks_than_one_that_went_on_for_another_rule():
+    """Each had got as many as the first, which was sampled for a percentile: seconds of them, in vain."""
+    rule = AllOf((LimitRule({"p99_ms": 5.0}), PairedRule(Question(tolerance=0.01, spread=0.004, place=0.006))))
+    sampling = sample(Pair(1.01, noise=0.001, probe_noise=0.0005), rule, LIMITS)
+    first, *later = (len(samples.blocks) for samples in sampling.sides[0])
+    assert first * 21 > 950
+    assert len(later) >= 2
+    assert max(later) < first / 2
 
 
 def test_probes_that_differ_more_than_calibrated_widen_the_interval():

@@ -33,6 +33,11 @@ def test_a_machine_on_which_nothing_runs_is_told_by_the_exit_status(capsys, monk
     assert "nothing that runs engines is installed" in capsys.readouterr().out
 
 
+def test_what_is_no_device_is_refused(capsys):
+    assert cli.main(["doctor", "--device=first"]) == 2
+    assert "--device is 'first': give a GPU's number, or its UUID" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("argument", ["--device"])
 def test_an_option_without_its_value_is_a_usage_error(argument):
     with pytest.raises(SystemExit) as status:

@@ -58,6 +58,14 @@ def test_what_is_written_is_read(said, field, value):
     assert getattr(parse(**said), field) == value
 
 
+def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction():
+    settings = parse(max_time="0.05")
+    assert (settings.min_time_s, settings.max_time_s) == (0.05, 0.05)
+    assert parse(max_time="20").min_time_s == 0.1
+    with pytest.raises(pytest.UsageError, match="--trt-min-time above --trt-max-time"):
+        parse(max_time="0.05", min_time="0.1")
+
+
 @pytest.mark.parametrize(
     ("said", "message"),
     [

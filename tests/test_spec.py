@@ -158,6 +158,8 @@ def test_a_share_that_was_meant_as_a_percentage_says_so():
         parse_share(5, "max_slowdown")
     with pytest.raises(DeclarationError, match=r"write a share such as .3%. or 0\.03"):
         parse_share("three", "max_slowdown")
+    with pytest.raises(DeclarationError, match="must be from 0 to below 1, or below '100%'"):  # not: did you mean 500%%
+        parse_share("500%", "max_slowdown")
 
 
 def test_a_quarantine_needs_a_date_and_a_reason():

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.bench import Bench, gpu_is_here, installed
+from pytest_trt.commands.project import settings_of
 from pytest_trt.errors import TrtError
 from pytest_trt.records import Environment
-from pytest_trt.spec import EngineSpec, Settings
+from pytest_trt.spec import EngineSpec
 
 BACKENDS = ("tensorrt", "tensorrt_rtx", "tensorrt_lean", "tensorrt_dispatch", "onnxruntime")
 PACKAGES = (
@@ -32,7 +33,7 @@ def add(parts: Any) -> None:
 
 def _run(given: argparse.Namespace) -> int:
     """0 where engines can be run here, 1 where they cannot."""
-    settings = Settings(device=given.device, rootdir=str(Path.cwd()))
+    settings = settings_of({}, {"device": ("--device", given.device)}, Path.cwd())
     ran = False
     _title("installed")
     for line in _packages():

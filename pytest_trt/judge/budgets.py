@@ -18,6 +18,9 @@ from pytest_trt.spec import Budget
 NEAR = 0.95
 """From this share of a limit on, a verdict that is `ok` carries a warning."""
 
+PERCENTILES = frozenset(("p95_ms", "p99_ms"))
+"""Figures that each sample tells better, of whichever probe it is."""
+
 
 def matching(
     budgets: Sequence[Budget],
@@ -110,11 +113,14 @@ class LimitRule:
         while len(self._probes) <= probe:
             self._probes.append([])
         self._probes[probe].append(block)
-        if stats.looks_at(sum(map(len, self._probes))):
+        if stats.looks_at(len(self._probes[-1])):
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
             self._verdicts = self._judged(samples, self._spread)
-            alone = self._judged(samples, 0.0)
-            self._spread_decides = all(verdict.status != "inconclusive" for verdict in alone.values())
+            *earlier, blocks = map(len, self._probes)
+            open_alone = {f for f, v in self._judged(samples, 0.0).items() if v.status == "inconclusive"}
+            # probes count alike in a median: one that has as many blocks as the shortest tells no more of it
+            in_vain = bool(earlier) and blocks >= min(earlier) and open_alone.isdisjoint(PERCENTILES)
+            self._spread_decides = not open_alone or in_vain
 
     def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
         return {f: judge(f, levels.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
@@ -124,6 +130,6 @@ class LimitRule:
         return "" if undecided else "budgets decided"
 
     def wants_probe(self) -> bool:
-        """Whether nothing but the spread between probes leaves a figure at its limit. A probe that has only just begun
-        is given its time first."""
+        """Whether nothing but the spread between probes leaves a figure at its limit, or more blocks of this probe
+        would not count. A probe that has only just begun is given its time first."""
         return self._spread_decides and not self.finished() and len(self._probes[-1]) >= stats.LOOKS[0]

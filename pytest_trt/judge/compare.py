@@ -95,17 +95,17 @@ class PairedRule:
         self._status = _status(self._question, found.widened(*self._lottery))
         if self._question.spread:
             alone = compare_paired(dataclasses.replace(self._question, spread=0.0, place=0.0), new, old)
-            self._spread_decides = alone.high - alone.low < (found.high - found.low) / 2
+            self._spread_decides = alone.high - alone.low < (found.high - found.low) / 3
 
     def finished(self) -> str:
         return "" if self._status == "inconclusive" else f"decided: {self._status}"
 
     def wants_probe(self) -> bool:
-        """Whether the question is undecided and more than half of the interval comes from the spread between probes;
-        after the first pair, whether this one has as many blocks as the shortest: since pairs count alike, more of them
-        would tell nothing (levels.location)."""
+        """Whether the question is undecided and two thirds of the interval come from the spread between probes; or,
+        after the first pair, this one has as many blocks as the shortest: since pairs count alike, more of them would
+        tell nothing (levels.location). Half would be too early: later pairs get no more blocks than the first."""
         *earlier, blocks = map(len, self._blocks[0])
-        enough = blocks >= min(earlier) if earlier else self._spread_decides
+        enough = self._spread_decides or (bool(earlier) and blocks >= min(earlier))
         return enough and not self.finished() and blocks >= stats.LOOKS[0]
 
 
