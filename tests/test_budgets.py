@@ -162,3 +162,9 @@ def test_each_fresh_probe_is_looked_at():
     rule = LimitRule({"ms": 1.0}, spread=0.004)
     sampling = sample(source, rule, LIMITS)
     assert (sampling.why, len(sampling.sides[0][-1].blocks)) == ("budgets decided", 6)
+
+
+def test_a_figure_that_the_blocks_lack_is_left_to_the_judge():
+    """`gpu_ms` on a CPU: it had ended in a KeyError."""
+    sampling = sample(Source(1.0), LimitRule({"ms": 2.0, "gpu_ms": 2.0}), LIMITS)
+    assert (sampling.why, sampling.blocks) == ("budgets decided", 6)

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 from pytest_trt.backends.base import backend
 from pytest_trt.backends.onnxruntime import copy_model
 from pytest_trt.errors import BackendError
-from pytest_trt.spec import EngineSpec
+from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.spec import EngineSpec, PipelineOptions
 
 
 def ones_in_int8(depth: int) -> onnx.ModelProto:
@@ -65,3 +66,18 @@ def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
     with pytest.raises(BackendError, match=r"'pixels' is bfloat16, which ONNX Runtime takes from .* no array: export"):
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
+
+
+@pytest.mark.parametrize("option", ["cuda_graph", "cold_l2"])
+def test_what_changes_the_figure_and_only_a_gpu_has_is_refused(option: str, tmp_path: Path) -> None:
+    """A cold cache had been asked for, and a warm one measured without a word."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
+    engine = backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec())
+    with pytest.raises(BackendError, match=f"{option}=True needs a GPU"):
+        open_runner(engine, {"x": (1,)}, PipelineOptions(**{option: True}))

@@ -26,6 +26,8 @@ class HostRunner:
     def __init__(self, engine: HostEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
         if options.cuda_graph:
             raise BackendError("trt_pipeline: cuda_graph=True needs a GPU: ONNX Runtime on a CPU captures no graph")
+        if options.cold_l2:
+            raise BackendError("trt_pipeline: cold_l2=True needs a GPU: on a CPU no cache is emptied between samples")
         self._engine, self._options = engine, options
         self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs

@@ -23,7 +23,7 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
         + _named("slow")
         + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_idle(trt_runner): pass\n"
         + "@pytest.mark.trt_accuracy()\ndef test_unproved(trt_runner): pass\n"
-        + "@pytest.mark.trt_budget('cpu', memory_mb=10)\n"
+        + "@pytest.mark.trt_budget('cpu', memory_mb=10, gpu_ms=10)\n"
         + _named("foreign")
     )
     result = project.runpytest_subprocess(*xdist, "--junitxml=out.xml", "--trt-baseline=off")
@@ -50,7 +50,7 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
         "test_slow": ["over_budget"],
         "test_idle": ["error"],
         "test_unproved": ["error"],
-        "test_foreign": ["error"],
+        "test_foreign": ["error", "error"],
     }
     suite = ElementTree.parse(project.path / "out.xml").getroot()[0]
     assert (suite.get("failures"), suite.get("errors")) == ("4", "0")
