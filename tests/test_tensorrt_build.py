@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from sample_models import layers_model
 
 from pytest_trt import cuda
 from pytest_trt.backends.base import BuildJob, BuildReport, backend
@@ -272,3 +273,10 @@ def test_an_input_that_is_an_output_too_is_named_before_it_has_another_name(dyna
     onnx.save(made, str(tmp_path / "m.onnx"))
     with pytest.raises(BuildError, match=r"'x' of m.onnx is an input and an output at once.* put an Identity before"):
         build(tmp_path / "m.onnx", tmp_path, (PROFILE,) if dynamic else ())
+
+
+def test_a_workspace_that_does_not_suffice_is_named(tmp_path: Path) -> None:
+    onnx.save(layers_model(), str(tmp_path / "m.onnx"))
+    profile = {"x": ((1, 32), (2, 32), (4, 32))}
+    with pytest.raises(BuildError, match=r"the workspace is limited to 1e-06 MB: allow more with workspace_mb"):
+        build(tmp_path / "m.onnx", tmp_path, (profile,), memory_pool_bytes={"workspace": 1})

@@ -116,9 +116,9 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
 def _why_not_built(trt: Any, job: BuildJob) -> str:
     said = logger(trt).why()
     text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.spec.path or job.model).name}: {said}"
-    limit = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) // 10**6
-    if limit and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):
-        text += f"; the workspace is limited to {limit} MB: allow more with workspace_mb"
+    limit_mb = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) / 1e6
+    if limit_mb and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):
+        text += f"; the workspace is limited to {limit_mb:g} MB: allow more with workspace_mb"
     return text
 
 
