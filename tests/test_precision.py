@@ -134,8 +134,18 @@ def passed_through() -> onnx.ModelProto:
     return model([helper.make_node("MatMul", ["x", "w"], ["y"])], [info("x", "N", 8)], outputs, [weight("w", 8, 8)])
 
 
+def sparse() -> onnx.ModelProto:
+    """Weights of which most are 0 and not stored, by flat indices and by rows and columns."""
+    made = model([helper.make_node("MatMul", ["x", "w1"], ["h"]), helper.make_node("MatMul", ["h", "w2"], ["y"])],
+                 [info("x", "N", 8)], [info("y", "N", 8)], [])  # fmt: skip
+    for name, places in (("w1", np.arange(0, 64, 3)), ("w2", np.stack([np.arange(8), np.arange(8)[::-1]], 1))):
+        indices = numpy_helper.from_array(places.astype(np.int64), f"{name}_places")
+        made.graph.sparse_initializer.append(helper.make_sparse_tensor(weight(name, len(places)), indices, [8, 8]))
+    return made
+
+
 MODELS = {"convolutions": convolutions, "branches": branches, "constants": constants, "recurrent": recurrent,
-          "functions": functions, "passed_through": passed_through}  # fmt: skip
+          "functions": functions, "passed_through": passed_through, "sparse": sparse}  # fmt: skip
 
 
 def feed(path: Path, seed: int = 0) -> dict[str, Any]:
@@ -329,7 +339,9 @@ def batches(path: Path, count: int = 4) -> Callable[[], Iterator[dict[str, Any]]
     return lambda: (feed(path, seed) for seed in range(count))
 
 
-@pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through"])
+@pytest.mark.parametrize(
+    "name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"]
+)
 def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
     conversion = quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")

@@ -35,12 +35,14 @@ def typed(model: Path, scratch: Path) -> Any:
 
 def whole(light: Any, model: Path) -> Any:
     """`light` with the weights that lie beside `model`, written as converters understand it: weights are no longer
-    among the inputs, where they stand up to IR 3, nor outputs; constants are tensors, whatever they were; and no two
-    nodes have one name, which ONNX Runtime refuses."""
+    among the inputs, where they stand up to IR 3, nor outputs, nor sparse; constants are tensors, whatever
+    they were; and no two nodes have one name, which ONNX Runtime refuses."""
     import numpy as np
     import onnx
 
     onnx.load_external_data_for_model(light, str(model.parent))
+    light.graph.initializer.extend(map(_dense, light.graph.sparse_initializer))
+    del light.graph.sparse_initializer[:]
     weights = {tensor.name for tensor in light.graph.initializer}
     inputs = [value for value in light.graph.input if value.name not in weights]
     del light.graph.input[:]
@@ -61,6 +63,20 @@ def whole(light: Any, model: Path) -> Any:
             tensor = onnx.numpy_helper.from_array(np.zeros(1, np.float32))
             node.attribute.append(onnx.helper.make_attribute("value", tensor))
     return light
+
+
+def _dense(sparse: Any) -> Any:
+    """A SparseTensorProto as a TensorProto. Its indices are of the flat array, or one for each dimension."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    values, places = map(numpy_helper.to_array, (sparse.values, sparse.indices))
+    whole = np.zeros(tuple(sparse.dims), values.dtype)
+    if places.ndim == 1:
+        whole.reshape(-1)[places] = values
+    else:
+        whole[tuple(places.T)] = values
+    return numpy_helper.from_array(whole, sparse.values.name)
 
 
 def _give_weights(model: Any, weights: set[str]) -> None:
