@@ -211,7 +211,9 @@ def choose(
     device = device_slug(environment)
     baseline = folder.load(node_id, device)
     if baseline is None:
-        absence = baselines.absent(folder.name, environment.device, any_of_device=folder.exists_any(device))
+        any_of_device = folder.exists_any(device)
+        others = () if any_of_device else folder.others()
+        absence = baselines.absent(folder.name, environment.device, any_of_device=any_of_device, others=others)
         return made(way="absent", absence=absence)
     if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
         return made(way="identical", baseline=baseline)

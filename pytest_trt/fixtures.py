@@ -28,8 +28,20 @@ def trt_case(request: pytest.FixtureRequest) -> dict[str, Any]:
 def trt_spec(request: pytest.FixtureRequest, trt_case: dict[str, Any]) -> EngineSpec:
     """What the test's markers say is to be built. Override it to make a spec in code: the matrix still
     applies."""
+    return _declared(request).spec
+
+
+def _declared(request: pytest.FixtureRequest) -> Declaration:
+    """What the test declares. Raises DeclarationError for a test that was not seen to be ours when it was collected."""
+    from pytest_trt.errors import DeclarationError
+
+    if sessions.DECLARATION not in request.node.stash:
+        raise DeclarationError(
+            "the test does not ask for trt_runner itself, so nothing would be judged: name it among the test's "
+            "arguments or in usefixtures, not in request.getfixturevalue()"
+        )
     declaration: Declaration = request.node.stash[sessions.DECLARATION]
-    return declaration.spec
+    return declaration
 
 
 @pytest.fixture
@@ -43,7 +55,7 @@ def trt_runner(request: pytest.FixtureRequest, trt_spec: EngineSpec, trt_case: d
     item = request.node
     if not isinstance(trt_spec, EngineSpec):
         raise DeclarationError(f"the fixture trt_spec gave {trt_spec!r}: return a pytest_trt.EngineSpec")
-    declared = dataclasses.replace(item.stash[sessions.DECLARATION], spec=trt_spec)
+    declared = dataclasses.replace(_declared(request), spec=trt_spec)
     trial = sessions.of(request.config).trial(item, vary(declared, trt_case))
     try:
         yield trial

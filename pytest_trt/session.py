@@ -49,6 +49,7 @@ class Session:
         self._results: dict[str, Result] = {}
         self._unmeasured = 0
         self._begun: set[str] = set()
+        self._ended: set[str] = set()
         self._lost: list[str] = []
         self._lines: list[str] = []
         self._deselected: list[pytest.Item] = []
@@ -236,6 +237,8 @@ class Session:
             return
         if hasattr(report, "trt_begun"):
             self._begun.add(report.nodeid)
+        if report.when == "teardown":
+            self._ended.add(report.nodeid)
         if hasattr(report, "trt_result"):
             from pytest_trt import codec
             from pytest_trt.records import Result
@@ -281,6 +284,9 @@ class Session:
             except OSError as error:
                 self.problems.append(f"a report cannot be written: {error}: make space, or name another path")
             self._keep_last_run()
+        if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._begun - self._ended)):
+            text = "was begun and left, as by pytest.exit(): nothing of it is judged"
+            self._lost += [f"{node_id} {text}" for node_id in left]
         if self.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._lost and session.exitstatus == pytest.ExitCode.OK:

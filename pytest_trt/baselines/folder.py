@@ -78,6 +78,13 @@ class BaselineFolder:
             self._devices[device] = bool(self._place.list(f"{self.name}/{device}"))
         return self._devices[device]
 
+    def others(self) -> Sequence[str]:
+        """The names of the baselines in a folder on this disk that has none of this name; none, where it has."""
+        if not isinstance(self._place, LocalPlace) or (self._place.folder / self.name).exists():
+            return ()
+        found = self._place.folder.iterdir() if self._place.folder.is_dir() else ()
+        return sorted(path.name for path in found if path.is_dir())
+
     def save(
         self,
         measurement: Measurement,

@@ -11,7 +11,7 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pytest_trt import levels, stats
@@ -244,11 +244,12 @@ _SAME = (
 )  # fmt: skip
 
 
-def absent(name: str, device: str, *, any_of_device: bool, others: bool = False) -> Verdict:
-    """The verdict of a test that has no baseline: `new` where other tests of this device have one, else `missing`."""
+def absent(name: str, device: str, *, any_of_device: bool, others: Sequence[str] = ()) -> Verdict:
+    """The verdict of a test that has no baseline: `new` where other tests of this device have one, else `missing`.
+    `others` are the names of baselines there, where there is none of this name: it may be misspelt."""
     status: Status = "new" if any_of_device else "missing"
     text = f"baseline {name} has nothing of this test" if any_of_device else f"there is no baseline {name} for {device}"
-    hint = " (there is one for other devices)" if others and not any_of_device else ""
+    hint = f", nor for any other device, but {', '.join(others)}" if others else ""
     return Verdict(status, "baseline", "", f"{text}{hint}: --trt-baseline-save stores one")
 
 

@@ -138,6 +138,21 @@ def test_who_has_a_baseline_and_measures_nothing_any_more_does_not_pass(project,
     project.runpytest_subprocess("--trt-disable").assert_outcomes(passed=1)
 
 
+def test_who_leaves_the_run_in_the_middle_does_not_pass(project):
+    leaves = MEASURES.replace(": ", ":\n    ") + "    pytest.exit('enough', returncode=0)\n"
+    project.makepyfile(test_m=ENGINE + leaves)
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m was begun and left, as by pytest.exit()*"])
+
+
+def test_a_runner_that_is_not_asked_for_by_name_is_refused(project):
+    project.makepyfile(test_m=ENGINE + "def test_m(request): request.getfixturevalue('trt_runner').measure()\n")
+    result = project.runpytest_subprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*DeclarationError: the test does not ask for trt_runner itself*"])
+
+
 AGAIN = """
 from _pytest.runner import runtestprotocol
 
