@@ -132,6 +132,12 @@ def test_a_pair_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
     assert max(later) <= first
 
 
+def test_where_blocks_scatter_a_pair_has_its_share_of_the_time_and_no_more():
+    """With other work on the machine one pair had gone on for the whole time, and could decide nothing by itself."""
+    _, sampling = asked(Question(tolerance=0.05, spread=0.1), Pair(1.0, noise=0.06))
+    assert [len(samples.blocks) for samples in sampling.sides[0]][:2] == [48, 48]
+
+
 def test_a_pair_gets_fewer_blocks_than_one_that_went_on_for_another_rule():
     """Each had got as many as the first, which was sampled for a percentile: seconds of them, in vain."""
     rule = AllOf((LimitRule({"p99_ms": 5.0}), PairedRule(Question(tolerance=0.01, spread=0.004, place=0.006))))

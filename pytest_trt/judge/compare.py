@@ -20,6 +20,9 @@ from collections.abc import Sequence
 from pytest_trt import levels, stats
 from pytest_trt.records import FIGURES, Block, Estimate, Samples, Status, Verdict
 
+MANY_BLOCKS = 48
+"""After so many blocks a side of one pair of probes, it has had its share of the time."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
@@ -95,15 +98,17 @@ class PairedRule:
         self._status = _status(self._question, found.widened(*self._lottery))
         if self._question.spread:
             alone = compare_paired(dataclasses.replace(self._question, spread=0.0, place=0.0), new, old)
-            self._spread_decides = alone.high - alone.low < (found.high - found.low) / 3
+            part = 3 if len(new[-1].blocks) < MANY_BLOCKS else 2
+            self._spread_decides = alone.high - alone.low < (found.high - found.low) / part
 
     def finished(self) -> str:
         return "" if self._status == "inconclusive" else f"decided: {self._status}"
 
     def wants_probe(self) -> bool:
-        """Whether the question is undecided and two thirds of the interval come from the spread between probes; or,
-        after the first pair, this one has as many blocks as the shortest: since pairs count alike, more of them would
-        tell nothing (levels.location). Half would be too early: later pairs get no more blocks than the first."""
+        """Whether the question is undecided and two thirds of the interval come from the spread between probes, or half
+        of it after MANY_BLOCKS; or, after the first pair, this one has as many blocks as the shortest: since pairs
+        count alike, more of them would tell nothing (levels.location). Half of it with few blocks would be too early:
+        later pairs get no more blocks than the first."""
         *earlier, blocks = map(len, self._blocks[0])
         enough = self._spread_decides or (bool(earlier) and blocks >= min(earlier))
         return enough and not self.finished() and blocks >= stats.LOOKS[0]
