@@ -120,3 +120,12 @@ def test_a_constant_on_the_left_stays_float(tmp_path: Path) -> None:
     path = saved(tmp_path, [node("MatMul", ["v", "x"], ["y"])], (8, 3), [weight("v", 5, 8)])
     with pytest.raises(BuildError, match="none of Conv, ConvTranspose, Gemm, MatMul with weights"):
         quantised(path)
+
+
+def test_weights_of_a_float16_model_are_quantised_too(tmp_path: Path) -> None:
+    half = numpy_helper.from_array(numpy_helper.to_array(weight("w", 8, 8)).astype(np.float16), "w")
+    cast = [node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), node("MatMul", ["h", "w"], ["m"])]
+    nodes = [*cast, node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)]
+    made = quantised(saved(tmp_path, nodes, ("N", 8), [half]))
+    assert dequantised(made) == ["MatMul"]
+    assert any(tuple(t.dims) == (8,) for t in made.graph.initializer if t.name.endswith("_scale"))

@@ -37,6 +37,7 @@ class Chosen:
 def prepare(model: Any, operators: Sequence[str]) -> Chosen:
     """Give each of the operators weights of its own, and a bias that counts once. Those without constant weights are
     left out; a MatMul's weights of more than two dimensions have no channels that int8 kernels know."""
+    _cast_weights(model.graph)
     nodes = [(place, node) for place, node in enumerate(model.graph.node) if node.op_type in operators]
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
     for place, node in nodes:
@@ -48,6 +49,20 @@ def prepare(model: Any, operators: Sequence[str]) -> Chosen:
     stacked = [node for node in chosen if node.op_type == "MatMul" and len(weights[node.input[1]].dims) > _MATRIX]
     _unshare(model, chosen, weights)
     return Chosen(excluded, [node.input[1] for node in stacked])
+
+
+def _cast_weights(graph: Any) -> None:
+    """Cast weights here, where ONNX Runtime has a node do it: it computes float16 in float32."""
+    from onnx import helper, numpy_helper
+
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    given = {value.name for value in graph.output}
+    for node in list(graph.node):
+        if node.op_type == "Cast" and node.input[0] in weights and node.output[0] not in given:
+            kind = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
+            array = numpy_helper.to_array(weights[node.input[0]]).astype(kind)
+            graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
+            graph.node.remove(node)
 
 
 def _count_bias_once(graph: Any, node: Any, weights: dict[str, Any]) -> None:
