@@ -226,6 +226,7 @@ def choose_revision(
     revision: Revision,
     node_id: str,
     new: Subject,
+    model: Path,
     engine: Provided,
     environment: Environment,
     spec_digest: str,
@@ -234,7 +235,8 @@ def choose_revision(
     store: Store,
 ) -> Comparison:
     """The same, with the engine that the test has at a git revision, run as it is declared there. Raises CacheError
-    where that is no longer what was built, DeclarationError where another backend runs it."""
+    where that is no longer what was built, DeclarationError where another backend runs it, or `model` is the very file
+    that it was built from there: then git does not know what it was."""
     made = _asking(tolerance, settings, store, environment)
     absence = revision.absent(node_id)
     if absence is not None:
@@ -244,6 +246,11 @@ def choose_revision(
         raise DeclarationError(
             f"at {revision.worktree.title} the test runs on {built.backend}, here on {environment.backend}: engines of "
             "two backends are compared with: pytest-trt ab"
+        )
+    if built.model == str(model.absolute()):
+        raise DeclarationError(
+            f"{model} lies outside the repository, so that {revision.worktree.title} has no model of its own and this "
+            "one would be compared with itself: keep it in the repository, or have each side's conftest make it there"
         )
     if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
         return made(way="identical", baseline=baseline)

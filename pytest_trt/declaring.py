@@ -153,6 +153,7 @@ def _built(trial: Trial) -> Built:
     engine, said = trial.engine, trial.said
     subject = trial.subject(engine)
     return Built(
+        model=str(trial.model.path.absolute()),
         backend=trial.backend,
         environment=trial.environment,
         engine_digest=engine.digest,

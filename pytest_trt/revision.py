@@ -16,8 +16,10 @@ from pytest_trt.spec import EngineSpec, PipelineOptions, Shape
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Built:
-    """A test's engine at a revision, and how it is run there. `said` is its description, `spec` without functions."""
+    """A test's engine at a revision, and how it is run there. `model` is the file that it is built from, `said` its
+    description, `spec` without functions."""
 
+    model: str
     backend: str
     environment: Environment
     engine_digest: str

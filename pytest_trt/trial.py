@@ -142,7 +142,16 @@ class Trial(Case):
         settings, store, tolerance = self._bench.settings, self._bench.store, self.declaration.tolerance
         if self._revision is not None:
             return choose_revision(
-                self._revision, self._node_id, new, engine, self.environment, spec_digest, tolerance, settings, store
+                self._revision,
+                self._node_id,
+                new,
+                self.model.path,
+                engine,
+                self.environment,
+                spec_digest,
+                tolerance,
+                settings,
+                store,
             )
         return choose(
             self._baselines,

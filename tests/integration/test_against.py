@@ -145,6 +145,16 @@ def test_a_model_out_of_the_checkout_is_an_error(before):
     result.stderr.fnmatch_lines([f"*the model of test_m.py::test_m from {before.path / 'm.onnx'}*"])
 
 
+def test_a_model_outside_the_repository_is_an_error(before, save_model, tmp_path_factory):
+    """It is one file for both sides, and what it was then is not known."""
+    model = save_model(folder=tmp_path_factory.mktemp("models"))
+    before.makepyfile(test_m=ENGINE.replace("'m.onnx'", repr(str(model))) + MEASURES)
+    commit(before)
+    result = before.runpytest_subprocess("--trt-against=HEAD")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*{model} lies outside the repository, so that HEAD (*"])
+
+
 def test_what_cannot_be_built_or_is_skipped_there_is_said(before, save_model, verdicts):
     (before.path / "m.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
     skips = "@pytest.mark.skip(reason='not yet')\n" + MEASURES.replace("test_m", "test_later")
