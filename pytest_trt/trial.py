@@ -11,19 +11,18 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.bench import Bench
-from pytest_trt.bisection import bisect, lines
 from pytest_trt.case import Case
 from pytest_trt.comparison import Comparison, choose, choose_revision, confirmed
 from pytest_trt.description import digest_of
 from pytest_trt.engine.provider import Provided
-from pytest_trt.errors import DeclarationError, TrtError
-from pytest_trt.judge import accuracy, budgets, stored_outputs, tolerance
+from pytest_trt.errors import DeclarationError
+from pytest_trt.judge import budgets
 from pytest_trt.lottery import Lottery
 from pytest_trt.measure import host_state
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
@@ -32,9 +31,8 @@ from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.measure.take import Taken, take
 from pytest_trt.pipeline.arrays import refuse_nan
-from pytest_trt.records import Estimate, Measurement, Result, StoredOutput, Verdict
-from pytest_trt.references import given_inputs, reference_outputs
-from pytest_trt.report.failure import quoted
+from pytest_trt.records import Estimate, Measurement, Result, Verdict
+from pytest_trt.rightness import Rightness
 from pytest_trt.spec import Declaration
 
 if TYPE_CHECKING:
@@ -62,6 +60,7 @@ class Trial(Case):
     ) -> None:
         super().__init__(bench, node_id, declaration, folders)
         self._baselines, self._revision = baselines, revision
+        self._right = Rightness(self, bench, node_id, folders, baselines)
         self.result: Result | None = None
         self._error: Exception | None = None
         self._over = False
@@ -93,21 +92,21 @@ class Trial(Case):
         comparison = self._comparison(engine, new, spec_digest)
         with self._bench.lock(self.environment):
             busy = self._others()
-            taken = self._take(engine, new, comparison, asked=self._asked())
+            taken = self._take(engine, new, comparison, asked=self._right.asked())
             comparison = comparison.knowing(taken.others)
             verdicts = self._verdicts(taken, comparison)
             again = None
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
                 again = self._take(engine, new, comparison, profiled=True)
                 verdicts = confirmed(verdicts, self._verdicts(again, comparison))
-            right, outputs = self._accuracy(taken, comparison)
+            right, outputs = self._right.judged(taken, comparison.baseline)
             verdicts = (*verdicts, *right, *self._invalid(busy, taken))
         if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
             another = self.build_again()  # may wait for another build: not under the device's lock
             with self._bench.lock(self.environment):
                 third = self._take(another, self.subject(another, inputs), comparison)
             verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
-        verdicts = self._traced(verdicts, taken)
+        verdicts = self._right.traced(verdicts, taken)
         lottery = self._lottery(engine, new, taken, comparison) if self._bench.settings.builds > 1 else Lottery()
         verdicts = lottery.weighed(verdicts)
         measurement = dataclasses.replace(
@@ -231,57 +230,6 @@ class Trial(Case):
             text = f"no budget is for {self.environment.device}: they name {devices}"
             verdicts.append(Verdict("unenforced", "budget", "", text))
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
-
-    def _asked(self) -> Arrays | None:
-        """The inputs that `trt_accuracy` names, none of them for those that are measured on; None without it."""
-        wanted = self.declaration.accuracy
-        if wanted is None or self._bench.settings.disabled:
-            return None
-        return given_inputs(wanted.inputs, self._folders) or {}
-
-    def _accuracy(
-        self, taken: Taken, comparison: Comparison
-    ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
-        """The outputs of the very engine that was measured against what `trt_accuracy` names; and what a baseline is to
-        keep of them, where that is what they are held against."""
-        wanted = self.declaration.accuracy
-        if wanted is None or taken.answer is None:
-            return (), {}
-        inputs, outputs = taken.answer
-        spec = self.declaration.spec
-        limits = tolerance.allowed(wanted, spec.precision, spec.tf32 and self.environment.kind == "gpu")
-        if wanted.reference == "baseline":
-            return self._against_stored(outputs, limits, comparison), stored_outputs.store(outputs)
-        reference = reference_outputs(wanted.reference, inputs, self.model, self.shapes, self._folders, self._bench)
-        source = wanted.reference if isinstance(wanted.reference, str) else "the reference function"
-        return accuracy.judge(outputs, reference, limits, source), {}
-
-    def _against_stored(
-        self, outputs: Arrays, limits: tolerance.Allowed, comparison: Comparison
-    ) -> tuple[Verdict, ...]:
-        """The outputs against those that the baseline keeps."""
-        if comparison.baseline is None or self._baselines is None:
-            return ()  # that there is none is said already
-        data = self._baselines.data(comparison.baseline)
-        if data is None or not data.outputs:
-            text = "the baseline keeps no outputs (they lie beside it, under _data): save it anew"
-            return (Verdict("missing", "accuracy", "", text),)
-        return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
-
-    def _traced(self, verdicts: tuple[Verdict, ...], taken: Taken) -> tuple[Verdict, ...]:
-        """The verdicts, the first inaccurate one with the layer that departs first, or with how to find it. Builds, so
-        not under the device's lock."""
-        wrong = next((verdict for verdict in verdicts if verdict.status == "inaccurate"), None)
-        if wrong is None or taken.answer is None or self.model.kind != "onnx":
-            return verdicts
-        told: tuple[str, ...] = (f"find the first layer that departs: pytest --trt-bisect {quoted(self._node_id)}",)
-        if self._bench.settings.bisect:
-            try:
-                told = lines(bisect(self._bench, self.declaration, self._folders, taken.answer[0]))
-            except TrtError as error:  # what was judged stands all the same
-                told = (f"the first layer that departs cannot be found: {error}",)
-        traced = dataclasses.replace(wrong, details=(*wrong.details, *told))
-        return tuple(traced if verdict is wrong else verdict for verdict in verdicts)
 
     def _measurement(
         self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str, lottery: Lottery

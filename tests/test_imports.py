@@ -28,6 +28,7 @@ ORDER = (
     {"against", "benchmark_plugin", "comparison", "keeping", "references", "summary"},
     {"lottery", "case", "collection"},
     {"bisection", "compared"},
+    {"rightness"},
     {"trial"},
     {"duel", "lineup"},
     {"console"},

@@ -1,0 +1,84 @@
+"""Whether what a test's engine gave is right, and where it went wrong first."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_trt.bench import Bench
+from pytest_trt.bisection import bisect, lines
+from pytest_trt.case import Case
+from pytest_trt.errors import TrtError
+from pytest_trt.judge import accuracy, stored_outputs, tolerance
+from pytest_trt.judge.baselines import Baseline
+from pytest_trt.measure.take import Taken
+from pytest_trt.records import StoredOutput, Verdict
+from pytest_trt.references import given_inputs, reference_outputs
+from pytest_trt.report.failure import quoted
+
+if TYPE_CHECKING:
+    from pytest_trt.backends.base import Arrays
+    from pytest_trt.baselines import BaselineFolder
+
+
+@dataclasses.dataclass(frozen=True)
+class Rightness:
+    """What `trt_accuracy` asks of a case, which a test of that node id measures. Errors of a reference pass through."""
+
+    case: Case
+    bench: Bench
+    node_id: str
+    folders: Sequence[Path]
+    baselines: BaselineFolder | None
+
+    def asked(self) -> Arrays | None:
+        """The inputs that `trt_accuracy` names, none of them for those that are measured on; None without it."""
+        wanted = self.case.declaration.accuracy
+        if wanted is None or self.bench.settings.disabled:
+            return None
+        return given_inputs(wanted.inputs, self.folders) or {}
+
+    def judged(
+        self, taken: Taken, baseline: Baseline | None
+    ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
+        """The outputs of the very engine that was measured against what `trt_accuracy` names; and what a baseline is to
+        keep of them, where that is what they are held against."""
+        case, wanted = self.case, self.case.declaration.accuracy
+        if wanted is None or taken.answer is None:
+            return (), {}
+        inputs, outputs = taken.answer
+        spec = case.declaration.spec
+        limits = tolerance.allowed(wanted, spec.precision, spec.tf32 and case.environment.kind == "gpu")
+        if wanted.reference == "baseline":
+            return self._against_stored(outputs, limits, baseline), stored_outputs.store(outputs)
+        reference = reference_outputs(wanted.reference, inputs, case.model, case.shapes, self.folders, self.bench)
+        source = wanted.reference if isinstance(wanted.reference, str) else "the reference function"
+        return accuracy.judge(outputs, reference, limits, source), {}
+
+    def _against_stored(
+        self, outputs: Arrays, limits: tolerance.Allowed, baseline: Baseline | None
+    ) -> tuple[Verdict, ...]:
+        if baseline is None or self.baselines is None:
+            return ()  # that there is none is said already
+        data = self.baselines.data(baseline)
+        if data is None or not data.outputs:
+            text = "the baseline keeps no outputs (they lie beside it, under _data): save it anew"
+            return (Verdict("missing", "accuracy", "", text),)
+        return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
+
+    def traced(self, verdicts: tuple[Verdict, ...], taken: Taken) -> tuple[Verdict, ...]:
+        """The verdicts, the first inaccurate one with the layer that departs first, or with how to find it. Builds, so
+        not under the device's lock."""
+        wrong = next((verdict for verdict in verdicts if verdict.status == "inaccurate"), None)
+        if wrong is None or taken.answer is None or self.case.model.kind != "onnx":
+            return verdicts
+        told: tuple[str, ...] = (f"find the first layer that departs: pytest --trt-bisect {quoted(self.node_id)}",)
+        if self.bench.settings.bisect:
+            try:
+                told = lines(bisect(self.bench, self.case.declaration, self.folders, taken.answer[0]))
+            except TrtError as error:  # what was judged stands all the same
+                told = (f"the first layer that departs cannot be found: {error}",)
+        traced = dataclasses.replace(wrong, details=(*wrong.details, *told))
+        return tuple(traced if verdict is wrong else verdict for verdict in verdicts)

@@ -1,0 +1,74 @@
+"""Outputs of a test's engine: what they are held against, and the layer that departs first."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+from sample_models import layers_model
+
+from pytest_trt.bench import Bench
+from pytest_trt.errors import InputError
+from pytest_trt.spec import Accuracy, Declaration, EngineSpec, RunShape, Settings
+from pytest_trt.trial import Trial
+
+NODE = "tests/test_m.py::test_m"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("rightness") / "cache"
+    settings = Settings(backend="onnxruntime", cache_dir=str(cache), min_time_s=0.0, max_time_s=5.0, resolution=0.2)
+    with Bench(settings) as bench:
+        yield bench
+
+
+def test_outputs_are_held_against_onnx_runtime_a_file_and_a_function(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    inputs = {"x": np.ones((2, 32), np.float32)}
+    np.savez(tmp_path / "inputs.npz", **inputs)
+
+    def run(accuracy):
+        declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=accuracy)
+        with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+            trial.measure()
+            return [(v.figure, v.status) for v in trial.finish().verdicts if v.basis == "accuracy"]
+
+    with Trial(bench, NODE, Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2)), [tmp_path]) as trial:
+        right = trial(inputs)["y"]
+    np.savez(tmp_path / "right.npz", y=right)
+    np.savez(tmp_path / "wrong.npz", y=right + 1)
+    assert run(Accuracy()) == [("y", "ok")]
+    assert run(Accuracy(reference="right.npz", inputs="inputs.npz")) == [("y", "ok")]
+    assert run(Accuracy(reference="wrong.npz", inputs="inputs.npz")) == [("y", "inaccurate")]
+    assert run(Accuracy(reference=lambda given: {"y": 2 * right}, inputs=lambda: inputs)) == [("y", "inaccurate")]
+    with pytest.raises(InputError, match=r"there is no file nowhere\.npz"):
+        run(Accuracy(reference="nowhere.npz"))
+    with pytest.raises(InputError, match="must be a mapping of names to numpy arrays, not list"):
+        run(Accuracy(reference=lambda given: [right]))
+    (tmp_path / "broken.npz").write_bytes(b"PK nonsense")
+    with pytest.raises(InputError, match=r"broken\.npz is no \.npz file"):
+        run(Accuracy(reference="broken.npz"))
+
+
+def test_a_bisection_that_fails_leaves_the_verdict(bench, tmp_path):
+    """A calibration that works as often as the engine needs it, and then no more."""
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    calls = []
+
+    def calibration():
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError("the disk with the pictures is gone")
+        yield {"x": np.full((2, 32), 1e-3, np.float32)}
+
+    spec = EngineSpec(path="m.onnx", precision="int8", calibration=calibration)
+    declaration = Declaration(spec=spec, run=RunShape(batch=2), accuracy=Accuracy())
+    settings = dataclasses.replace(bench.settings, bisect=True)
+    with Bench(settings) as own, Trial(own, NODE, declaration, [tmp_path]) as trial:
+        trial.measure()
+        (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+    assert verdict.status == "inaccurate"
+    assert verdict.details[-1].startswith("the first layer that departs cannot be found: int8 calibration of m.onnx: ")
