@@ -140,9 +140,9 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
-    of(sched.config).lose(crashitem)
+    of(sched.config).outcome.lose(crashitem)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    of(node.config).merge(node.gateway.id, None if error else getattr(node, "workeroutput", {}))
+    of(node.config).outcome.merge(node.gateway.id, None if error else getattr(node, "workeroutput", {}))

@@ -1,9 +1,9 @@
-"""One pytest run, or one xdist worker of it: collects what tests declare and what came of them."""
+"""One pytest run, or one xdist worker of it: collects what tests declare, and judges them."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ import pytest
 from pytest_trt import benchmark_plugin, options
 from pytest_trt.console import Console
 from pytest_trt.errors import BackendError, ProbeError, TrtError
+from pytest_trt.outcome import RunOutcome
 
 if TYPE_CHECKING:
     import warnings
@@ -30,7 +31,6 @@ RESULT: pytest.StashKey[Result] = pytest.StashKey()
 PROBLEMS: pytest.StashKey[str] = pytest.StashKey()
 """Usage errors with which, in a worker, a test fails: only the controller can end the run with status 4."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
-_RAN = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
 
 
 def of(config: pytest.Config) -> Session:
@@ -45,16 +45,10 @@ class Session:
         self.config = config
         self.worker = hasattr(config, "workerinput")
         self.workers = False
-        self.problems: list[str] = []
-        self._results: dict[str, Result] = {}
-        self._unmeasured = 0
-        self._begun: set[str] = set()
-        self._ended: set[str] = set()
-        self._lost: list[str] = []
-        self._lines: list[str] = []
+        self.outcome = RunOutcome(lambda: self.settings)
+        self.problems, self._warnings = self.outcome.problems, self.outcome.warnings
         self._deselected: list[pytest.Item] = []
         self._collected: set[str] = set()
-        self._warnings: list[str] = []
         self._given = options.given(config)
         if self._given:  # else it waits until a test of ours needs it: a pytest run without any pays nothing
             assert self.settings
@@ -232,98 +226,17 @@ class Session:
         return "\n".join(filter(None, (f"{type(error).__name__}: {error}", lost, where)))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the result that travels with a report, from this process or from a worker."""
-        if self.worker:
-            return
-        if hasattr(report, "trt_begun"):
-            self._begun.add(report.nodeid)
-        if report.when == "teardown":
-            self._ended.add(report.nodeid)
-        if hasattr(report, "trt_result"):
-            from pytest_trt import codec
-            from pytest_trt.records import Result
-
-            result = codec.decode(Result, report.trt_result)
-            if self.settings.disabled and not result.verdicts:
-                self._unmeasured += 1
-            else:
-                self._results[result.node_id] = result
-
-    @property
-    def results(self) -> list[Result]:
-        """What each test came to; of one that was run again, as pytest-rerunfailures does, at its last try."""
-        return list(self._results.values())
-
-    def lose(self, node_id: str) -> None:
-        """The worker that ran this test is gone, and its verdict with it."""
-        from pytest_trt.records import Result, Verdict
-
-        if node_id in self._begun:
-            verdict = Verdict("error", "run", "", "the xdist worker that ran this test is lost: there is no verdict")
-            self._results[node_id] = Result(node_id, (verdict,))
-
-    def merge(self, worker: str, output: Mapping[str, Any] | None) -> None:
-        """Take over what a worker says at its end; one that says nothing was lost."""
-        if output is None:
-            self._lost.append(f"worker {worker} was lost: what it had not yet reported is in no table and no baseline")
-            return
-        self.problems += [p for p in output.get("trt_problems", ()) if p not in self.problems]
-        self._warnings += [w for w in output.get("trt_warnings", ()) if w not in self._warnings]
+        if not self.worker:
+            self.outcome.hear(report)
 
     def finish(self, session: pytest.Session) -> None:
-        """Write the reports, of runs that ran. With problems in the workers, the run is a usage error; with a worker
-        lost, a failure."""
-        if self.worker:
-            return
-        ran = session.exitstatus in _RAN and not self.problems and not self.config.option.collectonly
-        if ran and (self._given or self.results):
-            from pytest_trt.summary import write_reports
-
-            try:
-                self._lines += write_reports(self.results, self.settings, self.compared.worktree)
-            except OSError as error:
-                self.problems.append(f"a report cannot be written: {error}: make space, or name another path")
-            self._keep_last_run()
-        if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._begun - self._ended)):
-            text = "was begun and left, as by pytest.exit(): nothing of it is judged"
-            self._lost += [f"{node_id} {text}" for node_id in left]
-        if self.problems:
-            session.exitstatus = pytest.ExitCode.USAGE_ERROR
-        elif self._lost and session.exitstatus == pytest.ExitCode.OK:
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _keep_last_run(self) -> None:
-        """Leave the results in pytest's cache folder, where `pytest-trt baseline accept` finds them."""
-        from pytest_trt.report import Header, write
-
-        cache = getattr(self.config, "cache", None)  # none with -p no:cacheprovider
-        if cache is not None and self.results:
-            try:
-                write("json", cache.mkdir("trt") / "last-run.json", self.results, Header("", ""))
-            except OSError as error:  # pytest, too, only warns where it cannot write there
-                without = "the last run is not kept, and pytest-trt baseline accept needs --from"
-                self._warnings.append(f"{without}: {error}")
+        """Write the reports, and set the exit status."""
+        if not self.worker:
+            self.outcome.finish(session, lambda: self.compared.worktree, given=bool(self._given))
 
     def show(self, reporter: Any) -> None:
-        """The table, then where reports were written and what is wrong with the run as a whole."""
-        if self.results:
-            from pytest_trt.summary import show
-
-            show(reporter, self.results, self.settings, self.compared.worktree, self.config.get_verbosity())
-            if self.workers and (text := benchmark_plugin.unheard(self.config)):
-                reporter.write_line(text)
-        if self._unmeasured:
-            from pytest_trt.report.numbers import counted
-
-            unmeasured = counted(self._unmeasured, "test")
-            reporter.write_line(f"trt: {unmeasured} ran unmeasured (--trt-disable): nothing was judged")
-        for line in self._warnings:
-            reporter.write_line(f"warning: {line}", yellow=True)
-        for line in self._lines:
-            reporter.write_line(line)
-        told = self.problems if self.workers or self.results else ()  # pytest shows a UsageError itself
-        for problem in (*told, *(self._lost if self._begun else ())):
-            reporter.write_line(f"ERROR: {problem}", red=True)
+        """What came of it, on the terminal."""
+        self.outcome.show(reporter, lambda: self.compared.worktree, workers=self.workers)
 
     def close(self) -> None:
         if "bench" in self.__dict__:

@@ -31,7 +31,7 @@ ORDER = (
     {"rightness"},
     {"trial"},
     {"duel", "lineup"},
-    {"console"},
+    {"console", "outcome"},
     {"session"},
     {"fixtures", "commands", "declaring"},
     {"plugin", "cli"},
@@ -39,7 +39,7 @@ ORDER = (
 """Rooms from the ground up: each imports from the sets before its own, and from itself. So measure and judge, which
 stand side by side, never know each other."""
 
-KNOW_PYTEST = {"settings", "session", "collection", "fixtures", "plugin", "commands", "declaring"}
+KNOW_PYTEST = {"settings", "session", "outcome", "collection", "fixtures", "plugin", "commands", "declaring"}
 
 
 def rooms() -> Iterator[tuple[str, Path]]:
@@ -124,7 +124,8 @@ def test_the_start_of_pytest_loads_this_package_and_the_standard_library_alone(t
     strangers = {name.split(".")[0] for name in added} - sys.stdlib_module_names
     assert strangers == {"pytest_trt"}
     rooms_loaded = {name.split(".")[1] for name in added if name.startswith("pytest_trt.")}
-    assert rooms_loaded <= {"plugin", "options", "errors", "fixtures", "session", "console", "benchmark_plugin"}
+    at_start = {"plugin", "options", "errors", "fixtures", "session", "outcome", "console", "benchmark_plugin"}
+    assert rooms_loaded <= at_start
 
 
 def test_the_public_names_load_when_they_are_used(tmp_path):
