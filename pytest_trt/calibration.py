@@ -60,6 +60,13 @@ def spread_of(cache: Path, environment: Environment) -> tuple[float, float]:
     return found.spread, found.place
 
 
+def advice(spread: float, place: float) -> tuple[str, ...]:
+    """What to do about a spread and a place that are no more than the defaults; nothing where they were measured."""
+    if all((spread, place) != (SPREAD[kind], PLACE[kind]) for kind in SPREAD):
+        return ()
+    return (f"two processes are taken to differ by {100 * (spread + place):.2g} %: pytest-trt calibrate measures it",)
+
+
 def load(cache: Path, environment: Environment) -> Calibration:
     """What is known of this device; nothing, where nothing was measured. Raises CacheError for what cannot be read."""
     path = _path(cache, environment)

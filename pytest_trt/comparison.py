@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pytest_trt import stats
-from pytest_trt.calibration import spread_of
+from pytest_trt import calibration, stats
 from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import CacheError, DeclarationError
@@ -122,8 +121,10 @@ class Comparison:
             if self.way == "paired"
             else baselines.judge_stored(self.question, figures["ms"], self.baseline)
         ]
-        if self.rebuilt:
-            found[0] = dataclasses.replace(found[0], details=(*found[0].details, REBUILT))
+        told = (REBUILT,) if self.rebuilt else ()
+        if self.way == "paired" and found[0].status == "inconclusive":
+            told = (*told, *calibration.advice(self.spread, self.place))
+        found[0] = dataclasses.replace(found[0], details=(*found[0].details, *told))
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
             question = compare.Question(figure="memory_mb", tolerance=self.memory_growth)
             found.append(baselines.judge_stored(question, figures["memory_mb"], self.baseline))
@@ -266,7 +267,7 @@ def _asking(
 ) -> Callable[..., Comparison]:
     """Comparisons within the test's own tolerance, else that of the settings."""
     slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
-    spread, place = spread_of(store.folder, environment)
+    spread, place = calibration.spread_of(store.folder, environment)
     return functools.partial(
         Comparison,
         spread=spread,

@@ -65,3 +65,10 @@ def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys,
 def test_what_cannot_be_meant(extra, message, tmp_path, capsys):
     assert cli.main(["calibrate", "m.onnx", "--backend=onnxruntime", f"--cache-dir={tmp_path}", *extra]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_what_was_never_measured_is_advised():
+    (told,) = calibration.advice(0.01, 0.01)
+    assert told == "two processes are taken to differ by 2 %: pytest-trt calibrate measures it"
+    assert calibration.advice(0.1, 0.0)[0].startswith("two processes are taken to differ by 10 %: ")
+    assert calibration.advice(0.004, 0.002) == ()
