@@ -45,7 +45,8 @@ def declaration(item: pytest.Item) -> Declaration | None:
     marks = [mark for mark in item.iter_markers() if mark.name.startswith("trt_")]
     for mark in marks:
         if meant := misspelt(mark.name):
-            raise DeclarationError(f"there is no marker {mark.name}: did you mean {meant}?")
+            known = ", ".join(options.MARKERS)
+            raise DeclarationError(f"there is no marker {mark.name}: did you mean {meant}? There are {known}")
     needs = names & (options.FIXTURES - _OF_THE_RUN)
     unused = [mark.name for mark in marks if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy")]
     if unused and not needs:
