@@ -60,6 +60,13 @@ def location(
     return inner.widened(below, above)
 
 
+def is_even(probes: Sequence[Sequence[object]]) -> bool:
+    """Whether the last of several probes has as many blocks as the shortest before it: as `location` counts them alike,
+    more of its blocks would tell nothing."""
+    *earlier, blocks = map(len, probes)
+    return bool(earlier) and blocks >= min(earlier)
+
+
 def _apart(medians: Sequence[float], *, placed: bool) -> tuple[list[float], float, float, int]:
     """What is left of each probe's median without the place it had; the middle of all; how many probes that middle is
     worth; and the degrees of freedom of what is left."""

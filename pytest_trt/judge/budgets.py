@@ -119,10 +119,8 @@ class LimitRule:
         if stats.looks_at(len(self._probes[-1])):
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
             self._verdicts = self._judged(samples, self._spread)
-            *earlier, blocks = map(len, self._probes)
             open_alone = {f for f, v in self._judged(samples, 0.0).items() if v.status == "inconclusive"}
-            # probes count alike in a median: one that has as many blocks as the shortest tells no more of it
-            in_vain = bool(earlier) and blocks >= min(earlier) and open_alone.isdisjoint(PERCENTILES)
+            in_vain = levels.is_even(self._probes) and open_alone.isdisjoint(PERCENTILES)
             self._spread_decides = not open_alone or in_vain
 
     def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:

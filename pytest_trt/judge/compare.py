@@ -106,12 +106,10 @@ class PairedRule:
 
     def wants_probe(self) -> bool:
         """Whether the question is undecided and two thirds of the interval come from the spread between probes, or half
-        of it after MANY_BLOCKS; or, after the first pair, this one has as many blocks as the shortest: since pairs
-        count alike, more of them would tell nothing (levels.location). Half of it with few blocks would be too early:
-        later pairs get no more blocks than the first."""
-        *earlier, blocks = map(len, self._blocks[0])
-        enough = self._spread_decides or (bool(earlier) and blocks >= min(earlier))
-        return enough and not self.finished() and blocks >= stats.LOOKS[0]
+        of it after MANY_BLOCKS; or more blocks of this pair would tell nothing (levels.is_even). Half of it with few
+        blocks would be too early: later pairs get no more blocks than the first."""
+        enough = self._spread_decides or levels.is_even(self._blocks[0])
+        return enough and not self.finished() and len(self._blocks[0][-1]) >= stats.LOOKS[0]
 
 
 def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> Verdict:

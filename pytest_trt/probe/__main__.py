@@ -110,6 +110,7 @@ def die_with(parent: int) -> None:
 def _preload(name: str) -> dict[str, Any]:
     """Import what probes work with, the backend's package too, so that they start with it. A failure is the answer to
     whoever asks for one."""
+    import numpy.random  # noqa: F401
 
     import pytest_trt.pipeline.device
     import pytest_trt.pipeline.host
