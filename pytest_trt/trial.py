@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
-from pytest_trt.comparison import Comparison, choose, choose_revision, confirmed
+from pytest_trt.choice import choose, choose_revision
+from pytest_trt.comparison import Comparison, confirmed
 from pytest_trt.description import digest_of
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import DeclarationError

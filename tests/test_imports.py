@@ -26,7 +26,7 @@ ORDER = (
     {"measure", "judge", "report"},
     {"baselines", "bench", "calibration", "revision"},
     {"against", "benchmark_plugin", "comparison", "keeping", "references", "summary"},
-    {"lottery", "case", "collection"},
+    {"lottery", "case", "choice", "collection"},
     {"bisection", "compared"},
     {"rightness"},
     {"trial"},
