@@ -110,12 +110,11 @@ def die_with(parent: int) -> None:
 def _preload(name: str) -> dict[str, Any]:
     """Import what probes work with, the backend's package too, so that they start with it. A failure is the answer to
     whoever asks for one."""
-    import numpy.random  # noqa: F401
-
     import pytest_trt.pipeline.device
     import pytest_trt.pipeline.host
     import pytest_trt.probe.verbs  # noqa: F401
-    with contextlib.suppress(ImportError):
+
+    with contextlib.suppress(ImportError):  # what is absent is said where it is needed
         import nvtx  # noqa: F401
     from pytest_trt.backends.base import backend
     from pytest_trt.errors import TrtError
