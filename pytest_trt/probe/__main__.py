@@ -115,6 +115,7 @@ def _preload(name: str) -> dict[str, Any]:
     import pytest_trt.probe.verbs  # noqa: F401
 
     with contextlib.suppress(ImportError):  # what is absent is said where it is needed
+        import numpy.random  # noqa: F401
         import nvtx  # noqa: F401
     from pytest_trt.backends.base import backend
     from pytest_trt.errors import TrtError
