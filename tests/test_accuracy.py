@@ -221,7 +221,7 @@ def test_agreement_of_the_largest_and_psnr_may_be_demanded() -> None:
 
 def test_a_tests_own_measures_go_beside_the_usual_tolerances() -> None:
     found = allowed(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
-    assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (1e-2, 0.9999, 0.9, 30.0)
+    assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (3e-2, 0.9995, 0.9, 30.0)
     assert allowed(Accuracy(atol=1.0, top5=0.9), "fp16", False) == Allowed(0.0, 1.0, None, scaled=False, top5=0.9)
 
 

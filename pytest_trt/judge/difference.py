@@ -21,7 +21,7 @@ _PAIRS = 1 << 24
 """Elements compared at most to find rows again that stand in another order."""
 
 _ALIKE = (0.01, 0.03)
-"""What two rows that are taken for the same differ by at most, as rtol and a share of the root mean square: fp16's."""
+"""What two rows that are taken for the same differ by at most, as rtol and a share of the root mean square: tf32's."""
 
 _CHUNK = 1 << 20
 """Elements compared at a time: an output of a gigabyte is not copied as float64."""
@@ -119,7 +119,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
 
 def reordered(output: Array, reference: Array, limits: Allowed) -> bool:
     """Whether each element of a row (along the last axis), or each row of a matrix, is one of `reference` that stands
-    elsewhere in it: under these limits, but no looser ones than fp16's, since what may be far off is found anywhere.
+    elsewhere in it: under these limits, but no looser ones than tf32's, since what may be far off is found anywhere.
     Not looked for where that is too much to compare."""
     import numpy as np
 
