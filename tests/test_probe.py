@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -14,7 +17,8 @@ import pytest
 
 from pytest_trt.errors import BackendError, InputError, ProbeError
 from pytest_trt.measure.probe_source import EngineProbe, ProbeSource, Subject
-from pytest_trt.probe import client
+from pytest_trt.probe import client, wire
+from pytest_trt.probe.__main__ import _serve
 from pytest_trt.probe.client import ProbeServer
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
@@ -238,6 +242,63 @@ def test_closing_the_server_ends_every_probe_and_killing_it_too(subject):
         server.fork()
     probe.close()
     server.close()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_spare_that_was_killed_or_stopped_is_no_tests_fault(subject, number):
+    with ProbeServer("onnxruntime") as server:
+        server.fork().close()
+        spare = server._spare
+        assert spare is not None
+        os.kill(spare.pid, number)
+        while spare.is_running():
+            time.sleep(0.001)
+        with EngineProbe(server, subject) as probe:
+            assert probe.infer(batch(0.0))["y"].shape == (4, 32)
+        assert gone(spare.pid)
+
+
+def test_a_server_that_cannot_fork_says_so_and_goes_on(monkeypatch):
+    def refuse():
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(os, "fork", refuse)
+    ours, theirs = socket.socketpair()
+    with ours, theirs, open(os.devnull) as log:
+        serving = threading.Thread(target=_serve, args=(theirs, {}))
+        serving.start()
+        for _ in range(2):
+            wire.send(ours, {"do": "fork", "log": os.devnull}, (log.fileno(),))
+            answer, _ = wire.receive(ours)
+            assert "a probe cannot be forked: Resource temporarily unavailable: end" in answer["error"]["message"]
+        ours.close()
+        serving.join(10)
+        assert not serving.is_alive()
+
+
+def test_a_probe_is_had_where_no_spare_can_be(server, monkeypatch):
+    server.fork().close()
+    forked = server._fork
+
+    def refuse():
+        raise ProbeError("a probe cannot be forked")
+
+    monkeypatch.setattr(server, "_fork", refuse)
+    server.fork().close()  # the spare
+    with pytest.raises(ProbeError, match="cannot be forked"):
+        server.fork()
+    monkeypatch.setattr(server, "_fork", forked)
+    server.fork().close()
+
+
+def test_a_server_that_does_not_answer_is_ended(monkeypatch):
+    with ProbeServer("onnxruntime") as server:
+        assert server._process is not None
+        os.kill(server._process.pid, signal.SIGSTOP)
+        monkeypatch.setattr(client, "START_TIMEOUT_S", 0.2)
+        with pytest.raises(ProbeError, match=r"the probe server for onnxruntime is lost \(timed out\)"):
+            server.fork()
+        assert server.is_lost
 
 
 @pytest.mark.parametrize(("limits", "kib"), [("-Ss 8192", 98304), ("-Hs 16384; ulimit -Ss 8192", 16384)])

@@ -48,7 +48,11 @@ def _serve(connection: socket.socket, children: dict[int, int | None]) -> None:
         if request["do"] == "fork":
             server = os.getpid()
             with _closing(descriptors):
-                child = os.fork()
+                try:
+                    child = os.fork()
+                except OSError as error:
+                    wire.send(connection, _refused(error))
+                    continue
                 if child == 0:
                     _become_probe(server, connection, descriptors[0], str(request["log"]))
             children[child] = None
@@ -58,6 +62,12 @@ def _serve(connection: socket.socket, children: dict[int, int | None]) -> None:
         if children[child] is None:
             children[child] = _end(child, grace_s=0.0 if request["do"] == "kill" else 10.0)
         wire.send(connection, {"status": children[child]})
+
+
+def _refused(error: OSError) -> dict[str, Any]:
+    remedy = "end other programs, or raise the limit on processes or memory (ulimit -u, or the container's)"
+    message = f"a probe cannot be forked: {error.strerror}: {remedy}"
+    return {"error": {"type": "ProbeError", "message": message}}
 
 
 def _end(child: int, grace_s: float) -> int:

@@ -92,23 +92,31 @@ class ProbeServer:
     def fork(self) -> Probe:
         """A fresh probe. It was forked when the one before it was asked for: waking the driver takes a tenth of a
         second, which it has had since. It holds nothing of the device until it is asked to."""
-        if self._spare is None:
+        ready, self._spare = self._spare, None
+        if ready is not None and not ready.is_running():  # whatever became of it, it is no test's fault
+            ready.close(kill=True)
+            ready = None
+        ready = ready or self._fork()
+        with contextlib.suppress(errors.ProbeError):  # the next one is forked when it is needed, or says why not
             self._spare = self._fork()
-        ready, self._spare = self._spare, self._fork()
         return ready
 
     def _fork(self) -> Probe:
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            raise errors.ProbeError(f"a probe cannot be forked: {error}") from error
         self._probes += 1
         log = Path(self._folder.name) / f"probe-{self._probes}.log"
         try:
-            pid = self._ask({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))["pid"]
+            answer = self._ask({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))
+            _raise_error(answer)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        return Probe(self, ours, int(pid), log)
+        return Probe(self, ours, int(answer["pid"]), log)
 
     def ended(self, pid: int, *, kill: bool) -> int:
         """How a probe ended: its wait status (os.wait)."""
@@ -123,6 +131,9 @@ class ProbeServer:
                 wire.send(self._connection, request, descriptors)
             return wire.receive(self._connection)[0]
         except (wire.Closed, TimeoutError, OSError) as error:
+            if self._process is not None:
+                self._process.kill()  # what it may still answer would be taken for the answer to the next request
+                self._process.wait()
             words = last_words(Path(self._folder.name) / "server.log")
             raise errors.ProbeError(f"the probe server for {self.backend} is lost ({error}){words}") from error
 
@@ -281,9 +292,17 @@ class Probe:
         status = self._server.ended(self.pid, kill=False)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            hint = ": was host memory used up?" if number == signal.SIGKILL else ""
+            hint = " (was host memory used up?)" if number == signal.SIGKILL else ""
             return f"was ended by {signal.Signals(number).name}{hint}"
         return f"exited with status {os.WEXITSTATUS(status)}"
+
+    def is_running(self) -> bool:
+        """Whether its process is there, and nobody has stopped it."""
+        try:
+            state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return state not in "TtZX"
 
     def hang_up(self) -> None:
         """Let the probe go, without waiting for its end: it frees what it holds and exits. `close` waits."""
