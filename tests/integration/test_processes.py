@@ -71,7 +71,7 @@ def test_lost(trt_runner, number, monkeypatch):
     result.stdout.fnmatch_lines(
         [
             "ProbeError: the probe was ended by SIGSEGV in 'infer'; it said nothing",
-            "ProbeError: the probe was ended by SIGKILL: was host memory used up? in 'infer'*",
+            "ProbeError: the probe was ended by SIGKILL (was host memory used up?) in 'infer'*",
             "ProbeError: the probe did not answer 'infer' within 0.5 s and was killed*",
         ]
     )
