@@ -26,7 +26,8 @@ def send(connection: socket.socket, message: Mapping[str, Any], descriptors: tup
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     try:
         sent = connection.sendmsg([data], ancillary)
-        connection.sendall(data[sent:])
+        if sent < len(data):  # sending nothing, too, fails where whoever has read it all is gone
+            connection.sendall(data[sent:])
     except (BrokenPipeError, ConnectionResetError) as error:
         raise Closed("the other end has closed the connection") from error
 
