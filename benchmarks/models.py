@@ -36,7 +36,7 @@ from pytest_trt import codec
 from pytest_trt.bench import Bench
 from pytest_trt.lineup import Lineup, Row, table
 from pytest_trt.report import BACKENDS, environment_line
-from pytest_trt.spec import Declaration, EngineSpec, Settings
+from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings
 
 LEVEL = 2
 """The builder's optimisation level: 3, TensorRT's default, takes two to three times as long to build."""
@@ -71,7 +71,8 @@ class Work:
         return path
 
     def lineup(self, name: str, bench: Bench) -> Lineup:
-        return Lineup(Declaration(spec=self.spec(name)), bench, [self.folder])
+        accuracy = Accuracy(unordered=NETWORKS[name].unordered)
+        return Lineup(Declaration(spec=self.spec(name)), bench, [self.folder], accuracy)
 
     def spec(self, name: str) -> EngineSpec:
         network = NETWORKS[name]

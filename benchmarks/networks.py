@@ -31,11 +31,12 @@ LOGITS_STD = 2.0
 @dataclasses.dataclass(frozen=True)
 class Network:
     """`make` gives the model; `dims` its dynamic dimensions as (min, opt, max), of which the optimum is run; `ranges`
-    what inputs are drawn from, where that matters."""
+    what inputs are drawn from, where that matters; `unordered` outputs that may be in any order along an axis."""
 
     make: Callable[[], ModelProto]
     dims: Mapping[str, tuple[int, int, int]] = dataclasses.field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+    unordered: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 RESIDUAL = 0.25
@@ -255,7 +256,7 @@ NETWORKS: Mapping[str, Network] = {
     "embedding": Network(embedding, _SEQUENCE, {"ids": (0, 999)}),
     "shapes": Network(shapes, _SEQUENCE),
     "nonzero": Network(nonzero, {"N": (1, 32, 64)}),
-    "nms": Network(nms, ranges={"boxes": (0.05, 1.0), "scores": (0.0, 1.0)}),
+    "nms": Network(nms, ranges={"boxes": (0.05, 1.0), "scores": (0.0, 1.0)}, unordered={"selected": 0}),
     "lstm": Network(lstm, {"N": (1, 4, 8), "S": (4, 32, 64)}),
     "control_flow": Network(control_flow, {"N": (1, 16, 64)}),
 }

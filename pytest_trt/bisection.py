@@ -20,6 +20,7 @@ from pytest_trt.engine.intermediate import Intermediates, Point
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge import accuracy, tolerance
 from pytest_trt.judge.difference import compare
+from pytest_trt.judge.order import in_order
 from pytest_trt.measure.probe_source import EngineProbe
 from pytest_trt.records import Verdict
 from pytest_trt.references import reference_outputs
@@ -174,7 +175,7 @@ class _Sides:
         spec, environment = case.declaration.spec, case.environment
         wanted = case.declaration.accuracy or Accuracy()
         limits = tolerance.allowed(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
-        self._limits = tolerance.by_element(limits)
+        self._limits, self._unordered = tolerance.by_element(limits), wanted.unordered
 
     def compare(self, names: Sequence[str]) -> Mapping[str, Reading]:
         """See Compare. From the second time on, what is allowed goes with each tensor's own size."""
@@ -199,7 +200,7 @@ class _Sides:
                 self._inputs = self._inputs or probe.drawn()
                 outputs = probe.infer(self._inputs)
             reference = reference_outputs("onnxruntime", self._inputs, case.model, case.shapes, (), self._bench)
-        return outputs, reference
+        return in_order(outputs, reference, self._unordered), reference
 
     def _read(self, outputs: Arrays, reference: Arrays) -> Mapping[str, Reading]:
         return {name: self._reading(name, outputs, wanted) for name, wanted in reference.items()}

@@ -55,7 +55,7 @@ class Rightness:
             return self._against_stored(outputs, limits, baseline), stored_outputs.store(outputs)
         reference = reference_outputs(wanted.reference, inputs, case.model, case.shapes, self.folders, self.bench)
         source = wanted.reference if isinstance(wanted.reference, str) else "the reference function"
-        return accuracy.judge(outputs, reference, limits, source), {}
+        return accuracy.judge(outputs, reference, limits, source, wanted.unordered), {}
 
     def _against_stored(
         self, outputs: Arrays, limits: tolerance.Allowed, baseline: Baseline | None

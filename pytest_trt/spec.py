@@ -80,7 +80,8 @@ class Budget:
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
     """What the outputs must be. `reference` is `onnxruntime`, `baseline`, a path to an .npz, or a function that takes
-    the inputs by name and returns the outputs by name. The rest are limits, see judge.tolerance.Allowed."""
+    the inputs by name and returns the outputs by name. `unordered` maps outputs to the axis along which
+    they may be in any order, see judge.order. The rest are limits, see judge.tolerance.Allowed."""
 
     reference: str | Callable[..., Any] = "onnxruntime"
     rtol: float | None = None
@@ -90,6 +91,7 @@ class Accuracy:
     top1: float | None = None
     top5: float | None = None
     inputs: str | Callable[..., Any] | None = None
+    unordered: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_fields(self, "trt_accuracy")
@@ -101,10 +103,10 @@ class Accuracy:
             value = getattr(self, name)
             if value is not None and not least <= value <= 1:
                 raise DeclarationError(f"trt_accuracy: {name} is {value:g}: it must be from {least} to 1")
-        if self.reference == "baseline" and (self.top1 is not None or self.top5 is not None):
+        if self.reference == "baseline" and (self.top1 is not None or self.top5 is not None or self.unordered):
             raise DeclarationError(
-                "trt_accuracy: a baseline keeps a sample of the outputs, of which no top1 or top5 can be told: name "
-                "another reference"
+                "trt_accuracy: a baseline keeps a sample of the outputs, of which no top1, top5 or order can be told: "
+                "name another reference"
             )
 
 

@@ -44,6 +44,11 @@ def test_outputs_are_held_against_onnx_runtime_a_file_and_a_function(bench, tmp_
     assert run(Accuracy(reference="right.npz", inputs="inputs.npz")) == [("y", "ok")]
     assert run(Accuracy(reference="wrong.npz", inputs="inputs.npz")) == [("y", "inaccurate")]
     assert run(Accuracy(reference=lambda given: {"y": 2 * right}, inputs=lambda: inputs)) == [("y", "inaccurate")]
+    turned = Accuracy(reference=lambda given: {"y": right[:, ::-1]}, inputs="inputs.npz")
+    assert run(turned) == [("y", "inaccurate")]
+    assert run(dataclasses.replace(turned, unordered={"y": 1})) == [("y", "ok")]
+    with pytest.raises(InputError, match=r"unordered: there is no output 'z': there are 'y'"):
+        run(dataclasses.replace(turned, unordered={"z": 1}))
     with pytest.raises(InputError, match=r"there is no file nowhere\.npz"):
         run(Accuracy(reference="nowhere.npz"))
     with pytest.raises(InputError, match="must be a mapping of names to numpy arrays, not list"):

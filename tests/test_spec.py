@@ -177,5 +177,5 @@ def test_accuracy_bounds_are_checked():
         Accuracy(cosine=2)
     with pytest.raises(DeclarationError, match="top5 is 95: it must be from 0 to 1"):
         Accuracy(top5=95)
-    with pytest.raises(DeclarationError, match="a baseline keeps a sample of the outputs, of which no top1 or top5"):
+    with pytest.raises(DeclarationError, match="a sample of the outputs, of which no top1, top5 or order"):
         Accuracy(reference="baseline", top1=0.9)

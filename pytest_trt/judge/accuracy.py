@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.judge.difference import Difference, compare, has_rows, reordered
+from pytest_trt.judge.difference import Difference, compare, has_rows
+from pytest_trt.judge.order import in_order, reordered
 from pytest_trt.judge.tolerance import Allowed
 from pytest_trt.records import Verdict
 
@@ -18,11 +20,19 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, Array]
 
 
-def judge(outputs: Arrays, reference: Arrays, limits: Allowed, source: str) -> tuple[Verdict, ...]:
+def judge(
+    outputs: Arrays,
+    reference: Arrays,
+    limits: Allowed,
+    source: str,
+    unordered: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Verdict, ...]:
     """A verdict for each output of `reference`, by name; `source` says what the reference is. An output that is missing
-    or of another shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing."""
+    or of another shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing. What
+    `unordered` names may stand in any order along that axis. Raises InputError as `order.in_order` does."""
     if (fault := nothing({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
         return (fault,)
+    outputs = in_order(outputs, reference, unordered)
     unseen = [name for name in outputs if name not in reference]
     verdicts = [
         _judge(name, outputs, wanted, _for_rows(limits, wanted, reference), source)
@@ -64,8 +74,8 @@ def _judge(name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: s
     limits = limits.for_kind(outputs[name].dtype.kind)
     found = compare(outputs[name], wanted, limits)
     judged = verdict(name, found, limits, source)
-    if found.beyond and reordered(outputs[name], wanted, limits):
-        hint = "it has the same in another order: sort it in the model, or compare it in the test (trt_runner(inputs))"
+    if found.beyond and (axis := reordered(outputs[name], wanted, limits)) is not None:
+        hint = f"it has the same in another order: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
         judged = dataclasses.replace(judged, details=(hint, *judged.details))
     return judged
 

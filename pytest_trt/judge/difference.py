@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 WORST = 5
 """How many of the worst elements a verdict shows."""
 
-_PAIRS = 1 << 24
-"""Elements compared at most to find rows again that stand in another order."""
-
-_ALIKE = (0.01, 0.03)
-"""What two rows that are taken for the same differ by at most, as rtol and a share of the root mean square: tf32's."""
-
 _CHUNK = 1 << 20
 """Elements compared at a time: an output of a gigabyte is not copied as float64."""
 
@@ -58,7 +52,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
     import numpy as np
 
     ours, theirs = output.reshape(-1), reference.reshape(-1)
-    atol = _absolute(limits, theirs)
+    atol = absolute(limits, theirs)
     sums: Counter[str] = Counter()
     max_abs = max_relative = used = 0.0
     low, high = math.inf, -math.inf
@@ -117,43 +111,8 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
     )
 
 
-def reordered(output: Array, reference: Array, limits: Allowed) -> bool:
-    """Whether each element of a row (along the last axis), or each row of a matrix, is one of `reference` that stands
-    elsewhere in it: under these limits, but no looser ones than tf32's, since what may be far off is found anywhere.
-    Not looked for where that is too much to compare."""
-    import numpy as np
-
-    flat = reference.reshape(-1)
-    rtol = min(limits.rtol, _ALIKE[0])
-    atol = min(_absolute(limits, flat), _ALIKE[1] * root_mean_square(flat))
-    for axis in range(1, min(reference.ndim, 2) + 1):
-        count, width = reference.shape[-axis], math.prod(reference.shape[reference.ndim - axis + 1 :])
-        if not 1 < count <= _PAIRS // max(reference.size, 1):
-            continue
-        ours, theirs = (array.reshape(-1, count, width).astype(np.float64) for array in (output, reference))
-        if all(_matched(a, b, rtol, atol) for a, b in zip(ours, theirs, strict=True)):
-            return True
-    return False
-
-
-def _matched(ours: Array, theirs: Array, rtol: float, atol: float) -> bool:
-    """Whether each row of one is one of the other, the nearest that none before it took."""
-    import numpy as np
-
-    alike = np.isclose(ours[:, None], theirs[None], rtol, atol, equal_nan=True).all(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        apart = np.nan_to_num(np.abs(ours[:, None] - theirs[None])).sum(-1)
-    apart[~alike] = np.inf
-    for row in range(len(ours)):
-        nearest = int(apart[row].argmin())
-        if not np.isfinite(apart[row, nearest]):
-            return False
-        apart[:, nearest] = np.inf
-    return True
-
-
-def _absolute(limits: Allowed, flat: Array) -> float:
-    """What is allowed of every element: nothing beside `rtol` where squares are beyond float64."""
+def absolute(limits: Allowed, flat: Array) -> float:
+    """What `limits` allow of every element of `flat`: nothing beside `rtol` where squares are beyond float64."""
     atol = limits.atol * root_mean_square(flat) if limits.scaled else limits.atol
     return atol if math.isfinite(atol) else 0.0
 

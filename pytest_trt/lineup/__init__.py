@@ -23,6 +23,7 @@ from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import TrtError
 from pytest_trt.judge import accuracy, tolerance
 from pytest_trt.judge.difference import compare
+from pytest_trt.judge.order import in_order
 from pytest_trt.measure.probe_source import EngineProbe, Subject
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Resolution
@@ -74,10 +75,14 @@ class Row:
 
 
 class Lineup:
-    """`declaration` says everything but backend and precision. What a row's backend cannot do is said in the row."""
+    """`declaration` says everything but backend and precision. What a row's backend cannot do is said in the row.
+    `accuracy` says what outputs must be where the usual of each precision is not meant."""
 
-    def __init__(self, declaration: Declaration, bench: Bench, folders: Sequence[Path]) -> None:
+    def __init__(
+        self, declaration: Declaration, bench: Bench, folders: Sequence[Path], accuracy: Accuracy | None = None
+    ) -> None:
         self._declaration, self._bench, self._folders = declaration, bench, folders
+        self._accuracy = accuracy or Accuracy()
 
     def _declared(self, spec: EngineSpec) -> Declaration:
         return dataclasses.replace(self._declaration, spec=spec)
@@ -114,7 +119,7 @@ class Lineup:
                 figures={name: e.value for name, e in measurement.figures.items() if name in FIGURES},
                 notes=(*measurement.notes, *faults, *filter(None, [nothing])),
             )
-            return row if inputs is None else _compared(row, case(inputs), expected, spec.tf32)
+            return row if inputs is None else self._compared(row, case(inputs), expected, spec.tf32)
         except TrtError as error:
             return dataclasses.replace(row, why=str(error))
         finally:
@@ -148,9 +153,27 @@ class Lineup:
                     outputs = probe.infer(inputs if inputs is not None else probe.drawn())
             figures = {name: e.value for name, e in taken.figures.items() if name in FIGURES}
             row = dataclasses.replace(row, ran=True, figures=figures, notes=tuple(filter(None, [nothing])))
-            return row if inputs is None else _compared(row, outputs, expected, tf32=True)
+            return row if inputs is None else self._compared(row, outputs, expected, tf32=True)
         except TrtError as error:
             return dataclasses.replace(row, why=str(error))
+
+    def _compared(self, row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
+        on_gpu = row.environment is not None and row.environment.kind == "gpu"
+        limits = tolerance.allowed(self._accuracy, row.precision, tf32 and on_gpu)
+        outputs = in_order(outputs, expected, self._accuracy.unordered)
+        verdicts = accuracy.judge(outputs, expected, limits, "ONNX Runtime")
+        found = [
+            compare(outputs[name], wanted, limits.for_kind(outputs[name].dtype.kind))
+            for name, wanted in expected.items()
+            if name in outputs and outputs[name].shape == wanted.shape
+        ]
+        return dataclasses.replace(
+            row,
+            max_abs=max((d.max_abs for d in found), default=None),
+            cosine=min((d.cosine for d in found), default=None),
+            agrees=all(verdict.status == "ok" for verdict in verdicts),
+            departs="; ".join(verdict.text for verdict in verdicts if verdict.status != "ok"),
+        )
 
 
 def _built(row: Row, engine: Provided) -> Row:
@@ -165,21 +188,3 @@ def _as_taken(inputs: Arrays, case: Case) -> Arrays:
         return inputs
     kinds = {tensor.name: tensor.dtype for tensor in case.inputs}
     return {name: array.astype(kinds[name]) if array.dtype.kind == "i" else array for name, array in inputs.items()}
-
-
-def _compared(row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
-    on_gpu = row.environment is not None and row.environment.kind == "gpu"
-    limits = tolerance.allowed(Accuracy(), row.precision, tf32 and on_gpu)
-    verdicts = accuracy.judge(outputs, expected, limits, "ONNX Runtime")
-    found = [
-        compare(outputs[name], wanted, limits.for_kind(outputs[name].dtype.kind))
-        for name, wanted in expected.items()
-        if name in outputs and outputs[name].shape == wanted.shape
-    ]
-    return dataclasses.replace(
-        row,
-        max_abs=max((d.max_abs for d in found), default=None),
-        cosine=min((d.cosine for d in found), default=None),
-        agrees=all(verdict.status == "ok" for verdict in verdicts),
-        departs="; ".join(verdict.text for verdict in verdicts if verdict.status != "ok"),
-    )

@@ -1,0 +1,96 @@
+"""judge.order: outputs that stand in an order of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from pytest_trt.errors import DeclarationError, InputError
+from pytest_trt.judge import order
+from pytest_trt.judge.accuracy import judge
+from pytest_trt.judge.order import aligned, in_order
+from pytest_trt.judge.tolerance import DEFAULTS, allowed
+from pytest_trt.spec import Accuracy
+
+RANDOM = np.random.default_rng(0)
+SHAPES = [(12,), (1, 50), (30, 3), (2, 20, 6), (3, 2, 8)]
+
+
+@pytest.mark.parametrize("kind", ["int64", "float32", "bool"])
+@pytest.mark.parametrize(("shape", "axis"), [(shape, axis) for shape in SHAPES for axis in range(-1, len(shape))])
+def test_what_was_shuffled_is_put_back(shape: tuple[int, ...], axis: int, kind: str) -> None:
+    """Along an axis, each with an order of its own for what stands before it."""
+    wanted = (RANDOM.standard_normal(shape) * 10).astype(kind)
+    got = wanted.copy()
+    for before in np.ndindex(shape[: axis % len(shape)]):
+        got[before] = got[before][RANDOM.permutation(shape[axis])]
+    assert np.array_equal(aligned(got, wanted, axis), wanted)
+
+
+def test_rows_that_are_nearly_the_same_are_the_nearest_ones() -> None:
+    wanted = RANDOM.standard_normal((100, 4)).astype(np.float32)
+    shuffle = RANDOM.permutation(100)
+    got = (wanted * (1 + 1e-3 * RANDOM.standard_normal((100, 4))))[shuffle]
+    assert np.array_equal(aligned(got, wanted, 0), got[np.argsort(shuffle)])
+
+
+def test_each_is_taken_once() -> None:
+    wanted, got = np.array([[1, 2], [1, 2], [3, 4]]), np.array([[1, 2], [3, 4], [3, 4]])
+    assert sorted(aligned(got, wanted, 0).tolist()) == sorted(got.tolist())
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_not_finite_goes_to_its_like() -> None:
+    wanted = np.array([[np.nan, 1], [np.inf, 2], [-np.inf, 3], [1e308, -1e308], [5, np.nan]])
+    for shift in range(5):
+        assert np.array_equal(aligned(np.roll(wanted, shift, 0), wanted, 0), wanted, equal_nan=True)
+    assert aligned(np.full((2, 2), np.nan), np.zeros((2, 2)), 0).shape == (2, 2)
+
+
+def test_nothing_has_no_order() -> None:
+    for shape in ((0, 3), (3, 0), (0,)):
+        assert aligned(np.zeros(shape), np.zeros(shape), 0).shape == shape
+
+
+def test_more_than_can_be_compared_in_time_is_an_error_and_exact_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(order, "_COMPARED", 1000)
+    wanted = RANDOM.standard_normal((40, 3))
+    assert np.array_equal(aligned(wanted[::-1], wanted, 0), wanted)
+    with pytest.raises(InputError, match=r"the nearest of 40 rows of 3 cannot be found in time: sort them in the mo"):
+        aligned(wanted[::-1] * 1.001, wanted, 0)
+
+
+def said(got: NDArray[Any], wanted: NDArray[Any], unordered: dict[str, int], precision: str = "fp16") -> str:
+    (verdict,) = judge({"y": got}, {"y": wanted}, DEFAULTS[precision], "it", unordered)
+    return verdict.status
+
+
+def test_an_output_in_another_order_is_right_where_a_test_says_that_any_will_do() -> None:
+    wanted = RANDOM.integers(0, 100, (50, 3))
+    assert said(wanted[::-1], wanted, {}) == "inaccurate"
+    assert said(wanted[::-1], wanted, {"y": 0}) == "ok"
+    assert said(wanted[::-1], wanted, {"y": -2}) == "ok"
+    other = wanted.copy()
+    other[7, 1] += 1
+    assert said(other[::-1], wanted, {"y": 0}) == "inaccurate"
+    assert said(wanted[:-1], wanted, {"y": 0}) == "inaccurate"  # another shape
+
+
+def test_a_name_or_an_axis_that_there_is_not_is_an_error() -> None:
+    outputs = {"y": np.zeros((2, 3))}
+    with pytest.raises(InputError, match=r"unordered: there is no output 'boxes': there are 'y'"):
+        in_order(outputs, outputs, {"boxes": 0})
+    for axis in (2, -3):
+        with pytest.raises(InputError, match=rf"'y' has the shape \(2, 3\): it has no axis {axis}"):
+            in_order(outputs, outputs, {"y": axis})
+
+
+def test_a_declaration_of_it_is_checked() -> None:
+    assert allowed(Accuracy(unordered={"y": 0}), "fp16", True) == DEFAULTS["fp16"]
+    with pytest.raises(DeclarationError, match=r"trt_accuracy: unordered.*'first'"):
+        Accuracy(unordered={"y": "first"})  # type: ignore[dict-item]
+    with pytest.raises(DeclarationError, match=r"no top1, top5 or order can be told"):
+        Accuracy(reference="baseline", unordered={"y": 0})
