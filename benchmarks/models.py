@@ -2,13 +2,16 @@
 
     python benchmarks/models.py FOLDER [--models resnet50,lstm] [--precisions fp32,fp16,int8] [--torch-python PYTHON]
 
-Writes models.json and models.md to FOLDER after every row. Each network is built at each precision and measured as a
-test would be; every row is held against ONNX Runtime on the CPU, which runs the network in fp32 on the same inputs.
-Where there is no GPU: `--backend tensorrt_rtx --compute-capability 89` builds ahead of time and runs nothing,
-`--backend onnxruntime` runs everything on the CPU.
+Writes models.json and models.md to FOLDER after every row, and goes on with what models.json has there, but for rows
+that were not built. Each network is built at each precision and measured as a test would be; every row is held against
+ONNX Runtime on the CPU, which runs the network in fp32 on the same inputs. Where there is no GPU: `--backend
+tensorrt_rtx --compute-capability 89` builds ahead of time and runs nothing, `--backend onnxruntime` runs everything on
+the CPU.
 
 On a GPU, `--builders` processes build at once before anything is measured: tactics are then timed beside each other,
-which the table says. PyTorch's eager mode needs an interpreter that has torch; it runs the same graph, node by node.
+which the table says. They take turns on the device, so that more than a few are no faster: 14 on an H200 took 25 s and
+more for the smallest network. PyTorch's eager mode needs an interpreter that has torch; it runs the same graph, node
+by node.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -41,6 +44,7 @@ from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings
 LEVEL = 2
 """The builder's optimisation level: 3, TensorRT's default, takes two to three times as long to build."""
 WITHOUT_TORCH = ("nms",)
+NOT_BUILT = "not built"
 SLOW_FIRST = ("densenet121", "vgg19", "inception_v2", "resnet50", "inception_v1")
 _LEGEND = """`error` is the largest absolute difference of an output from ONNX Runtime's in fp32 on the CPU, `cosine`
 the least cosine; a row is `inaccurate` where an output departs by more than its precision is allowed; `x` is how many
@@ -93,48 +97,57 @@ class Work:
     def built(self, name: str, label: str) -> Path:
         return self.folder / f"{name} {label}.json"
 
-    def build(self, name: str) -> None:
-        """Build a network at every precision, and leave what came of each."""
+    def build(self, name: str, label: str) -> None:
+        """Build a network at one precision, and leave what came of it."""
         with Bench(self.settings) as bench:
-            lineup = self.lineup(name, bench)
-            for label, spec in self.specs(name):
-                if time.time() < self.given.deadline:
-                    row = lineup.row(label, spec, run=False)
-                    self.built(name, label).write_text(json.dumps(codec.encode(row)))
-                    print(f"{name} {label}: {_said(row)}", flush=True)
+            row = self.lineup(name, bench).row(label, dict(self.specs(name))[label], run=False)
+            self.built(name, label).write_text(json.dumps(codec.encode(row)))
+            print(f"{name} {label}: {_said(row)}", flush=True)
 
 
-def build_all(work: Work) -> None:
-    """Each network in a process of its own, `--builders` at a time. The lock that keeps builds of one device apart
-    lies in the temporary folder: each process has another."""
+def build_all(work: Work, kept: Mapping[str, Mapping[str, Row]]) -> None:
+    """Each row that is not `kept` in a process of its own, `--builders` at a time; at the deadline, what is being built
+    is ended. The lock that keeps builds of one device apart lies in the temporary folder: each process has another."""
     given = work.given
-    waiting = sorted(given.models, key=lambda name: (name not in SLOW_FIRST, name))
+    names = sorted(given.models, key=lambda name: (name not in SLOW_FIRST, name))
+    waiting = [(name, label) for name in names for label, _ in work.specs(name) if label not in kept.get(name, {})]
     running: list[subprocess.Popen[bytes]] = []
-    while waiting or running:
+    while (waiting or running) and time.time() < given.deadline:
         running = [process for process in running if process.poll() is None]
-        if time.time() >= given.deadline:
-            waiting = []
         if waiting and len(running) < given.builders:
             scratch = tempfile.mkdtemp(dir=work.folder)
-            command = [sys.executable, __file__, *sys.argv[1:], "--work", given.work, "--only-build", waiting.pop(0)]
-            command += ["--deadline", str(given.deadline)]
+            command = [sys.executable, __file__, *sys.argv[1:], "--work", given.work, "--only-build", *waiting.pop(0)]
             running.append(subprocess.Popen(command, env={**os.environ, "TMPDIR": scratch}))
         else:
             time.sleep(0.1)
+    for process in running:
+        process.terminate()  # its probes die with it
+    for process in running:
+        process.wait()
 
 
-def rows(work: Work, name: str, bench: Bench, torch_bench: Bench | None) -> Iterator[Row]:
-    """The reference's row, the backend's, and PyTorch's."""
+def rows(
+    work: Work, name: str, bench: Bench, torch_bench: Bench | None, kept: Mapping[str, Row]
+) -> Iterator[Row]:
+    """The reference's row, the backend's, and PyTorch's: those that are kept, and the others made."""
     lineup = work.lineup(name, bench)
-    yield lineup.row("ONNX Runtime fp32", dataclasses.replace(work.spec(name), backend="onnxruntime"))
+    reference = "ONNX Runtime fp32"
+    yield kept.get(reference) or lineup.row(
+        reference, dataclasses.replace(work.spec(name), backend="onnxruntime")
+    )
     for label, spec in work.specs(name):
+        if label in kept:
+            yield kept[label]
+            continue
         path = work.built(name, label)
         row = codec.decode(Row, json.loads(path.read_text())) if path.exists() else None
         if row is None and time.time() >= work.given.deadline:
-            yield Row(label, spec.precision, why=f"not built: the budget of {work.given.budget_s:g} s was spent")
+            yield Row(label, spec.precision, why=f"{NOT_BUILT}: the budget of {work.given.budget_s:g} s was spent")
         else:
             yield row if row is not None and not row.built else lineup.row(label, spec)
-    if torch_bench is not None and name not in WITHOUT_TORCH:
+    if "PyTorch fp32" in kept:
+        yield kept["PyTorch fp32"]
+    elif torch_bench is not None and name not in WITHOUT_TORCH:
         graph = work.folder / f"{name}-torch"
         torch_network.write(onnx.load(str(work.model(name))), graph)
         (work.folder / f"torch_{name}.py").write_text(
@@ -159,11 +172,24 @@ def _said(row: Row) -> str:
 
 
 def save(folder: Path, found: dict[str, list[Row]], given: argparse.Namespace) -> None:
+    found = {name: found[name] for name in NETWORKS if name in found}
     rows = [{"network": name, **codec.encode(row)} for name, of in found.items() for row in of]
     kept = ("models", "precisions", "backend", "compute_capability", "optimization_level", "builders", "max_time")
     said = {name: getattr(given, name) for name in kept}
     (folder / "models.json").write_text(json.dumps({"arguments": said, "rows": rows}, indent=1))
     (folder / "models.md").write_text(markdown(found, given))
+
+
+def earlier(folder: Path) -> dict[str, dict[str, Row]]:
+    """The rows that are there already, by network and name, but for those that there was no time to build."""
+    path = folder / "models.json"
+    found: dict[str, dict[str, Row]] = {}
+    for said in json.loads(path.read_text())["rows"] if path.exists() else ():
+        network = said.pop("network")
+        row = codec.decode(Row, said)
+        if not row.why.startswith(NOT_BUILT):
+            found.setdefault(network, {})[row.name] = row
+    return found
 
 
 def main() -> None:
@@ -180,14 +206,13 @@ def main() -> None:
     parser.add_argument("--builders", type=int, default=4, help="how many networks are built at once (4)")
     parser.add_argument("--torch-python", help="an interpreter that has torch")
     parser.add_argument("--max-time", type=float, default=2.0, help="how long a row may be sampled, in s (2)")
-    parser.add_argument("--budget-s", type=float, default=float("inf"), help="start no build after so many seconds")
+    parser.add_argument("--budget-s", type=float, default=float("inf"), help="end builds after so many seconds")
     parser.add_argument("--work", help="keep models and engines in this folder")
-    parser.add_argument("--only-build", help=argparse.SUPPRESS)
-    parser.add_argument("--deadline", type=float, help=argparse.SUPPRESS)
+    parser.add_argument("--only-build", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if unknown := [name for name in given.models if name not in NETWORKS]:
         parser.error(f"there is no network {', '.join(unknown)}: choose from {', '.join(NETWORKS)}")
-    given.deadline = given.deadline or time.time() + given.budget_s
+    given.deadline = time.time() + given.budget_s
     if (given.backend == "tensorrt_rtx") != bool(given.compute_capability):
         parser.error("--compute-capability, such as 89, belongs to --backend tensorrt_rtx: without it nothing is run")
     with tempfile.TemporaryDirectory(prefix="pytest-trt-models-") as scratch:
@@ -195,7 +220,7 @@ def main() -> None:
         Path(given.work).mkdir(parents=True, exist_ok=True)
         work = Work(given)
         if given.only_build:
-            work.build(given.only_build)
+            work.build(*given.only_build)
             return
         _measure(work)
 
@@ -203,14 +228,15 @@ def main() -> None:
 def _measure(work: Work) -> None:
     given, started = work.given, time.monotonic()
     given.folder.mkdir(parents=True, exist_ok=True)
-    build_all(work)
+    kept = earlier(given.folder)
+    build_all(work, kept)
     print(f"built in {time.monotonic() - started:.0f} s", flush=True)
-    found: dict[str, list[Row]] = {}
+    found = {name: list(rows.values()) for name, rows in kept.items() if name not in given.models}
     torch_bench = Bench(work.settings, python=given.torch_python) if given.torch_python else None
     try:
         with Bench(work.settings) as bench:
             for name in given.models:
-                for row in rows(work, name, bench, torch_bench):
+                for row in rows(work, name, bench, torch_bench, kept.get(name, {})):
                     found.setdefault(name, []).append(row)
                     print(f"{name} {row.name}: {_said(row)}", flush=True)
                     save(given.folder, found, given)
