@@ -16,11 +16,21 @@ from collections.abc import Callable, Set
 from typing import Any, TypeVar
 
 from pytest_trt.errors import RecordError
+from pytest_trt.scalars import (
+    MAX_TEXT,
+    Misfit,
+    check_callable,
+    check_float,
+    check_instance,
+    check_int,
+    check_literal,
+    check_text,
+    shown,
+)
 
 T = TypeVar("T")
 Checker = Callable[[Any], Any]
 
-MAX_TEXT = 100_000
 MAX_ITEMS = 1_000_000
 
 
@@ -76,21 +86,8 @@ def check(kind: Any, value: Any, where: str) -> Any:
     """`value` converted to the annotated type `kind`, or RecordError naming `where`."""
     try:
         return _checker(kind)(value)
-    except _Misfit as misfit:
+    except Misfit as misfit:
         raise RecordError(f"{where}{''.join(reversed(misfit.path))}{misfit.said}") from misfit.__cause__
-
-
-class _Misfit(Exception):
-    """A value that does not fit: what is said of it, and its path, innermost first. The path grows while the exception
-    passes outwards, so that a value that fits costs no text."""
-
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said, self.path = said, list[str]()
-
-    def at(self, place: str) -> _Misfit:
-        self.path.append(place)
-        return self
 
 
 @functools.cache
@@ -106,7 +103,7 @@ def _checker(kind: Any) -> Checker:
             return _check_optional(_checker(arguments[0]))
         return functools.partial(_check_union, arguments)
     if origin is typing.Literal:
-        return functools.partial(_check_literal, arguments)
+        return functools.partial(check_literal, arguments)
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         return functools.partial(_check_list, arguments[0])
     if origin is tuple:
@@ -114,8 +111,8 @@ def _checker(kind: Any) -> Checker:
     if origin in (dict, collections.abc.Mapping):
         return _check_mapping(*arguments)
     if origin is collections.abc.Callable or kind is collections.abc.Callable:
-        return _check_callable
-    return functools.partial(_check_instance, kind)
+        return check_callable
+    return functools.partial(check_instance, kind)
 
 
 def _check_dataclass(kind: type) -> Checker:
@@ -124,7 +121,7 @@ def _check_dataclass(kind: type) -> Checker:
     are many, and each holds thirty records."""
     hints, fields = _hints(kind), dataclasses.fields(kind)
     required = {f.name for f in fields if _default(f) is None}
-    names = {"kind": kind, "known": hints.keys(), "required": required, "refuse": _refuse, "Misfit": _Misfit,
+    names = {"kind": kind, "known": hints.keys(), "required": required, "refuse": _refuse, "Misfit": Misfit,
              "isfinite": math.isfinite}  # fmt: skip
     lines = [
         "def check(given):",
@@ -184,7 +181,7 @@ def _at(kind: Any, place: str) -> Checker:
         checker = checker or _checker(kind)  # not asked for earlier: a record may hold others of its kind
         try:
             return checker(value)
-        except _Misfit as misfit:
+        except Misfit as misfit:
             raise misfit.at(place) from misfit.__cause__
 
     return check
@@ -195,10 +192,10 @@ def _refuse(kind: type, value: Any, required: Set[str], known: Set[str]) -> Any:
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
-        raise _Misfit(f" must be an object, not {_shown(value)}")
+        raise Misfit(f" must be an object, not {shown(value)}")
     if unknown := [name for name in value if name not in known]:
-        raise _Misfit(f" has an unknown field {_shown(unknown[0])}")
-    raise _Misfit(f" lacks the field {min(required - value.keys())!r}")
+        raise Misfit(f" has an unknown field {shown(unknown[0])}")
+    raise Misfit(f" lacks the field {min(required - value.keys())!r}")
 
 
 def _check_optional(checker: Checker) -> Checker:
@@ -208,23 +205,17 @@ def _check_optional(checker: Checker) -> Checker:
 def _check_union(arguments: tuple[Any, ...], value: Any) -> Any:
     if value is None and type(None) in arguments:
         return None
-    failures: list[_Misfit] = []
+    failures: list[Misfit] = []
     for option in arguments:
         if option is not type(None):
             try:
                 return _checker(option)(value)
-            except _Misfit as misfit:
+            except Misfit as misfit:
                 failures.append(misfit)
     if len(arguments) > 2:
         names = ", ".join("None" if a is type(None) else getattr(a, "__name__", str(a)) for a in arguments)
-        raise _Misfit(f" must be one of {names}, not {_shown(value)}")
+        raise Misfit(f" must be one of {names}, not {shown(value)}")
     raise failures[0]
-
-
-def _check_literal(arguments: tuple[Any, ...], value: Any) -> Any:
-    if value not in arguments or isinstance(value, bool) != any(isinstance(a, bool) for a in arguments):
-        raise _Misfit(f" is {value!r}: it must be one of {', '.join(map(repr, arguments))}")
-    return value
 
 
 def _check_list(kind: Any, value: Any) -> Any:
@@ -235,7 +226,7 @@ def _check_list(kind: Any, value: Any) -> Any:
     try:
         for item in value:
             checked.append(checker(item))  # noqa: PERF401 - its length is the place of what does not fit
-    except _Misfit as misfit:
+    except Misfit as misfit:
         raise misfit.at(f"[{len(checked)}]") from misfit.__cause__
     return tuple(checked)
 
@@ -256,19 +247,19 @@ _FLOATS = {float}
 def _check_tuple(arguments: tuple[Any, ...], value: Any) -> Any:
     _check_is_list(value)
     if len(value) != len(arguments):
-        raise _Misfit(f" must have {len(arguments)} elements, not {len(value)}")
+        raise Misfit(f" must have {len(arguments)} elements, not {len(value)}")
     checked: list[Any] = []
     try:
         for argument, item in zip(arguments, value, strict=True):
             checked.append(_checker(argument)(item))
-    except _Misfit as misfit:
+    except Misfit as misfit:
         raise misfit.at(f"[{len(checked)}]") from misfit.__cause__
     return tuple(checked)
 
 
 def _check_is_list(value: Any) -> None:
     if not isinstance(value, (list, tuple)) or len(value) > MAX_ITEMS:
-        raise _Misfit(f" must be a list, not {_shown(value)}")
+        raise Misfit(f" must be a list, not {shown(value)}")
 
 
 def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
@@ -276,10 +267,10 @@ def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
 
     def check_mapping(value: Any) -> Any:
         if not (type(value) is dict or isinstance(value, collections.abc.Mapping)) or len(value) > MAX_ITEMS:
-            raise _Misfit(f" must be a mapping, not {_shown(value)}")
+            raise Misfit(f" must be a mapping, not {shown(value)}")
         try:
             keys = value if _all_plain(key_kind, value) else list(map(check_key, value))
-        except _Misfit as misfit:
+        except Misfit as misfit:
             raise misfit.at(" key") from misfit.__cause__
         if keys is value and _all_plain(item_kind, value.values()):
             return dict(value)
@@ -287,64 +278,11 @@ def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
         try:
             for at, key in zip(value, keys, strict=True):
                 checked[key] = check_item(value[at])
-        except _Misfit as misfit:
+        except Misfit as misfit:
             raise misfit.at(f".{at}") from misfit.__cause__
         return checked
 
     return check_mapping
 
 
-def _check_callable(value: Any) -> Any:
-    if not callable(value):
-        raise _Misfit(f" must be a function, not {_shown(value)}")
-    return value
-
-
-def _check_float(value: Any) -> float:
-    if type(value) is float and -math.inf < value < math.inf:
-        return value
-    if type(value) is not float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise _Misfit(f" must be of type float, not {_shown(value)}")
-        try:
-            value = float(value)
-        except OverflowError:
-            raise _Misfit(f" is {_shown(value)}: it must be a finite number") from None
-    if not math.isfinite(value):
-        raise _Misfit(f" is {value!r}: it must be a finite number")
-    return float(value)
-
-
-def _check_int(value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise _Misfit(f" must be of type int, not {_shown(value)}")
-    if abs(value) >= 2**63:
-        raise _Misfit(f" is {_shown(value)}: beyond 64 bits")
-    return value
-
-
-def _check_text(value: Any) -> str:
-    if type(value) is not str and not isinstance(value, str):
-        raise _Misfit(f" must be of type str, not {_shown(value)}")
-    if len(value) > MAX_TEXT:
-        raise _Misfit(f" is a text of {len(value)} characters: at most {MAX_TEXT} are read")
-    return value
-
-
-_SCALARS: dict[Any, Checker] = {Any: lambda value: value, float: _check_float, int: _check_int, str: _check_text}
-
-
-def _check_instance(kind: Any, value: Any) -> Any:
-    if not (isinstance(kind, type) and isinstance(value, kind)):
-        raise _Misfit(f" must be of type {getattr(kind, '__name__', kind)}, not {_shown(value)}")
-    return value
-
-
-def _shown(value: Any) -> str:
-    """`value` short enough for a message. An int too long for str() would raise."""
-    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
-        return f"an integer of {value.bit_length()} bits"
-    if isinstance(value, (dict, list, tuple)) and len(value) > 8:
-        return f"a {type(value).__name__} of {len(value)} elements"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+_SCALARS: dict[Any, Checker] = {Any: lambda value: value, float: check_float, int: check_int, str: check_text}
