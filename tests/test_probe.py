@@ -244,6 +244,27 @@ def test_closing_the_server_ends_every_probe_and_killing_it_too(subject):
     server.close()
 
 
+def test_a_call_that_is_left_in_the_middle_is_the_probes_last(server, subject):
+    """As pytest-timeout does it. Its answer would come as the answer to the next call."""
+
+    class Left(BaseException):
+        pass
+
+    def leave(*_):
+        raise Left
+
+    probe, before = EngineProbe(server, subject), signal.signal(signal.SIGALRM, leave)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(Left):
+            probe._probe.call("block", timeout_s=60.0, count=10**7)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert gone(probe._probe.pid)
+    with pytest.raises(ProbeError, match="has ended"):
+        probe.infer(batch(0.0))
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_spare_that_was_killed_or_stopped_is_no_tests_fault(subject, number):
     with ProbeServer("onnxruntime") as server:

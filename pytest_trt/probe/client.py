@@ -197,8 +197,8 @@ class Probe:
                 doing = (str(reply["progress"][0]), float(reply["progress"][1]))
                 if progress is not None:
                     progress(*doing)
-            _raise_error(reply)
-            return reply, self._crossing.own(arrays)
+        _raise_error(reply)
+        return reply, self._crossing.own(arrays)
 
     def stream(self, batches: Iterable[Arrays], *, window: int, timeout_s: float) -> Iterator[Arrays]:
         """The outputs of the batches, in order, with `window` batches on their way at most: no fewer than the probe's
@@ -256,12 +256,13 @@ class Probe:
         self._check_open("stream")
         with self._watched("stream", timeout_s):
             reply, outputs, _number = self._crossing.receive()
-            _raise_error(reply)
-            return self._crossing.own(outputs)
+        _raise_error(reply)
+        return self._crossing.own(outputs)
 
     @contextlib.contextmanager
     def _watched(self, verb: str, timeout_s: float) -> Iterator[None]:
-        """Turn a probe that is lost into a ProbeError; interrupted, it is killed."""
+        """Turn a probe that is lost into a ProbeError. One that is left in the middle, by Ctrl-C or by a plugin's
+        time-out, is killed: its answer would be taken for the next one."""
         self._connection.settimeout(timeout_s)
         try:
             yield
@@ -271,7 +272,9 @@ class Probe:
             raise errors.ProbeError(message + last_words(self.log)) from error
         except wire.Closed as error:
             raise errors.ProbeError(f"the probe {self._how_it_ended()} in {verb!r}{last_words(self.log)}") from error
-        except KeyboardInterrupt:
+        except MemoryError:  # there was none for what would have been sent
+            raise
+        except BaseException:
             self.close(kill=True)
             raise
 
