@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import pytest
+import pytest
 
+if TYPE_CHECKING:
     from pytest_trt.records import Result
 
 _OUTPUTS = ("json", "save", "autosave", "compare", "histogram")
+_FED = pytest.StashKey[int]()
 
 
 def unskip(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -32,6 +35,17 @@ def feed(item: pytest.Item, result: Result) -> None:
     from pytest_trt.report import benchmark_json
 
     benchmark_json.feed(item._request.getfixturevalue("benchmark"), result)  # type: ignore[attr-defined]
+    item.config.stash[_FED] = item.config.stash.get(_FED, 0) + 1
+
+
+def quieten(config: pytest.Config) -> None:
+    """Leave its table out where it has nothing but our tests, which stand in ours, and it was asked for nothing."""
+    state = getattr(config, "_benchmarksession", None)
+    if state is None or len(state.benchmarks) != config.stash.get(_FED, 0):
+        return
+    said = (*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
+    if not any(str(word).startswith("--benchmark-") for word in (*said, *config.invocation_params.args)):
+        state.quiet = True
 
 
 def unheard(config: pytest.Config) -> str:

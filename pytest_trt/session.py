@@ -233,6 +233,7 @@ class Session:
         """Write the reports, and set the exit status."""
         if not self.worker:
             self.outcome.finish(session, lambda: self.compared.worktree, given=bool(self._given))
+            benchmark_plugin.quieten(session.config)
 
     def show(self, reporter: Any) -> None:
         """What came of it, on the terminal."""

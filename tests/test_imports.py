@@ -40,7 +40,7 @@ ORDER = (
 """Rooms from the ground up: each imports from the sets before its own, and from itself. So measure and judge, which
 stand side by side, never know each other."""
 
-KNOW_PYTEST = {"settings", "session", "outcome", "collection", "fixtures", "plugin", "commands", "declaring"}
+KNOW_PYTEST = {"benchmark_plugin", "settings", "session", "outcome", "collection", "fixtures", "plugin", "commands", "declaring"}
 
 
 def rooms() -> Iterator[tuple[str, Path]]:

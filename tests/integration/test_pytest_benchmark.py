@@ -31,6 +31,23 @@ def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
     result.stdout.fnmatch_lines(["*NOW*"])
 
 
+def test_its_table_is_left_out_where_it_says_nothing_more_than_ours(project, monkeypatch):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+
+    def has_table(*options):
+        result = project.runpytest_subprocess(*BESIDE, "--trt-baseline=off", *options)
+        result.assert_outcomes(passed=1 + (project.path / "test_other.py").exists())
+        return "- benchmark: " in result.stdout.str()
+
+    assert not has_table()
+    assert has_table("--benchmark-columns=min,max")
+    monkeypatch.setenv("PYTEST_ADDOPTS", "--benchmark-sort=name")
+    assert has_table()
+    monkeypatch.delenv("PYTEST_ADDOPTS")
+    project.makepyfile(test_other="def test_other(benchmark):\n    benchmark(lambda: None)\n")
+    assert has_table()
+
+
 @pytest.mark.parametrize(
     "options",
     [
