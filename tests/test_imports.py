@@ -40,7 +40,9 @@ ORDER = (
 """Rooms from the ground up: each imports from the sets before its own, and from itself. So measure and judge, which
 stand side by side, never know each other."""
 
-KNOW_PYTEST = {"benchmark_plugin", "settings", "session", "outcome", "collection", "fixtures", "plugin", "commands", "declaring"}
+KNOW_PYTEST = {
+    "benchmark_plugin", "collection", "commands", "declaring", "fixtures", "outcome", "plugin", "session", "settings",
+}  # fmt: skip
 
 
 def rooms() -> Iterator[tuple[str, Path]]:
