@@ -68,6 +68,25 @@ def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
 
 
+@pytest.mark.parametrize("declared", [[1, 4], [4]], ids=["size", "rank"])
+def test_an_output_of_another_shape_than_the_model_declares_is_run_again(declared: list[int], tmp_path: Path) -> None:
+    """Exported for a batch of 1, then made dynamic at its input: ONNX Runtime warns, and runs it. With its outputs
+    bound, it refused the second run."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "misdeclared",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, declared)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
+    engine = backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
+    runner = open_runner(engine, {"x": (3, 4)}, PipelineOptions())
+    given = {"x": np.ones((3, 4), np.float32)}
+    np.testing.assert_array_equal(runner.infer(given)["y"], given["x"])
+    runner.fill(given)
+    assert len(runner.block(3)["ms"]) == 3
+
+
 @pytest.mark.parametrize("option", ["cuda_graph", "cold_l2"])
 def test_what_changes_the_figure_and_only_a_gpu_has_is_refused(option: str, tmp_path: Path) -> None:
     """A cold cache had been asked for, and a warm one measured without a word."""

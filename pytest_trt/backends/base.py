@@ -38,6 +38,12 @@ class Tensor:
     on_host: bool = False
     format: str = "linear"
 
+    def holds(self, shape: Shape) -> bool:
+        """Whether an array of that shape is one of these."""
+        return len(shape) == len(self.shape) and all(
+            size in (-1, given) for size, given in zip(self.shape, shape, strict=True)
+        )
+
 
 def dtype(name: str) -> np.dtype[Any]:
     """The dtype that a Tensor names. Raises ImportError where ml_dtypes is needed and absent, AttributeError for a name

@@ -143,6 +143,7 @@ class OnnxRuntimeEngine:
         self._session = self._open(self._options())
         self.inputs = tuple(_tensor(node) for node in self._session.get_inputs())
         self.outputs = tuple(_tensor(node) for node in self._session.get_outputs())
+        self._misdeclared: tuple[str, ...] = ()
         for tensor in (*self.inputs, *self.outputs):
             if tensor.dtype == "bfloat16":  # numpy has none, and the Python binding knows no other
                 raise BackendError(
@@ -172,18 +173,26 @@ class OnnxRuntimeEngine:
             values = self._session.run(None, dict(inputs))
         except Exception as error:  # likewise
             raise BackendError(f"ONNX Runtime cannot run the model: {_plain(error)}") from error
-        return {tensor.name: value for tensor, value in zip(self.outputs, values, strict=True)}
+        pairs = tuple(zip(self.outputs, values, strict=True))
+        self._misdeclared = tuple(tensor.name for tensor, value in pairs if not tensor.holds(value.shape))
+        return {tensor.name: value for tensor, value in pairs}
 
     def bound(self, inputs: Arrays) -> Callable[[], None]:
-        """A call that infers on `inputs` where they lie, for timing without the cost of handing arrays over."""
+        """A call that infers on `inputs` where they lie, for timing without the cost of handing arrays over.
+
+        Outputs lie where the call before left them. One whose shape, when it was last `run`, was not what the model
+        declares gets new memory each time: ONNX Runtime makes such an output, and refuses to write into it again.
+        """
         binding = self._session.io_binding()
         for name, array in inputs.items():
             binding.bind_cpu_input(name, array)
         for tensor in self.outputs:
             binding.bind_output(tensor.name)
-        session = self._session
+        session, misdeclared = self._session, self._misdeclared
 
         def call() -> None:
+            for name in misdeclared:
+                binding.bind_output(name)
             session.run_with_iobinding(binding)
 
         return call

@@ -35,10 +35,7 @@ def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
             raise InputError(f"input {tensor.name!r} is a {type(array).__name__}: give a numpy array {_form(tensor)}")
         if array.dtype.name != tensor.dtype:
             raise InputError(f"input {tensor.name!r} is {array.dtype.name}: it must be {tensor.dtype} (astype it)")
-        fits = len(array.shape) == len(tensor.shape) and all(
-            size in (-1, given) for size, given in zip(tensor.shape, array.shape, strict=True)
-        )
-        if not fits:
+        if not tensor.holds(array.shape):
             raise InputError(f"input {tensor.name!r} has the shape {array.shape}: it must be {tensor.shape}")
         as_it_is = array.dtype.isnative and array.flags.c_contiguous
         # not ascontiguousarray, which makes a scalar 1-d
