@@ -227,8 +227,25 @@ def test_bf16_keeps_what_float16_would_clip(save_model: Save, tmp_path: Path) ->
     assert types(tmp_path / "b.onnx") == {TensorProto.BFLOAT16}
     kept = onnx.load(str(tmp_path / "b.onnx")).graph.initializer[0]
     assert (numpy_helper.to_array(kept).astype(np.float32) == large.astype(ml_dtypes.bfloat16)).all()
-    clipped = convert(path, "fp16", tmp_path / "h.onnx")
-    assert clipped.notes == ("w0: values beyond float16's range were clipped to 65504",)
+
+
+def test_weights_that_nobody_reads_and_whose_type_is_told_again_are_no_fault(save_model: Save, tmp_path: Path) -> None:
+    """PyTorch's newer exporter leaves both, and converters change what is told of such a weight, and not the weight."""
+    made = onnx.load(str(save_model()))
+    made.graph.initializer.append(weight("unread", 3))
+    made.graph.value_info.extend([info("unread", 3), info("w0", 32, 32)])
+    conversion = convert(saved(made, tmp_path), "fp16", tmp_path / "h.onnx")
+    assert conversion.shares == {"fp16": 1.0}
+
+
+def test_shapes_that_the_operators_contradict_do_not_count(tmp_path: Path) -> None:
+    """Runtimes go by what is computed. Exported for one rank and cut out of a larger model, say."""
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
+    made = model(nodes, [info("x", "N", 8)], [info("y", 4)], [weight("w", 8, 8)])
+    made.graph.value_info.append(info("h", 8, 8, 8))
+    path = saved(made, tmp_path)
+    assert convert(path, "fp16", tmp_path / "h.onnx").shares == {"fp16": 1.0}
+    assert dict(quantise.quantise(read(path), batches(path), tmp_path / "q.onnx").shares) == {"int8": 1.0}
 
 
 def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_path: Path) -> None:

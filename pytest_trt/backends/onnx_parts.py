@@ -39,3 +39,9 @@ def tensors(model: Any) -> Iterator[Any]:
 def is_external(tensor: Any) -> bool:
     """Whether a TensorProto's data lies in another file."""
     return bool(tensor.data_location == type(tensor).EXTERNAL)
+
+
+def dim_name(given: str) -> str | None:
+    """What a dimension is named by a model, or by a network parsed from it. "?" is no name: Paddle's exporter gives it
+    to the height and to the width alike, and dimensions of one name are of one size."""
+    return given if given not in ("", "?") else None

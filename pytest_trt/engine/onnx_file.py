@@ -123,7 +123,7 @@ def _dims(value: Any) -> Dims | None:
     if not kind.HasField("shape"):
         return None
     return tuple(
-        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else dim.dim_param or None
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else onnx_parts.dim_name(dim.dim_param)
         for dim in kind.shape.dim
     )
 

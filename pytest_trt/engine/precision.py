@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from pytest_trt.backends import onnx_parts
 from pytest_trt.engine import rewrite
+from pytest_trt.engine.exempt import exempt as exempted
 from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
@@ -33,10 +34,12 @@ _NAMES = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp6
 _COPIES = frozenset(("Cast", "Constant", "Identity", "QuantizeLinear", "DequantizeLinear"))
 """Operators that compute nothing: they have no precision of their own."""
 
-FLOAT16_MAX = 65504.0
-
 HALF_QDQ_OPSET = 19
 """The first opset whose QuantizeLinear takes float16 and bfloat16 (ONNX's operator changelog)."""
+
+
+RECIPE = 2
+"""Part of what an engine is known by in the cache: one more whenever `convert` makes something else of a model."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +66,11 @@ def converter() -> tuple[str, str]:
     )
 
 
+def fingerprint() -> str:
+    """What a converted model is made by. Raises BuildError as `converter` does."""
+    return f"{converter()[0]}, recipe {RECIPE}"
+
+
 def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: bool = True) -> Conversion:
     """Write the model to `output` with its float32 operators in `precision`; inputs and outputs keep their types
     unless `keep_io` is False. Weights that lay in other files go to `output`.data.
@@ -86,8 +94,10 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
             if name.startswith("nvidia-modelopt"):
                 after = _autocast(converts, whole, precision, keep_io, output.parent)
             else:
-                notes += _clipped(whole) if precision == "fp16" else ()
-                after = _half(converts, _for_half(whole), precision, keep_io)
+                whole = _for_half(whole)
+                exempt = exempted(whole, precision)
+                notes += exempt.notes
+                after = _half(converts, whole, precision, keep_io, exempt.nodes)
             rewrite.give_outputs(after.graph, outputs)
         except Exception as error:  # converters raise what they will
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {rewrite.brief(error)}") from error
@@ -115,21 +125,6 @@ def shares(light: Any) -> Mapping[str, float]:
     return {name: count / counts.total() for name, count in counts.most_common()}
 
 
-def _clipped(whole: Any) -> list[str]:
-    """A note for the weights that float16 does not hold: converters clip them."""
-    import numpy as np
-    from onnx import TensorProto, numpy_helper
-
-    beyond = []
-    for _, tensor in _weights(whole):
-        if tensor.data_type == TensorProto.FLOAT:
-            values = np.abs(numpy_helper.to_array(tensor))
-            if np.any((values > FLOAT16_MAX) & np.isfinite(values)):
-                beyond.append(tensor.name or "a constant")
-    names = ", ".join(beyond[:5]) + (", ..." if len(beyond) > 5 else "")
-    return [f"{names}: values beyond float16's range were clipped to {FLOAT16_MAX:g}"] if beyond else []
-
-
 def _autocast(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, scratch: Path) -> Any:
     """`whole` through AutoCast, which runs the model to find the operators that have to stay float32."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
@@ -149,17 +144,16 @@ def _for_half(whole: Any) -> Any:
     return onnx.version_converter.convert_version(whole, HALF_QDQ_OPSET)
 
 
-def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool) -> Any:
+def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt: list[str]) -> Any:
     """`whole` through a float16 converter; for bfloat16, what that made float16 is made bfloat16, its weights taken
     from the original: bfloat16 has float32's range, and float16's would have clipped them."""
+    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": exempt}
     if precision == "fp16":
-        return room.convert_float_to_float16(whole, keep_io_types=keep_io, disable_shape_infer=True)
+        return room.convert_float_to_float16(whole, **options)
     if any(tensor.data_type == tensor.FLOAT16 for _, tensor in _weights(whole)) or "fp16" in shares(whole):
         raise ValueError("it has float16 in it, which cannot be told from what is converted")
     originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole)}
-    return _as_bfloat16(
-        room.convert_float_to_float16(whole, keep_io_types=keep_io, disable_shape_infer=True), originals
-    )
+    return _as_bfloat16(room.convert_float_to_float16(whole, **options), originals)
 
 
 def _weights(model: Any) -> Iterator[tuple[tuple[int, str], Any]]:

@@ -84,7 +84,7 @@ def prepare(
         return Preparation(model, by, lambda output: quantise.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
         return Preparation(
-            model, precision.converter()[0], lambda output: precision.convert(model.path, wanted, output)
+            model, precision.fingerprint(), lambda output: precision.convert(model.path, wanted, output)
         )
     return Preparation(model)
 

@@ -78,17 +78,27 @@ def _count_bias_once(graph: Any, node: Any, weights: dict[str, Any]) -> None:
 
 
 def _unshare(model: Any, nodes: Sequence[Any], weights: dict[str, Any]) -> None:
-    """Copy weights that others read too: ONNX Runtime (1.32) cannot load two operators on one quantised weight, and an
-    embedding that is also a projection need not be rounded where it is looked up."""
+    """Copy weights and biases that others read too: ONNX Runtime (1.32) cannot load two operators on one quantised
+    weight, and an embedding that is also a projection need not be rounded where it is looked up. Its quantiser copies
+    biases itself, and may name the copy as another tensor is named."""
     reads = Counter(name for node in model.graph.node for name in rewrite.read_by(node))
+    taken = {*weights, *(name for node in model.graph.node for name in node.output)}
     for node in nodes:
-        name = node.input[1]
-        if reads[name] > 1:
-            reads[name] -= 1
-            node.input[1] = f"{name}_{node.name}"
-            copy = model.graph.initializer.add()
-            copy.CopyFrom(weights[name])
-            copy.name = node.input[1]
+        for place, name in enumerate(node.input):
+            if place > 0 and name in weights and reads[name] > 1:
+                reads[name] -= 1
+                node.input[place] = _free(f"{name}_{node.name}", taken)
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(weights[name])
+                copy.name = node.input[place]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """`name`, lengthened until no tensor has it; it is taken from then on."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 def give_unrounded(model: Any) -> None:

@@ -25,7 +25,7 @@ PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
 
-RECIPE = 3
+RECIPE = 4
 """Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
 
 
@@ -111,6 +111,7 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
             "WeightSymmetric": True,
             "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and has no int32 biases
             "QuantizeBias": False,
+            "QDQDisableWeightAdjustForInt32Bias": True,  # biases stay float32: nothing has to make room for them
             "TensorQuantOverrides": {name: [{"symmetric": True}] for name in chosen.one_scale},
             "OpTypesToExcludeOutputQuantization": list(OPERATORS),
         },

@@ -17,26 +17,45 @@ _PROTOBUF_LIMIT = 2**31 - 2**20
 
 def typed(model: Path, scratch: Path) -> Any:
     """The ModelProto with its functions inlined, which no converter looks into, and the types of all values inferred;
-    weights in other files are not loaded. `scratch` is a folder to work in."""
+    weights in other files are not loaded. `scratch` is a folder to work in. Where the shapes that the model declares
+    contradict its operators, these count, as in every runtime. Raises ModelError where they contradict each other."""
     import onnx
     import onnx.inliner
 
     inferred, source = scratch / f"{model.name}.typed", model
+    infer, fault = onnx.shape_inference.infer_shapes_path, onnx.shape_inference.InferenceError
     try:
         light = onnx.load(str(model), load_external_data=False)
         if light.functions:
-            source = inferred
-            onnx.save(onnx.inliner.inline_local_functions(light, convert_version=True), str(source))
-        onnx.shape_inference.infer_shapes_path(str(source), str(inferred))
+            source, light = inferred, onnx.inliner.inline_local_functions(light, convert_version=True)
+            onnx.save(light, str(source))
+        try:
+            infer(str(source), str(inferred))
+        except fault:
+            _forget_shapes(light)
+            onnx.save(light, str(inferred))
+            infer(str(inferred), str(inferred))
         return onnx.load(str(inferred), load_external_data=False)
+    except fault as error:
+        raise ModelError(f"{model.name} contradicts itself: {brief(error)}: export it again") from error
     finally:
         inferred.unlink(missing_ok=True)
 
 
+def _forget_shapes(model: Any) -> None:
+    """Leave the shapes of what nodes compute to be inferred."""
+    for graph in onnx_parts.graphs(model):
+        del graph.value_info[:]
+        for value in graph.output:
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.ClearField("shape")
+
+
 def whole(light: Any, model: Path) -> Any:
     """`light` with the weights that lie beside `model`, written as converters understand it: weights are no longer
-    among the inputs, where they stand up to IR 3, nor outputs, nor sparse; constants are tensors, whatever
-    they were; and no two nodes have one name, which ONNX Runtime refuses."""
+    among the inputs, where they stand up to IR 3, nor outputs, nor sparse, nor constants, and their types are told
+    once; constants inside nodes are tensors, whatever they were; and no two nodes have one name, which ONNX Runtime
+    refuses."""
     import numpy as np
     import onnx
 
@@ -48,6 +67,12 @@ def whole(light: Any, model: Path) -> Any:
     del light.graph.input[:]
     light.graph.input.extend(inputs)
     light.ir_version = max(light.ir_version, 4)
+    _store_constants(light.graph)
+    for graph in onnx_parts.graphs(light):
+        stored = {tensor.name for tensor in graph.initializer}
+        told = [value for value in graph.value_info if value.name not in stored]
+        del graph.value_info[:]
+        graph.value_info.extend(told)
     _give_weights(light, weights)
     taken: set[str] = set()
     for place, node in enumerate(onnx_parts.nodes(light)):
@@ -77,6 +102,19 @@ def _dense(sparse: Any) -> Any:
     else:
         whole[tuple(places.T)] = values
     return numpy_helper.from_array(whole, sparse.values.name)
+
+
+def _store_constants(graph: Any) -> None:
+    """Make initialisers of Constant nodes, as which exporters of Paddle write all weights: float16 converters change
+    those, whoever reads them."""
+    given = {value.name for value in graph.output}
+    for place in reversed(range(len(graph.node))):
+        node = graph.node[place]
+        tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
+        if node.op_type == "Constant" and tensor is not None and node.output[0] not in given:
+            tensor.name = node.output[0]
+            graph.initializer.append(tensor)
+            del graph.node[place]
 
 
 def _give_weights(model: Any, weights: set[str]) -> None:

@@ -6,6 +6,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.backends import onnx_parts
 from pytest_trt.backends.tensorrt.log import logger
 from pytest_trt.errors import BuildError
 
@@ -19,7 +20,9 @@ def parse(trt: Any, network: Any, model: Path, name: str) -> Any:
         raise BuildError(f"TensorRT's parser refuses {name}: {'; '.join(said) or logger(trt).why()}")
     if network.num_outputs == 0:
         raise BuildError(f"{name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
-    for tensor in map(network.get_input, range(network.num_inputs)):
+    inputs = list(map(network.get_input, range(network.num_inputs)))
+    _tell_apart(inputs)
+    for tensor in inputs:
         if tensor.name in {f"__{output.name}" for output in map(network.get_output, range(network.num_outputs))}:
             given = tensor.name.removeprefix("__")
             raise BuildError(
@@ -27,6 +30,19 @@ def parse(trt: Any, network: Any, model: Path, name: str) -> Any:
                 f"to {tensor.name!r}: put an Identity before the output"
             )
     return parser
+
+
+def _tell_apart(inputs: list[Any]) -> None:
+    """Give dimensions that a model names alike without meaning a name a name each: TensorRT makes them one size. The
+    first keeps the model's, which TensorRT-RTX (1.7) wants to find in some input."""
+    same = [
+        (tensor, axis)
+        for tensor in inputs
+        for axis in range(len(tensor.shape))
+        if (name := tensor.get_dimension_name(axis)) and onnx_parts.dim_name(name) is None
+    ]
+    for tensor, axis in same[1:]:
+        tensor.set_dimension_name(axis, f"{tensor.name}[{axis}]")
 
 
 def _parser_error(error: Any, model: Path) -> str:

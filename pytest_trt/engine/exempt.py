@@ -1,0 +1,78 @@
+"""What stays float32 in a model that becomes float16 or bfloat16, and what is clipped."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pytest_trt.backends import onnx_parts
+from pytest_trt.engine import rewrite
+
+FLOAT16_MAX = 65504.0
+
+_WITH_WEIGHTS = frozenset((
+    "BatchNormalization", "Conv", "ConvTranspose", "Gemm", "GroupNormalization", "InstanceNormalization",
+    "LayerNormalization", "MatMul",
+))  # fmt: skip
+"""Operators that are wrong where their weights are clipped. What others add or compare with may well be: before a
+Softmax a mask's -3.4e38 is as good as -65504, and -inf may not be; nor does it matter to the limits of a Clip."""
+
+_RECURRENT, _LENGTHS = frozenset(("GRU", "LSTM", "RNN")), 4
+"""Operators that may be given the lengths of their sequences, and at which input."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Exempt:
+    """`nodes`: names of nodes that are to stay float32. `notes`: on weights that float16 does not hold."""
+
+    nodes: list[str]
+    notes: list[str]
+
+
+def exempt(model: Any, half: str) -> Exempt:
+    """What stays float32 in `model`, whose nodes get names for it.
+
+    That is operators with weights that float16 does not hold; and recurrent ones with sequences of several lengths, on
+    which TensorRT's parser fails in any half precision ("ISelectLayer must have `thenInput` and `elseInput` of same
+    types", TensorRT-RTX 1.7). It is so in the main graph alone: converters put there all the casts that it takes.
+    """
+    wide = list(_beyond_float16(onnx_parts.tensors(model))) if half == "fp16" else []
+    kept = _kept(model.graph, {tensor.name for tensor in wide})
+    nodes = []
+    for place, node in enumerate(model.graph.node):
+        lengths = node.op_type in _RECURRENT and any(node.input[_LENGTHS : _LENGTHS + 1])
+        if lengths or not kept.isdisjoint(node.input):
+            node.name = node.name or f"{node.op_type}#{place}"
+            nodes.append(node.name)
+    clipped = [tensor.name or "a constant" for tensor in wide if tensor.name not in kept]
+    return Exempt(nodes, [
+        *_note(sorted(kept), "values beyond float16's range: what computes with them stays fp32"),
+        *_note(clipped, f"values beyond float16's range were clipped to {FLOAT16_MAX:g}"),
+    ])  # fmt: skip
+
+
+def _kept(graph: Any, wide: set[str]) -> set[str]:
+    """Of the weights that float16 does not hold, those that operators of the main graph compute with, and nobody else
+    reads."""
+    stored = {tensor.name for tensor in graph.initializer}
+    kept, others = set[str](), set[str]()
+    for node in graph.node:
+        (kept if node.op_type in _WITH_WEIGHTS else others).update(rewrite.read_by(node))
+    return wide & stored & kept - others
+
+
+def _beyond_float16(tensors: Iterable[Any]) -> Iterator[Any]:
+    """Those with finite float32 values beyond float16's range."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    for tensor in tensors:
+        if tensor.data_type == tensor.FLOAT:
+            values = np.abs(numpy_helper.to_array(tensor))
+            if np.any((values > FLOAT16_MAX) & np.isfinite(values)):
+                yield tensor
+
+
+def _note(names: list[str], said: str) -> list[str]:
+    return [f"{', '.join(names[:5])}{', ...' if len(names) > 5 else ''}: {said}"] if names else []
