@@ -223,7 +223,7 @@ def test_agreement_of_the_largest_and_psnr_may_be_demanded() -> None:
 
 def test_a_tests_own_measures_go_beside_the_usual_tolerances() -> None:
     found = allowed(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
-    assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (3e-2, 0.9995, 0.9, 30.0)
+    assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (5e-2, 0.9995, 0.9, 30.0)
     assert allowed(Accuracy(atol=1.0, top5=0.9), "fp16", False) == Allowed(0.0, 1.0, None, scaled=False, top5=0.9)
 
 
@@ -245,8 +245,8 @@ def test_every_dtype_that_an_engine_gives_is_compared(dtype: str) -> None:
     assert judge({"y": 1 - wanted.astype(np.float32)}, {"y": wanted}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
 
 
-@pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_defaults_hold_for_a_deep_network_in_that_precision_and_catch_a_wrong_one(precision: str) -> None:
+@pytest.mark.parametrize(("precision", "wrong"), [("fp16", 1.2), ("bf16", 1.4)])
+def test_defaults_hold_for_a_deep_network_in_that_precision_and_catch_a_wrong_one(precision: str, wrong: float) -> None:
     """Fifty layers, every weight and every result rounded to the precision, against float32."""
     import ml_dtypes
 
@@ -259,6 +259,6 @@ def test_defaults_hold_for_a_deep_network_in_that_precision_and_catch_a_wrong_on
         rounded = np.maximum(rounded @ weights.astype(kind).astype(np.float32), 0).astype(kind).astype(np.float32)
     limits = allowed(Accuracy(), precision, tf32=False)
     assert judge({"y": rounded}, {"y": exact}, limits, "float32")[0].status == "ok"
-    assert judge({"y": 1.2 * rounded}, {"y": exact}, limits, "float32")[0].status == "inaccurate"
+    assert judge({"y": wrong * rounded}, {"y": exact}, limits, "float32")[0].status == "inaccurate"
     swapped = np.roll(rounded, 1, axis=-1)
     assert judge({"y": swapped}, {"y": exact}, limits, "float32")[0].status == "inaccurate"

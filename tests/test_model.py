@@ -59,6 +59,7 @@ def test_inputs_and_outputs_keep_the_models_own_names(tmp_path: Path) -> None:
         helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "sequence"]),
         helper.make_tensor_value_info("mask", TensorProto.BOOL, ["batch", None]),
         helper.make_tensor_value_info("scale", TensorProto.BFLOAT16, []),
+        helper.make_tensor_value_info("picture", TensorProto.FLOAT, [-1, "?", "?"]),
         helper.make_tensor_value_info("free", TensorProto.FLOAT16, None),
     ]
     path = tmp_path / "m.onnx"
@@ -66,11 +67,12 @@ def test_inputs_and_outputs_keep_the_models_own_names(tmp_path: Path) -> None:
     model = read(path)
     assert model.inputs == (
         Tensor("ids", "int64", (-1, -1)), Tensor("mask", "bool", (-1, -1)), Tensor("scale", "bfloat16", ()),
-        Tensor("free", "float16", ()),
+        Tensor("picture", "float32", (-1, -1, -1)), Tensor("free", "float16", ()),
     )  # fmt: skip
     assert model.outputs == (Tensor("y", "int64", (-1, 4)),)
     assert model.dims == {
-        "ids": ("batch", "sequence"), "mask": ("batch", None), "scale": (), "free": None, "y": ("batch", 4),
+        "ids": ("batch", "sequence"), "mask": ("batch", None), "scale": (), "picture": (None, None, None), "free": None,
+        "y": ("batch", 4),
     }  # fmt: skip
     assert (model.kind, model.opset, model.ops) == ("onnx", 17, {"Identity"})
 

@@ -77,6 +77,16 @@ def test_a_dynamic_model_builds_with_two_profiles_for_two_capabilities(model: Pa
     assert not (tmp_path / "timing.cache").exists()  # nothing is timed ahead of time
 
 
+def test_dimensions_that_are_named_by_a_question_mark_are_not_of_one_size(tmp_path: Path) -> None:
+    """As Paddle's exporter writes height and width. TensorRT makes dimensions of one name one size."""
+    made = conv_model()
+    for axis in (2, 3):
+        made.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "?"
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    build(tmp_path / "m.onnx", tmp_path, ({"x": ((1, 3, 16, 32), (2, 3, 16, 32), (4, 3, 48, 192))},))
+    assert (tmp_path / "plan").exists()
+
+
 def test_fp16_is_proved_from_the_converted_model(model: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.onnx"
     convert(model, "fp16", half)

@@ -37,9 +37,9 @@ class Allowed:
 
 DEFAULTS: Mapping[str, Allowed] = {
     "fp32": Allowed(1e-4, 1e-4, 0.99999),
-    "tf32": Allowed(1e-2, 3e-2, 0.9999),
-    "fp16": Allowed(3e-2, 1e-1, 0.9995),
-    "bf16": Allowed(8e-2, 2.5e-1, 0.995),
+    "tf32": Allowed(5e-2, 5e-2, 0.9995),
+    "fp16": Allowed(5e-2, 1e-1, 0.9995),
+    "bf16": Allowed(2e-1, 3e-1, 0.995),
     "int8": Allowed(1e-1, 5e-1, 0.98),
     "fp8": Allowed(1e-1, 5e-1, 0.98),
 }
@@ -49,13 +49,15 @@ A result rounded to a significand of p bits is off by up to u = 2**-p of its siz
 tf32, 2**-8 in bf16, 2**-4 in fp8's e4m3; int8's step is 1/127 of a tensor's largest value (IEEE 754; OCP OFP8). Through
 a network errors add up like a random walk. In random networks of 10 to 100 layers whose weights and results are all
 rounded, the worst element ends 0.002 to 0.03 root mean squares of the output off in tf32 and fp16, 8 times that in
-bf16, and 0.07 to 0.7 in int8; the lower ends are networks with residual connections. fp16 is allowed three times as
-much: TensorRT also adds up in it, where tf32 and bf16 add up in fp32. On an H200 the whole output was off by 0.1 to
-1.5 % of its size (docs/results/2026-11-24-h200-networks.md; a cosine of 1 - e**2 / 2 is an error of e). Elements near
-zero carry the error of the large ones that cancelled in them: hence the absolute part, and hence it goes with the root
-mean square. In fp32 what shows is that sums of thousands of terms are taken in another order: 1e-4 is some 1000 u.
-Quantised networks move single elements far; there it is the cosine that tells whether the whole still points the same
-way.
+bf16, and 0.07 to 0.7 in int8; the lower ends are networks with residual connections. A Softmax or a Sigmoid makes
+relative errors of absolute ones: in 31 trained networks (readers of text and of speech, detectors, classifiers) whose
+weights alone were rounded, the worst element was within tf32's limits in 30, and within rtol 0.01 with atol 0.03 in 23;
+within bf16's in 28 of 32, and within 0.08 with 0.25 in 24. fp16 is allowed more than tf32: TensorRT also adds up in it,
+where tf32 and bf16 add up in fp32. On an H200 the whole output was off by 0.1 to 1.5 % of its size
+(docs/results/2026-11-24-h200-networks.md; a cosine of 1 - e**2 / 2 is an error of e). Elements near zero carry the
+error of the large ones that cancelled in them: hence the absolute part, and hence it goes with the root mean square. In
+fp32 what shows is that sums of thousands of terms are taken in another order: 1e-4 is some 1000 u. Quantised networks
+move single elements far; there it is the cosine that tells whether the whole still points the same way.
 """
 
 
