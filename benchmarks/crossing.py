@@ -88,7 +88,7 @@ def measured(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, *
     from pytest_trt.backends.base import backend as chosen
     from pytest_trt.measure.probe_source import EngineProbe, Subject
     from pytest_trt.pipeline.runner import open_runner
-    from pytest_trt.probe.client import ProbeServer
+    from pytest_trt.probe.server import ProbeServer
     from pytest_trt.spec import EngineSpec, PipelineOptions
 
     shapes = {name: array.shape for name, array in inputs.items()}

@@ -39,7 +39,7 @@ from pytest_trt.levels import comes_first
 from pytest_trt.measure.probe_source import ProbeSource
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.measure.stopping import FixedTime
-from pytest_trt.probe.client import ProbeServer
+from pytest_trt.probe.server import ProbeServer
 from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Settings
 
 GIB = 1024 * MIB

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from pytest_trt import codec
 from pytest_trt.backends.base import BuildJob, BuildReport
 from pytest_trt.errors import BackendError, BuildError, CacheError, ProbeError, TrtError
-from pytest_trt.probe.client import OF_ONE_INTERPRETER, ProbeServer
+from pytest_trt.probe.server import OF_ONE_INTERPRETER, ProbeServer
 from pytest_trt.records import Environment
 from pytest_trt.spec import Declaration, EngineSpec, Settings
 

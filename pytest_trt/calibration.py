@@ -20,7 +20,7 @@ from pytest_trt.measure.probe_source import Subject
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.measure.take import take
-from pytest_trt.probe.client import ProbeServer
+from pytest_trt.probe.server import ProbeServer
 from pytest_trt.records import Environment
 
 MOST = 64

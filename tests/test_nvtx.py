@@ -9,7 +9,7 @@ import pytest
 
 from pytest_trt import nvtx
 from pytest_trt.measure.probe_source import EngineProbe, Subject
-from pytest_trt.probe.client import ProbeServer
+from pytest_trt.probe.server import ProbeServer
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
 STAND_IN = """

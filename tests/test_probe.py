@@ -17,9 +17,10 @@ import pytest
 
 from pytest_trt.errors import BackendError, InputError, ProbeError
 from pytest_trt.measure.probe_source import EngineProbe, ProbeSource, Subject
-from pytest_trt.probe import client, wire
+from pytest_trt.probe import server as servers
+from pytest_trt.probe import wire
 from pytest_trt.probe.__main__ import _serve
-from pytest_trt.probe.client import ProbeServer
+from pytest_trt.probe.server import ProbeServer
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
 
@@ -316,7 +317,7 @@ def test_a_server_that_does_not_answer_is_ended(monkeypatch):
     with ProbeServer("onnxruntime") as server:
         assert server._process is not None
         os.kill(server._process.pid, signal.SIGSTOP)
-        monkeypatch.setattr(client, "START_TIMEOUT_S", 0.2)
+        monkeypatch.setattr(servers, "START_TIMEOUT_S", 0.2)
         with pytest.raises(ProbeError, match=r"the probe server for onnxruntime is lost \(timed out\)"):
             server.fork()
         assert server.is_lost
@@ -338,6 +339,6 @@ def test_a_backend_that_is_not_installed_and_an_interpreter_that_is_not_there():
 
 
 def test_an_interpreter_without_the_packages_says_so(monkeypatch):
-    monkeypatch.setattr(client, "START_TIMEOUT_S", 30.0)
+    monkeypatch.setattr(servers, "START_TIMEOUT_S", 30.0)
     with pytest.raises((BackendError, ProbeError), match=r"numpy|onnxruntime"):
         ProbeServer("onnxruntime", python="/usr/bin/python3")

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt import codec
 from pytest_trt.backends.base import Tensor
 from pytest_trt.measure.sampler import order
-from pytest_trt.probe.client import Probe, ProbeServer
+from pytest_trt.probe.client import Probe
+from pytest_trt.probe.server import ProbeServer
 from pytest_trt.records import Block, LayerProfile
 from pytest_trt.spec import EngineSpec, PipelineOptions, Shape
 

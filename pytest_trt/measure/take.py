@@ -10,7 +10,7 @@ from pytest_trt.measure import figures
 from pytest_trt.measure.probe_source import Clock, ProbeSource, Subject
 from pytest_trt.measure.sampler import Limits, Sampling, sample
 from pytest_trt.measure.stopping import Rule
-from pytest_trt.probe.client import ProbeServer
+from pytest_trt.probe.server import ProbeServer
 from pytest_trt.records import Estimate, LayerProfile
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from pytest_trt import codec, cuda
 from pytest_trt.bench import Bench
 from pytest_trt.errors import BackendError, ProbeError
 from pytest_trt.measure.probe_source import EngineProbe, Subject
-from pytest_trt.probe.client import Probe, ProbeServer
+from pytest_trt.probe.client import Probe
+from pytest_trt.probe.server import ProbeServer
 from pytest_trt.spec import EngineSpec, PipelineOptions, Settings
 
 
