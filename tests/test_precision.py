@@ -356,9 +356,7 @@ def batches(path: Path, count: int = 4) -> Callable[[], Iterator[dict[str, Any]]
     return lambda: (feed(path, seed) for seed in range(count))
 
 
-@pytest.mark.parametrize(
-    "name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"]
-)
+@pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"])
 def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
     conversion = quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")

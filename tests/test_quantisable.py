@@ -129,3 +129,25 @@ def test_weights_of_a_float16_model_are_quantised_too(tmp_path: Path) -> None:
     made = quantised(saved(tmp_path, nodes, ("N", 8), [half]))
     assert dequantised(made) == ["MatMul"]
     assert any(tuple(t.dims) == (8,) for t in made.graph.initializer if t.name.endswith("_scale"))
+
+
+def test_biases_that_are_shared_or_a_matrix(tmp_path: Path) -> None:
+    """ONNX Runtime's quantiser copies a shared bias, and called the copy "b0", as another tensor is called. For biases in
+    int32, which TensorRT does not take, it widened the weights' scales, and failed at a bias of two dimensions."""
+    nodes = [
+        node("MatMul", ["x", "u"], ["b0"]),
+        node("Gemm", ["b0", "w", "b"], ["h"]),
+        node("Gemm", ["h", "v", "b"], ["y"]),
+    ]
+    weights = [weight("u", 8, 8), weight("w", 8, 8), weight("v", 8, 8), weight("b", 1, 8)]
+    assert dequantised(quantised(saved(tmp_path, nodes, ("N", 8), weights))) == ["MatMul", "Gemm", "Gemm"]
+
+
+def test_onnx_runtime_prints_nothing_meanwhile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """It warns of each output whose shape is not the declared one, at every run."""
+    path = saved(tmp_path, [node("MatMul", ["x", "w"], ["y"])], ("N", 8), [weight("w", 8, 8)])
+    made = onnx.load(str(path))
+    made.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 8)))
+    onnx.save(made, str(path))
+    quantise.quantise(read(path), lambda: iter([feed(path)]), tmp_path / "int8.onnx")
+    assert capfd.readouterr() == ("", "")

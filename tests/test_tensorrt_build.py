@@ -173,6 +173,26 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
         build(path, tmp_path)
 
 
+def test_operators_that_it_lacks_are_named_once(tmp_path: Path) -> None:
+    """A model that was quantised dynamically has hundreds of them."""
+    node = helper.make_node
+    nodes = []
+    for number in range(3):
+        nodes.append(node("DynamicQuantizeLinear", ["x"], [f"{kind}{number}" for kind in "qsz"], f"quantise{number}"))
+        nodes.append(node("MatMulInteger", [f"q{number}", "w"], [f"y{number}"], f"matmul{number}"))
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [4, 8])
+    outputs = [helper.make_tensor_value_info(f"y{number}", TensorProto.INT32, [4, 8]) for number in range(3)]
+    graph = helper.make_graph(nodes, "g", [x], outputs, [numpy_helper.from_array(np.ones((8, 8), np.int8), "w")])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    with pytest.raises(BuildError) as caught:
+        build(tmp_path / "m.onnx", tmp_path)
+    assert str(caught.value) == (
+        "TensorRT's parser refuses m.onnx: node quantise0 (DynamicQuantizeLinear) and 2 more: TensorRT has no such "
+        "operator; node matmul0 (MatMulInteger) and 2 more: TensorRT has no such operator"
+    )
+
+
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"this is no model")

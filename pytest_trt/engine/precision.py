@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_trt.backends import onnx_parts
-from pytest_trt.engine import rewrite
+from pytest_trt.engine import explicit, rewrite
 from pytest_trt.engine.exempt import exempt as exempted
 from pytest_trt.errors import BuildError
 
@@ -90,6 +90,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     with rewrite.overheard() as notes:
         try:
             whole, converts = rewrite.whole(light, model), importlib.import_module(room)
+            explicit.fold_biases(whole)
             outputs = rewrite.take_outputs(whole.graph)
             if name.startswith("nvidia-modelopt"):
                 after = _autocast(converts, whole, precision, keep_io, output.parent)
@@ -106,7 +107,9 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     _check(model, output, name, precision)
     got = shares(rewrite.typed(output, output.parent))
     if precision not in got:
-        raise BuildError(f"{precision} was asked for, and {name} left {model.name} without an operator in it")
+        raise BuildError(
+            f"{precision} was asked for, and {name} left {model.name} without an operator in it: leave it out"
+        )
     return Conversion(got, name, tuple(notes))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_trt.backends.base import CALIBRATION_CACHE
 from pytest_trt.backends.tensorrt.versions import SUPPORT
-from pytest_trt.engine import calibrate, precision, quantise
+from pytest_trt.engine import calibrate, explicit, precision, quantise
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
@@ -64,10 +64,10 @@ class Preparation:
 
 
 def prepare(
-    spec: EngineSpec, model: Model, strongly_typed: bool, calibration: Calibration | Path | None
+    spec: EngineSpec, model: Model, strongly_typed: bool, host: bool, calibration: Calibration | Path | None
 ) -> Preparation:
-    """What `spec` asks for and the backend does not do itself. `calibration` gives the inputs, or is a calibration
-    cache. Raises BuildError where nobody can."""
+    """What `spec` asks for and the backend does not do itself; on a `host` that is ONNX Runtime. `calibration` gives
+    the inputs, or is a calibration cache. Raises BuildError where nobody can."""
     wanted, name = spec.precision, model.path.name
     if wanted == "best" and strongly_typed:
         raise BuildError(
@@ -83,10 +83,15 @@ def prepare(
         by = quantise.fingerprint(model, data)
         return Preparation(model, by, lambda output: quantise.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
-        return Preparation(
-            model, precision.fingerprint(), lambda output: precision.convert(model.path, wanted, output)
-        )
+        return Preparation(model, precision.fingerprint(), lambda output: precision.convert(model.path, wanted, output))
+    if not host and explicit.has_biases(model):
+        return Preparation(model, "int32 biases folded", lambda output: _without_biases(model, output))
     return Preparation(model)
+
+
+def _without_biases(model: Model, output: Path) -> Conversion:
+    explicit.without_biases(model, output)
+    return Conversion({}, "")
 
 
 def _data(model: Model, calibration: Calibration | Path | None) -> Calibration:

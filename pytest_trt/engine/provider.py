@@ -80,7 +80,7 @@ def provide(
     store = store or Store.temporary()
     host = environment.backend == "onnxruntime"
     ranges = () if host else profiles(model, spec, run)  # ONNX Runtime's plan serves every shape
-    preparation = prepare(spec, model, strongly_typed or host, _calibration(spec, model, run))
+    preparation = prepare(spec, model, strongly_typed or host, host, _calibration(spec, model, run))
     calibration_key = preparation.calibration_key(environment.backend_version)
     cache = None if host else _timing_cache(spec, environment, store)
     digest = _digest(spec, model, ranges, environment, preparation.by)

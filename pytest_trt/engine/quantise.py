@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import tempfile
 from collections.abc import Iterator
@@ -47,7 +48,7 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     the model can be quantised, and where a package is absent that onnxruntime's quantiser imports.
     """
     name = _quantiser()
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder, rewrite.overheard() as notes:
+    with tempfile.TemporaryDirectory(dir=output.parent) as folder, rewrite.overheard() as notes, _quiet():
         try:
             notes += _write(model, calibrate.batches(model, calibration), output, Path(folder))
         except TrtError:
@@ -57,12 +58,14 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
             raise BuildError(f"{name} cannot quantise without the package {absent}: pip install {absent}") from error
         except Exception as error:  # the quantiser raises what it will
             raise BuildError(f"{name} cannot quantise {model.path.name}: {rewrite.brief(error)}") from error
-    shares = _shares(rewrite.typed(output, output.parent))
+    light = rewrite.typed(output, output.parent)
+    shares = _shares(light)
     if not shares.get("int8"):
-        kinds = ", ".join(OPERATORS)
+        inside = any(node.op_type in OPERATORS for graph in [*onnx_parts.graphs(light)][1:] for node in graph.node)
+        but = ", but for what is inside an If, a Loop or a Scan, which stays as it is" if inside else ""
         raise BuildError(
-            f"int8 was asked for, and {model.path.name} has none of {kinds} with weights to quantise, but for what is "
-            "inside an If, a Loop or a Scan, which stays as it is"
+            f"int8 was asked for, and {model.path.name} has none of {', '.join(OPERATORS)} with weights to quantise{but}: "
+            "leave int8 out"
         )
     return Conversion(shares, name, tuple(notes))
 
@@ -121,6 +124,20 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
     rewrite.give_outputs(light.graph, outputs)
     onnx.save(light, str(output))
     return notes
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep ONNX Runtime from printing what it warns of at every calibration run, such as what it folds. Afterwards its
+    own default holds: it does not tell what held before."""
+    import onnxruntime
+
+    errors, warnings = 3, 2
+    onnxruntime.set_default_logger_severity(errors)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(warnings)
 
 
 def _quantiser() -> str:

@@ -67,7 +67,7 @@ def whole(light: Any, model: Path) -> Any:
     del light.graph.input[:]
     light.graph.input.extend(inputs)
     light.ir_version = max(light.ir_version, 4)
-    _store_constants(light.graph)
+    store_constants(light.graph)
     for graph in onnx_parts.graphs(light):
         stored = {tensor.name for tensor in graph.initializer}
         told = [value for value in graph.value_info if value.name not in stored]
@@ -104,7 +104,7 @@ def _dense(sparse: Any) -> Any:
     return numpy_helper.from_array(whole, sparse.values.name)
 
 
-def _store_constants(graph: Any) -> None:
+def store_constants(graph: Any) -> None:
     """Make initialisers of Constant nodes, as which exporters of Paddle write all weights: float16 converters change
     those, whoever reads them."""
     given = {value.name for value in graph.output}

@@ -16,8 +16,8 @@ def parse(trt: Any, network: Any, model: Path, name: str) -> Any:
     that it outlives the build."""
     parser = trt.OnnxParser(network, logger(trt))
     if not parser.parse_from_file(str(model)):
-        said = [_parser_error(parser.get_error(i), model) for i in range(parser.num_errors)]
-        raise BuildError(f"TensorRT's parser refuses {name}: {'; '.join(said) or logger(trt).why()}")
+        said = _refused([parser.get_error(i) for i in range(parser.num_errors)], model)
+        raise BuildError(f"TensorRT's parser refuses {name}: {said or logger(trt).why()}")
     if network.num_outputs == 0:
         raise BuildError(f"{name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
     inputs = list(map(network.get_input, range(network.num_inputs)))
@@ -45,8 +45,41 @@ def _tell_apart(inputs: list[Any]) -> None:
         tensor.set_dimension_name(axis, f"{tensor.name}[{axis}]")
 
 
-def _parser_error(error: Any, model: Path) -> str:
-    """The parser's words with the node and its operator, which 8.6 gives as a number only."""
+_NO_OPERATOR = "TensorRT has no such operator"
+
+_SYMMETRIC = (
+    "TensorRT takes Q/DQ with zero points of 0 alone: quantise symmetrically (onnxruntime.quantization: "
+    "activation_type=QuantType.QInt8, extra_options={'ActivationSymmetric': True, 'WeightSymmetric': True})"
+)
+
+_MEANT = {
+    "Plugin not found": f"{_NO_OPERATOR}, nor a plugin for it: plugins= names libraries",
+    "Non-zero zero point": _SYMMETRIC,
+}
+"""What is in the parser's words, and what it means, or what to do."""
+
+
+def _refused(errors: list[Any], model: Path) -> str:
+    """The parser's words, once for all nodes of an operator that they are said of."""
+    nodes: dict[tuple[str, str], list[str]] = {}
+    for error in errors:
+        name, operator = _node(error, model)
+        nodes.setdefault((operator, _meant(str(error.desc()))), []).append(name)
+    lines = []
+    for (operator, words), names in nodes.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        lines.append(f"node {names[0]} ({operator}){more}: {words}" if operator else words)
+    return "; ".join(lines)
+
+
+def _meant(words: str) -> str:
+    if words == "false":  # the assertion of a check that always fails
+        return _NO_OPERATOR
+    return next((f"{words}: {meaning}" for said, meaning in _MEANT.items() if said in words), words)
+
+
+def _node(error: Any, model: Path) -> tuple[str, str]:
+    """The node's name, else its number, and its operator, which 8.6 gives as a number only."""
     name, operator = (str(getattr(error, key, lambda: "")()) for key in ("node_name", "node_operator"))
     if not operator and error.node() >= 0:
         with contextlib.suppress(ImportError, OSError, IndexError):
@@ -54,5 +87,4 @@ def _parser_error(error: Any, model: Path) -> str:
 
             node = onnx.load(str(model), load_external_data=False).graph.node[error.node()]
             name, operator = node.name, node.op_type
-    where = f"node {name or error.node()} ({operator}): " if operator else ""
-    return where + str(error.desc())
+    return name or str(error.node()), operator

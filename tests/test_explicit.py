@@ -1,0 +1,99 @@
+"""Models that onnxruntime.quantization made, as TensorRT takes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime import quantization
+
+from pytest_trt.engine import explicit
+from pytest_trt.engine.model import Model, read
+from pytest_trt.engine.prepare import prepare
+from pytest_trt.spec import EngineSpec
+
+FEED = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
+
+
+class Batches(quantization.CalibrationDataReader):
+    def __init__(self) -> None:
+        self._batches = iter([FEED])
+
+    def get_next(self) -> Any:
+        return next(self._batches, None)
+
+
+def weight(name: str, *shape: int) -> TensorProto:
+    values = np.random.default_rng(sum(name.encode())).standard_normal(shape)
+    return numpy_helper.from_array(values.astype(np.float32), name)
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """Two layers with biases: x [N, 3, 8, 8] -> y [N, 4]."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w", "b"], ["c"], "conv"),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"], "pool"),
+        helper.make_node("Flatten", ["p"], ["f"], "flatten"),
+        helper.make_node("Gemm", ["f", "v", "d"], ["y"], "gemm"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 8, 8])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])
+    weights = [weight("w", 8, 3, 3, 3), weight("b", 8), weight("v", 8, 4), weight("d", 4)]
+    graph = helper.make_graph(nodes, "g", [x], [y], weights)
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, str(tmp_path / "plain.onnx"))
+    return tmp_path / "plain.onnx"
+
+
+def quantised(plain: Path, per_channel: bool) -> Model:
+    output = plain.with_name("quantised.onnx")
+    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True}
+    int8 = quantization.QuantType.QInt8
+    quantization.quantize_static(
+        str(plain), str(output), Batches(), per_channel=per_channel, activation_type=int8, extra_options=symmetric
+    )
+    return read(output)
+
+
+def infer(path: Path) -> Any:
+    """What each operator gives by itself: fused into int8, sums saturate on some processors."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(["y"], FEED)[0]
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_biases_become_floats_and_stay_what_they_were(per_channel: bool, plain: Path, tmp_path: Path) -> None:
+    model = quantised(plain, per_channel)
+    assert explicit.has_biases(model)
+    explicit.without_biases(model, tmp_path / "m.onnx")
+    assert not explicit.has_biases(read(tmp_path / "m.onnx"))
+    np.testing.assert_allclose(infer(tmp_path / "m.onnx"), infer(model.path), rtol=1e-6, atol=1e-6)
+
+
+def test_tensorrt_takes_what_it_refuses_otherwise(plain: Path, tmp_path: Path) -> None:
+    rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
+    model = quantised(plain, per_channel=True)
+    explicit.without_biases(model, tmp_path / "m.onnx")
+    log = rtx.Logger(rtx.Logger.INTERNAL_ERROR)
+    for path, taken in ((model.path, False), (tmp_path / "m.onnx", True)):
+        builder = rtx.Builder(log)
+        network = builder.create_network()
+        parser = rtx.OnnxParser(network, log)
+        assert parser.parse_from_file(str(path)) is taken
+
+
+def test_it_is_done_for_tensorrt_alone_and_where_there_is_something_to_do(plain: Path, tmp_path: Path) -> None:
+    """ONNX Runtime computes with int32 biases; other engines keep what they are known by."""
+    spec = EngineSpec(precision="int8")
+    prepared = prepare(spec, quantised(plain, per_channel=False), True, False, None)
+    source, conversion = prepared.source(tmp_path)
+    assert (prepared.by, source.name, conversion.by) == ("int32 biases folded", "prepared.onnx", "")
+    assert prepare(spec, quantised(plain, per_channel=False), True, True, None).convert is None
+    assert prepare(EngineSpec(), read(plain), True, False, None).convert is None
