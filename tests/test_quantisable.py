@@ -132,8 +132,8 @@ def test_weights_of_a_float16_model_are_quantised_too(tmp_path: Path) -> None:
 
 
 def test_biases_that_are_shared_or_a_matrix(tmp_path: Path) -> None:
-    """ONNX Runtime's quantiser copies a shared bias, and called the copy "b0", as another tensor is called. For biases in
-    int32, which TensorRT does not take, it widened the weights' scales, and failed at a bias of two dimensions."""
+    """ONNX Runtime's quantiser copies a shared bias, and called the copy "b0", as another tensor is called. For biases
+    in int32, which TensorRT does not take, it widened the weights' scales, and failed at a bias of two dimensions."""
     nodes = [
         node("MatMul", ["x", "u"], ["b0"]),
         node("Gemm", ["b0", "w", "b"], ["h"]),

@@ -64,8 +64,8 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
         inside = any(node.op_type in OPERATORS for graph in [*onnx_parts.graphs(light)][1:] for node in graph.node)
         but = ", but for what is inside an If, a Loop or a Scan, which stays as it is" if inside else ""
         raise BuildError(
-            f"int8 was asked for, and {model.path.name} has none of {', '.join(OPERATORS)} with weights to quantise{but}: "
-            "leave int8 out"
+            f"int8 was asked for, and {model.path.name} has none of {', '.join(OPERATORS)} with weights to quantise"
+            f"{but}: leave int8 out"
         )
     return Conversion(shares, name, tuple(notes))
 

@@ -102,3 +102,4 @@ def _split(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]
         else:
             parts[name] = part
     return parts
+
