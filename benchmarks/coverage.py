@@ -52,7 +52,7 @@ NOISES: dict[str, Noise] = {  # of median 0
     "scale that changes every 8 units": lambda g: g.normal(size=UNITS) * np.exp(g.normal(size=UNITS // 8)).repeat(8),
     "one in ten far above": lambda g: g.normal(size=UNITS) + 30 * (g.random(UNITS) < 0.1) - 0.13971,
     "two levels, 60 to 40": lambda g: g.normal(size=UNITS) + 30 * (g.random(UNITS) < 0.4) - 0.96742,
-    **{f"autocorrelation {r:g}": autoregression(r) for r in (-0.5, 0.2, 0.3, 0.5)},
+    **{f"autocorrelation {r:g}": autoregression(r) for r in (-0.5, 0.2, 0.3, 0.5, 0.8)},
 }
 
 

@@ -48,7 +48,7 @@ def location(
         return stats.interval(units, alpha, beta).widened(spread + place, spread + place)
     shortest = min(map(len, kept))
     medians = [float(np.median(units[:shortest])) for units in kept]
-    residues, center, count, freedom = _apart(medians, placed=place > 0)
+    residues, center, count, freedom = _apart(medians, place)
     alike = [[unit - median + center for unit in units] for units, median in zip(kept, medians, strict=True)]
     inner = stats.interval([unit for turn in zip(*alike, strict=False) for unit in turn], alpha, beta)
     # a probe's share of its own blocks' scatter is in the margin too, and the margins are added, not their squares:
@@ -67,16 +67,19 @@ def is_even(probes: Sequence[Sequence[object]]) -> bool:
     return bool(earlier) and blocks >= min(earlier)
 
 
-def _apart(medians: Sequence[float], *, placed: bool) -> tuple[list[float], float, float, int]:
+def _apart(medians: Sequence[float], place: float) -> tuple[list[float], float, float, int]:
     """What is left of each probe's median without the place it had; the middle of all; how many probes that middle is
-    worth; and the degrees of freedom of what is left."""
+    worth; and the degrees of freedom of what is left. A difference between the orders that is more than the place can
+    make is left: it is one odd probe's."""
     orders = [[m for turn, m in enumerate(medians) if comes_first(turn) == first] for first in (0, 1)]
-    if not placed:
+    if not place:
         orders = [list(medians)]
     means = [sum(order) / len(order) for order in orders]
-    residues = [m - mean for order, mean in zip(orders, means, strict=True) for m in order]
+    center = sum(means) / len(means)
+    near = [center + min(max(mean - center, -place), place) for mean in means] if place else means
+    residues = [m - expected for order, expected in zip(orders, near, strict=True) for m in order]
     worth = len(orders) ** 2 / sum(1 / len(order) for order in orders)
-    return residues, sum(means) / len(means), worth, len(medians) - len(orders)
+    return residues, center, worth, len(medians) - (len(orders) if near == means else 1)
 
 
 def level_margin(values: Sequence[float], spread: float, alpha: float = ALPHA) -> float:

@@ -208,14 +208,14 @@ def percentile_interval(
 
 def _design_effect(blocks: Sequence[Sequence[float] | Array], value: float, share: float) -> float:
     """How many dependent samples are worth one: the variance between blocks of the share of samples above `value`,
-    over that of independent samples; never below 1."""
+    over that of independent samples, never below 1; and what neighbouring blocks share of it (`dependence`)."""
     sizes = np.array([len(block) for block in blocks], dtype=np.float64)
     if len(sizes) < 2:
         return 1.0
     above = np.array([np.count_nonzero(np.asarray(block) > value) for block in blocks], dtype=np.float64)
     residues = above - sizes * above.sum() / sizes.sum()
     between = float((residues**2).sum()) * len(sizes) / (len(sizes) - 1)
-    return max(between / (float(sizes.sum()) * share * (1 - share)), 1.0)
+    return max(between / (float(sizes.sum()) * share * (1 - share)), 1.0) * dependence(above / sizes) ** 2
 
 
 def _ranks(count: int, share: float, alpha: float) -> tuple[int | None, int | None]:

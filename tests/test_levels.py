@@ -32,6 +32,17 @@ def test_pairs_that_differ_for_no_reason_of_place_widen_the_interval():
     assert levels.location(scattered, spread=0.001, place=0.02).high > 0.005
 
 
+def test_no_place_makes_more_than_it_may():
+    """What is beyond it between the two orders is one odd probe's."""
+    noise = np.random.default_rng(0).normal(0, 1e-5, size=(2, 12))
+    within, beyond = ((np.array([apart, -apart])[:, None] + noise).tolist() for apart in (0.0199, 0.3))
+    assert levels.location(within, spread=0.001, place=0.02).high < 0.002
+    for place in (0.001, 0.02):
+        found = levels.location(beyond, spread=0.001, place=place)
+        assert found.high > 0.3
+        assert found.low < -0.3
+
+
 def test_every_probe_counts_alike_and_one_that_has_only_begun_does_not():
     long, short = [0.0] * 64, [0.01] * 8
     assert levels.location([long, short], spread=0.001).center == pytest.approx(0.005)

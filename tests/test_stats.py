@@ -163,6 +163,13 @@ def test_percentile_intervals_of_dependent_samples_are_wider():
     assert dependent.high - dependent.low > 2 * (independent.high - independent.low)
 
 
+def test_slow_samples_that_last_longer_than_a_block_count_for_less():
+    spell = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0], 8)[:, None]  # eight blocks long each
+    samples = np.random.default_rng(5).normal(size=(64, 40)) + 2 * spell
+    mixed = np.random.default_rng(6).permutation(samples)
+    assert stats.percentile_interval(samples, 95).needed > 2 * stats.percentile_interval(mixed, 95).needed
+
+
 def test_a_percentile_of_too_few_samples_has_no_upper_end_and_says_how_many_it_needs():
     samples = [np.random.default_rng(0).normal(size=100)]
     found = stats.percentile_interval(samples, 99, alpha=0.001)

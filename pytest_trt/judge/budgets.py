@@ -80,7 +80,7 @@ def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
     status: Status
     details: tuple[str, ...] = ()
     if estimate.needs_s > 0:
-        status, why = "inconclusive", f" (too few samples: needs {estimate.needs_s:.1f} s more)"
+        status, why = "inconclusive", f" (too few samples: needs {estimate.needs_s:.2g} s more)"
     elif low > bound:
         status, why = "over_budget", ""
     elif high <= bound:
