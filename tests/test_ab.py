@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.cli import main
-from pytest_trt.commands.ab import dims_of
-from pytest_trt.errors import DeclarationError
 
 
 @pytest.fixture
@@ -100,11 +98,3 @@ def test_another_interpreter_sees_its_own_packages_alone(ab, tmp_path, monkeypat
 def test_what_cannot_be_meant_is_usage(ab, arguments, said, capfd):
     assert ab(*arguments) == 2
     assert said in capfd.readouterr().err
-
-
-def test_dims():
-    assert dims_of("N=4") == ("N", 4)
-    assert dims_of("N=1,4,8") == ("N", (1, 4, 8))
-    for wrong in ("N=", "N=1,2", "=3", "N=a"):
-        with pytest.raises(DeclarationError, match="--dims is"):
-            dims_of(wrong)

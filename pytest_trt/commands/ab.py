@@ -12,11 +12,12 @@ from typing import Any
 
 from pytest_trt.bench import Bench
 from pytest_trt.commands.compare import UNDECIDED, exit_status
+from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
 from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.duel import Duel, Outcome, Side
 from pytest_trt.errors import BuildError, DeclarationError, ProbeError
 from pytest_trt.records import ALWAYS_FAIL, SCHEMA, Result
-from pytest_trt.spec import Declaration, EngineSpec, RunShape
+from pytest_trt.spec import Declaration, EngineSpec
 
 _DESCRIPTION = """Builds MODEL with each interpreter's own backend and lets the two engines take turns; a plan is run by
 both as it is. Is B slower than A? Exit status: 0 no, 1 yes, 2 usage, 125 inconclusive, invalid, or an engine that
@@ -37,9 +38,7 @@ def add(parts: Any) -> None:
     parser.add_argument("--version-compatible", action="store_true",
                         help="build such a plan, or trust the given one, which carries code of its own")  # fmt: skip
     parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--batch", type=int, metavar="N")
-    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
-                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    add_inputs(parser)
     parser.add_argument("--max-slowdown", metavar="P", help="how much slower B may be (5%%)")
     parser.add_argument("--max-memory-growth", metavar="P", help="how much more device memory B may use (5%%)")
     parser.add_argument("--max-time", metavar="S", help="stop measuring after this many seconds (10)")
@@ -50,11 +49,11 @@ def add(parts: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    dims = dict(map(dims_of, given.dims))
     spec = EngineSpec(
-        path=given.model, precision=given.precision, dims=dims, version_compatible=given.version_compatible
-    )
-    declaration = Declaration(spec=spec, run=RunShape(batch=given.batch))
+        path=given.model, precision=given.precision, version_compatible=given.version_compatible,
+        **said_of_inputs(given),
+    )  # fmt: skip
+    declaration = Declaration(spec=spec, run=run_shape(given))
     project = Project(given.rootdir)
     with contextlib.ExitStack() as held:
         sides = [
@@ -94,15 +93,6 @@ def interpreter(flag: str, name: str) -> str:
 def say(text: str) -> None:
     if sys.stderr.isatty():
         print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
-
-
-def dims_of(text: str) -> tuple[str, Any]:
-    name, _, sizes = text.partition("=")
-    numbers = sizes.split(",")
-    if not name or not all(number.strip().isdecimal() for number in numbers) or len(numbers) not in (1, 3):
-        raise DeclarationError(f"--dims is {text!r}: write a dimension's name and size, or its min,opt,max: N=1,4,8")
-    found = tuple(map(int, numbers))
-    return name, found if len(found) == 3 else found[0]
 
 
 def _as_text(outcome: Outcome, given: argparse.Namespace) -> str:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
-from pytest_trt.commands.ab import dims_of, interpreter, say
+from pytest_trt.commands.ab import interpreter, say
+from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
 from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.lineup import Lineup, Row
 from pytest_trt.records import SCHEMA
 from pytest_trt.report import BACKENDS, environment_line
-from pytest_trt.spec import Declaration, EngineSpec, RunShape
+from pytest_trt.spec import Declaration, EngineSpec
 
 if TYPE_CHECKING:
     from pytest_trt.records import Environment
@@ -36,9 +37,7 @@ def add(parts: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="an .onnx model")
     parser.add_argument("--precisions", default="fp32,fp16,int8", metavar="LIST", help="(fp32,fp16,int8)")
     parser.add_argument("--backends", default=",".join(_COMPARED), metavar="LIST", help=f"({','.join(_COMPARED)})")
-    parser.add_argument("--batch", type=int, metavar="N")
-    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
-                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    add_inputs(parser)
     parser.add_argument("--calibration", metavar="MODULE:FUNCTION",
                         help="a function that yields what int8 is calibrated on (drawn inputs)")  # fmt: skip
     parser.add_argument("--torch", metavar="MODULE:FUNCTION",
@@ -66,10 +65,10 @@ def run(given: argparse.Namespace) -> int:
     })  # fmt: skip
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
     torch_python = interpreter("--torch-python", given.torch_python)
-    plain = EngineSpec(path=given.model, dims=dict(map(dims_of, given.dims)), backend="onnxruntime")
+    plain = EngineSpec(path=given.model, backend="onnxruntime", **said_of_inputs(given))
     if plain.given_plan:
         raise DeclarationError(f"{given.model} is a plan, which one backend runs: name the .onnx model it was built of")
-    declaration = Declaration(spec=plain, run=RunShape(batch=given.batch))
+    declaration = Declaration(spec=plain, run=run_shape(given))
     with Bench(settings, say) as bench, Bench(settings, say, torch_python) as torch_bench:
         with Case(bench, given.model, declaration, [Path.cwd()]) as case:
             _ = case.shapes  # what cannot be run at all is no row's fault
@@ -86,7 +85,7 @@ def _specs(given: argparse.Namespace) -> Iterator[tuple[str, EngineSpec]]:
     """What is built, with the names of the rows. Raises DeclarationError for what cannot be meant."""
     if given.torch is not None and not all(given.torch.partition(":")):
         raise DeclarationError(f"--torch is {given.torch!r}: write MODULE:FUNCTION")
-    dims = dict(map(dims_of, given.dims))
+    inputs = said_of_inputs(given)
     calibration = "random" if given.calibration is None else _function("--calibration", given.calibration)
     for backend in given.backends.split(","):
         if backend not in _COMPARED:
@@ -94,8 +93,8 @@ def _specs(given: argparse.Namespace) -> Iterator[tuple[str, EngineSpec]]:
         for precision in given.precisions.split(","):
             level = given.optimization_level if backend != "onnxruntime" else None
             spec = EngineSpec(
-                path=given.model, dims=dims, precision=precision, backend=backend, optimization_level=level,
-                calibration=calibration if precision == "int8" else None,
+                path=given.model, precision=precision, backend=backend, optimization_level=level,
+                calibration=calibration if precision == "int8" else None, **inputs,
             )  # fmt: skip
             yield f"{BACKENDS[backend]} {precision}", spec
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from pytest_trt.bench import Bench
 from pytest_trt.bisection import AT_ONCE, MOST_BUILDS, Found, bisect, lines
-from pytest_trt.commands.ab import dims_of, say
+from pytest_trt.commands.ab import say
 from pytest_trt.commands.compare import GATED, UNDECIDED
+from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
 from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.errors import DeclarationError
 from pytest_trt.records import SCHEMA
 from pytest_trt.references import given_inputs
-from pytest_trt.spec import Accuracy, Declaration, EngineSpec, RunShape
+from pytest_trt.spec import Accuracy, Declaration, EngineSpec
 
 _DESCRIPTION = """Builds MODEL, runs it beside ONNX Runtime in fp32, and where outputs depart looks for the first layer
 that does: tensors in between are marked as outputs, many in one build, and the span is narrowed until one layer is
@@ -30,9 +31,7 @@ def add(parts: Any) -> None:
     parser.add_argument("--precision", default="fp16", help="what it is built in (fp16)")
     parser.add_argument("--calibrator", choices=("entropy", "minmax"), help="int8 by TensorRT's own calibration")
     parser.add_argument("--calibration", metavar="random|CACHE", help="what int8 is calibrated on, as in trt_engine")
-    parser.add_argument("--batch", type=int, metavar="N")
-    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
-                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    add_inputs(parser)
     parser.add_argument("--inputs", metavar="PATH.npz", help="inputs by name (drawn from the seed)")
     parser.add_argument("--seed", type=int, default=0, help="from which inputs are drawn (0)")
     parser.add_argument("--rtol", type=float, help="as in trt_accuracy (by precision)")
@@ -53,10 +52,10 @@ def run(given: argparse.Namespace) -> int:
             raise DeclarationError(f"--{name.replace('_', '-')} is {getattr(given, name)}: it must be at least 1")
     declaration = Declaration(
         spec=EngineSpec(
-            path=given.model, precision=given.precision, dims=dict(map(dims_of, given.dims)), seed=given.seed,
-            calibrator=given.calibrator, calibration=given.calibration,
+            path=given.model, precision=given.precision, seed=given.seed, calibrator=given.calibrator,
+            calibration=given.calibration, **said_of_inputs(given),
         ),
-        run=RunShape(batch=given.batch),
+        run=run_shape(given),
         accuracy=Accuracy(rtol=given.rtol, atol=given.atol, cosine=given.cosine),
     )  # fmt: skip
     settings = Project(given.rootdir).settings({

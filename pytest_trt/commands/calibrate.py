@@ -9,10 +9,11 @@ from typing import Any
 from pytest_trt import calibration
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
+from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
 from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.errors import DeclarationError
 from pytest_trt.measure.figures import SPREAD
-from pytest_trt.spec import Declaration, EngineSpec, RunShape
+from pytest_trt.spec import Declaration, EngineSpec
 
 PAIRS, LEAST = 12, 4
 """Of fewer pairs than the least, their own scatter says next to nothing: it would be taken to be huge."""
@@ -23,8 +24,7 @@ def add(parts: Any) -> None:
     parser = parts.add_parser("calibrate", help=text, description=text)
     parser.add_argument("model", metavar="MODEL", help="an .onnx model or a plan, such as the smallest you test")
     parser.add_argument("--pairs", type=int, default=PAIRS, metavar="K", help=f"pairs of probes ({PAIRS})")
-    parser.add_argument("--batch", type=int, metavar="N")
-    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE", help="a dimension's size")
+    add_inputs(parser)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--backend", metavar="NAME", help="as --trt-backend (the ini file's, or auto)")
     add_running(parser)
@@ -37,8 +37,8 @@ def _run(given: argparse.Namespace) -> int:
     settings = Project(given.rootdir).settings({
         "backend": ("--backend", given.backend), **said_of_running(given),
     })  # fmt: skip
-    spec = EngineSpec(path=given.model, precision=given.precision)
-    declaration = Declaration(spec=spec, run=RunShape(batch=given.batch, dims=dict(map(_dim, given.dims))))
+    spec = EngineSpec(path=given.model, precision=given.precision, **said_of_inputs(given))
+    declaration = Declaration(spec=spec, run=run_shape(given))
     with Bench(settings) as bench, Case(bench, "calibrate", declaration, [Path.cwd()]) as case:
         engine, environment = case.engine, case.environment
         differences = []
@@ -58,10 +58,3 @@ def _run(given: argparse.Namespace) -> int:
                 f"something else was running, remove {path} and calibrate again when it is not"
             )
     return 0
-
-
-def _dim(text: str) -> tuple[str, int]:
-    name, _, size = text.partition("=")
-    if not name or not size.isdecimal():
-        raise DeclarationError(f"--dims is {text!r}: write the dimension's name and its size, such as S=128")
-    return name, int(size)

@@ -164,7 +164,9 @@ def _unfilled(model: Model, name: str, dims: Dims, axis: int) -> str:
     what = f"dimension {dim!r}" if dim else f"dimension {axis}, which has no name,"
     write = f"dims={{{dim!r}: (min, opt, max)}}" if dim else f"shapes={{{name!r}: ((min), (opt), (max))}}"
     batch = ", or batch" if axis == 0 else ""
-    command = f" (to a command: --dims={dim}=SIZE{batch and ', or --batch=SIZE'})" if dim else ""
+    shape = "x".join(str(dim) if isinstance(dim, int) else "SIZE" for dim in dims)
+    option = f"--dims={dim}=SIZE" if dim else f"--shapes={name}={shape}"
+    command = f" (to a command: {option}{batch and ', or --batch=SIZE'})"
     unfilled = f"{what} of input {name!r} of {model.path.name} is dynamic, and nothing fills it"
     return f"{unfilled}: write {write}{batch}{command}"
 

@@ -1,0 +1,69 @@
+"""What a command is told of its model's inputs: their shapes, and what they are drawn from."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_trt.errors import DeclarationError
+from pytest_trt.spec import RunShape
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """The arguments; `said_of_inputs` and `run_shape` read them."""
+    parser.add_argument("--batch", type=int, metavar="N")
+    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
+                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
+    parser.add_argument("--shapes", action="append", default=[], metavar="NAME=1x3x48|MIN,OPT,MAX",
+                        help="an input's shape, or its range: for dimensions without names")  # fmt: skip
+    parser.add_argument("--input-range", action="append", default=[], metavar="NAME=LOW,HIGH",
+                        help="what an input is drawn from, both included for integers; more than once")  # fmt: skip
+
+
+def said_of_inputs(given: argparse.Namespace) -> dict[str, Any]:
+    """The fields of EngineSpec that they give. Raises DeclarationError, naming the argument."""
+    return {
+        "dims": {name: sizes for name, sizes in map(dims_of, given.dims) if isinstance(sizes, tuple)},
+        "shapes": dict(map(shapes_of, given.shapes)),
+        "input_ranges": dict(map(_range_of, given.input_range)),
+    }
+
+
+def run_shape(given: argparse.Namespace) -> RunShape:
+    """The shape that is run, as far as they give it."""
+    sizes = {name: size for name, size in map(dims_of, given.dims) if isinstance(size, int)}
+    return RunShape(batch=given.batch, dims=sizes)
+
+
+def dims_of(text: str) -> tuple[str, Any]:
+    name, _, sizes = text.rpartition("=")
+    numbers = sizes.split(",")
+    if not name or not all(number.strip().isdecimal() for number in numbers) or len(numbers) not in (1, 3):
+        raise DeclarationError(f"--dims is {text!r}: write a dimension's name and size, or its min,opt,max: N=1,4,8")
+    return name, _one_or_three([int(number) for number in numbers])
+
+
+def shapes_of(text: str) -> tuple[str, Any]:
+    name, _, shapes = text.rpartition("=")
+    written = shapes.split(",")
+    if not name or not all(re.fullmatch(r"\d+(x\d+)*", shape) for shape in written) or len(written) not in (1, 3):
+        raise DeclarationError(f"--shapes is {text!r}: write an input's name and shape, or its min,opt,max: x=1x3x8x8")
+    return name, _one_or_three([tuple(map(int, shape.split("x"))) for shape in written])
+
+
+def _one_or_three(said: Sequence[Any]) -> Any:
+    return tuple(said) if len(said) == 3 else said[0]
+
+
+def _range_of(text: str) -> tuple[str, tuple[float, float]]:
+    name, _, limits = text.rpartition("=")
+    try:
+        low, high = map(float, limits.split(","))
+        if name and math.isfinite(low) and math.isfinite(high):
+            return name, (low, high)
+    except ValueError:
+        pass
+    raise DeclarationError(f"--input-range is {text!r}: write an input's name, the least and the greatest: ids=0,30521")

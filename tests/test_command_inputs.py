@@ -1,0 +1,94 @@
+"""What a command is told of its model's inputs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from pytest_trt.cli import main
+from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
+from pytest_trt.errors import DeclarationError
+from pytest_trt.spec import EngineSpec, RunShape
+
+
+def parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_inputs(parser)
+    return parser.parse_args(arguments)
+
+
+def test_shapes_and_ranges() -> None:
+    """Names have colons in them, where TensorFlow gave them, and may have anything."""
+    given = parsed(
+        "--batch=2", "--dims=S=128", "--dims=N=1,4,8", "--shapes=serving_x:0=1x3",
+        "--shapes=a=b=1x4,2x4,8x4", "--input-range=ids=0,30521", "--input-range=t=-0.5,1e3",
+    )  # fmt: skip
+    assert run_shape(given) == RunShape(batch=2, dims={"S": 128})
+    said = said_of_inputs(given)
+    assert said == {
+        "dims": {"N": (1, 4, 8)},
+        "shapes": {"serving_x:0": (1, 3), "a=b": ((1, 4), (2, 4), (8, 4))},
+        "input_ranges": {"ids": (0.0, 30521.0), "t": (-0.5, 1000.0)},
+    }
+    assert EngineSpec(**said).shapes["serving_x:0"] == (((1, 3), (1, 3), (1, 3)),)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(f"--dims={text}" for text in ("N", "N=", "N=1,2", "=3", "N=a")),
+        *(f"--shapes={text}" for text in ("x", "x=", "x=1x", "x=1x3,2x3", "=1x3", "x=-1x3", "x=1,x,3")),
+        *(f"--input-range={text}" for text in ("x", "x=1", "=1,2", "x=1,2,3", "x=a,b", "x=0,inf", "x=nan,1")),
+    ],
+)
+def test_what_is_no_shape_is_named_with_its_argument(wrong: str) -> None:
+    option, _, value = wrong.partition("=")
+    with pytest.raises(DeclarationError) as caught:
+        run_shape(parsed(wrong)), said_of_inputs(parsed(wrong))
+    assert str(caught.value).startswith(f"{option} is {value!r}: write ")
+
+
+@pytest.fixture
+def run(tmp_path: Path, engine_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """Runs a command on a model whose input x has two dimensions without a name, and whose index starts at 16000."""
+    monkeypatch.chdir(tmp_path)
+    weights = [
+        numpy_helper.from_array(np.ones((4, 1), np.float32), "table"),
+        numpy_helper.from_array(np.int64(16000), "first"),
+    ]
+    nodes = [
+        helper.make_node("Sub", ["index", "first"], ["place"]),
+        helper.make_node("Gather", ["table", "place"], ["row"]),
+        helper.make_node("Mul", ["x", "row"], ["y"]),
+    ]
+    inputs = [
+        helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, None]),
+        helper.make_tensor_value_info("index", TensorProto.INT64, []),
+    ]
+    outputs = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "m.onnx")
+    return lambda command, *arguments: main([command, "m.onnx", f"--cache-dir={engine_cache}", *arguments])
+
+
+COMMANDS = {
+    "backends": ["--backends=onnxruntime", "--precisions=fp32", "--max-time=0.2"],
+    "bisect": ["--backend=onnxruntime", "--precision=fp32"],
+    "calibrate": ["--backend=onnxruntime", "--pairs=4"],
+    "ab": ["--backend-a=onnxruntime", "--backend-b=onnxruntime", "--max-time=0.2", "--max-slowdown=99%"],
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_them(command: str, run: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(command, *COMMANDS[command]) == 2
+    said = capfd.readouterr().err
+    assert "dimension 0, which has no name, of input 'x' of m.onnx is dynamic, and nothing fills it" in said
+    assert "(to a command: --shapes=x=SIZExSIZE, or --batch=SIZE)" in said
+    assert run(command, *COMMANDS[command], "--shapes=x=2x8", "--input-range=index=16000,16003") in (0, 125)
