@@ -60,7 +60,10 @@ class Rightness:
     def _against_stored(
         self, outputs: Arrays, limits: tolerance.Allowed, baseline: Baseline | None
     ) -> tuple[Verdict, ...]:
-        if baseline is None or self.baselines is None:
+        if self.baselines is None:
+            text = "the outputs are held against nothing: no stored baseline is read in this run"
+            return (Verdict("missing", "accuracy", "", text),)
+        if baseline is None:
             return ()  # that there is none is said already
         data = self.baselines.data(baseline)
         if data is None or not data.outputs:

@@ -58,6 +58,19 @@ def test_outputs_are_held_against_onnx_runtime_a_file_and_a_function(bench, tmp_
         run(Accuracy(reference="broken.npz"))
 
 
+def test_outputs_that_no_stored_baseline_is_there_for_are_not_said_to_agree(bench, tmp_path):
+    """With --trt-baseline=off the test had been `ok`, its outputs compared with nothing."""
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    declaration = Declaration(
+        spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=Accuracy(reference="baseline")
+    )
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        trial.measure()
+        (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.figure == "accuracy"]
+    assert verdict.status == "missing"
+    assert verdict.text == "the outputs are held against nothing: no stored baseline is read in this run"
+
+
 def test_a_bisection_that_fails_leaves_the_verdict(bench, tmp_path):
     """A calibration that works as often as the engine needs it, and then no more."""
     onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
