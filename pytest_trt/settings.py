@@ -177,12 +177,15 @@ def _check_together(settings: Settings) -> None:
         (settings.baseline_save and settings.against, "--trt-baseline-save and --trt-against"),
         (settings.baseline_ref and settings.against, "--trt-baseline-ref and --trt-against"),
         (settings.only and settings.skip, "--trt-only and --trt-skip"),
-        (settings.min_time_s > settings.max_time_s, "--trt-min-time above --trt-max-time"),
         (settings.build_only and settings.no_cache, "--trt-build-only and --trt-no-cache (nothing would be kept)"),
     ]
     found = [text for clash, text in clashes if clash]
     if found:
         raise pytest.UsageError("; ".join(f"{text} contradict each other" for text in found) + ": drop one of the two")
+    least, most = settings.min_time_s, settings.max_time_s
+    if least > most:
+        message = f"--trt-min-time is {least:g} s, and --trt-max-time {most:g} s: lower the one, or raise the other"
+        raise pytest.UsageError(message)
     for flag, on in (("force", settings.baseline_force), ("new-only", settings.baseline_new_only)):
         if on and not settings.baseline_save:
             raise pytest.UsageError(f"--trt-baseline-{flag} says how to save: add --trt-baseline-save")

@@ -62,7 +62,7 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
     settings = parse(max_time="0.05")
     assert (settings.min_time_s, settings.max_time_s) == (0.05, 0.05)
     assert parse(max_time="20").min_time_s == 0.1
-    with pytest.raises(pytest.UsageError, match="--trt-min-time above --trt-max-time"):
+    with pytest.raises(pytest.UsageError, match="--trt-min-time is 0.1 s, and --trt-max-time 0.05 s: lower"):
         parse(max_time="0.05", min_time="0.1")
 
 
@@ -81,7 +81,7 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
         ({"max_time": "inf"}, "--trt-max-time is 'inf': give seconds"),
         ({"max_time": "nan"}, "--trt-max-time is 'nan': give seconds"),
         ({"builds": "2.5"}, "--trt-builds is '2.5': give a whole number from 1 to 100"),
-        ({"min_time": "11"}, "--trt-min-time above --trt-max-time contradict each other: drop one of the two"),
+        ({"min_time": "11"}, "--trt-min-time is 11 s, and --trt-max-time 10 s: lower the one, or raise the other"),
         ({"baseline_new_only": True}, "--trt-baseline-new-only says how to save: add --trt-baseline-save"),
     ],
 )

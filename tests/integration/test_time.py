@@ -27,7 +27,7 @@ def test_sampling_lasts_at_least_the_one_and_at_most_the_other(project, save_mod
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--trt-min-time=3", "--trt-min-time above --trt-max-time contradict each other*"),
+        ("--trt-min-time=3", "--trt-min-time is 3 s, and --trt-max-time *"),
         ("--trt-max-time=ten", "--trt-max-time is 'ten': give seconds, such as 10 or 0.5"),
         ("--trt-wait=-1", "--trt-wait is '-1': give seconds*"),
         ("--trt-resolution=2", "--trt-resolution is '2': did you mean '2%'?"),
