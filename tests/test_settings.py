@@ -62,7 +62,7 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
     settings = parse(max_time="0.05")
     assert (settings.min_time_s, settings.max_time_s) == (0.05, 0.05)
     assert parse(max_time="20").min_time_s == 0.1
-    with pytest.raises(pytest.UsageError, match="--trt-min-time is 0.1 s, and --trt-max-time 0.05 s: lower"):
+    with pytest.raises(pytest.UsageError, match=r"--trt-min-time is 0\.1 s, and --trt-max-time 0\.05 s: lower"):
         parse(max_time="0.05", min_time="0.1")
 
 
