@@ -189,33 +189,38 @@ def percentile_interval(
 
     By order statistics: the ends are samples whose ranks a binomial count leaves with probability `alpha` at each end
     (David and Nagaraja, Order Statistics, 7.1), for as many independent samples as the blocks are worth: n divided by
-    the design effect of the share of samples beyond the percentile (Woodruff 1952; Kish 1965, 8.2).
+    the design effect of the share of samples beyond the percentile (Woodruff 1952; Kish 1965, 8.2), and by what
+    neighbouring blocks have of it in common (`dependence`). Where that leaves no rank, though there were samples
+    enough but for the neighbours, the slowest sample, or the fastest, is the end.
     """
     ordered = np.sort(np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks]))
     count, share = len(ordered), percent / 100
     value = float(ordered[_trtexec_index(count, percent)])
-    effect = _design_effect(blocks, value, 1 - share)
-    effective = max(int(count / effect), 1)
+    sizes = np.array([len(block) for block in blocks], dtype=np.float64)
+    above = np.array([np.count_nonzero(np.asarray(block) > value) for block in blocks], dtype=np.float64)
+    effect = _design_effect(above, sizes, 1 - share)
+    effective = max(int(count / effect / dependence(above / sizes) ** 2), 1)
+    needed = math.ceil(effect * math.log(alpha) / math.log(max(share, 1 - share)))
     low, high = _ranks(effective, share, alpha)
-    scale = count / effective
+    scale, beyond = count / effective, (0.0 if count >= needed else math.inf)
+    first = 0 if low is None else int(low * scale)
+    last = count - 1 if high is None else min(math.ceil((high + 1) * scale) - 1, count - 1)
     return PercentileInterval(
         value,
-        -math.inf if low is None else float(ordered[int(low * scale)]),
-        math.inf if high is None else float(ordered[min(math.ceil((high + 1) * scale) - 1, count - 1)]),
-        math.ceil(effect * math.log(alpha) / math.log(max(share, 1 - share))),
+        float(ordered[first]) - (beyond if low is None else 0.0),
+        float(ordered[last]) + (beyond if high is None else 0.0),
+        needed,
     )
 
 
-def _design_effect(blocks: Sequence[Sequence[float] | Array], value: float, share: float) -> float:
-    """How many dependent samples are worth one: the variance between blocks of the share of samples above `value`,
-    over that of independent samples, never below 1; and what neighbouring blocks share of it (`dependence`)."""
-    sizes = np.array([len(block) for block in blocks], dtype=np.float64)
+def _design_effect(above: Array, sizes: Array, share: float) -> float:
+    """How many dependent samples are worth one: the variance between blocks of the share of samples `above`, over that
+    of independent samples; never below 1. Both arrays have one number for each block."""
     if len(sizes) < 2:
         return 1.0
-    above = np.array([np.count_nonzero(np.asarray(block) > value) for block in blocks], dtype=np.float64)
     residues = above - sizes * above.sum() / sizes.sum()
     between = float((residues**2).sum()) * len(sizes) / (len(sizes) - 1)
-    return max(between / (float(sizes.sum()) * share * (1 - share)), 1.0) * dependence(above / sizes) ** 2
+    return max(between / (float(sizes.sum()) * share * (1 - share)), 1.0)
 
 
 def _ranks(count: int, share: float, alpha: float) -> tuple[int | None, int | None]:
