@@ -119,7 +119,9 @@ class Bench:
 
     def environment_for(self, backend: str, spec: EngineSpec) -> Environment:
         """The environment that an engine is for: with an ahead-of-time build, the compute capabilities it names, and no
-        device is asked."""
+        device is asked; nor for a plan that is given, where nothing is run."""
+        if self.settings.build_only and spec.given_plan:
+            return Environment(device="any", kind="gpu", backend=backend, backend_version="")
         if not (self.settings.build_only and spec.compute_capabilities):
             return self.environment(backend)
         names = ", ".join(f"{level // 10}.{level % 10}" for level in spec.compute_capabilities)

@@ -54,7 +54,7 @@ class Case:
     def model(self) -> Model:
         """The model, found and read."""
         model = resolve(self.spec, self._folders, self._bench.store)
-        if model.kind == "plan":  # what it takes and gives, only its runtime can tell
+        if model.kind == "plan" and not self._bench.settings.build_only:  # what it takes and gives, its runtime tells
             server, device = self._bench.server(self.backend), self._bench.settings.device
             model = model.with_tensors(*tensors_of(server, model.path, device, self.spec))
         return model
@@ -152,7 +152,10 @@ class Case:
     def built(self) -> Result:
         """Build the engine, or find it in the cache, and run nothing."""
         engine = self.engine
-        how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"
+        if self.model.kind == "plan":
+            how = "given"
+        else:
+            how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"
         verdict = Verdict("ok", "run", "", f"engine {how}: {engine.digest[:12]}")
         return Result(self._node_id, (verdict,), built_s=engine.build_s if engine.built else None)
 

@@ -35,3 +35,15 @@ def test_without_a_capability_it_asks_the_driver_and_says_what_is_missing(exampl
     result = example.runpytest_subprocess(*AHEAD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*driver*"])
+
+
+def test_a_plan_that_is_given_asks_no_driver(example):
+    """One such test had ended the run of all others."""
+    (example.path / "tests" / "test_given.py").write_text(
+        "import pytest\n\n\n@pytest.mark.trt_engine('given.plan')\ndef test_given(trt_runner):\n"
+        "    trt_runner.measure()\n"
+    )
+    (example.path / "given.plan").write_bytes(b"a plan")
+    result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    result.assert_outcomes(passed=8)
+    result.stdout.fnmatch_lines(["test_given *engine given: *"])
