@@ -11,9 +11,11 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from pytest_trt.backends.base import BuildJob, backend
 from pytest_trt.engine.precision import convert
 from pytest_trt.judge.accuracy import judge
 from pytest_trt.judge.tolerance import DEFAULTS
+from pytest_trt.spec import EngineSpec
 
 node = helper.make_node
 
@@ -87,6 +89,22 @@ def test_sequences_of_several_lengths(operator: str, gates: int, precision: Any,
     parser = rtx.OnnxParser(network := builder.create_network(), rtx.Logger(rtx.Logger.ERROR))
     assert parser.parse_from_file(str(tmp_path / "h.onnx")), parser.get_error(0).desc()
     assert network.num_outputs == 1
+
+
+@pytest.mark.parametrize(("precision", "share"), [("fp16", 1.0), ("bf16", 0.5)])
+@pytest.mark.parametrize("operator", ["HardSwish", "ConvTranspose"])
+def test_operators_that_tensorrt_lacks_in_bf16(operator: str, precision: Any, share: float, tmp_path: Path) -> None:
+    weights = [weight("w", 8, 8, 1, 1), weight("v", 8, 8, 1, 1)]
+    second = node(operator, ["c", "w"] if operator == "ConvTranspose" else ["c"], ["y"])
+    path = saved(
+        tmp_path, [node("Conv", ["x", "v"], ["c"]), second], {"x": (TensorProto.FLOAT, [1, 8, 4, 4])}, weights
+    )
+    assert convert(path, precision, tmp_path / "h.onnx").shares[precision] == share
+    pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
+    spec = EngineSpec(compute_capabilities=(89,))
+    job = BuildJob("tensorrt_rtx", "0", spec, str(tmp_path / "h.onnx"), str(tmp_path), (), None)
+    backend("tensorrt_rtx").build(job, lambda text, share: None)
+    assert (tmp_path / "plan").exists()
 
 
 def test_weights_that_others_read_too_are_clipped(tmp_path: Path) -> None:

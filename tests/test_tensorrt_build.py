@@ -173,6 +173,13 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
         build(path, tmp_path)
 
 
+@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.parametrize("option", ["refit", "strip_weights"])
+def test_what_is_built_on_the_device_alone_is_said(option: str, model: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="with refit or strip_weights TensorRT-RTX builds on the GPU alone"):
+        build(model, tmp_path, (PROFILE,), **{option: True})
+
+
 def test_operators_that_it_lacks_are_named_once(tmp_path: Path) -> None:
     """A model that was quantised dynamically has hundreds of them."""
     node = helper.make_node

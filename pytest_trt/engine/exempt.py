@@ -18,6 +18,15 @@ _WITH_WEIGHTS = frozenset((
 """Operators that are wrong where their weights are clipped. What others add or compare with may well be: before a
 Softmax a mask's -3.4e38 is as good as -65504, and -inf may not be; nor does it matter to the limits of a Clip."""
 
+_LACKING = {
+    "fp16": frozenset(("MeanVarianceNormalization",)),
+    "bf16": frozenset((
+        "ConvTranspose", "GRU", "GlobalLpPool", "HardSwish", "LpNormalization", "MeanVarianceNormalization", "Mish",
+        "Shrink",
+    )),
+}  # fmt: skip
+"""Operators that TensorRT-RTX 1.7 parses or builds in float32, and not in these (each was tried alone)."""
+
 _RECURRENT, _LENGTHS = frozenset(("GRU", "LSTM", "RNN")), 4
 """Operators that may be given the lengths of their sequences, and at which input."""
 
@@ -33,16 +42,17 @@ class Exempt:
 def exempt(model: Any, half: str) -> Exempt:
     """What stays float32 in `model`, whose nodes get names for it.
 
-    That is operators with weights that float16 does not hold; and recurrent ones with sequences of several lengths, on
-    which TensorRT's parser fails in any half precision ("ISelectLayer must have `thenInput` and `elseInput` of same
-    types", TensorRT-RTX 1.7). It is so in the main graph alone: converters put there all the casts that it takes.
+    That is operators with weights that float16 does not hold, and those that TensorRT does not take: some in any case;
+    recurrent ones with sequences of several lengths, on which its parser fails in any half precision ("ISelectLayer
+    must have `thenInput` and `elseInput` of same types", TensorRT-RTX 1.7). It is so in the main graph alone:
+    converters put there all the casts that it takes.
     """
     wide = list(_beyond_float16(onnx_parts.tensors(model))) if half == "fp16" else []
     kept = _kept(model.graph, {tensor.name for tensor in wide})
     nodes = []
     for place, node in enumerate(model.graph.node):
         lengths = node.op_type in _RECURRENT and any(node.input[_LENGTHS : _LENGTHS + 1])
-        if lengths or not kept.isdisjoint(node.input):
+        if lengths or node.op_type in _LACKING[half] or not kept.isdisjoint(node.input):
             node.name = node.name or f"{node.op_type}#{place}"
             nodes.append(node.name)
     clipped = [tensor.name or "a constant" for tensor in wide if tensor.name not in kept]

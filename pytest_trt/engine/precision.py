@@ -38,7 +38,7 @@ HALF_QDQ_OPSET = 19
 """The first opset whose QuantizeLinear takes float16 and bfloat16 (ONNX's operator changelog)."""
 
 
-RECIPE = 2
+RECIPE = 3
 """Part of what an engine is known by in the cache: one more whenever `convert` makes something else of a model."""
 
 
