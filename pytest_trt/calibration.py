@@ -6,6 +6,7 @@ from figures.SPREAD until there are calibrations.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -87,7 +88,8 @@ def save(cache: Path, environment: Environment, calibration: Calibration) -> Pat
         draft.write_text(json.dumps(codec.encode(calibration)))
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a read-only file system even what is not there
+            draft.unlink()
         raise CacheError(f"the calibration {path} cannot be written: {error}") from error
     return path
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import gzip
 import json
@@ -74,6 +75,18 @@ def test_saved_and_loaded(tmp_path: Path, saved: Path) -> None:
     assert loaded.spec_digest == measurement().spec_digest
     assert opened(tmp_path).load("tests/test_models.py::other", DEVICE) is None
     assert opened(tmp_path).load(TEST, "nvidia-h100") is None
+
+
+def test_a_read_only_file_system_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which even a file that is not there cannot be removed."""
+
+    def refuse(path: str | Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("pytest_trt.baselines.local._write", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(BaselineError, match="cannot be saved: Read-only file system: check its permissions"):
+        opened(tmp_path).save(measurement(), "missing")
 
 
 def test_the_path_is_readable(tmp_path: Path, saved: Path) -> None:

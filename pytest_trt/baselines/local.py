@@ -71,7 +71,8 @@ class LocalPlace:
             raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
         finally:
             for draft in drafts.values():
-                Path(draft).unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # of a read-only file system even what is not there
+                    Path(draft).unlink()
 
     def _make_folder(self, folder: str) -> None:
         if folder not in self._inside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Sequence
@@ -105,6 +106,6 @@ def _write(path: Path, content: str) -> None:
         draft.write_text(content, encoding="utf-8", errors="backslashreplace")  # a path's bytes need not be UTF-8
         draft.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):  # of a read-only file system even what is not there
+            draft.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        draft.unlink(missing_ok=True)
