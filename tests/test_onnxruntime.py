@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.base import backend
 from pytest_trt.backends.onnxruntime import copy_model
-from pytest_trt.errors import BackendError
+from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.runner import open_runner
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
@@ -85,6 +85,19 @@ def test_an_output_of_another_shape_than_the_model_declares_is_run_again(declare
     np.testing.assert_array_equal(runner.infer(given)["y"], given["x"])
     runner.fill(given)
     assert len(runner.block(3)["ms"]) == 3
+
+
+def test_its_words_stand_without_codes_and_places_in_its_source(tmp_path: Path) -> None:
+    """A newer onnx writes newer models than ONNX Runtime reads, and that was said behind 300 characters of C++."""
+    made = ones_in_int8(4)
+    made.ir_version = 99
+    onnx.save(made, str(tmp_path / "plan"))
+    with pytest.raises(BuildError, match=r"^ONNX Runtime \S+ cannot load the model: Unsupported model IR version: 99"):
+        backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec())
+    made.ir_version, made.opset_import[0].version = 8, 99
+    onnx.save(made, str(tmp_path / "plan"))
+    with pytest.raises(BuildError, match=r"cannot load the model: ONNX Runtime only \*guarantees\* support for models"):
+        backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec())
 
 
 @pytest.mark.parametrize("option", ["cuda_graph", "cold_l2"])

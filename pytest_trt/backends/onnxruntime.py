@@ -166,13 +166,13 @@ class OnnxRuntimeEngine:
             return self._ort.InferenceSession(str(self._plan), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             what = "the model" if self._plan.name == "plan" else self._plan  # that is how the cache names all of them
-            raise BuildError(f"ONNX Runtime {self._ort.__version__} cannot load {what}: {_plain(error)}") from error
+            raise BuildError(f"ONNX Runtime {self._ort.__version__} cannot load {what}: {plain(error)}") from error
 
     def run(self, inputs: Arrays) -> Arrays:
         try:
             values = self._session.run(None, dict(inputs))
         except Exception as error:  # likewise
-            raise BackendError(f"ONNX Runtime cannot run the model: {_plain(error)}") from error
+            raise BackendError(f"ONNX Runtime cannot run the model: {plain(error)}") from error
         pairs = tuple(zip(self.outputs, values, strict=True))
         self._misdeclared = tuple(tensor.name for tensor, value in pairs if not tensor.holds(value.shape))
         return {tensor.name: value for tensor, value in pairs}
@@ -254,6 +254,12 @@ def _tensor(node: Any) -> Tensor:
     return Tensor(node.name, _DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
 
 
-def _plain(error: Exception) -> str:
+_NOISE = re.compile(
+    r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?(/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z]))?"
+)
+"""What stands before ONNX Runtime's own words: codes, a file of its own making, a place in its source."""
+
+
+def plain(error: Exception) -> str:
     """ONNX Runtime's message without its codes; the node that it names stays."""
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?", "", str(error).strip())
+    return _NOISE.sub("", str(error).strip()) or type(error).__name__

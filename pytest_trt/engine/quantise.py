@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.backends import onnx_parts
+from pytest_trt.backends.onnxruntime import plain
 from pytest_trt.engine import calibrate, quantisable, rewrite
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model
@@ -57,7 +58,7 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
             absent = (error.name or str(error)).partition(".")[0]
             raise BuildError(f"{name} cannot quantise without the package {absent}: pip install {absent}") from error
         except Exception as error:  # the quantiser raises what it will
-            raise BuildError(f"{name} cannot quantise {model.path.name}: {rewrite.brief(error)}") from error
+            raise BuildError(f"{name} cannot quantise {model.path.name}: {rewrite.brief(plain(error))}") from error
     light = rewrite.typed(output, output.parent)
     shares = _shares(light)
     if not shares.get("int8"):

@@ -196,7 +196,7 @@ def read_by(node: Any) -> Iterator[str]:
             yield from (value.name for value in graph.output)
 
 
-def brief(error: Exception) -> str:
+def brief(error: Exception | str) -> str:
     """What another package says, short enough for a message."""
     text = str(error).strip() or type(error).__name__
     return text if len(text) <= 500 else text[:497] + "..."
