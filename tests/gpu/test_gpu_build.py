@@ -106,6 +106,24 @@ def test_an_unknown_operator_is_named_with_its_node(workshop: Workshop, tmp_path
         workshop.backend.build(job, lambda text, share: None)
 
 
+def test_dimensions_that_are_named_by_a_question_mark_are_not_of_one_size(workshop: Workshop, tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["?", "?"]) for name in "xy")
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    spec = EngineSpec(optimization_level=0)
+    job = BuildJob("tensorrt", "0", spec, str(path), str(tmp_path), ({"x": ((2, 4), (2, 6), (2, 8))},))
+    workshop.backend.build(job, lambda text, share: None)
+    engine: Any = workshop.backend.load(tmp_path / "plan", "0", spec)
+    runner = open_runner(engine, {"x": (2, 6)}, PipelineOptions())
+    try:
+        given = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
+        np.testing.assert_array_equal(runner.infer({"x": given})["y"], np.maximum(given, 0))
+    finally:
+        runner.close()
+        engine.close()
+
+
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
