@@ -77,6 +77,8 @@ class Rightness:
         wrong = next((verdict for verdict in verdicts if verdict.status == "inaccurate"), None)
         if wrong is None or taken.answer is None or self.case.model.kind != "onnx":
             return verdicts
+        if wrong.figure not in taken.answer[1]:  # the reference is at fault
+            return verdicts
         told: tuple[str, ...] = (f"find the first layer that departs: pytest --trt-bisect {quoted(self.node_id)}",)
         if self.bench.settings.bisect:
             try:

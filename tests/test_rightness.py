@@ -90,3 +90,14 @@ def test_a_bisection_that_fails_leaves_the_verdict(bench, tmp_path):
         (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
     assert verdict.status == "inaccurate"
     assert verdict.details[-1].startswith("the first layer that departs cannot be found: int8 calibration of m.onnx: ")
+
+
+def test_a_reference_of_other_names_is_no_layers_fault(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    accuracy = Accuracy(reference=lambda given: {"z": np.ones((2, 32))})
+    declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=accuracy)
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        trial.measure()
+        (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+    assert verdict.text == "there is no output 'z', which the reference function has: there are 'y'"
+    assert not any("--trt-bisect" in line for line in verdict.details)
