@@ -76,10 +76,11 @@ def _apart(medians: Sequence[float], place: float) -> tuple[list[float], float, 
         orders = [list(medians)]
     means = [sum(order) / len(order) for order in orders]
     center = sum(means) / len(means)
-    near = [center + min(max(mean - center, -place), place) for mean in means] if place else means
-    residues = [m - expected for order, expected in zip(orders, near, strict=True) for m in order]
+    apart = [mean - center for mean in means]
+    odd = [by - min(max(by, -place), place) for by in apart]  # 0, and not nearly, where the place explains it
+    residues = [m - mean + rest for order, mean, rest in zip(orders, means, odd, strict=True) for m in order]
     worth = len(orders) ** 2 / sum(1 / len(order) for order in orders)
-    return residues, center, worth, len(medians) - (len(orders) if near == means else 1)
+    return residues, center, worth, len(medians) - (1 if any(odd) else len(orders))
 
 
 def level_margin(values: Sequence[float], spread: float, alpha: float = ALPHA) -> float:

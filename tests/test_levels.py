@@ -43,6 +43,14 @@ def test_no_place_makes_more_than_it_may():
         assert found.low < -0.3
 
 
+def test_the_width_of_an_interval_does_not_hang_on_where_it_lies():
+    """Rounding made a place of what the place explains, and the interval narrower by a degree of freedom."""
+    probes = np.random.default_rng(0).normal(0, 1e-3, size=(3, 12))
+    found = [levels.location((probes + by).tolist(), spread=0.001, place=0.02) for by in np.linspace(-1e-3, 1e-3, 50)]
+    widths = [interval.high - interval.low for interval in found]
+    assert widths == pytest.approx([widths[0]] * len(widths), rel=1e-9)
+
+
 def test_every_probe_counts_alike_and_one_that_has_only_begun_does_not():
     long, short = [0.0] * 64, [0.01] * 8
     assert levels.location([long, short], spread=0.001).center == pytest.approx(0.005)

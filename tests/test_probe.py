@@ -313,6 +313,28 @@ def test_a_probe_is_had_where_no_spare_can_be(server, monkeypatch):
     server.fork().close()
 
 
+def test_a_server_that_is_left_in_the_middle_is_ended():
+    """As a call to a probe is: the pid that it still sends would come as how another probe ended."""
+
+    class Left(BaseException):
+        pass
+
+    def leave(*_):
+        raise Left
+
+    with ProbeServer("onnxruntime") as server:
+        assert server._process is not None
+        os.kill(server._process.pid, signal.SIGSTOP)
+        before = signal.signal(signal.SIGALRM, leave)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            with pytest.raises(Left):
+                server.fork()
+        finally:
+            signal.signal(signal.SIGALRM, before)
+        assert server.is_lost
+
+
 def test_a_server_that_does_not_answer_is_ended(monkeypatch):
     with ProbeServer("onnxruntime") as server:
         assert server._process is not None

@@ -119,11 +119,18 @@ class ProbeServer:
                 wire.send(self._connection, request, descriptors)
             return wire.receive(self._connection)[0]
         except (wire.Closed, TimeoutError, OSError) as error:
-            if self._process is not None:
-                self._process.kill()  # what it may still answer would be taken for the answer to the next request
-                self._process.wait()
+            self._kill()
             words = last_words(Path(self._folder.name) / "server.log")
             raise errors.ProbeError(f"the probe server for {self.backend} is lost ({error}){words}") from error
+        except BaseException:  # left in the middle, by Ctrl-C or by a plugin's time-out
+            self._kill()
+            raise
+
+    def _kill(self) -> None:
+        """End a server at once: what it may still answer would be taken for the answer to the next request."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
 
     def close(self) -> None:
         """End the server and every probe it has."""
@@ -136,8 +143,7 @@ class ProbeServer:
             try:
                 self._process.wait(5)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self._kill()
             self._process = None
         self._folder.cleanup()
 
