@@ -45,6 +45,7 @@ LEVEL = 2
 """The builder's optimisation level: 3, TensorRT's default, takes two to three times as long to build."""
 WITHOUT_TORCH = ("nms",)
 NOT_BUILT = "not built"
+_FOR_ALL_ROWS = ("backend", "compute_capability", "optimization_level", "builders", "max_time")
 SLOW_FIRST = ("densenet121", "vgg19", "inception_v2", "resnet50", "inception_v1")
 _LEGEND = """`error` is the largest absolute difference of an output from ONNX Runtime's in fp32 on the CPU, `cosine`
 the least cosine; a row is `inaccurate` where an output departs by more than its precision is allowed; `x` is how many
@@ -174,17 +175,21 @@ def _said(row: Row) -> str:
 def save(folder: Path, found: dict[str, list[Row]], given: argparse.Namespace) -> None:
     found = {name: found[name] for name in NETWORKS if name in found}
     rows = [{"network": name, **codec.encode(row)} for name, of in found.items() for row in of]
-    kept = ("models", "precisions", "backend", "compute_capability", "optimization_level", "builders", "max_time")
-    said = {name: getattr(given, name) for name in kept}
+    said = {name: getattr(given, name) for name in ("models", "precisions", *_FOR_ALL_ROWS)}
     (folder / "models.json").write_text(json.dumps({"arguments": said, "rows": rows}, indent=1))
     (folder / "models.md").write_text(markdown(found, given))
 
 
-def earlier(folder: Path) -> dict[str, dict[str, Row]]:
-    """The rows that are there already, by network and name, but for those that there was no time to build."""
+def earlier(folder: Path, given: argparse.Namespace) -> dict[str, dict[str, Row]]:
+    """The rows that are there already, by network and name, but for those that there was no time to build. Ends the
+    program where they were made otherwise than is asked for: the table speaks of all rows alike."""
     path = folder / "models.json"
+    kept = json.loads(path.read_text()) if path.exists() else {"arguments": vars(given), "rows": ()}
+    for name in _FOR_ALL_ROWS:
+        if (before := kept["arguments"][name]) != (now := getattr(given, name)):
+            sys.exit(f"{path} was made with {name} {before}, and {now} is asked for: name another folder")
     found: dict[str, dict[str, Row]] = {}
-    for said in json.loads(path.read_text())["rows"] if path.exists() else ():
+    for said in kept["rows"]:
         network = said.pop("network")
         row = codec.decode(Row, said)
         if not row.why.startswith(NOT_BUILT):
@@ -203,7 +208,7 @@ def main() -> None:
     parser.add_argument("--backend", choices=("tensorrt", "tensorrt_rtx", "onnxruntime"), default="tensorrt")
     parser.add_argument("--compute-capability", type=int, action="append", default=[], help="for TensorRT-RTX (89)")
     parser.add_argument("--optimization-level", type=int, default=LEVEL)
-    parser.add_argument("--builders", type=int, default=4, help="how many networks are built at once (4)")
+    parser.add_argument("--builders", type=int, default=4, help="how many rows are built at once (4)")
     parser.add_argument("--torch-python", help="an interpreter that has torch")
     parser.add_argument("--max-time", type=float, default=2.0, help="how long a row may be sampled, in s (2)")
     parser.add_argument("--budget-s", type=float, default=float("inf"), help="end builds after so many seconds")
@@ -228,7 +233,7 @@ def main() -> None:
 def _measure(work: Work) -> None:
     given, started = work.given, time.monotonic()
     given.folder.mkdir(parents=True, exist_ok=True)
-    kept = earlier(given.folder)
+    kept = earlier(given.folder, given)
     build_all(work, kept)
     print(f"built in {time.monotonic() - started:.0f} s", flush=True)
     found = {name: list(rows.values()) for name, rows in kept.items() if name not in given.models}
