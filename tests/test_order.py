@@ -61,6 +61,10 @@ def test_more_than_can_be_compared_in_time_is_an_error_and_exact_ones_are_not(mo
     assert np.array_equal(aligned(wanted[::-1], wanted, 0), wanted)
     with pytest.raises(InputError, match=r"the nearest of 40 rows of 3 cannot be found in time: sort them in the mo"):
         aligned(wanted[::-1] * 1.001, wanted, 0)
+    batch = np.stack([wanted[:10]] * 8)
+    aligned(batch[:1, ::-1] * 1.001, batch[:1], 1)
+    with pytest.raises(InputError, match=r"the nearest of 10 rows of 3, 8 times, cannot be found in time"):
+        aligned(batch[:, ::-1] * 1.001, batch, 1)
 
 
 def said(got: NDArray[Any], wanted: NDArray[Any], unordered: dict[str, int], precision: str = "fp16") -> str:

@@ -49,9 +49,10 @@ def fold_biases(whole: Any) -> None:
 
 def _biases(graph: Any) -> Iterator[int]:
     """Where in `graph` such nodes stand. A bias has one scale, or one for each element, and int32 no zero point."""
-    weights = {tensor.name: tensor for tensor in graph.initializer}
+    weights, given = {tensor.name: tensor for tensor in graph.initializer}, {value.name for value in graph.output}
     for place, node in enumerate(graph.node):
-        if node.op_type == "DequantizeLinear" and all(name in weights for name in node.input[:2]):
+        constant = all(name in weights for name in node.input[:2])
+        if node.op_type == "DequantizeLinear" and constant and node.output[0] not in given:
             bias = weights[node.input[0]]
             if bias.data_type == bias.INT32 and len(bias.dims) < 2:
                 yield place

@@ -89,17 +89,17 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
             notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
     outputs = rewrite.take_outputs(whole.graph)
     quantisable.shape_kernels(whole)
-    plain, folded = folder / "plain.onnx", folder / "folded.onnx"
-    rewrite.save(whole, plain, beside=False)
-    large = plain.with_name(f"{plain.name}.data").exists()
+    given, folded = folder / "given.onnx", folder / "folded.onnx"
+    rewrite.save(whole, given, beside=False)
+    large = given.with_name(f"{given.name}.data").exists()
     quant_pre_process(  # folds batch normalisation into the weights that are quantised
-        str(plain), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
+        str(given), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
     )
     whole = onnx.load(str(folded))
     chosen = quantisable.prepare(whole, OPERATORS)
-    rewrite.save(whole, plain, beside=large)
+    rewrite.save(whole, given, beside=large)
     quantization.quantize_static(
-        str(plain),
+        str(given),
         str(output),
         _Reader(batches),
         quant_format=quantization.QuantFormat.QDQ,

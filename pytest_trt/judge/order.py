@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, Array]
 
 _COMPARED = 1 << 30
-"""Elements compared at most to put an output in order, which takes some ten seconds: 16000 rows of 4."""
+"""Elements compared at most to put an output in order, which takes some ten seconds: 16000 rows of 4, once."""
 
 _SOUGHT = 1 << 24
 """Elements compared at most to find out whether an output that departs is only in another order."""
 
 _ALIKE = (0.01, 0.03)
-"""What two rows that are taken for the same differ by at most, as rtol and a share of the root mean square: tf32's."""
+"""What two rows that are taken for the same differ by at most, as rtol and a share of the root mean square: what three
+in four networks keep to in tf32 (tolerance.DEFAULTS)."""
 
 
 def in_order(outputs: Arrays, reference: Arrays, unordered: Mapping[str, int]) -> Arrays:
@@ -50,12 +51,13 @@ def aligned(output: Array, reference: Array, axis: int) -> Array:
     folded = -1, output.shape[axis], math.prod(output.shape[axis + 1 :])
     if not output.size:
         return output
-    sides = zip(output.reshape(folded), reference.reshape(folded), strict=True)
-    return np.stack([ours[_nearest(ours, theirs)] for ours, theirs in sides]).reshape(output.shape)
+    ours, theirs = output.reshape(folded), reference.reshape(folded)
+    pairs = zip(ours, theirs, strict=True)
+    return np.stack([our[_nearest(our, their, len(ours))] for our, their in pairs]).reshape(output.shape)
 
 
-def _nearest(ours: Array, theirs: Array) -> Array:
-    """Which row of `ours` goes to each of `theirs`."""
+def _nearest(ours: Array, theirs: Array, times: int) -> Array:
+    """Which row of `ours` goes to each of `theirs`, for an output that has so many of both."""
     import numpy as np
 
     sorted_ours, sorted_theirs = np.lexsort(ours.T[::-1]), np.lexsort(theirs.T[::-1])
@@ -63,10 +65,11 @@ def _nearest(ours: Array, theirs: Array) -> Array:
     order[sorted_theirs] = sorted_ours
     if ours.shape[1] == 1 or (ours[order] == theirs).all():  # of single numbers, sorted ones are the nearest
         return order
-    if theirs.size * len(theirs) > _COMPARED:
+    if times * theirs.size * len(theirs) > _COMPARED:
+        often = f", {times} times," if times > 1 else ""
         raise InputError(
-            f"trt_accuracy: unordered: the nearest of {len(theirs)} rows of {theirs.shape[1]} cannot be found in time: "
-            "sort them in the model, or compare them in the test (trt_runner(inputs))"
+            f"trt_accuracy: unordered: the nearest of {len(theirs)} rows of {theirs.shape[1]}{often} cannot be found "
+            "in time: sort them in the model, or compare them in the test (trt_runner(inputs))"
         )
     left, free = np.ascontiguousarray(ours.T, np.float64), np.ones(len(ours), bool)
     for place, wanted in enumerate(theirs.astype(np.float64)[:, :, None]):
@@ -83,7 +86,7 @@ def _nearest(ours: Array, theirs: Array) -> Array:
 
 def reordered(output: Array, reference: Array, limits: Allowed) -> int | None:
     """The axis, the last or the one before it, along which `output` has what `reference` has in another order, if there
-    is one: under these limits, but no looser ones than tf32's, since what may be far off is found anywhere. Not looked
+    is one: under these limits, but no looser ones than _ALIKE, since what may be far off is found anywhere. Not looked
     for where that is too much to compare."""
     import numpy as np
 
