@@ -61,7 +61,7 @@ class Rightness:
         self, outputs: Arrays, limits: tolerance.Allowed, baseline: Baseline | None
     ) -> tuple[Verdict, ...]:
         if self.baselines is None:
-            text = "the outputs are held against nothing: no stored baseline is read in this run"
+            text = "the outputs are held against nothing, as this run reads no stored baseline: name another reference"
             return (Verdict("missing", "accuracy", "", text),)
         if baseline is None:
             return ()  # that there is none is said already

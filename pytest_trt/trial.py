@@ -60,8 +60,9 @@ class Trial(Case):
         revision: Revision | None = None,
     ) -> None:
         super().__init__(bench, node_id, declaration, folders)
-        self._baselines, self._revision = baselines, revision
-        self._right = Rightness(self, bench, node_id, folders, baselines)
+        self._revision = revision
+        self._baselines = baselines if revision is None else None  # what is compared with a revision needs none
+        self._right = Rightness(self, bench, node_id, folders, self._baselines)
         self.result: Result | None = None
         self._error: Exception | None = None
         self._over = False
@@ -285,7 +286,7 @@ class Trial(Case):
     def _has_baseline(self) -> bool:
         from pytest_trt.baselines import device_slug
 
-        folder = self._baselines if self._revision is None else None
+        folder = self._baselines
         return folder is not None and folder.load(self._node_id, device_slug(self.environment)) is not None
 
 

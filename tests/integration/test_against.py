@@ -83,6 +83,19 @@ def test_the_same_plan_is_ok_without_a_pair_unless_one_is_asked_for(before, verd
     assert out.count("judged engine against engine") == 1
 
 
+def test_outputs_that_a_stored_baseline_is_to_be_held_against_are_not_judged(before):
+    """They had been said to be missing in it: "save it anew"."""
+    accuracy = "@pytest.mark.trt_accuracy(reference='baseline')\n"
+    before.makepyfile(test_m=ENGINE + accuracy + MEASURES.lstrip())
+    before.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    before.runpytest_subprocess("--trt-against=HEAD").assert_outcomes(passed=1)
+    (result,) = json.loads((before.path / "out.json").read_text())["results"]
+    texts = [verdict["text"] for verdict in result["verdicts"] if verdict["status"] == "missing"]
+    assert texts == [
+        "the outputs are held against nothing, as this run reads no stored baseline: name another reference"
+    ]
+
+
 def test_each_side_is_run_as_it_is_declared_there_and_given_inputs_are_for_both(before):
     given = """
 import numpy as np
