@@ -54,6 +54,23 @@ def test_what_is_no_shape_is_named_with_its_argument(wrong: str) -> None:
     assert str(caught.value).startswith(f"{option} is {value!r}: write ")
 
 
+@pytest.mark.parametrize(
+    "twice",
+    [
+        ["--dims=N=2", "--dims=N=3"],
+        ["--dims=N=1,2,3", "--dims=N=1,2,4"],
+        ["--shapes=x=2x3", "--shapes=x=4x3"],
+        ["--input-range=x=0,1", "--input-range=x=0,2"],
+    ],
+    ids=lambda twice: twice[0],
+)
+def test_what_is_said_twice_is_an_error(twice: list[str]) -> None:
+    option, name, _ = twice[0].split("=")
+    with pytest.raises(DeclarationError, match=rf"{option} says of '{name}' both .* and .*: keep one of them"):
+        run_shape(parsed(*twice)), said_of_inputs(parsed(*twice))
+    assert run_shape(parsed("--dims=N=1,2,4", "--dims=N=3")).dims == {"N": 3}  # a range, and what of it is run
+
+
 @pytest.fixture
 def run(tmp_path: Path, engine_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
     """Runs a command on a model whose input x has two dimensions without a name, and whose index starts at 16000."""

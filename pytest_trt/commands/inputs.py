@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytest_trt.errors import DeclarationError
@@ -26,19 +26,31 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 def said_of_inputs(given: argparse.Namespace) -> dict[str, Any]:
     """The fields of EngineSpec that they give. Raises DeclarationError, naming the argument."""
     return {
-        "dims": {name: sizes for name, sizes in map(dims_of, given.dims) if isinstance(sizes, tuple)},
-        "shapes": dict(map(shapes_of, given.shapes)),
-        "input_ranges": dict(map(_range_of, given.input_range)),
+        "dims": _dims(given, tuple),
+        "shapes": _once("--shapes", map(_shape_of, given.shapes)),
+        "input_ranges": _once("--input-range", map(_range_of, given.input_range)),
     }
 
 
 def run_shape(given: argparse.Namespace) -> RunShape:
-    """The shape that is run, as far as they give it."""
-    sizes = {name: size for name, size in map(dims_of, given.dims) if isinstance(size, int)}
-    return RunShape(batch=given.batch, dims=sizes)
+    """The shape that is run, as far as they give it. Raises as `said_of_inputs` does."""
+    return RunShape(batch=given.batch, dims=_dims(given, int))
 
 
-def dims_of(text: str) -> tuple[str, Any]:
+def _dims(given: argparse.Namespace, kind: type) -> dict[str, Any]:
+    return _once("--dims", [(name, said) for name, said in map(_dim_of, given.dims) if isinstance(said, kind)])
+
+
+def _once(option: str, said: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, value in said:
+        if name in found:
+            raise DeclarationError(f"{option} says of {name!r} both {found[name]} and {value}: keep one of them")
+        found[name] = value
+    return found
+
+
+def _dim_of(text: str) -> tuple[str, Any]:
     name, _, sizes = text.rpartition("=")
     numbers = sizes.split(",")
     if not name or not all(number.strip().isdecimal() for number in numbers) or len(numbers) not in (1, 3):
@@ -46,7 +58,7 @@ def dims_of(text: str) -> tuple[str, Any]:
     return name, _one_or_three([int(number) for number in numbers])
 
 
-def shapes_of(text: str) -> tuple[str, Any]:
+def _shape_of(text: str) -> tuple[str, Any]:
     name, _, shapes = text.rpartition("=")
     written = shapes.split(",")
     if not name or not all(re.fullmatch(r"\d+(x\d+)*", shape) for shape in written) or len(written) not in (1, 3):
