@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.backends.base import BuildJob, backend
 from pytest_trt.engine.precision import convert
+from pytest_trt.errors import BuildError
 from pytest_trt.judge.accuracy import judge
 from pytest_trt.judge.tolerance import DEFAULTS
 from pytest_trt.spec import EngineSpec
@@ -113,3 +114,11 @@ def test_weights_that_others_read_too_are_clipped(tmp_path: Path) -> None:
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == ("w: values beyond float16's range were clipped to 65504",)
     assert conversion.shares == {"fp16": 1.0}
+
+
+def test_that_nothing_is_left_to_convert_is_said_with_why(tmp_path: Path) -> None:
+    nodes, inputs = [node("MatMul", ["x", "w"], ["y"])], {"x": (TensorProto.FLOAT, [8, 8])}
+    path = saved(tmp_path, nodes, inputs, [weight("w", 8, 8, times=1e6)])
+    said = r"without an operator in it \(w: values beyond float16's range: what computes with them stays fp32\): leave"
+    with pytest.raises(BuildError, match=said):
+        convert(path, "fp16", tmp_path / "h.onnx")

@@ -264,6 +264,17 @@ def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_pa
     assert infer(tmp_path / "half.onnx", inputs)["y"] == pytest.approx(infer(path, inputs)["y"], abs=0.02)
 
 
+def test_weights_alone_that_are_quantised_in_an_old_opset(tmp_path: Path) -> None:
+    """DequantizeLinear, too, gave float32 alone up to opset 18: ONNX Runtime refused what was made of it."""
+    values = numpy_helper.from_array(np.random.default_rng(0).integers(-127, 128, (8, 8), np.int8), "q")
+    scales = numpy_helper.from_array(np.full(8, 0.01, np.float32), "s")
+    nodes = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), helper.make_node("MatMul", ["x", "w"], ["y"])]
+    path = saved(model(nodes, [info("x", "N", 8)], [info("y", "N", 8)], [values, scales]), tmp_path)
+    assert convert(path, "fp16", tmp_path / "half.onnx").shares == {"fp16": 1.0}
+    inputs = feed(path)
+    assert infer(tmp_path / "half.onnx", inputs)["y"] == pytest.approx(infer(path, inputs)["y"], abs=0.02)
+
+
 def test_external_data_stays_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "given").mkdir()
     (tmp_path / "made").mkdir()

@@ -35,10 +35,10 @@ _COPIES = frozenset(("Cast", "Constant", "Identity", "QuantizeLinear", "Dequanti
 """Operators that compute nothing: they have no precision of their own."""
 
 HALF_QDQ_OPSET = 19
-"""The first opset whose QuantizeLinear takes float16 and bfloat16 (ONNX's operator changelog)."""
+"""The first opset whose QuantizeLinear and DequantizeLinear take float16 and bfloat16 (ONNX's operator changelog)."""
 
 
-RECIPE = 3
+RECIPE = 4
 """Part of what an engine is known by in the cache: one more whenever `convert` makes something else of a model."""
 
 
@@ -107,8 +107,9 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     _check(model, output, name, precision)
     got = shares(rewrite.typed(output, output.parent))
     if precision not in got:
+        why = f" ({'; '.join(notes)})" if notes else ""
         raise BuildError(
-            f"{precision} was asked for, and {name} left {model.name} without an operator in it: leave it out"
+            f"{precision} was asked for, and {name} left {model.name} without an operator in it{why}: leave it out"
         )
     return Conversion(got, name, tuple(notes))
 
@@ -137,11 +138,11 @@ def _autocast(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, sc
 
 
 def _for_half(whole: Any) -> Any:
-    """`whole` in an opset whose QuantizeLinear, if it has one, takes half precisions."""
+    """`whole` in an opset whose Q/DQ, if it has any, takes half precisions."""
     import onnx.version_converter
 
     versions = [entry.version for entry in whole.opset_import if entry.domain in ("", "ai.onnx")]
-    quantised = any(node.op_type == "QuantizeLinear" for node in onnx_parts.nodes(whole))
+    quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in onnx_parts.nodes(whole))
     if not quantised or max(versions, default=HALF_QDQ_OPSET) >= HALF_QDQ_OPSET:
         return whole
     return onnx.version_converter.convert_version(whole, HALF_QDQ_OPSET)
