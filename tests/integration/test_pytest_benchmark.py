@@ -23,7 +23,7 @@ def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
     assert {b["fullname"] for b in stored} == set(ours)
     for benchmark in stored:
         ms = ours[benchmark["fullname"]]["figures"]["ms"]["value"]
-        assert benchmark["stats"]["median"] == pytest.approx(ms / 1000, rel=0.1)
+        assert benchmark["stats"]["median"] == pytest.approx(ms / 1000, rel=0.5)  # in s; of all samples, not of blocks
         assert benchmark["extra_info"]["ms"] == ms
         assert benchmark["extra_info"]["verdict"] in ("ok", "over_budget")
     result = project.runpytest_subprocess(*BESIDE, "--benchmark-compare=0001", "--benchmark-compare-fail=min:99999%")
