@@ -11,7 +11,7 @@ import pytest
 from pytest_trt import benchmark_plugin, options
 from pytest_trt.errors import BackendError, DeclarationError, TrtError
 from pytest_trt.judge.budgets import names_device
-from pytest_trt.markers import declare, misspelt
+from pytest_trt.markers import declare, misspelt, refuse_where
 from pytest_trt.spec import Declaration, Settings
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ def declaration(item: pytest.Item) -> Declaration | None:
     params: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
     case = params.get("trt_case", {})
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
+    for mark in item.own_markers:  # a module's or a class's may be for its other tests
+        if mark.name == "trt_budget":
+            refuse_where(mark.kwargs.get("where", {}), {*params, *case} - {"trt_case"})
     spec = declared.spec
     if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
         raise DeclarationError(

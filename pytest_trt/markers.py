@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pytest_trt import codec
@@ -180,6 +180,16 @@ def _budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:
                 )
         budgets.append(budget)
     return tuple(budgets)
+
+
+def refuse_where(where: Any, params: Collection[str]) -> None:
+    """Raises DeclarationError for a budget whose `where` names what is none of the test's `params`: it never holds."""
+    for name in where if isinstance(where, Mapping) else ():
+        if name not in params:
+            near = difflib.get_close_matches(str(name), params, 1)
+            known = f"it has {', '.join(sorted(params))}" if params else "it has none, so drop where"
+            hint = f"did you mean {near[0]!r}?" if near else known
+            raise DeclarationError(f"trt_budget: where names {name!r}, which is no parameter of the test: {hint}")
 
 
 def _accuracy(marks: Sequence[Mark]) -> Accuracy | None:

@@ -44,7 +44,8 @@ def reference_outputs(
     if callable(reference):
         return _by_name(_called("reference", reference, dict(inputs)), "the reference")
     if reference != "onnxruntime":
-        return _by_name(_npz(reference, folders), "the reference")
+        otherwise = ", or give the reference 'onnxruntime', 'baseline' or a function"
+        return _by_name(_npz(reference, folders, otherwise), "the reference")
     if model.kind != "onnx":
         raise ModelError(
             "trt_accuracy: ONNX Runtime cannot run a plan: give the expected outputs as an .npz file or a function"
@@ -64,13 +65,13 @@ def _as_the_model_takes(inputs: Arrays, model: Model) -> Arrays:
     }
 
 
-def _npz(path: str, folders: Sequence[Path]) -> dict[str, Any]:
+def _npz(path: str, folders: Sequence[Path], otherwise: str = "") -> dict[str, Any]:
     import numpy as np
 
     found = next((folder / path for folder in folders if (folder / path).is_file()), None)
     if found is None:
         places = ", ".join(dict.fromkeys(map(str, folders)))
-        raise InputError(f"trt_accuracy: there is no file {path} in {places}: write it with numpy.savez")
+        raise InputError(f"trt_accuracy: there is no file {path} in {places}: write it with numpy.savez{otherwise}")
     try:
         with found.open("rb") as data:  # numpy leaves it open where it cannot be read
             file = np.load(data, allow_pickle=False)

@@ -228,8 +228,8 @@ class Trial(Case):
             for name, limit in self._limits.items()
         ]
         if self.declaration.budgets and not self._limits:
-            devices = ", ".join(sorted({repr(budget.device) for budget in self.declaration.budgets}))
-            text = f"no budget is for {self.environment.device}: they name {devices}"
+            named = ", ".join(sorted({budget.named for budget in self.declaration.budgets}))
+            text = f"no budget is for this test on {self.environment.device}: they name {named}"
             verdicts.append(Verdict("unenforced", "budget", "", text))
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
 

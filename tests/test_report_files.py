@@ -89,6 +89,8 @@ def test_markdown_shows_the_worst_first_and_folds_the_reasons() -> None:
     assert drawn.count("<details>") == drawn.count("</details>") == 1
     assert "\nlatency regressed: 0.306 ms against 0.276 ms" in drawn
     assert drawn.startswith("### trt: NVIDIA H200, TensorRT 8.6.0, baseline main\n\n1 engine built in 27 s")
+    assert "accept it with" in drawn
+    assert "accept it with" not in markdown.render(RUN, Header.of(H200, "HEAD", commit="abc1234")), "nothing is stored"
 
 
 def test_markdown_takes_nothing_in_a_name_for_markup() -> None:

@@ -257,9 +257,11 @@ def _tensor(node: Any) -> Tensor:
 _NOISE = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?(/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z]))?"
 )
+_NODE = re.compile(r"^Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: ")
 """What stands before ONNX Runtime's own words: codes, a file of its own making, a place in its source."""
 
 
 def plain(error: Exception) -> str:
     """ONNX Runtime's message without its codes; the node that it names stays."""
-    return _NOISE.sub("", str(error).strip()) or type(error).__name__
+    words = _NODE.sub(lambda at: " ".join(filter(None, at.groups())) + ": ", _NOISE.sub("", str(error).strip()))
+    return words or type(error).__name__

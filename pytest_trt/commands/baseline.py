@@ -139,7 +139,9 @@ def _accept(given: argparse.Namespace) -> int:
     for test in given.test:
         found = {r.node_id: r for r in results if matches(test, r.node_id)}
         if not found:
-            near = _nearest(test, [r.node_id for r in results], ": name another run with --from")
+            known = list(dict.fromkeys(r.node_id for r in results))
+            has = ", ".join(known[:2]) + (f" and {len(known) - 2} more" if len(known) > 2 else "")
+            near = _nearest(test, known, f": it has {has or 'none'}; --from names another run")
             raise DeclarationError(f"the run has no test {test!r}{near}")
         chosen.update(found)
     folder = project.baselines(given)

@@ -85,7 +85,9 @@ def _check_names(model: Model, inputs: Mapping[str, Dims | None], spec: EngineSp
     for name in (*spec.dims, *run.dims):
         if name not in names:
             where = "dims" if name in spec.dims else "the shape that is run"
-            raise ModelError(f"{where}: {model.path.name} has no dimension {name!r}: {_nearest(name, names)}")
+            unnamed = any(dim is None for dims in inputs.values() for dim in dims or ())
+            known = _nearest(name, names) if names or not unnamed else "none of its has a name: give shapes"
+            raise ModelError(f"{where}: {model.path.name} has no dimension {name!r}: {known}")
 
 
 def _batch_names(model: Model, inputs: Mapping[str, Dims | None], run: RunShape) -> dict[str, int]:

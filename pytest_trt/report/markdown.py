@@ -44,7 +44,7 @@ def _table(results: Sequence[Result], header: Header) -> Iterator[str]:
 
 
 def _failure(result: Result, header: Header) -> str:
-    text = failure.text(result, header.failing)
+    text = failure.text(result, header.failing, stored=not header.commit)
     text = text if len(text) <= MAX_FAILURE else text[:MAX_FAILURE] + "\n..."
     fence = "`" * max(3, 1 + _longest_backticks(text))
     name = html.escape(result.node_id, quote=False)

@@ -75,6 +75,28 @@ def test_a_budget_for_another_device_is_unenforced_and_fails_when_strict(project
     result.stdout.fnmatch_lines(["*no budget is for *'H200'*"])
 
 
+def test_a_budget_for_a_parameter_that_the_test_lacks_never_holds_and_is_refused(project):
+    misspelt = "@pytest.mark.trt_budget('cpu', ms=1e4, where={'precison': 'fp16'})\n"
+    varied = "@pytest.mark.trt_matrix(precision=['fp32'])\n"
+    project.makepyfile(test_a=ENGINE + misspelt + varied + MEASURES, test_b=ENGINE + misspelt + MEASURES)
+    result = project.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = "trt_budget: where names 'precison', which is no parameter of the test: "
+    result.stderr.fnmatch_lines([f"*{said}did you mean 'precision'?", f"*{said}it has none, so drop where"])
+
+
+def test_a_budget_of_the_module_may_be_for_parameters_that_only_other_tests_have(project):
+    project.makepyfile(
+        test_m=ENGINE
+        + "class TestAll:\n    pytestmark = pytest.mark.trt_budget('cpu', ms=1e4, where={'batch': 1})\n"
+        + "    def test_plain(self, trt_runner): trt_runner.measure()\n"
+    )
+    project.runpytest_subprocess("--trt-baseline=off").assert_outcomes(passed=1)
+    result = project.runpytest_subprocess("--trt-baseline=off", "--trt-strict")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["no budget is for this test on *: they name 'cpu' where batch=1"])
+
+
 def test_every_kind_of_budget_that_a_cpu_has_is_judged_and_shown(project, verdicts):
     limits = "ms=1e4, p95_ms=1e4, p99_ms=1e4, throughput=1e-3, host_mb=1e5, engine_mb=1e3, build_s=1e3, load_s=1e3"
     project.makepyfile(test_m=ENGINE + f"@pytest.mark.trt_budget('cpu', {limits}, first_ms=1e5)\n" + MEASURES)
