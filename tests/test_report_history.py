@@ -53,7 +53,7 @@ def test_odd_values_have_a_place(values: tuple[float, ...]) -> None:
 
 
 def test_no_run_and_no_unicode() -> None:
-    assert draw([]) == "No run is stored.\n"
+    assert draw([], "gpu_ms") == "No stored run has gpu_ms.\n"
     drawn = draw(points(1.0, 2000.0), "throughput", encoding="ascii")
     assert drawn.isascii()
     assert "o" in drawn.splitlines()[1] + drawn.splitlines()[2]

@@ -99,8 +99,9 @@ def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdi
         faults.append("the reference is NaN everywhere and proves nothing")
     if found.beyond:
         scale = " of the root mean square" if limits.scaled else ""
+        beyond = f"are beyond rtol {limits.rtol:g}, atol {limits.atol:g}{scale}"
         faults.append(
-            f"{found.beyond} of {found.elements} elements are beyond rtol {limits.rtol:g}, atol {limits.atol:g}{scale}"
+            f"{found.beyond} of {found.elements} elements {beyond if limits.rtol or limits.atol else 'differ'}"
         )
     if limits.cosine is not None and found.cosine < limits.cosine:
         faults.append(f"its cosine is {found.cosine:.6f}, below {limits.cosine:g}")

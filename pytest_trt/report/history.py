@@ -29,7 +29,7 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
     """The figure `name` over `points`, oldest first: a dot a run, a line at each level, the changes of level marked by
     numbers and told below with their commits. The chart is at most `width` columns wide, and never more than 100."""
     if not points:
-        return "No run is stored.\n"
+        return f"No stored run has {name}.\n"
     width = min(width, MAX_WIDTH)
     values = [p.value for p in points]
     margin = max(0.05 * (max(values) - min(values)), 0.01 * max(map(abs, values))) or 1.0  # noise shall look small
