@@ -98,15 +98,23 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def given(config: pytest.Config) -> dict[Option, tuple[object, str]]:
-    """What was said, and where: the command line's word, else the ini file's."""
+    """What was said, and where: the command line's word, else the ini file's. Raises ValueError where a flag's ini
+    setting is neither true nor false."""
     found: dict[Option, tuple[object, str]] = {}
     for option in OPTIONS:
         said = config.getoption(option.name)
         if said is not None:
             found[option] = said, option.flag
-        elif (said := config.getini(option.name)) not in (None, "", []):
+        elif (said := _ini(config, option.name)) not in (None, "", []):
             found[option] = said, f"ini setting {option.name}"
     return found
+
+
+def _ini(config: pytest.Config, name: str) -> object:
+    try:
+        return config.getini(name)
+    except Exception as error:  # ValueError or UsageError, by pytest's version, and neither names the setting
+        raise ValueError(f"ini setting {name}: {error}: write true or false") from error
 
 
 def unknown_setting(warning: str) -> str:

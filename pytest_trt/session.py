@@ -49,7 +49,10 @@ class Session:
         self.problems, self._warnings = self.outcome.problems, self.outcome.warnings
         self._deselected: list[pytest.Item] = []
         self._collected: set[str] = set()
-        self._given = options.given(config)
+        try:
+            self._given = options.given(config)
+        except ValueError as error:
+            raise pytest.UsageError(str(error)) from error
         if self._given:  # else it waits until a test of ours needs it: a pytest run without any pays nothing
             assert self.settings
 

@@ -53,6 +53,12 @@ def test_an_ini_setting_that_is_wrong_is_named_as_one(project):
     )
 
 
+def test_an_ini_setting_that_is_neither_true_nor_false_is_named(project):
+    result = project.runpytest_subprocess("-o", "trt_strict=maybe")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: ini setting trt_strict: invalid truth value 'maybe': write true or false"])
+
+
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 @pytest.mark.parametrize("test", [ENGINE + MEASURES, "def test_nothing_of_ours(): pass"])
 def test_an_ini_setting_that_is_misspelt_ends_the_run(project, xdist, test):
