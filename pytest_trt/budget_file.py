@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,16 @@ class BudgetFile:
         tests = list(node_ids)
         patterns = dict.fromkeys(entry.test for entry in self.entries)
         return tuple(pattern for pattern in patterns if not any(matches(pattern, test) for test in tests))
+
+
+    def unheld(self, params: Mapping[str, Set[str]]) -> tuple[tuple[str, str], ...]:
+        """The patterns whose `where` names what is no parameter of any test that has them, with that name. `params` are
+        the names of each test's parameters."""
+        found = []
+        for entry in self.entries:
+            there = [names for test, names in params.items() if matches(entry.test, test)]
+            found += [(entry.test, n) for n in entry.budget.where if there and not any(n in names for names in there)]
+        return tuple(found)
 
 
 def _holds_where(budget: Budget) -> tuple[str, dict[str, Any]]:

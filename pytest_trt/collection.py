@@ -60,7 +60,7 @@ def declaration(item: pytest.Item) -> Declaration | None:
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
     for mark in item.own_markers:  # a module's or a class's may be for its other tests
         if mark.name == "trt_budget":
-            refuse_where(mark.kwargs.get("where", {}), {*params, *case} - {"trt_case"})
+            refuse_where(mark.kwargs.get("where", {}), _params(item))
     spec = declared.spec
     if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
         raise DeclarationError(
@@ -69,11 +69,18 @@ def declaration(item: pytest.Item) -> Declaration | None:
     return declared
 
 
+def _params(item: pytest.Item) -> set[str]:
+    """The names of a test's parameters, the matrix's among them."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    return {*params, *params.get("trt_case", {})} - {"trt_case"}
+
+
 def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[pytest.Item]) -> list[str]:
-    """What is to be said of the file's patterns that no test of ours has. Unless the whole suite is collected, only of
-    a pattern whose file is not there, or is collected itself, can that be told."""
-    tests = [item.nodeid for item in items if options.is_ours(item)]
-    files = {test.partition("::")[0] for test in tests}
+    """What is to be said of the file's patterns that no test of ours has, and of parameters that none of a pattern's
+    tests has. Unless the whole suite is collected, only of a pattern whose file is not there, or is collected itself,
+    can that be told."""
+    params = {item.nodeid: _params(item) for item in items if options.is_ours(item)}
+    files = {test.partition("::")[0] for test in params}
     one_by_one = any("::" in argument for argument in config.args)
     whole = is_whole(config)
 
@@ -83,8 +90,9 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
             return whole
         return not (config.rootpath / file).exists() or (file in files and not one_by_one)
 
-    wrong = filter(is_wrong, budgets.unmatched(tests))
-    return [f"{budgets.path}: no test is {pattern!r}: nothing has that budget" for pattern in wrong]
+    said = [(pattern, f"no test is {pattern!r}") for pattern in budgets.unmatched(params)]
+    said += [(p, f"no test that is {p!r} has the parameter {name!r}") for p, name in budgets.unheld(params)]
+    return [f"{budgets.path}: {what}: nothing has that budget" for pattern, what in said if is_wrong(pattern)]
 
 
 def is_whole(config: pytest.Config) -> bool:

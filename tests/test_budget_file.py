@@ -50,6 +50,12 @@ def test_what_no_test_has_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_a_parameter_that_no_such_test_has_is_told(tmp_path: Path) -> None:
+    budgets = read(tmp_path, "[[budget]]\ntest = 't*'\nms = 1\nwhere = { batch = 1, precison = 'fp16' }")
+    assert budgets.unheld({"ta": {"batch"}, "tb": set(), "other": {"precison"}}) == (("t*", "precison"),)
+    assert not budgets.unheld({"other": set()}), "that no test is so named is another thing"
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

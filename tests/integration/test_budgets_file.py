@@ -54,6 +54,16 @@ def test_a_pattern_that_no_test_has_is_a_warning_and_strictly_an_error(project, 
     assert "no test is 'test_m.py::test_gone*'" in result.stdout.str() + result.stderr.str()
 
 
+def test_a_parameter_that_no_such_test_has_is_a_warning_and_strictly_an_error(project, budgets):
+    budgets(RULE + EXCEPTION.replace("batch =", "bach ="))
+    said = "*trt-budgets.toml: no test that is 'test_m.py::test_[*]' has the parameter 'bach': nothing has that budget"
+    for arguments in ((), ("-k", "own"), ("test_m.py",)):
+        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])
+    assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
+    budgets(RULE + EXCEPTION)
+    project.runpytest_subprocess("--collect-only", "-q", "-k", "own").stdout.no_fnmatch_line("*has the parameter*")
+
+
 def test_what_is_not_collected_may_have_its_budget(project, budgets):
     project.makepyfile(test_n=ENGINE + MEASURES)
     wide, own = RULE.replace("test_m.py", "*"), RULE.replace("::*", "::test_own")
