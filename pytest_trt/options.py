@@ -75,8 +75,8 @@ MARKERS = {
     "trt_matrix": "trt_matrix(**axes): run the test for every combination of precision, batch, dimensions, ...",
     "trt_budget": "trt_budget(device='gpu', /, *, ms, p99_ms, memory_mb, ..., where): what the test may cost",
     "trt_pipeline": "trt_pipeline(*, cuda_graph, contexts, depth, pinned, ...): how the engine is run",
-    "trt_accuracy": "trt_accuracy(*, reference, rtol, atol, cosine, psnr_db, top1, top5, inputs): what the outputs "
-    "must be",
+    "trt_accuracy": "trt_accuracy(*, reference, rtol, atol, cosine, psnr_db, top1, top5, unordered, inputs): what the "
+    "outputs must be",
     "trt_regression": "trt_regression(*, max_slowdown, max_memory_growth, paired, enforce, until, reason): this test's "
     "own tolerance against its baseline",
 }

@@ -81,6 +81,12 @@ def test_every_marker_has_a_section_with_its_arguments(marker: str) -> None:
     assert f"pytest.mark.{marker}(" in "".join(blocks(ROOT / "docs/markers.md", "python"))
 
 
+@pytest.mark.parametrize("marker", ["trt_accuracy", "trt_regression"])
+def test_what_pytest_lists_of_a_marker_has_every_argument(marker: str) -> None:
+    listed = MARKERS[marker].partition("(*, ")[2].partition(")")[0]
+    assert set(listed.split(", ")) == ARGUMENTS[marker]
+
+
 @pytest.mark.parametrize(
     ("marker", "record"),
     [("trt_engine", EngineSpec()), ("trt_pipeline", PipelineOptions()), ("trt_accuracy", Accuracy())],

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 
 def add(parts: Any) -> None:
-    parser = parts.add_parser("history", help="draw a test's figure over commits")
+    about = "draw a test's figure over commits"
+    parser = parts.add_parser("history", help=about, description=about)
     parser.add_argument("test", metavar="TEST", help="its node id, or a pattern with * and ?")
     parser.add_argument("--figure", choices=tuple(FIGURES), default="ms")
     parser.add_argument("--no-git", action="store_true", help="only the runs that the baseline remembers itself")
