@@ -19,7 +19,7 @@ types: $(VENV)/.dev
 	@$(BIN)/mypy
 
 unit: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -n 2 --dist=loadfile
+	@$(BIN)/python -m pytest -q -n 2 --dist=worksteal
 
 benchmarks: $(VENV)/.dev
 	@$(BIN)/python benchmarks/startup.py
