@@ -9,9 +9,8 @@ tensorrt_rtx --compute-capability 89` builds ahead of time and runs nothing, `--
 the CPU.
 
 On a GPU, `--builders` processes build at once before anything is measured: tactics are then timed beside each other,
-which the table says. They take turns on the device, so that more than a few are no faster: 14 on an H200 took 25 s and
-more for the smallest network. PyTorch's eager mode needs an interpreter that has torch; it runs the same graph, node
-by node.
+which the table says. They take turns on the device: with 14 on an H200, the smallest network took 25 s. PyTorch's
+eager mode needs an interpreter that has torch; it runs the same graph, node by node.
 """
 
 from __future__ import annotations
