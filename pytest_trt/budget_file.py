@@ -62,7 +62,6 @@ class BudgetFile:
         patterns = dict.fromkeys(entry.test for entry in self.entries)
         return tuple(pattern for pattern in patterns if not any(matches(pattern, test) for test in tests))
 
-
     def unheld(self, params: Mapping[str, Set[str]]) -> tuple[tuple[str, str], ...]:
         """The patterns whose `where` names what is no parameter of any test that has them, with that name. `params` are
         the names of each test's parameters."""

@@ -55,12 +55,12 @@ def declaration(item: pytest.Item) -> Declaration | None:
         return None
     if "trt_matrix" in unused and "trt_case" not in names:
         raise DeclarationError("trt_matrix: the test asks for neither trt_runner nor trt_case, so no axis would count")
-    params: Mapping[str, Any] = item.callspec.params if hasattr(item, "callspec") else {}
+    params = _params(item)
     case = params.get("trt_case", {})
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
     for mark in item.own_markers:  # a module's or a class's may be for its other tests
         if mark.name == "trt_budget":
-            refuse_where(mark.kwargs.get("where", {}), _params(item))
+            refuse_where(mark.kwargs.get("where", {}), _names(item))
     spec = declared.spec
     if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
         raise DeclarationError(
@@ -69,9 +69,13 @@ def declaration(item: pytest.Item) -> Declaration | None:
     return declared
 
 
-def _params(item: pytest.Item) -> set[str]:
+def _params(item: pytest.Item) -> Mapping[str, Any]:
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def _names(item: pytest.Item) -> set[str]:
     """The names of a test's parameters, the matrix's among them."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
+    params = _params(item)
     return {*params, *params.get("trt_case", {})} - {"trt_case"}
 
 
@@ -79,7 +83,7 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
     """What is to be said of the file's patterns that no test of ours has, and of parameters that none of a pattern's
     tests has. Unless the whole suite is collected, only of a pattern whose file is not there, or is collected itself,
     can that be told."""
-    params = {item.nodeid: _params(item) for item in items if options.is_ours(item)}
+    params = {item.nodeid: _names(item) for item in items if options.is_ours(item)}
     files = {test.partition("::")[0] for test in params}
     one_by_one = any("::" in argument for argument in config.args)
     whole = is_whole(config)

@@ -115,13 +115,17 @@ def calibrated_place(differences: Sequence[float], alpha: float = ALPHA) -> floa
     return abs(center) + calibrated_spread(differences, alpha) / math.sqrt(len(differences))
 
 
+PERCENTILES = {"p95_ms": 95.0, "p99_ms": 99.0}
+"""Figures that are percentiles of `ms`: each sample tells them better, of whichever probe it is."""
+
+
 def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha: float = ALPHA) -> Estimate:
     """A figure of records.FIGURES from the blocks of one side, one Samples a probe.
 
     `p95_ms` and `p99_ms` are percentiles of `ms`, `max_ms` its slowest sample; any other figure is the median of its
     own series. `spread` is the relative spread between probes. Raises KeyError where the blocks lack the series.
     """
-    percent = {"p95_ms": 95.0, "p99_ms": 99.0}.get(figure)
+    percent = PERCENTILES.get(figure)
     series = figure if percent is None and figure != "max_ms" else "ms"
     blocks = [block for samples in probes for block in samples.blocks]
     times = [block.times[series] for block in blocks]

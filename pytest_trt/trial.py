@@ -286,8 +286,9 @@ class Trial(Case):
     def _has_baseline(self) -> bool:
         from pytest_trt.baselines import device_slug
 
-        folder = self._baselines
-        return folder is not None and folder.load(self._node_id, device_slug(self.environment)) is not None
+        if self._baselines is None:
+            return False
+        return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
 
 
 def _of_plan(engine: Provided) -> dict[str, Estimate]:

@@ -56,7 +56,8 @@ def add(parts: Any) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    specs = list(_specs(given))
+    plain = EngineSpec(path=given.model, backend="onnxruntime", **said_of_inputs(given))
+    specs = list(_specs(given, plain))
     settings = Project(given.rootdir).settings({
         "compute_capabilities": ("--compute-capability", given.compute_capability),
         **said_of_running(given),
@@ -65,7 +66,6 @@ def run(given: argparse.Namespace) -> int:
     })  # fmt: skip
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
     torch_python = interpreter("--torch-python", given.torch_python)
-    plain = EngineSpec(path=given.model, backend="onnxruntime", **said_of_inputs(given))
     if plain.given_plan:
         raise DeclarationError(f"{given.model} is a plan, which one backend runs: name the .onnx model it was built of")
     declaration = Declaration(spec=plain, run=run_shape(given))
@@ -81,20 +81,20 @@ def run(given: argparse.Namespace) -> int:
     return 0 if ran and all(row.status == "ok" for row in ran) else 1
 
 
-def _specs(given: argparse.Namespace) -> Iterator[tuple[str, EngineSpec]]:
-    """What is built, with the names of the rows. Raises DeclarationError for what cannot be meant."""
+def _specs(given: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
+    """What is built of the model that `plain` says, with the names of the rows. Raises DeclarationError for what
+    cannot be meant."""
     if given.torch is not None and not all(given.torch.partition(":")):
         raise DeclarationError(f"--torch is {given.torch!r}: write MODULE:FUNCTION")
-    inputs = said_of_inputs(given)
     calibration = "random" if given.calibration is None else _function("--calibration", given.calibration)
     for backend in given.backends.split(","):
         if backend not in _COMPARED:
             raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
         for precision in given.precisions.split(","):
             level = given.optimization_level if backend != "onnxruntime" else None
-            spec = EngineSpec(
-                path=given.model, precision=precision, backend=backend, optimization_level=level,
-                calibration=calibration if precision == "int8" else None, **inputs,
+            spec = dataclasses.replace(
+                plain, precision=precision, backend=backend, optimization_level=level,
+                calibration=calibration if precision == "int8" else None,
             )  # fmt: skip
             yield f"{BACKENDS[backend]} {precision}", spec
 

@@ -38,21 +38,20 @@ def fold_biases(whole: Any) -> None:
     from onnx import numpy_helper
 
     graph = whole.graph
-    weights = {tensor.name: tensor for tensor in graph.initializer}
-    for place in reversed(list(_biases(graph))):
-        node = graph.node[place]
-        bias, scale = (numpy_helper.to_array(weights[name]) for name in node.input[:2])
+    for place, *tensors in reversed(list(_biases(graph))):
+        bias, scale = map(numpy_helper.to_array, tensors)
         values = (bias * scale.astype(float)).astype(scale.dtype)
-        graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
+        graph.initializer.append(numpy_helper.from_array(values, graph.node[place].output[0]))
         del graph.node[place]
 
 
-def _biases(graph: Any) -> Iterator[int]:
-    """Where in `graph` such nodes stand. A bias has one scale, or one for each element, and int32 no zero point."""
+def _biases(graph: Any) -> Iterator[tuple[int, Any, Any]]:
+    """Where in `graph` such nodes stand, each with its bias and scale. A bias has one scale, or one for
+    each element, and int32 no zero point."""
     weights, given = {tensor.name: tensor for tensor in graph.initializer}, {value.name for value in graph.output}
     for place, node in enumerate(graph.node):
         constant = all(name in weights for name in node.input[:2])
         if node.op_type == "DequantizeLinear" and constant and node.output[0] not in given:
-            bias = weights[node.input[0]]
+            bias, scale = (weights[name] for name in node.input[:2])
             if bias.data_type == bias.INT32 and len(bias.dims) < 2:
-                yield place
+                yield place, bias, scale

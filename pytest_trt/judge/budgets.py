@@ -18,9 +18,6 @@ from pytest_trt.spec import Budget
 NEAR = 0.95
 """From this share of a limit on, a verdict that is `ok` carries a warning."""
 
-PERCENTILES = frozenset(("p95_ms", "p99_ms"))
-"""Figures that each sample tells better, of whichever probe it is."""
-
 
 def matching(
     budgets: Sequence[Budget],
@@ -112,7 +109,7 @@ class LimitRule:
         if side:
             return
         if not self._probes:
-            self._limits = {f: limit for f, limit in self._limits.items() if f in block.times or f in PERCENTILES}
+            self._limits = {f: limit for f, limit in self._limits.items() if f in {*block.times, *levels.PERCENTILES}}
         while len(self._probes) <= probe:
             self._probes.append([])
         self._probes[probe].append(block)
@@ -120,7 +117,7 @@ class LimitRule:
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
             self._verdicts = self._judged(samples, self._spread)
             open_alone = {f for f, v in self._judged(samples, 0.0).items() if v.status == "inconclusive"}
-            in_vain = levels.is_even(self._probes) and open_alone.isdisjoint(PERCENTILES)
+            in_vain = levels.is_even(self._probes) and open_alone.isdisjoint(levels.PERCENTILES)
             self._spread_decides = not open_alone or in_vain
 
     def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:

@@ -23,7 +23,7 @@ _PARTS = {"weights": "weights_mb", "context": "context_mb", "io": "io_mb"}
 def from_blocks(samples: Sequence[Samples], spread: float) -> dict[str, Estimate]:
     """Every figure that the blocks carry, with p95, p99 and the slowest of `ms`."""
     series = samples[0].blocks[0].times
-    names = [*series, *(("p95_ms", "p99_ms", "max_ms") if "ms" in series else ())]
+    names = [*series, *((*levels.PERCENTILES, "max_ms") if "ms" in series else ())]
     return {name: levels.estimate(name, samples, spread) for name in names}
 
 
