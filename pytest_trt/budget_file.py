@@ -11,12 +11,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import sys
 from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.checked import meant
 from pytest_trt.errors import DeclarationError
 from pytest_trt.globs import matches
 from pytest_trt.records import FIGURES
@@ -116,8 +116,7 @@ def _entry(data: Any) -> FileBudget:
         raise DeclarationError(f"{data!r} is no table: begin it with a line [[budget]]")
     for name in data:
         if name not in _KEYS:
-            near = difflib.get_close_matches(str(name), _KEYS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it may have {', '.join(_KEYS)}"
+            hint = meant(name, _KEYS, f"it may have {', '.join(_KEYS)}")
             raise DeclarationError(f"{name!r} is nothing that a budget has: {hint}")
     test = data.get("test")
     if not isinstance(test, str) or not test.strip():

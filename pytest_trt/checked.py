@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from pytest_trt import codec
@@ -22,6 +24,12 @@ def check_fields(record: Any, where: str) -> None:
             put(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
     except RecordError as error:
         raise DeclarationError(str(error)) from None
+
+
+def meant(name: Any, names: Iterable[str], otherwise: str) -> str:
+    """The end of an error about a name that there is not: the nearest of those that there are, else `otherwise`."""
+    near = difflib.get_close_matches(str(name), list(names), 1)
+    return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def parse_share(value: Any, where: str) -> float | None:

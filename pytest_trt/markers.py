@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pytest_trt import codec
+from pytest_trt.checked import meant
 from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.options import MARKERS
 from pytest_trt.records import FIGURES
@@ -186,9 +187,8 @@ def refuse_where(where: Any, params: Collection[str]) -> None:
     """Raises DeclarationError for a budget whose `where` names what is none of the test's `params`: it never holds."""
     for name in where if isinstance(where, Mapping) else ():
         if name not in params:
-            near = difflib.get_close_matches(str(name), params, 1)
             known = f"it has {', '.join(sorted(params))}" if params else "it has none, so drop where"
-            hint = f"did you mean {near[0]!r}?" if near else known
+            hint = meant(name, params, known)
             raise DeclarationError(f"trt_budget: where names {name!r}, which is no parameter of the test: {hint}")
 
 
@@ -208,8 +208,7 @@ def _no_positional(mark: Mark, allowed: int) -> None:
 def _refuse_unknown(marker: str, given: Iterable[str], names: Sequence[str]) -> None:
     for name in given:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(names)}"
+            hint = meant(name, names, f"it has {', '.join(names)}")
             raise DeclarationError(f"{marker}: unknown argument {name!r}: {hint}")
 
 

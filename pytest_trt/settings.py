@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 import pytest
 
+from pytest_trt.checked import meant
 from pytest_trt.errors import DeclarationError
 from pytest_trt.options import Option
 from pytest_trt.records import STATUSES
@@ -39,8 +39,7 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
 
 
 def _nearest(value: str, choices: Sequence[str]) -> str:
-    near = difflib.get_close_matches(value, choices, 1)
-    return f"did you mean {near[0]!r}?" if near else f"choose from {', '.join(choices)}"
+    return meant(value, choices, f"choose from {', '.join(choices)}")
 
 
 def _share(value: str, flag: str) -> float:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
+from pytest_trt.checked import meant
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.onnx_file import Dims
 from pytest_trt.errors import ModelError
@@ -183,7 +183,4 @@ def _shown(profile: Mapping[str, ShapeRange]) -> str:
 
 def _nearest(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
-    near = difflib.get_close_matches(name, known, 1)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"it has {', '.join(map(repr, known))}" if known else "it has none"
+    return meant(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")

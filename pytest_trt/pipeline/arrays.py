@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_trt.checked import meant
 from pytest_trt.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,8 +23,7 @@ def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
     names = [tensor.name for tensor in tensors]
     for name in inputs:
         if name not in names:
-            near = difflib.get_close_matches(str(name), names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(map(repr, names))}"
+            hint = meant(name, names, f"it has {', '.join(map(repr, names))}")
             raise InputError(f"the engine has no input {name!r}: {hint}")
     ready = {}
     for tensor in tensors:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import statistics
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.backends.base import dtype
+from pytest_trt.checked import meant
 from pytest_trt.errors import InputError
 
 if TYPE_CHECKING:
@@ -41,8 +41,7 @@ def draw(
     names = [tensor.name for tensor in tensors]
     for name in ranges:
         if name not in names:
-            near = difflib.get_close_matches(name, names, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(map(repr, names)) or 'none'}"
+            hint = meant(name, names, f"there are {', '.join(map(repr, names)) or 'none'}")
             raise InputError(f"input_ranges names {name!r}, which is no input: {hint}")
     return {tensor.name: _draw(tensor, seed, ranges.get(tensor.name)) for tensor in tensors}
 
