@@ -6,14 +6,13 @@ from figures.SPREAD until there are calibrations.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
-import os
 import re
 from pathlib import Path
 
 from pytest_trt import codec, levels
+from pytest_trt.drafts import write_whole
 from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge import compare
 from pytest_trt.measure.figures import PLACE, SPREAD
@@ -82,14 +81,10 @@ def load(cache: Path, environment: Environment) -> Calibration:
 def save(cache: Path, environment: Environment, calibration: Calibration) -> Path:
     """Write it, whole or not at all."""
     path = _path(cache, environment)
-    draft = path.with_suffix(f".{os.getpid()}")
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        draft.write_text(json.dumps(codec.encode(calibration)))
-        draft.replace(path)
+        write_whole(path, json.dumps(codec.encode(calibration)))
     except OSError as error:
-        with contextlib.suppress(OSError):  # of a read-only file system even what is not there
-            draft.unlink()
         raise CacheError(f"the calibration {path} cannot be written: {error}") from error
     return path
 

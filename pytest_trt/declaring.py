@@ -7,7 +7,6 @@ to the worktree, so that the revision's own modules are loaded.
 from __future__ import annotations
 
 import json
-import os
 import site
 import sys
 from collections.abc import Generator, Iterator
@@ -19,6 +18,7 @@ import pytest
 from pytest_trt import codec
 from pytest_trt.against.building import KEPT
 from pytest_trt.description import digest_of
+from pytest_trt.drafts import write_whole
 from pytest_trt.errors import TrtError
 from pytest_trt.options import OPTIONS
 from pytest_trt.probe.__main__ import die_with
@@ -144,9 +144,7 @@ class Declaring:
 
     def _write(self) -> None:
         found = Found(self._built, self._skipped, self._faults, tuple(self._problems))
-        draft = Path(f"{self._request.found}.{os.getpid()}")
-        draft.write_text(json.dumps(codec.encode(found)))
-        draft.replace(self._request.found)
+        write_whole(Path(self._request.found), json.dumps(codec.encode(found)))
 
 
 def _built(trial: Trial) -> Built:

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_trt"
 ORDER = (
     {"errors"},
     {"scalars"},
-    {"codec", "ranges", "records", "options", "globs", "nvtx"},
+    {"codec", "drafts", "ranges", "records", "options", "globs", "nvtx"},
     {"checked", "stats", "cuda"},
     {"levels"},
     {"engine_spec"},

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_trt.baselines.place import Content
+from pytest_trt.drafts import discard
 from pytest_trt.errors import BaselineError
 
 _WRITING = ".writing-"
@@ -71,8 +72,7 @@ class LocalPlace:
             raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
         finally:
             for draft in drafts.values():
-                with contextlib.suppress(OSError):  # of a read-only file system even what is not there
-                    Path(draft).unlink()
+                discard(Path(draft))
 
     def _make_folder(self, folder: str) -> None:
         if folder not in self._inside:

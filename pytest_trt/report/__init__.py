@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_trt.drafts import write_whole
 from pytest_trt.records import ALWAYS_FAIL, Environment, Result, Status
 
 BACKENDS = {
@@ -101,11 +100,7 @@ def write(form: str, path: Path, results: Sequence[Result], header: Header) -> N
 
 def _write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(content, encoding="utf-8", errors="backslashreplace")  # a path's bytes need not be UTF-8
-        draft.replace(path)
+        write_whole(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):  # of a read-only file system even what is not there
-            draft.unlink()
         raise OSError(error.errno, error.strerror, str(path)) from error
