@@ -119,6 +119,10 @@ def _why_not_built(trt: Any, job: BuildJob) -> str:
     limit_mb = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) / 1e6
     if limit_mb and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):
         text += f"; the workspace is limited to {limit_mb:g} MB: allow more with workspace_mb"
+    libraries = [source for source in job.spec.tactic_sources or () if source in ("CUBLAS", "CUBLAS_LT", "CUDNN")]
+    if libraries and re.search("cublas|cudnn", said, re.IGNORECASE):
+        text += f"; tactic_sources={','.join(libraries)} needs a library that is not there or does not work: "
+        text += "put it where the dynamic linker looks (LD_LIBRARY_PATH), or leave it out"
     if job.spec.compute_capabilities and (job.spec.refit or job.spec.strip_weights):
         text += "; with refit or strip_weights TensorRT-RTX builds on the GPU alone: leave compute_capabilities out"
     return text
