@@ -49,13 +49,17 @@ def feed(path: Path, seed: int = 0) -> dict[str, Any]:
 
 
 def quantised(path: Path) -> onnx.ModelProto:
-    """The int8 model, whose answers are right."""
+    return quantised_and_noted(path)[0]
+
+
+def quantised_and_noted(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
+    """The int8 model, whose answers are right, and what is noted of it."""
     output = path.with_name("int8.onnx")
 
     def batches() -> Iterator[dict[str, Any]]:
         return (feed(path, seed) for seed in range(4))
 
-    quantise.quantise(read(path), batches, output)
+    notes = quantise.quantise(read(path), batches, output).notes
     inputs, answers = feed(path), []
     for file in (path, output):
         engine: Any = open_backend("onnxruntime").load(file, "0", EngineSpec(threads=1))
@@ -63,7 +67,7 @@ def quantised(path: Path) -> onnx.ModelProto:
         engine.close()
     found = judge(answers[1], answers[0], DEFAULTS["int8"], "float32")
     assert [verdict.text for verdict in found if verdict.status != "ok"] == []
-    return onnx.load(str(output))
+    return onnx.load(str(output)), notes
 
 
 def dequantised(made: onnx.ModelProto) -> list[str]:
@@ -141,6 +145,37 @@ def test_biases_that_are_shared_or_a_matrix(tmp_path: Path) -> None:
     ]
     weights = [weight("u", 8, 8), weight("w", 8, 8), weight("v", 8, 8), weight("b", 1, 8)]
     assert dequantised(quantised(saved(tmp_path, nodes, ("N", 8), weights))) == ["MatMul", "Gemm", "Gemm"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "groups", "inputs", "outputs", "in_int8"),
+    [
+        ("Conv", 1, 6, 6, True),
+        ("Conv", 2, 8, 16, True),
+        ("Conv", 2, 12, 8, False),
+        ("Conv", 2, 8, 12, False),
+        ("Conv", 6, 6, 6, True),
+        ("Conv", 6, 6, 12, False),
+        ("ConvTranspose", 2, 8, 16, True),
+        ("ConvTranspose", 2, 12, 8, False),
+        ("ConvTranspose", 6, 6, 6, False),
+    ],
+)
+def test_groups_of_channels_that_int8_kernels_do_not_take_stay_float(
+    tmp_path: Path, kind: str, groups: int, inputs: int, outputs: int, in_int8: bool
+) -> None:
+    """Which is said; the convolution before it is in int8 all the same."""
+    first, shape = weight("first", inputs, 4, 1, 1), (outputs, inputs // groups)
+    shape = shape if kind == "Conv" else (inputs, outputs // groups)
+    nodes = [
+        node("Conv", ["x", "first"], ["h"], name="before"),
+        node(kind, ["h", "second"], ["y"], name="odd", group=groups),
+    ]
+    path = saved(tmp_path, nodes, (2, 4, 5, 5), [first, weight("second", *shape, 3, 3)])
+    made, notes = quantised_and_noted(path)
+    assert dequantised(made) == ["Conv", *([kind] if in_int8 else [])]
+    assert [note for note in notes if "odd is not in int8" in note] == list(notes)
+    assert bool(notes) is not in_int8
 
 
 def test_onnx_runtime_prints_nothing_meanwhile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

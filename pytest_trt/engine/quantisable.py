@@ -13,6 +13,10 @@ from pytest_trt.engine import rewrite
 _MATRIX = 2
 """Dimensions of a MatMul's weights that have a scale for each column."""
 
+_GROUP = 4
+"""In int8, a group of a convolution has a multiple of so many channels, inputs and outputs (TensorRT's API reference,
+IConvolutionLayer, num_groups): for others TensorRT 8.6 could "not find any implementation" and ended the build."""
+
 
 def shape_kernels(model: Any) -> None:
     """Say in each convolution what its weights' shape says too: TensorRT 8.6 does not see it through a DequantizeLinear
@@ -28,9 +32,11 @@ def shape_kernels(model: Any) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Chosen:
-    """Which operators are quantised how: nodes to leave out, and weights that get one scale and not one a channel."""
+    """Which operators are quantised how: nodes to leave out, those among them whose groups of channels int8 kernels do
+    not take, and weights that get one scale and not one a channel."""
 
     excluded: Sequence[str]
+    grouped: Sequence[str]
     one_scale: Sequence[str]
 
 
@@ -44,11 +50,23 @@ def prepare(model: Any, operators: Sequence[str]) -> Chosen:
         node.name = node.name or f"{node.op_type}#{place}"
         if node.op_type == "Gemm":
             _count_bias_once(model.graph, node, weights)
-    chosen = [node for _, node in nodes if node.input[1] in weights]
-    excluded = [node.name for _, node in nodes if node.input[1] not in weights]
+    constant = [node for _, node in nodes if node.input[1] in weights]
+    grouped = [node.name for node in constant if _is_oddly_grouped(node, weights[node.input[1]].dims)]
+    chosen = [node for node in constant if node.name not in grouped]
+    excluded = [*(node.name for _, node in nodes if node.input[1] not in weights), *grouped]
     stacked = [node for node in chosen if node.op_type == "MatMul" and len(weights[node.input[1]].dims) > _MATRIX]
     _unshare(model, chosen, weights)
-    return Chosen(excluded, [node.input[1] for node in stacked])
+    return Chosen(excluded, grouped, [node.input[1] for node in stacked])
+
+
+def _is_oddly_grouped(node: Any, dims: Sequence[int]) -> bool:
+    """Whether a convolution's groups are of other sizes than int8 kernels take: a multiple of 4, or one channel each,
+    which are kernels of their own (for a ConvTranspose only in later versions: TensorRT issue 1934)."""
+    groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+    if groups == 1 or node.op_type not in ("Conv", "ConvTranspose"):
+        return False
+    sizes = (dims[0] // groups, dims[1])
+    return any(size % _GROUP for size in sizes) and (node.op_type, *sizes) != ("Conv", 1, 1)
 
 
 def _cast_weights(graph: Any) -> None:

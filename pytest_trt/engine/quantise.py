@@ -27,7 +27,7 @@ PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
 
-RECIPE = 4
+RECIPE = 5
 """Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
 
 
@@ -97,6 +97,9 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
     )
     whole = onnx.load(str(folded))
     chosen = quantisable.prepare(whole, OPERATORS)
+    if first := next(iter(chosen.grouped), None):
+        others = f" and {len(chosen.grouped) - 1} more are" if len(chosen.grouped) > 1 else " is"
+        notes.append(f"{first}{others} not in int8, which takes groups of a multiple of 4 channels")
     rewrite.save(whole, given, beside=large)
     quantization.quantize_static(
         str(given),
