@@ -74,7 +74,8 @@ class Rightness:
     def traced(self, verdicts: tuple[Verdict, ...], taken: Taken) -> tuple[Verdict, ...]:
         """The verdicts, the first inaccurate one with the layer that departs first, or with how to find it. Builds, so
         not under the device's lock."""
-        wrong = next((verdict for verdict in verdicts if verdict.status == "inaccurate"), None)
+        inaccurate = (verdict for verdict in verdicts if verdict.status == "inaccurate")
+        wrong = next((verdict for verdict in inaccurate if not accuracy.is_reordered(verdict)), None)
         if wrong is None or taken.answer is None or self.case.model.kind != "onnx":
             return verdicts
         if wrong.figure not in taken.answer[1]:  # the reference is at fault

@@ -11,12 +11,17 @@ from numpy.typing import NDArray
 from pytest_trt.errors import DeclarationError, InputError
 from pytest_trt.judge import order
 from pytest_trt.judge.accuracy import judge
-from pytest_trt.judge.order import aligned, in_order
+from pytest_trt.judge.order import in_order
 from pytest_trt.judge.tolerance import DEFAULTS, allowed
 from pytest_trt.spec import Accuracy
 
+Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)
 SHAPES = [(12,), (1, 50), (30, 3), (2, 20, 6), (3, 2, 8)]
+
+
+def aligned(got: Array, wanted: Array, axis: int) -> Array:
+    return in_order({"y": got}, {"y": wanted}, {"y": axis})["y"]
 
 
 @pytest.mark.parametrize("kind", ["int64", "float32", "bool"])
@@ -67,7 +72,7 @@ def test_more_than_can_be_compared_in_time_is_an_error_and_exact_ones_are_not(mo
         aligned(batch[:, ::-1] * 1.001, batch, 1)
 
 
-def said(got: NDArray[Any], wanted: NDArray[Any], unordered: dict[str, int], precision: str = "fp16") -> str:
+def said(got: Array, wanted: Array, unordered: dict[str, int], precision: str = "fp16") -> str:
     (verdict,) = judge({"y": got}, {"y": wanted}, DEFAULTS[precision], "it", unordered)
     return verdict.status
 
@@ -81,6 +86,38 @@ def test_an_output_in_another_order_is_right_where_a_test_says_that_any_will_do(
     other[7, 1] += 1
     assert said(other[::-1], wanted, {"y": 0}) == "inaccurate"
     assert said(wanted[:-1], wanted, {"y": 0}) == "inaccurate"  # another shape
+
+
+def detections(order: Array) -> dict[str, Array]:
+    """Twenty boxes of two pictures, of which three are in one place, in pixels; their scores, and their classes."""
+    random = np.random.default_rng(7)
+    boxes = random.uniform(0, 640, (2, 20, 4)).astype(np.float32)
+    boxes[:, 1:3] = boxes[:, :1]
+    found = {"boxes": boxes, "scores": random.random((2, 20), np.float32), "classes": random.integers(0, 80, (2, 20))}
+    return {name: np.stack([column[0][order[0]], column[1][order[1]]]) for name, column in found.items()}
+
+
+def test_outputs_with_as_many_rows_stand_in_one_order() -> None:
+    """Also where two of a table's rows differ in one column alone; a score that is another box's is seen."""
+    unordered = {"boxes": 1, "scores": 1, "classes": -1}
+    straight = np.stack([np.arange(20)] * 2)
+    wanted = detections(straight)
+    got = detections(np.stack([RANDOM.permutation(20), RANDOM.permutation(20)]))
+    got["boxes"] = got["boxes"] * np.float32(1.0003)
+    assert [found.status for found in judge(got, wanted, DEFAULTS["tf32"], "it", unordered)] == ["ok"] * 3
+    got["scores"] = got["scores"][:, ::-1]
+    scores = judge(got, wanted, DEFAULTS["tf32"], "it", unordered)[1]
+    assert scores.status == "inaccurate"
+    assert scores.details[0] == (
+        "it has the same in another order than 'boxes', 'classes': rows that belong together are apart"
+    )
+    assert [found.status for found in judge(got, wanted, DEFAULTS["tf32"], "it", {"scores": 1})[1:2]] == ["ok"]
+
+
+def test_outputs_with_other_numbers_of_rows_stand_in_orders_of_their_own() -> None:
+    wanted = {"few": RANDOM.random((5, 2)), "many": RANDOM.random((9, 2))}
+    got = {"few": wanted["few"][RANDOM.permutation(5)], "many": wanted["many"][RANDOM.permutation(9)]}
+    assert [found.status for found in judge(got, wanted, DEFAULTS["fp32"], "it", {"few": 0, "many": 0})] == ["ok"] * 2
 
 
 def test_a_name_or_an_axis_that_there_is_not_is_an_error() -> None:

@@ -101,3 +101,22 @@ def test_a_reference_of_other_names_is_no_layers_fault(bench, tmp_path):
         (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
     assert verdict.text == "there is no output 'z', which the reference function has: there are 'y'"
     assert not any("--trt-bisect" in line for line in verdict.details)
+
+
+def test_an_output_in_another_order_is_no_layers_fault(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    inputs = {"x": np.ones((2, 32), np.float32)}
+    declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2))
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        right = trial(inputs)["y"]
+
+    def judged(reference):
+        accuracy = Accuracy(reference=lambda given: {"y": reference}, inputs=lambda: inputs)
+        with Trial(bench, NODE, dataclasses.replace(declaration, accuracy=accuracy), [tmp_path]) as trial:
+            trial.measure()
+            (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+        assert verdict.status == "inaccurate"
+        return any("--trt-bisect" in line for line in verdict.details)
+
+    assert not judged(right[:, ::-1])
+    assert judged(right + 1)

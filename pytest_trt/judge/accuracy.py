@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, Array]
 
 
+_REORDERED = "it has the same in another order"
+
+
 def judge(
     outputs: Arrays,
     reference: Arrays,
@@ -29,13 +32,13 @@ def judge(
 ) -> tuple[Verdict, ...]:
     """A verdict for each output of `reference`, by name; `source` says what the reference is. An output that is missing
     or of another shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing. What
-    `unordered` names may stand in any order along that axis. Raises InputError as `order.in_order` does."""
+    `unordered` names may stand in any order along that axis, see `order.in_order`, whose InputError it raises."""
     if (fault := nothing({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
         return (fault,)
     outputs = in_order(outputs, reference, unordered)
     unseen = [name for name in outputs if name not in reference]
     verdicts = [
-        _judge(name, outputs, wanted, _for_rows(limits, wanted, reference), source)
+        _judge(name, outputs, wanted, _for_rows(limits, wanted, reference), source, unordered)
         for name, wanted in reference.items()
     ]
     if unseen:
@@ -68,14 +71,23 @@ def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
     return dataclasses.replace(limits, top1=kept(limits.top1, 1), top5=kept(limits.top5, 5))
 
 
-def _judge(name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str) -> Verdict:
+def is_reordered(verdict: Verdict) -> bool:
+    """Whether an output departs in the order alone of what it has."""
+    return any(line.startswith(f"{_REORDERED}:") for line in verdict.details)
+
+
+def _judge(
+    name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str, unordered: Mapping[str, int]
+) -> Verdict:
     if (fault := misfit(name, outputs, wanted.shape, source)) is not None:
         return fault
     limits = limits.for_kind(outputs[name].dtype.kind)
     found = compare(outputs[name], wanted, limits)
     judged = verdict(name, found, limits, source)
     if found.beyond and (axis := reordered(outputs[name], wanted, limits)) is not None:
-        hint = f"it has the same in another order: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
+        hint = f"{_REORDERED}: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
+        if others := [other for other in unordered if name in unordered and other != name]:
+            hint = f"{_REORDERED} than {', '.join(map(repr, others))}: rows that belong together are apart"
         judged = dataclasses.replace(judged, details=(hint, *judged.details))
     return judged
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_trt.errors import InputError
@@ -27,8 +27,10 @@ in four networks keep to in tf32 (tolerance.DEFAULTS)."""
 
 
 def in_order(outputs: Arrays, reference: Arrays, unordered: Mapping[str, int]) -> Arrays:
-    """`outputs`, where those that `unordered` names stand in the reference's order along their axis. Raises InputError
-    for a name or an axis that the reference does not have."""
+    """`outputs`, where those that `unordered` names stand in the reference's order along their axis. Those that have as
+    many along it, and the same sizes before it, are taken for columns of one table, as boxes and their scores are, and
+    stand in one order. Raises InputError for a name or an axis that the reference does not have."""
+    tables: dict[tuple[int, ...], list[str]] = {}
     for name, axis in unordered.items():
         if name not in reference:
             listed = ", ".join(map(repr, reference)) or "none"
@@ -37,27 +39,43 @@ def in_order(outputs: Arrays, reference: Arrays, unordered: Mapping[str, int]) -
         if not -len(shape) <= axis < len(shape):
             raise InputError(f"trt_accuracy: unordered: output {name!r} has the shape {shape}: it has no axis {axis}")
         if name in outputs and outputs[name].shape == shape:
-            outputs = {**outputs, name: aligned(outputs[name], reference[name], axis)}
+            tables.setdefault(shape[: axis % len(shape) + 1], []).append(name)
+    for sizes, names in tables.items():
+        put = aligned([outputs[name] for name in names], [reference[name] for name in names], sizes)
+        outputs = {**outputs, **dict(zip(names, put, strict=True))}
     return outputs
 
 
-def aligned(output: Array, reference: Array, axis: int) -> Array:
-    """`output` with what stands along `axis` in the order of `reference`, which has its shape: each of the reference's
-    in turn gets the nearest (by the sum of absolute differences) that is left. What stands along an axis before is kept
-    apart, and has an order of its own. Raises InputError where that would take too long."""
+def aligned(outputs: Sequence[Array], reference: Sequence[Array], sizes: tuple[int, ...]) -> list[Array]:
+    """`outputs`, columns of one table, with its rows in the order of `reference`. All have `sizes` first, of which the
+    last is the number of rows: each row of the reference in turn gets the nearest that is left, by the sum of absolute
+    differences, of several columns as shares of each one's size. What stands along an axis before is kept apart, and
+    has an order of its own. Raises InputError where that would take too long."""
     import numpy as np
 
-    axis %= output.ndim
-    folded = -1, output.shape[axis], math.prod(output.shape[axis + 1 :])
-    if not output.size:
-        return output
-    ours, theirs = output.reshape(folded), reference.reshape(folded)
-    pairs = zip(ours, theirs, strict=True)
-    return np.stack([our[_nearest(our, their, len(ours))] for our, their in pairs]).reshape(output.shape)
+    *before, rows = sizes
+    tables = math.prod(before)
+    if not tables * rows or not any(array.size for array in reference):
+        return list(outputs)
+    folded = [
+        [array.reshape(tables, rows, array.size // (tables * rows)) for array in side] for side in (outputs, reference)
+    ]
+    scales = [root_mean_square(array.reshape(-1)) or 1.0 for array in reference]
+    ours, theirs = (
+        side[0]
+        if len(side) == 1
+        else np.concatenate([column / scale for column, scale in zip(side, scales, strict=True)], axis=2)
+        for side in folded
+    )
+    orders = [_nearest(our, their, tables) for our, their in zip(ours, theirs, strict=True)]
+    return [
+        np.stack([table[order] for table, order in zip(column, orders, strict=True)]).reshape(output.shape)
+        for column, output in zip(folded[0], outputs, strict=True)
+    ]
 
 
 def _nearest(ours: Array, theirs: Array, times: int) -> Array:
-    """Which row of `ours` goes to each of `theirs`, for an output that has so many of both."""
+    """Which row of `ours` goes to each of `theirs`, which is done so many times."""
     import numpy as np
 
     sorted_ours, sorted_theirs = np.lexsort(ours.T[::-1]), np.lexsort(theirs.T[::-1])
@@ -96,6 +114,7 @@ def reordered(output: Array, reference: Array, limits: Allowed) -> int | None:
     for axis in range(reference.ndim - 1, max(reference.ndim - 3, -1), -1):
         if not 1 < reference.shape[axis] <= _SOUGHT // max(reference.size, 1):
             continue
-        if np.isclose(aligned(output, reference, axis), reference, rtol, atol, equal_nan=True).all():
+        (put,) = aligned([output], [reference], reference.shape[: axis + 1])
+        if np.isclose(put, reference, rtol, atol, equal_nan=True).all():
             return axis
     return None
