@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 _REORDERED = "it has the same in another order"
 
 
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """An output's verdict, and how far it is from the reference; None where nothing can be compared."""
+
+    verdict: Verdict
+    difference: Difference | None = None
+
+
 def judge(
     outputs: Arrays,
     reference: Arrays,
@@ -30,24 +38,31 @@ def judge(
     source: str,
     unordered: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Verdict, ...]:
-    """A verdict for each output of `reference`, by name; `source` says what the reference is. An output that is missing
-    or of another shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing. What
-    `unordered` names may stand in any order along that axis, see `order.in_order`, whose InputError it raises."""
+    """The verdicts of `compared`."""
+    return tuple(found.verdict for found in compared(outputs, reference, limits, source, unordered))
+
+
+def compared(
+    outputs: Arrays,
+    reference: Arrays,
+    limits: Allowed,
+    source: str,
+    unordered: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Compared, ...]:
+    """Each output of `reference`, by name; `source` says what the reference is. An output that is missing or of another
+    shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing. What `unordered` names
+    may stand in any order along that axis, see `order.in_order`, whose InputError it raises."""
     if (fault := nothing({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
-        return (fault,)
+        return (Compared(fault),)
     outputs = in_order(outputs, reference, unordered)
-    unseen = [name for name in outputs if name not in reference]
-    verdicts = [
-        _judge(name, outputs, wanted, _for_rows(limits, wanted, reference), source, unordered)
+    *found, last = (
+        _compared(name, outputs, wanted, _for_rows(limits, wanted, reference), source, unordered)
         for name, wanted in reference.items()
-    ]
-    if unseen:
-        listed = ", ".join(map(repr, unseen))
-        last = verdicts[-1]
-        verdicts[-1] = dataclasses.replace(
-            last, details=(*last.details, f"not compared, {source} lacks them: {listed}")
-        )
-    return tuple(verdicts)
+    )
+    if unseen := ", ".join(repr(name) for name in outputs if name not in reference):
+        details = (*last.verdict.details, f"not compared, {source} lacks them: {unseen}")
+        last = dataclasses.replace(last, verdict=dataclasses.replace(last.verdict, details=details))
+    return (*found, last)
 
 
 def nothing(sizes: Mapping[str, int], source: str) -> Verdict | None:
@@ -76,11 +91,11 @@ def is_reordered(verdict: Verdict) -> bool:
     return any(line.startswith(f"{_REORDERED}:") for line in verdict.details)
 
 
-def _judge(
+def _compared(
     name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str, unordered: Mapping[str, int]
-) -> Verdict:
+) -> Compared:
     if (fault := misfit(name, outputs, wanted.shape, source)) is not None:
-        return fault
+        return Compared(fault)
     limits = limits.for_kind(outputs[name].dtype.kind)
     found = compare(outputs[name], wanted, limits)
     judged = verdict(name, found, limits, source)
@@ -89,7 +104,7 @@ def _judge(
         if others := [other for other in unordered if name in unordered and other != name]:
             hint = f"{_REORDERED} than {', '.join(map(repr, others))}: rows that belong together are apart"
         judged = dataclasses.replace(judged, details=(hint, *judged.details))
-    return judged
+    return Compared(judged, found)
 
 
 def misfit(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> Verdict | None:

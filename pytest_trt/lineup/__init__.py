@@ -22,8 +22,6 @@ from pytest_trt.case import Case
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import TrtError
 from pytest_trt.judge import accuracy, tolerance
-from pytest_trt.judge.difference import compare
-from pytest_trt.judge.order import in_order
 from pytest_trt.measure.probe_source import EngineProbe, Subject
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Resolution
@@ -160,19 +158,14 @@ class Lineup:
     def _compared(self, row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
         on_gpu = row.environment is not None and row.environment.kind == "gpu"
         limits = tolerance.allowed(self._accuracy, row.precision, tf32 and on_gpu)
-        outputs = in_order(outputs, expected, self._accuracy.unordered)
-        verdicts = accuracy.judge(outputs, expected, limits, "ONNX Runtime")
-        found = [
-            compare(outputs[name], wanted, limits.for_kind(outputs[name].dtype.kind))
-            for name, wanted in expected.items()
-            if name in outputs and outputs[name].shape == wanted.shape
-        ]
+        found = accuracy.compared(outputs, expected, limits, "ONNX Runtime", self._accuracy.unordered)
+        apart = [each.difference for each in found if each.difference is not None]
         return dataclasses.replace(
             row,
-            max_abs=max((d.max_abs for d in found), default=None),
-            cosine=min((d.cosine for d in found), default=None),
-            agrees=all(verdict.status == "ok" for verdict in verdicts),
-            departs="; ".join(verdict.text for verdict in verdicts if verdict.status != "ok"),
+            max_abs=max((difference.max_abs for difference in apart), default=None),
+            cosine=min((difference.cosine for difference in apart), default=None),
+            agrees=all(each.verdict.status == "ok" for each in found),
+            departs="; ".join(each.verdict.text for each in found if each.verdict.status != "ok"),
         )
 
 
