@@ -30,9 +30,13 @@ _NOT_BUILT = frozenset((
     "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget", "engine_host_code_allowed",
 ))  # fmt: skip
 """Fields that decide nothing of what is built, or that the digest covers by the content of the file they name."""
-_OF_EVERY_BACKEND = frozenset(("shapes", "dims", "precision", "tf32"))
-"""What is built that ONNX Runtime has too, and what tells of a plan that is given."""
-_OF_A_GIVEN_PLAN = frozenset((*_OF_EVERY_BACKEND, "version_compatible", "dla_core"))
+_OF_A_GIVEN_PLAN = frozenset(("shapes", "dims", "precision", "tf32", "version_compatible", "dla_core"))
+"""What is built, and tells of a plan that is given too."""
+_OF_EVERY_BACKEND = frozenset((
+    "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend", "seed",
+    "input_ranges", "threads", "build_timeout_s",
+))  # fmt: skip
+"""Fields that mean something to ONNX Runtime too, or ask of it what it does anyhow."""
 _LAYER_TYPES: Mapping[Precision, tuple[LayerType, ...]] = {
     "fp32": ("fp32",), "fp16": ("fp32", "fp16"), "bf16": ("fp32", "bf16"), "int8": ("fp32", "fp16", "int8"),
     "fp8": ("fp32", "fp16", "fp8"), "best": ("fp32", "fp16", "bf16", "int8", "fp8"),
@@ -156,7 +160,7 @@ class EngineSpec:
                 yield f"memory_pool_bytes[{pool!r}] is {size}: it must be at least 1"
         yield from self._layer_faults()
         yield from self._contradictions()
-        if self.given_plan and (meant := sorted(self._changed() - _OF_A_GIVEN_PLAN)):
+        if self.given_plan and (meant := sorted(self._changed() - _NOT_BUILT - _OF_A_GIVEN_PLAN)):
             yield f"the plan is given, so {', '.join(meant)} would change nothing: give the model, or drop that"
 
     def _layer_faults(self) -> Iterator[str]:
@@ -193,17 +197,14 @@ class EngineSpec:
             yield "timing_cache is '': name a file, or give True or False"
 
     def _changed(self) -> set[str]:
-        """The build options that are not as they stand by default."""
-        return {
-            field.name
-            for field in dataclasses.fields(self)
-            if field.name not in _NOT_BUILT and getattr(self, field.name) != _default(field)
-        }
+        """The fields that are not as they stand by default."""
+        return {field.name for field in dataclasses.fields(self) if getattr(self, field.name) != _default(field)}
 
     @property
     def builder_options(self) -> tuple[str, ...]:
-        """The options that are given and that only a builder of TensorRT has: ONNX Runtime builds without them."""
-        return tuple(sorted((self._changed() - _OF_EVERY_BACKEND) | ({"plugins"} if self.plugins else set())))
+        """The options that are given and that only TensorRT has: ONNX Runtime builds and runs without them."""
+        anyhow = () if self.timing_cache else ("timing_cache",)
+        return tuple(sorted(self._changed().difference(_OF_EVERY_BACKEND, anyhow)))
 
     @property
     def host_code_allowed(self) -> bool:

@@ -41,6 +41,8 @@ def test_a_timing_cache_that_is_written_is_made_and_one_that_is_read_must_be_the
         located(EngineSpec(timing_cache="nowhere/new.cache"), folders, host=False)
 
 
-def test_a_backend_without_a_builder_needs_none_of_them(folders: list[Path]) -> None:
-    spec = EngineSpec(plugins="no.so", timing_cache="nowhere/a.cache")
+def test_a_backend_without_a_builder_needs_no_timings_and_still_no_wrong_name(folders: list[Path]) -> None:
+    spec = EngineSpec(timing_cache="nowhere/a.cache")
     assert located(spec, folders, host=True) == spec
+    with pytest.raises(ModelError, match=r"there is no plugin library 'no\.so'"):
+        located(EngineSpec(plugins="no.so"), folders, host=True)

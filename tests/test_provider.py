@@ -153,7 +153,16 @@ def test_a_timing_cache_that_is_given_goes_to_the_build(gpu: Desk) -> None:
 def test_onnx_runtime_says_what_it_does_without(cpu: Desk) -> None:
     found = cpu.provide(workspace_mb=64, plugins="no/such.so", refit=True)
     assert found.notes == ("ONNX Runtime has no builder, so these are without effect: plugins, refit, workspace_mb",)
-    assert cpu.provide().notes == ()
+    assert cpu.provide(strongly_typed=True, timing_cache=False).notes == ()
+
+
+def test_what_is_without_effect_is_said_of_the_spec_that_asks_for_it(cpu: Desk) -> None:
+    """Plugins and timings are of no plan of ONNX Runtime's: specs with and without them share one."""
+    asked, plain = {"plugins": "a.so", "timing_cache": "a.cache"}, {}
+    found = [cpu.provide(**options) for options in (asked, plain, asked)]
+    assert [each.built for each in found] == [True, False, False]
+    said = "ONNX Runtime has no builder, so these are without effect: plugins, timing_cache"
+    assert [each.notes for each in found] == [(said,), (), (said,)]
 
 
 @pytest.mark.parametrize("field", ["device", "backend", "backend_version", "compute_capability", "mig_profile"])

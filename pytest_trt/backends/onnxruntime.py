@@ -96,9 +96,7 @@ class OnnxRuntime:
         engine = self.load(plan, job.device, job.spec)
         engine.close()
         size = sum(part.stat().st_size for part in plan.parent.glob("plan*"))
-        without = ", ".join(job.spec.builder_options)
-        notes = (f"ONNX Runtime has no builder, so these are without effect: {without}",) if without else ()
-        return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size, notes=notes)
+        return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
 
     def prepare(self) -> None:
         """Nothing: the package is imported."""
@@ -118,6 +116,13 @@ class OnnxRuntime:
                 f"{plan} was built by {origin}, which ONNX Runtime cannot run: choose another --trt-backend"
             )
         return OnnxRuntimeEngine(self._ort, plan, spec.threads or usable_cpus())
+
+
+def unused(spec: EngineSpec) -> tuple[str, ...]:
+    """A note on what a spec asks for and ONNX Runtime does without, if there is anything. It is of the spec, not of the
+    plan: specs that differ in nothing else share one."""
+    without = ", ".join(spec.builder_options)
+    return (f"ONNX Runtime has no builder, so these are without effect: {without}",) if without else ()
 
 
 def copy_model(model: Path, plan: Path) -> None:

@@ -31,14 +31,14 @@ def find(what: str, name: str, folders: Sequence[Path]) -> Path:
 
 
 def located(spec: EngineSpec, folders: Sequence[Path], *, host: bool) -> EngineSpec:
-    """The spec with absolute paths for what it names beside the model: its calibration cache, and, unless a `host`
-    backend runs it, which has neither, plugin libraries and timing cache. A timing cache that is written need not be
-    there: it comes to lie in the first of `folders`. Raises ModelError for what is not there."""
+    """The spec with absolute paths for what it names beside the model: its calibration cache, plugin libraries, and,
+    unless a `host` backend runs it, which has none, timing cache. A timing cache that is written need not be there: it
+    comes to lie in the first of `folders`. Raises ModelError for what is not there."""
     named: dict[str, object] = {}
     if isinstance(spec.calibration, str) and spec.calibration != RANDOM:
         places = [folder / spec.calibration for folder in folders]
         named["calibration"] = str(next((place for place in places if place.is_file()), places[0]))
-    if spec.plugins and not host:
+    if spec.plugins:
         named["plugins"] = tuple(str(find("plugin library", name, folders).absolute()) for name in spec.plugins)
     if isinstance(spec.timing_cache, str) and not host:
         places = [(folder / spec.timing_cache).absolute() for folder in folders]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import codec
 from pytest_trt.backends.base import CALIBRATION_CACHE, UNTOLD, BuildJob, BuildReport
+from pytest_trt.backends.onnxruntime import unused
 from pytest_trt.backends.tensorrt.versions import SUPPORT, parsed
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.digest import file_sha256
@@ -84,10 +85,11 @@ def provide(
     calibration_key = preparation.calibration_key(environment.backend_version)
     cache = None if host else _timing_cache(spec, environment, store)
     digest = _digest(spec, model, ranges, environment, preparation.by)
+    said = unused(spec) if host else ()
     with contextlib.nullcontext() if fresh else store.lock(digest, waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
         if entry is not None:
-            return _provided(entry, built=False)
+            return _provided(entry, built=False, notes=said)
         with store.draft(digest) as draft:
             source, conversion = preparation.source(draft)
             batches = preparation.calibration(draft, store.beside(CALIBRATION_CACHE, calibration_key))
@@ -115,7 +117,7 @@ def provide(
                 calibration=calibration_key,
             )
             entry = (store.set_aside if fresh else store.save)(draft, meta, report.layers)
-    return _provided(entry, built=True, notes=(fault,) if fault else ())
+    return _provided(entry, built=True, notes=(*said, *filter(None, [fault])))
 
 
 def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> Path | None:

@@ -90,11 +90,20 @@ import pytest
 
 @pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, workspace_mb=64, plugins="only_on_the_gpu.so")
 def test_m(trt_runner): trt_runner.measure()
+
+@pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, workspace_mb=64)
+def test_without(trt_runner): trt_runner.measure()
+
+@pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, plugins="nowhere.so")
+def test_absent(trt_runner): trt_runner.measure()
 """
     )
+    (project.path / "only_on_the_gpu.so").write_bytes(b"a library")
     result = project.runpytest_subprocess("--trt-backend=onnxruntime", "--trt-max-time=0.5")
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*ONNX Runtime has no builder, so these are without effect: plugins, workspace_mb*"])
+    result.assert_outcomes(passed=2, failed=1)
+    said = "*ONNX Runtime has no builder, so these are without effect:"
+    result.stdout.fnmatch_lines(["*there is no plugin library 'nowhere.so'*"])
+    result.stdout.fnmatch_lines([f"{said} plugins, workspace_mb: test_m", f"{said} workspace_mb: test_without"])
     project.makepyfile(
         test_m="""
 import pytest
