@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_trt.backends import onnx_parts
-from pytest_trt.engine import explicit, rewrite
+from pytest_trt.engine import explicit, opset, rewrite
 from pytest_trt.engine.exempt import exempt as exempted
 from pytest_trt.errors import BuildError
 
@@ -38,7 +38,7 @@ HALF_QDQ_OPSET = 19
 """The first opset whose QuantizeLinear and DequantizeLinear take float16 and bfloat16 (ONNX's operator changelog)."""
 
 
-RECIPE = 4
+RECIPE = 5
 """Part of what an engine is known by in the cache: one more whenever `convert` makes something else of a model."""
 
 
@@ -139,13 +139,8 @@ def _autocast(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, sc
 
 def _for_half(whole: Any) -> Any:
     """`whole` in an opset whose Q/DQ, if it has any, takes half precisions."""
-    import onnx.version_converter
-
-    versions = [entry.version for entry in whole.opset_import if entry.domain in ("", "ai.onnx")]
     quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in onnx_parts.nodes(whole))
-    if not quantised or max(versions, default=HALF_QDQ_OPSET) >= HALF_QDQ_OPSET:
-        return whole
-    return onnx.version_converter.convert_version(whole, HALF_QDQ_OPSET)
+    return opset.raised(whole, HALF_QDQ_OPSET) if quantised and 0 < opset.of(whole) < HALF_QDQ_OPSET else whole
 
 
 def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt: list[str]) -> Any:

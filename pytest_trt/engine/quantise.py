@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.backends import onnx_parts
 from pytest_trt.backends.onnxruntime import plain
-from pytest_trt.engine import calibrate, quantisable, rewrite
+from pytest_trt.engine import calibrate, opset, quantisable, rewrite
 from pytest_trt.engine.calibrate import Calibration
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
@@ -27,7 +27,7 @@ PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
 
-RECIPE = 5
+RECIPE = 6
 """Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
 
 
@@ -73,7 +73,7 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
 
 def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) -> list[str]:
     """Quantise; notes are what had to be done otherwise than usual."""
-    import onnx.version_converter
+    import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -82,9 +82,9 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
     per_channel = model.opset >= PER_CHANNEL_OPSET
     if not per_channel:
         try:
-            whole = onnx.version_converter.convert_version(whole, PER_CHANNEL_OPSET)
+            whole = opset.raised(whole, PER_CHANNEL_OPSET)
             per_channel = True
-        except Exception as error:  # noqa: BLE001 - the converter's errors share no base but Exception
+        except Exception as error:  # noqa: BLE001 - the converter raises what it will
             why = rewrite.brief(error)
             notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
     outputs = rewrite.take_outputs(whole.graph)
