@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt import calibration
 from pytest_trt.comparison import Comparison
+from pytest_trt.description import pipeline_of
 from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import CacheError, DeclarationError
@@ -117,21 +118,24 @@ def _asking(
     )
 
 
-_RUN = ("inputs", "batch", "dims", "seed", "input_ranges", "threads")
-"""What must be as it was for the baseline's plan to be run as the new one is."""
+_RUN = ("inputs", "batch", "dims", "seed", "input_ranges", "threads", "weight_streaming_budget")
+"""What must be as it was for the baseline's plan to be run beside the new one."""
+_RUNTIME = ("backend", "backend_version", "driver")
+"""What both of two engines that take turns run on: what another one costs would not be seen."""
 
 
 def _stored_engine(
     baseline: Baseline, new: Subject, environment: Environment, said: Mapping[str, str], store: Store
 ) -> Subject | None:
-    """The baseline's engine out of the cache, to be run as the new one is; None where that cannot be."""
+    """The baseline's engine out of the cache, to be run through its own pipeline; None where that cannot be."""
     same_run = all(baseline.spec.get(name) == said.get(name) for name in _RUN)
     then = baseline.environment
-    same_runtime = (then.backend, then.backend_version) == (environment.backend, environment.backend_version)
-    if not (same_run and same_runtime):
+    same_runtime = all(getattr(then, name) == getattr(environment, name) for name in _RUNTIME)
+    pipeline = pipeline_of(baseline.spec)
+    if pipeline is None or not (same_run and same_runtime):
         return None
     with store.lock(baseline.engine_digest, lambda text: None):
         entry, _fault = store.find(baseline.engine_digest)
     if entry is None or entry.meta.files["plan"] != baseline.plan_sha256:
         return None
-    return dataclasses.replace(new, plan=entry.plan)
+    return dataclasses.replace(new, plan=entry.plan, options=pipeline)

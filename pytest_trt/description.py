@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_trt import codec
+from pytest_trt.errors import DeclarationError
 from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Shape
 
 
@@ -34,6 +35,15 @@ def _text(value: object) -> str:
         return value
     name = getattr(value, "__qualname__", None)
     return str(name) if name else json.dumps(codec.encode(value), sort_keys=True)
+
+
+def pipeline_of(said: Mapping[str, str]) -> PipelineOptions | None:
+    """The pipeline that a description tells of; None where it is one that there is not here."""
+    given = {name: said[name] for name in codec.hints(PipelineOptions()) if name in said}
+    try:
+        return PipelineOptions(**{name: json.loads(text) for name, text in given.items()})
+    except (ValueError, DeclarationError):
+        return None
 
 
 def digest_of(said: Mapping[str, str]) -> str:

@@ -250,17 +250,15 @@ def _binomial(count: int, share: float) -> Array:
 
 
 def timer_step(blocks: Sequence[Sequence[float]]) -> float:
-    """The resolution of the timer, as a share of the samples: the smallest step between two samples of one block. 0 for
-    a timer that is finer than the samples' scatter: then no two of them are alike. Steps below 1e-6 are rounding."""
-    steps: list[float] = []
-    alike = False
-    for block in blocks:
-        ordered = sorted(block)
-        shares = [(b - a) / ordered[0] for a, b in itertools.pairwise(ordered)]
-        coarse = [share for share in shares if share > 1e-6]
-        alike = alike or len(coarse) < len(shares)
-        steps += coarse
-    return min(steps, default=0.0) if alike else 0.0
+    """The resolution of the timer, as a share of the samples: the smallest step between two samples. 0 for a timer that
+    is finer than the samples' scatter: then no two of them are alike. 1 where all are: that may be the timer's first
+    tick. Steps below 1e-6 are rounding."""
+    ordered = sorted(sample for block in blocks for sample in block)
+    steps = [(b - a) / a for a, b in itertools.pairwise(ordered)]
+    coarse = [step for step in steps if step > 1e-6]
+    if len(coarse) == len(steps):
+        return 0.0
+    return min(coarse, default=1.0)
 
 
 def median(samples: Sequence[float]) -> float:

@@ -267,6 +267,9 @@ def test_a_changed_option_and_a_mere_rebuild_are_told_apart() -> None:
     assert "the build alone" in line
     (line,) = changes(stored(), measurement())
     assert "nothing that is recorded" in line
+    (line,) = changes(stored(), measurement(spec={**measurement().spec, "contexts": "4"}))
+    assert "contexts (none to 4)" in line
+    assert "the build alone" not in line
 
 
 def test_no_baseline_is_missing_or_new() -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 import re
 
@@ -181,6 +182,36 @@ def test_a_coarse_timer_decides_nothing_below_its_step():
     sides = ((Samples((slower,) * 16),), (Samples((block,) * 16),))
     assert judge_paired(Question(tolerance=0.0, spread=0.0), *sides).status == "inconclusive"
     assert judge_paired(Question(tolerance=0.01, spread=0.0), *sides).status == "ok"
+
+
+@pytest.mark.parametrize(("tick", "old", "ratio"), [(0.2, 1.0, 1.08), (0.2, 1.0, 1.0), (0.1, 1.04, 1.02)])
+def test_samples_that_all_lie_on_one_tick_decide_nothing(tick, old, ratio):
+    """The true change may be anything within a tick: ok said of 8 %, and regressed of 2 %."""
+
+    class Ticking(Pair):
+        def next_block(self, side, *, kept=True):
+            block = super().next_block(side)
+            ticks = tuple(tick * round(old * sample / tick) for sample in block.times["ms"])
+            return dataclasses.replace(block, times={"ms": ticks})
+
+    verdict, _ = asked(Question(tolerance=0.05), Ticking(ratio))
+    assert verdict.status == "inconclusive"
+    assert "timer" in verdict.details[-1] or "timer" in verdict.details[1]
+
+
+def test_an_improvement_is_told_from_no_change():
+    """What is no slower was ok at once, and the baseline stayed where it was."""
+    assert asked(Question(tolerance=0.05, spread=0.0), Pair(0.9, noise=0.01))[0].status == "improved"
+    verdict, sampling = asked(Question(tolerance=0.05, spread=0.0), Pair(0.98, noise=0.01))
+    assert (verdict.status, sampling.finished) == ("ok", True)
+
+
+def test_what_may_become_the_reference_is_known_itself():
+    """Drift that both sides share cancels between them, and not in what is stored of the new one."""
+    _, steady = asked(Question(spread=0.0), Pair(1.5))
+    _, drifting = asked(Question(spread=0.0), Pair(1.5, drift=0.05))
+    assert steady.finished
+    assert steady.blocks < drifting.blocks
 
 
 def test_the_ratio_in_clock_cycles_is_shown():

@@ -79,6 +79,12 @@ def test_a_fresh_probe_takes_the_place_of_both_sides():
     assert {probe for _, probe, _ in rule.seen} == {0, 1, 2}
 
 
+def test_probes_that_are_used_up_do_not_end_it_before_the_minimum_time():
+    source = Source(levels=("block", "probe"))
+    sampling = sample(source, Rule(after=800, probes=9), Limits(min_time_s=0.395, probes=3))
+    assert (len(source.renewed), sampling.why, sampling.blocks) == (2, "limit of 3 probes a side", 40)
+
+
 def test_no_more_probes_than_allowed():
     source = Source(levels=("block", "probe"))
     sampling = sample(source, Rule(after=80, probes=9), Limits(min_time_s=0.0, probes=3))

@@ -185,4 +185,5 @@ def test_a_timers_step_is_seen():
     assert stats.timer_step(coarse) == pytest.approx(0.001, rel=0.05)
     assert stats.timer_step(coarse + 1e-9 * np.arange(20)) == pytest.approx(0.001, rel=0.05)
     assert stats.timer_step(np.random.default_rng(0).normal(1, 0.01, size=(6, 20))) == 0.0
-    assert stats.timer_step([[2.0, 2.0]]) == 0.0
+    assert stats.timer_step([[2.0, 2.0], [2.5, 2.5]]) == 0.25
+    assert stats.timer_step([[2.0, 2.0]]) == 1.0

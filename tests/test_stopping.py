@@ -30,7 +30,7 @@ def test_resolution_stops_at_the_timers_step():
     assert rule.finished() == "the timer's step, 2 %"
     rule.start(1)
     feed(rule, [1.0] * 6)
-    assert rule.finished() == "resolution of 0.5 %"
+    assert rule.finished() == "every sample is the same"
 
 
 def test_resolution_sees_side_0_only_and_starts_anew():

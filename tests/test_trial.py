@@ -13,8 +13,10 @@ import onnx
 import pytest
 from sample_models import layers_model
 
+from pytest_trt import trial
 from pytest_trt.baselines import open_baselines
 from pytest_trt.bench import Bench
+from pytest_trt.choice import choose
 from pytest_trt.errors import BaselineError, BuildError, DeclarationError, InputError, ModelError
 from pytest_trt.spec import (
     Accuracy,
@@ -103,6 +105,29 @@ def test_without_the_old_plan_it_is_judged_against_what_is_stored(measure, folde
     (verdict,) = (v for v in measure(24).verdicts if v.figure == "ms")
     assert verdict.status == "regressed"
     assert "judged against stored intervals" in "\n".join(verdict.details)
+
+
+def test_each_engine_takes_turns_through_its_own_pipeline(measure, folder, monkeypatch):
+    """The baseline's plan had been run with the new options, and whatever they cost was never seen."""
+    first = measure(2, pipeline=PipelineOptions(depth=3), settings={"resolution": 0.05}).measurement
+    folder.save(first, "missing")
+    seen = []
+    monkeypatch.setattr(trial, "choose", lambda *args: seen.append(choose(*args)) or seen[-1])
+    verdicts = measure(2, tolerance=Tolerance(max_slowdown=0.9)).verdicts
+    assert (seen[0].way, seen[0].other.options.depth) == ("paired", 3)
+    assert [v.status for v in verdicts if v.figure == "ms"] == ["ok"]
+
+
+def test_a_new_driver_is_judged_against_what_is_stored(measure, folder):
+    """Both engines would take turns on the new one."""
+    first = measure(2).measurement
+    environment = dataclasses.replace(first.environment, driver="550.54.15")
+    ms = first.figures["ms"]
+    faster = {**first.figures, "ms": dataclasses.replace(ms, value=ms.value / 9, low=ms.low / 9, high=ms.high / 9)}
+    folder.save(dataclasses.replace(first, environment=environment, figures=faster), "missing")
+    (verdict,) = (v for v in measure(2).verdicts if v.figure == "ms")
+    assert verdict.status == "regressed"
+    assert "driver (550.54.15 to none)" in verdict.details[-1]
 
 
 def test_a_faster_engine_is_improved(measure, folder):

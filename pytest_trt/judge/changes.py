@@ -43,12 +43,13 @@ def _facts(environment: Environment) -> dict[str, str | int | None]:
 
 
 def _engine_changes(baseline: Baseline, measurement: Measurement) -> Iterator[str]:
-    """What is another about the engine. The engine's digest covers the model, the options, backend and device."""
-    if baseline.plan_sha256 == measurement.plan_sha256:
-        return
+    """What is another about the engine and how it is run. An engine's digest covers the model, the options, backend and
+    device."""
     then, now = baseline.spec, measurement.spec
     options = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
     yield from (f"{name} ({_or_none(then.get(name))} to {_or_none(now.get(name))})" for name in options)
+    if baseline.plan_sha256 == measurement.plan_sha256:
+        return
     backends = [(e.backend, e.backend_version) for e in (baseline.environment, measurement.environment)]
     if baseline.engine_digest == measurement.engine_digest:
         yield "the build alone (the same model and options)"

@@ -24,6 +24,10 @@ MANY_BLOCKS = 48
 """After so many blocks a side of one pair of probes, it has had its share of the time."""
 
 
+REFERENCE = 0.05
+"""How well, as a share, a figure has to be known that a baseline is to keep, if the tolerance does not say less."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Question:
     """Is `figure` worse by more than `tolerance` (a share)?
@@ -50,11 +54,15 @@ def compare_paired(question: Question, new: Sequence[Samples], old: Sequence[Sam
     The timer's step widens it, since no number of blocks improves on that. Raises ValueError where the sides do not
     pair.
     """
-    few = [block.times[question.figure] for side in (new, old) for block in side[0].blocks[: stats.STEP_BLOCKS]]
-    step = stats.timer_step(few)
+    step = _step(question, new, old)
     ratios = log_ratios(question, new, old)
     found = levels.location(ratios, question.spread, question.alpha, question.beta, place=question.place)
     return found.widened(step, step)
+
+
+def _step(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> float:
+    first = (block for side in (new, old) for block in side[0].blocks[: stats.STEP_BLOCKS])
+    return stats.timer_step([block.times[question.figure] for block in first])
 
 
 def log_ratios(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> list[list[float]]:
@@ -81,6 +89,7 @@ class PairedRule:
     def start(self, sides: int) -> None:
         self._blocks: tuple[list[list[Block]], list[list[Block]]] = ([], [])
         self._status: Status = "inconclusive"
+        self._open = False
         self._spread_decides = False
 
     def add(self, side: int, probe: int, block: Block) -> None:
@@ -95,14 +104,20 @@ class PairedRule:
     def _look(self) -> None:
         new, old = ([Samples(tuple(blocks)) for blocks in probes] for probes in self._blocks)
         found = compare_paired(self._question, new, old)
-        self._status = _status(self._question, found.widened(*self._lottery))
+        found = found.widened(*self._lottery)
+        self._status = _status(self._question, found)
+        self._open = self._status == "ok" and _may_be_improved(self._question, found)
+        if self._status in ("regressed", "improved"):  # what may become the reference has to be known itself
+            units = [[_log_median(self._question, block) for block in samples.blocks] for samples in new]
+            alone = levels.location(units, 0.0, self._question.alpha)
+            self._open = alone.high - alone.low > 2 * math.log1p(max(self._question.tolerance, REFERENCE))
         if self._question.spread:
             alone = compare_paired(dataclasses.replace(self._question, spread=0.0, place=0.0), new, old)
             part = 3 if len(new[-1].blocks) < MANY_BLOCKS else 2
             self._spread_decides = alone.high - alone.low < (found.high - found.low) / part
 
     def finished(self) -> str:
-        return "" if self._status == "inconclusive" else f"decided: {self._status}"
+        return "" if self._open or self._status == "inconclusive" else f"decided: {self._status}"
 
     def wants_probe(self) -> bool:
         """Whether the question is undecided and two thirds of the interval come from the spread between probes, or half
@@ -121,6 +136,10 @@ def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Sampl
     basis = f"judged engine against engine: {probes} x {blocks} blocks a side, {seconds:.1f} s"
     cycles = clock_ratio(question, new, old)
     details = (basis,) if cycles is None else (basis, f"in clock cycles {100 * cycles - 100:+.2f} % (information only)")
+    if (step := _step(question, new, old)) == 1:
+        details = (*details, "every sample is the same: this timer is too coarse to tell engines apart")
+    elif step > question.tolerance / 2:
+        details = (*details, f"the timer's step is {_share(step)} of a sample")
     return verdict_of(question, found, details)
 
 
@@ -202,6 +221,15 @@ def _status(question: Question, found: stats.Interval) -> Status:
     if found.high < -limit:
         return "improved"
     return "ok" if found.high <= limit else "inconclusive"
+
+
+def _may_be_improved(question: Question, found: stats.Interval) -> bool:
+    """Whether more blocks may yet show that what is no slower is faster by more than the tolerance. Where the middle is
+    within half of that they will hardly."""
+    if FIGURES[question.figure].higher_is_better:
+        found = stats.Interval(-found.center, -found.high, -found.low)
+    limit = math.log1p(question.tolerance)
+    return found.low < -limit and found.center < -limit / 2
 
 
 def verdict_of(question: Question, found: stats.Interval, details: tuple[str, ...]) -> Verdict:

@@ -92,7 +92,7 @@ def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
             if run.probe + 1 < limits.most_probes:
                 run.renew()
                 steady = run.warm_up()[0] and steady
-            elif run.probe:  # more blocks of this probe would tell nothing of the next
+            elif run.probe and run.seconds >= limits.min_time_s:  # more blocks of this probe would tell little
                 limit = f"limit of {limits.most_probes} probes a side"
         if why or limit:
             return Sampling(run.sides(), why or limit, bool(why), run.seconds, warm_up_s, steady)

@@ -56,6 +56,8 @@ class Resolution:
     def finished(self) -> str:
         if self.half_width > max(self._resolution, self._step):
             return ""
+        if self._step == 1:
+            return "every sample is the same"
         what = "resolution of" if self._step <= self._resolution else "the timer's step,"
         return f"{what} {100 * max(self._resolution, self._step):.2g} %"
 
