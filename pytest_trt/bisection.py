@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
+from pytest_trt.engine import randomness
 from pytest_trt.engine.intermediate import Intermediates, Point
-from pytest_trt.errors import DeclarationError
+from pytest_trt.errors import DeclarationError, ModelError
 from pytest_trt.judge import accuracy, tolerance
 from pytest_trt.judge.difference import compare
 from pytest_trt.judge.order import in_order
@@ -227,11 +228,14 @@ def bisect(
     `accuracy` allows (an absolute tolerance goes with each tensor's root mean square), on `inputs`, else on those that
     are drawn from the seed.
 
-    Raises DeclarationError for a plan, whose model is not known; every TrtError of building and running passes through.
+    Raises DeclarationError for a plan, whose model is not known, and ModelError for a model that draws random numbers;
+    every TrtError of building and running passes through.
     """
     if declaration.spec.given_plan:
         raise DeclarationError(f"{declaration.spec.path} is a plan, which has no tensors to mark: name its model")
     with Case(bench, "bisection", declaration, folders) as case, tempfile.TemporaryDirectory() as scratch:
+        if why := randomness.drawn(case.model):
+            raise ModelError(why)
         sides = _Sides(bench, case, folders, inputs, Path(scratch))
         return Bisection(sides.graph, sides.compare, at_once, most_builds).run()
 

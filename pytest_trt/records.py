@@ -198,7 +198,8 @@ class Measurement:
 class Verdict:
     """What was judged of one figure. `basis` is `budget`, `baseline`, `accuracy` or `run`; `text` is one sentence for a
     person; `limit` stands for budgets; `ratio` is new over old, with its interval, for baselines; `causes` is all
-    that blame found, of which `details` has the biggest."""
+    that blame found, of which `details` has the biggest. `departs`: the values of an
+    output do, in their places, for which some layer is to answer; not its shape, its name or its order."""
 
     status: Status
     basis: Literal["budget", "baseline", "accuracy", "run"]
@@ -210,6 +211,7 @@ class Verdict:
     resolution: float | None = None
     details: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    departs: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import InputError, ModelError, TrtError
 from pytest_trt.measure.probe_source import EngineProbe, Subject
+from pytest_trt.pipeline.arrays import refuse_nan
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
     """The inputs that `trt_accuracy(inputs=...)` names: an .npz file's or a function's; None: draw them.
 
-    Raises InputError where they are no arrays by name.
+    Raises InputError where they are no arrays by name, or hold NaN.
     """
     if source is None:
         return None
     given = _by_name(_called("inputs", source) if callable(source) else _npz(source, folders), "inputs")
     if not given:
         raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
+    refuse_nan(given)
     return given
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_trt.bench import Bench
 from pytest_trt.bisection import bisect, lines
 from pytest_trt.case import Case
+from pytest_trt.engine import randomness
 from pytest_trt.errors import TrtError
 from pytest_trt.judge import accuracy, stored_outputs, tolerance
 from pytest_trt.judge.baselines import Baseline
@@ -72,16 +73,15 @@ class Rightness:
         return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
 
     def traced(self, verdicts: tuple[Verdict, ...], taken: Taken) -> tuple[Verdict, ...]:
-        """The verdicts, the first inaccurate one with the layer that departs first, or with how to find it. Builds, so
-        not under the device's lock."""
-        inaccurate = (verdict for verdict in verdicts if verdict.status == "inaccurate")
-        wrong = next((verdict for verdict in inaccurate if not accuracy.is_reordered(verdict)), None)
+        """The verdicts, the first on values that depart with the layer that does so first, with how to find it, or with
+        why there is none. Builds, so not under the device's lock."""
+        wrong = next((verdict for verdict in verdicts if verdict.departs), None)
         if wrong is None or taken.answer is None or self.case.model.kind != "onnx":
             return verdicts
-        if wrong.figure not in taken.answer[1]:  # the reference is at fault
-            return verdicts
         told: tuple[str, ...] = (f"find the first layer that departs: pytest --trt-bisect {quoted(self.node_id)}",)
-        if self.bench.settings.bisect:
+        if why := randomness.drawn(self.case.model):
+            told = (why,)
+        elif self.bench.settings.bisect:
             try:
                 told = lines(bisect(self.bench, self.case.declaration, self.folders, taken.answer[0]))
             except TrtError as error:  # what was judged stands all the same

@@ -125,6 +125,23 @@ def test_a_model_that_the_reference_cannot_run_is_still_built(tmp_path, engine_c
     assert "Odd" in row.why
 
 
+def test_rows_that_were_compared_with_nothing_are_not_ok(backends, tmp_path, capfd):
+    """ONNX Runtime refuses two nodes of one name, and what is converted to fp16 has none."""
+    from onnx import load, save
+
+    model = load("m.onnx")
+    for node in model.graph.node:
+        node.name = "n"
+    save(model, "m.onnx")
+    assert backends("--backends=onnxruntime", "--precisions=fp32,fp16", "--format=json") == 1
+    whole, half = json.loads(capfd.readouterr().out)["rows"]
+    assert "same node name" in whole["why"]
+    assert half["ran"]
+    assert half["agrees"] is None
+    assert half["notes"][-1].startswith("compared with nothing: ")
+    assert Row("x", "fp16", built=True, ran=True).status == "unchecked"
+
+
 ROWS = [
     Row("ONNX Runtime fp32", "fp32", built=True, ran=True, figures={"ms": 8.0}, max_abs=0.0, cosine=1.0, agrees=True),
     Row("TensorRT fp16", "fp16", built=True, ran=True, figures={"ms": 0.5, "memory_mb": 30.0}, max_abs=0.01,

@@ -10,7 +10,9 @@ import pytest
 from sample_models import layers_model
 
 from pytest_trt.bench import Bench
-from pytest_trt.errors import InputError
+from pytest_trt.bisection import bisect
+from pytest_trt.errors import InputError, ModelError
+from pytest_trt.lineup import Lineup
 from pytest_trt.spec import Accuracy, Declaration, EngineSpec, RunShape, Settings
 from pytest_trt.trial import Trial
 
@@ -119,4 +121,28 @@ def test_an_output_in_another_order_is_no_layers_fault(bench, tmp_path):
         return any("--trt-bisect" in line for line in verdict.details)
 
     assert not judged(right[:, ::-1])
+    assert not judged(right[:1])
     assert judged(right + 1)
+
+
+def test_a_model_that_draws_random_numbers_is_told_as_that(bench, tmp_path):
+    """No bisection is offered, nor made: each of its runs would find something else, or nothing."""
+    model = layers_model(width=32)
+    last = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["plain" if name == last else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("RandomNormalLike", ["plain"], ["n"], "noise", seed=3.0))
+    model.graph.node.append(onnx.helper.make_node("Add", ["plain", "n"], [last]))
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=Accuracy())
+    with Bench(dataclasses.replace(bench.settings, bisect=True)) as own:
+        with Trial(own, NODE, declaration, [tmp_path]) as trial:
+            trial.measure()
+            (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+        assert verdict.status == "inaccurate"
+        assert verdict.details[-1].startswith("m.onnx draws random numbers (RandomNormalLike 'noise'), so its outputs")
+        row = Lineup(declaration, own, [tmp_path]).row("x", declaration.spec)
+        assert row.status == "unchecked"
+        assert row.notes[-1].startswith("compared with nothing: m.onnx draws random numbers")
+        with pytest.raises(ModelError, match=r"m\.onnx draws random numbers"):
+            bisect(own, declaration, [tmp_path])

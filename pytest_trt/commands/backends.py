@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 _COMPARED = ("onnxruntime", "tensorrt", "tensorrt_rtx")
 _DESCRIPTION = """Builds MODEL on each backend at each precision, measures it as a test would be, and holds it against
-ONNX Runtime in fp32 on the CPU, on the same inputs. Exit status: 0 every row that ran agrees with it, 1 one does not,
-or none ran, 2 usage."""
+ONNX Runtime in fp32 on the CPU, on the same inputs. Exit status: 0 every row that ran agrees with it, 1 one does not
+or was compared with nothing, or none ran, 2 usage."""
 
 
 def add(parts: Any) -> None:

@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, Array]
 
 
-_REORDERED = "it has the same in another order"
-
-
 @dataclasses.dataclass(frozen=True)
 class Compared:
     """An output's verdict, and how far it is from the reference; None where nothing can be compared."""
@@ -86,11 +83,6 @@ def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
     return dataclasses.replace(limits, top1=kept(limits.top1, 1), top5=kept(limits.top5, 5))
 
 
-def is_reordered(verdict: Verdict) -> bool:
-    """Whether an output departs in the order alone of what it has."""
-    return any(line.startswith(f"{_REORDERED}:") for line in verdict.details)
-
-
 def _compared(
     name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str, unordered: Mapping[str, int]
 ) -> Compared:
@@ -100,10 +92,11 @@ def _compared(
     found = compare(outputs[name], wanted, limits)
     judged = verdict(name, found, limits, source)
     if found.beyond and (axis := reordered(outputs[name], wanted, limits)) is not None:
-        hint = f"{_REORDERED}: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
+        same = "it has the same in another order"
+        hint = f"{same}: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
         if others := [other for other in unordered if name in unordered and other != name]:
-            hint = f"{_REORDERED} than {', '.join(map(repr, others))}: rows that belong together are apart"
-        judged = dataclasses.replace(judged, details=(hint, *judged.details))
+            hint = f"{same} than {', '.join(map(repr, others))}: rows that belong together are apart"
+        judged = dataclasses.replace(judged, details=(hint, *judged.details), departs=bool(others))
     return Compared(judged, found)
 
 
@@ -144,7 +137,8 @@ def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdi
             "ok", "accuracy", name, f"output {name!r} agrees with {source}: {figures}", details=_details(found)
         )
     text = f"output {name!r} departs from {source}: {'; '.join(faults)} ({figures})"
-    return Verdict("inaccurate", "accuracy", name, text, details=(*_details(found), *_worst(found)))
+    details = (*_details(found), *_worst(found))
+    return Verdict("inaccurate", "accuracy", name, text, details=details, departs=True)
 
 
 def _details(found: Difference) -> tuple[str, ...]:

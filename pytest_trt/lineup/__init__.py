@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pytest_trt.bench import Bench
 from pytest_trt.calibration import spread_of
 from pytest_trt.case import Case
+from pytest_trt.engine import randomness
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import TrtError
 from pytest_trt.judge import accuracy, tolerance
@@ -60,10 +61,10 @@ class Row:
 
     @property
     def status(self) -> str:
-        """`ok`, `inaccurate`, `built` (and not run) or `failed`."""
+        """`ok`, `inaccurate`, `unchecked` (compared with nothing), `built` (and not run) or `failed`."""
         if not self.ran:
             return "built" if self.built else "failed"
-        return "inaccurate" if self.agrees is False else "ok"
+        return {True: "ok", False: "inaccurate", None: "unchecked"}[self.agrees]
 
     def faster_than(self, other: Row | None) -> float | None:
         """How many times the other's latency is this one's; None where either was not measured."""
@@ -87,10 +88,13 @@ class Lineup:
 
     @cached_property
     def _reference(self) -> tuple[Arrays | None, Arrays, str]:
-        """The inputs and the reference's outputs, and why there are none where ONNX Runtime cannot run the model."""
+        """The inputs and the reference's outputs, and why there are none: ONNX Runtime cannot run the model, or no two
+        runs of it agree."""
         spec = dataclasses.replace(self._declaration.spec, backend="onnxruntime", precision="fp32")
         try:
             with Case(self._bench, "reference", self._declared(spec), self._folders) as case:
+                if why := randomness.drawn(case.model):
+                    return None, {}, f"compared with nothing: {why}"
                 inputs = case.drawn()
                 return inputs, case(inputs), ""
         except TrtError as error:
