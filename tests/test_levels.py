@@ -114,6 +114,12 @@ def test_an_estimate_is_known_no_better_than_to_the_timers_step():
     assert (estimate.low, estimate.high) == pytest.approx((0.049, 0.051), rel=0.001)
 
 
+def test_samples_that_are_all_the_same_tell_no_more_than_that_they_may_be_the_timers_first_tick():
+    found = levels.estimate("ms", [Samples((Block({"ms": (2.0,) * 20}, 0.04),) * 16)])
+    assert found.value == 2.0
+    assert found.low < 1.0 < 4.0 < found.high
+
+
 def test_the_slowest_sample_and_what_did_not_happen_are_exact():
     samples = [Samples((Block({"ms": (1.0, 3.0), "h2d_ms": (0.0, 0.0)}, 0.1),))]
     assert levels.estimate("max_ms", samples).value == 3.0
