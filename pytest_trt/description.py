@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_trt import codec
 from pytest_trt.errors import DeclarationError
+from pytest_trt.scalars import function_name
 from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Shape
 
 
@@ -17,7 +18,7 @@ def described(declaration: Declaration, shapes: Mapping[str, Shape] | None = Non
     are run, where they are known."""
     spec = declaration.spec
     source = spec.onnx or spec.build
-    model = Path(spec.path).name if spec.path else str(getattr(source, "__qualname__", source))
+    model = Path(spec.path).name if spec.path else function_name(source)
     said = {"model": model, "precision": spec.precision}
     pairs = ((spec, EngineSpec()), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions()))
     for record, default in pairs:
@@ -33,8 +34,7 @@ def described(declaration: Declaration, shapes: Mapping[str, Shape] | None = Non
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    name = getattr(value, "__qualname__", None)
-    return str(name) if name else json.dumps(codec.encode(value), sort_keys=True)
+    return function_name(value) if callable(value) else json.dumps(codec.encode(value), sort_keys=True)
 
 
 def pipeline_of(said: Mapping[str, str]) -> PipelineOptions | None:

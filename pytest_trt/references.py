@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.errors import InputError, ModelError, TrtError
 from pytest_trt.measure.probe_source import EngineProbe, Subject
 from pytest_trt.pipeline.arrays import refuse_nan
+from pytest_trt.scalars import function_name
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
 if TYPE_CHECKING:
@@ -92,8 +93,8 @@ def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
     except TrtError:
         raise
     except Exception as error:
-        name, said = getattr(function, "__qualname__", function), f"{type(error).__name__}: {error}"
-        raise InputError(f"trt_accuracy({what}={name}): the function raised {said}") from error
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"trt_accuracy({what}={function_name(function)}): the function raised {said}") from error
 
 
 def _by_name(value: Any, what: str) -> Arrays:

@@ -18,6 +18,7 @@ from pytest_trt.engine.files import find
 from pytest_trt.engine.onnx_file import Dims
 from pytest_trt.engine.store import Store
 from pytest_trt.errors import ModelError, TrtError
+from pytest_trt.scalars import function_name
 from pytest_trt.spec import EngineSpec
 
 
@@ -112,11 +113,7 @@ def _called(name: str, function: Callable[[], Any]) -> Any:
         raise
     except Exception as error:
         said = f"{type(error).__name__}: {error}"
-        raise ModelError(f"trt_engine({name}={_name(function)}): the function raised {said}") from error
-
-
-def _name(function: Callable[[], Any]) -> str:
-    return str(getattr(function, "__qualname__", function))
+        raise ModelError(f"trt_engine({name}={function_name(function)}): the function raised {said}") from error
 
 
 def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: Store) -> Model:
@@ -127,10 +124,10 @@ def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: 
         return read(find("model", os.fspath(made), [Path.cwd(), *folders]))
     if not isinstance(made, onnx.ModelProto):
         message = f"returned {type(made).__name__}: it must return a path or a ModelProto"
-        raise ModelError(f"trt_engine(onnx={_name(function)}): the function {message}")
+        raise ModelError(f"trt_engine(onnx={function_name(function)}): the function {message}")
     if any(map(onnx_parts.is_external, onnx_parts.tensors(made))):
         message = "returned a ModelProto whose weights lie in another file: return its path, or load them with it"
-        raise ModelError(f"trt_engine(onnx={_name(function)}): the function {message}")
+        raise ModelError(f"trt_engine(onnx={function_name(function)}): the function {message}")
     return read(store.keep_model("model.onnx", lambda path: _save(made, path)))
 
 
@@ -146,5 +143,5 @@ def _built(function: Callable[[], bytes], store: Store) -> Path:
     if not isinstance(made, (bytes, bytearray, memoryview)) or not made:
         what = "no bytes" if isinstance(made, (bytes, bytearray, memoryview)) else type(made).__name__
         message = f"returned {what}: it must return a plan's bytes"
-        raise ModelError(f"trt_engine(build={_name(function)}): the function {message}")
+        raise ModelError(f"trt_engine(build={function_name(function)}): the function {message}")
     return store.keep_model("model.plan", lambda path: path.write_bytes(made))

@@ -168,12 +168,15 @@ def test_int8_that_cannot_be_calibrated(project):
     (project.path / "entropy.calib").write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
     project.makepyfile(
         test_m="""
+import functools
 import numpy as np
 import pytest
 
 def engine(**spec): return pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, precision="int8", **spec)
 def yields(*shape, value=1):
     return lambda: [{"x": np.full(size, by, np.float32)} for size, by in (((4, 32), 1), (shape, value))]
+class Pictures:
+    def __call__(self): return yields(4, 32)()
 def fails():
     yield {"x": np.ones((4, 32), np.float32)}
     raise OSError("the disk with the pictures is gone")
@@ -200,12 +203,16 @@ def test_unseeded(trt_runner): trt_runner.measure()
 def test_cache(trt_runner): trt_runner.measure()
 @engine(calibration="random", calibrator="entropy")
 def test_calibrator(trt_runner): trt_runner.measure()
+@engine(calibration=functools.partial(yields(4, 32)))
+def test_partial(trt_runner): trt_runner.measure()
+@engine(calibration=Pictures())
+def test_object(trt_runner): trt_runner.measure()
 @engine(calibration="random")
 def test_calibrated(trt_runner): trt_runner.measure()
 """
     )
     result = project.runpytest_subprocess("--trt-baseline=off", "--trt-cache-dir=own")
-    result.assert_outcomes(failed=11, passed=1)
+    result.assert_outcomes(failed=11, passed=3)
     found = errors(result)
     expected = {
         "test_uncalibrated": "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither",
@@ -223,7 +230,7 @@ def test_calibrated(trt_runner): trt_runner.measure()
     assert set(found) == set(expected)
     for name, said in expected.items():
         assert said in found[name], name
-    assert len([entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64]) == 1
+    assert len([entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64]) == 2
 
 
 def test_a_spec_fixture_that_gives_no_spec(project):

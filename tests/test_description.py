@@ -1,0 +1,50 @@
+"""What is said of a declaration: the same in every run."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pytest_trt.description import described, digest_of
+from pytest_trt.spec import Declaration, EngineSpec
+
+
+def batches(count: int = 1) -> Iterator[dict[str, Any]]:
+    return iter([{}] * count)
+
+
+class Pictures:
+    """A folder of pictures, say."""
+
+    def __call__(self) -> Iterator[dict[str, Any]]:
+        return batches()
+
+    def first(self) -> Iterator[dict[str, Any]]:
+        return batches()
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: batches, "batches"),
+        (lambda: functools.partial(batches, 3), "batches"),
+        (lambda: functools.partial(functools.partial(batches), count=3), "batches"),
+        (lambda: functools.partial(Pictures()), "Pictures"),
+        (Pictures, "Pictures"),
+        (lambda: Pictures().first, "Pictures.first"),
+        (lambda: Pictures, "Pictures"),
+        (lambda: lambda: [], "<lambda>.<locals>.<lambda>"),
+        (lambda: functools.lru_cache(batches), "batches"),
+        (lambda: np.add, "add"),
+        (lambda: [{}].copy, "list.copy"),
+    ],
+)
+def test_a_function_is_told_by_a_name_without_an_address(make: Callable[[], Any], name: str) -> None:
+    for field in ("calibration", "onnx", "build"):
+        twice = [described(Declaration(spec=EngineSpec(**{field: make()}))) for _ in range(2)]
+        assert twice[0]["calibration" if field == "calibration" else "model"] == name
+        assert digest_of(twice[0]) == digest_of(twice[1])
