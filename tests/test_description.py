@@ -37,7 +37,7 @@ class Pictures:
         (Pictures, "Pictures"),
         (lambda: Pictures().first, "Pictures.first"),
         (lambda: Pictures, "Pictures"),
-        (lambda: lambda: [], "<lambda>.<locals>.<lambda>"),
+        (lambda: lambda: [{}], "<lambda>.<locals>.<lambda>"),
         (lambda: functools.lru_cache(batches), "batches"),
         (lambda: np.add, "add"),
         (lambda: [{}].copy, "list.copy"),
