@@ -177,6 +177,8 @@ class Bench:
     def build(self, job: BuildJob) -> BuildReport:
         """Build in a process of its own, saying what goes on."""
         started, name = time.monotonic(), Path(job.spec.path or job.model).name
+        limit_s = job.spec.build_timeout_s
+        left_s = max(limit_s - job.prepared_s, 0.001)
 
         def progress(text: str, share: float) -> None:
             done = f", {share:.0%}" if share >= 0 else ""
@@ -185,12 +187,9 @@ class Bench:
 
         try:
             with self.server(job.backend).fork() as probe:
-                reply, _ = probe.call(
-                    "build", timeout_s=job.spec.build_timeout_s, job=codec.encode(job), progress=progress
-                )
+                reply, _ = probe.call("build", timeout_s=left_s, job=codec.encode(job), progress=progress)
         except ProbeError as error:
-            limit_s = job.spec.build_timeout_s
-            if time.monotonic() - started < limit_s:
+            if time.monotonic() - started < left_s:
                 raise
             raise BuildError(
                 f"building {name} took longer than build_timeout_s={limit_s:g} and was ended: allow more, or ask the "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import threading
 import time
@@ -9,8 +10,9 @@ import time
 import pytest
 
 from pytest_trt import bench as room
+from pytest_trt.backends.base import BuildJob
 from pytest_trt.bench import Bench, commit, gpu_is_here, installed
-from pytest_trt.errors import BackendError, CacheError
+from pytest_trt.errors import BackendError, BuildError, CacheError
 from pytest_trt.records import Environment
 from pytest_trt.spec import Declaration, EngineSpec, Settings
 
@@ -52,6 +54,14 @@ def test_an_ahead_of_time_build_is_for_what_it_names():
         assert bench.completed(declaration, "onnxruntime") == declaration
         own = Declaration(spec=EngineSpec(path="m.onnx", compute_capabilities=(75,)))
         assert bench.completed(own, "tensorrt_rtx") == own
+
+
+def test_what_made_the_model_counts_in_the_build_time(save_model, tmp_path):
+    job = BuildJob("onnxruntime", "0", EngineSpec(build_timeout_s=60), str(save_model()), str(tmp_path), prepared_s=61)
+    with Bench(Settings()) as bench:
+        with pytest.raises(BuildError, match=r"building m.onnx took longer than build_timeout_s=60 and was ended"):
+            bench.build(job)
+        assert bench.build(dataclasses.replace(job, prepared_s=1)).plan_bytes
 
 
 def test_one_measures_on_a_device_at_a_time_and_the_other_says_that_it_waits(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -88,6 +89,7 @@ def test_the_job_says_all_that_a_build_needs(gpu: Desk) -> None:
     (job,) = gpu.jobs
     assert job.model == str(gpu.folder / "m.onnx")
     assert job.profiles == ({"x": ((1, 32), (8, 32), (32, 32))},)
+    assert job.prepared_s > 0
     assert (job.backend, job.device, job.spec.calibration) == ("tensorrt", "0", None)
     assert job.timing_cache is not None
     assert job.timing_cache.endswith("timing/10.3.0-NVIDIA-L4.cache")
@@ -399,6 +401,15 @@ def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: D
         ),
         ({"calibrator": "entropy", "calibration": list}, "the function yielded nothing"),
         ({"calibration": lambda: [batch(float("nan"))]}, "batch 1: input 'x' holds 128 NaN"),
+        (
+            {"calibration": lambda: itertools.repeat(batch(1)), "build_timeout_s": 0.1},
+            r"took longer than build_timeout_s=0\.1, with \d+ batches done: end it",
+        ),
+        (
+            {"calibrator": "entropy", "calibration": lambda: itertools.repeat(batch(1)), "build_timeout_s": 0.1},
+            r"took longer than build_timeout_s=0\.1",
+        ),
+        ({"calibration": lambda: itertools.repeat(batch(1, count=1))}, "it has not ended after 10000 batches: end it"),
     ],
 )
 def test_int8_that_cannot_be_calibrated_is_told(

@@ -67,7 +67,8 @@ CALIBRATION_CACHE = "calibration.cache"
 class BuildJob:
     """What a build process is told. `model` is a file; the engine goes to `output`/plan, with its data beside it.
     `profiles` gives, for each optimisation profile, the (min, opt, max) shapes of every dynamic input. `calibration` is
-    where the batches are that TensorRT calibrates on; none need be there if `output` has a CALIBRATION_CACHE."""
+    where the batches are that TensorRT calibrates on; none need be there if `output` has a CALIBRATION_CACHE.
+    `prepared_s` is what making all that took of the spec's build_timeout_s."""
 
     backend: str
     device: str
@@ -77,6 +78,7 @@ class BuildJob:
     profiles: tuple[Mapping[str, ShapeRange], ...] = ()
     timing_cache: str | None = None
     calibration: str | None = None
+    prepared_s: float = 0.0
 
 
 UNTOLD = "untold"

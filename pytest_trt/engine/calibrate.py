@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import itertools
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,9 @@ Calibration = Callable[[], "Iterable[Arrays]"]
 
 HEADERS = {"entropy": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
 """How the first line of a calibration cache names its calibrator: `TRT-8600-EntropyCalibration2`."""
+
+MOST_BATCHES = 10_000
+"""Who yields more does not mean to end, such as itertools.cycle over a loader: some hundred inputs are enough."""
 
 _CACHE_BYTES = 1 << 26
 
@@ -40,7 +44,7 @@ def batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
         raise BuildError(f"{of}, batch {number + 1}: {error}") from error
     except TrtError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BuildError(f"{of}: the function raised {type(error).__name__}: {error}") from error
     if not number:
         raise BuildError(f"{of}: the function yielded nothing: give it some inputs")
@@ -81,14 +85,20 @@ def _add(digest: Any, batch: Arrays) -> None:
         digest.update(array.tobytes())
 
 
-def repeatable(model: Model, calibration: Calibration) -> Calibration:
+def repeatable(model: Model, calibration: Calibration, limit_s: float) -> Calibration:
     """`calibration`, which raises BuildError where a later call yields other inputs than the first: an engine is known
-    by what its calibration yielded once."""
+    by what its calibration yielded once. So it does where one call's batches have not ended after `limit_s`, the
+    spec's build_timeout_s, with what is done with them, or after MOST_BATCHES."""
     seen: list[str] = []
 
     def again() -> Iterator[Arrays]:
-        digest = hashlib.sha256()
-        for batch in batches(model, calibration):
+        digest, started = hashlib.sha256(), time.monotonic()
+        for number, batch in enumerate(batches(model, calibration)):
+            fault = f"it has not ended after {MOST_BATCHES} batches" if number == MOST_BATCHES else ""
+            if time.monotonic() - started > limit_s:
+                fault = f"it took longer than build_timeout_s={limit_s:g}, with {number} batches done"
+            if fault:
+                raise BuildError(f"int8 calibration of {model.path.name}: {fault}: end it, as with itertools.islice")
             _add(digest, batch)
             yield batch
         seen.append(digest.hexdigest())

@@ -111,7 +111,7 @@ def _called(name: str, function: Callable[[], Any]) -> Any:
         return function()
     except TrtError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = f"{type(error).__name__}: {error}"
         raise ModelError(f"trt_engine({name}={function_name(function)}): the function raised {said}") from error
 

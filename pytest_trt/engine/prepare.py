@@ -77,9 +77,9 @@ def prepare(
     if wanted == "fp8" and not model.has_qdq:
         raise BuildError(f"fp8 needs a model with Q/DQ, and {name} has none: quantise it with nvidia-modelopt")
     if wanted == "int8" and spec.calibrator is not None:
-        return _calibrated(model, spec.calibrator, strongly_typed, calibration)
+        return _calibrated(spec, model, spec.calibrator, strongly_typed, calibration)
     if wanted == "int8" and not model.has_qdq:
-        data = _data(model, calibration)
+        data = _data(spec, model, calibration)
         by = quantise.fingerprint(model, data)
         return Preparation(model, by, lambda output: quantise.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
@@ -94,7 +94,7 @@ def _without_biases(model: Model, output: Path) -> Conversion:
     return Conversion({}, "")
 
 
-def _data(model: Model, calibration: Calibration | Path | None) -> Calibration:
+def _data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None) -> Calibration:
     """The inputs to calibrate on. Raises BuildError where there are none: int8 of a model that nobody calibrated is
     wrong in a way that only `calibration='random'` says is meant."""
     name = model.path.name
@@ -108,11 +108,11 @@ def _data(model: Model, calibration: Calibration | Path | None) -> Calibration:
             f"calibration={str(calibration)!r} is a calibration cache, which TensorRT's own calibrators read: give "
             "calibrator='entropy' or 'minmax' with it, or a function that yields inputs"
         )
-    return calibrate.repeatable(model, calibration)
+    return calibrate.repeatable(model, calibration, spec.build_timeout_s)
 
 
 def _calibrated(
-    model: Model, calibrator: str, strongly_typed: bool, calibration: Calibration | Path | None
+    spec: EngineSpec, model: Model, calibrator: str, strongly_typed: bool, calibration: Calibration | Path | None
 ) -> Preparation:
     """int8 by TensorRT's own calibrators, where there are any."""
     name, asked = model.path.name, f"calibrator={calibrator!r}"
@@ -131,7 +131,7 @@ def _calibrated(
             output.write_bytes(cache)
 
         return Preparation(model, by, calibrates=copy)
-    data = _data(model, calibration)
+    data = _data(spec, model, calibration)
 
     def write(batches: Path, output: Path) -> None:
         calibrate.write(model, data, batches)

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +92,7 @@ def provide(
         if entry is not None:
             return _provided(entry, built=False, notes=said)
         with store.draft(digest) as draft:
+            started = time.monotonic()
             source, conversion = preparation.source(draft)
             batches = preparation.calibration(draft, store.beside(CALIBRATION_CACHE, calibration_key))
             job = BuildJob(
@@ -102,6 +104,7 @@ def provide(
                 profiles=ranges,
                 timing_cache=str(cache) if cache else None,
                 calibration=str(batches) if batches else None,
+                prepared_s=time.monotonic() - started,
             )
             report = build(job)
             _check(spec, model, draft, report)

@@ -169,12 +169,15 @@ def test_int8_that_cannot_be_calibrated(project):
     project.makepyfile(
         test_m="""
 import functools
+import itertools
 import numpy as np
 import pytest
 
 def engine(**spec): return pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}, precision="int8", **spec)
 def yields(*shape, value=1):
     return lambda: [{"x": np.full(size, by, np.float32)} for size, by in (((4, 32), 1), (shape, value))]
+def leaves():
+    raise SystemExit("no pictures")
 class Pictures:
     def __call__(self): return yields(4, 32)()
 def fails():
@@ -185,6 +188,10 @@ def fails():
 def test_uncalibrated(trt_runner): trt_runner.measure()
 @engine(calibration=fails)
 def test_fails(trt_runner): trt_runner.measure()
+@engine(calibration=leaves)
+def test_leaves(trt_runner): trt_runner.measure()
+@engine(calibration=lambda: itertools.repeat({"x": np.ones((4, 32), np.float32)}), build_timeout_s=0.2)
+def test_endless(trt_runner): trt_runner.measure()
 @engine(calibration=list)
 def test_nothing(trt_runner): trt_runner.measure()
 @engine(calibration=yields(4, 31))
@@ -212,11 +219,13 @@ def test_calibrated(trt_runner): trt_runner.measure()
 """
     )
     result = project.runpytest_subprocess("--trt-baseline=off", "--trt-cache-dir=own")
-    result.assert_outcomes(failed=11, passed=3)
+    result.assert_outcomes(failed=13, passed=3)
     found = errors(result)
     expected = {
         "test_uncalibrated": "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither",
         "test_fails": "int8 calibration of m.onnx: the function raised OSError: the disk with the pictures is gone",
+        "test_leaves": "int8 calibration of m.onnx: the function raised SystemExit: no pictures",
+        "test_endless": "int8 calibration of m.onnx: it took longer than build_timeout_s=0.2, with ",
         "test_nothing": "int8 calibration of m.onnx: the function yielded nothing: give it some inputs",
         "test_shape": "int8 calibration of m.onnx, batch 2: input 'x' has the shape (4, 31): it must be (-1, 32)",
         "test_nan": "int8 calibration of m.onnx, batch 2: input 'x' holds 128 NaN of 128 values",
