@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_trt.backends.base import BuildJob, BuildReport
+from pytest_trt.backends.tensorrt.plan import check_capabilities, check_origin
 from pytest_trt.bench import Bench
 from pytest_trt.description import described
 from pytest_trt.engine.files import located
@@ -150,9 +151,13 @@ class Case:
         return self._probe
 
     def built(self) -> Result:
-        """Build the engine, or find it in the cache, and run nothing."""
+        """Build the engine, or find it in the cache, and run nothing. Raises BackendError for a plan that is given and
+        cannot be run by this backend, or by the devices that engines are built for, as far as its header tells."""
         engine = self.engine
         if self.model.kind == "plan":
+            version, asked = self._bench.server(self.backend).version, self._bench.settings.compute_capabilities
+            origin = check_origin(self.backend, version, self.model.path, self.spec.host_code_allowed)
+            check_capabilities(origin, self.model.path, asked, "--trt-compute-capability asks for")
             how = "given"
         else:
             how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from pytest_trt.backends.base import BuildJob, backend
-from pytest_trt.backends.tensorrt.plan import HEADER_BYTES, check_origin, plan_origin, read_origin
+from pytest_trt.backends.tensorrt.plan import HEADER_BYTES, check_capabilities, check_origin, plan_origin, read_origin
 from pytest_trt.errors import BackendError
 from pytest_trt.spec import EngineSpec
-
-DEVICE = "NVIDIA L4"
 
 
 def header(tag: bytes, version: tuple[int, ...], capabilities: int = 0) -> bytes:
@@ -21,13 +18,6 @@ def header(tag: bytes, version: tuple[int, ...], capabilities: int = 0) -> bytes
     start = tag + bytes(20) + bytes(version)
     rest = tag + struct.pack("<I", capabilities) if tag == b"vtrt" else b"more"
     return (start + rest).ljust(HEADER_BYTES, b"\0")
-
-
-def package(name: str, version: str) -> ModuleType:
-    """What is read of a package: its name and its version."""
-    made = ModuleType(name)
-    made.__version__ = version  # type: ignore[attr-defined]
-    return made
 
 
 @pytest.fixture
@@ -68,8 +58,7 @@ def test_what_is_no_plan_is_refused(plan: Path) -> None:
         (header(b"ftrt", (8, 6, 0, 12)), ("tensorrt", "10.16.1.11"),
          r"built by TensorRT 8\.6\.0\.12, and this is tensorrt 10\.16\.1\.11: .*engine_host_code_allowed=True"),
         (header(b"ftrt", (10, 16, 0, 72)), ("tensorrt_dispatch", "10.16.1.11"), r"and this is tensorrt_dispatch"),
-        (header(b"vtrt", (1, 7, 1, 116), 0b110000), ("tensorrt_rtx", "1.7.1.116"),
-         r"was built for compute capability 12\.0, 12\.1, and NVIDIA L4 has 8\.9: build it for this device"),
+        (header(b"vtrt", (1, 7, 1, 116), 8), ("onnxruntime", "1.32.0"), r"onnxruntime cannot run it"),
     ],
 )  # fmt: skip
 def test_a_plan_from_elsewhere_is_refused_with_both_sides(
@@ -77,19 +66,31 @@ def test_a_plan_from_elsewhere_is_refused_with_both_sides(
 ) -> None:
     plan.write_bytes(head + bytes(1000))
     with pytest.raises(BackendError, match=message):
-        check_origin(package(*runtime), plan, (8, 9), DEVICE, host_code=False)
+        check_origin(*runtime, plan, host_code=False)
+
+
+def test_a_plan_for_other_devices_is_refused_with_both_sides(plan: Path) -> None:
+    plan.write_bytes(header(b"vtrt", (1, 7, 1, 116), 0b110000))
+    origin = read_origin(plan)
+    check_capabilities(origin, plan, [120], "NVIDIA L4 has")
+    with pytest.raises(BackendError, match=r"compute capability 12\.0, 12\.1, and NVIDIA L4 has 8\.9: build it"):
+        check_capabilities(origin, plan, [89], "NVIDIA L4 has")
+    with pytest.raises(BackendError, match=r"and --trt-compute-capability asks for 8\.9, 12\.0: build it for that"):
+        check_capabilities(origin, plan, [89, 120], "--trt-compute-capability asks for")
 
 
 def test_a_plan_of_this_version_and_device_goes_on(plan: Path) -> None:
     plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
-    assert str(check_origin(package("tensorrt", "8.6.0"), plan, (9, 0), DEVICE, host_code=False)) == "TensorRT 8.6.0.12"
+    origin = check_origin("tensorrt", "8.6.0", plan, host_code=False)
+    assert str(origin) == "TensorRT 8.6.0.12"
+    check_capabilities(origin, plan, [90], "its header tells none:")
     plan.write_bytes(header(b"vtrt", (1, 7, 1, 116), 8))
-    check_origin(package("tensorrt_rtx", "1.7.1.116"), plan, (8, 9), DEVICE, host_code=False)
+    check_origin("tensorrt_rtx", "1.7.1.116", plan, host_code=False)
 
 
 def test_another_version_is_let_in_where_its_code_may_run(plan: Path) -> None:
     plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
-    origin = check_origin(package("tensorrt_lean", "10.16.1.11"), plan, (9, 0), DEVICE, host_code=True)
+    origin = check_origin("tensorrt_lean", "10.16.1.11", plan, host_code=True)
     assert origin.version == "8.6.0.12"
 
 
@@ -100,7 +101,8 @@ def test_onnx_runtime_runs_no_plan(plan: Path) -> None:
 
 
 def test_tensorrt_rtx_tells_what_it_builds_for(tmp_path: Path) -> None:
-    """The bits of the header, seen in plans that were built for each capability."""
+    """The bits of the header, seen in plans that were built for each capability; and the size, by which half a plan is
+    none."""
     pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     import onnx
     from onnx import TensorProto, helper
@@ -114,3 +116,7 @@ def test_tensorrt_rtx_tells_what_it_builds_for(tmp_path: Path) -> None:
         job = BuildJob("tensorrt_rtx", "0", spec, str(model), str(tmp_path))
         backend("tensorrt_rtx").build(job, lambda text, share: None)
         assert read_origin(tmp_path / "plan").capabilities == capabilities
+    whole, half = (tmp_path / "plan").read_bytes(), tmp_path / "half.plan"
+    half.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(BackendError, match=rf"half\.plan was cut short: it has {len(whole) // 2} of {len(whole)} "):
+        read_origin(half)

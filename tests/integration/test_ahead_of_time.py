@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from pathlib import Path
 
 import pytest
+from test_bad_input import errors
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 AHEAD = ("--trt-backend=tensorrt_rtx", "--trt-build-only", "--trt-cache-dir=engines")
@@ -43,7 +45,61 @@ def test_a_plan_that_is_given_asks_no_driver(example):
         "import pytest\n\n\n@pytest.mark.trt_engine('given.plan')\ndef test_given(trt_runner):\n"
         "    trt_runner.measure()\n"
     )
-    (example.path / "given.plan").write_bytes(b"a plan")
+    result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    result.assert_outcomes(passed=7, failed=1)
+    shutil.copy(next((example.path / "engines").glob("*/plan")), example.path / "given.plan")
     result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(["test_given *engine given: *"])
+
+
+def test_a_plan_that_is_given_and_cannot_run_there_fails(project):
+    """Nothing runs it, but its header tells."""
+    project.makepyfile(
+        test_m="""
+import pytest
+
+given = lambda name: pytest.mark.trt_engine(f"{name}.plan")
+
+@pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)})
+def test_net(trt_runner): pass
+@given("whole")
+def test_whole(trt_runner): pass
+@given("random")
+def test_random(trt_runner): pass
+@given("model")
+def test_model(trt_runner): pass
+@given("half")
+def test_half(trt_runner): pass
+@given("old")
+def test_old(trt_runner): pass
+@given("other")
+def test_other(trt_runner): pass
+"""
+    )
+    project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89", "-k", "test_net").assert_outcomes(passed=1)
+    (plan,) = (project.path / "engines").glob("*/plan")
+    whole = plan.read_bytes()
+    for name, data in {
+        "whole": whole,
+        "random": random.Random(0).randbytes(1000),
+        "model": (project.path / "m.onnx").read_bytes(),
+        "half": whole[: len(whole) // 2],
+        "old": whole[:24] + bytes([1, 0, 0, 1]) + whole[28:],
+        "other": b"ftrt" + whole[4:],
+    }.items():
+        (project.path / f"{name}.plan").write_bytes(data)
+    result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    result.assert_outcomes(passed=2, failed=5)
+    said = errors(result)
+    for name, words in {
+        "test_random": "random.plan is no TensorRT plan",
+        "test_model": "model.plan is no TensorRT plan",
+        "test_half": "half.plan was cut short: it has",
+        "test_old": "was built by TensorRT-RTX 1.0.0.1, and this is tensorrt_rtx",
+        "test_other": "tensorrt_rtx cannot run it",
+    }.items():
+        assert words in said[name], said[name]
+    result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=120", "-k", "test_whole")
+    result.assert_outcomes(failed=1)
+    assert "for compute capability 8.9, and --trt-compute-capability asks for 12.0" in errors(result)["test_whole"]

@@ -12,7 +12,7 @@ from pytest_trt.backends.tensorrt import versions
 from pytest_trt.backends.tensorrt.formats import LINEAR, format_name, on_host
 from pytest_trt.backends.tensorrt.layers import parse_layers, read_information
 from pytest_trt.backends.tensorrt.log import logger
-from pytest_trt.backends.tensorrt.plan import Origin, check_origin
+from pytest_trt.backends.tensorrt.plan import Origin, check_capabilities, check_origin
 from pytest_trt.backends.tensorrt.plugins import load_plugins
 from pytest_trt.backends.tensorrt.weights import restore_weights, set_streaming
 from pytest_trt.errors import BackendError, InputError
@@ -36,7 +36,9 @@ class DeviceEngine:
     ) -> None:
         self.trt, self.plan, self.device, self._spec = trt, plan, device, spec
         device.activate()
-        origin = check_origin(trt, plan, device.compute_capability, device.name, spec.host_code_allowed)
+        origin = check_origin(trt.__name__, trt.__version__, plan, spec.host_code_allowed)
+        major, minor = device.compute_capability
+        check_capabilities(origin, plan, [10 * major + minor], f"{device.name} has")
         log = logger(trt)
         log.clear()
         self._allocator = allocator
