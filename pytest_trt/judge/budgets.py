@@ -19,6 +19,12 @@ NEAR = 0.95
 """From this share of a limit on, a verdict that is `ok` carries a warning."""
 
 
+SPELLS_S = 0.5
+"""A percentile is sampled for so long at least, in seconds of blocks: slow blocks that have not come yet are in no
+interval. Of blocks of which 30 % are 8 % slower, 11 of 1000 first answers were wrong about a p95 at its limit, and none
+after 0.5 s (simulated)."""
+
+
 def matching(
     budgets: Sequence[Budget],
     *,
@@ -104,6 +110,7 @@ class LimitRule:
         self._probes: list[list[Block]] = []
         self._verdicts: dict[str, Verdict] = {}
         self._spread_decides = False
+        self._seconds = 0.0
 
     def add(self, side: int, probe: int, block: Block) -> None:
         if side:
@@ -113,6 +120,7 @@ class LimitRule:
         while len(self._probes) <= probe:
             self._probes.append([])
         self._probes[probe].append(block)
+        self._seconds += block.seconds
         if stats.looks_at(len(self._probes[-1])):
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
             self._verdicts = self._judged(samples, self._spread)
@@ -125,7 +133,8 @@ class LimitRule:
 
     def finished(self) -> str:
         undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]
-        return "" if undecided else "budgets decided"
+        too_soon = not levels.PERCENTILES.keys().isdisjoint(self._limits) and self._seconds < SPELLS_S
+        return "" if undecided or too_soon else "budgets decided"
 
     def wants_probe(self) -> bool:
         """Whether nothing but the spread between probes leaves a figure at its limit, or more blocks of this probe
