@@ -489,8 +489,17 @@ def test_a_circle_of_nodes_is_an_error(tmp_path: Path) -> None:
     node = helper.make_node
     nodes = [node("Add", ["x", "b"], ["a"], "first"), node("Relu", ["a"], ["c"]), node("MatMul", ["c", "w"], ["b"])]
     path = saved(model(nodes, [info("x", "N", 8)], [info("b", "N", 8)], [weight("w", 8, 8)]), tmp_path)
-    with pytest.raises(ModelError, match=r"\((Add|Relu|MatMul)\) reads what is computed from its own output"):
+    said = r"m\.onnx: node .* \((Add|Relu|MatMul)\) reads what is computed from its own output"
+    with pytest.raises(ModelError, match=said):
         convert(path, "fp16", tmp_path / "half.onnx")
+
+
+@pytest.mark.parametrize("kind", ["fp16", "bf16"])
+def test_an_output_that_nothing_makes_is_an_error(kind: Any, save_model: Save, tmp_path: Path) -> None:
+    made = onnx.load(str(save_model()))
+    made.graph.output.append(info("unmade", "N", 8))
+    with pytest.raises(ModelError, match=r"m\.onnx: nothing in it makes the output 'unmade': export the model again"):
+        convert(saved(made, tmp_path), kind, tmp_path / "half.onnx")
 
 
 def test_other_packages_are_kept_quiet_and_logging_as_it_was(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from pytest_trt.backends import onnx_parts
-from pytest_trt.engine import rewrite
+from pytest_trt.engine import arithmetic, rewrite
 
 FLOAT16_MAX = 65504.0
 
@@ -49,10 +49,12 @@ def exempt(model: Any, half: str) -> Exempt:
     """
     wide = list(_beyond_float16(onnx_parts.tensors(model))) if half == "fp16" else []
     kept = _kept(model.graph, {tensor.name for tensor in wide})
+    exact = {place for place, node in enumerate(model.graph.node) if not kept.isdisjoint(node.input)}
+    exact |= arithmetic.on_integers(model.graph, exact)
     nodes = []
     for place, node in enumerate(model.graph.node):
         lengths = node.op_type in _RECURRENT and any(node.input[_LENGTHS : _LENGTHS + 1])
-        if lengths or node.op_type in _LACKING[half] or not kept.isdisjoint(node.input):
+        if lengths or node.op_type in _LACKING[half] or place in exact:
             node.name = node.name or f"{node.op_type}#{place}"
             nodes.append(node.name)
     clipped = [tensor.name or "a constant" for tensor in wide if tensor.name not in kept]

@@ -34,7 +34,7 @@ class Intermediates:
         self._model = model
         with tempfile.TemporaryDirectory() as folder:
             self._light = rewrite.typed(model.path, Path(folder))
-        rewrite.sort(self._light.graph)
+        rewrite.sort(self._light.graph, model.path.name)
         self.outputs = tuple(value.name for value in self._light.graph.output)
         self._inputs = frozenset(tensor.name for tensor in model.inputs)
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_trt.backends import onnx_parts
-from pytest_trt.engine import explicit, opset, rewrite
+from pytest_trt.engine import casts, explicit, opset, rewrite
+from pytest_trt.engine.exempt import FLOAT16_MAX
 from pytest_trt.engine.exempt import exempt as exempted
 from pytest_trt.errors import BuildError
 
@@ -38,7 +39,10 @@ HALF_QDQ_OPSET = 19
 """The first opset whose QuantizeLinear and DequantizeLinear take float16 and bfloat16 (ONNX's operator changelog)."""
 
 
-RECIPE = 5
+_RANGE = {"min_positive_val": 5.96e-08, "max_finite_val": FLOAT16_MAX}
+"""What a float16 converter rounds to 0 and clips beyond; onnxconverter-common would clip beyond 10000."""
+
+RECIPE = 6
 """Part of what an engine is known by in the cache: one more whenever `convert` makes something else of a model."""
 
 
@@ -87,9 +91,10 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     if "fp32" not in before:
         raise BuildError(f"{model.name} has no float32 operators: nothing in it can become {precision}")
     name, room = converter()
+    whole = rewrite.whole(light, model)
     with rewrite.overheard() as notes:
         try:
-            whole, converts = rewrite.whole(light, model), importlib.import_module(room)
+            converts = importlib.import_module(room)
             explicit.fold_biases(whole)
             outputs = rewrite.take_outputs(whole.graph)
             if name.startswith("nvidia-modelopt"):
@@ -102,7 +107,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
             rewrite.give_outputs(after.graph, outputs)
         except Exception as error:  # converters raise what they will
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {rewrite.brief(error)}") from error
-    rewrite.sort(after.graph)
+    rewrite.sort(after.graph, model.name)
     rewrite.save(after, output, beside=beside)
     _check(model, output, name, precision)
     got = shares(rewrite.typed(output, output.parent))
@@ -146,13 +151,18 @@ def _for_half(whole: Any) -> Any:
 def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt: list[str]) -> Any:
     """`whole` through a float16 converter; for bfloat16, what that made float16 is made bfloat16, its weights taken
     from the original: bfloat16 has float32's range, and float16's would have clipped them."""
-    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": exempt}
+    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": exempt, **_RANGE}
+    given = casts.name_them(whole)
+    casts.own_weights(whole.graph, exempt)
     if precision == "fp16":
-        return room.convert_float_to_float16(whole, **options)
-    if any(tensor.data_type == tensor.FLOAT16 for _, tensor in _weights(whole)) or "fp16" in shares(whole):
+        made = room.convert_float_to_float16(whole, **options)
+    elif any(tensor.data_type == tensor.FLOAT16 for _, tensor in _weights(whole)) or "fp16" in shares(whole):
         raise ValueError("it has float16 in it, which cannot be told from what is converted")
-    originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole)}
-    return _as_bfloat16(room.convert_float_to_float16(whole, **options), originals)
+    else:
+        originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole)}
+        made = _as_bfloat16(room.convert_float_to_float16(whole, **options), originals)
+    casts.straighten(made, given)
+    return made
 
 
 def _weights(model: Any) -> Iterator[tuple[tuple[int, str], Any]]:

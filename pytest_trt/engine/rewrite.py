@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +54,13 @@ def _forget_shapes(model: Any) -> None:
 def whole(light: Any, model: Path) -> Any:
     """`light` with the weights that lie beside `model`, written as converters understand it: weights are no longer
     among the inputs, where they stand up to IR 3, nor outputs, nor sparse, nor constants, and their types are told
-    once; constants inside nodes are tensors, whatever they were; and no two nodes have one name, which ONNX Runtime
-    refuses."""
+    once; constants inside nodes are tensors, whatever they were; no two nodes have one name, which ONNX Runtime
+    refuses; and each stands behind those that it reads. Raises ModelError where that cannot be, and where nothing makes
+    an output."""
     import numpy as np
     import onnx
 
+    sort(light.graph, model.name)
     onnx.load_external_data_for_model(light, str(model.parent))
     light.graph.initializer.extend(map(_dense, light.graph.sparse_initializer))
     del light.graph.sparse_initializer[:]
@@ -74,6 +76,9 @@ def whole(light: Any, model: Path) -> Any:
         del graph.value_info[:]
         graph.value_info.extend(told)
     _give_weights(light, weights)
+    made = {value.name for value in light.graph.input}.union(*(node.output for node in light.graph.node))
+    if missing := [value.name for value in light.graph.output if value.name not in made]:
+        raise ModelError(f"{model.name}: nothing in it makes the output {missing[0]!r}: export the model again")
     taken: set[str] = set()
     for place, node in enumerate(onnx_parts.nodes(light)):
         if node.name in taken:
@@ -102,6 +107,16 @@ def _dense(sparse: Any) -> Any:
     else:
         whole[tuple(places.T)] = values
     return numpy_helper.from_array(whole, sparse.values.name)
+
+
+def types(graph: Any) -> Mapping[str, str]:
+    """What the tensors of a typed graph are, by name: "FLOAT", "INT64" and so on, as ONNX has it."""
+    import onnx
+
+    name_of = onnx.TensorProto.DataType.Name
+    told = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
+    told |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {name: name_of(kind) for name, kind in told.items()}
 
 
 def store_constants(graph: Any) -> None:
@@ -159,9 +174,9 @@ def save(model: Any, output: Path, *, beside: bool) -> None:
     onnx.save(model, str(output), **(data if beside or weights > _PROTOBUF_LIMIT else {}))
 
 
-def sort(graph: Any) -> None:
-    """Put a graph's nodes in an order in which each stands behind those that it reads: converters add theirs last.
-    Raises ModelError where there is none."""
+def sort(graph: Any, model: str) -> None:
+    """Put the nodes of the graph of `model`, a name, in an order in which each stands behind those that it reads:
+    converters add theirs last. Raises ModelError where there is none."""
     makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
     order: dict[int, None] = {}
     waiting: set[int] = set()
@@ -173,8 +188,8 @@ def sort(graph: Any) -> None:
             if before & waiting:
                 node = graph.node[place]
                 raise ModelError(
-                    f"node {node.name or place} ({node.op_type}) reads what is computed from its own output: export "
-                    "the model again"
+                    f"{model}: node {node.name or place} ({node.op_type}) reads what is computed from its own output: "
+                    "export the model again"
                 )
             if before:
                 waiting.add(place)
