@@ -89,6 +89,7 @@ def test_pytorch_that_is_absent_says_so(backends, capfd):
     [
         (["--backends=tensorrt_lean"], "--backends has 'tensorrt_lean': choose from onnxruntime, tensorrt"),
         (["--precisions=fp12"], "precision is 'fp12'"),
+        (["--calibration=a.cache"], "--calibration is 'a.cache': write random or MODULE:FUNCTION"),
         (["--calibration=no_such:f"], "--calibration is 'no_such:f': ModuleNotFoundError"),
         (["--dims=M=4"], "'M'"),
         (["--torch=net"], "--torch is 'net': write MODULE:FUNCTION"),

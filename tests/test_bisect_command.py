@@ -68,3 +68,12 @@ def test_int8_needs_to_be_told_what_it_is_calibrated_on(bisect, capsys):
     assert bisect("--precision=int8", model="right.onnx") == 2
     assert "int8 needs a model with Q/DQ, or inputs to calibrate on" in capsys.readouterr().err
     assert bisect("--precision=int8", "--calibration=random", model="right.onnx") == 0
+
+
+def test_int8_is_calibrated_on_what_a_function_yields(bisect, capsys):
+    """As `backends` does it, so that its row can be bisected."""
+    Path("calibrating.py").write_text(
+        "import numpy as np\n\n\ndef small():\n    yield {'x': np.full((2, 16), 1e-3, np.float32)}\n"
+    )
+    assert bisect("--precision=int8", "--calibration=calibrating:small", model="right.onnx") == 1
+    assert "first to depart: " in capsys.readouterr().out

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.cli import main
-from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
+from pytest_trt.commands.inputs import add_inputs, calibration, run_shape, said_of_inputs
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec import EngineSpec, RunShape
 
@@ -109,3 +109,21 @@ def test_every_command_takes_them(command: str, run: Callable[..., int], capfd: 
     assert "dimension 0, which has no name, of input 'x' of m.onnx is dynamic, and nothing fills it" in said
     assert "(to a command: --shapes=x=SIZExSIZE, or --batch=SIZE)" in said
     assert run(command, *COMMANDS[command], "--shapes=x=2x8", "--input-range=index=16000,16003") in (0, 125)
+
+
+def test_a_calibration_is_random_a_function_or_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "calibration_of_test.py").write_text("def f():\n    yield {}\nnumber = 3\n")
+    assert calibration(None) is None
+    assert calibration("random") == "random"
+    assert callable(calibration("calibration_of_test:f"))
+    assert callable(calibration("calibration_of_test:f", "entropy"))
+    assert calibration("nets/a.cache", "entropy") == "nets/a.cache"
+    for text, said in {
+        "a.cache": "write random or MODULE:FUNCTION .a calibration cache is what TensorRT's own calibrators read",
+        "calibration_of_test": "write random or MODULE:FUNCTION",
+        "calibration_of_test:g": "AttributeError",
+        "calibration_of_test:number": "it is no function .int.: name one that yields inputs",
+    }.items():
+        with pytest.raises(DeclarationError, match=f"--calibration is '{text}'.*{said}"):
+            calibration(text)

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import importlib
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.bench import Bench
 from pytest_trt.case import Case
 from pytest_trt.commands.ab import interpreter, say
-from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
+from pytest_trt.commands.inputs import add_calibration, add_inputs, calibration, run_shape, said_of_inputs
 from pytest_trt.commands.project import Project, add_running, said_of_running
+from pytest_trt.engine.files import RANDOM
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.lineup import Lineup, Row
 from pytest_trt.records import SCHEMA
@@ -38,8 +38,7 @@ def add(parts: Any) -> None:
     parser.add_argument("--precisions", default="fp32,fp16,int8", metavar="LIST", help="(fp32,fp16,int8)")
     parser.add_argument("--backends", default=",".join(_COMPARED), metavar="LIST", help=f"({','.join(_COMPARED)})")
     add_inputs(parser)
-    parser.add_argument("--calibration", metavar="MODULE:FUNCTION",
-                        help="a function that yields what int8 is calibrated on (drawn inputs)")  # fmt: skip
+    add_calibration(parser, "random")
     parser.add_argument("--torch", metavar="MODULE:FUNCTION",
                         help="a function that returns the torch.nn.Module to run beside them, in eager mode; it takes "
                              "the model's inputs in their order")  # fmt: skip
@@ -86,7 +85,7 @@ def _specs(given: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, 
     cannot be meant."""
     if given.torch is not None and not all(given.torch.partition(":")):
         raise DeclarationError(f"--torch is {given.torch!r}: write MODULE:FUNCTION")
-    calibration = "random" if given.calibration is None else _function("--calibration", given.calibration)
+    calibrated = calibration(given.calibration or RANDOM)
     for backend in given.backends.split(","):
         if backend not in _COMPARED:
             raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
@@ -94,22 +93,9 @@ def _specs(given: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, 
             level = given.optimization_level if backend != "onnxruntime" else None
             spec = dataclasses.replace(
                 plain, precision=precision, backend=backend, optimization_level=level,
-                calibration=calibration if precision == "int8" else None,
+                calibration=calibrated if precision == "int8" else None,
             )  # fmt: skip
             yield f"{BACKENDS[backend]} {precision}", spec
-
-
-def _function(flag: str, text: str) -> Callable[..., Any]:
-    """The function that an option names, looked for in the current folder too."""
-    module, _, name = text.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's module raises what it will
-        raise DeclarationError(f"{flag} is {text!r}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    return found
 
 
 def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:

@@ -11,7 +11,7 @@ from pytest_trt.bench import Bench
 from pytest_trt.bisection import AT_ONCE, MOST_BUILDS, Found, bisect, lines
 from pytest_trt.commands.ab import say
 from pytest_trt.commands.compare import GATED, UNDECIDED
-from pytest_trt.commands.inputs import add_inputs, run_shape, said_of_inputs
+from pytest_trt.commands.inputs import add_calibration, add_inputs, calibration, run_shape, said_of_inputs
 from pytest_trt.commands.project import Project, add_running, said_of_running
 from pytest_trt.errors import DeclarationError
 from pytest_trt.records import SCHEMA
@@ -30,7 +30,7 @@ def add(parts: Any) -> None:
     parser.add_argument("--backend", metavar="NAME", help="what runs it, as --trt-backend")
     parser.add_argument("--precision", default="fp16", help="what it is built in (fp16)")
     parser.add_argument("--calibrator", choices=("entropy", "minmax"), help="int8 by TensorRT's own calibration")
-    parser.add_argument("--calibration", metavar="random|CACHE", help="what int8 is calibrated on, as in trt_engine")
+    add_calibration(parser, "none, and int8 needs one unless the model has Q/DQ")
     add_inputs(parser)
     parser.add_argument("--inputs", metavar="PATH.npz", help="inputs by name (drawn from the seed)")
     parser.add_argument("--seed", type=int, default=0, help="from which inputs are drawn (0)")
@@ -53,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
     declaration = Declaration(
         spec=EngineSpec(
             path=given.model, precision=given.precision, seed=given.seed, calibrator=given.calibrator,
-            calibration=given.calibration, **said_of_inputs(given),
+            calibration=calibration(given.calibration, given.calibrator), **said_of_inputs(given),
         ),
         run=run_shape(given),
         accuracy=Accuracy(rtol=given.rtol, atol=given.atol, cosine=given.cosine),

@@ -1,13 +1,17 @@
-"""What a command is told of its model's inputs: their shapes, and what they are drawn from."""
+"""What a command is told of its model's inputs: their shapes, what they are drawn from, what int8 is calibrated on."""
 
 from __future__ import annotations
 
 import argparse
+import importlib
 import math
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
+from pytest_trt.engine.files import RANDOM
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec import RunShape
 
@@ -35,6 +39,41 @@ def said_of_inputs(given: argparse.Namespace) -> dict[str, Any]:
 def run_shape(given: argparse.Namespace) -> RunShape:
     """The shape that is run, as far as they give it. Raises as `said_of_inputs` does."""
     return RunShape(batch=given.batch, dims=_dims(given, int))
+
+
+def add_calibration(parser: argparse.ArgumentParser, without: str) -> None:
+    """The argument, for `calibration` to read; `without` says what holds without it."""
+    parser.add_argument("--calibration", metavar="random|MODULE:FUNCTION|CACHE",
+                        help="what int8 is calibrated on: drawn inputs, a function that yields inputs, or what one of "
+                             f"TensorRT's own calibrators kept ({without})")  # fmt: skip
+
+
+def calibration(text: str | None, calibrator: str | None = None) -> str | Callable[..., Any] | None:
+    """EngineSpec.calibration, as that argument says it. Any other text is a calibration cache, and needs a
+    `calibrator`. Raises DeclarationError, naming the argument."""
+    if text is None or text == RANDOM:
+        return text
+    if re.fullmatch(r"[\w.]+:\w+", text):
+        return _function("--calibration", text)
+    if calibrator is None:
+        own = "a calibration cache is what TensorRT's own calibrators read"
+        raise DeclarationError(f"--calibration is {text!r}: write {RANDOM} or MODULE:FUNCTION ({own})")
+    return text
+
+
+def _function(flag: str, text: str) -> Callable[..., Any]:
+    """The function that an option names, looked for in the current folder too."""
+    module, _, name = text.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except Exception as error:  # a user's module raises what it will
+        raise DeclarationError(f"{flag} is {text!r}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not callable(found):
+        raise DeclarationError(f"{flag} is {text!r}: it is no function ({type(found).__name__}): name one that yields inputs")
+    return found
 
 
 def _dims(given: argparse.Namespace, kind: type) -> dict[str, Any]:
