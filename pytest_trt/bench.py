@@ -123,7 +123,13 @@ class Bench:
         if self.settings.build_only and spec.given_plan:
             return Environment(device="any", kind="gpu", backend=backend, backend_version="")
         if not (self.settings.build_only and spec.compute_capabilities):
-            return self.environment(backend)
+            try:
+                return self.environment(backend)
+            except BackendError as error:
+                if not spec.compute_capabilities:
+                    raise
+                hint = "with --trt-build-only, compute_capabilities are built for without a GPU"
+                raise BackendError(f"{error} ({hint})") from error
         names = ", ".join(f"{level // 10}.{level % 10}" for level in spec.compute_capabilities)
         return Environment(
             device=f"compute capability {names}",

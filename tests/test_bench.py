@@ -10,6 +10,7 @@ import time
 import pytest
 
 from pytest_trt import bench as room
+from pytest_trt import cuda
 from pytest_trt.backends.base import BuildJob
 from pytest_trt.bench import Bench, commit, gpu_is_here, installed
 from pytest_trt.errors import BackendError, BuildError, CacheError
@@ -54,6 +55,18 @@ def test_an_ahead_of_time_build_is_for_what_it_names():
         assert bench.completed(declaration, "onnxruntime") == declaration
         own = Declaration(spec=EngineSpec(path="m.onnx", compute_capabilities=(75,)))
         assert bench.completed(own, "tensorrt_rtx") == own
+
+
+@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+def test_what_could_be_built_without_a_gpu_and_is_to_be_run_is_told_of_the_option(without_gpu):
+    if not installed("tensorrt_rtx"):
+        pytest.skip("needs the package tensorrt_rtx")
+    with Bench(Settings()) as bench:
+        with pytest.raises(BackendError, match=r"driver.* \(with --trt-build-only, compute_capabilities are built for"):
+            bench.environment_for("tensorrt_rtx", EngineSpec(compute_capabilities=(89,)))
+        with pytest.raises(BackendError, match="driver") as caught:
+            bench.environment_for("tensorrt_rtx", EngineSpec())
+        assert "--trt-build-only" not in str(caught.value)
 
 
 def test_what_made_the_model_counts_in_the_build_time(save_model, tmp_path):

@@ -68,6 +68,22 @@ def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
 
 
+@pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, TensorProto.FLOAT], ids=["throughout", "inside"])
+def test_bfloat16_that_it_cannot_compute_in_is_told(kind: int, tmp_path: Path) -> None:
+    """Its own words name a MatMul alone."""
+    nodes = [
+        helper.make_node("Cast", ["x"], ["a"], to=TensorProto.BFLOAT16),
+        helper.make_node("MatMul", ["a", "a"], ["b"]),
+        helper.make_node("Cast", ["b"], ["y"], to=kind),
+    ]
+    x, y = (helper.make_tensor_value_info(name, kind, [4, 4]) for name in "xy")
+    graph = helper.make_graph(nodes, "bf16", [x], [y])
+    named = "x" if kind == TensorProto.BFLOAT16 else "a"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
+    with pytest.raises(BuildError, match=rf"MatMul.*; '{named}' is bfloat16, in which .*: export the model in float32"):
+        backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
+
+
 @pytest.mark.parametrize("declared", [[1, 4], [4]], ids=["size", "rank"])
 def test_an_output_of_another_shape_than_the_model_declares_is_run_again(declared: list[int], tmp_path: Path) -> None:
     """Exported for a batch of 1, then made dynamic at its input: ONNX Runtime warns, and runs it. With its outputs

@@ -163,6 +163,18 @@ def test_build_options_are_taken(model: Path, tmp_path: Path) -> None:
     assert report.plan_bytes > 1000
 
 
+@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+def test_a_fault_of_the_model_says_nothing_of_the_driver_that_is_not_meant(tmp_path: Path) -> None:
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4, 4]) for n in "xy")
+    sizes = numpy_helper.from_array(np.array([3, 5]), "sizes")
+    graph = helper.make_graph([helper.make_node("Reshape", ["x", "sizes"], ["y"], "narrow")], "g", [x], [y], [sizes])
+    path = tmp_path / "m.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
+    with pytest.raises(BuildError, match=r"narrow \(Reshape\): (.|\n)*Reshaping \[4,4\] to \[3,5\]") as caught:
+        build(path, tmp_path)
+    assert "cudaError" not in str(caught.value)
+
+
 def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
     nodes = [helper.make_node("Nonsense", ["x"], ["y"], "the_odd_one", domain="no.such")]
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")

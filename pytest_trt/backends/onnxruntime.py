@@ -171,7 +171,13 @@ class OnnxRuntimeEngine:
             return self._ort.InferenceSession(str(self._plan), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             what = "the model" if self._plan.name == "plan" else self._plan  # that is how the cache names all of them
-            raise BuildError(f"ONNX Runtime {self._ort.__version__} cannot load {what}: {plain(error)}") from error
+            said = f"ONNX Runtime {self._ort.__version__} cannot load {what}: {plain(error)}"
+            if "NOT_IMPLEMENTED" in str(error) and (name := _bfloat16(self._plan)) is not None:
+                said += (
+                    f"; {name!r} is bfloat16, in which it computes next to nothing on a CPU: export the model in "
+                    "float32, or choose another --trt-backend"
+                )
+            raise BuildError(said) from error
 
     def run(self, inputs: Arrays) -> Arrays:
         try:
@@ -257,6 +263,21 @@ def _tensor(node: Any) -> Tensor:
     if kind not in _DTYPES:
         raise BackendError(f"{node.name!r} is of type {node.type}, which is no tensor of numbers: it cannot be fed")
     return Tensor(node.name, _DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
+
+
+def _bfloat16(model: Path) -> str | None:
+    """A value of a model that is bfloat16, if there is one."""
+    import onnx
+
+    kind, light = onnx.TensorProto.BFLOAT16, onnx.load(str(model), load_external_data=False)
+    for graph in onnx_parts.graphs(light):
+        for value in (*graph.input, *graph.output, *graph.value_info):
+            if value.type.tensor_type.elem_type == kind:
+                return str(value.name)
+    names = [tensor.name for tensor in onnx_parts.tensors(light) if tensor.data_type == kind]
+    casts = (node for node in onnx_parts.nodes(light) if node.op_type == "Cast")
+    names += [node.output[0] for node in casts if any(a.name == "to" and a.i == kind for a in node.attribute)]
+    return next(iter(names), None)
 
 
 _NOISE = re.compile(

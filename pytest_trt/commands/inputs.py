@@ -72,7 +72,8 @@ def _function(flag: str, text: str) -> Callable[..., Any]:
     finally:
         sys.path.remove(str(Path.cwd()))
     if not callable(found):
-        raise DeclarationError(f"{flag} is {text!r}: it is no function ({type(found).__name__}): name one that yields inputs")
+        kind = type(found).__name__
+        raise DeclarationError(f"{flag} is {text!r}: it is no function ({kind}): name one that yields inputs")
     return found
 
 

@@ -64,12 +64,22 @@ def _refused(errors: list[Any], model: Path) -> str:
     nodes: dict[tuple[str, str], list[str]] = {}
     for error in errors:
         name, operator = _node(error, model)
-        nodes.setdefault((operator, _meant(str(error.desc()))), []).append(name)
+        nodes.setdefault((operator, _meant(_told(str(error.desc())))), []).append(name)
     lines = []
     for (operator, words), names in nodes.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         lines.append(f"node {names[0]} ({operator}){more}: {words}" if operator else words)
     return "; ".join(lines)
+
+
+_NO_DRIVER = "cudaError 35: "
+
+
+def _told(words: str) -> str:
+    """The parser's words without what the CUDA runtime adds to any fault where there is no driver. A build that needs
+    one has asked for it before."""
+    lines = words.splitlines()
+    return "\n".join([line for line in lines if _NO_DRIVER not in line] or lines)
 
 
 def _meant(words: str) -> str:
