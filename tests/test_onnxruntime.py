@@ -68,6 +68,19 @@ def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
 
 
+@pytest.mark.parametrize("beside", [False, True], ids=["whole", "weights-beside"])
+def test_nodes_of_one_name_are_told_apart(beside: bool, tmp_path: Path) -> None:
+    """TensorRT takes them, and ONNX Runtime is what it is held against."""
+    nodes = [helper.make_node("Relu", ["x"], ["a"], "n"), helper.make_node("MatMul", ["a", "w"], ["y"], "n")]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [8, 8]) for name in "xy")
+    graph = helper.make_graph(nodes, "twins", [x], [y], [numpy_helper.from_array(np.eye(8, dtype=np.float32), "w")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=beside, location="w.bin", size_threshold=0)
+    given = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    engine = backend("onnxruntime").load(tmp_path / "m.onnx", "0", EngineSpec(threads=1))
+    np.testing.assert_array_equal(engine.run({"x": given})["y"], np.maximum(given, 0))  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, TensorProto.FLOAT], ids=["throughout", "inside"])
 def test_bfloat16_that_it_cannot_compute_in_is_told(kind: int, tmp_path: Path) -> None:
     """Its own words name a MatMul alone."""

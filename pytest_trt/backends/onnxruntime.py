@@ -167,9 +167,18 @@ class OnnxRuntimeEngine:
         return options
 
     def _open(self, options: Any) -> Any:
+        def session(model: str | bytes) -> Any:
+            return self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
         try:
-            return self._ort.InferenceSession(str(self._plan), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+            try:
+                return session(str(self._plan))
+            except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
+                if "same node name" not in str(error):
+                    raise
+                options.add_session_config_entry(_WEIGHTS_FOLDER, str(self._plan.parent))
+                return session(_told_apart(self._plan))
+        except Exception as error:  # likewise
             what = "the model" if self._plan.name == "plan" else self._plan  # that is how the cache names all of them
             said = f"ONNX Runtime {self._ort.__version__} cannot load {what}: {plain(error)}"
             if "NOT_IMPLEMENTED" in str(error) and (name := _bfloat16(self._plan)) is not None:
@@ -263,6 +272,18 @@ def _tensor(node: Any) -> Tensor:
     if kind not in _DTYPES:
         raise BackendError(f"{node.name!r} is of type {node.type}, which is no tensor of numbers: it cannot be fed")
     return Tensor(node.name, _DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
+
+
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+
+
+def _told_apart(model: Path) -> bytes:
+    """A model whose nodes have a name each, which TensorRT does not ask for. Weights stay in their files."""
+    import onnx
+
+    light = onnx.load(str(model), load_external_data=False)
+    onnx_parts.tell_apart(light)
+    return bytes(light.SerializeToString())
 
 
 def _bfloat16(model: Path) -> str | None:

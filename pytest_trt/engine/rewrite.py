@@ -79,11 +79,8 @@ def whole(light: Any, model: Path) -> Any:
     made = {value.name for value in light.graph.input}.union(*(node.output for node in light.graph.node))
     if missing := [value.name for value in light.graph.output if value.name not in made]:
         raise ModelError(f"{model.name}: nothing in it makes the output {missing[0]!r}: export the model again")
-    taken: set[str] = set()
-    for place, node in enumerate(onnx_parts.nodes(light)):
-        if node.name in taken:
-            node.name += f"#{place}"
-        taken |= {node.name} - {""}
+    onnx_parts.tell_apart(light)
+    for node in onnx_parts.nodes(light):
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
                 values = attribute.f if attribute.name == "value_float" else attribute.floats
