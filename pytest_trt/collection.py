@@ -24,13 +24,16 @@ _OF_THE_RUN = frozenset(("trt_build", "trt_device"))
 """Fixtures that need no declaration."""
 
 
-def select(config: pytest.Config, settings: Settings, items: list[pytest.Item]) -> list[pytest.Item]:
+def select(
+    config: pytest.Config, settings: Settings, items: list[pytest.Item], once_ours: Sequence[pytest.Item]
+) -> list[pytest.Item]:
     """The tests whose declarations count: those that run and are ours, or are marked as if they were. Deselects all
-    others where only ours are to run, and skips ours where none is."""
+    others where only ours, and those that were `once_ours`, are to run, and skips ours where none is."""
     ours = [item for item in items if options.is_ours(item)]
     if (settings.only or settings.build_only) and len(ours) < len(items):
-        config.hook.pytest_deselected(items=[item for item in items if not options.is_ours(item)])
-        items[:] = ours
+        kept = {*ours, *(() if settings.build_only else once_ours)}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
     if settings.skip:
         for item in ours:
             item.add_marker(pytest.mark.skip(reason="--trt-skip"))
@@ -48,12 +51,12 @@ def declaration(item: pytest.Item) -> Declaration | None:
             known = ", ".join(options.MARKERS)
             raise DeclarationError(f"there is no marker {mark.name}: did you mean {meant}? There are {known}")
     needs = names & (options.FIXTURES - _OF_THE_RUN)
-    unused = [mark.name for mark in marks if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy")]
-    if unused and not needs:
-        raise DeclarationError(f"{unused[0]}: the test asks for no trt_runner, so nothing would be measured")
     if not needs:
+        for mark in item.own_markers:  # a module's or a class's may be for its other tests
+            if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy"):
+                raise DeclarationError(f"{mark.name}: the test asks for no trt_runner, so nothing would be measured")
         return None
-    if "trt_matrix" in unused and "trt_case" not in names:
+    if any(mark.name == "trt_matrix" for mark in marks) and "trt_case" not in names:
         raise DeclarationError("trt_matrix: the test asks for neither trt_runner nor trt_case, so no axis would count")
     params = _params(item)
     case = params.get("trt_case", {})

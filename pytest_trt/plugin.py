@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from pytest_trt import options
+from pytest_trt import ending, options
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.fixtures import trt_build, trt_case, trt_device, trt_engine, trt_runner, trt_spec
-from pytest_trt.session import DECLARATION, PROBLEMS, RESULT, SESSION, TRIAL, Session, of
+from pytest_trt.session import DECLARATION, PROBLEMS, RESULT, SESSION, STORED, TRIAL, Session, of
 
 __all__ = ["trt_build", "trt_case", "trt_device", "trt_engine", "trt_runner", "trt_spec"]
 
@@ -87,7 +86,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if PROBLEMS in item.stash:
         pytest.fail(item.stash[PROBLEMS], pytrace=False)
-    if not options.is_ours(item):
+    if not (options.is_ours(item) or STORED in item.stash):
         return (yield)
     session = of(item.config)
     try:
@@ -96,20 +95,16 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         try:
             outcome = yield
         except BaseException as error:
-            if not _is_skip(error) or not (text := session.judge_skipped(item)):
+            if not (text := session.judge_ended(item, error)):
                 raise
         else:
-            text = session.judge(item)
+            kept = ending.kept(item)
+            text = session.judge(item) if kept is None else session.judge_ended(item, kept)
     except TrtError as error:
         text = session.error(item, error)
     if text:
-        pytest.fail(text, pytrace=False)
+        ending.fail(item, text)
     return outcome
-
-
-def _is_skip(error: BaseException) -> bool:
-    unittest = sys.modules.get("unittest")
-    return isinstance(error, (pytest.skip.Exception, unittest.SkipTest) if unittest else pytest.skip.Exception)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import benchmark_plugin, options
+from pytest_trt import benchmark_plugin, ending, options
 from pytest_trt.console import Console
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.outcome import RunOutcome
@@ -30,6 +30,8 @@ TRIAL: pytest.StashKey[Trial] = pytest.StashKey()
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 PROBLEMS: pytest.StashKey[str] = pytest.StashKey()
 """Usage errors with which, in a worker, a test fails: only the controller can end the run with status 4."""
+STORED: pytest.StashKey[bool] = pytest.StashKey()
+"""Of a test that is none of ours: it was once, and its baseline is still there."""
 SESSION: pytest.StashKey[Session] = pytest.StashKey()
 
 
@@ -113,7 +115,14 @@ class Session:
 
         unheld = collection.without_tests(self.config, self.budgets, [*items, *self._deselected])
         (self.problems if self.settings.strict else self._warnings).extend(unheld)
-        running = collection.select(self.config, self.settings, items)
+        try:
+            once_ours = [item for item in items if not options.is_ours(item) and self._is_stored(item.nodeid)]
+        except TrtError as error:
+            once_ours = []
+            self.problems.append(str(error))
+        for item in once_ours:
+            item.stash[STORED] = True
+        running = collection.select(self.config, self.settings, items, once_ours)
         if collection.is_whole(self.config):  # else a test that is not here may only not have been asked for
             self._collected = {item.nodeid for item in (*items, *self._deselected)}
         wrong = []
@@ -144,6 +153,12 @@ class Session:
         if problems:
             for item in (*wrong, *filter(options.is_ours, running)):
                 item.stash[PROBLEMS] = "\n".join(problems)
+
+    def _is_stored(self, node_id: str) -> bool:
+        """Whether a baseline says that the test measured once, on whatever device."""
+        said = self.settings
+        baselines = None if said.disabled or said.skip or said.against else self.compared.baselines
+        return baselines is not None and baselines.has(node_id)
 
     def _get_ready(self, items: list[pytest.Item]) -> None:
         try:
@@ -190,10 +205,10 @@ class Session:
         from pytest_trt import keeping
         from pytest_trt.report import failure
 
-        trial = item.stash.get(TRIAL, None)
-        if trial is None or RESULT in item.stash:
+        if RESULT in item.stash:
             return ""
-        result = trial.finish()
+        trial = item.stash.get(TRIAL, None)
+        result = trial.finish() if trial is not None else self._without_trial(item)
         if result is None:
             return ""
         if self.settings.disabled:
@@ -202,16 +217,44 @@ class Session:
             result = keeping.offered(result, baselines, self._collected)
             if save:
                 result = keeping.saved(result, baselines, self.settings, self.bench.store)
+            elif self.settings.baseline_save:
+                result = dataclasses.replace(result, saved="not saved: the test was skipped, or failed by itself")
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         benchmark_plugin.feed(item, result)
         return failure.text(result, self.settings.failing, stored=self.compared.revision is None)
 
-    def judge_skipped(self, item: pytest.Item) -> str:
-        """`judge` for a test that measured before it asked to be skipped: a skip is no way around a verdict. Where it
-        does not fail it is skipped, and not saved."""
+    def judge_ended(self, item: pytest.Item, error: BaseException) -> str:
+        """`judge` for a test that `error` ended, if it measured before that; it is not saved. A skip is no way around a
+        verdict. A test that fails by itself does so, with what was judged beside it. Raises TrtError, if it is one."""
+        if isinstance(error, TrtError):
+            raise error
         trial = item.stash.get(TRIAL, None)
-        return "" if trial is None or trial.result is None else self.judge(item, save=False)
+        if trial is None or trial.result is None or isinstance(error, (KeyboardInterrupt, pytest.exit.Exception)):
+            return ""
+        try:
+            text = self.judge(item, save=False)
+        except TrtError as wrong:
+            text = self.error(item, wrong)
+        if text and not ending.is_overridden(item, error):
+            item.add_report_section("call", "trt", text)
+            return ""
+        return text
+
+    def _without_trial(self, item: pytest.Item) -> Result | None:
+        """What came of a test that never had a runner of ours; None where nothing asks for a measurement."""
+        from pytest_trt.records import Result, Verdict
+        from pytest_trt.trial import owed
+
+        if STORED in item.stash:
+            text = (
+                "a baseline is stored, but the test asks for no trt_runner, and measured nothing: ask for it and call "
+                "its measure(), or drop the baseline with pytest-trt baseline prune"
+            )
+        else:
+            stored = self._is_stored(item.nodeid)
+            text = "" if self.settings.disabled else owed(item.stash.get(DECLARATION, None), stored=stored)
+        return Result(item.nodeid, (Verdict("error", "run", "", text),)) if text else None
 
     def error(self, item: pytest.Item, error: TrtError) -> str:
         """The text of an error that ended a test, with the line of the test where it came up; kept as a result."""

@@ -275,13 +275,7 @@ class Trial(Case):
         """Why a test that measured nothing should have; empty where nothing asks for it."""
         if self._error is not None:
             return f"measure() failed, and the test went on: nothing was judged ({self._error})"
-        declared = {
-            "budgets stand": self.declaration.budgets,
-            "trt_accuracy stands": self.declaration.accuracy,
-            "a baseline is stored": self._has_baseline(),
-        }
-        stands = " and ".join(what for what, said in declared.items() if said)
-        return f"{stands}, but the test measured nothing: call trt_runner.measure() in it" if stands else ""
+        return owed(self.declaration, stored=self._has_baseline())
 
     def _has_baseline(self) -> bool:
         from pytest_trt.baselines import device_slug
@@ -289,6 +283,18 @@ class Trial(Case):
         if self._baselines is None:
             return False
         return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
+
+
+def owed(declaration: Declaration | None, *, stored: bool) -> str:
+    """Why a test that measured nothing should have; empty where nothing that it declares, and no `stored` baseline,
+    asks for it."""
+    declared = {
+        "budgets stand": declaration is not None and declaration.budgets,
+        "trt_accuracy stands": declaration is not None and declaration.accuracy,
+        "a baseline is stored": stored,
+    }
+    stands = " and ".join(what for what, said in declared.items() if said)
+    return f"{stands}, but the test measured nothing: call trt_runner.measure() in it" if stands else ""
 
 
 def _of_plan(engine: Provided) -> dict[str, Estimate]:

@@ -231,13 +231,16 @@ def test_rename(run: Run) -> None:
 
 
 def test_prune_asks_pytest_what_there_is(run: Run) -> None:
-    Path("test_there.py").write_text("def test_one(): pass\ndef test_two(): pass\n")
-    for node_id in ("test_there.py::test_one", "test_there.py::test_gone"):
+    engine = "import pytest\npytestmark = pytest.mark.trt_engine('m.onnx')\n"
+    Path("test_there.py").write_text(engine + "def test_one(trt_runner): pass\ndef test_two(): pass\n")
+    for name in ("one", "two", "gone"):  # the second is there, and measures nothing any more
+        node_id = f"test_there.py::test_{name}"
         folder().save(measurement(node_id=node_id), "new")
     status, out, _ = run("baseline", "prune")
     assert status == 0
     assert "would be removed: main/nvidia-h200/test_there.py/test_gone" in out
-    assert len(list(folder().list())) == 2
+    assert "2 in all" in out
+    assert len(list(folder().list())) == 3
     status, out, _ = run("baseline", "prune", "--yes")
     assert folder().load("test_there.py::test_one", DEVICE) is not None
     assert folder().load("test_there.py::test_gone", DEVICE) is None

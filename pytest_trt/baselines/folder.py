@@ -26,8 +26,8 @@ class Listed:
 class BaselineFolder:
     """The baselines called `name` at `place`. Every method raises BaselineError where the place cannot be used.
 
-    What was read together by `prefetch` is kept until it is loaded; whether a device has baselines at all, and of
-    which specs, is asked once, so that saving during a run does not turn `missing` into `new`.
+    What was read together by `prefetch` is kept until it is loaded; whether a device has baselines at all, of which
+    specs, and which tests have one is asked once, so that saving during a run does not turn `missing` into `new`.
     """
 
     def __init__(self, place: Place, name: str) -> None:
@@ -35,6 +35,7 @@ class BaselineFolder:
         self._fetched: dict[str, Content] = {}
         self._devices: dict[str, bool] = {}
         self._specs: dict[str, Mapping[str, Sequence[str]]] = {}
+        self._tests: frozenset[str] | None = None
 
     @property
     def where(self) -> str:
@@ -77,6 +78,12 @@ class BaselineFolder:
         if device not in self._devices:
             self._devices[device] = bool(self._place.list(f"{self.name}/{device}"))
         return self._devices[device]
+
+    def has(self, node_id: str) -> bool:
+        """Whether the test has a baseline, on whatever device."""
+        if self._tests is None:
+            self._tests = frozenset(path.split("/", 2)[-1] for path in self._place.list(self.name))
+        return baseline_path("", node_id)[1:] in self._tests
 
     def others(self) -> Sequence[str]:
         """The names of the baselines in a folder on this disk that has none of this name; none, where it has."""

@@ -189,3 +189,121 @@ def test_what_failed_once_may_pass_when_it_is_run_again(project):
     assert result.ret == pytest.ExitCode.OK
     (only,) = json.loads((project.path / "out.json").read_text())["results"]
     assert [verdict["status"] for verdict in only["verdicts"]] == ["missing"]
+
+
+NO_RUNNER = """
+@pytest.mark.trt_budget('cpu', ms=1e4)
+@pytest.mark.trt_accuracy()
+def test_spec_only(trt_spec): assert trt_spec.path
+def test_spec_free(trt_spec): assert trt_spec.path
+class TestReplaced:
+    @pytest.fixture
+    def trt_runner(self): return type("Fake", (), {"measure": lambda self: None})()
+    @pytest.mark.trt_budget('cpu', ms=1e4)
+    def test_m(self, trt_runner): trt_runner.measure()
+@pytest.mark.trt_budget('cpu', ms=1e4)
+@pytest.mark.trt_matrix(batch=[1, 2])
+class TestBeside:
+    def test_m(self, trt_runner): trt_runner.measure()
+    def test_helper(self): pass
+"""
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_who_never_has_a_runner_does_not_pass_where_one_is_owed(project, verdicts, xdist):
+    """A plain test beside others, in a class or module that is marked for them, owes nothing."""
+    project.makepyfile(test_m=ENGINE + NO_RUNNER)
+    result = project.runpytest_subprocess(*xdist)
+    result.assert_outcomes(passed=4, failed=2)
+    assert verdicts() == {
+        "test_spec_only": ["error"],
+        "TestReplaced::test_m": ["error"],
+        "TestBeside::test_m[b1]": ["ok", "missing"],
+        "TestBeside::test_m[b2]": ["ok", "missing"],
+    }
+    result.stdout.fnmatch_lines(["budgets stand and trt_accuracy stands, but the test measured nothing: *"])
+    project.runpytest_subprocess("--trt-disable", *xdist).assert_outcomes(passed=6)
+
+
+@pytest.mark.parametrize("marked", [ENGINE, "import pytest\n"], ids=["marked", "plain"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_test_that_has_a_baseline_and_lost_its_runner_does_not_pass(project, verdicts, marked, xdist):
+    other = MEASURES.replace("test_m", "test_other")
+    project.makepyfile(test_a=ENGINE + other, test_b=ENGINE + MEASURES + "def test_helper(): pass\n")
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
+    project.makepyfile(test_b=marked + "def test_m(): pass\ndef test_helper(): pass\n")
+    result = project.runpytest_subprocess(*xdist)
+    result.assert_outcomes(passed=2, failed=1)
+    result.stdout.fnmatch_lines(["a baseline is stored, but the test asks for no trt_runner, *"])
+    assert verdicts() == {"test_other": ["ok"], "test_m": ["error"]}
+    result = project.runpytest_subprocess("--trt-only", *xdist)
+    assert result.parseoutcomes()["failed"] == 1
+    for option in ("--trt-baseline=off", "--trt-disable", "--trt-skip"):
+        assert "failed" not in project.runpytest_subprocess(option, *xdist).parseoutcomes()
+
+
+CASE = """
+import unittest
+class TestM(unittest.TestCase):
+    @pytest.fixture(autouse=True)
+    def _runner(self, trt_runner): self.runner = trt_runner
+    def test_skips(self):
+        self.runner.measure()
+        self.skipTest("later")
+    def test_raises_a_skip(self):
+        self.runner.measure()
+        raise unittest.SkipTest("later")
+    @unittest.expectedFailure
+    def test_expected(self): self.runner.measure()
+    def test_fails(self):
+        self.runner.measure()
+        self.assertEqual(1, 2)
+    def test_wrong(self): self.runner.measure({"z": None})
+    @unittest.expectedFailure
+    def test_known(self):
+        self.runner.measure()
+        self.assertEqual(1, 2)
+"""
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_unittest_case_is_judged_however_it_ends(project, verdicts, xdist):
+    slow = CASE.replace("class", "@pytest.mark.trt_budget('cpu', ms=1e-6)\nclass")
+    project.makepyfile(test_m=ENGINE + slow)
+    result = project.runpytest_subprocess("-rfx", *xdist)
+    result.assert_outcomes(failed=4, xfailed=2)
+    result.stdout.fnmatch_lines_random([
+        "FAILED test_m.py::TestM::test_skips - Failed: latency over budget: *",
+        "FAILED test_m.py::TestM::test_raises_a_skip - Failed: latency over budget: *",
+        "FAILED test_m.py::TestM::test_fails - AssertionError: 1 != 2",
+        "FAILED test_m.py::TestM::test_wrong - Failed: *'z'*",
+        "XFAIL test_m.py::TestM::test_expected - latency over budget: *",
+        "XFAIL test_m.py::TestM::test_known*",
+    ])  # fmt: skip
+    over = ["over_budget", "missing"]
+    names = ("skips", "raises_a_skip", "expected", "fails", "known")
+    assert verdicts() == {**{f"TestM::test_{name}": over for name in names}, "TestM::test_wrong": ["error"]}
+
+
+def test_a_unittest_case_that_is_skipped_or_fails_is_not_saved(project):
+    project.makepyfile(test_m=ENGINE + CASE)
+    result = project.runpytest_subprocess("--trt-baseline-save")
+    result.assert_outcomes(skipped=2, failed=3, xfailed=1)
+    said = "5 of 6: not saved: the test was skipped, or failed by itself*"
+    result.stdout.fnmatch_lines(["*Unexpected success*", said])
+    assert not stored(project)
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_what_was_measured_before_a_test_failed_by_itself_is_shown(project, verdicts, xdist):
+    body = MEASURES.replace(": ", ":\n    ") + "    assert 1 == 2\n"
+    slow = "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + body.replace("test_m", "test_slow")
+    project.makepyfile(test_m=ENGINE + body + slow)
+    result = project.runpytest_subprocess("--trt-baseline-save", "--junitxml=out.xml", *xdist)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines_random(["FAILED test_m.py::test_m - assert 1 == 2", "latency over budget: *"])
+    result.stdout.fnmatch_lines(["test_m * missing", "test_slow * over budget"])
+    assert verdicts() == {"test_m": ["missing"], "test_slow": ["over_budget", "missing"]}
+    assert not stored(project)
+    properties = [p.get("name") for p in ET.parse(project.path / "out.xml").getroot().iter("property")]
+    assert properties.count("trt_ms") == 2

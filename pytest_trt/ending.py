@@ -1,0 +1,41 @@
+"""How a test's body ended: unittest.TestCase catches what its tests raise, and pytest keeps it until it makes the
+report, where it counts before whatever is raised since."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import pytest
+
+
+def kept(item: pytest.Item) -> BaseException | None:
+    """What ended a TestCase's test; None for one that passed so far, and for any other test, which raises it."""
+    found = getattr(item, "_excinfo", None)
+    return found[0].value if found else None
+
+
+def is_overridden(item: pytest.Item, error: BaseException) -> bool:
+    """Whether a verdict counts before this end: a skip, or the success of a test that unittest expects to fail."""
+    unittest = sys.modules.get("unittest")
+    skips = (pytest.skip.Exception, unittest.SkipTest) if unittest else pytest.skip.Exception
+    if isinstance(error, skips):
+        return True
+    failed = isinstance(error, pytest.fail.Exception) and not isinstance(error, pytest.xfail.Exception)
+    return failed and _expects_failure(item)
+
+
+def _expects_failure(item: pytest.Item) -> bool:
+    places = (getattr(item, "cls", None), getattr(item, "obj", None))
+    return any(getattr(place, "__unittest_expecting_failure__", False) for place in places)
+
+
+def fail(item: pytest.Item, text: str) -> NoReturn:
+    """Fail the test, however its body ended; where unittest expects that it fails, it did."""
+    expected = False
+    if (found := getattr(item, "_excinfo", None)) is not None:
+        found.clear()
+        expected = _expects_failure(item)
+    if expected:
+        pytest.xfail(text)
+    pytest.fail(text, pytrace=False)
