@@ -92,20 +92,45 @@ def test_sequences_of_several_lengths(operator: str, gates: int, precision: Any,
     assert network.num_outputs == 1
 
 
+def builds(path: Path, folder: Path) -> None:
+    """Build the model by TensorRT-RTX, for a device that need not be there."""
+    pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
+    spec = EngineSpec(compute_capabilities=(89,))
+    job = BuildJob("tensorrt_rtx", "0", spec, str(path), str(folder), (), None)
+    backend("tensorrt_rtx").build(job, lambda text, share: None)
+    assert (folder / "plan").exists()
+
+
 @pytest.mark.parametrize(("precision", "share"), [("fp16", 1.0), ("bf16", 0.5)])
-@pytest.mark.parametrize("operator", ["HardSwish", "ConvTranspose"])
+@pytest.mark.parametrize("operator", ["HardSwish", "ConvTranspose", "LpPool", "RandomNormalLike"])
 def test_operators_that_tensorrt_lacks_in_bf16(operator: str, precision: Any, share: float, tmp_path: Path) -> None:
     weights = [weight("w", 8, 8, 1, 1), weight("v", 8, 8, 1, 1)]
-    second = node(operator, ["c", "w"] if operator == "ConvTranspose" else ["c"], ["y"])
+    attributes = {"kernel_shape": [2, 2]} if operator == "LpPool" else {}
+    second = node(operator, ["c", "w"] if operator == "ConvTranspose" else ["c"], ["y"], **attributes)
     path = saved(
         tmp_path, [node("Conv", ["x", "v"], ["c"]), second], {"x": (TensorProto.FLOAT, [1, 8, 4, 4])}, weights
     )
     assert convert(path, precision, tmp_path / "h.onnx").shares[precision] == share
-    pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
-    spec = EngineSpec(compute_capabilities=(89,))
-    job = BuildJob("tensorrt_rtx", "0", spec, str(tmp_path / "h.onnx"), str(tmp_path), (), None)
-    backend("tensorrt_rtx").build(job, lambda text, share: None)
-    assert (tmp_path / "plan").exists()
+    builds(tmp_path / "h.onnx", tmp_path)
+
+
+@pytest.mark.parametrize("operator", ["RandomNormal", "RandomUniform"])
+def test_random_numbers_that_tensorrt_lacks_in_bf16(operator: str, tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node(operator, [], ["r"], shape=[8, 8]), node("Add", ["h", "r"], ["y"])]
+    path = saved(tmp_path, nodes, {"x": (TensorProto.FLOAT, [8, 8])}, [weight("w", 8, 8)])
+    assert convert(path, "bf16", tmp_path / "h.onnx").shares["fp32"] == pytest.approx(1 / 3)
+    builds(tmp_path / "h.onnx", tmp_path)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_what_onnx_defines_for_float32_alone(precision: Any, tmp_path: Path) -> None:
+    nodes = [node("Conv", ["x", "v"], ["c"]), node("Celu", ["c"], ["y"])]
+    path = saved(tmp_path, nodes, {"x": (TensorProto.FLOAT, [1, 8, 4, 4])}, [weight("v", 8, 8, 1, 1)])
+    assert convert(path, precision, tmp_path / "h.onnx").shares == {precision: 0.5, "fp32": 0.5}
+    if precision == "fp16":
+        inputs = {"x": np.random.default_rng(0).standard_normal((1, 8, 4, 4)).astype(np.float32)}
+        assert departs(tmp_path / "h.onnx", path, inputs) == []
+    builds(tmp_path / "h.onnx", tmp_path)
 
 
 def test_weights_that_others_read_too_are_clipped(tmp_path: Path) -> None:
