@@ -77,6 +77,15 @@ def test_what_computes_with_weights_that_float16_does_not_hold(stored: bool, tmp
     assert departs(tmp_path / "h.onnx", path, inputs) == []
 
 
+def builds(path: Path, folder: Path) -> None:
+    """Build the model by TensorRT-RTX, for a device that need not be there."""
+    pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
+    spec = EngineSpec(compute_capabilities=(89,))
+    job = BuildJob("tensorrt_rtx", "0", spec, str(path), str(folder), (), None)
+    backend("tensorrt_rtx").build(job, lambda text, share: None)
+    assert (folder / "plan").exists()
+
+
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize(("operator", "gates"), [("GRU", 3), ("LSTM", 4), ("RNN", 1)])
 def test_sequences_of_several_lengths(operator: str, gates: int, precision: Any, tmp_path: Path) -> None:
@@ -85,20 +94,25 @@ def test_sequences_of_several_lengths(operator: str, gates: int, precision: Any,
     inputs = {"x": (TensorProto.FLOAT, [6, 2, 8]), "lengths": (TensorProto.INT32, [2])}
     path = saved(tmp_path, nodes, inputs, weights)
     assert convert(path, precision, tmp_path / "h.onnx").shares == {precision: 0.5, "fp32": 0.5}
-    rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
-    builder = rtx.Builder(rtx.Logger(rtx.Logger.ERROR))
-    parser = rtx.OnnxParser(network := builder.create_network(), rtx.Logger(rtx.Logger.ERROR))
-    assert parser.parse_from_file(str(tmp_path / "h.onnx")), parser.get_error(0).desc()
-    assert network.num_outputs == 1
+    builds(tmp_path / "h.onnx", tmp_path)
 
 
-def builds(path: Path, folder: Path) -> None:
-    """Build the model by TensorRT-RTX, for a device that need not be there."""
-    pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
-    spec = EngineSpec(compute_capabilities=(89,))
-    job = BuildJob("tensorrt_rtx", "0", spec, str(path), str(folder), (), None)
-    backend("tensorrt_rtx").build(job, lambda text, share: None)
-    assert (folder / "plan").exists()
+@pytest.mark.parametrize(("precision", "lengths"), [("fp16", True), ("bf16", True), ("bf16", False)])
+def test_sequences_that_are_computed_in_half_precision(precision: Any, lengths: bool, tmp_path: Path) -> None:
+    """TensorRT-RTX builds no loop behind a cast: there is an Add of 0 between them."""
+    nodes = [
+        node("MatMul", ["x", "p"], ["i"]),
+        node("GRU", ["i", "w", "r", "", *(["lengths"] if lengths else [])], ["h"], hidden_size=4),
+        node("MatMul", ["h", "v"], ["y"]),
+    ]
+    inputs = {"x": (TensorProto.FLOAT, [6, 2, 8]), **({"lengths": (TensorProto.INT32, [2])} if lengths else {})}
+    weights = [weight("p", 8, 8), weight("w", 1, 12, 8), weight("r", 1, 12, 4), weight("v", 4, 4)]
+    path = saved(tmp_path, nodes, inputs, weights)
+    assert convert(path, precision, tmp_path / "h.onnx").shares == {precision: 0.5, "fp32": 0.5}
+    if precision == "fp16":
+        x = np.random.default_rng(0).standard_normal((6, 2, 8)).astype(np.float32)
+        assert departs(tmp_path / "h.onnx", path, {"x": x, "lengths": np.array([6, 3], np.int32)}) == []
+    builds(tmp_path / "h.onnx", tmp_path)
 
 
 @pytest.mark.parametrize(("precision", "share"), [("fp16", 1.0), ("bf16", 0.5)])

@@ -3,10 +3,13 @@ half precision, between two such operators too."""
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
 from pytest_trt.backends import onnx_parts
 from pytest_trt.engine import rewrite
+
+RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
 
 
 def name_them(model: Any) -> frozenset[str]:
@@ -17,7 +20,7 @@ def name_them(model: Any) -> frozenset[str]:
     return frozenset(node.name for node in own)
 
 
-def own_weights(graph: Any, nodes: list[str]) -> None:
+def own_weights(graph: Any, nodes: Set[str]) -> None:
     """Give the named nodes, which stay float32, weights of their own where others read them too: a weight has one type,
     and would be rounded for both."""
     weights = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == tensor.FLOAT}
@@ -29,6 +32,27 @@ def own_weights(graph: Any, nodes: list[str]) -> None:
         copy.name = f"{name}_float32"
         for node in ours:
             node.input[:] = [copy.name if given == name else given for given in node.input]
+
+
+def add_nothing(graph: Any, nodes: Set[str]) -> set[str]:
+    """Have those of the named nodes, which stay float32, that are recurrent and read what is computed in half precision
+    read it through an Add of 0 in float32, and tell the names of the Adds.
+
+    Behind a mere cast TensorRT-RTX 1.7 cannot build the loop over a sequence ("Mismatched number of elements in reshape
+    op"), nor behind a cast and what moves data or is dropped: Transpose, Reshape, Identity, a Mul by 1.
+    """
+    from onnx import TensorProto, helper
+
+    makers = {name: node.name for node in graph.node for name in node.output if name}
+    added = []
+    for node in graph.node:
+        if node.op_type in RECURRENT and node.name in nodes and makers.get(node.input[0], node.name) not in nodes:
+            sequence, read = node.input[0], f"{node.name}_read"
+            added.append(helper.make_node("Add", [sequence, f"{read}_zero"], [read], read))
+            graph.initializer.append(helper.make_tensor(f"{read}_zero", TensorProto.FLOAT, [], [0]))
+            node.input[0] = read
+    graph.node.extend(added)
+    return {node.name for node in added}
 
 
 def straighten(model: Any, given: frozenset[str]) -> None:

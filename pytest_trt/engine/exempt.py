@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pytest_trt.backends import onnx_parts
-from pytest_trt.engine import arithmetic, rewrite
+from pytest_trt.engine import arithmetic, casts, rewrite
 
 FLOAT16_MAX = 65504.0
 
@@ -33,15 +33,15 @@ _HALVES = {"fp16": frozenset(("tensor(float16)",)), "bf16": frozenset(("tensor(f
 _SCALES = frozenset(("Resize", "Upsample"))
 """Operators of which only the scales are float32 alone, and these converters leave so."""
 
-_RECURRENT, _LENGTHS = frozenset(("GRU", "LSTM", "RNN")), 4
-"""Operators that may be given the lengths of their sequences, and at which input."""
+_LENGTHS = 4
+"""The input at which recurrent operators may be given the lengths of their sequences."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Exempt:
     """`nodes`: names of nodes that are to stay float32. `notes`: on weights that float16 does not hold."""
 
-    nodes: list[str]
+    nodes: set[str]
     notes: list[str]
 
 
@@ -59,12 +59,12 @@ def exempt(model: Any, half: str) -> Exempt:
     kinds, halves = rewrite.types(model.graph), _HALVES[half]
     exact = {place for place, node in enumerate(model.graph.node) if not kept.isdisjoint(node.input)}
     exact |= arithmetic.on_integers(model.graph, exact)
-    nodes = []
+    nodes = set[str]()
     for place, node in enumerate(model.graph.node):
-        lengths = node.op_type in _RECURRENT and any(node.input[_LENGTHS : _LENGTHS + 1])
+        lengths = node.op_type in casts.RECURRENT and any(node.input[_LENGTHS : _LENGTHS + 1])
         if lengths or node.op_type in _LACKING[half] or place in exact or _is_float32_alone(node, kinds, halves, model):
             node.name = node.name or f"{node.op_type}#{place}"
-            nodes.append(node.name)
+            nodes.add(node.name)
     clipped = [tensor.name or "a constant" for tensor in wide if tensor.name not in kept]
     return Exempt(nodes, [
         *_note(sorted(kept), "values beyond float16's range: what computes with them stays fp32"),

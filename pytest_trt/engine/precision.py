@@ -148,12 +148,13 @@ def _for_half(whole: Any) -> Any:
     return opset.raised(whole, HALF_QDQ_OPSET) if quantised and 0 < opset.of(whole) < HALF_QDQ_OPSET else whole
 
 
-def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt: list[str]) -> Any:
+def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt: set[str]) -> Any:
     """`whole` through a float16 converter; for bfloat16, what that made float16 is made bfloat16, its weights taken
     from the original: bfloat16 has float32's range, and float16's would have clipped them."""
-    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": exempt, **_RANGE}
     given = casts.name_them(whole)
     casts.own_weights(whole.graph, exempt)
+    exempt |= casts.add_nothing(whole.graph, exempt)
+    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": list(exempt), **_RANGE}
     if precision == "fp16":
         made = room.convert_float_to_float16(whole, **options)
     elif any(tensor.data_type == tensor.FLOAT16 for _, tensor in _weights(whole)) or "fp16" in shares(whole):
