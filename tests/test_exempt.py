@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from pytest_trt.backends.base import BuildJob, backend
 from pytest_trt.engine.precision import convert
@@ -19,6 +20,12 @@ from pytest_trt.judge.tolerance import DEFAULTS
 from pytest_trt.spec import EngineSpec
 
 node = helper.make_node
+
+
+KEPT = (
+    "values beyond float16's range: what computes with them stays fp32, and what follows, until it is normalised, "
+    "scaled down or read by a layer"
+)
 
 
 def weight(name: str, *shape: int, times: float = 1.0) -> TensorProto:
@@ -68,7 +75,7 @@ def test_what_computes_with_weights_that_float16_does_not_hold(stored: bool, tmp
     path = saved(tmp_path, nodes, kinds, weights)
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == (
-        "v: values beyond float16's range: what computes with them stays fp32",
+        f"v: {KEPT}",
         "masked: values beyond float16's range were clipped to 65504",
     )
     assert conversion.shares == {"fp16": 0.75, "fp32": 0.25}
@@ -147,17 +154,108 @@ def test_what_onnx_defines_for_float32_alone(precision: Any, tmp_path: Path) -> 
     builds(tmp_path / "h.onnx", tmp_path)
 
 
-def test_weights_that_others_read_too_are_clipped(tmp_path: Path) -> None:
-    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Add", ["h", "w"], ["y"])]
-    path = saved(tmp_path, nodes, {"x": (TensorProto.FLOAT, [8, 8])}, [weight("w", 8, 8, times=1e6)])
-    conversion = convert(path, "fp16", tmp_path / "h.onnx")
-    assert conversion.notes == ("w: values beyond float16's range were clipped to 65504",)
-    assert conversion.shares == {"fp16": 1.0}
+def rows(count: int = 8) -> dict[str, Any]:
+    return {"x": np.random.default_rng(0).standard_normal((count, 8)).astype(np.float32)}
 
 
-def test_that_nothing_is_left_to_convert_is_said_with_why(tmp_path: Path) -> None:
-    nodes, inputs = [node("MatMul", ["x", "w"], ["y"])], {"x": (TensorProto.FLOAT, [8, 8])}
+ROWS = {"x": (TensorProto.FLOAT, [8, 8])}
+
+
+def test_weights_that_others_read_too_are_clipped_for_them(tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Softmax", ["h"], ["s"]), node("Where", ["c", "s", "w"], ["y"])]
+    inputs = {**ROWS, "c": (TensorProto.BOOL, [])}
     path = saved(tmp_path, nodes, inputs, [weight("w", 8, 8, times=1e6)])
-    said = r"without an operator in it \(w: values beyond float16's range: what computes with them stays fp32\): leave"
-    with pytest.raises(BuildError, match=said):
+    conversion = convert(path, "fp16", tmp_path / "h.onnx")
+    assert conversion.notes == (f"w: {KEPT}", "w: values beyond float16's range were clipped to 65504")
+    assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
+    assert departs(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
+
+
+@pytest.mark.parametrize("back", [node("Mul", ["h", "small"], ["s"]), node("LayerNormalization", ["h", "one"], ["s"])],
+                         ids=["scaled", "normalised"])  # fmt: skip
+def test_results_beyond_float16_stay_float32_until_they_are_small(back: Any, tmp_path: Path) -> None:
+    """The Gemm's results were infinite in the float16 that they were brought back to."""
+    nodes = [node("Gemm", ["x", "w", "b"], ["g"]), node("Relu", ["g"], ["r"]), node("Transpose", ["r"], ["h"]), back,
+             node("MatMul", ["s", "v"], ["y"])]  # fmt: skip
+    bias = numpy_helper.from_array(np.linspace(1e6, 2e6, 8, dtype=np.float32), "b")
+    small, one = (numpy_helper.from_array(np.full(8, value, np.float32), name)
+                  for name, value in (("small", 1e-6), ("one", 1)))  # fmt: skip
+    path = saved(tmp_path, nodes, ROWS, [weight("w", 8, 8, times=1e5), weight("v", 8, 8), bias, small, one])
+    conversion = convert(path, "fp16", tmp_path / "h.onnx")
+    assert conversion.notes == (f"b, w: {KEPT}",)
+    assert conversion.shares == {"fp32": 0.8, "fp16": 0.2}
+    assert departs(tmp_path / "h.onnx", path, rows()) == []
+
+
+def test_a_layer_that_reads_results_beyond_float16_is_the_last_in_float32_and_told(tmp_path: Path) -> None:
+    nodes = [node("Gemm", ["x", "w", "b"], ["g"]), node("MatMul", ["g", "v"], ["m"]), node("Relu", ["m"], ["y"])]
+    bias = numpy_helper.from_array(np.full(8, 1e6, np.float32), "b")
+    path = saved(tmp_path, nodes, ROWS, [weight("w", 8, 8), weight("v", 8, 8, times=1e-6), bias])
+    conversion = convert(path, "fp16", tmp_path / "h.onnx")
+    assert conversion.notes == (
+        f"b: {KEPT}",
+        "m: computed from values beyond float16's range, and fp16 again: if it is beyond it too, it overflows",
+    )
+    assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
+    assert departs(tmp_path / "h.onnx", path, rows()) == []
+
+
+@pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.INT64], ids=["float", "int"])
+def test_seconds_by_the_day(kind: int, tmp_path: Path) -> None:
+    """Divided by 65504 instead of 86400 all was 32 % too large; and such seconds are beyond float16 themselves."""
+    nodes = [
+        node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        node("Mul", ["f", "two"], ["t"]),
+        node("Div", ["t", "day"], ["d"]),
+        node("MatMul", ["d", "w"], ["y"]),
+    ]
+    constants = [numpy_helper.from_array(np.float32(value), name) for name, value in (("two", 2), ("day", 86400))]
+    path = saved(tmp_path, nodes, {"x": (kind, [8, 8])}, [weight("w", 8, 8), *constants])
+    conversion = convert(path, "fp16", tmp_path / "h.onnx")
+    assert conversion.notes == (f"day: {KEPT}",)
+    assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
+    given = {"x": (rows()["x"] * 3e5).astype(helper.tensor_dtype_to_np_dtype(kind))}
+    assert departs(tmp_path / "h.onnx", path, given) == []
+    got = ReferenceEvaluator(str(tmp_path / "h.onnx")).run(None, given)[0]
+    assert np.abs(got - ReferenceEvaluator(str(path)).run(None, given)[0]).max() < 0.05
+
+
+def test_a_mask_before_a_softmax_may_be_clipped(tmp_path: Path) -> None:
+    """As exporters write it for BERT: all of it stays float16."""
+    nodes = [
+        node("Sub", ["one", "kept"], ["hidden"]),
+        node("Mul", ["hidden", "large"], ["m"]),
+        node("Unsqueeze", ["m", "ax"], ["mask"]),
+        node("MatMul", ["x", "w"], ["s"]),
+        node("Add", ["s", "mask"], ["a"]),
+        node("Softmax", ["a"], ["y"]),
+    ]
+    constants = [numpy_helper.from_array(np.float32(value), name) for name, value in (("one", 1), ("large", -3.4e38))]
+    weights = [weight("w", 8, 8), numpy_helper.from_array(np.array([0]), "ax"), *constants]
+    path = saved(tmp_path, nodes, {**ROWS, "kept": (TensorProto.FLOAT, [8])}, weights)
+    conversion = convert(path, "fp16", tmp_path / "h.onnx")
+    assert conversion.notes == ("large: values beyond float16's range were clipped to 65504",)
+    assert conversion.shares == {"fp16": 1.0}
+    assert departs(tmp_path / "h.onnx", path, rows() | {"kept": np.array([1, 1, 0, 1, 1, 0, 1, 1], np.float32)}) == []
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_that_nothing_is_left_to_convert_is_said_with_why(precision: Any, tmp_path: Path) -> None:
+    x, lengths = (TensorProto.FLOAT, [6, 2, 8]), (TensorProto.INT32, [2])
+    recurrent = node("LSTM", ["x", "w", "r", "", "lengths"], ["y"], hidden_size=4)
+    path = saved(tmp_path, [recurrent], {"x": x, "lengths": lengths}, [weight("w", 1, 16, 8), weight("r", 1, 16, 4)])
+    said = r"no operator of m\.onnx can have it \(TensorRT takes recurrent layers that are given the lengths of seq"
+    with pytest.raises(BuildError, match=f"{precision} was asked for, and {said}"):
+        convert(path, precision, tmp_path / "h.onnx")
+
+
+def test_that_onnx_has_no_such_operator_is_said(tmp_path: Path) -> None:
+    path = saved(tmp_path, [node("Celu", ["x"], ["y"])], ROWS, [])
+    with pytest.raises(BuildError, match=r"no operator of m\.onnx can have it \(ONNX has no Celu in fp16\): leave"):
+        convert(path, "fp16", tmp_path / "h.onnx")
+
+
+def test_that_all_weights_are_beyond_float16_is_said(tmp_path: Path) -> None:
+    path = saved(tmp_path, [node("MatMul", ["x", "w"], ["y"])], ROWS, [weight("w", 8, 8, times=1e6)])
+    with pytest.raises(BuildError, match=r"no operator of m\.onnx can have it \(w: values beyond float16's range: "):
         convert(path, "fp16", tmp_path / "h.onnx")

@@ -3,7 +3,7 @@ gives another shape or position: 2049 is 2048 in float16, and in bfloat16 257 is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any
 
 from pytest_trt.engine import rewrite
@@ -30,14 +30,16 @@ _MIXED = frozenset(("OneHot", "Resize"))
 """Of the first ones, those whose other inputs are the network's: converters leave these scales float32."""
 
 
-def on_integers(graph: Any, exact: set[int]) -> set[int]:
+def on_integers(graph: Any, exact: Set[int]) -> set[int]:
     """Where in a graph, which is sorted, nodes stand that compute such numbers in float32, and those that take them:
     everything from integers and constants to an operator that a rounding would lead astray. `exact` are more of that
-    kind."""
+    kind, and to these the model's float inputs, too, come as they are."""
     kinds = rewrite.types(graph)
-    makers = _makers(graph, kinds)
+    of_integers = _makers(graph, kinds, frozenset())
+    of_inputs = _makers(graph, kinds, frozenset(value.name for value in graph.input))
     found = set[int]()
     for place, node in enumerate(graph.node):
+        makers = of_inputs if place in exact else of_integers
         floats = [name for name in node.input if kinds.get(name) == "FLOAT"]
         if node.op_type == "Cast" and kinds.get(node.output[0]) not in _INTEGERS:
             floats = []
@@ -54,9 +56,10 @@ def on_integers(graph: Any, exact: set[int]) -> set[int]:
     return found
 
 
-def _makers(graph: Any, kinds: Mapping[str, str]) -> dict[str, int]:
-    """By name, the float32 tensors that such arithmetic makes from integers and constants alone, and by which node."""
-    stored, makers = {tensor.name for tensor in graph.initializer}, dict[str, int]()
+def _makers(graph: Any, kinds: Mapping[str, str], given: Set[str]) -> dict[str, int]:
+    """By name, the float32 tensors that such arithmetic makes from integers, constants and what is `given` alone, and
+    by which node."""
+    stored, makers = given | {tensor.name for tensor in graph.initializer}, dict[str, int]()
     for place, node in enumerate(graph.node):
         read = set(filter(None, node.input))
         known = all(name in stored or name in makers or kinds.get(name) in _INTEGERS for name in read)

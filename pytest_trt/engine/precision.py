@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 from pytest_trt.backends import onnx_parts
 from pytest_trt.engine import casts, explicit, opset, rewrite
-from pytest_trt.engine.exempt import FLOAT16_MAX
 from pytest_trt.engine.exempt import exempt as exempted
+from pytest_trt.engine.wide import FLOAT16_MAX
 from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
@@ -91,7 +91,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     if "fp32" not in before:
         raise BuildError(f"{model.name} has no float32 operators: nothing in it can become {precision}")
     name, room = converter()
-    whole = rewrite.whole(light, model)
+    whole, reasons = rewrite.whole(light, model), list[str]()
     with rewrite.overheard() as notes:
         try:
             converts = importlib.import_module(room)
@@ -103,6 +103,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
                 whole = _for_half(whole)
                 exempt = exempted(whole, precision)
                 notes += exempt.notes
+                reasons = exempt.reasons
                 after = _half(converts, whole, precision, keep_io, exempt.nodes)
             rewrite.give_outputs(after.graph, outputs)
         except Exception as error:  # converters raise what they will
@@ -112,9 +113,11 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
     _check(model, output, name, precision)
     got = shares(rewrite.typed(output, output.parent))
     if precision not in got:
-        why = f" ({'; '.join(notes)})" if notes else ""
+        why = "; ".join((*notes, *reasons))
         raise BuildError(
-            f"{precision} was asked for, and {name} left {model.name} without an operator in it{why}: leave it out"
+            f"{precision} was asked for, and no operator of {model.name} can have it ({why}): leave it out"
+            if why
+            else f"{precision} was asked for, and {name} left {model.name} without an operator in it: leave it out"
         )
     return Conversion(got, name, tuple(notes))
 
