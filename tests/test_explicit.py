@@ -68,6 +68,72 @@ def infer(path: Path) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(["y"], FEED)[0]
 
 
+ZERO = {
+    "int8": (TensorProto.INT8, 17), "uint8": (TensorProto.UINT8, 17), "fp8": (TensorProto.FLOAT8E4M3FN, 19),
+    "int4": (TensorProto.INT4, 21), "int16": (TensorProto.INT16, 21),
+}  # fmt: skip
+
+
+def shares(
+    tmp_path: Path, kind: str, nodes: list[Any], weights: list[Any] | None = None, weight_kind: str = ""
+) -> dict[str, float]:
+    """Of a model whose input, quantised to `kind` and back, is `d`, and whose weight, likewise, is `k`."""
+    (element, opset), (weight_element, _) = ZERO[kind], ZERO[weight_kind or kind]
+    scale = numpy_helper.from_array(np.float32(0.05), "s")
+    zero = helper.make_tensor("z", element, [], [0])
+    stored = helper.make_tensor("stored", weight_element, [8, 8], [1] * 64)
+    before = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        helper.make_node("DequantizeLinear", ["stored", "s"], ["k"]),
+    ]
+    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [8, 8]) for name in "xy")
+    graph = helper.make_graph([*before, *nodes], "g", [x], [y], [scale, zero, stored, *(weights or ())])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    onnx.save(made, str(tmp_path / "m.onnx"))
+    return dict(explicit.shares_of(read(tmp_path / "m.onnx")))
+
+
+node = helper.make_node
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"), [("int8", "int8"), ("uint8", "int8"), ("fp8", "fp8"), ("int4", "fp32"), ("int16", "fp32")]
+)
+def test_what_is_computed_in_is_what_activations_and_weights_are_quantised_to(
+    kind: str, precision: str, tmp_path: Path
+) -> None:
+    assert shares(tmp_path, kind, [node("MatMul", ["d", "k"], ["y"])]) == {precision: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("nodes", "found"),
+    [
+        ([node("MatMul", ["x", "k"], ["y"])], {"fp32": 1.0}),
+        ([node("MatMul", ["d", "w"], ["y"])], {"fp32": 1.0}),
+        ([node("MatMul", ["d", "k"], ["h"]), node("MatMul", ["h", "w"], ["y"])], {"int8": 0.5, "fp32": 0.5}),
+        ([node("MatMul", ["d", "d"], ["y"])], {"int8": 1.0}),
+        (
+            [node("Transpose", ["k"], ["t"]), node("Identity", ["d"], ["i"]), node("Gemm", ["i", "t"], ["y"])],
+            {"int8": 1.0},
+        ),
+        ([node("Relu", ["d"], ["r"]), node("MatMul", ["r", "k"], ["y"])], {"int8": 0.5, "fp32": 0.5}),
+        ([node("Add", ["d", "d"], ["a"]), node("MatMul", ["a", "w"], ["y"])], {"int8": 0.5, "fp32": 0.5}),
+        ([node("Relu", ["x"], ["y"])], {}),
+    ],
+    ids=["weights", "activations", "both", "attention", "moved", "relu", "add", "neither"],
+)
+def test_shares_are_of_what_reads_nothing_but_what_was_quantised(
+    nodes: list[Any], found: dict[str, float], tmp_path: Path
+) -> None:
+    assert shares(tmp_path, "int8", nodes, [weight("w", 8, 8)]) == found
+
+
+def test_weights_in_int4_are_computed_with_in_float(tmp_path: Path) -> None:
+    made = shares(tmp_path, "int8", [node("MatMul", ["d", "k"], ["y"])], weight_kind="int4")
+    assert made == {"fp32": 1.0}
+
+
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_biases_become_floats_and_stay_what_they_were(per_channel: bool, plain: Path, tmp_path: Path) -> None:
     model = quantised(plain, per_channel)

@@ -15,6 +15,8 @@ import onnx
 import pytest
 
 from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport, backend
+from pytest_trt.engine import quantise
+from pytest_trt.engine.model import read as model_of
 from pytest_trt.engine.model import resolve
 from pytest_trt.engine.provider import Provided, provide
 from pytest_trt.engine.store import Store
@@ -388,8 +390,11 @@ def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: D
     [
         ({}, "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither: .*'random'"),
         ({"calibrator": "entropy"}, "int8 needs a model with Q/DQ, or inputs to calibrate on"),
-        ({"calibration": "none.calib"}, "is a calibration cache, which TensorRT's own calibrators read"),
-        ({"calibrator": "entropy", "calibration": "none.calib"}, "none.calib cannot be read: No such file"),
+        ({"calibration": "entropy.calib"}, "is a calibration cache, which TensorRT's own calibrators read"),
+        ({"calibration": "none.calib"}, "none.calib' is no file: give a function that yields inputs, or 'random'$"),
+        ({"calibration": "Random"}, "Random' is no file: write it 'random', to have inputs drawn"),
+        ({"calibration": "x.npz"}, "x.npz' is a file of arrays: give a function that reads it and yields dicts"),
+        ({"calibrator": "entropy", "calibration": "none.calib"}, "is no file: give .* or a calibration cache"),
         ({"calibrator": "minmax", "calibration": "entropy.calib"}, "is no calibration cache of the minmax calibrator"),
         (
             {"calibrator": "entropy", "calibration": "random", "strongly_typed": True},
@@ -417,11 +422,74 @@ def test_int8_that_cannot_be_calibrated_is_told(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "entropy.calib").write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 32), np.float32))
     with pytest.raises(BuildError, match=said):
         gpu.provide(precision="int8", **spec)
     assert gpu.jobs == []
     assert gpu.store is not None
     assert gpu.store.list() == ()
+
+
+def unasked() -> Iterator[dict[str, Any]]:
+    raise AssertionError("the calibration of a model that needs none was called")
+
+
+def save_quantised(path: Path, float_activations: int) -> None:
+    """m.onnx, two layers, with Q/DQ of its own; of weights alone in so many."""
+    read = quantise.quantise(model_of(path), lambda: [batch(1), batch(-2)], path.with_name("q.onnx"))
+    assert read.shares == {"int8": 1.0}
+    made = onnx.load(str(path.with_name("q.onnx")))
+    activations = [node for node in made.graph.node if node.op_type == "MatMul"][:float_activations]
+    for node in activations:
+        (back,) = (one for one in made.graph.node if one.output[0] == node.input[0])
+        (forth,) = (one for one in made.graph.node if one.output[0] == back.input[0])
+        node.input[0] = forth.input[0]
+        made.graph.node.remove(back)
+        made.graph.node.remove(forth)
+    onnx.save(made, str(path))
+
+
+def test_a_model_that_comes_with_its_q_dq_tells_its_shares_and_that_calibration_is_not_used(cpu: Desk) -> None:
+    save_quantised(cpu.folder / "m.onnx", float_activations=1)
+    plain, noted = cpu.provide(precision="int8"), cpu.provide(precision="int8", calibration=unasked)
+    assert (plain.precisions, plain.proved_by) == ({"int8": 0.5, "fp32": 0.5}, "model")
+    assert (plain.built, noted.built, noted.digest) == (True, False, plain.digest)
+    assert plain.notes == ()
+    assert noted.notes == ("calibration is not used: m.onnx has Q/DQ, which says where it is quantised",)
+    assert noted.precisions == plain.precisions
+
+
+@pytest.mark.parametrize("typed", [True, False])
+def test_q_dq_of_weights_alone_is_no_int8(typed: bool, gpu: Desk) -> None:
+    save_quantised(gpu.folder / "m.onnx", float_activations=2)
+    with pytest.raises(BuildError, match="has Q/DQ of weights alone, which are computed with in float"):
+        gpu.provide(precision="int8", strongly_typed=typed)
+    with pytest.raises(BuildError, match=r"m.onnx has none of .*, but for Q/DQ of weights alone"):
+        gpu.provide(precision="int8", strongly_typed=typed, calibration="random")
+    assert gpu.provide().built
+    assert len(gpu.jobs) == 1
+
+
+def test_a_model_of_integer_operators_is_told_as_that(gpu: Desk) -> None:
+    made = onnx.load(str(gpu.folder / "m.onnx"))
+    quantised = onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["a", "b", "c"])
+    nodes = [quantised, onnx.helper.make_node("MatMulInteger", ["a", "w"], ["m"])]
+    nodes.append(onnx.helper.make_node("Cast", ["m"], ["y"], to=onnx.TensorProto.FLOAT))
+    weight = onnx.helper.make_tensor("w", onnx.TensorProto.INT8, [32, 32], [1] * 1024)
+    graph = onnx.helper.make_graph(nodes, "g", made.graph.input, made.graph.output, [weight])
+    opset = onnx.helper.make_opsetid("", 17)
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), str(gpu.folder / "m.onnx"))
+    for calibration in (None, "random"):
+        with pytest.raises(BuildError, match=r"m.onnx computes in integers as it is \(MatMulInteger\): ask for fp32"):
+            gpu.provide(precision="int8", calibration=calibration)
+
+
+def test_a_model_without_inputs_cannot_be_calibrated(gpu: Desk) -> None:
+    made = onnx.load(str(gpu.folder / "m.onnx"))
+    made.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((1, 32), np.float32), "x"))
+    onnx.save(made, str(gpu.folder / "m.onnx"))
+    with pytest.raises(BuildError, match=r"m.onnx takes no inputs, so that there is nothing to calibrate int8 on"):
+        gpu.provide(RunShape(), precision="int8", calibration="random")
 
 
 def test_external_data_goes_with_the_plan(cpu: Desk, save_model: Save, tmp_path: Path) -> None:

@@ -122,7 +122,65 @@ def test_a_constant_on_the_left_stays_float(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["v", "x"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
     assert dequantised(quantised(saved(tmp_path, nodes, (8, 3), [weight("v", 5, 8), weight("w", 3, 4)]))) == ["MatMul"]
     path = saved(tmp_path, [node("MatMul", ["v", "x"], ["y"])], (8, 3), [weight("v", 5, 8)])
-    with pytest.raises(BuildError, match="none of Conv, ConvTranspose, Gemm, MatMul with weights"):
+    said = r"none of Conv, .* with weights to quantise, but for constants on a MatMul's left, which stay float"
+    with pytest.raises(BuildError, match=said):
+        quantised(path)
+
+
+def test_float64_is_told_as_that(tmp_path: Path) -> None:
+    double = numpy_helper.from_array(numpy_helper.to_array(weight("w", 8, 8)).astype(np.float64), "w")
+    cast = [node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE), node("MatMul", ["d", "w"], ["m"])]
+    path = saved(tmp_path, [*cast, node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)], ("N", 8), [double])
+    with pytest.raises(BuildError, match=r"with weights to quantise, but in float64: export it in float32"):
+        quantised(path)
+
+
+@pytest.mark.parametrize(("place", "name"), [(1, "w"), (2, "b")])
+@pytest.mark.parametrize("value", [np.nan, -np.inf])
+def test_a_weight_that_is_no_number_is_named(place: int, name: str, value: float, tmp_path: Path) -> None:
+    path = saved(tmp_path, [node("Gemm", ["x", "w", "b"], ["y"])], ("N", 8), [weight("w", 8, 4), weight("b", 4)])
+    made = onnx.load(str(path))
+    broken = numpy_helper.to_array(made.graph.initializer[place - 1]).copy()
+    broken.flat[1] = value
+    made.graph.initializer[place - 1].CopyFrom(numpy_helper.from_array(broken, name))
+    onnx.save(made, str(path))
+    with pytest.raises(BuildError, match=rf"'{name}' holds 1 NaN or infinities of \d+ values"):
+        quantised(path)
+
+
+def test_nan_that_the_model_computes_is_told_as_that(tmp_path: Path) -> None:
+    nodes = [node("MatMul", ["x", "w"], ["h"]), node("Log", ["h"], ["l"]), node("MatMul", ["l", "v"], ["y"])]
+    with pytest.raises(BuildError, match=r"cannot quantise m.onnx: .* \(the model computes NaN or inf"):
+        quantised(saved(tmp_path, nodes, ("N", 8), [weight("w", 8, 8), weight("v", 8, 8)]))
+
+
+def int8_weight(name: str, *shape: int) -> TensorProto:
+    return numpy_helper.from_array(np.random.default_rng(1).integers(-100, 100, shape).astype(np.int8), name)
+
+
+SCALE = numpy_helper.from_array(np.float32(0.01), "s")
+
+
+def test_what_is_still_float_beside_weights_that_have_q_dq_is_quantised(tmp_path: Path) -> None:
+    """An embedding, and a layer that keeps its float activations."""
+    ids = helper.make_tensor_value_info("i", TensorProto.INT64, ("N",))
+    nodes = [
+        node("DequantizeLinear", ["e", "s"], ["table"]),
+        node("Gather", ["table", "i"], ["g"]),
+        node("Add", ["g", "x"], ["h"]),
+        node("DequantizeLinear", ["k", "s"], ["kept"]),
+        node("MatMul", ["h", "kept"], ["m"]),
+        node("MatMul", ["m", "w"], ["y"]),
+    ]
+    weights = [int8_weight("e", 4, 8), int8_weight("k", 8, 8), weight("w", 8, 8), SCALE]
+    made = quantised(saved(tmp_path, nodes, ("N", 8), weights, (ids,)))
+    assert dequantised(made) == ["MatMul"]
+
+
+def test_weights_alone_that_are_quantised_leave_nothing_to_quantise(tmp_path: Path) -> None:
+    nodes = [node("DequantizeLinear", ["k", "s"], ["kept"]), node("MatMul", ["x", "kept"], ["y"])]
+    path = saved(tmp_path, nodes, ("N", 8), [int8_weight("k", 8, 8), SCALE])
+    with pytest.raises(BuildError, match=r", but for Q/DQ of weights alone, which are computed with in float: ask for"):
         quantised(path)
 
 

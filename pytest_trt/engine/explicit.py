@@ -1,14 +1,80 @@
-"""Explicit Q/DQ as exporters other than NVIDIA's write it, for TensorRT to take."""
+"""Explicit Q/DQ: what computes in which precision by it, and what of it TensorRT does not take from exporters."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.backends import onnx_parts
 from pytest_trt.engine import rewrite
 from pytest_trt.engine.model import Model
+
+OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""The operators that hold nearly all weights and arithmetic."""
+
+INTEGER = frozenset((
+    "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat",
+    "QAttention", "QGemm", "QLinearConv", "QLinearMatMul",
+))  # fmt: skip
+"""Operators on integers, ONNX's and ONNX Runtime's, as which a model is quantised that has no Q/DQ (any more)."""
+
+_MOVES = frozenset((
+    "Cast", "Expand", "Flatten", "Identity", "MaxPool", "Pad", "Reshape", "Slice", "Split", "Squeeze", "Tile",
+    "Transpose", "Unsqueeze",
+))  # fmt: skip
+"""Operators that give what their first input holds: what was quantised before them still is."""
+
+_KINDS = {"INT8": "int8", "UINT8": "int8", "FLOAT8E4M3FN": "fp8", "FLOAT8E5M2": "fp8"}
+"""The types that operators compute in. Weights of others, such as int4, are dequantised first."""
+
+
+def shares_of(model: Model) -> Mapping[str, float]:
+    """`shares` of a model that is given; nothing where it has no Q/DQ."""
+    return _shares_of(model.path, model.sha256) if model.has_qdq else {}
+
+
+@functools.lru_cache(maxsize=256)
+def _shares_of(path: Path, _sha256: str) -> Mapping[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        return shares(rewrite.typed(path, Path(folder)))
+
+
+def shares(light: Any) -> Mapping[str, float]:
+    """The share of a typed model's OPERATORS that compute in each precision: in int8 or fp8 where both activations and
+    weights are quantised to it, else in fp32, which stands for the model's own. Where none of them is quantised, other
+    operators that read nothing else count too."""
+    read = _quantised(light)
+    kinds: dict[bool, list[str]] = {True: [], False: []}
+    for node in onnx_parts.nodes(light):
+        first = [read.get(name, "") for name in node.input[:2]]
+        kind = first[0] if first and len({*first}) == 1 else ""
+        if node.op_type in OPERATORS:
+            kinds[True].append(kind)
+        elif kind and node.op_type not in _MOVES and not node.op_type.endswith("QuantizeLinear"):
+            kinds[False].append(kind)
+    counted = kinds[True] if any(kinds[True]) else kinds[True] + kinds[False]
+    return {name or "fp32": counted.count(name) / len(counted) for name in ("int8", "fp8", "") if name in counted}
+
+
+def _quantised(light: Any) -> Mapping[str, str]:
+    """What comes out of a DequantizeLinear, and the precision that it had."""
+    from onnx import TensorProto
+
+    names = {number: _KINDS[name] for name, number in TensorProto.DataType.items() if name in _KINDS}
+    types = {tensor.name: tensor.data_type for tensor in onnx_parts.tensors(light)}
+    for graph in onnx_parts.graphs(light):
+        types.update({value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)})
+    found: dict[str, str] = {}
+    for node in onnx_parts.nodes(light):
+        if node.op_type == "DequantizeLinear":
+            told = (types[name] for name in (node.input[0], *node.input[2:]) if types.get(name))
+            found[node.output[0]] = names.get(next(told, TensorProto.INT8), "")
+        elif node.op_type in _MOVES and node.input[0] in found:
+            found.update(dict.fromkeys(node.output, found[node.input[0]]))
+    return found
 
 
 def has_biases(model: Model) -> bool:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pytest_trt.backends.base import CALIBRATION_CACHE
 from pytest_trt.backends.tensorrt.versions import SUPPORT
 from pytest_trt.engine import calibrate, explicit, precision, quantise
 from pytest_trt.engine.calibrate import Calibration
+from pytest_trt.engine.files import RANDOM
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
 from pytest_trt.errors import BuildError
@@ -24,17 +25,20 @@ _BATCHES = "calibration"
 @dataclasses.dataclass(frozen=True)
 class Preparation:
     """What is to be done. `by` names who does it, with version and data: the engine's digest covers it. `calibrates`
-    writes what TensorRT calibrates on: batches to the first path, or a calibration cache to the second."""
+    writes what TensorRT calibrates on: batches to the first path, or a calibration cache to the second. `shares` are of
+    a model that says them itself, and `notes` of the spec, not of what is built."""
 
     model: Model
     by: str = ""
     convert: Callable[[Path], Conversion] | None = None
     calibrates: Callable[[Path, Path], None] | None = None
+    shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def source(self, folder: Path) -> tuple[Path, Conversion]:
         """The model to build, made in `folder` if it is another than the one that was given."""
         if self.convert is None:
-            return self.model.path, Conversion({}, "")
+            return self.model.path, Conversion(self.shares, "")
         return folder / _NAME, self.convert(folder / _NAME)
 
     def calibration(self, folder: Path, kept: Path | None) -> Path | None:
@@ -78,37 +82,67 @@ def prepare(
         raise BuildError(f"fp8 needs a model with Q/DQ, and {name} has none: quantise it with nvidia-modelopt")
     if wanted == "int8" and spec.calibrator is not None:
         return _calibrated(spec, model, spec.calibrator, strongly_typed, calibration)
-    if wanted == "int8" and not model.has_qdq:
+    shares = explicit.shares_of(model) if wanted == "int8" else {}
+    if wanted == "int8" and "int8" not in shares:
+        _refuse_quantised(model, shares)
         data = _data(spec, model, calibration)
         by = quantise.fingerprint(model, data)
         return Preparation(model, by, lambda output: quantise.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
         return Preparation(model, precision.fingerprint(), lambda output: precision.convert(model.path, wanted, output))
-    if not host and explicit.has_biases(model):
-        return Preparation(model, "int32 biases folded", lambda output: _without_biases(model, output))
-    return Preparation(model)
+    unused = f"calibration is not used: {name} has Q/DQ, which says where it is quantised"
+    notes = (unused,) if shares and calibration is not None else ()
+    if host or not explicit.has_biases(model):
+        return Preparation(model, shares=shares, notes=notes)
+
+    def without_biases(output: Path) -> Conversion:
+        explicit.without_biases(model, output)
+        return Conversion(shares, "")
+
+    return Preparation(model, "int32 biases folded", without_biases, notes=notes)
 
 
-def _without_biases(model: Model, output: Path) -> Conversion:
-    explicit.without_biases(model, output)
-    return Conversion({}, "")
+def _refuse_quantised(model: Model, shares: Mapping[str, float]) -> None:
+    """Raise BuildError for a model that is quantised otherwise than by Q/DQ in int8."""
+    asked = f"int8 was asked for, and {model.path.name}"
+    if "fp8" in shares:
+        raise BuildError(f"{asked} has its Q/DQ in fp8: ask for precision='fp8'")
+    if integer := sorted(model.ops & explicit.INTEGER):
+        raise BuildError(
+            f"{asked} computes in integers as it is ({', '.join(integer)}): ask for fp32, which leaves it so; for "
+            "TensorRT, which takes Q/DQ alone, give the model that it was made of"
+        )
 
 
 def _data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None) -> Calibration:
     """The inputs to calibrate on. Raises BuildError where there are none: int8 of a model that nobody calibrated is
     wrong in a way that only `calibration='random'` says is meant."""
     name = model.path.name
+    if not model.inputs:
+        raise BuildError(f"{name} takes no inputs, so that there is nothing to calibrate int8 on: leave int8 out")
     if calibration is None:
+        has = "Q/DQ of weights alone, which are computed with in float" if model.has_qdq else "neither"
         raise BuildError(
-            f"int8 needs a model with Q/DQ, or inputs to calibrate on, and {name} has neither: give calibration= a "
+            f"int8 needs a model with Q/DQ, or inputs to calibrate on, and {name} has {has}: give calibration= a "
             "function that yields inputs, or 'random', which is right for the speed and not for the accuracy"
         )
     if isinstance(calibration, Path):
-        raise BuildError(
-            f"calibration={str(calibration)!r} is a calibration cache, which TensorRT's own calibrators read: give "
-            "calibrator='entropy' or 'minmax' with it, or a function that yields inputs"
-        )
+        raise BuildError(f"calibration={str(calibration)!r} {_no_inputs(calibration)}")
     return calibrate.repeatable(model, calibration, spec.build_timeout_s)
+
+
+def _no_inputs(path: Path) -> str:
+    """Why a text that is not 'random' gives no inputs, and what would."""
+    if path.name.lower() == RANDOM:
+        return f"is no file: write it {RANDOM!r}, to have inputs drawn"
+    if not path.is_file():
+        return f"is no file: give a function that yields inputs, or {RANDOM!r}"
+    if path.suffix in (".npz", ".npy"):
+        return "is a file of arrays: give a function that reads it and yields dicts of arrays by input name"
+    return (
+        "is a calibration cache, which TensorRT's own calibrators read: give calibrator='entropy' or 'minmax' with it, "
+        "or a function that yields inputs"
+    )
 
 
 def _calibrated(
@@ -124,6 +158,8 @@ def _calibrated(
     if model.has_qdq:
         raise BuildError(f"{asked}: {name} has Q/DQ, which says where it is quantised: leave the calibrator out")
     if isinstance(calibration, Path):
+        if not calibration.is_file():
+            raise BuildError(f"calibration={str(calibration)!r} {_no_inputs(calibration)}, or a calibration cache")
         cache = calibrate.read_cache(calibration, calibrator)
         by = f"TensorRT's {calibrator} calibrator, cache {hashlib.sha256(cache).hexdigest()}"
 

@@ -86,7 +86,7 @@ def provide(
     calibration_key = preparation.calibration_key(environment.backend_version)
     cache = None if host else _timing_cache(spec, environment, store)
     digest = _digest(spec, model, ranges, environment, preparation.by)
-    said = unused(spec) if host else ()
+    said = (*preparation.notes, *(unused(spec) if host else ()))
     with contextlib.nullcontext() if fresh else store.lock(digest, waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
         if entry is not None:

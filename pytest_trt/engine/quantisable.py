@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_trt.backends import onnx_parts
 from pytest_trt.engine import rewrite
+from pytest_trt.errors import BuildError
 
 _MATRIX = 2
 """Dimensions of a MatMul's weights that have a scale for each column."""
@@ -28,6 +29,43 @@ def shape_kernels(model: Any) -> None:
         shaped = any(attribute.name == "kernel_shape" for attribute in node.attribute)
         if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dims and not shaped:
             node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
+
+
+def refuse_nan(model: Any, operators: Sequence[str]) -> None:
+    """Raise BuildError, naming it, for a weight or bias of the operators that is not all numbers: it has no range."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    weights = {tensor.name: tensor for tensor in onnx_parts.tensors(model)}
+    read = (name for node in onnx_parts.nodes(model) if node.op_type in operators for name in node.input)
+    for name in dict.fromkeys(name for name in read if name in weights):
+        array = numpy_helper.to_array(weights[name])
+        if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
+            count = array.size - np.count_nonzero(finite)
+            raise BuildError(
+                f"int8 needs weights that are numbers, and {name!r} holds {count} NaN or infinities of {array.size} "
+                "values: train or export the model again"
+            )
+
+
+def exceptions(light: Any, operators: Sequence[str]) -> str:
+    """Which of a model's operators would be quantised, and are not, and what to do about it: the end of a sentence."""
+    weights = {tensor.name: tensor for tensor in onnx_parts.tensors(light)}
+    made_by = {name: node.op_type for node in onnx_parts.nodes(light) for name in node.output}
+    inside = [node for graph in [*onnx_parts.graphs(light)][1:] for node in graph.node if node.op_type in operators]
+    read = [node.input[:2] for node in light.graph.node if node.op_type in operators]
+    if inside:
+        return ", but for what is inside an If, a Loop or a Scan, which stays as it is: leave int8 out"
+    if any(right in weights and weights[right].data_type == weights[right].DOUBLE for _, right in read):
+        return ", but in float64: export it in float32"
+    if any(made_by.get(right) == "DequantizeLinear" for _, right in read):
+        return (
+            ", but for Q/DQ of weights alone, which are computed with in float: ask for fp32 or fp16, or give the "
+            "model that it was made of"
+        )
+    if any(left in weights for left, _ in read):
+        return ", but for constants on a MatMul's left, which stay float: leave int8 out"
+    return ": leave int8 out"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.backends import onnx_parts
 from pytest_trt.backends.onnxruntime import plain
-from pytest_trt.engine import calibrate, opset, quantisable, rewrite
+from pytest_trt.engine import calibrate, explicit, opset, quantisable, rewrite
 from pytest_trt.engine.calibrate import Calibration
+from pytest_trt.engine.explicit import OPERATORS
 from pytest_trt.engine.model import Model
 from pytest_trt.engine.precision import Conversion
 from pytest_trt.errors import BuildError, TrtError
@@ -20,12 +20,11 @@ from pytest_trt.errors import BuildError, TrtError
 if TYPE_CHECKING:
     from pytest_trt.backends.base import Arrays
 
-OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""What is quantised: the operators that hold nearly all weights and arithmetic. The rest costs accuracy for little."""
-
 PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
+
+_NO_RANGE = "the model computes NaN or infinities from an input that it is calibrated on, or holds one"
 
 RECIPE = 6
 """Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
@@ -58,15 +57,15 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
             absent = (error.name or str(error)).partition(".")[0]
             raise BuildError(f"{name} cannot quantise without the package {absent}: pip install {absent}") from error
         except Exception as error:  # the quantiser raises what it will
-            raise BuildError(f"{name} cannot quantise {model.path.name}: {rewrite.brief(plain(error))}") from error
+            said = rewrite.brief(plain(error))
+            why = f" ({_NO_RANGE})" if "scale issue" in said or "NaN" in said else ""
+            raise BuildError(f"{name} cannot quantise {model.path.name}: {said}{why}") from error
     light = rewrite.typed(output, output.parent)
-    shares = _shares(light)
+    shares = explicit.shares(light)
     if not shares.get("int8"):
-        inside = any(node.op_type in OPERATORS for graph in [*onnx_parts.graphs(light)][1:] for node in graph.node)
-        but = ", but for what is inside an If, a Loop or a Scan, which stays as it is" if inside else ""
         raise BuildError(
             f"int8 was asked for, and {model.path.name} has none of {', '.join(OPERATORS)} with weights to quantise"
-            f"{but}: leave int8 out"
+            f"{quantisable.exceptions(light, OPERATORS)}"
         )
     return Conversion(shares, name, tuple(notes))
 
@@ -88,6 +87,7 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
             why = rewrite.brief(error)
             notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
     outputs = rewrite.take_outputs(whole.graph)
+    quantisable.refuse_nan(whole, OPERATORS)
     quantisable.shape_kernels(whole)
     given, folded = folder / "given.onnx", folder / "folded.onnx"
     rewrite.save(whole, given, beside=False)
@@ -162,13 +162,3 @@ class _Reader:
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
         return None if batch is None else dict(batch)
-
-
-def _shares(light: Any) -> dict[str, float]:
-    """Of the OPERATORS, the share that reads quantised values, and the rest."""
-    quantised = {out for node in onnx_parts.nodes(light) if node.op_type == "DequantizeLinear" for out in node.output}
-    reads = [quantised.issuperset(node.input[:2]) for node in onnx_parts.nodes(light) if node.op_type in OPERATORS]
-    if not reads:
-        return {}
-    share = sum(reads) / len(reads)
-    return {name: part for name, part in (("int8", share), ("fp32", 1 - share)) if part}
