@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from pytest_trt.engine import precision, quantise
 from pytest_trt.engine.model import read
@@ -212,6 +213,31 @@ def test_inputs_and_outputs_keep_their_types_unless_asked(save_model: Save, tmp_
     for name, dtype in (("kept", "float32"), ("changed", "float16")):
         made = read(tmp_path / f"{name}.onnx")
         assert [tensor.dtype for tensor in (*made.inputs, *made.outputs)] == [dtype] * 2
+
+
+def test_bf16_leaves_the_float16_that_a_model_has(tmp_path: Path) -> None:
+    """Inputs, outputs, weights and operators: they were made bfloat16 with the rest, the model's interface too."""
+    node, half = helper.make_node, TensorProto.FLOAT16
+    own = numpy_helper.from_array(numpy_helper.to_array(weight("v", 8, 8)).astype(np.float16), "v")
+    nodes = [
+        node("Cast", ["x"], ["f"], to=FLOAT),
+        node("MatMul", ["f", "w"], ["a"]),
+        node("Cast", ["a"], ["h"], to=half),
+        node("MatMul", ["h", "v"], ["b"]),
+        node("Cast", ["v"], ["u"], to=FLOAT),
+        node("Cast", ["b"], ["g"], to=FLOAT),
+        node("Add", ["g", "u"], ["d"]),
+        node("Cast", ["d"], ["y"], to=half),
+    ]
+    made = model(nodes, [info("x", 8, 8, kind=half)], [info("y", 8, 8, kind=half)], [weight("w", 8, 8), own])
+    conversion = convert(saved(made, tmp_path), "bf16", tmp_path / "b.onnx")
+    assert conversion.shares == {"bf16": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
+    converted = read(tmp_path / "b.onnx")
+    assert [tensor.dtype for tensor in (*converted.inputs, *converted.outputs)] == ["float16", "float16"]
+    given = {"x": np.random.default_rng(0).standard_normal((8, 8)).astype(np.float16)}
+    got, expected = (ReferenceEvaluator(str(tmp_path / name)).run(None, given)[0] for name in ("b.onnx", "m.onnx"))
+    assert got.dtype == np.float16
+    assert np.abs(got - expected).max() < 0.1
 
 
 def test_bf16_keeps_what_float16_would_clip(save_model: Save, tmp_path: Path) -> None:

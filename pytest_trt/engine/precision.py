@@ -10,7 +10,7 @@ import importlib.metadata
 import importlib.util
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,7 +42,7 @@ HALF_QDQ_OPSET = 19
 _RANGE = {"min_positive_val": 5.96e-08, "max_finite_val": FLOAT16_MAX}
 """What a float16 converter rounds to 0 and clips beyond; onnxconverter-common would clip beyond 10000."""
 
-RECIPE = 6
+RECIPE = 7
 """Part of what an engine is known by in the cache: one more whenever `convert` makes something else of a model."""
 
 
@@ -160,31 +160,34 @@ def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt
     options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": list(exempt), **_RANGE}
     if precision == "fp16":
         made = room.convert_float_to_float16(whole, **options)
-    elif any(tensor.data_type == tensor.FLOAT16 for _, tensor in _weights(whole)) or "fp16" in shares(whole):
-        raise ValueError("it has float16 in it, which cannot be told from what is converted")
     else:
-        originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole)}
-        made = _as_bfloat16(room.convert_float_to_float16(whole, **options), originals)
+        own = {name for graph in onnx_parts.graphs(whole) for name, kind in rewrite.types(graph).items()
+               if kind == "FLOAT16"}  # fmt: skip
+        originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole, own)}
+        made = _as_bfloat16(room.convert_float_to_float16(whole, **options), originals, own)
     casts.straighten(made, given)
     return made
 
 
-def _weights(model: Any) -> Iterator[tuple[tuple[int, str], Any]]:
-    """Initialisers and constants, by a key that a float16 converter leaves as it is: it adds nodes at the end."""
+def _weights(model: Any, own: Set[str]) -> Iterator[tuple[tuple[int, str], Any]]:
+    """Initialisers and constants, by a key that a float16 converter leaves as it is: it adds nodes at the end. Without
+    those that make the model's `own` float16."""
     for number, graph in enumerate(onnx_parts.graphs(model)):
         for tensor in graph.initializer:
-            yield (number, tensor.name), tensor
+            if tensor.name not in own:
+                yield (number, tensor.name), tensor
         for place, node in enumerate(graph.node):
             for attribute in node.attribute:
-                if attribute.type == attribute.TENSOR:
+                if attribute.type == attribute.TENSOR and own.isdisjoint(node.output):
                     yield (number, f"{place} {attribute.name}"), attribute.t
 
 
-def _as_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any]) -> Any:
+def _as_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any], own: Set[str]) -> Any:
+    """`model` with float16 made bfloat16, all but what was its `own` before the conversion."""
     import ml_dtypes
     from onnx import TensorProto, numpy_helper
 
-    for key, tensor in _weights(model):
+    for key, tensor in _weights(model, own):
         if tensor.data_type == TensorProto.FLOAT16:
             array = numpy_helper.to_array(originals.get(key, tensor)).astype(ml_dtypes.bfloat16)
             name = tensor.name
@@ -193,12 +196,11 @@ def _as_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any]) -> Any:
             tensor.dims.extend(array.shape)
     for graph in onnx_parts.graphs(model):
         for value in (*graph.input, *graph.output, *graph.value_info):
-            if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            if value.type.tensor_type.elem_type == TensorProto.FLOAT16 and value.name not in own:
                 value.type.tensor_type.elem_type = TensorProto.BFLOAT16
-        for node in graph.node:
-            for attribute in node.attribute:
-                if attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
-                    attribute.i = TensorProto.BFLOAT16
+        for attribute in (given for node in graph.node if own.isdisjoint(node.output) for given in node.attribute):
+            if attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
+                attribute.i = TensorProto.BFLOAT16
     return model
 
 
