@@ -408,13 +408,13 @@ def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: D
         ({"calibration": lambda: [batch(float("nan"))]}, "batch 1: input 'x' holds 128 NaN"),
         (
             {"calibration": lambda: itertools.repeat(batch(1)), "build_timeout_s": 0.1},
-            r"took longer than build_timeout_s=0\.1, with \d+ batches done: end it",
+            r"has not ended after \d+ batches and 0\.\d s \(at most 10000, and build_timeout_s=0\.1\): end it",
         ),
         (
             {"calibrator": "entropy", "calibration": lambda: itertools.repeat(batch(1)), "build_timeout_s": 0.1},
-            r"took longer than build_timeout_s=0\.1",
+            r"build_timeout_s=0\.1\): end it",
         ),
-        ({"calibration": lambda: itertools.repeat(batch(1, count=1))}, "it has not ended after 10000 batches: end it"),
+        ({"calibration": lambda: itertools.repeat(batch(1, count=1))}, r"has not ended after 10000 batches and "),
     ],
 )
 def test_int8_that_cannot_be_calibrated_is_told(
@@ -454,7 +454,7 @@ def test_a_model_that_comes_with_its_q_dq_tells_its_shares_and_that_calibration_
     plain, noted = cpu.provide(precision="int8"), cpu.provide(precision="int8", calibration=unasked)
     assert (plain.precisions, plain.proved_by) == ({"int8": 0.5, "fp32": 0.5}, "model")
     assert (plain.built, noted.built, noted.digest) == (True, False, plain.digest)
-    assert plain.notes == ()
+    assert plain.notes == cpu.provide(precision="int8", calibration="random").notes == ()
     assert noted.notes == ("calibration is not used: m.onnx has Q/DQ, which says where it is quantised",)
     assert noted.precisions == plain.precisions
 

@@ -94,11 +94,12 @@ def repeatable(model: Model, calibration: Calibration, limit_s: float) -> Calibr
     def again() -> Iterator[Arrays]:
         digest, started = hashlib.sha256(), time.monotonic()
         for number, batch in enumerate(batches(model, calibration)):
-            fault = f"it has not ended after {MOST_BATCHES} batches" if number == MOST_BATCHES else ""
-            if time.monotonic() - started > limit_s:
-                fault = f"it took longer than build_timeout_s={limit_s:g}, with {number} batches done"
-            if fault:
-                raise BuildError(f"int8 calibration of {model.path.name}: {fault}: end it, as with itertools.islice")
+            elapsed_s = time.monotonic() - started
+            if number == MOST_BATCHES or elapsed_s > limit_s:
+                raise BuildError(
+                    f"int8 calibration of {model.path.name} has not ended after {number} batches and {elapsed_s:.1f} s "
+                    f"(at most {MOST_BATCHES}, and build_timeout_s={limit_s:g}): end it, as with itertools.islice"
+                )
             _add(digest, batch)
             yield batch
         seen.append(digest.hexdigest())

@@ -91,7 +91,7 @@ def prepare(
     if wanted in ("fp16", "bf16") and strongly_typed:
         return Preparation(model, precision.fingerprint(), lambda output: precision.convert(model.path, wanted, output))
     unused = f"calibration is not used: {name} has Q/DQ, which says where it is quantised"
-    notes = (unused,) if shares and calibration is not None else ()
+    notes = (unused,) if shares and spec.calibration not in (None, RANDOM) else ()
     if host or not explicit.has_biases(model):
         return Preparation(model, shares=shares, notes=notes)
 
