@@ -115,8 +115,10 @@ class Session:
 
         unheld = collection.without_tests(self.config, self.budgets, [*items, *self._deselected])
         (self.problems if self.settings.strict else self._warnings).extend(unheld)
+        far = "://" in self.settings.baseline_dir or self.settings.baseline_ref  # not asked for a run without our tests
         try:
-            once_ours = [item for item in items if not options.is_ours(item) and self._is_stored(item.nodeid)]
+            others = [] if far and not any(map(options.is_ours, items)) else items
+            once_ours = [item for item in others if not options.is_ours(item) and self._is_stored(item.nodeid)]
         except TrtError as error:
             once_ours = []
             self.problems.append(str(error))

@@ -242,6 +242,12 @@ def test_a_test_that_has_a_baseline_and_lost_its_runner_does_not_pass(project, v
         assert "failed" not in project.runpytest_subprocess(option, *xdist).parseoutcomes()
 
 
+@pytest.mark.parametrize("far", ["--trt-baseline-dir=nosuch://bucket/base", "--trt-baseline-ref=nosuch"])
+def test_baselines_that_cannot_be_reached_do_not_stop_a_run_without_our_tests(project, far):
+    project.makepyfile(test_a="def test_helper(): pass\n")
+    project.runpytest_subprocess(far).assert_outcomes(passed=1)
+
+
 CASE = """
 import unittest
 class TestM(unittest.TestCase):
