@@ -272,6 +272,15 @@ def raises() -> None:
     raise RuntimeError("no weights here")
 
 
+def leaves() -> None:
+    raise SystemExit("no weights here")
+
+
+def test_a_function_that_would_end_the_run_is_told_as_one_that_raises(store: Store) -> None:
+    with pytest.raises(ModelError, match=r"trt_engine\(onnx=leaves\).*SystemExit: no weights here"):
+        resolve(EngineSpec(onnx=leaves), [], store)
+
+
 def test_what_a_function_raises_is_told_with_its_name(store: Store) -> None:
     for name in ("onnx", "build"):
         with pytest.raises(ModelError, match=rf"trt_engine\({name}=raises\).*RuntimeError: no weights here"):

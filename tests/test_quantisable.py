@@ -177,8 +177,10 @@ def test_what_is_still_float_beside_weights_that_have_q_dq_is_quantised(tmp_path
     assert dequantised(made) == ["MatMul"]
 
 
-def test_weights_alone_that_are_quantised_leave_nothing_to_quantise(tmp_path: Path) -> None:
-    nodes = [node("DequantizeLinear", ["k", "s"], ["kept"]), node("MatMul", ["x", "kept"], ["y"])]
+@pytest.mark.parametrize("moved", [False, True])
+def test_weights_alone_that_are_quantised_leave_nothing_to_quantise(moved: bool, tmp_path: Path) -> None:
+    nodes = [node("DequantizeLinear", ["k", "s"], ["kept"]), node("Transpose", ["kept"], ["t"])]
+    nodes.append(node("MatMul", ["x", "t" if moved else "kept"], ["y"]))
     path = saved(tmp_path, nodes, ("N", 8), [int8_weight("k", 8, 8), SCALE])
     with pytest.raises(BuildError, match=r", but for Q/DQ of weights alone, which are computed with in float: ask for"):
         quantised(path)

@@ -46,7 +46,7 @@ def shares(light: Any) -> Mapping[str, float]:
     """The share of a typed model's OPERATORS that compute in each precision: in int8 or fp8 where both activations and
     weights are quantised to it, else in fp32, which stands for the model's own. Where none of them is quantised, other
     operators that read nothing else count too."""
-    read = _quantised(light)
+    read = dequantised(light)
     kinds: dict[bool, list[str]] = {True: [], False: []}
     for node in onnx_parts.nodes(light):
         first = [read.get(name, "") for name in node.input[:2]]
@@ -59,8 +59,9 @@ def shares(light: Any) -> Mapping[str, float]:
     return {name or "fp32": counted.count(name) / len(counted) for name in ("int8", "fp8", "") if name in counted}
 
 
-def _quantised(light: Any) -> Mapping[str, str]:
-    """What comes out of a DequantizeLinear, and the precision that it had."""
+def dequantised(light: Any) -> Mapping[str, str]:
+    """What comes out of a DequantizeLinear, however it was moved since, by name; to the precision that it had, if that
+    is one to compute in."""
     from onnx import TensorProto
 
     names = {number: _KINDS[name] for name, number in TensorProto.DataType.items() if name in _KINDS}

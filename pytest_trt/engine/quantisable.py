@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_trt.backends import onnx_parts
-from pytest_trt.engine import rewrite
+from pytest_trt.engine import explicit, rewrite
 from pytest_trt.errors import BuildError
 
 _MATRIX = 2
@@ -51,14 +51,14 @@ def refuse_nan(model: Any, operators: Sequence[str]) -> None:
 def exceptions(light: Any, operators: Sequence[str]) -> str:
     """Which of a model's operators would be quantised, and are not, and what to do about it: the end of a sentence."""
     weights = {tensor.name: tensor for tensor in onnx_parts.tensors(light)}
-    made_by = {name: node.op_type for node in onnx_parts.nodes(light) for name in node.output}
+    dequantised = explicit.dequantised(light)
     inside = [node for graph in [*onnx_parts.graphs(light)][1:] for node in graph.node if node.op_type in operators]
     read = [node.input[:2] for node in light.graph.node if node.op_type in operators]
     if inside:
         return ", but for what is inside an If, a Loop or a Scan, which stays as it is: leave int8 out"
     if any(right in weights and weights[right].data_type == weights[right].DOUBLE for _, right in read):
         return ", but in float64: export it in float32"
-    if any(made_by.get(right) == "DequantizeLinear" for _, right in read):
+    if any(right in dequantised for _, right in read):
         return (
             ", but for Q/DQ of weights alone, which are computed with in float: ask for fp32 or fp16, or give the "
             "model that it was made of"
