@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pytest_trt.errors import DeclarationError
 from pytest_trt.globs import matches
 from pytest_trt.records import FIGURES
 from pytest_trt.spec import Budget
+from pytest_trt.where import never
 
 _LIMITS = tuple(name for name, figure in FIGURES.items() if figure.budget)
 _KEYS = ("test", "device", "where", *_LIMITS)
@@ -62,14 +63,16 @@ class BudgetFile:
         patterns = dict.fromkeys(entry.test for entry in self.entries)
         return tuple(pattern for pattern in patterns if not any(matches(pattern, test) for test in tests))
 
-    def unheld(self, params: Mapping[str, Set[str]]) -> tuple[tuple[str, str], ...]:
-        """The patterns whose `where` names what is no parameter of any test that has them, with that name. `params` are
-        the names of each test's parameters."""
-        found = []
+    def unheld(self, params: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+        """The patterns whose `where` holds for no test that has them, with the reason. `params` are the parameters of
+        each test, by node id."""
         for entry in self.entries:
-            there = [names for test, names in params.items() if matches(entry.test, test)]
-            found += [(entry.test, n) for n in entry.budget.where if there and not any(n in names for names in there)]
-        return tuple(found)
+            there, where = [case for test, case in params.items() if matches(entry.test, test)], entry.budget.where
+            absent = [name for name in where if there and not any(name in case for case in there)]
+            for name in absent:
+                yield entry.test, f"no test that is {entry.test!r} has the parameter {name!r}"
+            if there and not absent and (why := never(where, there)):
+                yield entry.test, f"of the tests that are {entry.test!r}: {why}"
 
 
 def _holds_where(budget: Budget) -> tuple[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt import benchmark_plugin, options
+from pytest_trt import benchmark_plugin, options, parameters
 from pytest_trt.errors import BackendError, DeclarationError, TrtError
 from pytest_trt.judge.budgets import names_device
 from pytest_trt.markers import declare, misspelt, refuse_where
@@ -58,12 +58,12 @@ def declaration(item: pytest.Item) -> Declaration | None:
         return None
     if any(mark.name == "trt_matrix" for mark in marks) and "trt_case" not in names:
         raise DeclarationError("trt_matrix: the test asks for neither trt_runner nor trt_case, so no axis would count")
-    params = _params(item)
+    params = parameters.given(item)
     case = params.get("trt_case", {})
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
     for mark in item.own_markers:  # a module's or a class's may be for its other tests
         if mark.name == "trt_budget":
-            refuse_where(mark.kwargs.get("where", {}), _names(item))
+            refuse_where(mark.kwargs.get("where", {}), parameters.values(item))
     spec = declared.spec
     if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
         raise DeclarationError(
@@ -72,21 +72,14 @@ def declaration(item: pytest.Item) -> Declaration | None:
     return declared
 
 
-def _params(item: pytest.Item) -> Mapping[str, Any]:
-    return item.callspec.params if hasattr(item, "callspec") else {}
-
-
-def _names(item: pytest.Item) -> set[str]:
-    """The names of a test's parameters, the matrix's among them."""
-    params = _params(item)
-    return {*params, *params.get("trt_case", {})} - {"trt_case"}
-
-
 def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[pytest.Item]) -> list[str]:
-    """What is to be said of the file's patterns that no test of ours has, and of parameters that none of a pattern's
-    tests has. Unless the whole suite is collected, only of a pattern whose file is not there, or is collected itself,
-    can that be told."""
-    params = {item.nodeid: _names(item) for item in items if options.is_ours(item)}
+    """What is to be said of the file's patterns that no test of ours has, and of parameters, or values of them, that
+    none of a pattern's tests has. Unless the whole suite is collected, only of a pattern whose file is not there, or is
+    collected itself, can that be told."""
+    params: dict[str, dict[str, Any]] = {}
+    for item in items:
+        if options.is_ours(item) and item.nodeid not in params:
+            params.update(parameters.cases(item, item.iter_markers()))
     files = {test.partition("::")[0] for test in params}
     one_by_one = any("::" in argument for argument in config.args)
     whole = is_whole(config)
@@ -98,7 +91,7 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
         return not (config.rootpath / file).exists() or (file in files and not one_by_one)
 
     said = [(pattern, f"no test is {pattern!r}") for pattern in budgets.unmatched(params)]
-    said += [(p, f"no test that is {p!r} has the parameter {name!r}") for p, name in budgets.unheld(params)]
+    said += budgets.unheld(params)
     return [f"{budgets.path}: {what}: nothing has that budget" for pattern, what in said if is_wrong(pattern)]
 
 
@@ -106,7 +99,7 @@ def is_whole(config: pytest.Config) -> bool:
     """Whether everything in the rootdir (or in `testpaths`) is collected."""
     if hasattr(config, "workerinput"):  # a worker has other arguments
         return bool(config.workerinput.get("trt_whole"))
-    chosen = config.args_source is pytest.Config.ArgsSource.ARGS
+    chosen = config.args_source is pytest.Config.ArgsSource.ARGS or config.getoption("lf", False)
     return not chosen and config.invocation_params.dir == config.rootpath
 
 

@@ -47,6 +47,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize("trt_case", cases, ids=[markers.case_id(case) for case in cases], indirect=True)
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
+    made = yield
+    if isinstance(made, list) and made and options.is_ours(made[0]):
+        from pytest_trt import parameters
+
+        parameters.keep(made)
+    return made
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     of(config).collect(items)

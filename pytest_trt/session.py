@@ -111,7 +111,7 @@ class Session:
         pytest.UsageError, or, in a worker, makes the tests fail with it and tells the controller."""
         if not self._given and not any(options.is_ours(item) or options.is_marked(item) for item in items):
             return
-        from pytest_trt import collection
+        from pytest_trt import collection, parameters
 
         unheld = collection.without_tests(self.config, self.budgets, [*items, *self._deselected])
         (self.problems if self.settings.strict else self._warnings).extend(unheld)
@@ -140,6 +140,8 @@ class Session:
                 item.stash[DECLARATION] = dataclasses.replace(declaration, budgets=budgets)
             elif self.settings.build_only:
                 item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
+        known = [*items, *self._deselected]
+        self.problems += parameters.unheld(running, known, whole=collection.is_whole(self.config))
         declared = [item for item in running if DECLARATION in item.stash]
         lists = any(map(self.config.getoption, ("collectonly", "showfixtures", "show_fixtures_per_test")))
         if declared and not self.problems and not lists:
@@ -182,8 +184,7 @@ class Session:
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Keep what does not run: a budget may be its."""
-        if self._given:
-            self._deselected += items
+        self._deselected += items
 
     def trial(self, item: pytest.Item, declaration: Declaration) -> Trial:
         """The test's trial, kept where the verdict is asked for."""

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_trt"
 ORDER = (
     {"errors"},
     {"scalars"},
-    {"codec", "drafts", "ranges", "records", "options", "globs", "nvtx"},
+    {"codec", "drafts", "ranges", "records", "options", "globs", "nvtx", "where"},
     {"checked", "stats", "cuda"},
     {"levels"},
     {"engine_spec"},
@@ -26,7 +26,7 @@ ORDER = (
     {"engine", "probe"},
     {"measure", "judge", "report"},
     {"baselines", "bench", "calibration", "revision"},
-    {"against", "benchmark_plugin", "comparison", "ending", "keeping", "references", "summary"},
+    {"against", "benchmark_plugin", "comparison", "ending", "keeping", "parameters", "references", "summary"},
     {"lottery", "case", "choice", "collection"},
     {"bisection", "compared"},
     {"rightness"},
@@ -41,8 +41,8 @@ ORDER = (
 stand side by side, never know each other."""
 
 KNOW_PYTEST = {
-    "benchmark_plugin", "collection", "commands", "declaring", "ending", "fixtures", "outcome", "plugin", "session",
-    "settings",
+    "benchmark_plugin", "collection", "commands", "declaring", "ending", "fixtures", "outcome", "parameters", "plugin",
+    "session", "settings",
 }  # fmt: skip
 
 

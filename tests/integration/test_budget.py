@@ -144,3 +144,68 @@ def test_skips(trt_runner): pytest.skip("not today")
     result = project.runpytest_subprocess()
     result.assert_outcomes(xfailed=1, failed=2, skipped=1)
     result.stdout.fnmatch_lines(["*XPASS(strict)*", "*assert 1 == 2"])
+
+
+ABSENT = {
+    "another": ({"batch": 16}, "batch=16, but batch is 1 or 8"),
+    "a text": ({"batch": "8"}, "batch='8', but batch is 1 or 8"),
+    "in capitals": ({"precision": "FP32"}, "precision='FP32', but precision is 'fp32'"),
+    "of parametrize": ({"size": 3}, "size=3, but size is 1 or 2"),
+    "of another case": ({"size": 1, "kind": "b"}, "size=1 and kind='b', but no case has all of that at once"),
+}
+VARIED = """
+@pytest.mark.trt_matrix(batch=[1, 8], precision=["fp32"])
+@pytest.mark.parametrize("size,kind", [(1, "a"), (2, "b")])
+"""
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_a_budget_for_a_value_that_no_case_has_never_holds_and_is_refused(project, name):
+    where, said = ABSENT[name]
+    budget = f"@pytest.mark.trt_budget('cpu', ms=1e-6, where={where})\n"
+    project.makepyfile(test_m=ENGINE + budget + VARIED + "def test_m(trt_runner, size, kind): trt_runner.measure()\n")
+    for options in ((), ("-k", "b1"), ("test_m.py::test_m[b1-fp32-1-a]",), ("-n", "1")):
+        result = project.runpytest_subprocess("--collect-only" if options != ("-n", "1") else "-q", *options)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR, options
+        assert f"test_m.py::test_m: trt_budget: where says {said}" in result.stdout.str() + result.stderr.str()
+
+
+HELD = """
+@pytest.mark.trt_budget("cpu", ms=1e4, where={"batch": 8, "size": 2, "kind": "b"})
+""" + VARIED + """
+def test_all(trt_runner, size, kind): trt_runner.measure()
+
+@pytest.fixture(params=["small"])
+def scene(request): return request.param
+@pytest.mark.trt_budget("cpu", ms=1e4, where={"scene": "large"})
+def test_fixture(trt_runner, scene): trt_runner.measure()
+
+@pytest.mark.trt_budget("cpu", ms=1e4, where={"chosen": 16})
+def test_hook(trt_runner, chosen): trt_runner.measure()
+
+class Both:
+    @pytest.mark.trt_budget("cpu", ms=1e4, where={"batch": 16})
+    def test_m(self, trt_runner): trt_runner.measure()
+@pytest.mark.trt_matrix(batch=[1])
+class TestOne(Both): pass
+@pytest.mark.trt_matrix(batch=[16])
+class TestOther(Both): pass
+"""
+HOOK = """
+def pytest_generate_tests(metafunc):
+    if 'chosen' in metafunc.fixturenames:
+        metafunc.parametrize('chosen', [1])
+"""
+
+
+def test_a_budget_for_a_value_of_another_case_or_another_run_is_none_that_never_holds(project):
+    project.makeconftest(HOOK)
+    project.makepyfile(test_m=ENGINE + HELD)
+    one = "test_m.py::TestOne"
+    some = ("test_m.py::test_all[b1-fp32-1-a]",)
+    for options in ((), ("-k", "b1"), some, (one,), ("-k", "TestOne"), (one, "-n", "1")):
+        result = project.runpytest_subprocess("--collect-only" if "-n" not in options else "-q", *options)
+        assert result.ret == pytest.ExitCode.OK, options
+    project.makepyfile(test_m=ENGINE + HELD.replace("batch=[16]", "batch=[17]"))
+    assert project.runpytest_subprocess("--collect-only", one).ret == pytest.ExitCode.OK
+    assert project.runpytest_subprocess("--collect-only").ret == pytest.ExitCode.USAGE_ERROR

@@ -61,7 +61,15 @@ def test_a_parameter_that_no_such_test_has_is_a_warning_and_strictly_an_error(pr
         project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])
     assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
     budgets(RULE + EXCEPTION)
-    project.runpytest_subprocess("--collect-only", "-q", "-k", "own").stdout.no_fnmatch_line("*has the parameter*")
+    project.runpytest_subprocess("--collect-only", "-q", "-k", "own").stdout.no_fnmatch_line("*nothing has that*")
+
+
+def test_a_value_that_no_such_test_has_is_a_warning_and_strictly_an_error(project, budgets):
+    budgets(RULE + EXCEPTION.replace("batch = 8", "batch = '8'"))
+    said = "*trt-budgets.toml: of the tests that are 'test_m.py::test_[*]': where says batch='8', but batch is 1 or 8*"
+    for arguments in ((), ("-k", "own"), ("test_m.py",)):
+        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])
+    assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_what_is_not_collected_may_have_its_budget(project, budgets):

@@ -1,0 +1,34 @@
+"""A `where` that never holds, told from one that may."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_trt.where import OPEN, never
+
+CASES = [{"batch": 1, "kind": "a"}, {"batch": 8, "kind": "b"}, {"size": object()}]
+
+
+@pytest.mark.parametrize("where", [{}, {"batch": 8}, {"batch": 8, "kind": "b"}, {"unknown": 3}])
+def test_what_may_hold(where: dict[str, Any]) -> None:
+    assert never(where, CASES) == ""
+
+
+@pytest.mark.parametrize(
+    ("where", "why"),
+    [
+        ({"batch": "8"}, "where says batch='8', but batch is 1 or 8"),
+        ({"batch": 1, "kind": "b"}, "where says batch=1 and kind='b', but no case has all of that at once"),
+        ({"size": 1}, "where says size=1, but size is <object*"),
+    ],
+)
+def test_what_never_does(where: dict[str, Any], why: str) -> None:
+    assert never(where, CASES).startswith(why.rstrip("*"))
+
+
+def test_what_another_run_may_give_may_hold() -> None:
+    assert never({"batch": 16, "kind": "a"}, [{"batch": OPEN, "kind": "a"}]) == ""
+    assert never({"batch": 16, "kind": "b"}, [{"batch": OPEN, "kind": "a"}]) != ""
+    assert never({"batch": 16}, []) == ""
