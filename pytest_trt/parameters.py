@@ -57,8 +57,8 @@ def unheld(running: Sequence[pytest.Item], collected: Iterable[pytest.Item], *, 
             certain = whole or _is_at_home(item)
             there.update(cases(item, item.iter_markers() if certain else item.own_markers))
     said: dict[tuple[Any, int], str] = {}
-    for item in running:
-        for mark in item.own_markers if isinstance(item, pytest.Function) else ():
+    for item in (one for one in running if isinstance(one, pytest.Function)):
+        for mark in item.own_markers:
             where, key = mark.kwargs.get("where"), (item.function, id(mark))
             if mark.name == "trt_budget" and isinstance(where, Mapping) and key not in said:
                 why = never(where, known[item.function].values())
@@ -70,4 +70,4 @@ def _is_at_home(item: pytest.Function) -> bool:
     """Whether the test's function is of the class or module that it was collected in, and of no other."""
     if item.cls is not None:
         return vars(item.cls).get(item.originalname) is item.function and not item.cls.__subclasses__()
-    return item.function.__module__ == item.module.__name__
+    return bool(item.function.__module__ == item.module.__name__)
