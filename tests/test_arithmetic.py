@@ -93,7 +93,25 @@ def masked(folder: Path) -> Path:
     return saved(folder, nodes, weights)
 
 
-MODELS = pytest.mark.parametrize("make", [interpolated, scaled, positions, masked])
+def branches(folder: Path) -> Path:
+    """Twice as long in one branch of two."""
+    nodes, weights = length_as_float()
+    nodes += [
+        node("Mul", ["n", "k"], ["m"]),
+        node("Cast", ["m"], ["i"], to=TensorProto.INT64),
+        node("Unsqueeze", ["i", "ax"], ["u"]),
+        node("Concat", ["nc", "u"], ["size"], axis=0),
+        node("Resize", ["a", "", "", "size"], ["long"], coordinate_transformation_mode="asymmetric"),
+    ]
+    long, short = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("long", "short"))
+    one = helper.make_graph(nodes, "one", [], [long])
+    two = helper.make_graph([node("Relu", ["a"], ["short"])], "two", [], [short])
+    either = [node("If", ["yes"], ["e"], then_branch=one, else_branch=two), node("Relu", ["e"], ["y"])]
+    weights += [stored("k", 2), stored("nc", [1, 4], np.int64), stored("yes", True, np.bool_)]
+    return saved(folder, either, weights)
+
+
+MODELS = pytest.mark.parametrize("make", [interpolated, scaled, positions, masked, branches])
 
 
 @MODELS

@@ -154,6 +154,27 @@ def test_what_onnx_defines_for_float32_alone(precision: Any, tmp_path: Path) -> 
     builds(tmp_path / "h.onnx", tmp_path)
 
 
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("operator", ["Celu", "TopK"])
+def test_what_stays_float32_in_a_branch(operator: str, precision: Any, tmp_path: Path) -> None:
+    """Casts stood in the main graph, and read there what only the branch has."""
+    first = node("MatMul", ["a", "v"], ["m"])
+    second = node("TopK", ["m", "k"], ["t", "places"]) if operator == "TopK" else node("Celu", ["m"], ["t"])
+    n, r = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "nr")
+    branches = {
+        "then_branch": helper.make_graph([first, second, node("Neg", ["t"], ["n"])], "one", [], [n]),
+        "else_branch": helper.make_graph([node("Relu", ["a"], ["r"])], "two", [], [r]),
+    }
+    nodes = [node("MatMul", ["x", "w"], ["a"]), node("If", ["c"], ["i"], **branches), node("Relu", ["i"], ["y"])]
+    weights = [weight("w", 8, 8), weight("v", 8, 8), numpy_helper.from_array(np.array([3]), "k")]
+    path = saved(tmp_path, nodes, {**ROWS, "c": (TensorProto.BOOL, [])}, weights)
+    assert convert(path, precision, tmp_path / "h.onnx").shares["fp32"] < 0.5
+    if precision == "fp16":
+        assert departs(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
+    if operator == "Celu":
+        builds(tmp_path / "h.onnx", tmp_path)
+
+
 def rows(count: int = 8) -> dict[str, Any]:
     return {"x": np.random.default_rng(0).standard_normal((count, 8)).astype(np.float32)}
 

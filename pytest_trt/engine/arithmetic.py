@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Any
 
-from pytest_trt.engine import rewrite
-
 _INTEGERS = frozenset(("BOOL", *(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))))
 
 _ARITHMETIC = frozenset((
@@ -30,13 +28,13 @@ _MIXED = frozenset(("OneHot", "Resize"))
 """Of the first ones, those whose other inputs are the network's: converters leave these scales float32."""
 
 
-def on_integers(graph: Any, exact: Set[int]) -> set[int]:
+def on_integers(graph: Any, kinds: Mapping[str, str], stored: Set[str], exact: Set[int]) -> set[int]:
     """Where in a graph, which is sorted, nodes stand that compute such numbers in float32, and those that take them:
     everything from integers and constants to an operator that a rounding would lead astray. `exact` are more of that
-    kind, and to these the model's float inputs, too, come as they are."""
-    kinds = rewrite.types(graph)
-    of_integers = _makers(graph, kinds, frozenset())
-    of_inputs = _makers(graph, kinds, frozenset(value.name for value in graph.input))
+    kind, and to these the graph's float inputs, too, come as they are. `kinds` and `stored` are the types of all the
+    model's tensors and its weights."""
+    of_integers = _makers(graph, kinds, stored)
+    of_inputs = _makers(graph, kinds, stored | {value.name for value in graph.input})
     found = set[int]()
     for place, node in enumerate(graph.node):
         makers = of_inputs if place in exact else of_integers
@@ -57,14 +55,14 @@ def on_integers(graph: Any, exact: Set[int]) -> set[int]:
 
 
 def _makers(graph: Any, kinds: Mapping[str, str], given: Set[str]) -> dict[str, int]:
-    """By name, the float32 tensors that such arithmetic makes from integers, constants and what is `given` alone, and
-    by which node."""
-    stored, makers = given | {tensor.name for tensor in graph.initializer}, dict[str, int]()
+    """By name, the float32 tensors that such arithmetic makes from integers and what is `given` alone, and by which
+    node."""
+    makers = dict[str, int]()
     for place, node in enumerate(graph.node):
         read = set(filter(None, node.input))
-        known = all(name in stored or name in makers or kinds.get(name) in _INTEGERS for name in read)
+        known = all(name in given or name in makers or kinds.get(name) in _INTEGERS for name in read)
         if known and (_is_outer(node, graph) if node.op_type == "MatMul" else node.op_type in _ARITHMETIC):
-            table = node.op_type == "Gather" and kinds.get(node.input[0]) == "FLOAT" and node.input[0] in stored
+            table = node.op_type == "Gather" and kinds.get(node.input[0]) == "FLOAT" and node.input[0] in given
             makers.update({name: place for name in node.output if kinds.get(name) == "FLOAT" and not table})
     return makers
 

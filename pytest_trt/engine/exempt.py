@@ -25,6 +25,7 @@ _HALVES = {"fp16": frozenset(("tensor(float16)",)), "bf16": frozenset(("tensor(f
 _SCALES = frozenset(("Resize", "Upsample"))
 """Operators of which only the scales are float32 alone, and these converters leave so."""
 
+_SHAPES = "shapes and positions are computed in fp32"
 _LENGTHS = 4
 """The input at which recurrent operators may be given the lengths of their sequences."""
 
@@ -45,23 +46,26 @@ def exempt(model: Any, half: str) -> Exempt:
     That is what computes with values that float16 does not hold, or shapes and positions; operators that ONNX defines
     for float32 and not for halves; and those that TensorRT does not take: some in any case; recurrent ones with
     sequences of several lengths, on which its parser fails in any half precision ("ISelectLayer must have `thenInput`
-    and `elseInput` of same types", TensorRT-RTX 1.7). It is so in the main graph alone: converters put there all the
-    casts that it takes.
+    and `elseInput` of same types", TensorRT-RTX 1.7). How far values beyond float16's range go is followed in the main
+    graph alone.
     """
-    graph = model.graph
+    graphs = list(onnx_parts.graphs(model))
+    kinds = {name: kind for graph in graphs for name, kind in rewrite.types(graph).items()}
+    stored = {tensor.name for graph in graphs for tensor in graph.initializer}
     beyond = beyond_float16(onnx_parts.tensors(model)) if half == "fp16" else {}
-    beside = wide(graph, beyond)
-    whole = arithmetic.on_integers(graph, beside.nodes)
-    kinds, nodes, rounded, reasons = rewrite.types(graph), set[str](), set[str](), list[str]()
-    for place, node in enumerate(graph.node):
-        reason = "shapes and positions are computed in fp32" if place in whole else _reason(node, kinds, half, model)
-        if reason or place in beside.nodes:
-            node.name = node.name or f"{node.op_type}#{place}"
-            nodes.add(node.name)
-            reasons.append(reason)
-        else:
-            rounded.update(rewrite.read_by(node))
-    stored = {tensor.name for tensor in graph.initializer}
+    beside = wide(model.graph, beyond)
+    nodes, rounded, reasons = set[str](), set[str](), list[str]()
+    for number, graph in enumerate(graphs):
+        exact = frozenset() if number else beside.nodes
+        whole = arithmetic.on_integers(graph, kinds, stored, exact)
+        for place, node in enumerate(graph.node):
+            reason = _SHAPES if place in whole else _reason(node, kinds, half, model)
+            if reason or place in exact:
+                node.name = node.name or f"{node.op_type}#{number}.{place}"
+                nodes.add(node.name)
+                reasons.append(reason)
+            else:
+                rounded.update(node.input)
     clipped = [name or "a constant" for name in beyond if name in rounded or name not in stored]
     return Exempt(nodes, [
         *_note(beside.weights, "values beyond float16's range: what computes with them stays fp32, and what follows, "

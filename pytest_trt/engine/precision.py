@@ -155,8 +155,8 @@ def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt
     """`whole` through a float16 converter; for bfloat16, what that made float16 is made bfloat16, its weights taken
     from the original: bfloat16 has float32's range, and float16's would have clipped them."""
     given = casts.name_them(whole)
-    casts.own_weights(whole.graph, exempt)
-    exempt |= casts.add_nothing(whole.graph, exempt)
+    casts.own_weights(whole, exempt)
+    exempt |= casts.add_nothing(whole, exempt)
     options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": list(exempt), **_RANGE}
     if precision == "fp16":
         made = room.convert_float_to_float16(whole, **options)
@@ -165,6 +165,7 @@ def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt
                if kind == "FLOAT16"}  # fmt: skip
         originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole, own)}
         made = _as_bfloat16(room.convert_float_to_float16(whole, **options), originals, own)
+    casts.place(made, given)
     casts.straighten(made, given)
     return made
 
