@@ -21,18 +21,20 @@ def name_them(model: Any) -> frozenset[str]:
 
 
 def own_weights(model: Any, nodes: Set[str]) -> None:
-    """Give the named nodes, which stay float32, weights of their own where others read them too: a weight has one type,
-    and would be rounded for both."""
-    ours, others = ([node for node in onnx_parts.nodes(model) if (node.name in nodes) is own] for own in (True, False))
-    shared = {name for node in ours for name in node.input} & {name for node in others for name in node.input}
-    for graph in onnx_parts.graphs(model):
-        for tensor in [tensor for tensor in graph.initializer if tensor.name in shared]:
-            if tensor.data_type == tensor.FLOAT:
-                copy = graph.initializer.add()
-                copy.CopyFrom(tensor)
-                copy.name = f"{tensor.name}_float32"
-                for node in ours:
-                    node.input[:] = [copy.name if given == tensor.name else given for given in node.input]
+    """Give the named nodes, which stay float32, weights of their own, in their graph, where others read them too or
+    they stand in a graph around it: a weight has one type, and would be rounded for both."""
+    stored = {tensor.name: tensor for graph in onnx_parts.graphs(model) for tensor in graph.initializer
+              if tensor.data_type == tensor.FLOAT}  # fmt: skip
+    others = {name for node in onnx_parts.nodes(model) if node.name not in nodes for name in node.input}
+    for number, graph in enumerate(onnx_parts.graphs(model)):
+        ours = [node for node in graph.node if node.name in nodes]
+        alone = {tensor.name for tensor in graph.initializer} - others
+        for name in sorted(stored.keys() & {name for node in ours for name in node.input} - alone):
+            copy = graph.initializer.add()
+            copy.CopyFrom(stored[name])
+            copy.name = f"{name}_float32_{number}"
+            for node in ours:
+                node.input[:] = [copy.name if given == name else given for given in node.input]
 
 
 def add_nothing(model: Any, nodes: Set[str]) -> set[str]:
