@@ -24,7 +24,7 @@ def layers_model(layers: int = 2, width: int = 32, batch: object = "N", seed: in
 
 
 def clipped_model(count: int = 24, at: int = 13, width: int = 16) -> onnx.ModelProto:
-    """`count` of MatMul and Tanh; behind number `at`, a factor that float16 does not hold, and its inverse."""
+    """`count` of MatMul and Tanh; behind number `at`, a factor too small for float16, and its inverse."""
     random = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
@@ -36,10 +36,11 @@ def clipped_model(count: int = 24, at: int = 13, width: int = 16) -> onnx.ModelP
         nodes.append(helper.make_node("Tanh", [f"h{i}"], [f"t{i}"], f"tanh{i}"))
         last = f"t{i}"
         if i == at:
-            weights += [numpy_helper.from_array(np.float32(v), n) for n, v in (("large", 1e6), ("small", 1e-6))]
-            nodes.append(helper.make_node("Mul", [last, "large"], ["up"], "scale_up"))
-            nodes.append(helper.make_node("Mul", ["up", "small"], ["down"], "scale_down"))
-            last = "down"
+            weights += [numpy_helper.from_array(np.float32(v), n) for n, v in (("small", 1e-8), ("large", 1e4))]
+            nodes.append(helper.make_node("Mul", [last, "small"], ["down"], "scale_down"))
+            nodes.append(helper.make_node("Mul", ["down", "large"], ["half_up"], "scale_half_up"))
+            nodes.append(helper.make_node("Mul", ["half_up", "large"], ["up"], "scale_up"))
+            last = "up"
     nodes.append(helper.make_node("Identity", [last], ["y"], "end"))
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", width]) for name in "xy")
     graph = helper.make_graph(nodes, "scaled", [x], [y], weights)

@@ -32,7 +32,7 @@ def bisect(tmp_path: Path, engine_cache: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_the_layer_is_named_and_the_status_says_that_there_is_one(bisect, capsys):
     assert bisect() == 1
     out = capsys.readouterr().out.splitlines()
-    assert out[0].startswith("first to depart: scale_up (Mul): output 'up' departs from onnxruntime: ")
+    assert out[0].startswith("first to depart: scale_down (Mul): output 'down' departs from onnxruntime: ")
     assert any("it reads 't13', which agrees" in line for line in out)
     assert out[-1].startswith("  seen again with nothing else marked (")
 
@@ -52,7 +52,7 @@ def test_too_few_builds_leave_it_undecided(bisect, capsys):
 def test_json_has_the_layer_with_what_it_reads(bisect, capsys):
     assert bisect("--json") == 1
     found = json.loads(capsys.readouterr().out)
-    assert (found["first"]["node"], found["first"]["op"], found["confirmed"]) == ("scale_up", "Mul", True)
+    assert (found["first"]["node"], found["first"]["op"], found["confirmed"]) == ("scale_down", "Mul", True)
     assert found["reading"]["verdict"]["status"] == "inaccurate"
     assert found["sources"]["t13"]["verdict"]["status"] == "ok"
 

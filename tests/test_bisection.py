@@ -177,10 +177,10 @@ def test_a_weight_that_float16_clips_is_found(at_once: int, bench: Bench, tmp_pa
     onnx.save(clipped_model(), str(tmp_path / "m.onnx"))
     found = bisect(bench, declared(), [tmp_path], at_once=at_once)
     assert found.first is not None
-    assert (found.first.node, found.first.tensor, found.confirmed) == ("scale_up", "up", True)
+    assert (found.first.node, found.first.tensor, found.confirmed) == ("scale_down", "down", True)
     assert list(found.sources) == ["t13"]
     text = "\n".join(lines(found))
-    assert "first to depart: scale_up (Mul): output 'up' departs from onnxruntime" in text
+    assert "first to depart: scale_down (Mul): output 'down' departs from onnxruntime" in text
     assert "seen again with nothing else marked" in text
     assert not found.gradual
 
@@ -199,12 +199,12 @@ def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench,
 
 
 def test_absolute_tolerances_go_with_the_size_of_each_tensor(bench: Bench, tmp_path: Path) -> None:
-    """`up` is a million times the output: what is allowed of that must not be held against it."""
+    """`down` is a hundred millionth of the output: what is allowed of that must not be allowed of it."""
     onnx.save(clipped_model(), str(tmp_path / "m.onnx"))
     said = Accuracy(rtol=0.0, atol=0.02)
     found = bisect(bench, declared(accuracy=said), [tmp_path])
     assert found.first is not None
-    assert (found.first.node, found.confirmed) == ("scale_up", True)
+    assert (found.first.node, found.confirmed) == ("scale_down", True)
 
 
 def test_what_is_right_departs_nowhere(bench: Bench, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_first_layer_is_named(clipped, xdist):
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([
         "*output 'y' departs from onnxruntime*",
-        "*first to depart: scale_up (Mul): output 'up' departs from onnxruntime*",
+        "*first to depart: scale_down (Mul): output 'down' departs from onnxruntime*",
         "*it reads 't13', which agrees, its worst element at *% of what is allowed",
         "*seen again with nothing else marked (* builds, * tensors marked)",
     ])  # fmt: skip
