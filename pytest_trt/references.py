@@ -92,7 +92,7 @@ def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
         return function(*arguments)
     except TrtError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         said = f"{type(error).__name__}: {error}"
         raise InputError(f"trt_accuracy({what}={function_name(function)}): the function raised {said}") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -64,9 +65,14 @@ def fails() -> None:
     raise OSError("the share is not mounted")
 
 
+def gives_up() -> None:
+    sys.exit("no credentials")
+
+
 @pytest.mark.parametrize(
     ("function", "said"),
     [
+        (gives_up, r"trt_accuracy\(inputs=gives_up\): the function raised SystemExit: no credentials"),
         (fails, r"trt_accuracy\(inputs=fails\): the function raised OSError: the share is not mounted"),
         (lambda: 3, "inputs must be a mapping of names to numpy arrays, not int"),
         (lambda: {"y": [1.0]}, "inputs has a list for 'y': give a numpy array"),
