@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,22 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
     said = [(pattern, f"no test is {pattern!r}") for pattern in budgets.unmatched(params)]
     said += budgets.unheld(params)
     return [f"{budgets.path}: {what}: nothing has that budget" for pattern, what in said if is_wrong(pattern)]
+
+
+def without_own_id(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
+    """What is to be said of tests of ours that have no node id of their own, by which they are told apart and baselines
+    are kept. Of files outside the rootdir pytest gives the path from what it was called with, or none."""
+    said, files = [], {}
+    for item in filter(options.is_ours, items):
+        other = files.setdefault(item.nodeid, item.path)
+        if item.nodeid.startswith("::") or other != item.path:
+            both = f"{other} and {item.path}" if other != item.path else str(item.path)
+            above = os.path.commonpath((config.rootpath, other, item.path))
+            said.append(
+                f"{both}: pytest calls a test there {item.nodeid!r}, which tests of other files may be called too: "
+                f"give a --rootdir that it lies in, such as --rootdir={above}"
+            )
+    return said
 
 
 def is_whole(config: pytest.Config) -> bool:

@@ -141,6 +141,7 @@ class Session:
             elif self.settings.build_only:
                 item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
         known = [*items, *self._deselected]
+        self.problems += collection.without_own_id(self.config, known)
         self.problems += parameters.unheld(running, known, whole=collection.is_whole(self.config))
         declared = [item for item in running if DECLARATION in item.stash]
         lists = any(map(self.config.getoption, ("collectonly", "showfixtures", "show_fixtures_per_test")))

@@ -313,3 +313,20 @@ def test_what_was_measured_before_a_test_failed_by_itself_is_shown(project, verd
     assert not stored(project)
     properties = [p.get("name") for p in ET.parse(project.path / "out.xml").getroot().iter("property")]
     assert properties.count("trt_ms") == 2
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_tests_that_share_a_node_id_are_refused(project, xdist):
+    inner = project.mkdir("inner")
+    (inner / "tox.ini").write_text((project.path / "tox.ini").read_text())
+    for folder in ("one", "two"):
+        project.mkdir(folder)
+        (project.path / folder / "test_m.py").write_text(ENGINE.replace("m.onnx", "../m.onnx") + MEASURES)
+    below = ("-c", "inner/tox.ini", "--import-mode=importlib", *xdist)
+    for arguments, name in ((("one/test_m.py",), "'::test_m'"), (("one", "two"), "'test_m.py::test_m'")):
+        result = project.runpytest_subprocess(*below, *arguments)
+        assert result.ret == pytest.ExitCode.USAGE_ERROR
+        said = result.stdout.str() + result.stderr.str()
+        assert f"pytest calls a test there {name}, which tests of other files may be called too" in said
+        assert f"--rootdir={project.path}" in said
+    project.runpytest_subprocess(*below, "--rootdir=.", "one", "two").assert_outcomes(passed=2)
