@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -99,7 +100,8 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
 def without_own_id(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
     """What is to be said of tests of ours that have no node id of their own, by which they are told apart and baselines
     are kept. Of files outside the rootdir pytest gives the path from what it was called with, or none."""
-    said, files = [], {}
+    said: list[str] = []
+    files: dict[str, Path] = {}
     for item in filter(options.is_ours, items):
         other = files.setdefault(item.nodeid, item.path)
         if item.nodeid.startswith("::") or other != item.path:

@@ -99,7 +99,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 def given(config: pytest.Config) -> dict[Option, tuple[object, str]]:
     """What was said, and where: the command line's word, else the ini file's. Raises ValueError where a flag's ini
-    setting is neither true nor false."""
+    setting is neither true nor false, or another's no text."""
     found: dict[Option, tuple[object, str]] = {}
     for option in OPTIONS:
         said = config.getoption(option.name)
@@ -113,8 +113,14 @@ def given(config: pytest.Config) -> dict[Option, tuple[object, str]]:
 def _ini(config: pytest.Config, name: str) -> object:
     try:
         return config.getini(name)
-    except Exception as error:  # ValueError or UsageError, by pytest's version, and neither names the setting
-        raise ValueError(f"ini setting {name}: {error}: write true or false") from error
+    except Exception as error:  # ValueError, TypeError or UsageError, by version and file; not all name the setting
+        wanted = {
+            "bool": "write true or false",
+            "string": f'write a text in quotes, {name} = "..."',
+            "linelist": f'write a list of texts, {name} = ["..."]',
+        }
+        kind = next(option.ini_type for option in OPTIONS if option.name == name)
+        raise ValueError(f"ini setting {name}: {error}: {wanted[kind]}") from error
 
 
 def unknown_setting(warning: str) -> str:

@@ -77,10 +77,9 @@ class RunOutcome:
         if ran and (given or self.results):
             from pytest_trt.summary import write_reports
 
-            try:
-                self._lines += write_reports(self.results, self._settings(), worktree())
-            except OSError as error:
-                self.problems.append(f"a report cannot be written: {error}: make space, or name another path")
+            written, errors = write_reports(self.results, self._settings(), worktree())
+            self._lines += written
+            self.problems += [f"a report cannot be written: {e}: make space, or name another path" for e in errors]
             self._keep_last_run(config)
         if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._begun - self._ended)):
             text = "was begun and left, as by pytest.exit(): nothing of it is judged"

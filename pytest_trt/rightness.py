@@ -68,7 +68,7 @@ class Rightness:
             return ()  # that there is none is said already
         data = self.baselines.data(baseline)
         if data is None or not data.outputs:
-            text = "the baseline keeps no outputs (they lie beside it, under _data): save it anew"
+            text = "the baseline keeps no outputs (they lie beside it, under _data): --trt-baseline-force saves it anew"
             return (Verdict("missing", "accuracy", "", text),)
         return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
 

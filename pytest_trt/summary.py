@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,28 @@ from pytest_trt.revision import Worktree
 from pytest_trt.spec import Settings
 
 
-def write_reports(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Iterator[str]:
-    """Write what --trt-report asks for, and CI's summary; yields a line for each. Raises OSError."""
-    header = _header(results, settings, worktree)
+def write_reports(
+    results: Sequence[Result], settings: Settings, worktree: Worktree | None
+) -> tuple[list[str], list[OSError]]:
+    """Write what --trt-report asks for, and CI's summary; gives a line for each that is written, and the error of each
+    that cannot be: the others are written all the same."""
+    header, lines, errors = _header(results, settings, worktree), [], []
     for form, path in settings.reports:
         target = Path(settings.rootdir) / path
-        write(form, target, results, header)
-        yield f"{form} report: {target}"
+        try:
+            write(form, target, results, header)
+        except OSError as error:
+            errors.append(error)
+        else:
+            lines.append(f"{form} report: {target}")
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary and results:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown.render(results, header) + "\n")
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(markdown.render(results, header) + "\n")
+        except OSError as error:
+            errors.append(error)
+    return lines, errors
 
 
 def show(

@@ -214,9 +214,11 @@ def test_what_cannot_be_shown_is_left_out_when_saving(tmp_path: Path) -> None:
         folder.save(measurement(node_id="t.py::t[\x1b]"), "new")
 
 
-def test_an_endless_node_id_is_said() -> None:
+def test_an_endless_node_id_or_reason_is_said(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match="shorter ids"):
         render(baseline_of(measurement(node_id="t.py::t[" + "x" * 9000 + "]")))
+    with pytest.raises(BaselineError, match="say the reason in fewer words"):
+        opened(tmp_path).accept([measurement()], reason="since " * 1500)
 
 
 def test_several_names_and_devices(tmp_path: Path) -> None:
@@ -301,6 +303,10 @@ def figures(**changes: Any) -> Callable[[Path], None]:
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "half a file": (lambda file: file.write_text(file.read_text()[:900]), "not JSON"),
     "empty": (lambda file: file.write_text(""), "not JSON"),
+    "a merge conflict": (
+        lambda file: file.write_text(f"{{\n<<<<<<< HEAD\n{file.read_text()}=======\n}}\n>>>>>>> other\n"),
+        "holds a merge conflict: take either side whole .*, or delete it and save anew",
+    ),
     "not text": (lambda file: file.write_bytes(bytes(range(256))), "not JSON"),
     "a list": (lambda file: file.write_text("[]"), "must be an object"),
     "NaN": (figures(value=float("nan")), "figures.ms.value is nan"),
@@ -317,7 +323,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no figures": (lambda file: edit(file, figures={}), "figures is empty"),
     "an unknown field": (lambda file: edit(file, surprise=1), "unknown field 'surprise'"),
     "a missing field": (lambda file: file.write_text('{"schema": 1}'), "lacks the field"),
-    "another test's id": (lambda file: edit(file, node_id="other.py::test"), "another test's"),
+    "another test's id": (lambda file: edit(file, node_id="other.py::test"), "another test's: .* delete it and save"),
     "a path for an id": (lambda file: edit(file, node_id="../../../etc/passwd"), "another test's"),
     "a path for a digest": (lambda file: edit(file, engine_digest="../../../etc"), "engine_digest"),
     "a path for a plan": (lambda file: edit(file, plan_sha256="../x"), "plan_sha256"),
@@ -328,7 +334,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "another device": (
         lambda file: edit(file, environment={**json.loads(file.read_text())["environment"], "device": "../H200"}),
-        "another device's",
+        "another device's: .* delete it and save",
     ),
     "a terminal's escape as it is": (
         lambda file: file.write_text(file.read_text().replace("models/", "\u202emodels/")), "cannot be shown",

@@ -201,8 +201,18 @@ def test_sizes_are_compared_as_they_are() -> None:
     assert judge_stored(question, Estimate.exact(700.0), stored()).status == "regressed"
 
 
-def test_a_figure_that_was_not_stored_is_new() -> None:
-    assert judge_stored(Question(figure="host_mb"), Estimate.exact(10.0), stored()).status == "new"
+def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> None:
+    verdict = judge_stored(Question(figure="host_mb"), Estimate.exact(10.0), stored())
+    assert verdict.status == "missing"
+    assert "--trt-baseline-save puts this run in its place" in verdict.text
+    old, run = stored(), measurement(0.28)
+    without = dataclasses.replace(old, figures={n: e for n, e in old.figures.items() if n != "ms"})
+    made, saved = after(without, run, "missing")
+    assert made is not None
+    assert (saved.what, made.figures["ms"].value) == ("moved", 0.28)
+    made, saved = after(old, run, "missing")  # of its outputs, say: the reference stays
+    assert made is not None
+    assert (saved.what, made.figures["ms"].value) == ("recorded", 0.272)
 
 
 def test_a_latency_of_zero_has_no_ratio() -> None:

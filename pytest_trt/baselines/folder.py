@@ -225,10 +225,10 @@ def _parsed(path: str, content: bytes | BaselineError) -> Baseline:
 def _checked(baseline: Baseline, path: str, device: str, node_id: str) -> Baseline:
     """The baseline, which must be that test's on that device: a file that was copied is no baseline of another."""
     if baseline.node_id != node_id:
-        raise BaselineError(f"baseline {path}: node_id is {baseline.node_id[:200]!r}, another test's: save it anew")
+        raise BaselineError(f"baseline {path}: node_id is {baseline.node_id[:200]!r}, another test's: {text.REMEDY}")
     if device_slug(baseline.environment) != device:
         name = baseline.environment.device[:200]
-        raise BaselineError(f"baseline {path}: environment.device is {name!r}, another device's: save it anew")
+        raise BaselineError(f"baseline {path}: environment.device is {name!r}, another device's: {text.REMEDY}")
     return baseline
 
 

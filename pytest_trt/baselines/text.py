@@ -7,6 +7,7 @@ import functools
 import gzip
 import io
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
@@ -25,7 +26,9 @@ MOST_READ = 64 * 1024
 MOST_DATA = 64 * 1024 * 1024
 """What is read at all: beyond that, nothing honest lies in the file."""
 
-_REMEDY = "restore it from version control, or delete it and save anew"
+_CONFLICT = re.compile(rb"^(<{7} |={7}$|>{7} )", re.MULTILINE)
+
+REMEDY = "restore it from version control, or delete it and save anew"
 
 
 def render(baseline: Baseline) -> bytes:
@@ -40,9 +43,11 @@ def render(baseline: Baseline) -> bytes:
         if len(text) <= MOST_BYTES:
             return text.encode("ascii")
         if len(baseline.history) <= 1:
+            long_reason = any(len(run.reason) > MOST_BYTES // 4 for run in baseline.history)
+            remedy = "say the reason in fewer words" if long_reason else "give the test's parameters shorter ids"
             raise BaselineError(
                 f"baseline of {baseline.node_id[:200]}: it would have {len(text)} bytes, and at most {MOST_BYTES} are "
-                "stored: give the test's parameters shorter ids"
+                f"stored: {remedy}"
             )
         baseline = dataclasses.replace(baseline, history=baseline.history[1:])
 
@@ -123,7 +128,7 @@ def _text(value: str) -> str:
 def parse(raw: bytes, where: str) -> Baseline:
     """The baseline that `render` wrote. Raises BaselineError, naming `where` and the field, for anything else."""
     if len(raw) > MOST_READ:
-        raise BaselineError(f"baseline {where} has {len(raw)} bytes, and at most {MOST_READ} are read: {_REMEDY}")
+        raise BaselineError(f"baseline {where} has {len(raw)} bytes, and at most {MOST_READ} are read: {REMEDY}")
     return _decoded(Baseline, raw, where)
 
 
@@ -138,9 +143,9 @@ def parse_data(raw: bytes, where: str) -> BaselineData:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
             unpacked = file.read(MOST_DATA + 1)
     except (OSError, EOFError, zlib.error) as error:
-        raise BaselineError(f"baseline {where} is not gzip: {error}: {_REMEDY}") from error
+        raise BaselineError(f"baseline {where} is not gzip: {error}: {REMEDY}") from error
     if len(unpacked) > MOST_DATA:
-        raise BaselineError(f"baseline {where} unpacks to more than {MOST_DATA} bytes: {_REMEDY}")
+        raise BaselineError(f"baseline {where} unpacks to more than {MOST_DATA} bytes: {REMEDY}")
     return _decoded(BaselineData, unpacked, where)
 
 
@@ -148,7 +153,12 @@ def _decoded(kind: type[T], raw: bytes, where: str) -> T:
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as error:
-        raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {_REMEDY}") from error
+        if kind is Baseline and _CONFLICT.search(raw):
+            raise BaselineError(
+                f"baseline {where} holds a merge conflict: take either side whole (git checkout --ours or --theirs), "
+                "or delete it and save anew"
+            ) from error
+        raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {REMEDY}") from error
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise BaselineError(
@@ -159,7 +169,7 @@ def _decoded(kind: type[T], raw: bytes, where: str) -> T:
             _check_printable(data, kind.__name__)
         return codec.decode(kind, data, kind.__name__)
     except RecordError as error:
-        raise BaselineError(f"baseline {where}: {error}: {_REMEDY}") from error
+        raise BaselineError(f"baseline {where}: {error}: {REMEDY}") from error
 
 
 def _check_printable(value: Any, where: str) -> None:

@@ -59,6 +59,6 @@ def _points(runs: Sequence[Run], figure: str) -> list[Point]:
     known = [run for run in runs if run.figures.get(figure, 0.0) > 0][-LONGEST:]
     changes = set(change_points([run.figures[figure] for run in known]))
     return [
-        Point(run.commit or "no commit", run.time, run.figures[figure], index in changes)
+        Point(run.commit or "no commit", run.time, run.figures[figure], index in changes, run.moved)
         for index, run in enumerate(known)
     ]

@@ -151,13 +151,15 @@ def after(
     """What to store once `measurement` was judged `status`; None where nothing changes.
 
     No ratchet: an `ok` run is remembered and leaves the reference where it was, so that ten times +4 % is a regression.
-    What is new, improved or forced becomes the reference; a failing verdict is stored with force alone.
+    What is new, improved or forced becomes the reference, and so does what has a figure that the old one lacks; a
+    failing verdict is stored with force alone.
     """
     if status not in STORED and not force:
         return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it all the same")
     if old is not None and new_only:
         return None, Saved("unchanged", "not saved: it has a baseline, and only new ones were asked for")
-    moves = old is None or force or status == "improved"
+    lacks = old is not None and status == "missing" and not measurement.figures.keys() <= old.figures.keys()
+    moves = old is None or force or status == "improved" or lacks
     history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
     if old is not None and not moves:
         text = "remembered beside its baseline, which stays as it was"
@@ -292,7 +294,8 @@ def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdi
     """
     name = question.figure
     if name not in baseline.figures:
-        return Verdict("new", "baseline", name, f"the baseline has no {FIGURES[name].title} ({name}): save it anew")
+        text = f"the baseline has no {FIGURES[name].title} ({name}): --trt-baseline-save puts this run in its place"
+        return Verdict("missing", "baseline", name, text)
     old = baseline.figures[name]
     if new.low == new.high and old.low == old.high:
         return judge_exact(name, new.value, old.value, question.tolerance)

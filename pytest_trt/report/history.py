@@ -12,22 +12,29 @@ from pytest_trt.report.numbers import counted, figure, percent, with_unit
 from pytest_trt.report.terminal import MAX_WIDTH, encodable
 
 HEIGHT = 12
+LEAST_RUNS = 4
+"""With fewer no change of level can be told: it takes two runs on either side."""
+
 _STEP = 4
+_MOST_MOVED = 10
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A stored run: its commit, its time (ISO 8601), its figure. `change`: from here on, the level is another."""
+    """A stored run: its commit, its time (ISO 8601), its figure. `change`: from here on, the level is another.
+    `moved`: from here on it is the reference."""
 
     commit: str
     time: str
     value: float
     change: bool = False
+    moved: bool = False
 
 
 def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, encoding: str = "utf-8") -> str:
     """The figure `name` over `points`, oldest first: a dot a run, a line at each level, the changes of level marked by
-    numbers and told below with their commits. The chart is at most `width` columns wide, and never more than 100."""
+    numbers, the runs to which the reference moved by R, and both told below with their commits. The chart is at most
+    `width` columns wide, and never more than 100."""
     if not points:
         return f"No stored run has {name}.\n"
     width = min(width, MAX_WIDTH)
@@ -45,8 +52,10 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
         return index * columns // len(points)
 
     grid, marks = [[" "] * columns for _ in range(HEIGHT)], [" "] * columns
-    levels = _levels(points)
-    for number, (start, end, level) in enumerate(levels):
+    levels, moved = _levels(points), [i for i, p in enumerate(points) if p.moved and i]
+    for index in moved:
+        marks[column(index)] = "R"
+    for number, (start, end, level) in enumerate(levels if len(points) >= LEAST_RUNS or len(levels) > 1 else ()):
         grid[row(level)][column(start) : column(end)] = "─" * (column(end) - column(start))
         if number:
             marks[column(start)] = str(number % 10)
@@ -55,8 +64,9 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
     lines = [f"{_title(name)}, {counted(len(points), 'run')}, {points[0].time[:10]} to {points[-1].time[:10]}"]
     lines += [f"{label:>{gutter}} ┤{''.join(drawn)}".rstrip() for label, drawn in zip(labels, grid, strict=True)]
     lines += [f"{' ' * gutter} └{'─' * columns}"]
-    lines += [f"{' ' * gutter}  {''.join(marks)}".rstrip()] if len(levels) > 1 else []
+    lines += [f"{' ' * gutter}  {''.join(marks)}".rstrip()] if moved or len(levels) > 1 else []
     lines += _changes(points, levels, name)
+    lines += _moves(points, moved, name)
     return encodable("\n".join(lines) + "\n", encoding)
 
 
@@ -68,11 +78,24 @@ def _levels(points: Sequence[Point]) -> list[tuple[int, int, float]]:
 
 def _changes(points: Sequence[Point], levels: Sequence[tuple[int, int, float]], name: str) -> Iterator[str]:
     for number, ((_, _, before), (start, _, after)) in enumerate(itertools.pairwise(levels), 1):
-        moved = f", {percent(after / before)} %" if before else ""
-        at = f"{number}: {points[start].commit[:10]}, {points[start].time[:10]}"
-        yield f"{at}: {figure(name, before)} to {with_unit(name, after)}{moved}"
-    if len(levels) == 1:
-        yield f"no change of level: {with_unit(name, levels[0][2])}"
+        yield f"{number}: {_told(points[start], name, before, after)}"
+    if len(points) < LEAST_RUNS:
+        yield f"{counted(len(points), 'run')}: too few to tell a change of level, which takes {LEAST_RUNS}"
+    elif len(levels) == 1:
+        yield f"no change of level, which takes two runs on either side: median {with_unit(name, levels[0][2])}"
+
+
+def _moves(points: Sequence[Point], moved: Sequence[int], name: str) -> Iterator[str]:
+    left_out = max(len(moved) - _MOST_MOVED, 0)
+    if left_out:
+        yield f"R: the reference moved {left_out} times before these"
+    for before, index in list(itertools.pairwise([0, *moved]))[left_out:]:
+        yield f"R: the reference moved: {_told(points[index], name, points[before].value, points[index].value)}"
+
+
+def _told(point: Point, name: str, before: float, after: float) -> str:
+    change = f", {percent(after / before)} %" if before else ""
+    return f"{point.commit[:10]}, {point.time[:10]}: {figure(name, before)} to {with_unit(name, after)}{change}"
 
 
 def _title(name: str) -> str:

@@ -59,6 +59,24 @@ def test_an_ini_setting_that_is_neither_true_nor_false_is_named(project):
     result.stderr.fnmatch_lines(["ERROR: ini setting trt_strict: invalid truth value 'maybe': write true or false"])
 
 
+@pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 9 reads it")
+@pytest.mark.parametrize(
+    ("setting", "wanted"),
+    [
+        ("trt_max_time = 3", 'write a text in quotes, trt_max_time = "..."'),
+        ("trt_report = 'json:q.json'", 'write a list of texts, trt_report = ["..."]'),
+        ("trt_strict = 'maybe'", "write true or false"),
+    ],
+)
+def test_a_setting_in_pytests_own_toml_says_how_it_is_written(project, setting, wanted):
+    (project.path / "pytest.toml").write_text(f"[pytest]\n{setting}\n")
+    result = project.runpytest_subprocess("-c", "pytest.toml")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    (line,) = (line for line in result.errlines if line.startswith("ERROR: "))
+    assert line.startswith(f"ERROR: ini setting {setting.split()[0]}: ")
+    assert line.endswith(wanted)
+
+
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 @pytest.mark.parametrize("test", [ENGINE + MEASURES, "def test_nothing_of_ours(): pass"])
 def test_an_ini_setting_that_is_misspelt_ends_the_run(project, xdist, test):

@@ -114,6 +114,7 @@ def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(project, 
     endless = {**whole["figures"]["ms"], "high": 1e400}
     for content, said in (
         (file.read_text()[:200], "is not JSON"),
+        (f"<<<<<<< HEAD\n{file.read_text()}=======\n", "holds a merge conflict: take either side whole"),
         (json.dumps({**whole, "schema": 99}), "has schema 99, and this pytest-trt reads up to 1: upgrade pytest-trt"),
         (json.dumps({**whole, "node_id": 7}), "Baseline.node_id must be of type str, not 7"),
         (json.dumps({**whole, "figures": {"ms": endless}}), "must be a finite number"),

@@ -37,6 +37,21 @@ def test_a_report_that_cannot_be_written_ends_the_run_with_4_after_everything_ra
     result.stdout.fnmatch_lines(["ERROR: a report cannot be written: *file*"])
 
 
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_reports_that_cannot_be_written_cost_no_other(project, monkeypatch, xdist):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    (project.path / "file").write_text("")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "file" / "summary.md"))
+    asked = ("html:file/trt.html", "json:r.json", "md:file/trt.md", "html:r.html")
+    result = project.runpytest_subprocess(*xdist, *(f"--trt-report={report}" for report in asked))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stdout.fnmatch_lines(["json report: *r.json", "html report: *r.html"])
+    errors = [line for line in result.outlines if line.startswith("ERROR: a report cannot be written: ")]
+    assert ["file/trt.html" in errors[0] or "/file" in errors[0], len(errors)] == [True, 3]
+    assert json.loads((project.path / "r.json").read_text())["results"]
+    assert (project.path / "r.html").exists()
+
+
 @pytest.mark.parametrize("value", ["html", "htm:x.html", ":x", "json:"])
 def test_a_form_that_is_not_known_is_refused(project, value):
     result = project.runpytest_subprocess(f"--trt-report={value}")
