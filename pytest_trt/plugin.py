@@ -84,14 +84,6 @@ def _forget(item: pytest.Item) -> None:
     item.user_properties[:] = [known for known in item.user_properties if not known[0].startswith("trt_")]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    if DECLARATION in pyfuncitem.stash and of(pyfuncitem.config).settings.build_only:
-        of(pyfuncitem.config).build(pyfuncitem)
-        return True
-    return None
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if PROBLEMS in item.stash:
@@ -99,6 +91,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if not (options.is_ours(item) or STORED in item.stash):
         return (yield)
     session = of(item.config)
+    if DECLARATION in item.stash and session.settings.build_only:
+        item.runtest = lambda: session.build(item)  # type: ignore[method-assign]
     try:
         if _SETUP_ERROR in item.stash:
             raise item.stash[_SETUP_ERROR]

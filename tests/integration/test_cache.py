@@ -54,14 +54,18 @@ def test_m(trt_runner): os._exit(1)
 def test_missing(trt_runner): os._exit(1)
 def test_in_code(trt_build): os._exit(1)
 def test_other(): os._exit(1)
+import unittest
+@pytest.mark.usefixtures("trt_runner")
+class TestCase(unittest.TestCase):
+    def test_m(self): os._exit(1)
 """
     )
     own = project.path / "own"
     result = project.runpytest_subprocess("--trt-build-only", "--trt-cache-dir=own")
-    result.assert_outcomes(passed=4, failed=1, skipped=1, deselected=1)
+    result.assert_outcomes(passed=5, failed=1, skipped=1, deselected=1)
     assert len(engines(own)) == 2  # batches share a plan
     result = project.runpytest_subprocess("--trt-build-only", "--trt-cache-dir=own", "-n", "2")
-    result.assert_outcomes(passed=4, failed=1, skipped=1)
+    result.assert_outcomes(passed=5, failed=1, skipped=1)
     assert len(engines(own)) == 2
 
 
