@@ -24,8 +24,9 @@ MANY_BLOCKS = 48
 """After so many blocks a side of one pair of probes, it has had its share of the time."""
 
 
-REFERENCE = 0.05
-"""How well, as a share, a figure has to be known that a baseline is to keep, if the tolerance does not say less."""
+REFERENCE = 0.25
+"""How well, as a share, a figure has to be known that a baseline may keep, if the tolerance asks no less: a few blocks
+of a noisy moment had been accepted as a reference that nothing regressed against."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

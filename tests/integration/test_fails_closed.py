@@ -225,8 +225,7 @@ def test_who_never_has_a_runner_does_not_pass_where_one_is_owed(project, verdict
     project.runpytest_subprocess("--trt-disable", *xdist).assert_outcomes(passed=6)
 
 
-@pytest.mark.parametrize("marked", [ENGINE, "import pytest\n"], ids=["marked", "plain"])
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize(("marked", "xdist"), [(ENGINE, ()), ("import pytest\n", ("-n", "2"))], ids=["marked", "xdist"])
 def test_a_test_that_has_a_baseline_and_lost_its_runner_does_not_pass(project, verdicts, marked, xdist):
     other = MEASURES.replace("test_m", "test_other")
     project.makepyfile(test_a=ENGINE + other, test_b=ENGINE + MEASURES + "def test_helper(): pass\n")
