@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_trt import codec
 from pytest_trt.errors import DeclarationError
-from pytest_trt.scalars import function_name
+from pytest_trt.functions import function_name
 from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Shape
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.errors import InputError, ModelError, TrtError
+from pytest_trt.errors import InputError, ModelError
+from pytest_trt.functions import called
 from pytest_trt.measure.probe_source import EngineProbe, Subject
 from pytest_trt.pipeline.arrays import refuse_nan
-from pytest_trt.scalars import function_name
 from pytest_trt.spec import EngineSpec, PipelineOptions
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
     """
     if source is None:
         return None
-    given = _by_name(_called("inputs", source) if callable(source) else _npz(source, folders), "inputs")
+    made = called("trt_accuracy", "inputs", InputError, source) if callable(source) else _npz(source, folders)
+    given = _by_name(made, "inputs")
     if not given:
         raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
     refuse_nan(given)
@@ -45,7 +46,7 @@ def reference_outputs(
     Raises ModelError where there is no model to run, InputError where a file or function gives no arrays by name.
     """
     if callable(reference):
-        return _by_name(_called("reference", reference, dict(inputs)), "the reference")
+        return _by_name(called("trt_accuracy", "reference", InputError, reference, dict(inputs)), "the reference")
     if reference != "onnxruntime":
         otherwise = ", or give the reference 'onnxruntime', 'baseline' or a function"
         return _by_name(_npz(reference, folders, otherwise), "the reference")
@@ -84,17 +85,6 @@ def _npz(path: str, folders: Sequence[Path], otherwise: str = "") -> dict[str, A
     except Exception as error:  # noqa: BLE001 - numpy, zipfile and zlib raise what they will
         fault = error
     raise InputError(f"trt_accuracy: {found} is no .npz file of arrays ({fault}): write it with numpy.savez")
-
-
-def _called(what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a user's function gives. Raises InputError with its words where it raises; a TrtError passes through."""
-    try:
-        return function(*arguments)
-    except TrtError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise InputError(f"trt_accuracy({what}={function_name(function)}): the function raised {said}") from error
 
 
 def _by_name(value: Any, what: str) -> Arrays:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
@@ -79,12 +78,3 @@ def shown(value: Any) -> str:
         return f"a {type(value).__name__} of {len(value)} elements"
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def function_name(function: Any) -> str:
-    """What a callable is called, the same in every run: a partial as its function, and an object by its class. What is
-    bound to it shows no more than what a closure holds."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    name = getattr(function, "__qualname__", None) or getattr(function, "__name__", None)
-    return name if isinstance(name, str) else type(function).__qualname__

@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parents[1] / "pytest_trt"
 ORDER = (
     {"errors"},
     {"scalars"},
-    {"codec", "drafts", "ranges", "records", "options", "globs", "nvtx", "where"},
+    {"codec", "drafts", "functions", "ranges", "records", "options", "globs", "nvtx", "where"},
     {"checked", "stats", "cuda"},
     {"levels"},
     {"engine_spec"},

@@ -17,8 +17,8 @@ from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.files import find
 from pytest_trt.engine.onnx_file import Dims
 from pytest_trt.engine.store import Store
-from pytest_trt.errors import ModelError, TrtError
-from pytest_trt.scalars import function_name
+from pytest_trt.errors import ModelError
+from pytest_trt.functions import called, function_name
 from pytest_trt.spec import EngineSpec
 
 
@@ -106,20 +106,10 @@ def _plan(path: Path) -> Model:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _called(name: str, function: Callable[[], Any]) -> Any:
-    try:
-        return function()
-    except TrtError:
-        raise
-    except (Exception, SystemExit) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise ModelError(f"trt_engine({name}={function_name(function)}): the function raised {said}") from error
-
-
 def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: Store) -> Model:
     import onnx
 
-    made = _called("onnx", function)
+    made = called("trt_engine", "onnx", ModelError, function)
     if isinstance(made, (str, os.PathLike)):
         return read(find("model", os.fspath(made), [Path.cwd(), *folders]))
     if not isinstance(made, onnx.ModelProto):
@@ -139,7 +129,7 @@ def _save(model: Any, path: Path) -> None:
 
 
 def _built(function: Callable[[], bytes], store: Store) -> Path:
-    made = _called("build", function)
+    made = called("trt_engine", "build", ModelError, function)
     if not isinstance(made, (bytes, bytearray, memoryview)) or not made:
         what = "no bytes" if isinstance(made, (bytes, bytearray, memoryview)) else type(made).__name__
         message = f"returned {what}: it must return a plan's bytes"
