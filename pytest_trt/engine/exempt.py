@@ -50,10 +50,10 @@ def exempt(model: Any, half: str) -> Exempt:
     graph alone.
     """
     graphs = list(onnx_parts.graphs(model))
-    kinds = {name: kind for graph in graphs for name, kind in rewrite.types(graph).items()}
+    kinds = rewrite.types(model)
     stored = {tensor.name for graph in graphs for tensor in graph.initializer}
     beyond = beyond_float16(onnx_parts.tensors(model)) if half == "fp16" else {}
-    beside = wide(model.graph, beyond)
+    beside = wide(model.graph, kinds, beyond)
     nodes, rounded, reasons = set[str](), set[str](), list[str]()
     for number, graph in enumerate(graphs):
         exact = frozenset() if number else beside.nodes

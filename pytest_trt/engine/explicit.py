@@ -62,17 +62,11 @@ def shares(light: Any) -> Mapping[str, float]:
 def dequantised(light: Any) -> Mapping[str, str]:
     """What comes out of a DequantizeLinear, however it was moved since, by name; to the precision that it had, if that
     is one to compute in."""
-    from onnx import TensorProto
-
-    names = {number: _KINDS[name] for name, number in TensorProto.DataType.items() if name in _KINDS}
-    types = {tensor.name: tensor.data_type for tensor in onnx_parts.tensors(light)}
-    for graph in onnx_parts.graphs(light):
-        types.update({value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info)})
-    found: dict[str, str] = {}
+    types, found = rewrite.types(light), dict[str, str]()
     for node in onnx_parts.nodes(light):
         if node.op_type == "DequantizeLinear":
-            told = (types[name] for name in (node.input[0], *node.input[2:]) if types.get(name))
-            found[node.output[0]] = names.get(next(told, TensorProto.INT8), "")
+            told = (types.get(name, "UNDEFINED") for name in (node.input[0], *node.input[2:]))
+            found[node.output[0]] = _KINDS.get(next((kind for kind in told if kind != "UNDEFINED"), "INT8"), "")
         elif node.op_type in _MOVES and node.input[0] in found:
             found.update(dict.fromkeys(node.output, found[node.input[0]]))
     return found

@@ -161,8 +161,7 @@ def _half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt
     if precision == "fp16":
         made = room.convert_float_to_float16(whole, **options)
     else:
-        own = {name for graph in onnx_parts.graphs(whole) for name, kind in rewrite.types(graph).items()
-               if kind == "FLOAT16"}  # fmt: skip
+        own = {name for name, kind in rewrite.types(whole).items() if kind == "FLOAT16"}
         originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole, own)}
         made = _as_bfloat16(room.convert_float_to_float16(whole, **options), originals, own)
     casts.place(made, given)

@@ -106,13 +106,16 @@ def _dense(sparse: Any) -> Any:
     return numpy_helper.from_array(whole, sparse.values.name)
 
 
-def types(graph: Any) -> Mapping[str, str]:
-    """What the tensors of a typed graph are, by name: "FLOAT", "INT64" and so on, as ONNX has it."""
+def types(model: Any) -> Mapping[str, str]:
+    """What the tensors of a typed model are, in whatever graph, by name: "FLOAT", "INT64" and so on, as ONNX has it."""
     import onnx
 
     name_of = onnx.TensorProto.DataType.Name
-    told = {value.name: value.type.tensor_type.elem_type for value in (*graph.input, *graph.value_info, *graph.output)}
-    told |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    told = dict[str, int]()
+    for graph in onnx_parts.graphs(model):
+        values = (*graph.input, *graph.value_info, *graph.output)
+        told |= {value.name: value.type.tensor_type.elem_type for value in values}
+        told |= {tensor.name: tensor.data_type for tensor in graph.initializer}
     return {name: name_of(kind) for name, kind in told.items()}
 
 

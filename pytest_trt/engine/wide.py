@@ -45,15 +45,16 @@ class Wide:
     risky: tuple[str, ...]
 
 
-def wide(graph: Any, beyond: Mapping[str, float]) -> Wide:
-    """What float16 does not hold in a graph, which is sorted. `beyond` are the weights, with their largest magnitudes.
+def wide(graph: Any, kinds: Mapping[str, str], beyond: Mapping[str, float]) -> Wide:
+    """What float16 does not hold in a graph, which is sorted. `kinds` are the types of its tensors (rewrite.types), and
+    `beyond` the weights, with their largest magnitudes.
 
     What computes with them is float32, and so is what reads the results, until an operator makes them small again: one
     that normalises, saturates, or scales. A layer is the last, for its own weights may do that too, or may not. Where
     nothing else is known, a tensor is taken to be of the order of 1.
     """
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    kinds, outlook = rewrite.types(graph), _Outlook(graph)
+    outlook = _Outlook(graph)
     nodes, weights, risky, sizes = set[int](), set[str](), list[str](), dict[str, float]()
     for place, node in enumerate(graph.node):
         own = {name for name in node.input if name in beyond and name in stored and outlook.counts(node, stored[name])}
