@@ -78,6 +78,8 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
     """What is to be said of the file's patterns that no test of ours has, and of parameters, or values of them, that
     none of a pattern's tests has. Unless the whole suite is collected, only of a pattern whose file is not there, or is
     collected itself, can that be told."""
+    if not budgets.entries:
+        return []
     params: dict[str, dict[str, Any]] = {}
     for item in items:
         if options.is_ours(item) and item.nodeid not in params:

@@ -51,18 +51,20 @@ def unheld(running: Sequence[pytest.Item], collected: Iterable[pytest.Item], *, 
     """What is to be said of a `where` on a test's function that holds for none of its cases, wherever the function is
     `collected`. A class that inherits it may have a matrix of its own: unless the `whole` suite is collected, only what
     the function's own marks say is known of such a one."""
-    known: dict[Any, dict[str, dict[str, Any]]] = {}
-    for item in collected:
-        if isinstance(item, pytest.Function) and item.nodeid not in (there := known.setdefault(item.function, {})):
+    asked = [
+        (item, mark) for item in running if isinstance(item, pytest.Function) for mark in item.own_markers
+        if mark.name == "trt_budget" and isinstance(mark.kwargs.get("where"), Mapping)
+    ]  # fmt: skip
+    known: dict[Any, dict[str, dict[str, Any]]] = {item.function: {} for item, _ in asked}
+    for item in (one for one in collected if isinstance(one, pytest.Function)):
+        if item.function in known and item.nodeid not in (there := known[item.function]):
             certain = whole or _is_at_home(item)
             there.update(cases(item, item.iter_markers() if certain else item.own_markers))
     said: dict[tuple[Any, int], str] = {}
-    for item in (one for one in running if isinstance(one, pytest.Function)):
-        for mark in item.own_markers:
-            where, key = mark.kwargs.get("where"), (item.function, id(mark))
-            if mark.name == "trt_budget" and isinstance(where, Mapping) and key not in said:
-                why = never(where, known[item.function].values())
-                said[key] = why and f"{item.nodeid.partition('[')[0]}: trt_budget: {why}"
+    for item, mark in asked:
+        if (key := (item.function, id(mark))) not in said:
+            why = never(mark.kwargs["where"], known[item.function].values())
+            said[key] = why and f"{item.nodeid.partition('[')[0]}: trt_budget: {why}"
     return list(filter(None, said.values()))
 
 
