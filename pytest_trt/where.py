@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from pytest_trt.scalars import shown
+
 OPEN: Any = object()
 """The value of a parameter that another run may give: by a fixture, or by a conftest that asks the command line."""
 
@@ -19,7 +21,7 @@ def never(where: Mapping[str, Any], cases: Collection[Mapping[str, Any]]) -> str
         if not known:
             return ""
         if not any(_is(one, value) for one in known):
-            return f"where says {name}={value!r}, but {name} is {' or '.join(dict.fromkeys(map(_shown, known)))}"
+            return f"where says {name}={value!r}, but {name} is {' or '.join(dict.fromkeys(map(shown, known)))}"
     if any(all(name in case and _is(case[name], value) for name, value in where.items()) for case in cases):
         return ""
     said = " and ".join(f"{name}={value!r}" for name, value in where.items())
@@ -28,8 +30,3 @@ def never(where: Mapping[str, Any], cases: Collection[Mapping[str, Any]]) -> str
 
 def _is(seen: Any, wanted: Any) -> bool:
     return seen is OPEN or (isinstance(seen, (str, int, float, bool)) and bool(seen == wanted))
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

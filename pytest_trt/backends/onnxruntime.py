@@ -7,6 +7,7 @@ faster sums saturate at 16 bits, and answers depend on the processor (onnxruntim
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -167,18 +168,9 @@ class OnnxRuntimeEngine:
         return options
 
     def _open(self, options: Any) -> Any:
-        def session(model: str | bytes) -> Any:
-            return self._ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-
         try:
-            try:
-                return session(str(self._plan))
-            except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-                if "same node name" not in str(error):
-                    raise
-                options.add_session_config_entry(_WEIGHTS_FOLDER, str(self._plan.parent))
-                return session(_told_apart(self._plan))
-        except Exception as error:  # likewise
+            return self._accepted(options)
+        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             what = "the model" if self._plan.name == "plan" else self._plan  # that is how the cache names all of them
             said = f"ONNX Runtime {self._ort.__version__} cannot load {what}: {plain(error)}"
             if "NOT_IMPLEMENTED" in str(error) and (name := _bfloat16(self._plan)) is not None:
@@ -187,6 +179,19 @@ class OnnxRuntimeEngine:
                     "float32, or choose another --trt-backend"
                 )
             raise BuildError(said) from error
+
+    def _accepted(self, options: Any) -> Any:
+        """A session on the plan; where nodes share a name, which it refuses, on a copy that tells them apart."""
+        session = functools.partial(
+            self._ort.InferenceSession, sess_options=options, providers=["CPUExecutionProvider"]
+        )
+        try:
+            return session(str(self._plan))
+        except Exception as error:
+            if "same node name" not in str(error):
+                raise
+        options.add_session_config_entry(_WEIGHTS_FOLDER, str(self._plan.parent))
+        return session(_told_apart(self._plan))
 
     def run(self, inputs: Arrays) -> Arrays:
         try:
@@ -304,8 +309,8 @@ def _bfloat16(model: Path) -> str | None:
 _NOISE = re.compile(
     r"^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from .* failed: ?)?(/onnxruntime_src/\S+:\d+ .*?\) (?=[A-Z]))?"
 )
-_NODE = re.compile(r"^Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: ")
 """What stands before ONNX Runtime's own words: codes, a file of its own making, a place in its source."""
+_NODE = re.compile(r"^Non-zero status code returned while running (\w+) node\. Name:'([^']*)' Status Message: ")
 
 
 def plain(error: Exception) -> str:

@@ -213,9 +213,15 @@ def _log_median(question: Question, block: Block) -> float:
     return math.log(stats.median(block.times[question.figure]))
 
 
-def _status(question: Question, found: stats.Interval) -> Status:
+def _worse(question: Question, found: stats.Interval) -> stats.Interval:
+    """The interval of how much worse it is: of throughput, how much lower."""
     if FIGURES[question.figure].higher_is_better:
-        found = stats.Interval(-found.center, -found.high, -found.low)
+        return stats.Interval(-found.center, -found.high, -found.low)
+    return found
+
+
+def _status(question: Question, found: stats.Interval) -> Status:
+    found = _worse(question, found)
     limit = math.log1p(question.tolerance)
     if found.low > limit:
         return "regressed"
@@ -227,9 +233,7 @@ def _status(question: Question, found: stats.Interval) -> Status:
 def _may_be_improved(question: Question, found: stats.Interval) -> bool:
     """Whether more blocks may yet show that what is no slower is faster by more than the tolerance. Where the middle is
     within half of that they will hardly."""
-    if FIGURES[question.figure].higher_is_better:
-        found = stats.Interval(-found.center, -found.high, -found.low)
-    limit = math.log1p(question.tolerance)
+    found, limit = _worse(question, found), math.log1p(question.tolerance)
     return found.low < -limit and found.center < -limit / 2
 
 
