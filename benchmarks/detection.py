@@ -26,8 +26,9 @@ import simulation
 import today
 
 from pytest_trt import levels
-from pytest_trt.judge.baselines import Baseline, after, judge_stored
+from pytest_trt.judge.baselines import Baseline, after
 from pytest_trt.judge.compare import PairedRule, Question, judge_paired
+from pytest_trt.judge.stored_figures import judge_stored
 from pytest_trt.measure.sampler import BlockSource, Limits, Sampling, sample
 from pytest_trt.measure.stopping import Resolution
 from pytest_trt.records import Block, Environment, Measurement, Verdict

@@ -24,8 +24,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines, text
-from pytest_trt.judge.baselines import RUNS, judge_stored
+from pytest_trt.judge.baselines import RUNS
 from pytest_trt.judge.compare import Question
+from pytest_trt.judge.stored_figures import judge_stored
 from pytest_trt.records import FIGURES, Environment, Estimate, Measurement, Result, Status
 from pytest_trt.report import Header, terminal
 

@@ -18,7 +18,7 @@ from pytest_trt.description import pipeline_of
 from pytest_trt.engine.digest import file_sha256
 from pytest_trt.engine.provider import Provided
 from pytest_trt.errors import CacheError, DeclarationError
-from pytest_trt.judge import baselines
+from pytest_trt.judge import stored_figures
 from pytest_trt.judge.baselines import Baseline
 from pytest_trt.measure.probe_source import Subject
 from pytest_trt.records import Environment
@@ -54,9 +54,9 @@ def choose(
     if baseline is None:
         any_of_device = folder.exists_any(device)
         others = () if any_of_device else folder.others()
-        absence = baselines.absent(folder.name, environment.device, any_of_device=any_of_device, others=others)
+        absence = stored_figures.absent(folder.name, environment.device, any_of_device=any_of_device, others=others)
         return made(way="absent", absence=absence)
-    if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
+    if not tolerance.paired and stored_figures.identical(baseline, environment, engine.plan_sha256, spec_digest):
         return made(way="identical", baseline=baseline)
     other = None if tolerance.paired is False else _stored_engine(baseline, new, environment, said, store)
     rebuilt = baseline.engine_digest == engine.digest and baseline.plan_sha256 != engine.plan_sha256
@@ -93,7 +93,7 @@ def choose_revision(
             f"{model} lies outside the repository, so that {revision.worktree.title} has no model of its own and this "
             "one would be compared with itself: keep it in the repository, or have each side's conftest make it there"
         )
-    if not tolerance.paired and baselines.identical(baseline, environment, engine.plan_sha256, spec_digest):
+    if not tolerance.paired and stored_figures.identical(baseline, environment, engine.plan_sha256, spec_digest):
         return made(way="identical", baseline=baseline)
     plan = Path(built.plan)
     if not plan.is_file() or file_sha256(plan) != built.plan_sha256:

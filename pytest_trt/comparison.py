@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pytest_trt import calibration, stats
-from pytest_trt.judge import baselines, budgets, compare
+from pytest_trt.judge import budgets, compare, stored_figures
 from pytest_trt.judge.baselines import Baseline
 from pytest_trt.judge.blame import Blame, blame
 from pytest_trt.judge.changes import changes
@@ -108,7 +108,7 @@ class Comparison:
         found = [
             compare.judge_paired(self.question, *sides)
             if self.way == "paired"
-            else baselines.judge_stored(self.question, figures["ms"], self.baseline)
+            else stored_figures.judge_stored(self.question, figures["ms"], self.baseline)
         ]
         told = (REBUILT,) if self.rebuilt else ()
         if self.way == "paired" and found[0].status == "inconclusive":
@@ -116,7 +116,7 @@ class Comparison:
         found[0] = dataclasses.replace(found[0], details=(*found[0].details, *told))
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
             question = compare.Question(figure="memory_mb", tolerance=self.memory_growth)
-            found.append(baselines.judge_stored(question, figures["memory_mb"], self.baseline))
+            found.append(stored_figures.judge_stored(question, figures["memory_mb"], self.baseline))
         return tuple(self._enforced(verdict) for verdict in found)
 
     def explained(

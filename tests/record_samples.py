@@ -7,6 +7,7 @@ import hashlib
 import random
 from typing import Any
 
+from pytest_trt.judge.baselines import Baseline, after
 from pytest_trt.records import Block, Environment, Estimate, Layer, LayerProfile, Measurement, Samples
 
 H200 = Environment(
@@ -91,3 +92,13 @@ def measurement(
         profile=LayerProfile(layers, runs=50),
     )
     return dataclasses.replace(made, **changes)
+
+
+def stored(first: Measurement | None = None, *runs: Measurement) -> Baseline:
+    """The baseline of `first`, with further `ok` runs remembered."""
+    baseline, _ = after(None, first or measurement(), "missing")
+    for run in runs:
+        assert baseline is not None
+        baseline, _ = after(baseline, run, "ok")
+    assert baseline is not None
+    return baseline

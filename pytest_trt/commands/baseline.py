@@ -104,9 +104,9 @@ def _nearest(test: str, node_ids: Sequence[str], otherwise: str) -> str:
 
 
 def _described(baseline: Baseline) -> Iterator[str]:
-    from pytest_trt.judge.baselines import run_spread
     from pytest_trt.judge.changes import age
     from pytest_trt.judge.offline import RUN_SPREAD
+    from pytest_trt.judge.stored_figures import run_spread
     from pytest_trt.records import FIGURES
     from pytest_trt.report import environment_line
     from pytest_trt.report.numbers import figure, share, with_unit

@@ -8,9 +8,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 
-from pytest_trt.judge.baselines import Baseline, judge_stored
+from pytest_trt.judge.baselines import Baseline
 from pytest_trt.judge.changes import changes
 from pytest_trt.judge.compare import Question
+from pytest_trt.judge.stored_figures import judge_stored
 from pytest_trt.records import ALWAYS_FAIL, FIGURES, Measurement, Result, Verdict
 
 RUN_SPREAD = {"gpu": 0.01, "cpu": 0.1}
