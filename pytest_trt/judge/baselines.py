@@ -1,8 +1,6 @@
-"""What a stored measurement is, when it moves, and what it is good for. Pure: where it is kept is not known here.
+"""What a stored measurement is, and when it moves. Pure: where it is kept is not known here.
 
     stored, saved = after(old, measurement, status)             # what to store now; the reference seldom moves
-    if identical(stored, environment, plan_sha256, spec_digest): ...
-    verdict = judge_stored(question, estimate, stored)
 """
 
 from __future__ import annotations
