@@ -127,15 +127,11 @@ def build_all(work: Work, kept: Mapping[str, Mapping[str, Row]]) -> None:
         process.wait()
 
 
-def rows(
-    work: Work, name: str, bench: Bench, torch_bench: Bench | None, kept: Mapping[str, Row]
-) -> Iterator[Row]:
+def rows(work: Work, name: str, bench: Bench, torch_bench: Bench | None, kept: Mapping[str, Row]) -> Iterator[Row]:
     """The reference's row, the backend's, and PyTorch's: those that are kept, and the others made."""
     lineup = work.lineup(name, bench)
     reference = "ONNX Runtime fp32"
-    yield kept.get(reference) or lineup.row(
-        reference, dataclasses.replace(work.spec(name), backend="onnxruntime")
-    )
+    yield kept.get(reference) or lineup.row(reference, dataclasses.replace(work.spec(name), backend="onnxruntime"))
     for label, spec in work.specs(name):
         if label in kept:
             yield kept[label]

@@ -175,9 +175,7 @@ class Seat:
 
             trt = versions.package(self.backend)
             allocator = counting_allocator(trt, arena)  # type: ignore[arg-type]
-            engine = DeviceEngine(
-                trt, subject.plan, cuda.device(subject.device), subject.spec, allocator=allocator
-            )
+            engine = DeviceEngine(trt, subject.plan, cuda.device(subject.device), subject.spec, allocator=allocator)
         with contextlib.closing(engine):
             runner = open_runner(engine, subject.shapes, subject.options)
             with contextlib.closing(runner):

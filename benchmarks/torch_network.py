@@ -196,9 +196,7 @@ _OPERATORS: Mapping[str, Callable[[Given, Host, Attributes], Any]] = {
     "Identity": lambda g, h, a: g[0],
     "LRN": lambda g, h, a: functional.local_response_norm(g[0], a["size"], a["alpha"], a["beta"], a.get("bias", 1.0)),
     "LSTM": _lstm,
-    "LayerNormalization": lambda g, h, a: functional.layer_norm(
-        g[0], g[1].shape, g[1], g[2], a.get("epsilon", 1e-5)
-    ),
+    "LayerNormalization": lambda g, h, a: functional.layer_norm(g[0], g[1].shape, g[1], g[2], a.get("epsilon", 1e-5)),
     "MatMul": lambda g, h, a: g[0] @ g[1],
     "MaxPool": _maximum,
     "Mul": lambda g, h, a: g[0] * g[1],

@@ -1,11 +1,11 @@
 """Budgets in a file, for those who keep them out of code.
 
-    [[budget]]
-    test = "tests/test_models.py::test_resnet18[fp16-*]"      # * and ? are wildcards, brackets stand for themselves
-    device = "H200"                                           # as in trt_budget; "gpu" where it is left out
-    ms = 0.31
-    memory_mb = 700
-    where = { batch = 1 }
+[[budget]]
+test = "tests/test_models.py::test_resnet18[fp16-*]"      # * and ? are wildcards, brackets stand for themselves
+device = "H200"                                           # as in trt_budget; "gpu" where it is left out
+ms = 0.31
+memory_mb = 700
+where = { batch = 1 }
 """
 
 from __future__ import annotations

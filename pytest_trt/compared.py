@@ -33,9 +33,7 @@ class Compared:
         said = self._settings
         if said.baseline is None:
             return None
-        return open_baselines(
-            said.baseline_dir, said.baseline, revision=said.baseline_ref, rootdir=Path(said.rootdir)
-        )
+        return open_baselines(said.baseline_dir, said.baseline, revision=said.baseline_ref, rootdir=Path(said.rootdir))
 
     @property
     def worktree(self) -> Worktree | None:

@@ -41,9 +41,7 @@ class Rightness:
             return None
         return given_inputs(wanted.inputs, self.folders) or {}
 
-    def judged(
-        self, taken: Taken, baseline: Baseline | None
-    ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
+    def judged(self, taken: Taken, baseline: Baseline | None) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
         """The outputs of the very engine that was measured against what `trt_accuracy` names; and what a baseline is to
         keep of them, where that is what they are held against."""
         case, wanted = self.case, self.case.declaration.accuracy

@@ -1,9 +1,9 @@
 """One test's whole course: its engine, probes, sampling, confirmation, verdicts. Free of pytest.
 
-    with Trial(bench, node_id, declaration, folders, baselines) as trial:
-        outputs = trial(inputs)
-        measurement = trial.measure()
-        result = trial.finish()
+with Trial(bench, node_id, declaration, folders, baselines) as trial:
+    outputs = trial(inputs)
+    measurement = trial.measure()
+    result = trial.finish()
 """
 
 from __future__ import annotations

@@ -141,8 +141,8 @@ EDITED: dict[str, Callable[[str], str]] = {
     "on one line": lambda text: json.dumps(json.loads(text)),
     "indented": lambda text: json.dumps(json.loads(text), indent=2),
     "windows": lambda text: text.replace("\n", "\r\n"),
-    "two runs on a line": lambda text: text.replace("},\n  {\"commit", "}, {\"commit"),
-    "a run on two lines": lambda text: text.replace("\"engine_mb\": 23.4, ", "\n  "),
+    "two runs on a line": lambda text: text.replace('},\n  {"commit', '}, {"commit'),
+    "a run on two lines": lambda text: text.replace('"engine_mb": 23.4, ', "\n  "),
     "two histories": lambda text: text.replace('\n "history": [\n', '\n "history": [\n {}],\n "history": [\n', 1),
     "no history": lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "history"}),
 }
@@ -317,7 +317,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "true for a number": (figures(value=True), "figures.ms.value"),
     "a huge integer": (figures(samples=10**30), "figures.ms.samples"),
     "an integer too long for Python": (
-        lambda file: file.write_text(file.read_text().replace('"schema": 1', f'"schema": {"9" * 5000}')), "not JSON",
+        lambda file: file.write_text(file.read_text().replace('"schema": 1', f'"schema": {"9" * 5000}')),
+        "not JSON",
     ),
     "an unknown figure": (lambda file: edit(file, figures={"speed": {"value": 1, "low": 1, "high": 1}}), "'speed'"),
     "no figures": (lambda file: edit(file, figures={}), "figures is empty"),
@@ -337,7 +338,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
         "another device's: .* delete it and save",
     ),
     "a terminal's escape as it is": (
-        lambda file: file.write_text(file.read_text().replace("models/", "\u202emodels/")), "cannot be shown",
+        lambda file: file.write_text(file.read_text().replace("models/", "\u202emodels/")),
+        "cannot be shown",
     ),
     "a line end": (lambda file: edit(file, spec={"a": "b\nc"}), "cannot be shown"),
     "a terminal's escape": (lambda file: edit(file, spec={"a": "\x1b[2J"}), "cannot be shown"),
@@ -596,5 +598,3 @@ VALUES = st.recursive(
 def test_any_value_in_any_field_is_an_error_or_valid(value: Any, field: str) -> None:
     said = read(json.dumps({**json.loads(ORIGINAL), field: value}).encode())
     assert said == "valid" or "file.json" in said
-
-

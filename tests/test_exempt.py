@@ -128,9 +128,7 @@ def test_operators_that_tensorrt_lacks_in_bf16(operator: str, precision: Any, sh
     weights = [weight("w", 8, 8, 1, 1), weight("v", 8, 8, 1, 1)]
     attributes = {"kernel_shape": [2, 2]} if operator == "LpPool" else {}
     second = node(operator, ["c", "w"] if operator == "ConvTranspose" else ["c"], ["y"], **attributes)
-    path = saved(
-        tmp_path, [node("Conv", ["x", "v"], ["c"]), second], {"x": (TensorProto.FLOAT, [1, 8, 4, 4])}, weights
-    )
+    path = saved(tmp_path, [node("Conv", ["x", "v"], ["c"]), second], {"x": (TensorProto.FLOAT, [1, 8, 4, 4])}, weights)
     assert convert(path, precision, tmp_path / "h.onnx").shares[precision] == share
     builds(tmp_path / "h.onnx", tmp_path)
 

@@ -1,6 +1,5 @@
 """Probes, runs and builds: what each level adds to an interval, and what a place is told from."""
 
-
 import numpy as np
 import pytest
 
@@ -62,7 +61,6 @@ def test_calibrations_tell_the_place_from_the_scatter():
     differences = (0.01 + generator.normal(0, 0.0005, size=24)).tolist()
     assert levels.calibrated_spread(differences) < 0.003
     assert 0.01 < levels.calibrated_place(differences) < 0.011
-
 
 
 def test_one_probe_has_the_calibrated_spread_and_more_have_less():

@@ -141,7 +141,6 @@ def test_a_cache_without_its_tag_is_known_by_what_it_holds(tmp_path: Path) -> No
     assert (tmp_path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
 
 
-
 def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy() -> None:
     with ordinary_user() as folder:
         folder.chmod(0o500)

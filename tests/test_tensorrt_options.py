@@ -68,9 +68,7 @@ def test_an_option_is_taken(model: Path, tmp_path: Path, spec: dict[str, Any]) -
     [{"io_formats": {"x": "hwc"}}, {"weight_streaming": True}, {"memory_pool_bytes": {"tactic_shared_memory": 49152}}],
     ids=lambda spec: "-".join(spec),
 )
-def test_what_is_taken_changes_what_is_built(
-    model: Path, tmp_path: Path, plain: bytes, spec: dict[str, Any]
-) -> None:
+def test_what_is_taken_changes_what_is_built(model: Path, tmp_path: Path, plain: bytes, spec: dict[str, Any]) -> None:
     """Of two builds of the same, TensorRT-RTX makes the same plan."""
     build(model, tmp_path, (PROFILE,))
     assert (tmp_path / "plan").read_bytes() == plain

@@ -1,8 +1,8 @@
 """--trt-against: a git revision's tests, collected and built beside this run's own, for theirs to take turns with.
 
-    against = Against(settings.against, run)          # in an xdist worker: Against.decoded(what the controller sent)
-    revision = against.revision(node_ids, cache_dir, say)
-    against.close()
+against = Against(settings.against, run)          # in an xdist worker: Against.decoded(what the controller sent)
+revision = against.revision(node_ids, cache_dir, say)
+against.close()
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ class Against:
             self.worktree = self._checkout.worktree
         return self.worktree
 
-    def revision(
-        self, wanted: Sequence[str], cache_dir: Path | None, say: Callable[[str], None]
-    ) -> Revision:
+    def revision(self, wanted: Sequence[str], cache_dir: Path | None, say: Callable[[str], None]) -> Revision:
         """The engines that the tests `wanted` have there, built or out of `cache_dir` (see building.built)."""
         return built(self.check_out(), self._run, wanted, cache_dir, say)
 

@@ -64,9 +64,7 @@ def built(
     return Revision(worktree, found)
 
 
-def _found(
-    worktree: Worktree, run: Run, wanted: Sequence[str], cache_dir: Path, say: Callable[[str], None]
-) -> Found:
+def _found(worktree: Worktree, run: Run, wanted: Sequence[str], cache_dir: Path, say: Callable[[str], None]) -> Found:
     here, path = Path(worktree.checkout), Path(worktree.folder) / "declared.json"
     if not Path(run.folder).resolve().is_relative_to(here):
         return Found(problems=(f"--trt-against={worktree.name}: start pytest in {here}, not in {run.folder}",))

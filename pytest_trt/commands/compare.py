@@ -109,9 +109,7 @@ def _results(source: str) -> Mapping[Key, Result]:
             _reference(Path(source), result.measurement)
     slugs = [device_slug(r.measurement.environment) for r in results if r.measurement is not None]
     lone = slugs[0] if len(set(slugs)) == 1 else ""
-    return {
-        (device_slug(r.measurement.environment) if r.measurement else lone, r.node_id): r for r in results
-    }
+    return {(device_slug(r.measurement.environment) if r.measurement else lone, r.node_id): r for r in results}
 
 
 def _stored(source: str) -> Mapping[Key, Baseline]:

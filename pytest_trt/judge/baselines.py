@@ -1,6 +1,6 @@
 """What a stored measurement is, and when it moves. Pure: where it is kept is not known here.
 
-    stored, saved = after(old, measurement, status)             # what to store now; the reference seldom moves
+stored, saved = after(old, measurement, status)             # what to store now; the reference seldom moves
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which layers explain a change, and what became of them.
 
-    found = blame(old_profile, new_profile, delta_ms=0.031, others={"h2d_ms": (0.012, 0.012)})
-    for line in found.lines(): ...
+found = blame(old_profile, new_profile, delta_ms=0.031, others={"h2d_ms": (0.012, 0.012)})
+for line in found.lines(): ...
 """
 
 from __future__ import annotations

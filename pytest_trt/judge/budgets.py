@@ -1,8 +1,8 @@
 """Does it cost more than it may? Which budget counts, and the verdict of a figure against its limit.
 
-    limits = matching(budgets, device="NVIDIA H200", kind="gpu", mig_profile=None, params={"precision": "fp16"})
-    sampling = sample(source, LimitRule(limits, spread=0.002), sampling_limits)
-    verdicts = [judge(figure, estimates[figure], limit) for figure, limit in limits.items()]
+limits = matching(budgets, device="NVIDIA H200", kind="gpu", mig_profile=None, params={"precision": "fp16"})
+sampling = sample(source, LimitRule(limits, spread=0.002), sampling_limits)
+verdicts = [judge(figure, estimates[figure], limit) for figure, limit in limits.items()]
 """
 
 from __future__ import annotations

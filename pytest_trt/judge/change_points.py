@@ -53,10 +53,7 @@ def _kept(series: NDArray[np.float64], points: list[int], tail: float, least: fl
         ends = [0, *points, len(series)]
         sides = [(series[a:b], series[b:c]) for a, b, c in zip(ends, ends[1:], ends[2:], strict=False)]
         changes = [abs(float(right.mean() - left.mean())) for left, right in sides]
-        weak = [
-            change if _differ(*side, tail) else -1.0
-            for change, side in zip(changes, sides, strict=True)
-        ]
+        weak = [change if _differ(*side, tail) else -1.0 for change, side in zip(changes, sides, strict=True)]
         lowest = int(np.argmin(weak))
         if weak[lowest] >= np.log1p(least):
             break

@@ -33,9 +33,7 @@ class Tolerances:
         return self.max_memory_growth if FIGURES[figure].unit == "MB" else self.max_slowdown
 
 
-def compare_runs(
-    old: Mapping[Key, Baseline], new: Mapping[Key, Result], tolerances: Tolerances
-) -> tuple[Result, ...]:
+def compare_runs(old: Mapping[Key, Baseline], new: Mapping[Key, Result], tolerances: Tolerances) -> tuple[Result, ...]:
     """The results of `new`, each judged against `old`, and one for each test that is in `old` alone.
 
     A test that failed otherwise keeps those verdicts; one that was not measured again is `inconclusive`: nothing says

@@ -1,7 +1,7 @@
 """A measurement against what is stored of a baseline: whether there is something to compare, and what it shows.
 
-    if identical(stored, environment, plan_sha256, spec_digest): ...
-    verdict = judge_stored(question, estimate, stored)
+if identical(stored, environment, plan_sha256, spec_digest): ...
+verdict = judge_stored(question, estimate, stored)
 """
 
 from __future__ import annotations

@@ -102,4 +102,3 @@ def _split(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]
         else:
             parts[name] = part
     return parts
-

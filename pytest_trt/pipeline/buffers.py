@@ -168,10 +168,7 @@ class BufferSet:
 
     def result(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
         """Copies of the outputs on the host's side."""
-        return {
-            name: place.copy(self.host_out.array, shapes.get(name))
-            for name, place in self.outputs.places.items()
-        }
+        return {name: place.copy(self.host_out.array, shapes.get(name)) for name, place in self.outputs.places.items()}
 
     def close(self) -> None:
         self.arrays = {}

@@ -145,9 +145,7 @@ class Probe:
             self.close(kill=True)
             raise
 
-    def _wait(
-        self, deadline: float, progress: Callable[[str, float], None] | None, doing: tuple[str, float]
-    ) -> None:
+    def _wait(self, deadline: float, progress: Callable[[str, float], None] | None, doing: tuple[str, float]) -> None:
         """Until the probe says something. Raises TimeoutError at the deadline."""
         while (left := deadline - time.monotonic()) > 0:
             if select.select([self._connection], [], [], min(left, 1.0))[0]:

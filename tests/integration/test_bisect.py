@@ -41,7 +41,7 @@ def test_the_first_layer_is_named(clipped, xdist):
         "*it reads 't13', which agrees, its worst element at *% of what is allowed",
         "*seen again with nothing else marked (* builds, * tensors marked)",
     ])  # fmt: skip
-    assert "--trt-bisect \"" not in result.stdout.str()
+    assert '--trt-bisect "' not in result.stdout.str()
 
 
 def test_it_is_an_ini_setting_and_costs_a_test_that_is_right_nothing(project, verdicts):

@@ -170,9 +170,12 @@ def test_a_budget_for_a_value_that_no_case_has_never_holds_and_is_refused(projec
         assert f"test_m.py::test_m: trt_budget: where says {said}" in result.stdout.str() + result.stderr.str()
 
 
-HELD = """
+HELD = (
+    """
 @pytest.mark.trt_budget("cpu", ms=1e4, where={"batch": 8, "size": 2, "kind": "b"})
-""" + VARIED + """
+"""
+    + VARIED
+    + """
 def test_all(trt_runner, size, kind): trt_runner.measure()
 
 @pytest.fixture(params=["small"])
@@ -191,6 +194,7 @@ class TestOne(Both): pass
 @pytest.mark.trt_matrix(batch=[16])
 class TestOther(Both): pass
 """
+)
 HOOK = """
 def pytest_generate_tests(metafunc):
     if 'chosen' in metafunc.fixturenames:

@@ -31,9 +31,7 @@ class DeviceEngine:
 
     kind: Literal["device", "host"] = "device"
 
-    def __init__(
-        self, trt: Any, plan: Path, device: cuda.Device, spec: EngineSpec, *, allocator: Any = None
-    ) -> None:
+    def __init__(self, trt: Any, plan: Path, device: cuda.Device, spec: EngineSpec, *, allocator: Any = None) -> None:
         self.trt, self.plan, self.device, self._spec = trt, plan, device, spec
         device.activate()
         origin = check_origin(trt.__name__, trt.__version__, plan, spec.host_code_allowed)
