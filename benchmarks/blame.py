@@ -28,16 +28,17 @@ import chain
 import resnet18
 from live import Live, ms_verdict, save
 
-from pytest_trt.baselines import open_baselines
-from pytest_trt.bench import Bench
-from pytest_trt.comparison import scaled
-from pytest_trt.engine.provider import Provided
+from pytest_trt.core.records import LayerProfile, Result
+from pytest_trt.engine.provide import Provided
 from pytest_trt.errors import BuildError, TrtError
-from pytest_trt.judge.blame import blame
-from pytest_trt.records import LayerProfile, Result
-from pytest_trt.report import environment_line, failure
-from pytest_trt.spec import Settings
-from pytest_trt.trial import Trial
+from pytest_trt.judge.baselines import open_baselines
+from pytest_trt.judge.regression.blame import blame
+from pytest_trt.report import failure
+from pytest_trt.report.header import environment_line
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.comparison import scaled
+from pytest_trt.trial.trial import Trial
 
 BATCH = 8
 ANY = "any"

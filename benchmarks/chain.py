@@ -65,7 +65,7 @@ def build_typed(model: Path, plan: Path, batch: int, fp32: tuple[str, ...], leve
     """
     import tensorrt as trt
 
-    from pytest_trt.backends.tensorrt import versions
+    from pytest_trt.engine.backends.tensorrt import versions
 
     log = trt.Logger(trt.Logger.WARNING)
     builder = trt.Builder(log)

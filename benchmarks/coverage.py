@@ -16,12 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_trt import stats
-from pytest_trt.judge.compare import PairedRule, Question
-from pytest_trt.levels import comes_first
+from pytest_trt.core import stats
+from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.core.records import Block
+from pytest_trt.judge.regression.paired import PairedRule, Question
 from pytest_trt.measure.figures import PLACE, SPREAD
 from pytest_trt.measure.sampler import Limits, sample
-from pytest_trt.records import Block
 
 UNITS = 128
 

@@ -85,11 +85,12 @@ def both(inside: Callable[[], Row], across: Callable[[], Row]) -> Row:
 
 def measured(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, **options: Any) -> Row:
     """The crossing of an engine. The engine is alone in its process both times: first in a probe, then in this one."""
-    from pytest_trt.backends.base import backend as chosen
-    from pytest_trt.measure.probe_source import EngineProbe, Subject
-    from pytest_trt.pipeline.runner import open_runner
-    from pytest_trt.probe.server import ProbeServer
-    from pytest_trt.spec import EngineSpec, PipelineOptions
+    from pytest_trt.engine.backends.base import backend as chosen
+    from pytest_trt.measure.engine_probe import EngineProbe, Subject
+    from pytest_trt.measure.probe.server import ProbeServer
+    from pytest_trt.pipeline.open import open_runner
+    from pytest_trt.spec.declaration import PipelineOptions
+    from pytest_trt.spec.engine_spec import EngineSpec
 
     shapes = {name: array.shape for name, array in inputs.items()}
     pipeline = PipelineOptions(**options)

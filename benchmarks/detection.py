@@ -25,13 +25,13 @@ import replay
 import simulation
 import today
 
-from pytest_trt import levels
-from pytest_trt.judge.baselines import Baseline, after
-from pytest_trt.judge.compare import PairedRule, Question, judge_paired
-from pytest_trt.judge.stored_figures import judge_stored
+from pytest_trt.core import noise_levels
+from pytest_trt.core.records import Block, Environment, Measurement, Verdict
+from pytest_trt.judge.baselines.baseline import Baseline, after
+from pytest_trt.judge.regression.paired import PairedRule, Question, judge_paired
+from pytest_trt.judge.regression.stored import judge_stored
 from pytest_trt.measure.sampler import BlockSource, Limits, Sampling, sample
 from pytest_trt.measure.stopping import Resolution
-from pytest_trt.records import Block, Environment, Measurement, Verdict
 
 TRACES = Path(__file__).parent / "traces" / "h200-resnet18" / "traces.npz"
 RUN_TIME_S = 1.0  # at most, of an unpaired run
@@ -244,7 +244,7 @@ def _measured(sampling: Sampling) -> Measurement:
     """One side's latency as what a test measures."""
     return Measurement(
         node_id="detection", environment=Environment("a trace", "gpu", "tensorrt", ""), spec={}, spec_digest="",
-        figures={"ms": levels.estimate("ms", sampling.sides[0])}, engine_digest="", plan_sha256="", proof={},
+        figures={"ms": noise_levels.estimate("ms", sampling.sides[0])}, engine_digest="", plan_sha256="", proof={},
         time="2026-01-01T00:00:00Z",
     )  # fmt: skip
 

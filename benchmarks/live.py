@@ -23,12 +23,15 @@ from typing import Any
 
 import resnet18
 
-from pytest_trt import calibration
-from pytest_trt.baselines import BaselineFolder, open_baselines
-from pytest_trt.bench import Bench
-from pytest_trt.records import Measurement, Result
-from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Settings, Tolerance
-from pytest_trt.trial import Trial
+from pytest_trt.core.records import Measurement, Result
+from pytest_trt.judge.baselines import BaselineFolder, open_baselines
+from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Tolerance
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial import probe_spread
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.trial import Trial
 
 
 @dataclasses.dataclass
@@ -169,9 +172,9 @@ def calibrate(live: Live, pairs: int) -> str:
     with live.trial("base.onnx") as trial:
         environment, subject = trial.environment, trial.subject(trial.engine)
         with bench.lock(environment):
-            found = tuple(calibration.aa_pair(bench.server(trial.backend), subject) for _ in range(pairs))
-    known = calibration.Calibration(environment.device, found)
-    calibration.save(bench.store.folder, environment, known)
+            found = tuple(probe_spread.aa_pair(bench.server(trial.backend), subject) for _ in range(pairs))
+    known = probe_spread.Calibration(environment.device, found)
+    probe_spread.save(bench.store.folder, environment, known)
     return f"calibrated on {pairs} pairs: spread {known.spread:.2%}, place {known.place:.2%}"
 
 

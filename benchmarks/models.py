@@ -35,11 +35,15 @@ import onnx
 import torch_network
 from networks import NETWORKS
 
-from pytest_trt import codec
-from pytest_trt.bench import Bench
-from pytest_trt.lineup import Lineup, Row, table
-from pytest_trt.report import BACKENDS, environment_line
-from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings
+from pytest_trt.cli import lineup_table
+from pytest_trt.core import codec
+from pytest_trt.report.header import BACKENDS, environment_line
+from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.lineup import Lineup, Row
 
 LEVEL = 2
 """The builder's optimisation level: 3, TensorRT's default, takes two to three times as long to build."""
@@ -160,12 +164,16 @@ def markdown(found: dict[str, list[Row]], given: argparse.Namespace) -> str:
     level = f"optimisation level {given.optimization_level}, {given.builders} networks built at once"
     lines = ["# Real networks", "", f"{datetime.date.today().isoformat()}, {level}. Measured on:", ""]
     lines += [f"- {line}" for line in environments]
-    return "\n".join([*lines, "", _LEGEND, "", table.markdown(list(found.items()))])
+    return "\n".join([*lines, "", _LEGEND, "", lineup_table.markdown(list(found.items()))])
 
 
 def _said(row: Row) -> str:
-    shown = (f"{head} {cell}" for head, cell in zip(table.HEADS[1:], table.cells(row, [row])[1:], strict=True) if cell)
-    return "; ".join((", ".join(shown), *table.remarks(row)))
+    shown = (
+        f"{head} {cell}"
+        for head, cell in zip(lineup_table.HEADS[1:], lineup_table.cells(row, [row])[1:], strict=True)
+        if cell
+    )
+    return "; ".join((", ".join(shown), *lineup_table.remarks(row)))
 
 
 def save(folder: Path, found: dict[str, list[Row]], given: argparse.Namespace) -> None:

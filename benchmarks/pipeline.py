@@ -43,8 +43,8 @@ def build(folder: Path) -> Row:
     """One plan for all rungs: FP16, batch 1 to 128 in two profiles."""
     from resnet18 import save
 
-    from pytest_trt.backends.base import BuildJob, backend
-    from pytest_trt.spec import EngineSpec
+    from pytest_trt.engine.backends.base import BuildJob, backend
+    from pytest_trt.spec.engine_spec import EngineSpec
 
     model = save(folder / "resnet18.onnx")
     shape = (3, 224, 224)
@@ -55,15 +55,15 @@ def build(folder: Path) -> Row:
 
 
 def open_engine(folder: Path) -> Any:
-    from pytest_trt.backends.base import backend
-    from pytest_trt.spec import EngineSpec
+    from pytest_trt.engine.backends.base import backend
+    from pytest_trt.spec.engine_spec import EngineSpec
 
     return backend("tensorrt").load(folder / "plan", "0", EngineSpec())
 
 
 def runner(folder: Path, batch: int, **options: Any) -> Any:
-    from pytest_trt.pipeline.runner import open_runner
-    from pytest_trt.spec import PipelineOptions
+    from pytest_trt.pipeline.open import open_runner
+    from pytest_trt.spec.declaration import PipelineOptions
 
     engine = open_engine(folder)
     made = open_runner(engine, {"input": (batch, 3, 224, 224)}, PipelineOptions(**options))
@@ -88,7 +88,7 @@ def timed(work: Callable[[], None], seconds: float = SECONDS) -> float:
 
 def plain(folder: Path, batch: int, *, reuse: bool, pinned: bool) -> Row:
     """The loop of a first attempt: copy in, compute, copy out, wait; device memory allocated anew, or not."""
-    from pytest_trt import cuda
+    from pytest_trt.engine.backends import cuda
     from pytest_trt.pipeline.buffers import PageableBuffer
 
     engine = open_engine(folder)
@@ -116,7 +116,7 @@ def plain(folder: Path, batch: int, *, reuse: bool, pinned: bool) -> Row:
 
 def whole(work: Callable[[], None], stream: Any, count: int, times: int = 7) -> float:
     """ms of a call's work on the device: `count` of them timed as a whole between two events."""
-    from pytest_trt import cuda
+    from pytest_trt.engine.backends import cuda
 
     began, ended = cuda.Event(), cuda.Event()
     found = []
@@ -145,7 +145,7 @@ def pipelined(folder: Path, batch: int, **options: Any) -> Row:
 
 def limits(folder: Path, batch: int) -> Row:
     """Pinned copies alone, and graph replays alone, each as a whole between two events."""
-    from pytest_trt import cuda
+    from pytest_trt.engine.backends import cuda
 
     made = runner(folder, batch, transfers=False)
     lane = made._current.lanes[0]
@@ -162,7 +162,7 @@ def limits(folder: Path, batch: int) -> Row:
 def block(folder: Path, batch: int, **options: Any) -> Row:
     """Medians of a block's figures, and in turn with them: the very same graph's replays timed as a whole, and a bare
     loop of the bindings by the host's clock."""
-    from pytest_trt.cuda.driver import runtime
+    from pytest_trt.engine.backends.cuda.driver import runtime
 
     made = runner(folder, batch, **options)
     lane = made._current.lanes[0]
@@ -258,7 +258,7 @@ RUNGS: dict[str, Callable[[Path, int], Row]] = {
 
 def software() -> Row:
     """The card and the software."""
-    from pytest_trt.backends.base import backend
+    from pytest_trt.engine.backends.base import backend
 
     seen = backend("tensorrt").environment("0")
     return {

@@ -31,16 +31,18 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "example_project"))
 import seats
 from seats import MIB, Seat, child
 
-from pytest_trt import stats
-from pytest_trt.backends.base import backend
-from pytest_trt.bench import Bench
-from pytest_trt.case import Case
-from pytest_trt.levels import comes_first
+from pytest_trt.core import stats
+from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.engine.backends.base import backend
+from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe_source import ProbeSource
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.measure.stopping import FixedTime
-from pytest_trt.probe.server import ProbeServer
-from pytest_trt.spec import Declaration, EngineSpec, PipelineOptions, RunShape, Settings
+from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.case import Case
 
 GIB = 1024 * MIB
 LIMITS = Limits(min_time_s=0.1, max_time_s=1.0, warm_up_s=3.0)

@@ -145,9 +145,10 @@ def line(row: Row) -> str:
 
 def opened(plan: Path) -> Any:
     """The plan in a pipeline at batch 1, ready to be issued."""
-    from pytest_trt.backends.base import backend
-    from pytest_trt.pipeline.runner import open_runner
-    from pytest_trt.spec import EngineSpec, PipelineOptions
+    from pytest_trt.engine.backends.base import backend
+    from pytest_trt.pipeline.open import open_runner
+    from pytest_trt.spec.declaration import PipelineOptions
+    from pytest_trt.spec.engine_spec import EngineSpec
 
     engine = backend("tensorrt").load(plan, "0", EngineSpec())
     runner = open_runner(engine, {"input": (1, 3, 224, 224)}, PipelineOptions(cuda_graph=True))
@@ -161,8 +162,8 @@ def build(folder: Path) -> Path:
     """A plan for batch 1, built as fast as can be: what is measured is the host's."""
     from resnet18 import save
 
-    from pytest_trt.backends.base import BuildJob, backend
-    from pytest_trt.spec import EngineSpec
+    from pytest_trt.engine.backends.base import BuildJob, backend
+    from pytest_trt.spec.engine_spec import EngineSpec
 
     model, shape = save(folder / "resnet18.onnx"), (1, 3, 224, 224)
     spec = EngineSpec(precision="fp16", optimization_level=0)

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_trt.measure.probe_source import samples_in_block
-from pytest_trt.records import Block
-from pytest_trt.stats import median
+from pytest_trt.core.records import Block
+from pytest_trt.core.stats import median
+from pytest_trt.measure.engine_probe import samples_in_block
 
 REFERENCE = "cached"
 TIMES_MS = (1e-6, 1e6)  # shorter or longer than any inference: another unit, or rubbish

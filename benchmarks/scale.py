@@ -23,12 +23,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines, text
-from pytest_trt.judge.baselines import RUNS
-from pytest_trt.judge.compare import Question
-from pytest_trt.judge.stored_figures import judge_stored
-from pytest_trt.records import FIGURES, Environment, Estimate, Measurement, Result, Status
-from pytest_trt.report import Header, terminal
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Environment, Estimate, Measurement, Result, Status
+from pytest_trt.judge.baselines import BaselineFolder, device_slug, file_format, open_baselines
+from pytest_trt.judge.baselines.baseline import RUNS
+from pytest_trt.judge.regression.paired import Question
+from pytest_trt.judge.regression.stored import judge_stored
+from pytest_trt.report import terminal
+from pytest_trt.report.header import Header
 
 TESTS = Path(__file__).resolve().parent.parent / "tests"
 LIMITS = {"save_s": 5.0, "save_again_s": 5.0, "load_and_judge_s": 3.0, "report_s": 3.0, "peak_mb": 300.0}
@@ -62,14 +64,14 @@ def remember(folder: Path) -> None:
     """Give every baseline ten runs, each with its own figures: it is as long as it gets then. Files are written over:
     some file systems go slower for minutes after many were removed or replaced, which would be measured instead."""
     for file in folder.rglob("*.json"):
-        baseline = text.parse(file.read_bytes(), file.name)
+        baseline = file_format.parse(file.read_bytes(), file.name)
         (run,) = baseline.history
         history = tuple(
             dataclasses.replace(run, figures={name: value * (1 + day / 999) for name, value in run.figures.items()},
                                 time=f"2026-07-{day:02}T12:00:00+00:00", moved=day == 1)
             for day in range(1, RUNS + 1)
         )  # fmt: skip
-        file.write_bytes(text.render(dataclasses.replace(baseline, history=history)))
+        file.write_bytes(file_format.render(dataclasses.replace(baseline, history=history)))
 
 
 def judged(folder: BaselineFolder, runs: Sequence[Measurement]) -> Iterator[Result]:

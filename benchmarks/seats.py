@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pytest_trt import cuda
-from pytest_trt.backends.base import backend
-from pytest_trt.measure.probe_source import Subject
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import backend
+from pytest_trt.engine.inputs import draw
+from pytest_trt.measure.engine_probe import Subject
+from pytest_trt.measure.probe.__main__ import die_with
 from pytest_trt.measure.stopping import Steady
-from pytest_trt.pipeline.inputs import draw
-from pytest_trt.pipeline.runner import Runner, open_runner
-from pytest_trt.probe.__main__ import die_with
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.pipeline.runner import Runner
 
 BLOCKS = 8
 BLOCK_MS = 10.0
@@ -169,9 +170,9 @@ class Seat:
         if arena is None:
             engine: Any = backend(self.backend).load(subject.plan, subject.device, subject.spec)
         else:
-            from pytest_trt.backends.tensorrt import versions
-            from pytest_trt.backends.tensorrt.load import DeviceEngine
-            from pytest_trt.backends.tensorrt.memory import counting_allocator
+            from pytest_trt.engine.backends.tensorrt import versions
+            from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+            from pytest_trt.engine.backends.tensorrt.memory import counting_allocator
 
             trt = versions.package(self.backend)
             allocator = counting_allocator(trt, arena)  # type: ignore[arg-type]

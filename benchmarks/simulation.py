@@ -13,8 +13,8 @@ import math
 import numpy as np
 from replay import REFERENCE, Array, Trace
 
-from pytest_trt.records import Block
-from pytest_trt.stats import winsorised
+from pytest_trt.core.records import Block
+from pytest_trt.core.stats import winsorised
 
 MOST_ROUNDS = 640
 STRETCH = 10  # rounds of one scale

@@ -8,39 +8,39 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from pytest_trt.core.version import __version__
 
 if TYPE_CHECKING:
+    from pytest_trt.core.records import Environment as Environment
+    from pytest_trt.core.records import Estimate as Estimate
+    from pytest_trt.core.records import LayerProfile as LayerProfile
+    from pytest_trt.core.records import Measurement as Measurement
+    from pytest_trt.core.records import Result as Result
+    from pytest_trt.core.records import Verdict as Verdict
     from pytest_trt.errors import TrtError as TrtError
-    from pytest_trt.records import Environment as Environment
-    from pytest_trt.records import Estimate as Estimate
-    from pytest_trt.records import LayerProfile as LayerProfile
-    from pytest_trt.records import Measurement as Measurement
-    from pytest_trt.records import Result as Result
-    from pytest_trt.records import Verdict as Verdict
-    from pytest_trt.spec import EngineSpec as EngineSpec
-    from pytest_trt.spec import PipelineOptions as PipelineOptions
-    from pytest_trt.spec import RunShape as RunShape
-    from pytest_trt.trial import Trial as Trial
+    from pytest_trt.spec.declaration import PipelineOptions as PipelineOptions
+    from pytest_trt.spec.declaration import RunShape as RunShape
+    from pytest_trt.spec.engine_spec import EngineSpec as EngineSpec
+    from pytest_trt.trial.trial import Trial as Trial
 
-_ROOMS = {
+_MODULES = {
     "TrtError": "errors",
-    "Environment": "records",
-    "Estimate": "records",
-    "LayerProfile": "records",
-    "Measurement": "records",
-    "Result": "records",
-    "Verdict": "records",
-    "EngineSpec": "spec",
-    "PipelineOptions": "spec",
-    "RunShape": "spec",
-    "Trial": "trial",
+    "Environment": "core.records",
+    "Estimate": "core.records",
+    "LayerProfile": "core.records",
+    "Measurement": "core.records",
+    "Result": "core.records",
+    "Verdict": "core.records",
+    "EngineSpec": "spec.engine_spec",
+    "PipelineOptions": "spec.declaration",
+    "RunShape": "spec.declaration",
+    "Trial": "trial.trial",
 }
 
-__all__ = ["__version__", *_ROOMS]
+__all__ = ["__version__", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return getattr(importlib.import_module(f"pytest_trt.{_ROOMS[name]}"), name)
+    if name in _MODULES:
+        return getattr(importlib.import_module(f"pytest_trt.{_MODULES[name]}"), name)
     raise AttributeError(f"module 'pytest_trt' has no attribute {name!r}")

@@ -33,6 +33,10 @@ class BaselineError(TrtError):
     """A stored baseline cannot be read or written; names file and field."""
 
 
+class GitError(TrtError):
+    """Git cannot be run, is given no repository, or does not know a revision."""
+
+
 class RecordError(TrtError):
     """Data does not have the form of the record it should be; names the field."""
 

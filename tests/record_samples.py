@@ -7,8 +7,8 @@ import hashlib
 import random
 from typing import Any
 
-from pytest_trt.judge.baselines import Baseline, after
-from pytest_trt.records import Block, Environment, Estimate, Layer, LayerProfile, Measurement, Samples
+from pytest_trt.core.records import Block, Environment, Estimate, Layer, LayerProfile, Measurement, Samples
+from pytest_trt.judge.baselines.baseline import Baseline, after
 
 H200 = Environment(
     device="NVIDIA H200",

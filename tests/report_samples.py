@@ -6,7 +6,7 @@ import dataclasses
 
 from record_samples import measurement
 
-from pytest_trt.records import Environment, Estimate, Result, Status, Verdict
+from pytest_trt.core.records import Environment, Estimate, Result, Status, Verdict
 
 
 def compared(status: Status, ratio: float, figure: str = "ms") -> Verdict:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.cli import main
+from pytest_trt.cli.main import main
 
 
 @pytest.fixture

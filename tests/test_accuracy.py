@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_trt.judge import difference
-from pytest_trt.judge.accuracy import judge
-from pytest_trt.judge.difference import compare
-from pytest_trt.judge.tolerance import DEFAULTS, Allowed, allowed
-from pytest_trt.spec import Accuracy
+from pytest_trt.judge.accuracy import difference
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, Allowed, allowed
+from pytest_trt.judge.accuracy.difference import compare
+from pytest_trt.judge.accuracy.verdicts import judge
+from pytest_trt.spec.expectations import Accuracy
 
 EXACT = Allowed(0.0, 0.0, None, scaled=False)
 

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from pytest_trt.engine.precision import convert
+from pytest_trt.engine.convert.half import convert
 
 node = helper.make_node
 HALVES = pytest.mark.parametrize("half", ["fp16", "bf16"])

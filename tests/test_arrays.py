@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import Tensor
+from pytest_trt.engine.arrays import checked, refuse_nan
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import InputError
-from pytest_trt.pipeline.arrays import checked, refuse_nan
 
 TENSORS = (Tensor("image", "float32", (-1, 3)), Tensor("ids", "int64", (2,)))
 GOOD = {"ids": np.zeros(2, np.int64), "image": np.zeros((4, 3), np.float32)}

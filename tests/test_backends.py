@@ -11,15 +11,17 @@ import numpy as np
 import pytest
 from sample_models import layers_model
 
-from pytest_trt import cuda
-from pytest_trt.backends import pytorch
-from pytest_trt.backends.base import Tensor
-from pytest_trt.bench import Bench
-from pytest_trt.cli import main
+from pytest_trt.cli import lineup_table
+from pytest_trt.cli.main import main
+from pytest_trt.core.records import Environment
+from pytest_trt.engine.backends import cuda, pytorch
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError
-from pytest_trt.lineup import Lineup, Row, table
-from pytest_trt.records import Environment
-from pytest_trt.spec import Declaration, EngineSpec, RunShape, Settings
+from pytest_trt.spec.declaration import Declaration, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.lineup import Lineup, Row
 
 NO_TENSORRT = importlib.util.find_spec("tensorrt") is None
 
@@ -151,7 +153,7 @@ ROWS = [
 
 
 def test_the_table_leaves_empty_columns_out_and_says_in_words_what_is_wrong():
-    lines = table.text(ROWS).splitlines()
+    lines = lineup_table.text(ROWS).splitlines()
     assert lines[0].split("  ")[0] == "backend"
     assert "host MB" not in lines[0]
     assert lines[2].split()[:4] == ["TensorRT", "fp16", "inaccurate", "0.500"]
@@ -164,7 +166,7 @@ def test_the_table_leaves_empty_columns_out_and_says_in_words_what_is_wrong():
 
 
 def test_markdown_names_the_models_where_there_are_several():
-    one, two = table.markdown([("", ROWS)]), table.markdown([("a", ROWS), ("b", ROWS[:1])])
+    one, two = lineup_table.markdown([("", ROWS)]), lineup_table.markdown([("a", ROWS), ("b", ROWS[:1])])
     assert one.splitlines()[0].startswith("| backend | status | ms |")
     rows = [line.split(" | ") for line in two.splitlines() if line.startswith(("| a", "| b"))]
     assert [row[0] for row in rows] == ["| a", "| a", "| a", "| b"]
@@ -224,7 +226,7 @@ class TestPyTorch:
 
 
 def test_a_row_travels_as_json():
-    from pytest_trt import codec
+    from pytest_trt.core import codec
 
     row = dataclasses.replace(ROWS[1], environment=Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0"))
     assert codec.decode(Row, json.loads(json.dumps(codec.encode(row)))) == row

@@ -22,12 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from record_samples import H200, TEST, blocks, measurement
 
-from pytest_trt import codec
-from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
-from pytest_trt.baselines.text import MOST_BYTES, MOST_READ, parse, render
+from pytest_trt.core import codec
+from pytest_trt.core.records import Environment, Samples
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.baselines import Baseline, Run, baseline_of, data_of
-from pytest_trt.records import Environment, Samples
+from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
+from pytest_trt.judge.baselines.baseline import Baseline, Run, baseline_of, data_of
+from pytest_trt.judge.baselines.file_format import MOST_BYTES, MOST_READ, parse, render
 
 DEVICE = device_slug(H200)
 
@@ -83,7 +83,7 @@ def test_a_read_only_file_system_says_so(tmp_path: Path, monkeypatch: pytest.Mon
     def refuse(path: str | Path, *_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
 
-    monkeypatch.setattr("pytest_trt.baselines.local._write", refuse)
+    monkeypatch.setattr("pytest_trt.judge.baselines.storage.local._write", refuse)
     monkeypatch.setattr(Path, "unlink", refuse)
     with pytest.raises(BaselineError, match="cannot be saved: Read-only file system: check its permissions"):
         opened(tmp_path).save(measurement(), "missing")

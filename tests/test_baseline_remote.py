@@ -17,9 +17,9 @@ import sftp_server
 from record_samples import H200, TEST, measurement
 from s3_server import BUCKET, Network
 
-from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
-from pytest_trt.baselines.text import MOST_READ
 from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
+from pytest_trt.judge.baselines.file_format import MOST_READ
 
 DEVICE = device_slug(H200)
 TESTS = [f"tests/test_models.py::test_{number}" for number in range(30)]

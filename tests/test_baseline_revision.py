@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from record_samples import H200, TEST, measurement
 
-from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
-from pytest_trt.baselines.history import runs_in_git
-from pytest_trt.errors import BaselineError
+from pytest_trt.errors import BaselineError, GitError
+from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
+from pytest_trt.judge.baselines.history import runs_in_git
 
 DEVICE = device_slug(H200)
 
@@ -81,17 +81,17 @@ def test_nothing_is_saved_to_a_revision(repository: Path) -> None:
 
 @pytest.mark.parametrize("revision", ["origin/nowhere", "--help", "main:project", "0" * 40, ""])
 def test_a_revision_that_git_does_not_know(repository: Path, revision: str) -> None:
-    with pytest.raises(BaselineError, match="fetch it first"):
+    with pytest.raises(GitError, match="fetch it first"):
         opened(repository, revision)
 
 
 def test_no_repository(tmp_path: Path) -> None:
-    with pytest.raises(BaselineError, match="not a git repository"):
+    with pytest.raises(GitError, match="not a git repository"):
         opened(tmp_path, "main")
 
 
 def test_a_folder_outside_the_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
-    with pytest.raises(BaselineError, match="not a git repository"):
+    with pytest.raises(GitError, match="not a git repository"):
         opened(repository, "main", location=str(tmp_path_factory.mktemp("other")))
 
 
@@ -102,7 +102,7 @@ def test_a_url_has_no_revisions(repository: Path) -> None:
 
 def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(BaselineError, match="git cannot be run"):
+    with pytest.raises(GitError, match="git cannot be run"):
         opened(repository, "main")
 
 

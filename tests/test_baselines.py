@@ -9,16 +9,9 @@ import math
 import pytest
 from record_samples import H200, TEST, digest, measurement, stored
 
-from pytest_trt.judge.baselines import (
-    RUNS,
-    Run,
-    after,
-    baseline_of,
-    data_of,
-    measurement_of,
-)
-from pytest_trt.judge.changes import age, changes
-from pytest_trt.records import STATUSES, Block, Estimate, Samples, Status
+from pytest_trt.core.records import STATUSES, Block, Estimate, Samples, Status
+from pytest_trt.judge.baselines.baseline import RUNS, Run, after, baseline_of, data_of, measurement_of
+from pytest_trt.judge.regression.changes import age, changes
 
 
 @pytest.mark.parametrize("status", ["missing", "new", "ok", "improved", "unenforced"])

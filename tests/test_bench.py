@@ -9,13 +9,17 @@ import time
 
 import pytest
 
-from pytest_trt import bench as room
-from pytest_trt import cuda
-from pytest_trt.backends.base import BuildJob
-from pytest_trt.bench import Bench, commit, gpu_is_here, installed
+from pytest_trt.core.git import commit
+from pytest_trt.core.records import Environment
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import BuildJob
+from pytest_trt.engine.backends.installed import gpu_is_here, installed
 from pytest_trt.errors import BackendError, BuildError, CacheError
-from pytest_trt.records import Environment
-from pytest_trt.spec import Declaration, EngineSpec, Settings
+from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial import bench as room
+from pytest_trt.trial.bench import Bench
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from sample_models import clipped_model, layers_model
 
-from pytest_trt.cli import main
+from pytest_trt.cli.main import main
 
 
 @pytest.fixture

@@ -13,13 +13,16 @@ import pytest
 from onnx import TensorProto, helper
 from sample_models import clipped_model
 
-from pytest_trt.bench import Bench
-from pytest_trt.bisection import Bisection, Found, Reading, bisect, lines
-from pytest_trt.engine.intermediate import Intermediates
-from pytest_trt.engine.model import read
+from pytest_trt.core.records import Verdict
+from pytest_trt.engine.model.intermediate import Intermediates
+from pytest_trt.engine.model.model import read
 from pytest_trt.errors import DeclarationError
-from pytest_trt.records import Verdict
-from pytest_trt.spec import Accuracy, Declaration, EngineSpec, RunShape, Settings
+from pytest_trt.spec.declaration import Declaration, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.bisection import Bisection, Found, Reading, bisect, lines
 
 
 def chain(count: int, branch: int = 0) -> onnx.ModelProto:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.backends.onnxruntime import open_backend
-from pytest_trt.judge.alignment import align
-from pytest_trt.judge.blame import blame
-from pytest_trt.records import Layer, LayerProfile
-from pytest_trt.spec import EngineSpec
+from pytest_trt.core.records import Layer, LayerProfile
+from pytest_trt.engine.backends.onnxruntime import open_backend
+from pytest_trt.judge.regression.blame import blame
+from pytest_trt.judge.regression.layer_matching import align
+from pytest_trt.spec.engine_spec import EngineSpec
 
 FP16 = "sm90_xmma_fprop_implicit_gemm_f16f16_f16f16_f16_nhwckrsc_nhwc_tilesize64x32x64_stage5_warpsize2x2x1"
 FP32 = "sm90_xmma_fprop_implicit_gemm_f32f32_tf32f32_f32_nhwckrsc_nhwc_tilesize128x32x32_stage4_warpsize4x1x1"

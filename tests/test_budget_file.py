@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.budget_file import BudgetFile, read_budgets
 from pytest_trt.errors import DeclarationError
+from pytest_trt.spec.budget_file import BudgetFile, read_budgets
 
 GOOD = """
 [[budget]]

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from pytest_trt.core.records import Block, Estimate
 from pytest_trt.judge.budgets import SPELLS_S, LimitRule, judge, matching, names_device
 from pytest_trt.measure.sampler import Limits, sample
-from pytest_trt.records import Block, Estimate
-from pytest_trt.spec import Budget
+from pytest_trt.spec.expectations import Budget
 
 H200 = {"device": "NVIDIA H200", "kind": "gpu"}
 

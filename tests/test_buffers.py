@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import Tensor, dtype
+from pytest_trt.engine.tensors import Tensor, dtype
 from pytest_trt.pipeline import copying
 from pytest_trt.pipeline.buffers import ALIGNMENT, Layout, PageableBuffer
 

@@ -7,53 +7,54 @@ import math
 
 import pytest
 
-from pytest_trt import calibration, cli
-from pytest_trt.calibration import Calibration
+from pytest_trt.cli import main
+from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError
 from pytest_trt.measure.figures import SPREAD
-from pytest_trt.records import Environment
+from pytest_trt.trial import probe_spread
+from pytest_trt.trial.probe_spread import Calibration
 
 GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0")
 
 
 def test_until_there_are_calibrations_the_default_of_the_kind_holds(tmp_path):
-    assert calibration.spread_of(tmp_path, GPU) == (0.01, 0.01)
+    assert probe_spread.spread_of(tmp_path, GPU) == (0.01, 0.01)
 
 
 def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_path):
     known = Calibration(GPU.device).with_more((0.001, -0.001, 0.0005, 0.0))
-    calibration.save(tmp_path, GPU, known)
-    assert calibration.load(tmp_path, GPU) == known
-    assert calibration.spread_of(tmp_path, GPU) == (known.spread, known.place)
+    probe_spread.save(tmp_path, GPU, known)
+    assert probe_spread.load(tmp_path, GPU) == known
+    assert probe_spread.spread_of(tmp_path, GPU) == (known.spread, known.place)
     other = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", mig_profile="1g.18gb")
-    assert calibration.spread_of(tmp_path, other) == (0.01, 0.01)
+    assert probe_spread.spread_of(tmp_path, other) == (0.01, 0.01)
 
 
 def test_more_pairs_make_it_narrower_and_the_last_ones_count():
     scatter = tuple(0.001 * (-1) ** i for i in range(100))
     few, many = Calibration("x", scatter[:3]), Calibration("x").with_more(scatter)
     assert many.spread < few.spread
-    assert len(many.differences) == calibration.MOST
+    assert len(many.differences) == probe_spread.MOST
     assert many.spread > 0.001
 
 
 def test_what_cannot_be_read_is_said(tmp_path):
-    path = calibration.save(tmp_path, GPU, Calibration(GPU.device, (0.1, 0.2)))
+    path = probe_spread.save(tmp_path, GPU, Calibration(GPU.device, (0.1, 0.2)))
     path.write_text('{"device": "x", "differences": ["a"]}')
     with pytest.raises(CacheError, match=r"differences\[0\].*remove it and calibrate again"):
-        calibration.spread_of(tmp_path, GPU)
+        probe_spread.spread_of(tmp_path, GPU)
 
 
 def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys, monkeypatch):
     model = save_model()
     cache = tmp_path / "cache"
     arguments = ["calibrate", str(model), "--batch=4", "--pairs=4", "--backend=onnxruntime", f"--cache-dir={cache}"]
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert "two probes of one plan differ by at most" in capsys.readouterr().out
     (found,) = (cache / "calibration").iterdir()
     assert math.isfinite(Calibration(**json.loads(found.read_text())).spread)
     monkeypatch.setitem(SPREAD, "cpu", 0.0)
-    assert cli.main(arguments) == 0
+    assert main.main(arguments) == 0
     assert f"remove {found} and calibrate again" in capsys.readouterr().out
     assert len(json.loads(found.read_text())["differences"]) == 8
 
@@ -63,12 +64,12 @@ def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys,
     [(["--pairs=1"], "--pairs is 1"), (["--dims=S"], "--dims is 'S'"), (["--precision=fp17"], "precision is 'fp17'")],
 )
 def test_what_cannot_be_meant(extra, message, tmp_path, capsys):
-    assert cli.main(["calibrate", "m.onnx", "--backend=onnxruntime", f"--cache-dir={tmp_path}", *extra]) == 2
+    assert main.main(["calibrate", "m.onnx", "--backend=onnxruntime", f"--cache-dir={tmp_path}", *extra]) == 2
     assert message in capsys.readouterr().err
 
 
 def test_what_was_never_measured_is_advised():
-    (told,) = calibration.advice(0.01, 0.01)
+    (told,) = probe_spread.advice(0.01, 0.01)
     assert told == "two processes are taken to differ by 2 %: pytest-trt calibrate measures it"
-    assert calibration.advice(0.1, 0.0)[0].startswith("two processes are taken to differ by 10 %: ")
-    assert calibration.advice(0.004, 0.002) == ()
+    assert probe_spread.advice(0.1, 0.0)[0].startswith("two processes are taken to differ by 10 %: ")
+    assert probe_spread.advice(0.004, 0.002) == ()

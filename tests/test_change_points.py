@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pytest_trt.judge.change_points import LONGEST, change_points
+from pytest_trt.judge.regression.change_points import LONGEST, change_points
 
 
 def series(*levels: tuple[float, int], scatter: float = 0.005, seed: int = 0) -> list[float]:

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from record_samples import H200, TEST, measurement
 
-from pytest_trt.baselines import BaselineFolder, device_slug, open_baselines
-from pytest_trt.cli import main
-from pytest_trt.commands.project import LAST_RUN, Project
+from pytest_trt.cli.main import main
+from pytest_trt.cli.project import LAST_RUN, Project
+from pytest_trt.core.records import Measurement, Result, Verdict
 from pytest_trt.errors import DeclarationError
-from pytest_trt.records import Measurement, Result, Verdict
+from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
 from pytest_trt.report import result_json
 
 OTHER = "tests/test_models.py::test_encoder"

@@ -10,9 +10,9 @@ from typing import Literal
 
 import pytest
 
-from pytest_trt import codec
+from pytest_trt.core import codec
+from pytest_trt.core.records import Environment, Estimate, Measurement
 from pytest_trt.errors import RecordError
-from pytest_trt.records import Environment, Estimate, Measurement
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,10 +11,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.cli import main
-from pytest_trt.commands.inputs import add_inputs, calibration, run_shape, said_of_inputs
+from pytest_trt.cli.arguments import add_inputs, calibration, run_shape, said_of_inputs
+from pytest_trt.cli.main import main
 from pytest_trt.errors import DeclarationError
-from pytest_trt.spec import EngineSpec, RunShape
+from pytest_trt.spec.declaration import RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def parsed(*arguments: str) -> argparse.Namespace:

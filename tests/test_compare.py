@@ -5,9 +5,12 @@ import re
 import numpy as np
 import pytest
 
-from pytest_trt import codec
+from pytest_trt.core import codec
+from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.core.records import Block, Samples, Verdict
+from pytest_trt.core.stats import Interval
 from pytest_trt.judge.budgets import LimitRule
-from pytest_trt.judge.compare import (
+from pytest_trt.judge.regression.paired import (
     PairedRule,
     Question,
     clock_ratio,
@@ -17,11 +20,8 @@ from pytest_trt.judge.compare import (
     judge_paired,
     verdict_of,
 )
-from pytest_trt.levels import comes_first
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.measure.stopping import AllOf
-from pytest_trt.records import Block, Samples, Verdict
-from pytest_trt.stats import Interval
 
 LIMITS = Limits(min_time_s=0.0, max_time_s=5.0)
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import Tensor
-from pytest_trt.probe.crossing import Crossing
+from pytest_trt.engine.tensors import Tensor
+from pytest_trt.measure.probe.shared_arrays import Crossing
 
 Ends = tuple[Crossing, Crossing]
 

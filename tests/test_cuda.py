@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from pytest_trt import cuda
+from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_trt.description import described, digest_of
-from pytest_trt.spec import Declaration, EngineSpec
+from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.description import described, digest_of
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def batches(count: int = 1) -> Iterator[dict[str, Any]]:

@@ -11,11 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt import cli, fixtures, settings
-from pytest_trt.judge.tolerance import DEFAULTS
-from pytest_trt.options import MARKERS, OPTIONS, given
-from pytest_trt.records import ALWAYS_FAIL, FIGURES, STATUSES
-from pytest_trt.spec import Accuracy, EngineSpec, PipelineOptions, Settings, Tolerance
+from pytest_trt.cli import main
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import ALWAYS_FAIL, STATUSES
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
+from pytest_trt.plugin import fixtures
+from pytest_trt.plugin.options import given
+from pytest_trt.spec import parse_settings
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy, Tolerance
+from pytest_trt.spec.options import MARKERS, OPTIONS
+from pytest_trt.spec.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "example_project"
@@ -67,7 +74,7 @@ def test_the_defaults_in_the_table_of_options_are_those_of_the_settings(pytester
     table = [row for row in rows((ROOT / "docs/options.md").read_text()) if row[0].startswith("`--trt-")]
     said = {names(ini)[0]: names(default) for _, ini, default, _ in table}
     pytester.makeini("[pytest]\n" + "\n".join(f"{ini} = {value[0]}" for ini, value in said.items() if value))
-    parsed = settings.parse(given(pytester.parseconfig()), ".")
+    parsed = parse_settings.parse(given(pytester.parseconfig()), ".")
     assert parsed == Settings()
     unsaid = {option.field for option in OPTIONS if not said[option.name]}
     assert all(not getattr(Settings(), field) for field in unsaid)
@@ -115,7 +122,7 @@ def test_verdicts_stand_in_their_order_with_what_fails() -> None:
     assert [names(row[0])[0] for row in table] == list(STATUSES)
     fails = {names(row[0])[0]: row[2] for row in table}
     assert {status for status, text in fails.items() if text == "always"} == ALWAYS_FAIL
-    assert {status for status, text in fails.items() if "--trt-strict" in text} == settings.STRICT
+    assert {status for status, text in fails.items() if "--trt-strict" in text} == parse_settings.STRICT
 
 
 def test_every_figure_is_explained() -> None:
@@ -125,7 +132,7 @@ def test_every_figure_is_explained() -> None:
 def test_every_command_stands_in_the_table() -> None:
     table = [names(row[0])[0] for row in rows((ROOT / "docs/commands.md").read_text()) if names(row[0])]
     said = [name.split()[1] for name in table if name.startswith("pytest-trt ")]
-    assert list(dict.fromkeys(said)) == list(cli.COMMANDS)
+    assert list(dict.fromkeys(said)) == list(main.COMMANDS)
 
 
 @of_pages((*PAGES, *OTHERS))
@@ -134,7 +141,7 @@ def test_a_page_names_only_options_settings_and_commands_that_exist(page: Path) 
     assert set(re.findall(r"--trt-[a-z-]*[a-z]", text)) <= {option.flag for option in OPTIONS}
     assert set(re.findall(r"^trt_\w+(?= *=)", text, re.MULTILINE)) <= {option.name for option in OPTIONS}
     assert set(re.findall(r"pytest\.mark\.(trt_\w+)", text)) <= set(MARKERS)
-    assert set(re.findall(r"(?:^|`)pytest-trt ([a-z]+)", text, re.MULTILINE)) <= set(cli.COMMANDS)
+    assert set(re.findall(r"(?:^|`)pytest-trt ([a-z]+)", text, re.MULTILINE)) <= set(main.COMMANDS)
 
 
 @of_pages(PAGES)

@@ -6,12 +6,11 @@ import importlib.metadata
 
 import pytest
 
-from pytest_trt import cli
-from pytest_trt.commands import doctor
+from pytest_trt.cli import doctor, main
 
 
 def test_it_says_what_is_installed_and_what_runs(capsys):
-    assert cli.main(["doctor"]) == 0
+    assert main.main(["doctor"]) == 0
     text = capsys.readouterr().out
     assert f"onnxruntime {importlib.metadata.version('onnxruntime')}" in text
     assert "onnxruntime: works on" in text
@@ -20,7 +19,7 @@ def test_it_says_what_is_installed_and_what_runs(capsys):
 
 
 def test_every_backend_gets_a_line_installed_or_not(capsys):
-    cli.main(["doctor"])
+    main.main(["doctor"])
     lines = capsys.readouterr().out.splitlines()
     for name in doctor.BACKENDS:
         assert any(line.startswith(f"  {name}: ") for line in lines)
@@ -28,18 +27,18 @@ def test_every_backend_gets_a_line_installed_or_not(capsys):
 
 def test_a_machine_on_which_nothing_runs_is_told_by_the_exit_status(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "installed", lambda *given: False)
-    monkeypatch.setattr("pytest_trt.bench.installed", lambda *given: False)
-    assert cli.main(["doctor"]) == 1
+    monkeypatch.setattr("pytest_trt.engine.backends.installed.installed", lambda *given: False)
+    assert main.main(["doctor"]) == 1
     assert "nothing that runs engines is installed" in capsys.readouterr().out
 
 
 def test_what_is_no_device_is_refused(capsys):
-    assert cli.main(["doctor", "--device=first"]) == 2
+    assert main.main(["doctor", "--device=first"]) == 2
     assert "--device is 'first': give a GPU's number, or its UUID" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argument", ["--device"])
 def test_an_option_without_its_value_is_a_usage_error(argument):
     with pytest.raises(SystemExit) as status:
-        cli.main(["doctor", argument])
+        main.main(["doctor", argument])
     assert status.value.code == 2

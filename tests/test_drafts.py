@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.drafts import discard, write_whole
+from pytest_trt.core.atomic import discard, write_whole
 
 
 def test_a_file_is_replaced_and_no_draft_is_left(tmp_path: Path) -> None:

@@ -12,12 +12,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from pytest_trt.backends.base import BuildJob, backend
-from pytest_trt.engine.precision import convert
+from pytest_trt.engine.backends.base import BuildJob, backend
+from pytest_trt.engine.convert.half import convert
 from pytest_trt.errors import BuildError
-from pytest_trt.judge.accuracy import judge
-from pytest_trt.judge.tolerance import DEFAULTS
-from pytest_trt.spec import EngineSpec
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
+from pytest_trt.judge.accuracy.verdicts import judge
+from pytest_trt.spec.engine_spec import EngineSpec
 
 node = helper.make_node
 

@@ -12,10 +12,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
-from pytest_trt.engine import explicit
-from pytest_trt.engine.model import Model, read
+from pytest_trt.engine.convert import qdq
+from pytest_trt.engine.model.model import Model, read
 from pytest_trt.engine.prepare import prepare
-from pytest_trt.spec import EngineSpec
+from pytest_trt.spec.engine_spec import EngineSpec
 
 FEED = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
 
@@ -91,7 +91,7 @@ def shares(
     graph = helper.make_graph([*before, *nodes], "g", [x], [y], [scale, zero, stored, *(weights or ())])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     onnx.save(made, str(tmp_path / "m.onnx"))
-    return dict(explicit.shares_of(read(tmp_path / "m.onnx")))
+    return dict(qdq.shares_of(read(tmp_path / "m.onnx")))
 
 
 node = helper.make_node
@@ -137,16 +137,16 @@ def test_weights_in_int4_are_computed_with_in_float(tmp_path: Path) -> None:
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_biases_become_floats_and_stay_what_they_were(per_channel: bool, plain: Path, tmp_path: Path) -> None:
     model = quantised(plain, per_channel)
-    assert explicit.has_biases(model)
-    explicit.without_biases(model, tmp_path / "m.onnx")
-    assert not explicit.has_biases(read(tmp_path / "m.onnx"))
+    assert qdq.has_biases(model)
+    qdq.without_biases(model, tmp_path / "m.onnx")
+    assert not qdq.has_biases(read(tmp_path / "m.onnx"))
     np.testing.assert_allclose(infer(tmp_path / "m.onnx"), infer(model.path), rtol=1e-6, atol=1e-6)
 
 
 def test_tensorrt_takes_what_it_refuses_otherwise(plain: Path, tmp_path: Path) -> None:
     rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     model = quantised(plain, per_channel=True)
-    explicit.without_biases(model, tmp_path / "m.onnx")
+    qdq.without_biases(model, tmp_path / "m.onnx")
     log = rtx.Logger(rtx.Logger.INTERNAL_ERROR)
     for path, taken in ((model.path, False), (tmp_path / "m.onnx", True)):
         builder = rtx.Builder(log)

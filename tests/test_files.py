@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.engine.files import located
+from pytest_trt.engine.model.files import located
 from pytest_trt.errors import ModelError
-from pytest_trt.spec import EngineSpec
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import Tensor
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.buffers import Layout, PageableBuffer
 from pytest_trt.pipeline.formats import pack, storage_shape, unpack

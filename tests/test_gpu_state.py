@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt import cuda
+from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError
 from pytest_trt.measure.gpu_state import GpuState, Process, advice, reasons_in, slowed_by
 

@@ -1,60 +1,92 @@
-"""What is imported when: little when pytest starts, and between rooms only what lies below."""
+"""Data flows one way: every import between packages, sub-folders and modules goes down; pytest starts with little."""
 
 from __future__ import annotations
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "pytest_trt"
 
-ORDER = (
-    {"errors"},
-    {"scalars"},
-    {"codec", "drafts", "functions", "ranges", "records", "options", "globs", "nvtx", "where"},
-    {"checked", "stats", "cuda"},
-    {"levels"},
-    {"engine_spec"},
-    {"spec"},
-    {"backends", "budget_file", "description", "markers", "settings"},
-    {"pipeline"},
-    {"engine", "probe"},
-    {"measure", "judge", "report"},
-    {"baselines", "bench", "calibration", "revision"},
-    {"against", "benchmark_plugin", "comparison", "ending", "keeping", "parameters", "references", "summary"},
-    {"lottery", "case", "choice", "collection"},
-    {"bisection", "compared"},
-    {"rightness"},
-    {"trial"},
-    {"duel", "lineup"},
-    {"console", "outcome"},
-    {"session"},
-    {"fixtures", "commands", "declaring"},
-    {"plugin", "cli"},
-)
-"""Rooms from the ground up: each imports from the sets before its own, and from itself. So measure and judge, which
-stand side by side, never know each other."""
+FLOW: Mapping[str, frozenset[str]] = {
+    "core": frozenset(),
+    "spec": frozenset({"core"}),
+    "engine": frozenset({"core", "spec"}),
+    "pipeline": frozenset({"core", "spec", "engine"}),
+    "measure": frozenset({"core", "spec", "engine", "pipeline"}),
+    "judge": frozenset({"core", "spec"}),
+    "report": frozenset({"core"}),
+    "trial": frozenset({"core", "spec", "engine", "pipeline", "measure", "judge", "report"}),
+    "plugin": frozenset({"core", "spec", "engine", "pipeline", "measure", "judge", "report", "trial"}),
+    "cli": frozenset({"core", "spec", "engine", "pipeline", "measure", "judge", "report", "trial"}),
+}
+"""What each package may import, beside itself and `errors`."""
+
+FOLDERS: Mapping[str, frozenset[str]] = {
+    "engine": frozenset({
+        "engine/backends", "engine/backends/tensorrt", "engine/cache", "engine/convert", "engine/model", "engine/onnx",
+    }),
+    "engine/backends": frozenset({"engine/onnx"}),
+    "engine/backends/cuda": frozenset(),
+    "engine/backends/tensorrt": frozenset({"engine/backends", "engine/backends/cuda", "engine/onnx"}),
+    "engine/cache": frozenset(),
+    "engine/convert": frozenset({"engine/model", "engine/onnx"}),
+    "engine/model": frozenset({"engine/cache", "engine/onnx"}),
+    "engine/onnx": frozenset(),
+    "measure": frozenset({"measure/probe"}),
+    "measure/probe": frozenset(),
+    "judge": frozenset(),
+    "judge/accuracy": frozenset(),
+    "judge/baselines": frozenset({"judge/baselines/storage"}),
+    "judge/baselines/storage": frozenset(),
+    "judge/regression": frozenset({"judge/baselines"}),
+    "trial": frozenset({"trial/against"}),
+    "trial/against": frozenset(),
+}  # fmt: skip
+"""What each sub-folder may import within its own package. The modules that stand directly in `engine` are two kinds:
+those in GROUND may be imported by every sub-folder, the others by none."""
+
+GROUND = {"engine/arrays.py", "engine/inputs.py", "engine/tensors.py"}
+
+MOST_FLOORS = 9
+MOST_LINES = 320
 
 KNOW_PYTEST = {
-    "benchmark_plugin", "collection", "commands", "declaring", "ending", "fixtures", "outcome", "parameters", "plugin",
-    "session", "settings",
+    "plugin/baseline_source.py", "plugin/checks.py", "plugin/collection.py", "plugin/fixtures.py", "plugin/hooks.py",
+    "plugin/outcome.py", "plugin/pytest_benchmark.py", "plugin/revision_build.py", "plugin/session.py",
+    "plugin/stash.py", "plugin/unittest_cases.py",
 }  # fmt: skip
 
 
-def rooms() -> Iterator[tuple[str, Path]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room != "__init__":
-            yield room, path
+AT_START = {
+    "pytest_trt.core", "pytest_trt.core.version", "pytest_trt.errors", "pytest_trt.plugin",
+    "pytest_trt.plugin.fixtures", "pytest_trt.plugin.hooks", "pytest_trt.plugin.options", "pytest_trt.plugin.outcome", "pytest_trt.plugin.progress",
+    "pytest_trt.plugin.pytest_benchmark", "pytest_trt.plugin.session", "pytest_trt.plugin.stash",
+    "pytest_trt.plugin.unittest_cases", "pytest_trt.spec", "pytest_trt.spec.options",
+}  # fmt: skip
+"""The modules that every start of pytest loads."""
 
 
-def imported(path: Path, *, at_run_time: bool = False) -> set[str]:
-    """Everything that a file imports, anywhere in it; `at_run_time` leaves out what is for the type checker alone."""
+def source_files(package: Path = PACKAGE) -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    found = {}
+    for path in sorted(package.rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+def imported(path: Path, *, at_run_time: bool = False) -> Iterator[tuple[str, str]]:
+    """The module and the name (empty for `import x`) of everything that a file imports, inside functions too.
+
+    `at_run_time` leaves out what only a type checker reads.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     typing_only = {
         inner
@@ -62,48 +94,187 @@ def imported(path: Path, *, at_run_time: bool = False) -> set[str]:
         if at_run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         for inner in ast.walk(node)
     }
-    found = set()
     for node in ast.walk(tree):
         if node in typing_only:
             continue
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            yield from ((str(node.module), alias.name) for alias in node.names)
 
 
 def libraries(path: Path, *, at_run_time: bool = False) -> set[str]:
-    return {name.split(".")[0] for name in imported(path, at_run_time=at_run_time)}
+    return {module.split(".")[0] for module, _ in imported(path, at_run_time=at_run_time)}
 
 
-def test_every_room_has_its_place_in_the_order():
-    places = [room for level in ORDER for room in level]
-    assert len(places) == len(set(places))
-    assert {room for room, _ in rooms()} == set(places)
+def import_graph(package: Path = PACKAGE) -> dict[str, set[str]]:
+    """Which modules each module imports, whenever it does."""
+    files = source_files(package)
+    graph: dict[str, set[str]] = {}
+    for name, path in files.items():
+        targets = {full if (full := f"{module}.{part}") in files else module for module, part in imported(path)}
+        graph[name] = {target for target in targets if target in files and target != name}
+    return graph
 
 
-def test_a_room_imports_only_from_rooms_below_it():
-    height = {room: level for level, names in enumerate(ORDER) for room in names}
-    for room, path in rooms():
-        for name in imported(path):
-            other = name.split(".")[1] if name.startswith("pytest_trt.") else ""
-            if other in height and other != room:
-                assert height[other] < height[room], f"{path} imports {name}"
+def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """The groups of nodes that import one another (Tarjan's strongly connected components of two or more)."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(node: str) -> None:
+        number[node] = lowest[node] = len(number)
+        stack.append(node)
+        for other in graph.get(node, ()):
+            if other not in number:
+                visit(other)
+            if other in stack:
+                lowest[node] = min(lowest[node], lowest[other])
+        if lowest[node] == number[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in graph:
+        if node not in number:
+            visit(node)
+    return found
 
 
-def test_pytest_is_known_to_few():
-    assert {room for room, path in rooms() if "pytest" in libraries(path, at_run_time=True)} == KNOW_PYTEST
+def floors(graph: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """How many floors lie below each node of a graph without circles: 0 for one that imports nothing."""
+    height: dict[str, int] = {}
+
+    def of(node: str) -> int:
+        if node not in height:
+            height[node] = max((of(other) + 1 for other in graph.get(node, ())), default=0)
+        return height[node]
+
+    for node in graph:
+        of(node)
+    return height
 
 
-def test_the_cuda_bindings_and_nvml_have_one_room_each():
-    for library, owner in (
-        ("cuda", "cuda"),
-        ("pynvml", "measure"),
-        ("tensorrt", "backends"),
-    ):
-        assert {room for room, path in rooms() if library in libraries(path)} <= {owner}, library
+def package_of(module: str) -> str:
+    """`core` for `pytest_trt.core.records`; empty for `pytest_trt` and `pytest_trt.errors`."""
+    part = f"{module}.".split(".")[1]
+    return part if part in FLOW else ""
+
+
+def package_graph(graph: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for module, targets in graph.items():
+        known = found.setdefault(package_of(module) or module, set())
+        known |= {package_of(target) or target for target in targets} - {package_of(module) or module}
+    return found
+
+
+def against_the_flow(package: Path = PACKAGE) -> list[str]:
+    """The imports that FLOW and FOLDERS do not allow."""
+    files, wrong = source_files(package), []
+
+    def folder(module: str) -> str:
+        return files[module].parent.relative_to(package).as_posix()
+
+    for module, targets in import_graph(package).items():
+        here, mine = package_of(module), folder(module)
+        for target in sorted(targets):
+            there, other = package_of(target), folder(target)
+            if not (here and there):  # the top of the package loads its public names lazily; errors are everyone's
+                continue
+            if here != there:
+                allowed = there in FLOW[here]
+            else:
+                ground = files[target].relative_to(package).as_posix() in GROUND
+                allowed = mine == other or ground or other in FOLDERS[mine]
+            if not allowed:
+                wrong.append(f"{module} imports {target}")
+    return wrong
+
+
+def test_the_package_consists_of_ten_packages_and_two_modules():
+    entries = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert entries == {*FLOW, "__init__.py", "errors.py"}
+
+
+def test_no_import_goes_against_the_flow():
+    assert against_the_flow() == []
+
+
+def test_no_modules_import_one_another():
+    assert circles(import_graph()) == []
+
+
+def test_the_packages_stand_on_few_floors():
+    height = floors(package_graph({m: t for m, t in import_graph().items() if m != "pytest_trt"}))
+    assert max(height.values()) + 1 <= MOST_FLOORS, height
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from pytest_trt.measure.probe.server import ProbeServer",
+        "if TYPE_CHECKING:\n    from pytest_trt.measure.probe.server import ProbeServer",
+        "def f():\n    from pytest_trt.measure.probe import server",
+        "def f():\n    import pytest_trt.measure.probe.server",
+    ],
+    ids=["at the top", "for the type checker", "inside a function", "of a whole module"],
+)
+def test_a_planted_circle_is_found(tmp_path, planted):
+    package = shutil.copytree(PACKAGE, tmp_path / "pytest_trt", ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / "measure" / "probe" / "client.py").open("a") as file:
+        file.write(planted + "\n")
+    assert circles(import_graph(package)) == [["pytest_trt.measure.probe.client", "pytest_trt.measure.probe.server"]]
+
+
+@pytest.mark.parametrize(
+    ("module", "planted", "message"),
+    [
+        ("core/git.py", "pytest_trt.spec.settings", "pytest_trt.core.git imports pytest_trt.spec.settings"),
+        ("judge/budgets.py", "pytest_trt.measure.run", "pytest_trt.judge.budgets imports pytest_trt.measure.run"),
+        (
+            "engine/onnx/opset.py",
+            "pytest_trt.engine.convert.half",
+            "pytest_trt.engine.onnx.opset imports pytest_trt.engine.convert.half",
+        ),
+        (
+            "engine/model/files.py",
+            "pytest_trt.engine.provide",
+            "pytest_trt.engine.model.files imports pytest_trt.engine.provide",
+        ),
+    ],
+)
+def test_a_planted_import_against_the_flow_is_found(tmp_path, module, planted, message):
+    package = shutil.copytree(PACKAGE, tmp_path / "pytest_trt", ignore=shutil.ignore_patterns("__pycache__"))
+    with (package / module).open("a") as file:
+        file.write(f"def f():\n    import {planted}\n")
+    assert against_the_flow(package) == [message]
+
+
+def test_no_module_is_long():
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in source_files().values()}
+    assert {str(path): length for path, length in lengths.items() if length > MOST_LINES} == {}
+
+
+def test_few_modules_know_pytest():
+    known = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in source_files().values()
+        if "pytest" in libraries(path, at_run_time=True)
+    }
+    assert known <= KNOW_PYTEST
+
+
+@pytest.mark.parametrize(
+    ("library", "folder"), [("cuda", "engine/backends/cuda"), ("pynvml", "measure"), ("tensorrt", "engine/backends")]
+)
+def test_the_cuda_bindings_nvml_and_tensorrt_are_imported_in_one_place_each(library, folder):
+    importing = {path for path in source_files().values() if library in libraries(path)}
+    assert all(path.is_relative_to(PACKAGE / folder) for path in importing)
 
 
 def modules(code: str, folder: Path) -> set[str]:
@@ -115,7 +286,7 @@ def modules(code: str, folder: Path) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "without"),
     [
-        ("import pytest; import pytest_trt.plugin", "import pytest"),
+        ("import pytest; import pytest_trt.plugin.hooks", "import pytest"),
         (
             "import pytest; pytest.main(['--collect-only', '-p', 'no:cacheprovider'])",
             "import pytest; pytest.main(['--collect-only', '-p', 'no:cacheprovider', '-p', 'no:trt'])",
@@ -127,13 +298,11 @@ def test_the_start_of_pytest_loads_this_package_and_the_standard_library_alone(t
     added = modules(code, tmp_path) - modules(without, tmp_path)
     strangers = {name.split(".")[0] for name in added} - sys.stdlib_module_names
     assert strangers == {"pytest_trt"}
-    rooms_loaded = {name.split(".")[1] for name in added if name.startswith("pytest_trt.")}
-    at_start = {"plugin", "options", "errors", "fixtures", "session", "outcome", "console", "benchmark_plugin"}
-    assert rooms_loaded <= at_start | {"ending"}
+    assert {name for name in added if name.startswith("pytest_trt.")} <= AT_START
 
 
 def test_the_public_names_load_when_they_are_used(tmp_path):
     loaded = modules("import pytest_trt; assert pytest_trt.__version__; dir(pytest_trt)", tmp_path)
-    assert not [name for name in loaded if name.startswith("pytest_trt.")]
+    assert {name for name in loaded if name.startswith("pytest_trt.")} <= {"pytest_trt.core", "pytest_trt.core.version"}
     heavy = {"numpy", "onnx", "onnxruntime", "tensorrt", "cuda", "rich"}
     assert not heavy & modules("from pytest_trt import EngineSpec, Measurement, TrtError", tmp_path)

@@ -8,9 +8,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import Tensor
+from pytest_trt.engine.inputs import draw
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import InputError
-from pytest_trt.pipeline.inputs import draw
 
 DTYPES = (
     "float16", "float32", "float64", "bfloat16", "float8_e4m3fn", "float8_e5m2", "complex64", "bool", "int4", "uint4",

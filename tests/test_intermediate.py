@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.engine.intermediate import Intermediates
-from pytest_trt.engine.model import read
+from pytest_trt.engine.model.intermediate import Intermediates
+from pytest_trt.engine.model.model import read
 
 
 def forked() -> onnx.ModelProto:

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from record_samples import measurement
 
-from pytest_trt.comparison import REBUILT, Comparison, clocks
-from pytest_trt.judge.baselines import baseline_of
-from pytest_trt.lottery import Lottery
-from pytest_trt.records import Block, Samples, Verdict
-from pytest_trt.spec import Tolerance
+from pytest_trt.core.records import Block, Samples, Verdict
+from pytest_trt.judge.baselines.baseline import baseline_of
+from pytest_trt.spec.expectations import Tolerance
+from pytest_trt.trial.build_lottery import Lottery
+from pytest_trt.trial.comparison import REBUILT, Comparison, clocks
 
 COMPARISON = Comparison(way="paired", spread=0.0, place=0.0, slowdown=0.05, memory_growth=0.05, tolerance=Tolerance())
 

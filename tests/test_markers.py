@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt import markers
 from pytest_trt.errors import DeclarationError
+from pytest_trt.spec import markers
 
 ENGINE = pytest.mark.trt_engine("m.onnx").mark
 

@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.backends.base import Tensor
-from pytest_trt.engine.model import Model, read, resolve
-from pytest_trt.engine.store import Store
+from pytest_trt.engine.cache.store import Store
+from pytest_trt.engine.model.model import Model, read, resolve
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
-from pytest_trt.spec import EngineSpec
+from pytest_trt.spec.engine_spec import EngineSpec
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 Save = Callable[..., Path]

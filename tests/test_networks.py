@@ -12,11 +12,15 @@ from pathlib import Path
 import onnx
 import pytest
 
-from pytest_trt.bench import Bench
-from pytest_trt.case import Case
 from pytest_trt.errors import BuildError
-from pytest_trt.judge import accuracy, tolerance
-from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings
+from pytest_trt.judge.accuracy import allowed_error
+from pytest_trt.judge.accuracy import verdicts as accuracy
+from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.case import Case
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -71,7 +75,7 @@ def test_half_precision_is_right_on_onnxruntime(bench: Bench, folder: Path, name
             with pytest.raises(BuildError, match="nothing in it can become fp16"):
                 half(inputs)
             return
-        verdicts = accuracy.judge(half(inputs), expected, tolerance.allowed(Accuracy(), "fp16", False), "fp32")
+        verdicts = accuracy.judge(half(inputs), expected, allowed_error.allowed(Accuracy(), "fp16", False), "fp32")
         assert half.engine.precisions["fp16"] > 0.9
     assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
     assert any(array.std() > 0 for array in expected.values())

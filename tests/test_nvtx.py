@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt import nvtx
-from pytest_trt.measure.probe_source import EngineProbe, Subject
-from pytest_trt.probe.server import ProbeServer
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.core import nvtx
+from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 STAND_IN = """
 import pathlib

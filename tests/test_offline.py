@@ -6,9 +6,9 @@ import dataclasses
 
 from record_samples import H200, TEST, measurement
 
-from pytest_trt.judge.baselines import Baseline, baseline_of
-from pytest_trt.judge.offline import Key, Tolerances, compare_runs
-from pytest_trt.records import Environment, Result, Verdict
+from pytest_trt.core.records import Environment, Result, Verdict
+from pytest_trt.judge.baselines.baseline import Baseline, baseline_of
+from pytest_trt.judge.regression.offline import Key, Tolerances, compare_runs
 
 KEY = ("nvidia-h200", TEST)
 

@@ -18,11 +18,12 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from pytest_trt.backends.base import backend
+from pytest_trt.engine.backends.base import backend
 from pytest_trt.errors import TrtError
-from pytest_trt.judge import accuracy, tolerance
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.judge.accuracy import allowed_error, verdicts
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 NOT_TAKEN = {
     "string, sequence or optional": r"is of type (seq|optional|map|tensor\(string\))",
@@ -64,14 +65,14 @@ def fault(plan: Path, case: Any) -> str:
     plan.write_bytes(case.model.SerializeToString())
     inputs, expected = map(arrays, case.data_sets[0])
     names = [value.name for value in case.model.graph.output]
-    limits = tolerance.Allowed(case.rtol, case.atol, None, scaled=False)
+    limits = allowed_error.Allowed(case.rtol, case.atol, None, scaled=False)
     outputs: Mapping[str, Any] = {}
     try:
         outputs = ours(plan, case, inputs)
         wanted = {name: np.asarray(value) for name, value in zip(names, expected, strict=True)}
         one = {"": np.ones(1)}  # beside which an output without elements may agree
         wrong = [
-            v.text for v in accuracy.judge({**outputs, **one}, {**wanted, **one}, limits, "ONNX") if v.status != "ok"
+            v.text for v in verdicts.judge({**outputs, **one}, {**wanted, **one}, limits, "ONNX") if v.status != "ok"
         ]
         said = "; ".join(wrong)
     except TrtError as error:

@@ -9,11 +9,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.backends.base import backend
-from pytest_trt.backends.onnxruntime import copy_model, plain
+from pytest_trt.engine.backends.base import backend
+from pytest_trt.engine.onnx.model_files import copy_model, plain
 from pytest_trt.errors import BackendError, BuildError
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def ones_in_int8(depth: int) -> onnx.ModelProto:

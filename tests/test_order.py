@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from pytest_trt.errors import DeclarationError, InputError
-from pytest_trt.judge import order
-from pytest_trt.judge.accuracy import judge
-from pytest_trt.judge.order import in_order
-from pytest_trt.judge.tolerance import DEFAULTS, allowed
-from pytest_trt.spec import Accuracy
+from pytest_trt.judge.accuracy import unordered as order
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, allowed
+from pytest_trt.judge.accuracy.unordered import in_order
+from pytest_trt.judge.accuracy.verdicts import judge
+from pytest_trt.spec.expectations import Accuracy
 
 Array = NDArray[Any]
 RANDOM = np.random.default_rng(0)

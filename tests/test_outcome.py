@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt import codec
-from pytest_trt.outcome import RunOutcome
-from pytest_trt.records import Result, Verdict
-from pytest_trt.spec import Settings
+from pytest_trt.core import codec
+from pytest_trt.core.records import Result, Verdict
+from pytest_trt.plugin.outcome import RunOutcome
+from pytest_trt.spec.settings import Settings
 
 
 def report(node_id: str, when: str, **more: object) -> pytest.TestReport:

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 import pytest_trt
-from pytest_trt import fixtures
-from pytest_trt.options import FIXTURES, MARKERS, OPTIONS
+from pytest_trt.plugin import fixtures
+from pytest_trt.plugin.options import FIXTURES
+from pytest_trt.spec.options import MARKERS, OPTIONS
 
 ROOT = Path(__file__).parents[1]
 PUBLIC = [name for name in pytest_trt.__all__ if name != "__version__"]
@@ -43,7 +44,7 @@ def test_a_name_that_is_not_there_is_an_attribute_error():
 
 def test_pytest_and_the_shell_find_it():
     (plugin,) = (point for point in entry_points(group="pytest11") if point.name == "trt")
-    assert plugin.value == "pytest_trt.plugin"
+    assert plugin.value == "pytest_trt.plugin.hooks"
     (command,) = (point for point in entry_points(group="console_scripts") if point.name == "pytest-trt")
     assert callable(command.load())
 

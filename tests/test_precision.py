@@ -15,12 +15,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from pytest_trt.engine import precision, quantise
-from pytest_trt.engine.model import read
-from pytest_trt.engine.precision import convert
+from pytest_trt.engine.convert import half as precision
+from pytest_trt.engine.convert import int8
+from pytest_trt.engine.convert.half import convert
+from pytest_trt.engine.model.model import read
 from pytest_trt.errors import BuildError, ModelError
-from pytest_trt.judge.accuracy import judge
-from pytest_trt.judge.tolerance import DEFAULTS
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
+from pytest_trt.judge.accuracy.verdicts import judge
 
 FLOAT, LIGHT = TensorProto.FLOAT, Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 Save = Callable[..., Path]
@@ -271,7 +272,7 @@ def test_shapes_that_the_operators_contradict_do_not_count(tmp_path: Path) -> No
     made.graph.value_info.append(info("h", 8, 8, 8))
     path = saved(made, tmp_path)
     assert convert(path, "fp16", tmp_path / "h.onnx").shares == {"fp16": 1.0}
-    assert dict(quantise.quantise(read(path), batches(path), tmp_path / "q.onnx").shares) == {"int8": 1.0}
+    assert dict(int8.quantise(read(path), batches(path), tmp_path / "q.onnx").shares) == {"int8": 1.0}
 
 
 def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_path: Path) -> None:
@@ -354,7 +355,7 @@ def test_without_a_converter_the_error_names_what_to_install(save_model: Save, t
     with pytest.raises(BuildError, match=r"pip install 'nvidia-modelopt\[onnx\]', onnxruntime, or"):
         convert(save_model(), "fp16", tmp_path / "half.onnx")
     with pytest.raises(BuildError, match=r"pip install 'pytest-trt\[cpu\]'"):
-        quantise.quantise(read(save_model()), list, tmp_path / "int8.onnx")
+        int8.quantise(read(save_model()), list, tmp_path / "int8.onnx")
 
 
 def test_onnxconverter_common_serves_where_it_is_what_there_is(
@@ -396,7 +397,7 @@ def batches(path: Path, count: int = 4) -> Callable[[], Iterator[dict[str, Any]]
 @pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"])
 def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
-    conversion = quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
     assert conversion.shares["int8"] > 0
     assert read(tmp_path / "int8.onnx").has_qdq
     assert [out.name for out in read(path).outputs] == [out.name for out in read(tmp_path / "int8.onnx").outputs]
@@ -410,7 +411,7 @@ def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
     made = convolutions()
     made.graph.output.append(info("r", "N", 8, 8, 8))
     path = saved(made, tmp_path)
-    quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
     quantised = onnx.load(str(tmp_path / "int8.onnx"))
     makers = {name: node.op_type for node in quantised.graph.node for name in node.output}
     assert [(value.name, makers[value.name]) for value in quantised.graph.output] == [("y", "Gemm"), ("r", "Relu")]
@@ -423,7 +424,7 @@ def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
 
 def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
-    conversion = quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
     assert conversion.shares == {"int8": 1.0}
     made = onnx.load(str(tmp_path / "int8.onnx"))
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
@@ -445,22 +446,22 @@ def test_a_package_that_the_quantiser_imports_is_named_where_it_is_absent(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     with pytest.raises(BuildError, match=r"onnxruntime .* cannot quantise without the package ml_dtypes: pip install"):
-        quantise.quantise(read(path := save_model()), batches(path), tmp_path / "int8.onnx")
+        int8.quantise(read(path := save_model()), batches(path), tmp_path / "int8.onnx")
 
 
 def test_old_opsets_are_raised_to_where_channels_can_be_quantised(save_model: Save, tmp_path: Path) -> None:
     made = onnx.load(str(save_model()))
     made.opset_import[0].version = 11
     path = saved(made, tmp_path)
-    conversion = quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
     assert (conversion.shares, conversion.notes) == ({"int8": 1.0}, ())
-    assert read(tmp_path / "int8.onnx").opset >= quantise.PER_CHANNEL_OPSET
+    assert read(tmp_path / "int8.onnx").opset >= int8.PER_CHANNEL_OPSET
     infer(tmp_path / "int8.onnx", feed(path))
 
 
 def test_int8_of_a_model_with_external_data(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path, save_as_external_data=True, location="m.data", size_threshold=100)
-    quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
     inputs = feed(path)
     assert judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "it")[0].status == "ok"
 
@@ -474,7 +475,7 @@ def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
     made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [info("x")], [info("y", 4, 8)], [weight("w", 8, 8)])
     made.graph.input[0].type.tensor_type.ClearField("shape")
     batch = {"x": np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)}
-    conversion = quantise.quantise(read(saved(made, tmp_path)), lambda: [batch], tmp_path / "int8.onnx")
+    conversion = int8.quantise(read(saved(made, tmp_path)), lambda: [batch], tmp_path / "int8.onnx")
     assert conversion.shares == {"int8": 1.0}
 
 
@@ -493,22 +494,22 @@ def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
 def test_a_calibration_that_cannot_be_used_is_told(calibration: Any, said: str, tmp_path: Path) -> None:
     subject = read(saved(convolutions(), tmp_path))
     with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
-        quantise.fingerprint(subject, calibration)
+        int8.fingerprint(subject, calibration)
     with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
-        quantise.quantise(subject, calibration, tmp_path / "int8.onnx")
+        int8.quantise(subject, calibration, tmp_path / "int8.onnx")
 
 
 def test_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) -> None:
     path = saved(recurrent(), tmp_path)
     with pytest.raises(BuildError, match=r"int8 was asked for, and m.onnx has none of Conv, .* with weights"):
-        quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+        int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
 
 
 def test_the_fingerprint_follows_what_is_calibrated_on(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
     subject = read(path)
-    assert quantise.fingerprint(subject, batches(path)) == quantise.fingerprint(subject, batches(path))
-    assert quantise.fingerprint(subject, batches(path)) != quantise.fingerprint(subject, batches(path, 3))
+    assert int8.fingerprint(subject, batches(path)) == int8.fingerprint(subject, batches(path))
+    assert int8.fingerprint(subject, batches(path)) != int8.fingerprint(subject, batches(path, 3))
 
 
 def test_a_circle_of_nodes_is_an_error(tmp_path: Path) -> None:
@@ -532,5 +533,5 @@ def test_other_packages_are_kept_quiet_and_logging_as_it_was(tmp_path: Path) -> 
     path = saved(convolutions(), tmp_path)
     root = logging.getLogger()
     before = (list(root.handlers), root.level, root.manager.disable)
-    quantise.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
     assert (list(root.handlers), root.level, root.manager.disable) == before

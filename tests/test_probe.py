@@ -16,12 +16,14 @@ import numpy as np
 import pytest
 
 from pytest_trt.errors import BackendError, InputError, ProbeError
-from pytest_trt.measure.probe_source import EngineProbe, ProbeSource, Subject
-from pytest_trt.probe import server as servers
-from pytest_trt.probe import wire
-from pytest_trt.probe.__main__ import _serve
-from pytest_trt.probe.server import ProbeServer
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.measure.probe import server as servers
+from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe.__main__ import _serve
+from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.probe_source import ProbeSource
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 @pytest.fixture(scope="module")

@@ -14,15 +14,16 @@ import numpy as np
 import onnx
 import pytest
 
-from pytest_trt.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport, backend
-from pytest_trt.engine import quantise
-from pytest_trt.engine.model import read as model_of
-from pytest_trt.engine.model import resolve
-from pytest_trt.engine.provider import Provided, provide
-from pytest_trt.engine.store import Store
+from pytest_trt.core.records import Environment, Layer
+from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport, backend
+from pytest_trt.engine.cache.store import Store
+from pytest_trt.engine.convert import int8
+from pytest_trt.engine.model.model import read as model_of
+from pytest_trt.engine.model.model import resolve
+from pytest_trt.engine.provide import Provided, provide
 from pytest_trt.errors import BuildError, CacheError, ModelError
-from pytest_trt.records import Environment, Layer
-from pytest_trt.spec import EngineSpec, RunShape
+from pytest_trt.spec.declaration import RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
 
 GPU = Environment(
     device="NVIDIA L4", kind="gpu", backend="tensorrt", backend_version="10.3.0", compute_capability="8.9"
@@ -436,7 +437,7 @@ def unasked() -> Iterator[dict[str, Any]]:
 
 def save_quantised(path: Path, float_activations: int) -> None:
     """m.onnx, two layers, with Q/DQ of its own; of weights alone in so many."""
-    read = quantise.quantise(model_of(path), lambda: [batch(1), batch(-2)], path.with_name("q.onnx"))
+    read = int8.quantise(model_of(path), lambda: [batch(1), batch(-2)], path.with_name("q.onnx"))
     assert read.shares == {"int8": 1.0}
     made = onnx.load(str(path.with_name("q.onnx")))
     activations = [node for node in made.graph.node if node.op_type == "MatMul"][:float_activations]

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from pytest_trt.engine.model import read
-from pytest_trt.engine.randomness import drawn
+from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.randomness import drawn
 
 X = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
 Y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from pytest_trt.bench import Bench
-from pytest_trt.engine.model import read
+from pytest_trt.engine.model.model import read
 from pytest_trt.errors import InputError
-from pytest_trt.references import given_inputs, reference_outputs
-from pytest_trt.spec import Settings
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.reference_outputs import given_inputs, reference_outputs
 
 
 def test_integers_are_as_wide_for_the_reference_as_in_the_model(tmp_path: Path) -> None:

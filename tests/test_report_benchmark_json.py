@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from report_samples import RUN, result, unmeasured
 
-from pytest_trt.records import Estimate, Result
+from pytest_trt.core.records import Estimate, Result
 from pytest_trt.report.benchmark_json import feed, latencies_s, render
 
 pytest_plugins = ["pytester"]

@@ -7,9 +7,9 @@ import dataclasses
 from record_samples import H200
 from report_samples import OVER, RUN, compared, result, unmeasured
 
-from pytest_trt.records import ALWAYS_FAIL, Result, Verdict
-from pytest_trt.report import environment_line
+from pytest_trt.core.records import ALWAYS_FAIL, Result, Verdict
 from pytest_trt.report.failure import sentence, text
+from pytest_trt.report.header import environment_line
 
 ENVIRONMENT = "  measured on NVIDIA H200, TensorRT 8.6.0, driver 550.54.15, CUDA 12.4, commit a1b2c3d4e5"
 

@@ -12,9 +12,11 @@ import pytest
 from record_samples import H200
 from report_samples import NEW, RUN, compared, result, unmeasured
 
+from pytest_trt.core.records import SCHEMA, Verdict
 from pytest_trt.errors import RecordError
-from pytest_trt.records import SCHEMA, Verdict
-from pytest_trt.report import Header, html, markdown, result_json, text, write
+from pytest_trt.report import html, markdown, result_json
+from pytest_trt.report.header import Header
+from pytest_trt.report.write import text, write
 
 HEADER = Header.of(H200, "main")
 HOSTILE = "test_x[<script>alert(1)</script>|`a`*b*]"

@@ -11,8 +11,8 @@ import pytest
 from record_samples import H200
 from report_samples import NEW, OVER, RUN, compared, on, result, unmeasured
 
-from pytest_trt.records import Environment, Estimate, Result, Verdict
-from pytest_trt.report import Header
+from pytest_trt.core.records import Environment, Estimate, Result, Verdict
+from pytest_trt.report.header import Header
 from pytest_trt.report.numbers import THIN_SPACE, change, duration, number, share
 from pytest_trt.report.table import names, totals, warnings
 from pytest_trt.report.terminal import render, shorten

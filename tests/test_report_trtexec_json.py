@@ -11,9 +11,9 @@ from record_samples import H200, measurement
 from report_samples import RUN
 from test_tensorrt_layers import CONV_86
 
-from pytest_trt import codec
-from pytest_trt.backends.tensorrt.layers import parse_layers, read_information
-from pytest_trt.records import Block, Layer, LayerProfile, Measurement, Samples
+from pytest_trt.core import codec
+from pytest_trt.core.records import Block, Layer, LayerProfile, Measurement, Samples
+from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_information
 from pytest_trt.report.trtexec_json import (
     advice,
     export_layer_info,
@@ -160,7 +160,8 @@ def test_tests_whose_ids_look_alike_have_files_of_their_own() -> None:
 
 
 def test_a_folder_has_a_summary_and_the_exports_of_each_measured_test(tmp_path) -> None:
-    from pytest_trt.report import Header, write
+    from pytest_trt.report.header import Header
+    from pytest_trt.report.write import write
 
     write("trtexec", tmp_path / "out", RUN, Header("GPU", "TensorRT"))
     taken = [r for r in RUN if r.measurement is not None and any(s.blocks for s in r.measurement.samples)]

@@ -9,12 +9,15 @@ import onnx
 import pytest
 from sample_models import layers_model
 
-from pytest_trt.bench import Bench
-from pytest_trt.bisection import bisect
 from pytest_trt.errors import InputError, ModelError
-from pytest_trt.lineup import Lineup
-from pytest_trt.spec import Accuracy, Declaration, EngineSpec, RunShape, Settings
-from pytest_trt.trial import Trial
+from pytest_trt.spec.declaration import Declaration, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.bisection import bisect
+from pytest_trt.trial.lineup import Lineup
+from pytest_trt.trial.trial import Trial
 
 NODE = "tests/test_m.py::test_m"
 

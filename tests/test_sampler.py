@@ -2,8 +2,8 @@ import itertools
 
 import pytest
 
+from pytest_trt.core.records import Block
 from pytest_trt.measure.sampler import Limits, order, sample
-from pytest_trt.records import Block
 
 
 class Source:

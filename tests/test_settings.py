@@ -6,9 +6,10 @@ import dataclasses
 
 import pytest
 
-from pytest_trt import settings
-from pytest_trt.options import OPTIONS
-from pytest_trt.spec import Settings
+from pytest_trt.errors import DeclarationError
+from pytest_trt.spec import parse_settings as settings
+from pytest_trt.spec.options import OPTIONS
+from pytest_trt.spec.settings import Settings
 
 BY_FLAG = {option.flag: option for option in OPTIONS}
 
@@ -62,7 +63,7 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
     settings = parse(max_time="0.05")
     assert (settings.min_time_s, settings.max_time_s) == (0.05, 0.05)
     assert parse(max_time="20").min_time_s == 0.1
-    with pytest.raises(pytest.UsageError, match=r"--trt-min-time is 0\.1 s, and --trt-max-time 0\.05 s: lower"):
+    with pytest.raises(DeclarationError, match=r"--trt-min-time is 0\.1 s, and --trt-max-time 0\.05 s: lower"):
         parse(max_time="0.05", min_time="0.1")
 
 
@@ -86,13 +87,13 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(said, message):
-    with pytest.raises(pytest.UsageError) as raised:
+    with pytest.raises(DeclarationError) as raised:
         parse(**said)
     assert str(raised.value).startswith(message)
 
 
 def test_everything_that_is_wrong_is_said_at_once():
-    with pytest.raises(pytest.UsageError) as raised:
+    with pytest.raises(DeclarationError) as raised:
         parse(backend="cuda", builds="0", fail_on="regresed")
     assert len(str(raised.value).splitlines()) == 3
     assert "did you mean 'regressed'?" in str(raised.value)

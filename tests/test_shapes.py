@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.backends.base import Tensor
-from pytest_trt.engine.model import Model
-from pytest_trt.engine.onnx_file import Dims
-from pytest_trt.engine.shapes import profiles, run_shapes
+from pytest_trt.engine.model.model import Model
+from pytest_trt.engine.model.shapes import profiles, run_shapes
+from pytest_trt.engine.onnx.signature import Dims
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
-from pytest_trt.spec import EngineSpec, RunShape
+from pytest_trt.spec.declaration import RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def model(**inputs: Dims | None) -> Model:

@@ -8,9 +8,12 @@ import re
 
 import pytest
 
-from pytest_trt import codec
+from pytest_trt.core import codec
+from pytest_trt.core.validation import parse_share
 from pytest_trt.errors import DeclarationError
-from pytest_trt.spec import Accuracy, Budget, EngineSpec, PipelineOptions, RunShape, Tolerance, parse_share
+from pytest_trt.spec.declaration import PipelineOptions, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
 
 
 @pytest.mark.parametrize("written", [4, (4, 4, 4), [(4, 4, 4)]])

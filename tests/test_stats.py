@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from pytest_trt import stats
+from pytest_trt.core import stats
 
 
 @pytest.mark.parametrize(

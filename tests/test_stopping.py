@@ -3,8 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
+from pytest_trt.core.records import Block
 from pytest_trt.measure.stopping import AllOf, FixedTime, Resolution, Steady
-from pytest_trt.records import Block
 
 
 def feed(rule, medians, side=0, seconds=0.01):

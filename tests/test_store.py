@@ -16,10 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.engine.entry import Entry, Meta
-from pytest_trt.engine.store import Store
+from pytest_trt.core.records import Environment, Layer
+from pytest_trt.engine.cache.entry import Entry, Meta
+from pytest_trt.engine.cache.store import Store
 from pytest_trt.errors import CacheError
-from pytest_trt.records import Environment, Layer
 
 NOBODY = 65534
 ENVIRONMENT = Environment(device="a device", kind="cpu", backend="a backend", backend_version="1.0")

@@ -9,12 +9,10 @@ import random
 import pytest
 from record_samples import H200, digest, measurement, stored
 
-from pytest_trt.judge.baselines import (
-    after,
-)
-from pytest_trt.judge.compare import Question
-from pytest_trt.judge.stored_figures import absent, identical, judge_stored, run_spread
-from pytest_trt.records import MEASUREMENT_VERSION, Estimate
+from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
+from pytest_trt.judge.baselines.baseline import after
+from pytest_trt.judge.regression.paired import Question
+from pytest_trt.judge.regression.stored import absent, identical, judge_stored, run_spread
 
 
 def test_ten_savings_of_four_percent_end_in_a_regression() -> None:

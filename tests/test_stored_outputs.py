@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_trt import codec
+from pytest_trt.core import codec
+from pytest_trt.core.records import StoredOutput
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.stored_outputs import SAMPLE, StoredOutput, judge, store
-from pytest_trt.judge.tolerance import DEFAULTS, Allowed
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, Allowed
+from pytest_trt.judge.accuracy.stored_outputs import SAMPLE, judge, store
 
 EXACT = Allowed(0.0, 0.0, None, scaled=False)
 

@@ -11,16 +11,16 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from sample_models import layers_model
 
-from pytest_trt import cuda
-from pytest_trt.backends.base import BuildJob, BuildReport, backend
-from pytest_trt.backends.tensorrt import build as tensorrt_build
-from pytest_trt.backends.tensorrt.plan import read_origin
-from pytest_trt.backends.tensorrt.precision import missing_precision
-from pytest_trt.engine.intermediate import Intermediates
-from pytest_trt.engine.model import read
-from pytest_trt.engine.precision import convert
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import BuildJob, BuildReport, backend
+from pytest_trt.engine.backends.plan_header import read_origin
+from pytest_trt.engine.backends.tensorrt import build as tensorrt_build
+from pytest_trt.engine.backends.tensorrt.precision import missing_precision
+from pytest_trt.engine.convert.half import convert
+from pytest_trt.engine.model.intermediate import Intermediates
+from pytest_trt.engine.model.model import read
 from pytest_trt.errors import BackendError, BuildError
-from pytest_trt.spec import EngineSpec
+from pytest_trt.spec.engine_spec import EngineSpec
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
 

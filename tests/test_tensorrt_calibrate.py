@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.backends.tensorrt.calibrate import check_cache
+from pytest_trt.engine.backends.tensorrt.calibrate import check_cache
 from pytest_trt.errors import BuildError
 
 TENSORS = {"x", "conv_out", "relu_out", "y"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.backends.tensorrt.formats import described
+from pytest_trt.engine.backends.tensorrt.formats import described
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.formats import storage_shape
 

@@ -7,11 +7,11 @@ import json
 
 import pytest
 
-from pytest_trt.backends.base import UNTOLD, BuildReport
-from pytest_trt.backends.tensorrt.layers import parse_layers, read_information, shares
-from pytest_trt.backends.tensorrt.precision import missing_precision, preferring, untold
-from pytest_trt.records import Layer
-from pytest_trt.spec import EngineSpec
+from pytest_trt.core.records import Layer
+from pytest_trt.engine.backends.base import UNTOLD, BuildReport
+from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_information, shares
+from pytest_trt.engine.backends.tensorrt.precision import missing_precision, preferring, untold
+from pytest_trt.spec.engine_spec import EngineSpec
 
 CONV_86 = {
     "Name": "Conv_0 + Relu_1",

@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper
 from test_tensorrt_build import PROFILE, build, conv_model
 
-from pytest_trt import cuda
+from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError, BuildError
 
 rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")

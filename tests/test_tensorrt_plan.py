@@ -7,10 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.backends.base import BuildJob, backend
-from pytest_trt.backends.tensorrt.plan import HEADER_BYTES, check_capabilities, check_origin, plan_origin, read_origin
+from pytest_trt.engine.backends.base import BuildJob, backend
+from pytest_trt.engine.backends.plan_header import (
+    HEADER_BYTES,
+    check_capabilities,
+    check_origin,
+    plan_origin,
+    read_origin,
+)
 from pytest_trt.errors import BackendError
-from pytest_trt.spec import EngineSpec
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def header(tag: bytes, version: tuple[int, ...], capabilities: int = 0) -> bytes:

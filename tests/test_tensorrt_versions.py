@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.backends.tensorrt import versions
+from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.errors import BackendError, BuildError
 
 INSTALLED = [name for name in ("tensorrt", "tensorrt_rtx") if importlib.util.find_spec(name)]

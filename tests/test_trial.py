@@ -13,22 +13,16 @@ import onnx
 import pytest
 from sample_models import layers_model
 
-from pytest_trt import trial
-from pytest_trt.baselines import open_baselines
-from pytest_trt.bench import Bench
-from pytest_trt.choice import choose
 from pytest_trt.errors import BaselineError, BuildError, DeclarationError, InputError, ModelError
-from pytest_trt.spec import (
-    Accuracy,
-    Budget,
-    Declaration,
-    EngineSpec,
-    PipelineOptions,
-    RunShape,
-    Settings,
-    Tolerance,
-)
-from pytest_trt.trial import Trial
+from pytest_trt.judge.baselines import open_baselines
+from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial import trial
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.choose_comparison import choose
+from pytest_trt.trial.trial import Trial
 
 NODE = "tests/test_m.py::test_m"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_trt.where import OPEN, never
+from pytest_trt.spec.budget_where import OPEN, never
 
 CASES = [{"batch": 1, "kind": "a"}, {"batch": 8, "kind": "b"}, {"size": object()}]
 

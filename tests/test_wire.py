@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_trt.probe import wire
+from pytest_trt.measure.probe import wire
 
 Ends = tuple[socket.socket, socket.socket]
 

@@ -1,1 +1,1 @@
-"""From a spec to an engine's plan: read the model, fill its shapes, convert, find in the cache or build."""
+"""From a spec to a plan: find the model, convert it, build the engine, keep it in the cache."""

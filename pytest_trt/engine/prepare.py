@@ -8,15 +8,15 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pytest_trt.backends.base import CALIBRATION_CACHE
-from pytest_trt.backends.tensorrt.versions import SUPPORT
-from pytest_trt.engine import calibrate, explicit, precision, quantise
-from pytest_trt.engine.calibrate import Calibration
-from pytest_trt.engine.files import RANDOM
-from pytest_trt.engine.model import Model
-from pytest_trt.engine.precision import Conversion
+from pytest_trt.engine.backends.base import CALIBRATION_CACHE
+from pytest_trt.engine.backends.tensorrt.versions import SUPPORT
+from pytest_trt.engine.convert import calibration_data, half, int8, qdq
+from pytest_trt.engine.convert.calibration_data import Calibration
+from pytest_trt.engine.convert.half import Conversion
+from pytest_trt.engine.model.files import RANDOM
+from pytest_trt.engine.model.model import Model
 from pytest_trt.errors import BuildError
-from pytest_trt.spec import EngineSpec
+from pytest_trt.spec.engine_spec import EngineSpec
 
 _NAME = "prepared.onnx"
 _BATCHES = "calibration"
@@ -82,21 +82,21 @@ def prepare(
         raise BuildError(f"fp8 needs a model with Q/DQ, and {name} has none: quantise it with nvidia-modelopt")
     if wanted == "int8" and spec.calibrator is not None:
         return _calibrated(spec, model, spec.calibrator, strongly_typed, calibration)
-    shares = explicit.shares_of(model) if wanted == "int8" else {}
+    shares = qdq.shares_of(model) if wanted == "int8" else {}
     if wanted == "int8" and "int8" not in shares:
         _refuse_quantised(model, shares)
         data = _data(spec, model, calibration)
-        by = quantise.fingerprint(model, data)
-        return Preparation(model, by, lambda output: quantise.quantise(model, data, output))
+        by = int8.fingerprint(model, data)
+        return Preparation(model, by, lambda output: int8.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
-        return Preparation(model, precision.fingerprint(), lambda output: precision.convert(model.path, wanted, output))
+        return Preparation(model, half.fingerprint(), lambda output: half.convert(model.path, wanted, output))
     unused = f"calibration is not used: {name} has Q/DQ, which says where it is quantised"
     notes = (unused,) if shares and spec.calibration not in (None, RANDOM) else ()
-    if host or not explicit.has_biases(model):
+    if host or not qdq.has_biases(model):
         return Preparation(model, shares=shares, notes=notes)
 
     def without_biases(output: Path) -> Conversion:
-        explicit.without_biases(model, output)
+        qdq.without_biases(model, output)
         return Conversion(shares, "")
 
     return Preparation(model, "int32 biases folded", without_biases, notes=notes)
@@ -107,7 +107,7 @@ def _refuse_quantised(model: Model, shares: Mapping[str, float]) -> None:
     asked = f"int8 was asked for, and {model.path.name}"
     if "fp8" in shares:
         raise BuildError(f"{asked} has its Q/DQ in fp8: ask for precision='fp8'")
-    if integer := sorted(model.ops & explicit.INTEGER):
+    if integer := sorted(model.ops & qdq.INTEGER):
         raise BuildError(
             f"{asked} computes in integers as it is ({', '.join(integer)}): ask for fp32, which leaves it so; for "
             "TensorRT, which takes Q/DQ alone, give the model that it was made of"
@@ -128,7 +128,7 @@ def _data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None
         )
     if isinstance(calibration, Path):
         raise BuildError(f"calibration={str(calibration)!r} {_no_inputs(calibration)}")
-    return calibrate.repeatable(model, calibration, spec.build_timeout_s)
+    return calibration_data.repeatable(model, calibration, spec.build_timeout_s)
 
 
 def _no_inputs(path: Path) -> str:
@@ -160,7 +160,7 @@ def _calibrated(
     if isinstance(calibration, Path):
         if not calibration.is_file():
             raise BuildError(f"calibration={str(calibration)!r} {_no_inputs(calibration)}, or a calibration cache")
-        cache = calibrate.read_cache(calibration, calibrator)
+        cache = calibration_data.read_cache(calibration, calibrator)
         by = f"TensorRT's {calibrator} calibrator, cache {hashlib.sha256(cache).hexdigest()}"
 
         def copy(batches: Path, output: Path) -> None:
@@ -170,7 +170,7 @@ def _calibrated(
     data = _data(spec, model, calibration)
 
     def write(batches: Path, output: Path) -> None:
-        calibrate.write(model, data, batches)
+        calibration_data.write(model, data, batches)
 
-    by = f"TensorRT's {calibrator} calibrator on {calibrate.fingerprint(model, data)}"
+    by = f"TensorRT's {calibrator} calibrator on {calibration_data.fingerprint(model, data)}"
     return Preparation(model, by, calibrates=write)

@@ -1,1 +1,1 @@
-"""Turns figures into verdicts: budgets, baselines, comparisons, blame. Pure: needs no GPU and no pytest."""
+"""From figures to verdicts. Nothing here measures."""

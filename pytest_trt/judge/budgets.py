@@ -11,9 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pytest_trt import levels, stats
-from pytest_trt.records import FIGURES, Block, Estimate, Samples, Status, Verdict
-from pytest_trt.spec import Budget
+from pytest_trt.core import noise_levels, stats
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Block, Estimate, Samples, Status, Verdict
+from pytest_trt.spec.expectations import Budget
 
 NEAR = 0.95
 """From this share of a limit on, a verdict that is `ok` carries a warning."""
@@ -116,7 +117,9 @@ class LimitRule:
         if side:
             return
         if not self._probes:
-            self._limits = {f: limit for f, limit in self._limits.items() if f in {*block.times, *levels.PERCENTILES}}
+            self._limits = {
+                f: limit for f, limit in self._limits.items() if f in {*block.times, *noise_levels.PERCENTILES}
+            }
         while len(self._probes) <= probe:
             self._probes.append([])
         self._probes[probe].append(block)
@@ -125,15 +128,15 @@ class LimitRule:
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
             self._verdicts = self._judged(samples, self._spread)
             open_alone = {f for f, v in self._judged(samples, 0.0).items() if v.status == "inconclusive"}
-            in_vain = levels.is_even(self._probes) and open_alone.isdisjoint(levels.PERCENTILES)
+            in_vain = noise_levels.is_even(self._probes) and open_alone.isdisjoint(noise_levels.PERCENTILES)
             self._spread_decides = not open_alone or in_vain
 
     def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
-        return {f: judge(f, levels.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
+        return {f: judge(f, noise_levels.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
 
     def finished(self) -> str:
         undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]
-        too_soon = not levels.PERCENTILES.keys().isdisjoint(self._limits) and self._seconds < SPELLS_S
+        too_soon = not noise_levels.PERCENTILES.keys().isdisjoint(self._limits) and self._seconds < SPELLS_S
         return "" if undecided or too_soon else "budgets decided"
 
     def wants_probe(self) -> bool:

@@ -1,1 +1,1 @@
-"""Takes samples until they say enough: block sources, the sampler, stopping rules, estimates, the GPU's state."""
+"""From a plan to figures: probes, sampling, stopping."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pytest_trt import levels, stats
-from pytest_trt.measure.probe_source import EngineProbe
-from pytest_trt.records import Block, Estimate, Samples
+from pytest_trt.core import noise_levels, stats
+from pytest_trt.core.records import Block, Estimate, Samples
+from pytest_trt.measure.engine_probe import EngineProbe
 
 SPREAD = {"gpu": 0.01, "cpu": 0.1}
 """How far two probes of one plan differ, as a share, until this device's own calibrations say better."""
@@ -23,8 +23,8 @@ _PARTS = {"weights": "weights_mb", "context": "context_mb", "io": "io_mb"}
 def from_blocks(samples: Sequence[Samples], spread: float) -> dict[str, Estimate]:
     """Every figure that the blocks carry, with p95, p99 and the slowest of `ms`."""
     series = samples[0].blocks[0].times
-    names = [*series, *((*levels.PERCENTILES, "max_ms") if "ms" in series else ())]
-    return {name: levels.estimate(name, samples, spread) for name in names}
+    names = [*series, *((*noise_levels.PERCENTILES, "max_ms") if "ms" in series else ())]
+    return {name: noise_levels.estimate(name, samples, spread) for name in names}
 
 
 def from_memory(sizes: Mapping[str, int]) -> dict[str, Estimate]:
@@ -44,4 +44,4 @@ def throughput(probe: EngineProbe, ms: Estimate, batch: int, *, overlapped: bool
     seconds = max(WINDOW_S, 2 * ms.value / 1000)
     rates = [probe.throughput(seconds) * batch for _ in range(stats.LOOKS[0])]
     windows = tuple(Block({"throughput": (rate,)}, seconds) for rate in rates)
-    return levels.estimate("throughput", (Samples(windows),))
+    return noise_levels.estimate("throughput", (Samples(windows),))

@@ -13,10 +13,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_trt.levels import comes_first
+from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.core.nvtx import span
+from pytest_trt.core.records import Block, Samples
 from pytest_trt.measure.stopping import Rule, Steady
-from pytest_trt.nvtx import span
-from pytest_trt.records import Block, Samples
 
 
 class BlockSource(Protocol):

@@ -12,8 +12,8 @@ import math
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_trt import stats
-from pytest_trt.records import Block
+from pytest_trt.core import stats
+from pytest_trt.core.records import Block
 
 
 class Rule(Protocol):

@@ -1,0 +1,1 @@
+"""How an engine is run: buffers, streams, overlapped copies, CUDA graphs."""

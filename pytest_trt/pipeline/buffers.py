@@ -10,17 +10,17 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt import cuda
-from pytest_trt.backends.base import Tensor, dtype
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.tensors import Tensor, dtype
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.formats import LINEAR, pack, storage_shape, unpack
-from pytest_trt.spec import Shape
+from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_trt.backends.base import Arrays
+    from pytest_trt.engine.tensors import Arrays
 
 Copy = tuple[int, int, int]
 """To where, from where, and how many bytes."""

@@ -7,22 +7,23 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt import cuda
+from pytest_trt.core.nvtx import span
+from pytest_trt.core.records import LayerProfile
+from pytest_trt.engine.arrays import checked
+from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError, InputError
-from pytest_trt.nvtx import span
-from pytest_trt.pipeline.arrays import checked
+from pytest_trt.pipeline.block_timer import BlockTimer
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.lane import Lane, Slot
-from pytest_trt.pipeline.marks import BlockTimer
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.pipeline.passes import layer_profile, memory_bytes
-from pytest_trt.pipeline.rate import steady_rate
-from pytest_trt.records import LayerProfile
-from pytest_trt.spec import PipelineOptions, Shape
+from pytest_trt.pipeline.throughput import steady_rate
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.tensors import Arrays
     from pytest_trt.pipeline.runner import Place, Request
 
 _FELL_BACK = "fell back: "

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.errors import BackendError
-from pytest_trt.spec import Shape
+from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

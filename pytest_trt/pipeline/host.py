@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.backends.base import HostEngine, Tensor
+from pytest_trt.core.records import LayerProfile
+from pytest_trt.engine.arrays import checked
+from pytest_trt.engine.backends.base import HostEngine
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, InputError
-from pytest_trt.pipeline.arrays import checked
 from pytest_trt.pipeline.ordered import in_order
-from pytest_trt.records import LayerProfile
-from pytest_trt.spec import PipelineOptions, Shape
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.base import Arrays
+    from pytest_trt.engine.tensors import Arrays
     from pytest_trt.pipeline.runner import Place, Request
 
 

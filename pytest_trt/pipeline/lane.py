@@ -6,15 +6,16 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt import cuda
-from pytest_trt.backends.base import Tensor
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.buffers import BufferSet, Copy, Layout
-from pytest_trt.spec import PipelineOptions, Shape
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.tensorrt.load import DeviceContext, DeviceEngine
+    from pytest_trt.engine.backends.tensorrt.load import DeviceContext, DeviceEngine
+    from pytest_trt.engine.tensors import Arrays
     from pytest_trt.pipeline.runner import Place
 
 

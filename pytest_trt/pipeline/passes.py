@@ -7,13 +7,13 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_trt.backends.tensorrt.layers import parse_layers
-from pytest_trt.backends.tensorrt.memory import Ledger, counting_allocator
+from pytest_trt.core.records import Layer, LayerProfile
+from pytest_trt.engine.backends.tensorrt.layers import parse_layers
+from pytest_trt.engine.backends.tensorrt.memory import Ledger, counting_allocator
 from pytest_trt.pipeline.lane import Form, Lane
-from pytest_trt.records import Layer, LayerProfile
 
 if TYPE_CHECKING:
-    from pytest_trt.backends.tensorrt.load import DeviceContext, DeviceEngine
+    from pytest_trt.engine.backends.tensorrt.load import DeviceContext, DeviceEngine
 
 WARM_UP = 3
 

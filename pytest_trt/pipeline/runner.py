@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_trt.backends.base import Engine, HostEngine, Tensor
-from pytest_trt.records import LayerProfile
-from pytest_trt.spec import PipelineOptions, Shape
+from pytest_trt.core.records import LayerProfile
+from pytest_trt.engine.tensors import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_trt.backends.base import Arrays
-    from pytest_trt.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.tensors import Arrays
 
 
 Place = Callable[[Sequence[Tensor]], "dict[str, NDArray[Any]]"]
@@ -75,15 +73,3 @@ class Runner(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOptions) -> Runner:
-    """The runner for that kind of engine. Raises InputError where the shapes do not fit the engine, BackendError where
-    memory does not suffice."""
-    if engine.kind == "host":
-        from pytest_trt.pipeline.host import HostRunner
-
-        return HostRunner(cast(HostEngine, engine), shapes, options)
-    from pytest_trt.pipeline.device import DeviceRunner
-
-    return DeviceRunner(cast("DeviceEngine", engine), shapes, options)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_trt.records import Environment, Measurement, Result
+from pytest_trt.core.records import Environment, Measurement, Result
 
 
 def latencies_s(measurement: Measurement) -> list[float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_trt.records import Result
+from pytest_trt.core.records import Result
 from pytest_trt.report.numbers import counted, duration
 from pytest_trt.report.table import names, status_words
 from pytest_trt.report.terminal import shorten

@@ -6,8 +6,9 @@ import dataclasses
 import shlex
 from collections.abc import Iterator
 
-from pytest_trt.records import ALWAYS_FAIL, FIGURES, STATUSES, Measurement, Result, Status, Verdict
-from pytest_trt.report import environment_line
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import ALWAYS_FAIL, STATUSES, Measurement, Result, Status, Verdict
+from pytest_trt.report.header import environment_line
 from pytest_trt.report.numbers import change, counted, share, with_unit
 
 _DECIDED = frozenset(("over_budget", "regressed", "improved", "ok"))

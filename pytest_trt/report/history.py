@@ -7,7 +7,7 @@ import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 
-from pytest_trt.records import FIGURES
+from pytest_trt.core.figures import FIGURES
 from pytest_trt.report.numbers import counted, figure, percent, with_unit
 from pytest_trt.report.terminal import MAX_WIDTH, encodable
 

@@ -7,8 +7,10 @@ import statistics
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from pytest_trt.records import FIGURES, Environment, LayerProfile, Measurement, Result
-from pytest_trt.report import Header, environment_line, failure
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Environment, LayerProfile, Measurement, Result
+from pytest_trt.report import failure
+from pytest_trt.report.header import Header, environment_line
 from pytest_trt.report.numbers import counted, number, share
 from pytest_trt.report.table import Table, status_words, table, totals, warnings
 

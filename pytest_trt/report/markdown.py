@@ -6,8 +6,9 @@ import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from pytest_trt.records import STATUSES, Result
-from pytest_trt.report import Header, failure
+from pytest_trt.core.records import STATUSES, Result
+from pytest_trt.report import failure
+from pytest_trt.report.header import Header
 from pytest_trt.report.table import table, totals, warnings
 
 MAX_ROWS = 1000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from pytest_trt.records import FIGURES, Estimate
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Estimate
 
 THIN_SPACE = "\u2009"
 

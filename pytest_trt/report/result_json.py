@@ -6,9 +6,9 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from pytest_trt import codec
+from pytest_trt.core import codec
+from pytest_trt.core.records import SCHEMA, Result
 from pytest_trt.errors import RecordError
-from pytest_trt.records import SCHEMA, Result
 
 
 @dataclasses.dataclass(frozen=True)

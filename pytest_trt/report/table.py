@@ -7,8 +7,8 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from pytest_trt.records import STATUSES, Estimate, Result, Status, Verdict
-from pytest_trt.report import Header, device_name
+from pytest_trt.core.records import STATUSES, Estimate, Result, Status, Verdict
+from pytest_trt.report.header import Header, device_name
 from pytest_trt.report.numbers import change, counted, duration, figure, share
 
 _NAMED, _LINES = 3, 20

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_trt.records import FIGURES, Measurement, Result, Status
-from pytest_trt.report import Header, environment_line, failure, trtexec_json
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Measurement, Result, Status
+from pytest_trt.report import failure, trtexec_json
+from pytest_trt.report.header import Header, environment_line
 from pytest_trt.report.numbers import THIN_SPACE, counted, duration, figure
 from pytest_trt.report.table import Row, Table, table, totals, warnings
 

@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pytest_trt.records import Environment, LayerProfile, Measurement, Result
+from pytest_trt.core.records import Environment, LayerProfile, Measurement, Result
 
 LINES = {
     "ms": "Latency",
@@ -172,7 +172,7 @@ def _rows(measurement: Measurement) -> Iterator[tuple[dict[str, float], float]]:
 
 
 def _spread(samples: Sequence[float]) -> str:
-    from pytest_trt.stats import percentile
+    from pytest_trt.core.stats import percentile
 
     named = {"min": min(samples), "max": max(samples), "mean": statistics.fmean(samples)}
     named["median"] = statistics.median(samples)

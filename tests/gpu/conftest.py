@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 from gpu_workshop import RANGES, Arrays, Workshop
 
-from pytest_trt import cuda
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import PipelineOptions
+from pytest_trt.engine.backends import cuda
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.backends.base import BuildJob, backend
-from pytest_trt.spec import EngineSpec
+from pytest_trt.engine.backends.base import BuildJob, backend
+from pytest_trt.spec.engine_spec import EngineSpec
 
 Arrays = Mapping[str, Any]
 RANGES = {

@@ -61,7 +61,7 @@ def test_sticky(trt_runner):
 def test_after_sticky(trt_runner): trt_runner.measure()
 """
 
-STRAY = 'import sys\n\nif "pytest_trt.probe" in sys.orig_argv:\n' + textwrap.indent(FAULT, "    ")
+STRAY = 'import sys\n\nif "pytest_trt.measure.probe" in sys.orig_argv:\n' + textwrap.indent(FAULT, "    ")
 """What is put into every probe: one input at which the device faults for good."""
 
 

@@ -11,9 +11,11 @@ import onnx
 import pytest
 from gpu_workshop import chain_model
 
-from pytest_trt.bench import Bench
-from pytest_trt.bisection import Found, bisect, lines
-from pytest_trt.spec import Declaration, EngineSpec, RunShape, Settings
+from pytest_trt.spec.declaration import Declaration, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.bisection import Found, bisect, lines
 
 SHAPE = (8, 8, 16, 16)
 QUIET = 0.05

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from gpu_workshop import Workshop
 
-from pytest_trt.backends.base import BuildJob
-from pytest_trt.backends.tensorrt import versions
-from pytest_trt.judge.blame import Blame, blame
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.records import LayerProfile
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.core.records import LayerProfile
+from pytest_trt.engine.backends.base import BuildJob
+from pytest_trt.engine.backends.tensorrt import versions
+from pytest_trt.judge.regression.blame import Blame, blame
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import chain

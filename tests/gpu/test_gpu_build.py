@@ -13,13 +13,14 @@ import pytest
 from gpu_workshop import RANGES, Workshop, assert_close, conv_inputs
 from onnx import TensorProto, helper
 
-from pytest_trt import cuda
-from pytest_trt.backends.base import BuildJob
-from pytest_trt.backends.tensorrt import versions
-from pytest_trt.backends.tensorrt.precision import preferring
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import BuildJob
+from pytest_trt.engine.backends.tensorrt import versions
+from pytest_trt.engine.backends.tensorrt.precision import preferring
 from pytest_trt.errors import BackendError, BuildError
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def test_the_environment_names_device_driver_and_versions(workshop: Workshop) -> None:

@@ -15,13 +15,16 @@ import pytest
 from gpu_workshop import FAULT, Workshop, assert_close, conv_inputs
 
 import pytest_trt
-from pytest_trt import codec, cuda
-from pytest_trt.bench import Bench
+from pytest_trt.core import codec
+from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError, ProbeError
-from pytest_trt.measure.probe_source import EngineProbe, Subject
-from pytest_trt.probe.client import Probe
-from pytest_trt.probe.server import ProbeServer
-from pytest_trt.spec import EngineSpec, PipelineOptions, Settings
+from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.measure.probe.client import Probe
+from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pytest_trt.backends.base import BuildJob, backend
+from pytest_trt.engine.backends.base import BuildJob, backend
 from pytest_trt.errors import BackendError, BuildError
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 @pytest.mark.parametrize("name", ["tensorrt_lean", "tensorrt_dispatch"])

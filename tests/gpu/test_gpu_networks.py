@@ -11,11 +11,14 @@ import onnx
 import pytest
 from gpu_workshop import Workshop
 
-from pytest_trt.backends.tensorrt import versions
-from pytest_trt.bench import Bench
-from pytest_trt.lineup import Lineup
-from pytest_trt.spec import Accuracy, Declaration, EngineSpec, Settings
-from pytest_trt.trial import Trial
+from pytest_trt.engine.backends.tensorrt import versions
+from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.lineup import Lineup
+from pytest_trt.trial.trial import Trial
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pytest_trt import cuda
+from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError
 from pytest_trt.measure.gpu_state import GpuState, slowed_by
 

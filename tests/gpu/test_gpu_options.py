@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 from gpu_workshop import RANGES, Arrays, Workshop, assert_close, conv_inputs
 
-from pytest_trt.backends.base import BuildJob
-from pytest_trt.backends.tensorrt import versions
+from pytest_trt.engine.backends.base import BuildJob
+from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.errors import BackendError, BuildError
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 
 Reference = Callable[[str, Arrays], Arrays]
 SHAPES = {"x": (4, 3, 32, 32)}

@@ -17,12 +17,12 @@ import pytest
 from gpu_workshop import RANGES, Workshop, assert_close, conv_inputs
 
 import pytest_trt
-from pytest_trt import cuda
+from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.lane import Slot
-from pytest_trt.pipeline.runner import open_runner
+from pytest_trt.pipeline.open import open_runner
 from pytest_trt.report.trtexec_json import export_layer_info
-from pytest_trt.spec import PipelineOptions
+from pytest_trt.spec.declaration import PipelineOptions
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))

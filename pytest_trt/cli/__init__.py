@@ -1,0 +1,1 @@
+"""The shell's way in: the command `pytest-trt`."""

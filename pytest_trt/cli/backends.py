@@ -1,0 +1,136 @@
+"""`pytest-trt backends MODEL`: one model on every backend that is here, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.cli.arguments import (
+    add_calibration,
+    add_inputs,
+    add_running,
+    calibration,
+    run_shape,
+    said_of_inputs,
+    said_of_running,
+)
+from pytest_trt.cli.project import Project
+from pytest_trt.cli.terminal import interpreter, say
+from pytest_trt.core.records import SCHEMA
+from pytest_trt.engine.model.files import RANDOM
+from pytest_trt.errors import BackendError, DeclarationError
+from pytest_trt.report.header import BACKENDS, environment_line
+from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.case import Case
+from pytest_trt.trial.lineup import Lineup, Row
+
+if TYPE_CHECKING:
+    from pytest_trt.core.records import Environment
+
+_COMPARED = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+_DESCRIPTION = """Builds MODEL on each backend at each precision, measures it as a test would be, and holds it against
+ONNX Runtime in fp32 on the CPU, on the same inputs. Exit status: 0 every row that ran agrees with it, 1 one does not
+or was compared with nothing, or none ran, 2 usage."""
+
+
+def add(parts: Any) -> None:
+    parser = parts.add_parser("backends", help="one model on every backend: speed, size, accuracy",
+                              description=_DESCRIPTION)  # fmt: skip
+    parser.add_argument("model", metavar="MODEL", help="an .onnx model")
+    parser.add_argument("--precisions", default="fp32,fp16,int8", metavar="LIST", help="(fp32,fp16,int8)")
+    parser.add_argument("--backends", default=",".join(_COMPARED), metavar="LIST", help=f"({','.join(_COMPARED)})")
+    add_inputs(parser)
+    add_calibration(parser, "random")
+    parser.add_argument("--torch", metavar="MODULE:FUNCTION",
+                        help="a function that returns the torch.nn.Module to run beside them, in eager mode; it takes "
+                             "the model's inputs in their order")  # fmt: skip
+    parser.add_argument("--torch-python", metavar="PYTHON", default=sys.executable,
+                        help="the interpreter that has torch (this one)")  # fmt: skip
+    parser.add_argument("--compute-capability", metavar="89,120",
+                        help="build TensorRT-RTX's engines ahead of time for these, and run them not")  # fmt: skip
+    parser.add_argument("--optimization-level", type=int, metavar="N", help="TensorRT's builder's, 0 to 5")
+    parser.add_argument("--max-time", metavar="S", help="stop measuring a row after this many seconds (10)")
+    parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
+    add_running(parser)
+    parser.add_argument("--format", choices=("table", "md", "json"), default="table")
+    parser.set_defaults(run=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    plain = EngineSpec(path=given.model, backend="onnxruntime", **said_of_inputs(given))
+    specs = list(_specs(given, plain))
+    settings = Project(given.rootdir).settings({
+        "compute_capabilities": ("--compute-capability", given.compute_capability),
+        **said_of_running(given),
+        "max_time_s": ("--max-time", given.max_time),
+        "wait_s": ("--wait", given.wait),
+    })  # fmt: skip
+    settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
+    torch_python = interpreter("--torch-python", given.torch_python)
+    if plain.given_plan:
+        raise DeclarationError(f"{given.model} is a plan, which one backend runs: name the .onnx model it was built of")
+    declaration = Declaration(spec=plain, run=run_shape(given))
+    with Bench(settings, say) as bench, Bench(settings, say, torch_python) as torch_bench:
+        with Case(bench, given.model, declaration, [Path.cwd()]) as case:
+            _ = case.shapes  # what cannot be run at all is no row's fault
+        lineup = Lineup(declaration, bench, [Path.cwd()])
+        rows = list(_rows(lineup, bench, specs))
+        if given.torch is not None:
+            rows.append(lineup.torch_row(given.torch, Path.cwd(), torch_bench))
+    print(_rendered(rows, given), end="")
+    ran = [row for row in rows if row.ran]
+    return 0 if ran and all(row.status == "ok" for row in ran) else 1
+
+
+def _specs(given: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
+    """What is built of the model that `plain` says, with the names of the rows. Raises DeclarationError for what
+    cannot be meant."""
+    if given.torch is not None and not all(given.torch.partition(":")):
+        raise DeclarationError(f"--torch is {given.torch!r}: write MODULE:FUNCTION")
+    calibrated = calibration(given.calibration or RANDOM)
+    for backend in given.backends.split(","):
+        if backend not in _COMPARED:
+            raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
+        for precision in given.precisions.split(","):
+            level = given.optimization_level if backend != "onnxruntime" else None
+            spec = dataclasses.replace(
+                plain, precision=precision, backend=backend, optimization_level=level,
+                calibration=calibrated if precision == "int8" else None,
+            )  # fmt: skip
+            yield f"{BACKENDS[backend]} {precision}", spec
+
+
+def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:
+    """A row for each spec; one alone for a backend that is not here."""
+    absent: dict[str, str] = {}
+    for name, spec in specs:
+        if spec.backend in absent:
+            continue
+        try:
+            bench.environment_for(spec.backend, bench.completed(Declaration(spec=spec), spec.backend).spec)
+        except BackendError as error:
+            absent[spec.backend] = str(error)
+            yield Row(BACKENDS[spec.backend], spec.precision, why=str(error))
+        else:
+            yield lineup.row(name, spec)
+
+
+def _rendered(rows: list[Row], given: argparse.Namespace) -> str:
+    from pytest_trt.cli import lineup_table
+    from pytest_trt.core import codec
+
+    if given.format == "json":
+        return json.dumps({"schema": SCHEMA, "model": given.model, "rows": codec.encode(rows)}, indent=1) + "\n"
+    seen: list[Environment] = [row.environment for row in rows if row.environment is not None]
+    where = list(dict.fromkeys(map(environment_line, seen)))
+    if given.format == "md":
+        head = [f"### {Path(given.model).name}", "", *(f"- {line}" for line in where), ""]
+        return "\n".join(head) + "\n" + lineup_table.markdown([("", rows)])
+    return "\n".join([Path(given.model).name, *(f"  {line}" for line in where), ""]) + "\n" + lineup_table.text(rows)

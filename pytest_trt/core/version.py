@@ -1,0 +1,3 @@
+"""The version of pytest-trt."""
+
+__version__ = "0.1.0"

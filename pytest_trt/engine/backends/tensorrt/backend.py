@@ -1,0 +1,72 @@
+"""TensorRT, TensorRT-RTX, and the lean and dispatch runtimes: one backend over four packages."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.core.records import Environment
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
+from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
+from pytest_trt.engine.backends.tensorrt import versions
+from pytest_trt.engine.backends.tensorrt.build import build
+from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+from pytest_trt.errors import BackendError
+from pytest_trt.spec.engine_spec import EngineSpec
+
+
+def open_backend(name: str) -> Backend:
+    """The backend over that package. Raises BackendError, with what to install, where it cannot be imported."""
+    return TensorRT(versions.package(name))
+
+
+class TensorRT:
+    """`strongly_typed`: whether another precision needs another model (see `versions`)."""
+
+    def __init__(self, package: Any) -> None:
+        self._trt = package
+        self.name: str = package.__name__
+        self.strongly_typed = versions.strongly_typed(self.name, self.version())
+
+    def version(self) -> str:
+        return str(self._trt.__version__)
+
+    def environment(self, device: str) -> Environment:
+        """The GPU and the software. The driver is asked first: the lean runtime crashes without one."""
+        found = cuda.device(device)
+        major, minor = found.compute_capability
+        return Environment(
+            device=found.name,
+            kind="gpu",
+            backend=self.name,
+            backend_version=self.version(),
+            driver=cuda.driver_version(),
+            cuda=cuda.cuda_version(),
+            compute_capability=f"{major}.{minor}",
+            device_uuid=found.uuid,
+            mig_profile=found.mig_profile,
+            device_memory_bytes=found.memory_bytes,
+            host_cpu=host_cpu(),
+            host_cpus=usable_cpus(),
+            os=host_os(),
+            python=platform.python_version(),
+        )
+
+    def prepare(self) -> None:
+        with contextlib.suppress(BackendError):  # a machine that only builds has no use for them
+            cuda.runtime()
+
+    def wake(self) -> None:
+        cuda.why_unusable()
+
+    def activate(self, device: str) -> None:
+        cuda.device(device).activate()
+
+    def build(self, job: BuildJob, progress: Progress) -> BuildReport:
+        return build(self._trt, job, progress)
+
+    def load(self, plan: Path, device: str, spec: EngineSpec) -> DeviceEngine:
+        return DeviceEngine(self._trt, plan, cuda.device(device), spec)

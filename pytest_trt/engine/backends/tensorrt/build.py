@@ -1,0 +1,144 @@
+"""From an ONNX model to a TensorRT plan, on a GPU or ahead of time without one."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.core.records import Layer
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import BuildJob, BuildReport, Progress
+from pytest_trt.engine.backends.tensorrt import versions
+from pytest_trt.engine.backends.tensorrt.calibrate import calibration
+from pytest_trt.engine.backends.tensorrt.config import configure
+from pytest_trt.engine.backends.tensorrt.layer_types import constrain_layers, set_io
+from pytest_trt.engine.backends.tensorrt.layers import shares
+from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+from pytest_trt.engine.backends.tensorrt.log import logger
+from pytest_trt.engine.backends.tensorrt.parse import parse
+from pytest_trt.engine.backends.tensorrt.plugins import load_plugins
+from pytest_trt.engine.backends.tensorrt.precision import (
+    check_device,
+    missing_precision,
+    network_shares,
+    preferring,
+    untold,
+)
+from pytest_trt.engine.backends.tensorrt.progress import watch
+from pytest_trt.engine.backends.tensorrt.timing import timing_cache
+from pytest_trt.engine.backends.tensorrt.weights import WEIGHTS
+from pytest_trt.engine.onnx.model_files import copy_model
+from pytest_trt.errors import BackendError, BuildError
+
+
+def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
+    """Write `job.output`/plan.
+
+    Raises BackendError where no GPU works and none is named to build for, BuildError with TensorRT's own words where it
+    refuses the model or an option, and where the precision that was asked for is in no layer of what was built.
+
+    The builder chooses a layer's precision by timing, and a small network may be as fast without. Where it chose
+    nothing of what was asked for, everything is timed anew, once, since timings that an earlier build left in the cache
+    were taken at other clocks; then it is told to prefer what was asked for in every layer (see preferring).
+    """
+    if not hasattr(trt, "Builder"):  # the lean and the dispatch runtime
+        raise BuildError(f"{trt.__name__} builds no engines: build with tensorrt, and give the plan")
+    report, fault = _build(trt, job, progress)
+    if fault and job.timing_cache is not None and job.spec.timing_cache_mode == "update":
+        progress("timing everything anew", -1.0)
+        report, fault = _build(trt, dataclasses.replace(job, timing_cache=None), progress)
+    if fault and (preferred := preferring(job.spec, report)) is not None:
+        asked = job.spec.precision
+        progress(f"building anew, {asked} preferred", -1.0)
+        try:
+            report, fault = _build(trt, dataclasses.replace(job, spec=preferred), progress)
+        except BuildError as error:
+            raise BuildError(f"{fault}; with it preferred: {error}") from error
+        note = f"timing chose no {asked} for any layer: built again with it preferred in each"
+        report = dataclasses.replace(report, notes=(*report.notes, note))
+    if fault:
+        raise BuildError(fault)
+    return report
+
+
+def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, str]:
+    """One build, and why it is not what was asked for, if it is not."""
+    started = time.perf_counter()
+    ahead = bool(job.spec.compute_capabilities)
+    if ahead:
+        versions.need(trt, "compute_capabilities")
+        capabilities = [divmod(number, 10) for number in job.spec.compute_capabilities]
+    else:
+        device = cuda.device(job.device)
+        device.activate()
+        capabilities = [device.compute_capability]
+    check_device(job.spec.precision, capabilities)
+    typed = versions.strongly_typed(trt.__name__, trt.__version__)
+    if job.spec.strongly_typed:
+        versions.need(trt, "strongly_typed")
+        typed = True
+    log = logger(trt)
+    log.clear()
+    try:
+        builder = trt.Builder(log)
+    except TypeError as error:  # what the bindings make of a null pointer
+        raise BackendError(f"{trt.__name__} {trt.__version__} makes no builder: {log.why()}") from error
+    load_plugins(trt, builder, job.spec.plugins)
+    network = builder.create_network(versions.network_flags(trt, typed))
+    progress("parsing the model", -1.0)
+    parser = parse(trt, network, Path(job.model), Path(job.spec.path or job.model).name)
+    set_io(trt, network, job.spec, typed)
+    config = configure(trt, builder, network, job, typed)
+    constrain_layers(trt, network, config, job.spec)
+    with timing_cache(trt, config, job) as notes, calibration(trt, builder, network, config, job):
+        monitor = watch(trt, config, progress)
+        progress("building", -1.0)
+        log.clear()
+        plan = builder.build_serialized_network(network, config)
+    if plan is None:
+        raise BuildError(_why_not_built(trt, job))
+    path = Path(job.output) / "plan"
+    path.write_bytes(memoryview(plan))
+    if job.spec.strip_weights:
+        copy_model(Path(job.model), path.with_name(WEIGHTS))
+    layers: tuple[Layer, ...] = ()
+    if typed:
+        precisions, proof = network_shares(network), "model"
+    else:
+        progress("inspecting", -1.0)
+        layers = _inspect(trt, path, job)
+        precisions = shares(layers)
+        proof = "inspector" if precisions else ""
+    size = path.stat().st_size
+    del plan, monitor, parser
+    report = BuildReport(time.perf_counter() - started, size, precisions, proof, layers)
+    report = dataclasses.replace(report, notes=(*notes, *untold(job.spec, report)))
+    return report, missing_precision(job.spec, report)
+
+
+def _why_not_built(trt: Any, job: BuildJob) -> str:
+    said = logger(trt).why()
+    text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.spec.path or job.model).name}: {said}"
+    limit_mb = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) / 1e6
+    if limit_mb and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):
+        text += f"; the workspace is limited to {limit_mb:g} MB: allow more with workspace_mb"
+    libraries = [source for source in job.spec.tactic_sources or () if source in ("CUBLAS", "CUBLAS_LT", "CUDNN")]
+    if libraries and re.search("cublas|cudnn", said, re.IGNORECASE):
+        text += f"; tactic_sources={','.join(libraries)} needs a library that is not there or does not work: "
+        text += "put it where the dynamic linker looks (LD_LIBRARY_PATH), or leave it out"
+    if job.spec.compute_capabilities and (job.spec.refit or job.spec.strip_weights):
+        text += "; with refit or strip_weights TensorRT-RTX builds on the GPU alone: leave compute_capabilities out"
+    return text
+
+
+def _inspect(trt: Any, plan: Path, job: BuildJob) -> tuple[Layer, ...]:
+    """The layers of the plan that was just built."""
+    spec = dataclasses.replace(job.spec, engine_host_code_allowed=True, weight_streaming_budget=None)
+    engine = DeviceEngine(trt, plan, cuda.device(job.device), spec)
+    try:
+        return engine.layers()
+    finally:
+        engine.close()

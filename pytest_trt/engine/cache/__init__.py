@@ -1,0 +1,1 @@
+"""The engine cache: plans on disk, found by what they were built from."""

@@ -1,0 +1,1 @@
+"""Convert a model to half precision, or quantise it to int8."""

@@ -1,0 +1,1 @@
+"""Find a test's model, read what it declares, and resolve its shapes."""

@@ -1,0 +1,188 @@
+"""The shapes that an engine is built for and run with, from what the spec and the test say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pytest_trt.core.validation import meant
+from pytest_trt.engine.model.model import Model
+from pytest_trt.engine.onnx.signature import Dims
+from pytest_trt.errors import ModelError
+from pytest_trt.spec.declaration import RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.shape_ranges import Shape, ShapeRange
+
+
+def run_shapes(model: Model, spec: EngineSpec, run: RunShape) -> Mapping[str, Shape]:
+    """The concrete shape of every input.
+
+    A dynamic dimension has, in this order: the size that `run.dims` gives its name; `run.batch`, if it leads an input;
+    the optimum that `spec.shapes` or `spec.dims` declares in the first profile. Raises ModelError for names that the
+    model does not have, sizes that contradict it, dimensions that nothing fills, and shapes outside every profile.
+    """
+    shapes = _filled(model, spec, run)
+    ranges = _profiles(model, spec, shapes)
+    if ranges and not any(_covers(profile, shapes) for profile in ranges):
+        listed = "; ".join(f"profile {i}: {_shown(profile)}" for i, profile in enumerate(ranges))
+        wanted = ", ".join(f"{name!r} {shapes[name]}" for name in ranges[0])
+        raise ModelError(f"{model.path.name} is to run with {wanted}, outside every profile it is built for ({listed})")
+    return shapes
+
+
+def profiles(model: Model, spec: EngineSpec, run: RunShape) -> tuple[Mapping[str, ShapeRange], ...]:
+    """For each optimisation profile, the (min, opt, max) shapes of every input that has a dynamic dimension; nothing
+    for a model that has none. A dimension that no range is declared for is built for the size that is run. Raises
+    ModelError as `run_shapes` does."""
+    return _profiles(model, spec, run_shapes(model, spec, run))
+
+
+def _inputs(model: Model) -> dict[str, Dims | None]:
+    return {tensor.name: model.dims[tensor.name] for tensor in model.inputs}
+
+
+def _filled(model: Model, spec: EngineSpec, run: RunShape) -> dict[str, Shape]:
+    inputs = _inputs(model)
+    _check_names(model, inputs, spec, run)
+    named = _batch_names(model, inputs, run) | dict(run.dims)
+    declared = _declared(inputs, spec)
+    shapes: dict[str, Shape] = {}
+    for name, dims in inputs.items():
+        given = spec.shapes[name][0][1] if name in spec.shapes else None
+        if dims is None:
+            if given is None:
+                raise ModelError(
+                    f"input {name!r} of {model.path.name} is of unknown rank: give shapes={{{name!r}: ...}}"
+                )
+            dims = (None,) * len(given)
+        sizes = []
+        for axis, dim in enumerate(dims):
+            size = dim if isinstance(dim, int) else named.get(dim) if dim else None
+            if size is None and axis == 0:
+                size = run.batch
+            if size is None and given is not None:
+                size = given[axis]
+            if size is None and isinstance(dim, str) and dim in declared:
+                size = declared[dim][0][1]
+            if size is None:
+                raise ModelError(_unfilled(model, name, dims, axis))
+            sizes.append(size)
+        shapes[name] = tuple(sizes)
+    _check_consistent(model, inputs, shapes)
+    return shapes
+
+
+def _check_names(model: Model, inputs: Mapping[str, Dims | None], spec: EngineSpec, run: RunShape) -> None:
+    names = {dim for dims in inputs.values() for dim in dims or () if isinstance(dim, str)}
+    for name, triples in spec.shapes.items():
+        if name not in inputs:
+            raise ModelError(f"shapes: {model.path.name} has no input {name!r}: {_nearest(name, inputs)}")
+        dims = inputs[name]
+        for shape in (shape for triple in triples for shape in triple if dims is not None):
+            assert dims is not None
+            fits = len(shape) == len(dims) and all(
+                dim == size for dim, size in zip(dims, shape, strict=True) if isinstance(dim, int)
+            )
+            if not fits:
+                raise ModelError(f"shapes[{name!r}] has {shape}: the model's input is {_form(dims)}")
+    for name in (*spec.dims, *run.dims):
+        if name not in names:
+            where = "dims" if name in spec.dims else "the shape that is run"
+            unnamed = any(dim is None for dims in inputs.values() for dim in dims or ())
+            known = _nearest(name, names) if names or not unnamed else "none of its has a name: give shapes"
+            raise ModelError(f"{where}: {model.path.name} has no dimension {name!r}: {known}")
+
+
+def _batch_names(model: Model, inputs: Mapping[str, Dims | None], run: RunShape) -> dict[str, int]:
+    """The names that the batch gives a size to. Raises ModelError where it fills nothing and the model's own leading
+    sizes are others."""
+    if run.batch is None:
+        return {}
+    leading = {name: dims[0] for name, dims in inputs.items() if dims}
+    filled = [d for d in leading.values() if d is None or (isinstance(d, str) and d not in run.dims)]
+    unranked = any(dims is None for dims in inputs.values())
+    sizes = {name: run.dims.get(str(d), d) for name, d in leading.items()}
+    if not filled and not unranked and run.batch not in sizes.values():
+        fixed = ", ".join(f"{name!r} leads with {size}" for name, size in sizes.items())
+        raise ModelError(
+            f"batch={run.batch} fills no dimension of {model.path.name} ({fixed or 'it has none'}): export it with a "
+            "dynamic leading dimension, or leave batch out"
+        )
+    return {d: run.batch for d in filled if d is not None}
+
+
+def _declared(inputs: Mapping[str, Dims | None], spec: EngineSpec) -> dict[str, tuple[tuple[int, int, int], ...]]:
+    """The ranges of dimensions by name: from `dims`, and from the `shapes` of any input that has the name."""
+    found: dict[str, tuple[tuple[int, int, int], ...]] = {}
+    for name, triples in spec.shapes.items():
+        for axis, dim in enumerate(inputs[name] or ()):
+            if isinstance(dim, str):
+                found.setdefault(dim, tuple((low[axis], opt[axis], high[axis]) for low, opt, high in triples))
+    return found | dict(spec.dims)
+
+
+def _check_consistent(model: Model, inputs: Mapping[str, Dims | None], shapes: Mapping[str, Shape]) -> None:
+    seen: dict[str, tuple[int, str]] = {}
+    for name, dims in inputs.items():
+        for dim, size in zip(dims or (), shapes[name], strict=False):
+            if isinstance(dim, str) and seen.setdefault(dim, (size, name))[0] != size:
+                other, first = seen[dim]
+                raise ModelError(
+                    f"dimension {dim!r} of {model.path.name} would be {other} in {first!r} and {size} in {name!r}: "
+                    "give it one size"
+                )
+
+
+def _profiles(model: Model, spec: EngineSpec, shapes: Mapping[str, Shape]) -> tuple[Mapping[str, ShapeRange], ...]:
+    inputs = _inputs(model)
+    declared = _declared(inputs, spec)
+    dynamic = {name: dims for name, dims in inputs.items() if dims is None or not all(isinstance(d, int) for d in dims)}
+    if not dynamic:
+        return ()
+
+    def shape_range(name: str, dims: Dims | None, profile: int) -> ShapeRange:
+        if name in spec.shapes:
+            triples = spec.shapes[name]
+            return triples[profile % len(triples)]
+        axes = []
+        for dim, size in zip(dims or (), shapes[name], strict=True):
+            triples_of = declared.get(dim) if isinstance(dim, str) else None
+            axes.append(triples_of[profile % len(triples_of)] if triples_of else (size, size, size))
+        low, opt, high = (tuple(axis[i] for axis in axes) for i in range(3))
+        return (low, opt, high)
+
+    return tuple(
+        {name: shape_range(name, dims, profile) for name, dims in dynamic.items()} for profile in range(spec.profiles)
+    )
+
+
+def _covers(profile: Mapping[str, ShapeRange], shapes: Mapping[str, Shape]) -> bool:
+    return all(
+        low <= size <= high
+        for name, (lows, _, highs) in profile.items()
+        for low, size, high in zip(lows, shapes[name], highs, strict=True)
+    )
+
+
+def _unfilled(model: Model, name: str, dims: Dims, axis: int) -> str:
+    dim = dims[axis]
+    what = f"dimension {dim!r}" if dim else f"dimension {axis}, which has no name,"
+    write = f"dims={{{dim!r}: (min, opt, max)}}" if dim else f"shapes={{{name!r}: ((min), (opt), (max))}}"
+    batch = ", or batch" if axis == 0 else ""
+    shape = "x".join(str(dim) if isinstance(dim, int) else "SIZE" for dim in dims)
+    option = f"--dims={dim}=SIZE" if dim else f"--shapes={name}={shape}"
+    command = f" (to a command: {option}{batch and ', or --batch=SIZE'})"
+    unfilled = f"{what} of input {name!r} of {model.path.name} is dynamic, and nothing fills it"
+    return f"{unfilled}: write {write}{batch}{command}"
+
+
+def _form(dims: Dims) -> str:
+    return f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
+
+
+def _shown(profile: Mapping[str, ShapeRange]) -> str:
+    return ", ".join(f"{name!r} {low} to {high}" for name, (low, _, high) in profile.items())
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    known = sorted(names)
+    return meant(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")

@@ -1,0 +1,139 @@
+"""Reading an ONNX file without its weights: what it takes, what it gives, and which files hold its data."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.engine.onnx import traverse
+from pytest_trt.engine.tensors import Tensor
+from pytest_trt.errors import ModelError
+
+Dims = tuple["str | int | None", ...]
+"""A tensor's dimensions as a model has them: a size, a name, or None where it is dynamic without a name."""
+
+LFS_POINTER = b"version https://git-lfs"
+
+_DTYPES = {
+    "FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "BOOL": "bool",
+    "COMPLEX64": "complex64", "COMPLEX128": "complex128", "UINT4": "uint4", "INT4": "int4", "UINT2": "uint2",
+    "INT2": "int2", "FLOAT8E4M3FN": "float8_e4m3fn", "FLOAT8E4M3FNUZ": "float8_e4m3fnuz", "FLOAT8E5M2": "float8_e5m2",
+    "FLOAT8E5M2FNUZ": "float8_e5m2fnuz", "FLOAT8E8M0": "float8_e8m0fnu", "FLOAT4E2M1": "float4_e2m1fn",
+    **{f"{sign}INT{bits}": f"{sign}INT{bits}".lower() for sign in ("", "U") for bits in (8, 16, 32, 64)},
+}  # fmt: skip
+"""ONNX's names of element types to numpy's and ml_dtypes' (onnx.proto, TensorProto.DataType)."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Graph:
+    """What is read of a model. `dims` has every input and output; None stands for a tensor of unknown rank, whose
+    Tensor.shape is then empty. `external` gives the files of external data, as the model names them; of each, where
+    its last weight ends, and that weight."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    dims: dict[str, Dims | None]
+    opset: int
+    ops: frozenset[str]
+    external: dict[str, tuple[int, str]]
+
+
+def read(path: Path) -> Graph:
+    """The graph of the model at `path`. Raises ModelError, naming the file and the fault, for one that is empty,
+    truncated, no ONNX at all, or a Git LFS pointer; weights are not loaded."""
+    model = _parse(path)
+    graph = model.graph
+    opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
+    if not graph.output or not opsets:
+        raise ModelError(f"{path} is no whole ONNX model (it has no outputs or no opset): export or copy it again")
+    weights = {tensor.name for tensor in graph.initializer}
+    weights |= {sparse.values.name for sparse in graph.sparse_initializer}
+    fed = [value for value in graph.input if value.name not in weights]  # up to IR 3, weights stand among the inputs
+    dims = {value.name: _dims(value) for value in (*fed, *graph.output)}
+    return Graph(
+        inputs=tuple(_tensor(path, "input", value, dims[value.name]) for value in fed),
+        outputs=tuple(_tensor(path, "output", value, dims[value.name]) for value in graph.output),
+        dims=dims,
+        opset=max(opsets.get("ai.onnx", 0), 0),
+        ops=frozenset(node.op_type for node in traverse.nodes(model)),
+        external=_external(path, model),
+    )
+
+
+def _parse(path: Path) -> Any:
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
+
+    size = path.stat().st_size
+    if size == 0:
+        raise ModelError(f"{path} is empty (0 bytes): export or copy it again")
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ModelError(f"{path} is a Git LFS pointer, not the model: git lfs pull")
+    if size >= 2**31:
+        raise ModelError(
+            f"{path} has {size / 2**30:.1f} GiB in one file, and protobuf reads no more than 2: save it with "
+            "onnx.save(..., save_as_external_data=True)"
+        )
+    try:
+        return onnx.load(str(path), format="protobuf", load_external_data=False)
+    except DecodeError as error:
+        raise ModelError(f"{path} is no ONNX model, or was cut short at {size} bytes: {error}") from error
+
+
+def _external(path: Path, model: Any) -> dict[str, tuple[int, str]]:
+    ends: dict[str, tuple[int, str]] = {}
+    for tensor in filter(traverse.is_external, traverse.tensors(model)):
+        said = {entry.key: entry.value for entry in tensor.external_data}
+        location, numbers = said.get("location", ""), [said.get("offset", "0"), said.get("length", "0")]
+        if not all(number.isdecimal() for number in numbers):
+            raise ModelError(f"{path}: the weight {tensor.name!r} lies at {numbers} of {location!r}: save it again")
+        end = sum(map(int, numbers))
+        ends[location] = max(ends.get(location, (0, "")), (end, tensor.name))
+    return ends
+
+
+def check_external(model: Path, location: str, end: int, weight: str) -> None:
+    """Raise ModelError unless a file of external data is there, whole (`weight` ends at byte `end`), and inside the
+    model's folder: a model must not make us read what lies elsewhere."""
+    folder = model.parent.resolve()
+    file = model.parent / location
+    outside = not (folder / Path(location)).parent.resolve().is_relative_to(folder)
+    if not location or Path(location).is_absolute() or outside:
+        raise ModelError(
+            f"{model} keeps weights in {location!r}, outside its folder {folder}: save it again with its data beside it"
+        )
+    if file.is_symlink():
+        raise ModelError(f"{file}, the weights of {model.name}, is a link, which onnx does not follow: copy it (cp -L)")
+    if not file.is_file():
+        raise ModelError(f"{model} keeps weights in {location!r}, which is not in {folder}: copy it beside the model")
+    with file.open("rb") as data:
+        if data.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise ModelError(f"{file}, the weights of {model.name}, is a Git LFS pointer: git lfs pull")
+    if end > (size := file.stat().st_size):
+        raise ModelError(
+            f"{file} was cut short: it has {size} bytes, and the weight {weight!r} of {model.name} ends at byte {end}: "
+            "copy it again"
+        )
+
+
+def _dims(value: Any) -> Dims | None:
+    kind = value.type.tensor_type
+    if not kind.HasField("shape"):
+        return None
+    return tuple(
+        dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else traverse.dim_name(dim.dim_param)
+        for dim in kind.shape.dim
+    )
+
+
+def _tensor(path: Path, role: str, value: Any, dims: Dims | None) -> Tensor:
+    import onnx
+
+    kind = value.type.WhichOneof("value") or "untyped"
+    element = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) if kind == "tensor_type" else kind
+    if element not in _DTYPES:
+        what = element.lower().removesuffix("_type")
+        raise ModelError(f"{path}: the {role} {value.name!r} is of type {what}: only tensors of numbers can be run")
+    return Tensor(value.name, _DTYPES[element], tuple(size if isinstance(size, int) else -1 for size in dims or ()))

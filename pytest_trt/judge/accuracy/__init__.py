@@ -1,0 +1,1 @@
+"""Are the outputs of an engine right?"""

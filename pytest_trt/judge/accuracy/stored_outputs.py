@@ -1,0 +1,102 @@
+"""A baseline's outputs, kept small: a hash of the whole, and a bounded sample to compare with."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.core.records import StoredOutput, Verdict
+from pytest_trt.errors import BaselineError
+from pytest_trt.judge.accuracy.allowed_error import Allowed
+from pytest_trt.judge.accuracy.difference import compare
+from pytest_trt.judge.accuracy.verdicts import misfit, nothing, verdict
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_trt.judge.accuracy.verdicts import Array, Arrays
+
+SAMPLE = 1024
+"""Elements kept of an output, evenly spread over it."""
+
+
+def store(outputs: Arrays) -> Mapping[str, StoredOutput]:
+    """What is kept of `outputs`, by name."""
+    return {
+        name: StoredOutput(
+            dtype=array.dtype.name,
+            shape=tuple(array.shape),
+            sha256=_sha256(array),
+            values=base64.b64encode(_sample(array).astype(_sample_type(array.dtype.name)).tobytes()).decode(),
+        )
+        for name, array in outputs.items()
+    }
+
+
+def judge(outputs: Arrays, stored: Mapping[str, StoredOutput], limits: Allowed, source: str) -> tuple[Verdict, ...]:
+    """A verdict for each stored output, as `accuracy.judge` has them for whole ones. Raises BaselineError, naming the
+    output, where what was stored is no output."""
+    if (fault := nothing({name: math.prod(kept.shape) for name, kept in stored.items()}, source)) is not None:
+        return (fault,)
+    return tuple(
+        misfit(name, outputs, kept.shape, source) or _judge(name, outputs[name], kept, limits, source)
+        for name, kept in stored.items()
+    )
+
+
+def _judge(name: str, output: Array, kept: StoredOutput, limits: Allowed, source: str) -> Verdict:
+    import numpy as np
+
+    wanted = _values(name, kept)
+    if _sha256(output) == kept.sha256 and output.dtype.name == kept.dtype:
+        return Verdict("ok", "accuracy", name, f"output {name!r} is {source}'s bit for bit")
+    limits = limits.for_kind("b" if kept.dtype == "bool" else wanted.dtype.kind)
+    found, places = compare(_sample(output), wanted, limits), _places(output.size)
+    worst = tuple(
+        (tuple(map(int, np.unravel_index(places[at], kept.shape))), got, there) for (at,), got, there in found.worst
+    )
+    found = dataclasses.replace(found, worst=worst, top1=None, top5=None)  # a sample has no rows
+    judged = verdict(name, found, limits, source)
+    return dataclasses.replace(judged, details=(*judged.details, f"compared {wanted.size} of {output.size} elements"))
+
+
+def _places(size: int) -> NDArray[Any]:
+    """The flat indices of the sample."""
+    import numpy as np
+
+    count = min(size, SAMPLE)
+    return np.arange(count, dtype=np.int64) * size // max(count, 1)
+
+
+def _sample(array: Array) -> Array:
+    sample: Array = array.reshape(-1)[_places(array.size)]
+    return sample
+
+
+def _sha256(array: Array) -> str:
+    import numpy as np
+
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _sample_type(dtype: str) -> str:
+    """What a sample is kept as: wide enough for what an element is compared as."""
+    return "<i8" if dtype.startswith(("int", "uint")) else "<f8"
+
+
+def _values(name: str, kept: StoredOutput) -> Array:
+    """The sample as an array. What was stored is read as hostile input."""
+    import numpy as np
+
+    size = math.prod(kept.shape)
+    try:
+        values = np.frombuffer(base64.b64decode(kept.values, validate=True), _sample_type(kept.dtype))
+    except ValueError as error:
+        raise BaselineError(f"the stored output {name!r} cannot be read (values: {error}): save it again") from error
+    if any(length < 0 for length in kept.shape) or values.size != min(size, SAMPLE):
+        raise BaselineError(f"the stored output {name!r} has {values.size} values for {kept.shape}: save it again")
+    return values

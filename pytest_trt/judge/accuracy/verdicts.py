@@ -1,0 +1,160 @@
+"""Outputs against a reference: how far they are apart, where most, and whether that is right for the precision."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.core.records import Verdict
+from pytest_trt.judge.accuracy.allowed_error import Allowed
+from pytest_trt.judge.accuracy.difference import Difference, compare, has_rows
+from pytest_trt.judge.accuracy.unordered import in_order, reordered
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Arrays = Mapping[str, Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Compared:
+    """An output's verdict, and how far it is from the reference; None where nothing can be compared."""
+
+    verdict: Verdict
+    difference: Difference | None = None
+
+
+def judge(
+    outputs: Arrays,
+    reference: Arrays,
+    limits: Allowed,
+    source: str,
+    unordered: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Verdict, ...]:
+    """The verdicts of `compared`."""
+    return tuple(found.verdict for found in compared(outputs, reference, limits, source, unordered))
+
+
+def compared(
+    outputs: Arrays,
+    reference: Arrays,
+    limits: Allowed,
+    source: str,
+    unordered: Mapping[str, int] = MappingProxyType({}),
+) -> tuple[Compared, ...]:
+    """Each output of `reference`, by name; `source` says what the reference is. An output that is missing or of another
+    shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing. What `unordered` names
+    may stand in any order along that axis, see `order.in_order`, whose InputError it raises."""
+    if (fault := nothing({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
+        return (Compared(fault),)
+    outputs = in_order(outputs, reference, unordered)
+    *found, last = (
+        _compared(name, outputs, wanted, _for_rows(limits, wanted, reference), source, unordered)
+        for name, wanted in reference.items()
+    )
+    if unseen := ", ".join(repr(name) for name in outputs if name not in reference):
+        details = (*last.verdict.details, f"not compared, {source} lacks them: {unseen}")
+        last = dataclasses.replace(last, verdict=dataclasses.replace(last.verdict, details=details))
+    return (*found, last)
+
+
+def nothing(sizes: Mapping[str, int], source: str) -> Verdict | None:
+    """The verdict on a reference whose outputs, by name, have so many elements, if that leaves nothing to compare."""
+    if any(sizes.values()):
+        return None
+    text = f"{source} has no outputs: there is nothing to compare with"
+    if sizes:
+        names = ", ".join(map(repr, sizes))
+        text = f"{names} of {source} {'are' if len(sizes) > 1 else 'is'} empty: give inputs on which there is something"
+    return Verdict("inaccurate", "accuracy", "", text)
+
+
+def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
+    """These limits without a top 1 or 5 that this output's rows are too short for, if those of another one are not."""
+
+    def kept(least: float | None, count: int) -> float | None:
+        elsewhere = not has_rows(wanted, count) and any(has_rows(array, count) for array in reference.values())
+        return None if elsewhere else least
+
+    return dataclasses.replace(limits, top1=kept(limits.top1, 1), top5=kept(limits.top5, 5))
+
+
+def _compared(
+    name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str, unordered: Mapping[str, int]
+) -> Compared:
+    if (fault := misfit(name, outputs, wanted.shape, source)) is not None:
+        return Compared(fault)
+    limits = limits.for_kind(outputs[name].dtype.kind)
+    found = compare(outputs[name], wanted, limits)
+    judged = verdict(name, found, limits, source)
+    if found.beyond and (axis := reordered(outputs[name], wanted, limits)) is not None:
+        same = "it has the same in another order"
+        hint = f"{same}: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
+        if others := [other for other in unordered if name in unordered and other != name]:
+            hint = f"{same} than {', '.join(map(repr, others))}: rows that belong together are apart"
+        judged = dataclasses.replace(judged, details=(hint, *judged.details), departs=bool(others))
+    return Compared(judged, found)
+
+
+def misfit(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> Verdict | None:
+    """The verdict on an output that is missing or of another shape; None where it can be compared."""
+    if name not in outputs:
+        text = f"there is no output {name!r}, which {source} has: there are {', '.join(map(repr, outputs)) or 'none'}"
+    elif outputs[name].shape != shape:
+        text = f"output {name!r} has the shape {outputs[name].shape}, and {shape} in {source}"
+    else:
+        return None
+    return Verdict("inaccurate", "accuracy", name, text)
+
+
+def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdict:
+    """What a difference means under `limits`."""
+    figures = f"max abs {found.max_abs:.3g}, mean abs {found.mean_abs:.3g}, cosine {found.cosine:.6f}"
+    faults = []
+    if found.elements and found.nan[1] == found.elements:
+        faults.append("the reference is NaN everywhere and proves nothing")
+    if found.beyond:
+        scale = " of the root mean square" if limits.scaled else ""
+        beyond = f"are beyond rtol {limits.rtol:g}, atol {limits.atol:g}{scale}"
+        faults.append(
+            f"{found.beyond} of {found.elements} elements {beyond if limits.rtol or limits.atol else 'differ'}"
+        )
+    if limits.cosine is not None and found.cosine < limits.cosine:
+        faults.append(f"its cosine is {found.cosine:.6f}, below {limits.cosine:g}")
+    if limits.psnr_db is not None and found.psnr_db < limits.psnr_db:
+        faults.append(f"its PSNR is {found.psnr_db:.1f} dB, below {limits.psnr_db:g}")
+    for count, share, least in ((1, found.top1, limits.top1), (5, found.top5, limits.top5)):
+        if least is not None and share is None:
+            faults.append(f"its rows are too short to tell the top {count} of")
+        elif least is not None and share is not None and share < least:
+            faults.append(f"its top {count} is the same in {share:.2%}, below {least:.2%}")
+    if not faults:
+        return Verdict(
+            "ok", "accuracy", name, f"output {name!r} agrees with {source}: {figures}", details=_details(found)
+        )
+    text = f"output {name!r} departs from {source}: {'; '.join(faults)} ({figures})"
+    details = (*_details(found), *_worst(found))
+    return Verdict("inaccurate", "accuracy", name, text, details=details, departs=True)
+
+
+def _details(found: Difference) -> tuple[str, ...]:
+    noise = f", PSNR {found.psnr_db:.1f} dB" if math.isfinite(found.psnr_db) else ""
+    lines = [f"max relative {found.max_relative:.3g}, mean relative {found.mean_relative:.3g}{noise}"]
+    tops = [(count, share) for count, share in ((1, found.top1), (5, found.top5)) if share is not None]
+    if tops:
+        lines.append("of its rows " + ", ".join(f"the top {count} the same in {share:.1%}" for count, share in tops))
+    for what, (ours, theirs) in (("NaN", found.nan), ("Inf", found.inf)):
+        if ours or theirs:
+            lines.append(f"{ours} {what}, {theirs} in the reference")
+    return tuple(lines)
+
+
+def _worst(found: Difference) -> tuple[str, ...]:
+    return tuple(
+        f"at [{', '.join(map(str, index))}] {got:.6g}, and {wanted:.6g} in the reference"
+        for index, got, wanted in found.worst
+    )

@@ -1,0 +1,45 @@
+"""The runs of a test that git remembers: those in every version of its baseline's file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_trt.core.git import git
+from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines import file_format
+from pytest_trt.judge.baselines.baseline import Run
+from pytest_trt.judge.baselines.folder import BaselineFolder
+
+MOST_VERSIONS = 1000
+
+
+def runs_in_git(folder: BaselineFolder, path: str) -> Iterator[Run]:
+    """The runs in the last versions of a baseline's file, oldest version first; none where it is not kept in git. A
+    version that cannot be read is passed over: history is told, not judged."""
+    file = folder.local_path(path)
+    if file is None:
+        return
+    try:
+        versions = git(file.parent, "log", f"-{MOST_VERSIONS}", "--format=%H", "--", file.name).decode().split()
+        asked = "".join(f"{version}:./{file.name}\n" for version in reversed(versions))
+        answer = git(file.parent, "cat-file", "--batch", given=asked.encode()) if versions else b""
+    except BaselineError:
+        return
+    for raw in _contents(answer):
+        try:
+            yield from file_format.parse(raw, path).history
+        except BaselineError:
+            continue
+
+
+def _contents(answer: bytes) -> Iterator[bytes]:
+    """The blobs in what `git cat-file --batch` says; those that are missing, since a version removed them, left out."""
+    at = 0
+    while at < len(answer):
+        end = answer.index(b"\n", at)
+        words = answer[at:end].split()
+        at = end + 1
+        if len(words) == 3 and words[1] == b"blob":
+            size = int(words[2])
+            yield answer[at : at + size]
+            at += size + 1

@@ -1,0 +1,1 @@
+"""Where baselines are kept: a folder, an fsspec URL, a git revision."""

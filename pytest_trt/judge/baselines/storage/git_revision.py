@@ -1,0 +1,84 @@
+"""Baselines as a folder in git has them at a revision. Read-only: a pull request cannot raise its own limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from pytest_trt.core.git import find_commit, git
+from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines.storage.base import Content
+
+_REGULAR = (b"100644", b"100755")
+
+
+class RevisionPlace:
+    """`location` (from `rootdir`) at `revision`. Raises GitError where git does not know it."""
+
+    def __init__(self, rootdir: Path, location: str, revision: str) -> None:
+        if "://" in location:
+            raise BaselineError(
+                f"--trt-baseline-ref={revision} reads a folder in git, and {location} is none: drop one of the two"
+            )
+        self._folder = (rootdir / Path(location).expanduser()).absolute()
+        self._top = _nearest_folder(self._folder)
+        root, self._commit = find_commit(self._top, revision, "--trt-baseline-ref")
+        self._prefix = self._folder.resolve().relative_to(root.resolve()).as_posix()
+        self.where = f"{self._prefix} at {revision} ({self._commit[:10]})"
+        self._blobs: dict[str, tuple[bytes, bytes]] | None = None
+
+    def read(self, paths: Sequence[str], most: int) -> dict[str, Content]:
+        found: dict[str, Content] = {path: self._refused(path, most) for path in paths}
+        wanted = [path for path in paths if found[path] is None and path in self._tree()]
+        found.update(self._contents(wanted))
+        return found
+
+    def _refused(self, path: str, most: int) -> BaselineError | None:
+        mode, size = self._tree().get(path, (_REGULAR[0], b"0"))
+        if mode not in _REGULAR:
+            return BaselineError(f"baseline {path} in {self.where} is no regular file (mode {mode.decode()})")
+        if int(size) > most:
+            return BaselineError(f"baseline {path} in {self.where} has {int(size)} bytes, and at most {most} are read")
+        return None
+
+    def _contents(self, paths: Sequence[str]) -> dict[str, Content]:
+        asked = "".join(f"{self._commit}:{self._prefix}/{path}\n" for path in paths)
+        answer = self._git("cat-file", "--batch", given=asked.encode()) if paths else b""
+        found: dict[str, Content] = {}
+        at = 0
+        for path in paths:
+            end = answer.index(b"\n", at)
+            size = int(answer[at:end].split()[2])
+            found[path] = answer[end + 1 : end + 1 + size]
+            at = end + 1 + size + 1
+        return found
+
+    def list(self, prefix: str) -> list[str]:
+        return sorted(path for path in self._tree() if path.startswith(f"{prefix}/"))
+
+    def write(self, files: Mapping[str, bytes]) -> None:
+        raise BaselineError(f"baselines in {self.where} cannot be saved to: drop --trt-baseline-ref")
+
+    def remove(self, paths: Iterable[str]) -> None:
+        self.write({})
+
+    def _tree(self) -> dict[str, tuple[bytes, bytes]]:
+        """Mode and size of every blob below the folder, by path; asked of git once."""
+        if self._blobs is None:
+            listed = self._git("--literal-pathspecs", "ls-tree", "-r", "-l", "-z", "--full-tree", self._commit, "--",
+                               self._prefix)  # fmt: skip
+            self._blobs = {}
+            for line in listed.split(b"\0")[:-1]:
+                about, _, name = line.partition(b"\t")
+                mode, _, _, size = about.split()
+                path = name.decode("utf-8", "replace").removeprefix(f"{self._prefix}/")
+                self._blobs[path] = (mode, b"0" if size == b"-" else size)
+        return self._blobs
+
+    def _git(self, *words: str, given: bytes = b"") -> bytes:
+        return git(self._top, *words, given=given)
+
+
+def _nearest_folder(path: Path) -> Path:
+    """`path`, or the nearest folder above it that is there: a revision may hold what the working tree does not."""
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())

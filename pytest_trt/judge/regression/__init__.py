@@ -1,0 +1,1 @@
+"""Is an engine slower or larger than its baseline, and which layers explain it?"""

@@ -1,0 +1,213 @@
+"""Which layers explain a change, and what became of them.
+
+found = blame(old_profile, new_profile, delta_ms=0.031, others={"h2d_ms": (0.012, 0.012)})
+for line in found.lines(): ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal
+
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Layer, LayerProfile
+from pytest_trt.judge.regression.layer_matching import Group, align, origins
+
+CauseKind = Literal[
+    "new layer", "layer gone", "new reformat", "reformat gone", "other precision", "fusion lost", "fusion won",
+    "fused otherwise", "other tactic", "other format", "kernel slower", "kernel faster", "kernels as they were",
+]  # fmt: skip
+
+ALIKE = 0.05
+"""Below this relative change, a layer with everything the same is no cause by itself; all of them together may be."""
+
+LITTLE = 0.5
+"""Where layers explain a smaller share of the change than this, it is said, and other things are shown."""
+
+_SHOWN = 0.02
+"""A cause of a smaller share is not worth a line of a failure's text."""
+
+_GIVEN_BACK = 0.1
+_NAMED = 3
+"""So many new layers are named one by one."""
+
+_WIDTH = 44
+
+
+@dataclasses.dataclass(frozen=True)
+class Cause:
+    """Something that became of a layer (or of several alike), and what that adds to an inference."""
+
+    kind: CauseKind
+    layer: str
+    delta_ms: float
+    detail: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Blame:
+    """`causes` in the order of what they add to the change, `delta_ms`; those that go against it come last. `timed` is
+    whether the layers' times are known. `others` maps a figure's name (or `sm_mhz`) to what it was and is."""
+
+    delta_ms: float
+    causes: tuple[Cause, ...]
+    timed: bool = True
+    others: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def explained(self) -> float:
+        """The share of the change that all layers together explain."""
+        return sum(cause.delta_ms for cause in self.causes) / self.delta_ms if self.delta_ms else 0.0
+
+    def lines(self, most: int = 3) -> tuple[str, ...]:
+        """The `most` biggest causes with their share of the change, for a failure's text."""
+        return tuple(self._lines(most))
+
+    def every(self) -> tuple[str, ...]:
+        """Every cause, those that go against the change too, for a report."""
+        return tuple(line.strip() for line in _table(self.causes, self._decimals if self.timed else None))
+
+    @property
+    def _decimals(self) -> int:
+        return min(max(3, 1 - math.floor(math.log10(abs(self.delta_ms)))), 6) if self.delta_ms else 3
+
+    def _lines(self, most: int) -> Iterator[str]:
+        if not self.timed:
+            yield "blame: layers were not timed; what is other about them:"
+            yield from _table(self.causes[:most], None)
+            return
+        decimals = self._decimals
+        change = f"{self.delta_ms:+.{decimals}f} ms"
+        shown = [c for c in self.causes[:most] if c.delta_ms / self.delta_ms > _SHOWN] if self.delta_ms else []
+        if self.explained >= LITTLE and shown:
+            share = sum(cause.delta_ms for cause in shown) / self.delta_ms
+            yield f"blame, explains {100 * share:.0f} % of {change}:"
+        else:
+            yield f"blame: layers explain only {100 * max(self.explained, 0.0):.0f} % of {change}"
+        yield from _table(shown, decimals)
+        rest = self.delta_ms * self.explained - sum(cause.delta_ms for cause in shown)
+        if shown and rest / self.delta_ms < -_GIVEN_BACK:
+            yield f"  the other layers together {rest:+.{decimals}f} ms"
+        if self.explained < LITTLE:
+            yield from (f"  {line}" for line in _others(self.others))
+
+
+def blame(
+    old: LayerProfile,
+    new: LayerProfile,
+    delta_ms: float,
+    others: Mapping[str, tuple[float, float]] | None = None,
+) -> Blame:
+    """What explains that an inference takes `delta_ms` (ms) longer than with the old engine."""
+    timed = all(any(layer.ms is not None for layer in profile.layers) for profile in (old, new))
+    causes = _collected(_cause(group) for group in align(old.layers, new.layers))
+    sign = -1.0 if delta_ms < 0 else 1.0
+    ranked = sorted(causes, key=lambda cause: -sign * cause.delta_ms)
+    return Blame(delta_ms, tuple(ranked), timed, others or {})
+
+
+def _cause(group: Group) -> Cause:
+    kind, detail = _kind(group)
+    layers = group.new or group.old
+    name = group.near if group.reformat else " + ".join(_name(layer) for layer in layers)
+    return Cause(kind, name, group.delta_ms, detail)
+
+
+def _kind(group: Group) -> tuple[CauseKind, str]:
+    """What became of the layers, and the words for it: the first thing that differs, the most telling first."""
+    old, new = group.old, group.new
+    if not old:
+        return ("new reformat" if group.reformat else "new layer"), _described(new)
+    if not new:
+        return ("reformat gone" if group.reformat else "layer gone"), _described(old)
+    if precisions := _change(_precisions(old), _precisions(new)):
+        return "other precision", precisions
+    was = "was " + " + ".join(_name(layer) for layer in old)
+    if len(old) != len(new) and group.reformat:
+        return ("new reformat" if len(new) > len(old) else "reformat gone"), f"{len(old)} to {len(new)} of them"
+    if len(old) != len(new):
+        return ("fusion lost" if len(new) > len(old) else "fusion won"), was
+    if len(old) > 1 and {_name(layer) for layer in old} != {_name(layer) for layer in new}:
+        return "fused otherwise", was
+    if tactics := _change(_tactics(old), _tactics(new)):
+        return "other tactic", tactics
+    if formats := _change(_formats(old), _formats(new)):
+        return "other format", formats
+    before = sum(layer.ms or 0.0 for layer in old)
+    if abs(group.delta_ms) <= ALIKE * before:
+        return "kernels as they were", ""
+    grown = sorted(set().union(*map(origins, new)) - set().union(*map(origins, old)))
+    detail = f"now with {', '.join(grown)}" if grown else "everything else is the same"
+    return ("kernel slower" if group.delta_ms > 0 else "kernel faster"), detail
+
+
+def _collected(causes: Iterator[Cause]) -> Iterator[Cause]:
+    """Causes that are one thing together: all layers of which nothing changed, all that changed their precision in the
+    same way, and new or vanished ones of one kind."""
+    together: dict[tuple[str, str], list[Cause]] = {}
+    for cause in causes:
+        if cause.kind in ("kernels as they were", "other precision", "new layer", "layer gone"):
+            together.setdefault((cause.kind, cause.detail), []).append(cause)
+        else:
+            yield cause
+    for (_, detail), several in together.items():
+        most = max(several, key=lambda cause: abs(cause.delta_ms))
+        if len(several) <= (_NAMED if most.kind in ("new layer", "layer gone") else 1):
+            yield from several
+            continue
+        if most.kind == "kernels as they were":
+            name, detail = f"{len(several)} layers together", "none by much: clocks or memory, rather than a layer"
+        else:
+            name = f"{len(several)} layers, most in {most.layer}"
+        yield Cause(most.kind, name, sum(cause.delta_ms for cause in several), detail)
+
+
+def _change(then: str, now: str) -> str:
+    """Empty where nothing changed, or one side does not tell."""
+    return f"{then} to {now}" if then and now and then != now else ""
+
+
+def _precisions(layers: Sequence[Layer]) -> str:
+    return ", ".join(sorted({layer.precision.lower() for layer in layers if layer.precision}))
+
+
+def _tactics(layers: Sequence[Layer]) -> str:
+    return ", ".join(layer.tactic for layer in layers if layer.tactic)
+
+
+def _formats(layers: Sequence[Layer]) -> str:
+    return ", ".join(layer.formats for layer in layers if layer.formats)
+
+
+def _described(layers: Sequence[Layer]) -> str:
+    return _tactics(layers) or ", ".join(dict.fromkeys(layer.kind for layer in layers if layer.kind))
+
+
+def _name(layer: Layer) -> str:
+    """The layer's name; the nodes that it came from, where its own name is a number."""
+    return " + ".join(origins(layer)) if layer.name.isdecimal() or not layer.name else layer.name
+
+
+def _table(causes: Sequence[Cause], decimals: int | None) -> Iterator[str]:
+    names = [_cut(cause.layer, _WIDTH) for cause in causes]
+    kinds, width = max((len(cause.kind) for cause in causes), default=0), max(map(len, names), default=0)
+    for cause, name in zip(causes, names, strict=True):
+        added = "" if decimals is None else f"{cause.delta_ms:+.{decimals}f} ms   "
+        yield f"  {cause.kind:<{kinds}}   {name:<{width}}   {added}{_cut(cause.detail, 2 * _WIDTH)}".rstrip()
+
+
+def _cut(text: str, width: int) -> str:
+    printable = "".join(character if character.isprintable() else " " for character in text)
+    return printable if len(printable) <= width else f"{printable[: width - 3]}..."
+
+
+def _others(others: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+    """What else may explain it: transfers, enqueue, clocks."""
+    for name, (then, now) in others.items():
+        about = FIGURES.get(name)
+        title, unit = (about.title, about.unit) if about else (name.rpartition("_")[0], name.rpartition("_")[2].upper())
+        title = {"sm_mhz": "SM clock", "mem_mhz": "memory clock"}.get(name, title)
+        unit = "MHz" if name.endswith("_mhz") else unit
+        yield f"{title}: {then:.4g} to {now:.4g} {unit}"

@@ -1,0 +1,26 @@
+"""Open the runner that fits an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, cast
+
+from pytest_trt.engine.backends.base import Engine, HostEngine
+from pytest_trt.pipeline.runner import Runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.shape_ranges import Shape
+
+if TYPE_CHECKING:
+    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+
+
+def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOptions) -> Runner:
+    """The runner for that kind of engine. Raises InputError where the shapes do not fit the engine, BackendError where
+    memory does not suffice."""
+    if engine.kind == "host":
+        from pytest_trt.pipeline.host import HostRunner
+
+        return HostRunner(cast(HostEngine, engine), shapes, options)
+    from pytest_trt.pipeline.device import DeviceRunner
+
+    return DeviceRunner(cast("DeviceEngine", engine), shapes, options)

@@ -1,0 +1,1 @@
+"""pytest's way in: hooks, fixtures, collection, and the session."""

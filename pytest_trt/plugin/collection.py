@@ -1,0 +1,109 @@
+"""What a collection of tests declares: which of them are ours, what their markers say, where they would run."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from pytest_trt.errors import DeclarationError, TrtError
+from pytest_trt.plugin import pytest_benchmark
+from pytest_trt.plugin.options import FIXTURES, is_marked, is_ours
+from pytest_trt.plugin.stash import DECLARATION
+from pytest_trt.spec import options
+from pytest_trt.spec.budget_file import BudgetFile
+from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.markers import declare, misspelt, refuse_where
+from pytest_trt.spec.settings import Settings
+
+_OF_THE_RUN = frozenset(("trt_build", "trt_device"))
+"""Fixtures that need no declaration."""
+
+
+def select(
+    config: pytest.Config, settings: Settings, items: list[pytest.Item], once_ours: Sequence[pytest.Item]
+) -> list[pytest.Item]:
+    """The tests whose declarations count: those that run and are ours, or are marked as if they were. Deselects all
+    others where only ours, and those that were `once_ours`, are to run, and skips ours where none is."""
+    ours = [item for item in items if is_ours(item)]
+    if (settings.only or settings.build_only) and len(ours) < len(items):
+        kept = {*ours, *(() if settings.build_only else once_ours)}
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
+    if settings.skip:
+        for item in ours:
+            item.add_marker(pytest.mark.skip(reason="--trt-skip"))
+        return []
+    pytest_benchmark.unskip(config, ours)
+    return [item for item in items if is_ours(item) or is_marked(item)]
+
+
+def declaration(item: pytest.Item) -> Declaration | None:
+    """What the test's markers say; None where it needs no engine. Raises DeclarationError for what cannot be meant."""
+    names = set(getattr(item, "fixturenames", ()))
+    marks = [mark for mark in item.iter_markers() if mark.name.startswith("trt_")]
+    for mark in marks:
+        if meant := misspelt(mark.name):
+            known = ", ".join(options.MARKERS)
+            raise DeclarationError(f"there is no marker {mark.name}: did you mean {meant}? There are {known}")
+    needs = names & (FIXTURES - _OF_THE_RUN)
+    if not needs:
+        for mark in item.own_markers:  # a module's or a class's may be for its other tests
+            if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy"):
+                raise DeclarationError(f"{mark.name}: the test asks for no trt_runner, so nothing would be measured")
+        return None
+    if any(mark.name == "trt_matrix" for mark in marks) and "trt_case" not in names:
+        raise DeclarationError("trt_matrix: the test asks for neither trt_runner nor trt_case, so no axis would count")
+    params = callspec_params(item)
+    case = params.get("trt_case", {})
+    declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
+    for mark in item.own_markers:  # a module's or a class's may be for its other tests
+        if mark.name == "trt_budget":
+            refuse_where(mark.kwargs.get("where", {}), parameter_values(item))
+    spec = declared.spec
+    if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
+        raise DeclarationError(
+            "no model is named: mark the test with trt_engine('model.onnx'), or override the fixture trt_spec"
+        )
+    return declared
+
+
+def declare_all(
+    items: Sequence[pytest.Item], budgets: BudgetFile, *, build_only: bool
+) -> tuple[list[str], list[pytest.Item]]:
+    """Declare every test: keep in its stash what its markers and the file of budgets request.
+
+    Returns the problems, and the tests that have them.
+    """
+    problems, wrong = [], []
+    for item in items:
+        try:
+            declared = declaration(item)
+        except TrtError as error:
+            problems.append(f"{item.nodeid}: {error}")
+            wrong.append(item)
+            continue
+        if declared is not None:
+            limits = budgets.beside(declared.budgets, item.nodeid)
+            item.stash[DECLARATION] = dataclasses.replace(declared, budgets=limits)
+        elif build_only:
+            item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
+    return problems, wrong
+
+
+def _overridden(item: pytest.Item, fixture: str) -> bool:
+    definitions = item._fixtureinfo.name2fixturedefs.get(fixture, ())  # type: ignore[attr-defined]
+    return bool(definitions) and definitions[-1].func.__module__ != "pytest_trt.plugin.fixtures"
+
+
+def callspec_params(item: pytest.Item) -> Mapping[str, Any]:
+    """What pytest gave the test; `trt_case` is its combination of the matrix."""
+    return item.callspec.params if hasattr(item, "callspec") else {}
+
+
+def parameter_values(item: pytest.Item) -> dict[str, Any]:
+    """A test's parameters by name, the matrix's among them."""
+    params = callspec_params(item)
+    return {**{name: value for name, value in params.items() if name != "trt_case"}, **params.get("trt_case", {})}

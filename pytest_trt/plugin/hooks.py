@@ -1,0 +1,149 @@
+"""The hooks, and nothing else. Rooms are imported when a hook needs them: a run without such tests pays for none."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from pytest_trt.errors import DeclarationError, TrtError
+from pytest_trt.plugin import unittest_cases
+from pytest_trt.plugin.fixtures import trt_build, trt_case, trt_device, trt_engine, trt_runner, trt_spec
+from pytest_trt.plugin.options import add_options, is_ours
+from pytest_trt.plugin.session import SESSION, Session, of
+from pytest_trt.plugin.stash import CASES, DECLARATION, PROBLEMS, RESULT, STORED, TRIAL
+from pytest_trt.spec import options
+
+__all__ = ["trt_build", "trt_case", "trt_device", "trt_engine", "trt_runner", "trt_spec"]
+
+_SETUP_ERROR: pytest.StashKey[TrtError] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for line in options.MARKERS.values():
+        config.addinivalue_line("markers", line)
+    config.stash[SESSION] = Session(config)
+    config.pluginmanager.register(config.stash[SESSION], "trt-session")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if SESSION in config.stash:
+        of(config).close()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marks = list(metafunc.definition.iter_markers("trt_matrix"))
+    if marks and "trt_case" in metafunc.fixturenames:
+        from pytest_trt.spec import markers
+
+        try:
+            cases = markers.combinations(markers.axes(marks))
+        except DeclarationError as error:  # raised for good once everything is collected, so that pytest exits with 4
+            of(metafunc.config).problems.append(f"{metafunc.definition.nodeid}: {error}")
+        else:
+            metafunc.parametrize("trt_case", cases, ids=[markers.case_id(case) for case in cases], indirect=True)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
+    made = yield
+    if isinstance(made, list) and made and is_ours(made[0]):
+        for item in made:
+            item.stash[CASES] = made
+    return made
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    of(config).collect(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    if PROBLEMS in item.stash:
+        item.setup = lambda: None  # type: ignore[method-assign]
+    _forget(item)
+    try:
+        return (yield)
+    except TrtError as error:
+        if not is_ours(item):
+            raise
+        item.stash[_SETUP_ERROR] = error  # an engine that cannot be built is a failing test, not an error in a fixture
+
+
+def _forget(item: pytest.Item) -> None:
+    """Let nothing stand of an earlier try at this test: pytest-rerunfailures runs one again, and it is judged again."""
+    keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT)
+    for key in keys:
+        if key in item.stash:
+            del item.stash[key]
+    item.user_properties[:] = [known for known in item.user_properties if not known[0].startswith("trt_")]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    if PROBLEMS in item.stash:
+        pytest.fail(item.stash[PROBLEMS], pytrace=False)
+    if not (is_ours(item) or STORED in item.stash):
+        return (yield)
+    session = of(item.config)
+    if DECLARATION in item.stash and session.settings.build_only:
+        item.runtest = lambda: session.build(item)  # type: ignore[method-assign]
+    try:
+        if _SETUP_ERROR in item.stash:
+            raise item.stash[_SETUP_ERROR]
+        try:
+            outcome = yield
+        except BaseException as error:
+            if not (text := session.judge_ended(item, error)):
+                raise
+        else:
+            kept = unittest_cases.kept(item)
+            text = session.judge(item) if kept is None else session.judge_ended(item, kept)
+    except TrtError as error:
+        text = session.error(item, error)
+    if text:
+        unittest_cases.fail(item, text)
+    return outcome
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    report = yield
+    if call.when == "setup" and DECLARATION in item.stash and PROBLEMS not in item.stash:
+        report.trt_begun = True
+    if call.when == "call" and RESULT in item.stash:
+        from pytest_trt.core import codec
+
+        report.trt_result = codec.encode(item.stash[RESULT])
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    of(config).show(terminalreporter)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    of(session.config).finish(session)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    of(node.config).prepare(node.workerinput)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
+    of(sched.config).outcome.lose(crashitem)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    of(node.config).outcome.merge(node.gateway.id, None if error else getattr(node, "workeroutput", {}))

@@ -1,0 +1,73 @@
+"""What a run ends with: reports in files, the table on the terminal, and what concerns the run as a whole."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.core.records import Result
+from pytest_trt.report import builds, markdown, terminal
+from pytest_trt.report.header import Header, backend_name, device_name
+from pytest_trt.report.write import write
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.against.revision import Worktree
+
+
+def write_reports(
+    results: Sequence[Result], settings: Settings, worktree: Worktree | None
+) -> tuple[list[str], list[OSError]]:
+    """Write what --trt-report asks for, and CI's summary; gives a line for each that is written, and the error of each
+    that cannot be: the others are written all the same."""
+    header, lines, errors = _header(results, settings, worktree), [], []
+    for form, path in settings.reports:
+        target = Path(settings.rootdir) / path
+        try:
+            write(form, target, results, header)
+        except OSError as error:
+            errors.append(error)
+        else:
+            lines.append(f"{form} report: {target}")
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary and results:
+        try:
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(markdown.render(results, header) + "\n")
+        except OSError as error:
+            errors.append(error)
+    return lines, errors
+
+
+def show(
+    reporter: Any, results: Sequence[Result], settings: Settings, worktree: Worktree | None, verbosity: int
+) -> None:
+    """The table, on pytest's terminal reporter, and a line for each thing that saving did."""
+    if results:
+        writer, header = reporter._tw, _header(results, settings, worktree)
+        if settings.build_only:
+            shown = builds.render(results, width=min(writer.fullwidth, terminal.MAX_WIDTH))
+        else:
+            shown = terminal.render(
+                results,
+                header,
+                width=writer.fullwidth,
+                colour=writer.hasmarkup,
+                verbosity=verbosity,
+                encoding=getattr(writer._file, "encoding", None) or "utf-8",
+            )
+        reporter.write_line("")
+        reporter.write(shown)
+    for text, count in collections.Counter(result.saved for result in results if result.saved).items():
+        reporter.write_line(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})")
+
+
+def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Header:
+    compared = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
+    seen = [result.measurement.environment for result in results if result.measurement is not None]
+    places = dict.fromkeys((device_name(one), backend_name(one)) for one in seen)
+    device, backend = next(iter(places), ("nothing measured", ""))
+    if len(places) > 1:
+        device, backend = "; ".join(map(", ".join, places)), ""
+    return Header(device, backend, compared[0], settings.failing, compared[1])

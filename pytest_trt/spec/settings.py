@@ -1,0 +1,62 @@
+"""The settings of a run: the command line and the ini file, parsed."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pytest_trt.core.records import ALWAYS_FAIL, Status
+from pytest_trt.spec.engine_spec import BackendName
+
+STRICT: frozenset[Status] = frozenset(("missing", "inconclusive", "unenforced"))
+"""The verdicts that --trt-strict lets fail besides those that always do."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The command line and the ini file, parsed once. Shares are fractions, times seconds, sizes bytes."""
+
+    backend: BackendName = "auto"
+    device: str = "0"
+    require_device: str | None = None
+    compute_capabilities: tuple[int, ...] = ()
+    baseline_save: bool = False
+    baseline_force: bool = False
+    baseline_new_only: bool = False
+    baseline_ref: str | None = None
+    against: str | None = None
+    baseline: str | None = "main"
+    baseline_dir: str = ".trt-baselines"
+    budgets: str | None = None
+    fail_on: frozenset[Status] = frozenset()
+    max_slowdown: float = 0.05
+    max_memory_growth: float = 0.05
+    resolution: float = 0.005
+    max_time_s: float = 10.0
+    min_time_s: float = 0.1
+    wait_s: float = 60.0
+    cache_dir: str | None = None
+    cache_bytes: int = 20 * 10**9
+    no_cache: bool = False
+    builds: int = 1
+    build_only: bool = False
+    reports: tuple[tuple[str, str], ...] = ()
+    only: bool = False
+    skip: bool = False
+    disabled: bool = False
+    bisect: bool = False
+    rootdir: str = "."
+
+    @property
+    def strict(self) -> bool:
+        """Whether everything that is left undecided fails."""
+        return self.fail_on >= STRICT
+
+    @property
+    def exports_layers(self) -> bool:
+        """Whether what TensorRT's inspector tells of an engine is wanted: it is long, and kept for this alone."""
+        return any(form == "trtexec" for form, _path in self.reports)
+
+    @property
+    def failing(self) -> frozenset[Status]:
+        """The verdicts that fail a test in this run."""
+        return ALWAYS_FAIL | self.fail_on

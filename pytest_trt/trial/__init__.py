@@ -1,0 +1,1 @@
+"""Walk the stages for one test: build, measure, judge, confirm, explain."""

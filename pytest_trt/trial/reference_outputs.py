@@ -1,0 +1,105 @@
+"""What a test's outputs are held against: ONNX Runtime's, a file's, or a function's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.core.callables import called
+from pytest_trt.engine.arrays import refuse_nan
+from pytest_trt.errors import InputError, ModelError
+from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
+
+if TYPE_CHECKING:
+    from pytest_trt.engine.model.model import Model
+    from pytest_trt.engine.tensors import Arrays
+    from pytest_trt.trial.bench import Bench
+
+
+def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
+    """The inputs that `trt_accuracy(inputs=...)` names: an .npz file's or a function's; None: draw them.
+
+    Raises InputError where they are no arrays by name, or hold NaN.
+    """
+    if source is None:
+        return None
+    made = called("trt_accuracy", "inputs", InputError, source) if callable(source) else _npz(source, folders)
+    given = _by_name(made, "inputs")
+    if not given:
+        raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
+    refuse_nan(given)
+    return given
+
+
+def reference_outputs(
+    reference: Any,
+    inputs: Arrays,
+    model: Model,
+    shapes: Mapping[str, tuple[int, ...]],
+    folders: Sequence[Path],
+    bench: Bench,
+) -> Arrays:
+    """The outputs to compare with, by name. ONNX Runtime runs the model as it is given, in fp32 on the CPU, in a probe.
+
+    Raises ModelError where there is no model to run, InputError where a file or function gives no arrays by name.
+    """
+    if callable(reference):
+        return _by_name(called("trt_accuracy", "reference", InputError, reference, dict(inputs)), "the reference")
+    if reference != "onnxruntime":
+        otherwise = ", or give the reference 'onnxruntime', 'baseline' or a function"
+        return _by_name(_npz(reference, folders, otherwise), "the reference")
+    if model.kind != "onnx":
+        raise ModelError(
+            "trt_accuracy: ONNX Runtime cannot run a plan: give the expected outputs as an .npz file or a function"
+        )
+    inputs = _as_the_model_takes(inputs, model)
+    subject = Subject(model.path, "0", EngineSpec(), shapes, PipelineOptions(), inputs)
+    with EngineProbe(bench.server("onnxruntime"), subject) as probe:
+        return probe.infer(inputs)
+
+
+def _as_the_model_takes(inputs: Arrays, model: Model) -> Arrays:
+    """Integers as wide as the model's: TensorRT before 10 has none of 64 bits, and takes 32 in their place."""
+    kinds = {tensor.name: tensor.dtype for tensor in model.inputs}
+    return {
+        name: array.astype(kinds[name]) if array.dtype.name == "int32" and kinds.get(name) == "int64" else array
+        for name, array in inputs.items()
+    }
+
+
+def _npz(path: str, folders: Sequence[Path], otherwise: str = "") -> dict[str, Any]:
+    import numpy as np
+
+    found = next((folder / path for folder in folders if (folder / path).is_file()), None)
+    if found is None:
+        places = ", ".join(dict.fromkeys(map(str, folders)))
+        raise InputError(f"trt_accuracy: there is no file {path} in {places}: write it with numpy.savez{otherwise}")
+    try:
+        with found.open("rb") as data:  # numpy leaves it open where it cannot be read
+            file = np.load(data, allow_pickle=False)
+            if not isinstance(file, np.ndarray):
+                return {name: file[name] for name in file.files}
+            fault: object = "it holds one array without a name"
+    except Exception as error:  # noqa: BLE001 - numpy, zipfile and zlib raise what they will
+        fault = error
+    raise InputError(f"trt_accuracy: {found} is no .npz file of arrays ({fault}): write it with numpy.savez")
+
+
+def _by_name(value: Any, what: str) -> Arrays:
+    """`value`, if it is arrays of real numbers by name."""
+    import numpy as np
+
+    if not isinstance(value, Mapping):
+        message = f"{what} must be a mapping of names to numpy arrays, not {type(value).__name__}"
+        raise InputError(f"trt_accuracy: {message}")
+    for name, array in value.items():
+        if not isinstance(array, np.ndarray):
+            raise InputError(
+                f"trt_accuracy: {what} has a {type(array).__name__} for {name!r}: give a numpy array (numpy.asarray)"
+            )
+        if array.dtype.hasobject or array.dtype.kind in "SUmMc":
+            raise InputError(f"trt_accuracy: {what} has an array of {array.dtype.name} for {name!r}: give real numbers")
+    return dict(value)
