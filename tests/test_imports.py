@@ -65,11 +65,22 @@ KNOW_PYTEST = {
 
 
 AT_START = {
-    "pytest_trt.core", "pytest_trt.core.version", "pytest_trt.errors", "pytest_trt.plugin",
-    "pytest_trt.plugin.fixtures", "pytest_trt.plugin.hooks", "pytest_trt.plugin.options", "pytest_trt.plugin.outcome", "pytest_trt.plugin.progress",
-    "pytest_trt.plugin.pytest_benchmark", "pytest_trt.plugin.session", "pytest_trt.plugin.stash",
-    "pytest_trt.plugin.unittest_cases", "pytest_trt.spec", "pytest_trt.spec.options",
-}  # fmt: skip
+    "pytest_trt.core",
+    "pytest_trt.core.version",
+    "pytest_trt.errors",
+    "pytest_trt.plugin",
+    "pytest_trt.plugin.fixtures",
+    "pytest_trt.plugin.hooks",
+    "pytest_trt.plugin.options",
+    "pytest_trt.plugin.outcome",
+    "pytest_trt.plugin.progress",
+    "pytest_trt.plugin.pytest_benchmark",
+    "pytest_trt.plugin.session",
+    "pytest_trt.plugin.stash",
+    "pytest_trt.plugin.unittest_cases",
+    "pytest_trt.spec",
+    "pytest_trt.spec.options",
+}
 """The modules that every start of pytest loads."""
 
 
