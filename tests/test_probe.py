@@ -84,7 +84,7 @@ def test_its_proof_names_the_threads_and_nothing_that_a_cpu_does_not_have(probe)
 
 def test_inputs_that_it_draws_are_the_same_in_every_probe(server, subject, probe):
     with EngineProbe(server, subject) as other:
-        np.testing.assert_array_equal(probe.drawn()["x"], other.drawn()["x"])
+        np.testing.assert_array_equal(probe.current_inputs()["x"], other.current_inputs()["x"])
 
 
 def test_a_stream_keeps_the_order(probe):

@@ -152,9 +152,9 @@ class EngineProbe:
         """Outputs in order, through the overlapped pipeline."""
         return self._probe.stream(batches, window=self._in_flight, timeout_s=BLOCK_TIMEOUT_S)
 
-    def drawn(self) -> Arrays:
+    def current_inputs(self) -> Arrays:
         """The inputs that `draw` put in place."""
-        return self._probe.call("drawn", timeout_s=BLOCK_TIMEOUT_S)[1]
+        return self._probe.call("current_inputs", timeout_s=BLOCK_TIMEOUT_S)[1]
 
     def hang_up(self) -> None:
         self._probe.hang_up()

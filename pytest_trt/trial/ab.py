@@ -23,7 +23,7 @@ from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.blame import blame
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.gpu_state import slowed_by
-from pytest_trt.measure.run import Taken, take
+from pytest_trt.measure.run import MeasuredRun, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import digest_of
@@ -129,7 +129,7 @@ class Duel:
                 again = self._take(new.subject, old.subject, profiled=True)
                 verdicts = tuple(self._explained(v, again) for v in confirmed(verdicts, self._judged(again)))
         return Outcome(
-            old=self._measurement(self._old, old, taken.others, {}),
+            old=self._measurement(self._old, old, taken.other_figures, {}),
             new=self._measurement(self._new, new, taken.figures, taken.proof),
             verdicts=(*verdicts, *_invalid(busy, taken)),
         )
@@ -156,36 +156,36 @@ class Duel:
         spread, place = map(max, zip(*known, strict=True))
         return paired.Question(tolerance=self._new.bench.settings.max_slowdown, spread=spread, place=place)
 
-    def _take(self, new: Subject, old: Subject, *, profiled: bool = False) -> Taken:
+    def _take(self, new: Subject, old: Subject, *, profiled: bool = False) -> MeasuredRun:
         settings, gpu = self._new.bench.settings, self._new.bench.gpu(self._new.environment)
         pair = ((self._new, new), (self._old, old))
-        return take(
+        return measure_run(
             [(side.bench.server(side.backend), subject) for side, subject in pair],
             paired.PairedRule(self._question),
             Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S),
             batch=self._new.batch,
             spread=self._question.spread,
-            profiled=profiled,
-            compared=True,
+            profile_layers=profiled,
+            measure_other_side=True,
             state=gpu.read if gpu is not None else None,
         )
 
-    def _judged(self, taken: Taken) -> tuple[Verdict, ...]:
+    def _judged(self, taken: MeasuredRun) -> tuple[Verdict, ...]:
         found = [paired.judge_paired(self._question, *taken.sampling.sides)]
-        if "memory_mb" in taken.figures and "memory_mb" in taken.others:
-            memory = [figures["memory_mb"].value for figures in (taken.figures, taken.others)]
+        if "memory_mb" in taken.figures and "memory_mb" in taken.other_figures:
+            memory = [figures["memory_mb"].value for figures in (taken.figures, taken.other_figures)]
             growth = self._new.bench.settings.max_memory_growth
             found.append(paired.judge_exact("memory_mb", memory[0], memory[1], growth))
         return tuple(found)
 
     @staticmethod
-    def _explained(verdict: Verdict, again: Taken) -> Verdict:
+    def _explained(verdict: Verdict, again: MeasuredRun) -> Verdict:
         if verdict.status != "regressed" or verdict.figure != "ms" or verdict.ratio is None:
             return verdict
         now, then = again.figures["ms"].value, again.figures["ms"].value / verdict.ratio.value
         new, old = again.profiles
         names = ("h2d_ms", "d2h_ms", "enqueue_ms")
-        others = {n: (again.others[n].value, again.figures[n].value) for n in names if n in again.others}
+        others = {n: (again.other_figures[n].value, again.figures[n].value) for n in names if n in again.other_figures}
         others.update(clocks(again.sampling.sides[1], again.sampling.sides[0]))
         found = blame(scaled(old, then), scaled(new, now), now - then, others)
         return dataclasses.replace(verdict, details=(*verdict.details, *found.lines()), causes=found.every())
@@ -210,7 +210,7 @@ class Duel:
         )
 
 
-def _invalid(busy: str | None, taken: Taken) -> tuple[Verdict, ...]:
+def _invalid(busy: str | None, taken: MeasuredRun) -> tuple[Verdict, ...]:
     states = [block.state for side in taken.sampling.sides for samples in side for block in samples.blocks]
     faults = [f"another process kept the GPU busy ({busy}): measure when it is free"] if busy else []
     faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowed_by(states)]

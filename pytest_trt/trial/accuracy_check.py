@@ -13,7 +13,7 @@ from pytest_trt.errors import TrtError
 from pytest_trt.judge.accuracy import allowed_error, stored_outputs
 from pytest_trt.judge.accuracy import verdicts as accuracy
 from pytest_trt.judge.baselines.baseline import Baseline
-from pytest_trt.measure.run import Taken
+from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.report.failure import quoted
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.bisection import bisect, lines
@@ -42,13 +42,15 @@ class Rightness:
             return None
         return given_inputs(wanted.inputs, self.folders) or {}
 
-    def judged(self, taken: Taken, baseline: Baseline | None) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
+    def judged(
+        self, taken: MeasuredRun, baseline: Baseline | None
+    ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
         """The outputs of the very engine that was measured against what `trt_accuracy` names; and what a baseline is to
         keep of them, where that is what they are held against."""
         case, wanted = self.case, self.case.declaration.accuracy
-        if wanted is None or taken.answer is None:
+        if wanted is None or taken.inputs_and_outputs is None:
             return (), {}
-        inputs, outputs = taken.answer
+        inputs, outputs = taken.inputs_and_outputs
         spec = case.declaration.spec
         limits = allowed_error.allowed(wanted, spec.precision, spec.tf32 and case.environment.kind == "gpu")
         if wanted.reference == "baseline":
@@ -71,18 +73,18 @@ class Rightness:
             return (Verdict("missing", "accuracy", "", text),)
         return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
 
-    def traced(self, verdicts: tuple[Verdict, ...], taken: Taken) -> tuple[Verdict, ...]:
+    def traced(self, verdicts: tuple[Verdict, ...], taken: MeasuredRun) -> tuple[Verdict, ...]:
         """The verdicts, the first on values that depart with the layer that does so first, with how to find it, or with
         why there is none. Builds, so not under the device's lock."""
         wrong = next((verdict for verdict in verdicts if verdict.departs), None)
-        if wrong is None or taken.answer is None or self.case.model.kind != "onnx":
+        if wrong is None or taken.inputs_and_outputs is None or self.case.model.kind != "onnx":
             return verdicts
         told: tuple[str, ...] = (f"find the first layer that departs: pytest --trt-bisect {quoted(self.node_id)}",)
         if why := randomness.drawn(self.case.model):
             told = (why,)
         elif self.bench.settings.bisect:
             try:
-                told = lines(bisect(self.bench, self.case.declaration, self.folders, taken.answer[0]))
+                told = lines(bisect(self.bench, self.case.declaration, self.folders, taken.inputs_and_outputs[0]))
             except TrtError as error:  # what was judged stands all the same
                 told = (f"the first layer that departs cannot be found: {error}",)
         traced = dataclasses.replace(wrong, details=(*wrong.details, *told))

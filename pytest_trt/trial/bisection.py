@@ -199,7 +199,7 @@ class _Sides:
         engine = case.engine
         with self._bench.lock(case.environment):
             with EngineProbe(self._bench.server(case.backend), case.subject(engine, self._inputs)) as probe:
-                self._inputs = self._inputs or probe.drawn()
+                self._inputs = self._inputs or probe.current_inputs()
                 outputs = probe.infer(self._inputs)
             reference = reference_outputs("onnxruntime", self._inputs, case.model, case.shapes, (), self._bench)
         return in_order(outputs, reference, self._unordered), reference

@@ -145,7 +145,7 @@ class Case:
 
     def drawn(self) -> Arrays:
         """The inputs that the seed draws."""
-        return self._opened().drawn()
+        return self._opened().current_inputs()
 
     def _opened(self) -> EngineProbe:
         if self._probe is None:

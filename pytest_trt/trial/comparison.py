@@ -17,7 +17,7 @@ from pytest_trt.judge.regression.blame import Blame, blame
 from pytest_trt.judge.regression.changes import changes
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import SPREAD
-from pytest_trt.measure.run import Taken
+from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
 from pytest_trt.spec.expectations import Tolerance
 from pytest_trt.trial import probe_spread
@@ -126,7 +126,7 @@ class Comparison:
         self,
         verdicts: Sequence[Verdict],
         measurement: Measurement,
-        again: Taken,
+        again: MeasuredRun,
         folder: BaselineFolder | None,
     ) -> tuple[Verdict, ...]:
         """The verdicts, regressions with what changed and which layers explain it. `again` has the new engine's layers
@@ -150,7 +150,7 @@ class Comparison:
         self,
         verdict: Verdict,
         measurement: Measurement,
-        again: Taken,
+        again: MeasuredRun,
         folder: BaselineFolder | None,
     ) -> Blame | None:
         """Which layers explain a slowdown; None where one side has no profile."""

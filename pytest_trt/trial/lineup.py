@@ -23,7 +23,7 @@ from pytest_trt.errors import TrtError
 from pytest_trt.judge.accuracy import allowed_error
 from pytest_trt.judge.accuracy import verdicts as accuracy
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
-from pytest_trt.measure.run import take
+from pytest_trt.measure.run import measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Resolution
 from pytest_trt.spec.declaration import Declaration
@@ -153,9 +153,9 @@ class Lineup:
                 limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
                 spread, _place = spread_of(self._bench.store.folder, environment)
                 rule = Resolution("ms", max(settings.resolution, spread / 4))
-                taken = take([(server, subject)], rule, limits, batch=case.batch, spread=spread)
+                taken = measure_run([(server, subject)], rule, limits, batch=case.batch, spread=spread)
                 with EngineProbe(server, subject) as probe:
-                    outputs = probe.infer(inputs if inputs is not None else probe.drawn())
+                    outputs = probe.infer(inputs if inputs is not None else probe.current_inputs())
             figures = {name: e.value for name, e in taken.figures.items() if name in FIGURES}
             row = dataclasses.replace(row, ran=True, figures=figures, notes=tuple(filter(None, [nothing])))
             return row if inputs is None else self._compared(row, outputs, expected, tf32=True)

@@ -19,7 +19,7 @@ from pytest_trt.judge.regression import paired
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import PLACE, SPREAD
 from pytest_trt.measure.probe.server import ProbeServer
-from pytest_trt.measure.run import take
+from pytest_trt.measure.run import measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 
@@ -93,7 +93,7 @@ def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) ->
     """The log ratio of two fresh probes of one plan that take turns, the first that is opened to the second, each
     sampled for about `seconds`."""
     limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
-    taken = take([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
+    taken = measure_run([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
     return paired.compare_paired(paired.Question(spread=0.0), *taken.sampling.sides).center
 
 

@@ -24,7 +24,7 @@ from pytest_trt.judge import budgets
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.gpu_state import reasons_in, slowed_by
-from pytest_trt.measure.run import Taken, take
+from pytest_trt.measure.run import MeasuredRun, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.spec.declaration import Declaration
@@ -95,7 +95,7 @@ class Trial(Case):
         with self._bench.lock(self.environment):
             busy = self._others()
             taken = self._take(engine, new, comparison, asked=self._right.asked())
-            comparison = comparison.knowing(taken.others)
+            comparison = comparison.knowing(taken.other_figures)
             verdicts = self._verdicts(taken, comparison)
             again = None
             if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
@@ -132,7 +132,7 @@ class Trial(Case):
         gpu = self._bench.gpu(self.environment)
         return None if gpu is None else gpu.wait_until_free((), self._bench.settings.wait_s, self._bench.say)
 
-    def _invalid(self, busy: str | None, taken: Taken) -> tuple[Verdict, ...]:
+    def _invalid(self, busy: str | None, taken: MeasuredRun) -> tuple[Verdict, ...]:
         """Whatever makes the figures worthless: that is no regression, and no pass either."""
         faults = [f"another process kept the GPU busy ({busy}): measure when it is free"] if busy else []
         faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowed_by(taken.states)]
@@ -167,7 +167,7 @@ class Trial(Case):
             store,
         )
 
-    def _lottery(self, engine: Provided, new: Subject, taken: Taken, comparison: Comparison) -> Lottery:
+    def _lottery(self, engine: Provided, new: Subject, taken: MeasuredRun, comparison: Comparison) -> Lottery:
         """Build the rest of --trt-builds, and set each against the baseline's engine, or else against the first."""
         builds = [self.build_again() for _ in range(self._bench.settings.builds - 1)]
         others = [build for build in builds if build.plan_sha256 != engine.plan_sha256]
@@ -187,7 +187,7 @@ class Trial(Case):
         *,
         profiled: bool = False,
         asked: Arrays | None = None,
-    ) -> Taken:
+    ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend)
         gpu = self._bench.gpu(self.environment)
         limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
@@ -195,15 +195,15 @@ class Trial(Case):
         if settings.disabled:
             limits, rule = Limits(min_time_s=0.0, max_time_s=0.0), FixedTime(0.0)
         subjects = [new] if comparison.other is None else [new, comparison.other]
-        taken = take(
+        taken = measure_run(
             [(server, subject) for subject in subjects],
             rule,
             limits,
             batch=self.batch,
             spread=comparison.spread,
-            profiled=profiled or settings.baseline_save or settings.exports_layers,
-            compared=comparison.measures_other,
-            asked=asked,
+            profile_layers=profiled or settings.baseline_save or settings.exports_layers,
+            measure_other_side=comparison.measures_other,
+            requested_inputs=asked,
             state=gpu.read if gpu is not None else host_state.read,
         )
         return dataclasses.replace(taken, figures={**taken.figures, **_of_plan(engine)})
@@ -219,7 +219,7 @@ class Trial(Case):
             params=self.declaration.params,
         )
 
-    def _verdicts(self, taken: Taken, comparison: Comparison) -> tuple[Verdict, ...]:
+    def _verdicts(self, taken: MeasuredRun, comparison: Comparison) -> tuple[Verdict, ...]:
         """Budgets, then baselines. Nothing is left unsaid: a budget on a figure that was not measured is an error."""
         if self._bench.settings.disabled:
             return ()
@@ -234,7 +234,7 @@ class Trial(Case):
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
 
     def _measurement(
-        self, engine: Provided, taken: Taken, again: Taken | None, spec_digest: str, lottery: Lottery
+        self, engine: Provided, taken: MeasuredRun, again: MeasuredRun | None, spec_digest: str, lottery: Lottery
     ) -> Measurement:
         profiles = (again.profiles if again is not None else ()) or taken.profiles
         if not self._bench.settings.exports_layers:
@@ -305,7 +305,7 @@ def _of_plan(engine: Provided) -> dict[str, Estimate]:
     return found
 
 
-def _capped(taken: Taken) -> tuple[str, ...]:
+def _capped(taken: MeasuredRun) -> tuple[str, ...]:
     capped = any("power cap" in reasons_in(state.get("reasons", 0)) for state in taken.states)
     return ("the GPU was at its power cap: its clock wanders, and figures scatter with it",) if capped else ()
 

@@ -92,7 +92,7 @@ class Probe:
             "load": self.load,
             "open": self.open,
             "draw": self.draw,
-            "drawn": self.drawn,
+            "current_inputs": self.current_inputs,
             "fill": self.fill,
             "block": self.block,
             "throughput": self.throughput,
@@ -148,7 +148,7 @@ class Probe:
         """Draw inputs from the seed and put them in place as `fill` does."""
         return self.fill(draw(self._ready().inputs, seed, ranges))
 
-    def drawn(self) -> Reply:
+    def current_inputs(self) -> Reply:
         """The inputs that are in place."""
         return {}, self._inputs
 
