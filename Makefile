@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types unit benchmarks clean
+.PHONY: demo test lint types unit docs benchmarks clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -21,11 +21,15 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n 2 --dist=worksteal
 
+docs: $(VENV)/.dev
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 benchmarks: $(VENV)/.dev
 	@$(BIN)/python benchmarks/startup.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: apt-get install python3 python3-venv, or name one with PYTHON=..." >&2; exit 1; }

@@ -1,4 +1,4 @@
-"""How often intervals err, on noise of every kind and with probes that differ: the tables of docs/statistics.md.
+"""Measure how often intervals err, on every kind of noise: the tables of docs/background/statistics.md.
 
     python benchmarks/coverage.py --trials 40000
 

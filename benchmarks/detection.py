@@ -4,8 +4,8 @@
     python benchmarks/detection.py --traces other.npz --telemetry other.json
     python benchmarks/detection.py --simulate --trials 20000
 
-Sampler, stopping rule and judge are the package's own; only the blocks come from a file. docs/statistics.md explains
-the procedure, docs/results/ keeps what this printed.
+Sampler, stopping rule and judge are the package's own; only the blocks come from a file.
+docs/background/statistics.md explains the procedure; docs/results/ keeps what this printed.
 """
 
 from __future__ import annotations

@@ -26,7 +26,12 @@ from pytest_trt.spec.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "example_project"
-PAGES = (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md")), EXAMPLE / "README.md")
+PAGES = (
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(p for p in (ROOT / "docs").rglob("*.md") if "results" not in p.parts and "_build" not in p.parts),
+    EXAMPLE / "README.md",
+)
 OTHERS = (EXAMPLE / "demo.py", EXAMPLE / "pytest.ini", EXAMPLE / ".github/workflows/performance.yml")
 ARGUMENTS = {
     "trt_engine": {f.name for f in dataclasses.fields(EngineSpec)},
@@ -64,14 +69,14 @@ def of_pages(pages: tuple[Path, ...]) -> pytest.MarkDecorator:
 
 
 def test_every_option_stands_in_the_table_with_its_ini_setting_and_no_other_does() -> None:
-    table = [row for row in rows((ROOT / "docs/options.md").read_text()) if row[0].startswith("`--trt-")]
+    table = [row for row in rows((ROOT / "docs/reference/options.md").read_text()) if row[0].startswith("`--trt-")]
     said = {names(option)[0].partition("=")[0]: names(ini)[0] for option, ini, _, _ in table}
     assert said == {option.flag: option.name for option in OPTIONS}
 
 
 def test_the_defaults_in_the_table_of_options_are_those_of_the_settings(pytester: pytest.Pytester) -> None:
     """Each default is given as an ini setting, and must change nothing."""
-    table = [row for row in rows((ROOT / "docs/options.md").read_text()) if row[0].startswith("`--trt-")]
+    table = [row for row in rows((ROOT / "docs/reference/options.md").read_text()) if row[0].startswith("`--trt-")]
     said = {names(ini)[0]: names(default) for _, ini, default, _ in table}
     pytester.makeini("[pytest]\n" + "\n".join(f"{ini} = {value[0]}" for ini, value in said.items() if value))
     parsed = parse_settings.parse(given(pytester.parseconfig()), ".")
@@ -82,10 +87,10 @@ def test_the_defaults_in_the_table_of_options_are_those_of_the_settings(pytester
 
 @pytest.mark.parametrize("marker", MARKERS)
 def test_every_marker_has_a_section_with_its_arguments(marker: str) -> None:
-    text = section((ROOT / "docs/markers.md").read_text(), marker)
+    text = section((ROOT / "docs/reference/markers.md").read_text(), marker)
     said = {name for row in rows(text) for name in names(row[0])}
     assert said == ARGUMENTS.get(marker, set())
-    assert f"pytest.mark.{marker}(" in "".join(blocks(ROOT / "docs/markers.md", "python"))
+    assert f"pytest.mark.{marker}(" in "".join(blocks(ROOT / "docs/reference/markers.md", "python"))
 
 
 @pytest.mark.parametrize("marker", ["trt_accuracy", "trt_regression"])
@@ -100,25 +105,29 @@ def test_what_pytest_lists_of_a_marker_has_every_argument(marker: str) -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_the_defaults_in_the_tables_of_markers_are_those_of_the_records(marker: str, record: object) -> None:
-    for argument, _, default, *_ in rows(section((ROOT / "docs/markers.md").read_text(), marker)):
+    for argument, _, default, *_ in rows(section((ROOT / "docs/reference/markers.md").read_text(), marker)):
         for field in names(argument) if names(default) else ():
             assert ast.literal_eval(names(default)[0]) == getattr(record, field), field
 
 
 def test_the_table_of_tolerances_is_what_is_allowed() -> None:
-    table = rows(section((ROOT / "docs/accuracy.md").read_text(), "What is compared"))
+    table = rows(section((ROOT / "docs/guides/accuracy.md").read_text(), "What is compared"))
     said = {names(row[0])[0]: tuple(map(float, row[1:4])) for row in table if names(row[0])}
     assert said == {name: (limits.rtol, limits.atol, limits.cosine) for name, limits in DEFAULTS.items()}
 
 
 def test_every_fixture_stands_in_the_table() -> None:
     here = {name for name, value in vars(fixtures).items() if name.startswith("trt_") and not inspect.ismodule(value)}
-    table = rows(section((ROOT / "docs/markers.md").read_text(), "Fixtures"))
+    table = rows(section((ROOT / "docs/reference/markers.md").read_text(), "Fixtures"))
     assert {name for row in table for name in names(row[0]) if name.isidentifier()} == here
 
 
 def test_verdicts_stand_in_their_order_with_what_fails() -> None:
-    table = [row for row in rows((ROOT / "docs/verdicts.md").read_text()) if len(row) == 3 and row[0].startswith("`")]
+    table = [
+        row
+        for row in rows((ROOT / "docs/reference/figures-and-verdicts.md").read_text())
+        if len(row) == 3 and row[0].startswith("`")
+    ]
     assert [names(row[0])[0] for row in table] == list(STATUSES)
     fails = {names(row[0])[0]: row[2] for row in table}
     assert {status for status, text in fails.items() if text == "always"} == ALWAYS_FAIL
@@ -126,11 +135,11 @@ def test_verdicts_stand_in_their_order_with_what_fails() -> None:
 
 
 def test_every_figure_is_explained() -> None:
-    assert set(FIGURES) <= set(names(section((ROOT / "docs/measuring.md").read_text(), "Figures")))
+    assert set(FIGURES) <= set(names(section((ROOT / "docs/background/measuring.md").read_text(), "Figures")))
 
 
 def test_every_command_stands_in_the_table() -> None:
-    table = [names(row[0])[0] for row in rows((ROOT / "docs/commands.md").read_text()) if names(row[0])]
+    table = [names(row[0])[0] for row in rows((ROOT / "docs/reference/commands.md").read_text()) if names(row[0])]
     said = [name.split()[1] for name in table if name.startswith("pytest-trt ")]
     assert list(dict.fromkeys(said)) == list(main.COMMANDS)
 

@@ -100,5 +100,5 @@ def test_a_version_that_is_none_is_refused() -> None:
 
 
 def test_the_documentation_has_the_table_of_options() -> None:
-    page = Path(__file__).parents[1] / "docs" / "tensorrt-versions.md"
+    page = Path(__file__).parents[1] / "docs" / "reference" / "tensorrt-versions.md"
     assert versions.option_table() in page.read_text()

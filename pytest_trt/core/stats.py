@@ -2,7 +2,7 @@
 
 The unit of every interval of a location is a block's median, or the log ratio of two blocks that were taken in turn,
 since neighbouring samples are not independent. `interval` may be asked after every unit, as a stopping rule does, and
-still holds with the promised probability; docs/statistics.md gives the reasons.
+still holds with the promised probability; docs/background/statistics.md gives the reasons.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ Tensors = tuple[Tensor, ...]
 
 BLOCK_MS = 10.0
 """How long a block should last: long against the cost of asking for one, short against the drift of clocks, so that
-two engines that take turns share what the clock does (docs/statistics.md)."""
+two engines that take turns share what the clock does (docs/background/statistics.md)."""
 
 
 FEW_SAMPLES = 15

@@ -62,8 +62,8 @@ class EngineSpec:
     (min, opt, max), or to a list of such triples, one for each optimisation profile; a single shape or size stands for
     all three. `fp32` leaves TF32 on, as TensorRT does, unless `tf32=False`. `layer_precisions` and `layer_output_types`
     map a layer's name, in which `*` is any text, to what it computes in and gives. `plugins` are libraries that are
-    loaded where the engine is built and where it is run. docs/markers.md has the rest. Raises DeclarationError for
-    what cannot be meant.
+    loaded where the engine is built and where it is run. docs/reference/markers.md has the rest. Raises
+    DeclarationError for what cannot be meant.
     """
 
     path: str | None = None

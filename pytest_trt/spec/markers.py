@@ -161,7 +161,7 @@ def _refuse_without_builder(marks: Sequence[Mark], spec: EngineSpec) -> None:
         if mark.kwargs.get("backend") == "onnxruntime" and meant:
             raise DeclarationError(
                 f"trt_engine: backend='onnxruntime' has no {' and no '.join(meant)}: TensorRT's builder has; drop one "
-                "or the other (docs/tensorrt-versions.md: who has what)"
+                "or the other (docs/reference/tensorrt-versions.md: who has what)"
             )
 
 
