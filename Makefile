@@ -14,6 +14,8 @@ test: lint types unit
 
 lint: $(VENV)/.dev
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/codespell
 
 types: $(VENV)/.dev
 	@$(BIN)/mypy
