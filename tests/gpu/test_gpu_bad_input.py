@@ -13,7 +13,7 @@ from gpu_workshop import FAULT, Workshop, conv_model
 TESTS = """
 import numpy as np
 import pytest
-from pytest_trt import cuda
+from pytest_trt.engine.backends import cuda
 
 pytestmark = pytest.mark.trt_engine(
     "conv.onnx", shapes={"x": ((1, 3, 32, 32), (32, 3, 32, 32), (32, 3, 32, 32))}, optimization_level=0

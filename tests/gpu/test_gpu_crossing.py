@@ -166,7 +166,7 @@ def test_device_memory_that_is_used_up_costs_one_probe(server: ProbeServer, conv
 
 FAULTY = f"""
 import socket, sys
-from pytest_trt.probe.verbs import serve
+from pytest_trt.measure.probe.verbs import serve
 {FAULT}
 serve(socket.socket(fileno=int(sys.argv[1])))
 """

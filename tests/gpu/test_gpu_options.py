@@ -202,8 +202,8 @@ def test_a_plugin_library_is_loaded_to_build_and_to_run(workshop: Workshop, tmp_
     code = """
 import sys
 from pathlib import Path
-from pytest_trt.backends.base import backend
-from pytest_trt.spec import EngineSpec
+from pytest_trt.engine.backends.base import backend
+from pytest_trt.spec.engine_spec import EngineSpec
 backend("tensorrt").load(Path(sys.argv[1]), "0", EngineSpec(plugins=sys.argv[2])).close()
 """
     subprocess.run([sys.executable, "-c", code, str(plan), str(library)], check=True)
@@ -240,10 +240,11 @@ def test_tactic_sources_show_in_memory(workshop: Workshop, tmp_path: Path) -> No
     code = """
 import json, sys
 from pathlib import Path
-from pytest_trt import cuda
-from pytest_trt.backends.base import backend
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import backend
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 import numpy as np
 cuda.device("0").activate()
 free, _ = cuda.memory()

@@ -275,11 +275,12 @@ STICKY = """
 import sys
 from pathlib import Path
 import numpy as np
-from pytest_trt import cuda
-from pytest_trt.backends.base import backend
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.base import backend
 from pytest_trt.errors import BackendError
-from pytest_trt.pipeline.runner import open_runner
-from pytest_trt.spec import EngineSpec, PipelineOptions
+from pytest_trt.pipeline.open import open_runner
+from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.engine_spec import EngineSpec
 engine = backend("tensorrt").load(Path(sys.argv[1]), "0", EngineSpec())
 runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions(cuda_graph=False))
 inputs = {"x": np.zeros((4, 3, 32, 32), np.float32)}
