@@ -20,7 +20,8 @@ from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.convert import int8
 from pytest_trt.engine.model.model import read as model_of
 from pytest_trt.engine.model.model import resolve
-from pytest_trt.engine.provide import Provided, provide
+from pytest_trt.engine.model.shapes import resolve_shapes
+from pytest_trt.engine.provide import BuildRequest, BuildResources, Provided, provide
 from pytest_trt.errors import BuildError, CacheError, ModelError
 from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -52,10 +53,15 @@ class Desk:
         declared = EngineSpec(**{"path": "m.onnx", **spec})
         with Store.temporary() as scratch:
             model = resolve(declared, [self.folder], self.store or scratch)
-            return provide(
-                declared, model, run or RunShape(batch=1), self.environment, self.store, self.build,
-                strongly_typed=typed, waiting=lambda text: None, fresh=fresh,
-            )  # fmt: skip
+            request = BuildRequest(
+                spec=declared,
+                model=model,
+                shapes=lambda: resolve_shapes(model, declared, run or RunShape(batch=1)),
+                environment=self.environment,
+                strongly_typed=typed,
+            )
+            resources = BuildResources(store=self.store, build=self.build, report_waiting=lambda text: None)
+            return provide(request, resources, fresh=fresh)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.engine.model.model import Model
-from pytest_trt.engine.model.shapes import profiles, run_shapes
+from pytest_trt.engine.model.shapes import resolve_shapes
 from pytest_trt.engine.onnx.signature import Dims
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
@@ -29,59 +29,66 @@ ENCODER = model(ids=("N", "S"), mask=("N", "S"))
 
 def test_a_static_model_has_its_own_shape_and_no_profile() -> None:
     static = model(x=(1, 3), y=())
-    assert run_shapes(static, EngineSpec(), RunShape()) == {"x": (1, 3), "y": ()}
-    assert profiles(static, EngineSpec(), RunShape()) == ()
-    assert run_shapes(static, EngineSpec(), RunShape(batch=1))["x"] == (1, 3)
+    assert resolve_shapes(static, EngineSpec(), RunShape()).run == {"x": (1, 3), "y": ()}
+    assert resolve_shapes(static, EngineSpec(), RunShape()).profiles == ()
+    assert resolve_shapes(static, EngineSpec(), RunShape(batch=1)).run["x"] == (1, 3)
 
 
 def test_batch_fills_the_leading_dimension_and_its_name_elsewhere() -> None:
     both = model(x=("N", 4), pairs=(7, "N"), free=(None, 2), fixed=(1,))
-    shapes = run_shapes(both, EngineSpec(), RunShape(batch=8))
+    shapes = resolve_shapes(both, EngineSpec(), RunShape(batch=8)).run
     assert shapes == {"x": (8, 4), "pairs": (7, 8), "free": (8, 2), "fixed": (1,)}
 
 
 def test_what_is_not_declared_is_built_for_what_is_run() -> None:
     run = RunShape(batch=8)
-    assert profiles(IMAGES, EngineSpec(), run) == ({"x": ((8, 3, 224, 224),) * 3},)
+    assert resolve_shapes(IMAGES, EngineSpec(), run).profiles == ({"x": ((8, 3, 224, 224),) * 3},)
     declared = EngineSpec(dims={"N": (1, 4, 16)})
-    assert profiles(ENCODER, declared, RunShape(dims={"S": 128}))[0]["ids"] == ((1, 128), (4, 128), (16, 128))
+    resolved = resolve_shapes(ENCODER, declared, RunShape(dims={"S": 128}))
+    assert resolved.profiles[0]["ids"] == ((1, 128), (4, 128), (16, 128))
 
 
 def test_every_size_within_a_profile_is_built_as_one() -> None:
     spec = EngineSpec(dims={"N": (1, 8, 32)})
-    built = {str(profiles(IMAGES, spec, RunShape(batch=batch))) for batch in (1, 8, 32)}
+    built = {str(resolve_shapes(IMAGES, spec, RunShape(batch=batch)).profiles) for batch in (1, 8, 32)}
     assert len(built) == 1
-    assert run_shapes(IMAGES, spec, RunShape(batch=32))["x"] == (32, 3, 224, 224)
+    assert resolve_shapes(IMAGES, spec, RunShape(batch=32)).run["x"] == (32, 3, 224, 224)
 
 
 def test_what_is_not_given_is_run_at_the_optimum_of_the_first_profile() -> None:
     spec = EngineSpec(dims={"N": [(1, 2, 4), (8, 16, 32)], "S": (16, 64, 128)})
-    assert run_shapes(ENCODER, spec, RunShape())["ids"] == (2, 64)
-    assert [profile["mask"] for profile in profiles(ENCODER, spec, RunShape())] == [
+    assert resolve_shapes(ENCODER, spec, RunShape()).run["ids"] == (2, 64)
+    assert [profile["mask"] for profile in resolve_shapes(ENCODER, spec, RunShape()).profiles] == [
         ((1, 16), (2, 64), (4, 128)),
         ((8, 16), (16, 64), (32, 128)),
     ]
 
 
+def test_the_optimum_is_that_of_the_first_profile_whatever_is_run() -> None:
+    spec = EngineSpec(dims={"N": (1, 8, 32)})
+    mixed = model(x=("N", 3), scale=(1,))
+    assert resolve_shapes(mixed, spec, RunShape(batch=2)).optimum == {"x": (8, 3), "scale": (1,)}
+
+
 def test_shapes_by_input_name_also_tell_the_dimensions_of_other_inputs() -> None:
     spec = EngineSpec(shapes={"ids": ((1, 16), (4, 64), (8, 128))})
-    assert run_shapes(ENCODER, spec, RunShape()) == {"ids": (4, 64), "mask": (4, 64)}
-    assert profiles(ENCODER, spec, RunShape())[0]["mask"] == ((1, 16), (4, 64), (8, 128))
-    assert run_shapes(ENCODER, spec, RunShape(batch=1, dims={"S": 100}))["mask"] == (1, 100)
+    assert resolve_shapes(ENCODER, spec, RunShape()).run == {"ids": (4, 64), "mask": (4, 64)}
+    assert resolve_shapes(ENCODER, spec, RunShape()).profiles[0]["mask"] == ((1, 16), (4, 64), (8, 128))
+    assert resolve_shapes(ENCODER, spec, RunShape(batch=1, dims={"S": 100})).run["mask"] == (1, 100)
 
 
 def test_an_input_of_unknown_rank_takes_its_shape_from_shapes() -> None:
     free = model(x=None)
     spec = EngineSpec(shapes={"x": ((1, 2), (4, 2), (8, 2))})
-    assert run_shapes(free, spec, RunShape(batch=8)) == {"x": (8, 2)}
+    assert resolve_shapes(free, spec, RunShape(batch=8)).run == {"x": (8, 2)}
     with pytest.raises(ModelError, match=r"'x' of m.onnx is of unknown rank"):
-        run_shapes(free, EngineSpec(), RunShape(batch=8))
+        resolve_shapes(free, EngineSpec(), RunShape(batch=8))
 
 
 def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
     mixed = model(x=("N", 3), lengths=("S",))
-    assert run_shapes(mixed, EngineSpec(), RunShape(batch=8, dims={"S": 5})) == {"x": (8, 3), "lengths": (5,)}
-    assert run_shapes(IMAGES, EngineSpec(), RunShape(batch=8, dims={"N": 8}))["x"] == (8, 3, 224, 224)
+    assert resolve_shapes(mixed, EngineSpec(), RunShape(batch=8, dims={"S": 5})).run == {"x": (8, 3), "lengths": (5,)}
+    assert resolve_shapes(IMAGES, EngineSpec(), RunShape(batch=8, dims={"N": 8})).run["x"] == (8, 3, 224, 224)
 
 
 @pytest.mark.parametrize(
@@ -114,6 +121,5 @@ def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_is_told_with_the_remedy(subject: Model, spec: EngineSpec, run: RunShape, said: str) -> None:
-    for ask in (run_shapes, profiles):
-        with pytest.raises(ModelError, match=said):
-            ask(subject, spec, run)
+    with pytest.raises(ModelError, match=said):
+        resolve_shapes(subject, spec, run)

@@ -20,16 +20,52 @@ from pytest_trt.engine.convert.calibration_data import Calibration
 from pytest_trt.engine.inputs import draw
 from pytest_trt.engine.model.files import RANDOM
 from pytest_trt.engine.model.model import Model, read
-from pytest_trt.engine.model.shapes import profiles, run_shapes
+from pytest_trt.engine.model.shapes import ResolvedShapes
 from pytest_trt.engine.prepare import prepare
 from pytest_trt.errors import BuildError
-from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 CALIBRATION_BATCHES = 8
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildRequest:
+    """The engine that is requested.
+
+    Attributes:
+        spec: The build options, with the paths of files resolved.
+        model: The model to build, or the prebuilt plan.
+        shapes: Returns the resolved shapes. It is not called for a prebuilt plan, and for ONNX Runtime only to generate
+            calibration inputs: ONNX Runtime's plan serves every shape.
+        environment: The device and the software that the engine is for.
+        strongly_typed: Whether the backend builds networks in the model's own types.
+        device: The device's name for the backend.
+    """
+
+    spec: EngineSpec
+    model: Model
+    shapes: Callable[[], ResolvedShapes]
+    environment: Environment
+    strongly_typed: bool
+    device: str = "0"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BuildResources:
+    """The resources that a build uses.
+
+    Attributes:
+        store: The engine cache. Without one, the plan lies in a folder that is deleted when the process ends.
+        build: Runs a build job in a process of its own.
+        report_waiting: Shows a line of text while another process builds the same engine.
+    """
+
+    store: Store | None
+    build: Callable[[BuildJob], BuildReport]
+    report_waiting: Callable[[str], None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,43 +85,40 @@ class Provided:
     notes: tuple[str, ...] = ()
 
 
-def provide(
-    spec: EngineSpec,
-    model: Model,
-    run: RunShape,
-    environment: Environment,
-    store: Store | None,
-    build: Callable[[BuildJob], BuildReport],
-    *,
-    strongly_typed: bool,
-    waiting: Callable[[str], None],
-    device: str = "0",
-    fresh: bool = False,
-) -> Provided:
-    """The plan of `model` as `spec` has it built, for the device of `environment`.
+def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = False) -> Provided:
+    """Return the requested plan: the prebuilt one, the cached one, or a new build.
 
-    `build` runs the job in a process of its own; `device` is what the job calls the device. Where networks are
-    `strongly_typed` (ONNX Runtime's always are) the model is converted to half precisions first; for int8 it is
-    quantised, unless it says itself where it is or TensorRT's own calibrator is named. The scales which that finds stay
-    with the engine, and serve every other engine of that model.
-    `fresh` builds once more, beside what is cached, and waits for nobody. Otherwise do not hold the device's lock while
-    calling: whoever builds the same engine may be waiting for it. Without a store the plan lies in a folder that goes
-    when the process ends.
+    For a strongly typed backend, which ONNX Runtime always is, the model is first converted to the requested half
+    precision. For int8 the model is quantised, unless it already has Q/DQ or the spec names TensorRT's own calibrator.
+    The calibration cache that this calibrator writes is stored with the engine; later builds of the same model reuse
+    it.
 
-    Raises ModelError for shapes that do not fit, BuildError with the builder's own words, CacheError where the cache
-    cannot be used; then nothing is cached.
+    Do not hold the device's lock while calling, unless `fresh` is true: the process that builds the same engine may be
+    waiting for that lock.
+
+    Args:
+        request: The engine that is requested.
+        resources: The cache and the functions that the build uses.
+        fresh: Build again even if the engine is cached, keep the result apart from the cached engine, and do not wait
+            for another process that builds it.
+
+    Raises:
+        ModelError: The shapes do not fit the model.
+        BuildError: The build failed. The message is the builder's own.
+        CacheError: The cache cannot be used. Nothing is cached then.
     """
+    spec, model, environment = request.spec, request.model, request.environment
     if model.kind == "plan":
         return Provided(model.path, model.sha256, model.sha256)
-    store = store or Store.temporary()
+    store = resources.store or Store.temporary()
     host = environment.backend == "onnxruntime"
-    ranges = () if host else profiles(model, spec, run)  # ONNX Runtime's plan serves every shape
-    preparation = prepare(spec, model, strongly_typed or host, host, _calibration(spec, model, run))
+    ranges = () if host else request.shapes().profiles  # ONNX Runtime's plan serves every shape
+    preparation = prepare(spec, model, request.strongly_typed or host, host, _calibration(request))
     calibration_key = preparation.calibration_key(environment.backend_version)
     cache = None if host else _timing_cache(spec, environment, store)
     digest = _digest(spec, model, ranges, environment, preparation.by)
     said = (*preparation.notes, *(unused(spec) if host else ()))
-    with contextlib.nullcontext() if fresh else store.lock(digest, waiting):
+    with contextlib.nullcontext() if fresh else store.lock(digest, resources.report_waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
         if entry is not None:
             return _provided(entry, built=False, notes=said)
@@ -95,7 +128,7 @@ def provide(
             batches = preparation.calibration(draft, store.beside(CALIBRATION_CACHE, calibration_key))
             job = BuildJob(
                 backend=environment.backend,
-                device=device,
+                device=request.device,
                 spec=dataclasses.replace(spec.portable, path=str(model.path)),
                 model=str(source),
                 output=str(draft),
@@ -104,7 +137,7 @@ def provide(
                 calibration=str(batches) if batches else None,
                 prepared_s=time.monotonic() - started,
             )
-            report = build(job)
+            report = resources.build(job)
             _check(spec, model, draft, report)
             preparation.clear(draft)
             meta = Meta(
@@ -132,20 +165,21 @@ def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> P
     return store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
 
 
-def _calibration(spec: EngineSpec, model: Model, run: RunShape) -> Calibration | Path | None:
-    """What `spec.calibration` says: a function, a calibration cache, or that inputs are drawn."""
-    said = spec.calibration
-    if said == RANDOM:
-        return lambda: _drawn(spec, model, run)
-    return Path(said) if isinstance(said, str) else said
+def _calibration(request: BuildRequest) -> Calibration | Path | None:
+    """Return the function that yields calibration inputs, the path of a calibration cache, or None."""
+    requested = request.spec.calibration
+    if requested == RANDOM:
+        return lambda: _random_batches(request)
+    return Path(requested) if isinstance(requested, str) else requested
 
 
-def _drawn(spec: EngineSpec, model: Model, run: RunShape) -> Iterator[Arrays]:
-    """Inputs to calibrate on where none are given."""
-    shapes = {**run_shapes(model, spec, run)}
-    for profile in profiles(model, spec, run)[:1]:  # the optimum, so that engines that differ in what is run are one
-        shapes.update({name: opt for name, (_, opt, _) in profile.items()})
-    tensors = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in model.inputs]
+def _random_batches(request: BuildRequest) -> Iterator[Arrays]:
+    """Yield generated calibration inputs.
+
+    They have the optimum shapes, not the shapes that are run: tests that run one engine in different shapes share it.
+    """
+    spec, shapes = request.spec, request.shapes().optimum
+    tensors = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in request.model.inputs]
     for number in range(CALIBRATION_BATCHES):
         yield draw(tensors, spec.seed + number, spec.input_ranges)
 

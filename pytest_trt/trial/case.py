@@ -13,8 +13,8 @@ from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.backends.plan_header import check_capabilities, check_origin
 from pytest_trt.engine.model.files import located
 from pytest_trt.engine.model.model import Model, resolve
-from pytest_trt.engine.model.shapes import run_shapes
-from pytest_trt.engine.provide import Provided, provide
+from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
+from pytest_trt.engine.provide import BuildRequest, BuildResources, Provided, provide
 from pytest_trt.measure.engine_probe import EngineProbe, Subject, tensors_of
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.spec.declaration import Declaration
@@ -72,27 +72,31 @@ class Case:
         return self._provide(fresh=True)
 
     def _provide(self, *, fresh: bool) -> Provided:
-        return provide(
-            self.spec,
-            self.model,
-            self.declaration.run,
-            self.environment,
-            self._bench.store,
-            self._build,
-            device=self._bench.settings.device,
-            strongly_typed=self._bench.strongly_typed(self.backend, self.spec),
-            waiting=self._bench.say,
-            fresh=fresh,
+        bench = self._bench
+        request = BuildRequest(
+            spec=self.spec,
+            model=self.model,
+            shapes=lambda: self.resolved_shapes,
+            environment=self.environment,
+            strongly_typed=bench.strongly_typed(self.backend, self.spec),
+            device=bench.settings.device,
         )
+        resources = BuildResources(store=bench.store, build=self._build, report_waiting=bench.say)
+        return provide(request, resources, fresh=fresh)
 
     def _build(self, job: BuildJob) -> BuildReport:
         with self._bench.lock(self.environment):
             return self._bench.build(job)
 
     @cached_property
+    def resolved_shapes(self) -> ResolvedShapes:
+        """The shapes that the engine is built for and run with."""
+        return resolve_shapes(self.model, self.declaration.spec, self.declaration.run)
+
+    @property
     def shapes(self) -> Mapping[str, Shape]:
         """The shapes that are run, by input."""
-        return run_shapes(self.model, self.declaration.spec, self.declaration.run)
+        return self.resolved_shapes.run
 
     @property
     def said(self) -> Mapping[str, str]:

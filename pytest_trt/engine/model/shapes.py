@@ -1,7 +1,8 @@
-"""The shapes that an engine is built for and run with, from what the spec and the test say."""
+"""The shapes that an engine is built for and run with."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 
 from pytest_trt.core.validation import meant
@@ -13,27 +14,44 @@ from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape, ShapeRange
 
 
-def run_shapes(model: Model, spec: EngineSpec, run: RunShape) -> Mapping[str, Shape]:
-    """The concrete shape of every input.
+@dataclasses.dataclass(frozen=True)
+class ResolvedShapes:
+    """The shapes of a model's inputs, by input name.
 
-    A dynamic dimension has, in this order: the size that `run.dims` gives its name; `run.batch`, if it leads an input;
-    the optimum that `spec.shapes` or `spec.dims` declares in the first profile. Raises ModelError for names that the
-    model does not have, sizes that contradict it, dimensions that nothing fills, and shapes outside every profile.
+    Attributes:
+        run: The concrete shape of every input, as the engine is run.
+        profiles: One mapping for each optimisation profile: the (min, opt, max) shapes of every input that has a
+            dynamic dimension. Empty for a model without dynamic dimensions.
+    """
+
+    run: Mapping[str, Shape]
+    profiles: tuple[Mapping[str, ShapeRange], ...]
+
+    @property
+    def optimum(self) -> Mapping[str, Shape]:
+        """The shape of every input at the optimum of the first profile."""
+        dynamic = {name: opt for profile in self.profiles[:1] for name, (_, opt, _) in profile.items()}
+        return {**self.run, **dynamic}
+
+
+def resolve_shapes(model: Model, spec: EngineSpec, run: RunShape) -> ResolvedShapes:
+    """Return the shapes that an engine of `model` is built for and run with.
+
+    A dynamic dimension gets the first of these sizes that exists: the size that `run.dims` gives its name; `run.batch`,
+    if the dimension is the leading one of its input; the optimum that `spec.shapes` or `spec.dims` declares in the
+    first profile. A dimension without a declared range is built for the size that it is run with.
+
+    Raises:
+        ModelError: A name does not exist in the model, a size contradicts the model, a dimension has no size, or the
+            shapes lie outside every profile.
     """
     shapes = _filled(model, spec, run)
-    ranges = _profiles(model, spec, shapes)
-    if ranges and not any(_covers(profile, shapes) for profile in ranges):
-        listed = "; ".join(f"profile {i}: {_shown(profile)}" for i, profile in enumerate(ranges))
-        wanted = ", ".join(f"{name!r} {shapes[name]}" for name in ranges[0])
+    profiles = _profiles(model, spec, shapes)
+    if profiles and not any(_covers(profile, shapes) for profile in profiles):
+        listed = "; ".join(f"profile {i}: {_shown(profile)}" for i, profile in enumerate(profiles))
+        wanted = ", ".join(f"{name!r} {shapes[name]}" for name in profiles[0])
         raise ModelError(f"{model.path.name} is to run with {wanted}, outside every profile it is built for ({listed})")
-    return shapes
-
-
-def profiles(model: Model, spec: EngineSpec, run: RunShape) -> tuple[Mapping[str, ShapeRange], ...]:
-    """For each optimisation profile, the (min, opt, max) shapes of every input that has a dynamic dimension; nothing
-    for a model that has none. A dimension that no range is declared for is built for the size that is run. Raises
-    ModelError as `run_shapes` does."""
-    return _profiles(model, spec, run_shapes(model, spec, run))
+    return ResolvedShapes(shapes, profiles)
 
 
 def _inputs(model: Model) -> dict[str, Dims | None]:
