@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pytest_trt.core import stats
-from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.core.noise_levels import first_side
 from pytest_trt.core.records import Block
 from pytest_trt.judge.regression.paired import PairedRule, Question
 from pytest_trt.measure.figures import PLACE, SPREAD
@@ -85,7 +85,7 @@ class Probes:
     def renew(self) -> None:
         self._turn += 1
         self._probes = [self._draw(self._scatter), self._draw(self._scatter)]
-        self._probes[1 - comes_first(self._turn)] *= 1 + float(self._generator.choice(self._places))
+        self._probes[1 - first_side(self._turn)] *= 1 + float(self._generator.choice(self._places))
 
     def next_block(self, side: int, *, kept: bool = True) -> Block:
         return Block({"ms": (self._levels[side] * self._probes[side] * self._draw(0.0004),)}, 0.02)

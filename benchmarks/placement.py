@@ -32,7 +32,7 @@ import seats
 from seats import MIB, Seat, child
 
 from pytest_trt.core import stats
-from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.core.noise_levels import first_side
 from pytest_trt.engine.backends.base import backend
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe_source import ProbeSource
@@ -123,7 +123,7 @@ class Study:
                 if turn:
                     source.renew()
                 taken = [_medians(samples[0].blocks) for samples in sample(source, FixedTime(0.2), LIMITS).sides]
-                if comes_first(turn):
+                if first_side(turn):
                     taken.reverse()
                 ratios.append(math.exp(stats.interval([math.log(b / a) for a, b in zip(*taken, strict=False)]).center))
                 sides.append([statistics.median(medians) for medians in taken])

@@ -14,7 +14,7 @@ import numpy as np
 from replay import REFERENCE, Array, Trace
 
 from pytest_trt.core.records import Block
-from pytest_trt.core.stats import winsorised
+from pytest_trt.core.stats import winsorise
 
 MOST_ROUNDS = 640
 STRETCH = 10  # rounds of one scale
@@ -30,11 +30,11 @@ class Noise:
 
     @classmethod
     def of(cls, series: Array) -> Noise:
-        centered = winsorised(series) - np.median(series)
+        centered = winsorise(series) - np.median(series)
         total = float(centered @ centered)
         autocorrelation = float(centered[1:] @ centered[:-1]) / total if total else 0.0
         parts = [p for p in np.array_split(series - np.median(series), max(len(series) // STRETCH, 1)) if len(p)]
-        scales = tuple(float(np.sqrt(np.mean(winsorised(part) ** 2))) for part in parts)
+        scales = tuple(float(np.sqrt(np.mean(winsorise(part) ** 2))) for part in parts)
         standard = np.concatenate([part / (scale or 1.0) for part, scale in zip(parts, scales, strict=True)])
         excess = float(np.mean(standard**4) / (np.mean(standard**2) ** 2 or 1.0)) - 3
         return cls(autocorrelation, scales, min(max(4 + 6 / excess, 3.0), 30.0) if excess > 0 else 30.0)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from pytest_trt.core.git import commit
+from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import BuildJob
@@ -119,16 +119,16 @@ def test_a_lock_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
 
 
 def test_the_commit_is_gits_and_dirty_files_are_marked(tmp_path):
-    assert commit(tmp_path) is None
+    assert checked_out_commit(tmp_path) is None
     git = ("git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t")
     (tmp_path / "file").write_text("1")
     for words in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
         subprocess.run([*git, *words], check=True)
-    clean = commit(tmp_path)
+    clean = checked_out_commit(tmp_path)
     assert clean is not None
     assert len(clean) == 12
     (tmp_path / "file").write_text("2")
-    assert commit(tmp_path) == f"{clean}+"
+    assert checked_out_commit(tmp_path) == f"{clean}+"
 
 
 def test_a_server_that_has_died_is_replaced():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.core import codec
-from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.core.noise_levels import first_side
 from pytest_trt.core.records import Block, Samples, Verdict
 from pytest_trt.core.stats import Interval
 from pytest_trt.judge.budgets import LimitRule
@@ -46,7 +46,7 @@ class Pair:
     def renew(self):
         self.renewals += 1
         self.probes = [math.exp(self.generator.normal(0, self.probe_noise)) for _ in range(2)]
-        self.probes[1 - comes_first(self.renewals - 1)] *= 1 + self.place
+        self.probes[1 - first_side(self.renewals - 1)] *= 1 + self.place
 
     def next_block(self, side, *, kept=True):
         level = (self.ratio if side == 0 else 1.0) * self.probes[side] * (1 + self.drift * self.taken)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pytest_trt.core.atomic import discard, write_whole
+from pytest_trt.core.atomic import discard_draft, write_atomically
 
 
 def test_a_file_is_replaced_and_no_draft_is_left(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     for text in ("one", "two \udcff"):
-        write_whole(path, text)
+        write_atomically(path, text)
     assert path.read_text() == "two \\udcff"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -21,11 +21,11 @@ def test_what_cannot_be_replaced_stays_and_no_draft_is_left(tmp_path: Path) -> N
     folder = tmp_path / "r.json"
     (folder / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match=r"directory"):
-        write_whole(folder, "text")
+        write_atomically(folder, "text")
     assert list(tmp_path.iterdir()) == [folder]
     with pytest.raises(FileNotFoundError):
-        write_whole(tmp_path / "nowhere" / "r.json", "text")
+        write_atomically(tmp_path / "nowhere" / "r.json", "text")
 
 
 def test_a_draft_that_is_not_there_need_not_be_removed(tmp_path: Path) -> None:
-    discard(tmp_path / "draft")
+    discard_draft(tmp_path / "draft")

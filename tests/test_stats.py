@@ -51,11 +51,11 @@ def test_the_interval_stands_between_looks():
     units = np.random.default_rng(0).normal(size=60)
     assert stats.interval(units[:47]) == stats.interval(units[:32])
     assert stats.interval(units[:48]) != stats.interval(units[:32])
-    assert [n for n in range(20) if stats.looks_at(n)] == [6, 8, 12, 16]
+    assert [n for n in range(20) if stats.is_look(n)] == [6, 8, 12, 16]
 
 
 def test_it_looks_at_any_number_of_units_and_all_looks_share_one_error():
-    looks = [n for n in range(1, 20000) if stats.looks_at(n)]
+    looks = [n for n in range(1, 20000) if stats.is_look(n)]
     assert looks == [*stats.LOOKS, 1024, 2048, 4096, 8192, 16384]
     assert 0.99 < sum(stats.last_look(n)[1] for n in looks) < 1
     assert [stats.last_look(n)[0] for n in (5, 6, 1023, 1024, 5000)] == [0, 6, 512, 1024, 4096]
@@ -126,7 +126,7 @@ def test_an_end_reaches_as_far_as_the_median_may_lie():
 
 def test_winsorising_leaves_values_alone_where_most_are_the_same():
     values = np.array([1.0, 1.0, 1.0, 1.0, 2.0])
-    assert stats.winsorised(values) is values
+    assert stats.winsorise(values) is values
 
 
 def test_batches_grow_so_that_at_most_32_are_left():

@@ -18,7 +18,9 @@ def function_name(function: Any) -> str:
     return name if isinstance(name, str) else type(function).__qualname__
 
 
-def called(marker: str, argument: str, wrong: type[TrtError], function: Callable[..., Any], *given: Any) -> Any:
+def call_user_function(
+    marker: str, argument: str, wrong: type[TrtError], function: Callable[..., Any], *given: Any
+) -> Any:
     """What the function gives that this argument of the marker names. Raises `wrong`, with its words, where it raises;
     a TrtError passes through."""
     try:

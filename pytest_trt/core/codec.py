@@ -19,14 +19,14 @@ from typing import Any, TypeVar
 from pytest_trt.core import codec
 from pytest_trt.core.scalars import (
     MAX_TEXT,
-    Misfit,
+    InvalidValue,
     check_callable,
     check_float,
     check_instance,
     check_int,
     check_literal,
     check_text,
-    shown,
+    short_repr,
 )
 from pytest_trt.errors import RecordError
 
@@ -73,13 +73,13 @@ def decode(cls: type[T], data: Any, where: str = "") -> T:
     return typing.cast(T, check(cls, data, where or cls.__name__))
 
 
-def hints(record: Any) -> dict[str, Any]:
+def field_types(record: Any) -> dict[str, Any]:
     """The fields of a dataclass, or of an instance of one, and their types, evaluated."""
-    return _hints(record if isinstance(record, type) else type(record))
+    return _field_types(record if isinstance(record, type) else type(record))
 
 
 @functools.cache
-def _hints(cls: Any) -> dict[str, Any]:
+def _field_types(cls: Any) -> dict[str, Any]:
     evaluated = typing.get_type_hints(cls)
     return {f.name: evaluated[f.name] for f in dataclasses.fields(cls)}
 
@@ -88,8 +88,8 @@ def check(kind: Any, value: Any, where: str) -> Any:
     """`value` converted to the annotated type `kind`, or RecordError naming `where`."""
     try:
         return _checker(kind)(value)
-    except Misfit as misfit:
-        raise RecordError(f"{where}{''.join(reversed(misfit.path))}{misfit.said}") from misfit.__cause__
+    except InvalidValue as invalid:
+        raise RecordError(f"{where}{''.join(reversed(invalid.path))}{invalid.message}") from invalid.__cause__
 
 
 @functools.cache
@@ -121,9 +121,9 @@ def _check_dataclass(kind: type) -> Checker:
     """A function written for this very dataclass, as dataclasses writes __init__: what fits is seen without a call, and
     a record is filled as pickle fills it, since a frozen one's own __init__ takes longer than all the checks. Baselines
     are many, and each holds thirty records."""
-    hints, fields = _hints(kind), dataclasses.fields(kind)
+    hints, fields = _field_types(kind), dataclasses.fields(kind)
     required = {f.name for f in fields if _default(f) is None}
-    names = {"kind": kind, "known": hints.keys(), "required": required, "refuse": _refuse, "Misfit": Misfit,
+    names = {"kind": kind, "known": hints.keys(), "required": required, "refuse": _refuse, "InvalidValue": InvalidValue,
              "isfinite": math.isfinite}  # fmt: skip
     lines = [
         "def check(given):",
@@ -145,7 +145,7 @@ def _check_dataclass(kind: type) -> Checker:
         ]
     if hasattr(kind, "__post_init__"):
         lines += [" try: made.__post_init__()", " except (TypeError, ValueError) as error:"]
-        lines += ["  raise Misfit(f': {error}') from error"]
+        lines += ["  raise InvalidValue(f': {error}') from error"]
     exec("\n".join([*lines, " return made"]), names)  # of nothing but the names of fields
     return typing.cast(Checker, names["check"])
 
@@ -183,8 +183,8 @@ def _at(kind: Any, place: str) -> Checker:
         checker = checker or _checker(kind)  # not asked for earlier: a record may hold others of its kind
         try:
             return checker(value)
-        except Misfit as misfit:
-            raise misfit.at(place) from misfit.__cause__
+        except InvalidValue as invalid:
+            raise invalid.inside(place) from invalid.__cause__
 
     return check
 
@@ -194,10 +194,10 @@ def _refuse(kind: type, value: Any, required: Set[str], known: Set[str]) -> Any:
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
-        raise Misfit(f" must be an object, not {shown(value)}")
+        raise InvalidValue(f" must be an object, not {short_repr(value)}")
     if unknown := [name for name in value if name not in known]:
-        raise Misfit(f" has an unknown field {shown(unknown[0])}")
-    raise Misfit(f" lacks the field {min(required - value.keys())!r}")
+        raise InvalidValue(f" has an unknown field {short_repr(unknown[0])}")
+    raise InvalidValue(f" lacks the field {min(required - value.keys())!r}")
 
 
 def _check_optional(checker: Checker) -> Checker:
@@ -207,16 +207,16 @@ def _check_optional(checker: Checker) -> Checker:
 def _check_union(arguments: tuple[Any, ...], value: Any) -> Any:
     if value is None and type(None) in arguments:
         return None
-    failures: list[Misfit] = []
+    failures: list[InvalidValue] = []
     for option in arguments:
         if option is not type(None):
             try:
                 return _checker(option)(value)
-            except Misfit as misfit:
-                failures.append(misfit)
+            except InvalidValue as invalid:
+                failures.append(invalid)
     if len(arguments) > 2:
         names = ", ".join("None" if a is type(None) else getattr(a, "__name__", str(a)) for a in arguments)
-        raise Misfit(f" must be one of {names}, not {shown(value)}")
+        raise InvalidValue(f" must be one of {names}, not {short_repr(value)}")
     raise failures[0]
 
 
@@ -228,8 +228,8 @@ def _check_list(kind: Any, value: Any) -> Any:
     try:
         for item in value:
             checked.append(checker(item))  # noqa: PERF401 - its length is the place of what does not fit
-    except Misfit as misfit:
-        raise misfit.at(f"[{len(checked)}]") from misfit.__cause__
+    except InvalidValue as invalid:
+        raise invalid.inside(f"[{len(checked)}]") from invalid.__cause__
     return tuple(checked)
 
 
@@ -249,19 +249,19 @@ _FLOATS = {float}
 def _check_tuple(arguments: tuple[Any, ...], value: Any) -> Any:
     _check_is_list(value)
     if len(value) != len(arguments):
-        raise Misfit(f" must have {len(arguments)} elements, not {len(value)}")
+        raise InvalidValue(f" must have {len(arguments)} elements, not {len(value)}")
     checked: list[Any] = []
     try:
         for argument, item in zip(arguments, value, strict=True):
             checked.append(_checker(argument)(item))
-    except Misfit as misfit:
-        raise misfit.at(f"[{len(checked)}]") from misfit.__cause__
+    except InvalidValue as invalid:
+        raise invalid.inside(f"[{len(checked)}]") from invalid.__cause__
     return tuple(checked)
 
 
 def _check_is_list(value: Any) -> None:
     if not isinstance(value, (list, tuple)) or len(value) > MAX_ITEMS:
-        raise Misfit(f" must be a list, not {shown(value)}")
+        raise InvalidValue(f" must be a list, not {short_repr(value)}")
 
 
 def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
@@ -269,19 +269,19 @@ def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
 
     def check_mapping(value: Any) -> Any:
         if not (type(value) is dict or isinstance(value, collections.abc.Mapping)) or len(value) > MAX_ITEMS:
-            raise Misfit(f" must be a mapping, not {shown(value)}")
+            raise InvalidValue(f" must be a mapping, not {short_repr(value)}")
         try:
             keys = value if _all_plain(key_kind, value) else list(map(check_key, value))
-        except Misfit as misfit:
-            raise misfit.at(" key") from misfit.__cause__
+        except InvalidValue as invalid:
+            raise invalid.inside(" key") from invalid.__cause__
         if keys is value and _all_plain(item_kind, value.values()):
             return dict(value)
         checked, at = {}, None
         try:
             for at, key in zip(value, keys, strict=True):
                 checked[key] = check_item(value[at])
-        except Misfit as misfit:
-            raise misfit.at(f".{at}") from misfit.__cause__
+        except InvalidValue as invalid:
+            raise invalid.inside(f".{at}") from invalid.__cause__
         return checked
 
     return check_mapping

@@ -2,7 +2,7 @@
 
 Blocks of one probe say nothing of the next one, whose memory lies elsewhere. Where an engine lies has a part that
 depends on the order: of two probes that are open at once the second finds the first one's memory taken, and is slower
-or faster for it every time. Probes are therefore opened in turns, `comes_first`, and what the place gives is told from
+or faster for it every time. Probes are therefore opened in turns, `first_side`, and what the place gives is told from
 what is chance.
 """
 
@@ -21,34 +21,34 @@ FREEDOM = 8
 """For how many degrees of freedom a calibrated spread counts."""
 
 
-def comes_first(turn: int) -> int:
+def first_side(turn: int) -> int:
     """Which of two sides comes first in a turn: Thue and Morse's order, AB BA BA AB ..., in which a linear drift
     cancels in every two turns and a quadratic one in every four."""
     return turn.bit_count() % 2
 
 
-def location(
+def location_interval(
     probes: Sequence[Sequence[float]],
     spread: float = 0.0,
     alpha: float = ALPHA,
     beta: float | None = None,
     *,
-    place: float = 0.0,
+    open_order_effect: float = 0.0,
 ) -> Interval:
     """The interval of the location of units that come from several probes (or runs), each of which counts alike.
 
     Their scatter within a probe gives an inner interval, which is widened by what the probes may add. `spread` is as
     for `level_margin`; 0: there is no such level. `place` is how far the place alone may move a pair of probes that are
-    opened in the order of `comes_first`. It is in the interval of a single pair; it cancels between pairs of both
+    opened in the order of `first_side`. It is in the interval of a single pair; it cancels between pairs of both
     orders. Both are shares at a confidence of 1 - `alpha`.
     """
     kept = [units for units in probes if len(units) >= stats.LOOKS[0]]  # a probe that has only begun does not count
     if len(kept) < 2:
         units = kept[0] if kept else [unit for units in probes for unit in units]
-        return stats.interval(units, alpha, beta).widened(spread + place, spread + place)
+        return stats.interval(units, alpha, beta).widened(spread + open_order_effect, spread + open_order_effect)
     shortest = min(map(len, kept))
     medians = [float(np.median(units[:shortest])) for units in kept]
-    residues, center, count, freedom = _apart(medians, place)
+    residues, center, count, freedom = _apart(medians, open_order_effect)
     alike = [[unit - median + center for unit in units] for units, median in zip(kept, medians, strict=True)]
     inner = stats.interval([unit for turn in zip(*alike, strict=False) for unit in turn], alpha, beta)
     # a probe's share of its own blocks' scatter is in the margin too, and the margins are added, not their squares:
@@ -60,24 +60,26 @@ def location(
     return inner.widened(below, above)
 
 
-def is_even(probes: Sequence[Sequence[object]]) -> bool:
+def last_probe_caught_up(probes: Sequence[Sequence[object]]) -> bool:
     """Whether the last of several probes has as many blocks as the shortest before it: as `location` counts them alike,
     more of its blocks would tell nothing."""
     *earlier, blocks = map(len, probes)
     return bool(earlier) and blocks >= min(earlier)
 
 
-def _apart(medians: Sequence[float], place: float) -> tuple[list[float], float, float, int]:
+def _apart(medians: Sequence[float], open_order_effect: float) -> tuple[list[float], float, float, int]:
     """What is left of each probe's median without the place it had; the middle of all; how many probes that middle is
     worth; and the degrees of freedom of what is left. A difference between the orders that is more than the place can
     make is left: it is one odd probe's."""
-    orders = [[m for turn, m in enumerate(medians) if comes_first(turn) == first] for first in (0, 1)]
-    if not place:
+    orders = [[m for turn, m in enumerate(medians) if first_side(turn) == first] for first in (0, 1)]
+    if not open_order_effect:
         orders = [list(medians)]
     means = [sum(order) / len(order) for order in orders]
     center = sum(means) / len(means)
     apart = [mean - center for mean in means]
-    odd = [by - min(max(by, -place), place) for by in apart]  # 0, and not nearly, where the place explains it
+    odd = [
+        by - min(max(by, -open_order_effect), open_order_effect) for by in apart
+    ]  # 0, and not nearly, where the place explains it
     residues = [m - mean + rest for order, mean, rest in zip(orders, means, odd, strict=True) for m in order]
     worth = len(orders) ** 2 / sum(1 / len(order) for order in orders)
     return residues, center, worth, len(medians) - (1 if any(odd) else len(orders))
@@ -109,7 +111,7 @@ def calibrated_spread(differences: Sequence[float], alpha: float = ALPHA) -> flo
     return stats.t_quantile(alpha, freedom) * scatter
 
 
-def calibrated_place(differences: Sequence[float], alpha: float = ALPHA) -> float:
+def calibrated_open_order_effect(differences: Sequence[float], alpha: float = ALPHA) -> float:
     """The `place` that the same calibrations show: how far being opened first moves a probe against the second."""
     center = sum(differences) / len(differences)
     return abs(center) + calibrated_spread(differences, alpha) / math.sqrt(len(differences))
@@ -139,7 +141,7 @@ def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha:
         margin = level_margin(medians, spread, alpha) if spread else 0.0
         return _estimate_percentile(percent, blocks, times, margin, alpha)
     step = stats.timer_step(times[: stats.STEP_BLOCKS])
-    found = location(units, spread, alpha).widened(step, step)
+    found = location_interval(units, spread, alpha).widened(step, step)
     seen = [unit for of_probe in units for unit in of_probe]
     supported = math.isfinite(found.low)
     ends = (found.low, found.high) if supported else (min(seen), max(seen))

@@ -8,28 +8,28 @@ from typing import Any
 MAX_TEXT = 100_000
 
 
-class Misfit(Exception):
+class InvalidValue(Exception):
     """A value that does not fit: what is said of it, and its path, innermost first. The path grows while the exception
     passes outwards, so that a value that fits costs no text."""
 
-    def __init__(self, said: str) -> None:
-        super().__init__(said)
-        self.said, self.path = said, list[str]()
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message, self.path = message, list[str]()
 
-    def at(self, place: str) -> Misfit:
+    def inside(self, place: str) -> InvalidValue:
         self.path.append(place)
         return self
 
 
 def check_literal(arguments: tuple[Any, ...], value: Any) -> Any:
     if value not in arguments or isinstance(value, bool) != any(isinstance(a, bool) for a in arguments):
-        raise Misfit(f" is {value!r}: it must be one of {', '.join(map(repr, arguments))}")
+        raise InvalidValue(f" is {value!r}: it must be one of {', '.join(map(repr, arguments))}")
     return value
 
 
 def check_callable(value: Any) -> Any:
     if not callable(value):
-        raise Misfit(f" must be a function, not {shown(value)}")
+        raise InvalidValue(f" must be a function, not {short_repr(value)}")
     return value
 
 
@@ -38,39 +38,39 @@ def check_float(value: Any) -> float:
         return value
     if type(value) is not float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise Misfit(f" must be of type float, not {shown(value)}")
+            raise InvalidValue(f" must be of type float, not {short_repr(value)}")
         try:
             value = float(value)
         except OverflowError:
-            raise Misfit(f" is {shown(value)}: it must be a finite number") from None
+            raise InvalidValue(f" is {short_repr(value)}: it must be a finite number") from None
     if not math.isfinite(value):
-        raise Misfit(f" is {value!r}: it must be a finite number")
+        raise InvalidValue(f" is {value!r}: it must be a finite number")
     return float(value)
 
 
 def check_int(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise Misfit(f" must be of type int, not {shown(value)}")
+        raise InvalidValue(f" must be of type int, not {short_repr(value)}")
     if abs(value) >= 2**63:
-        raise Misfit(f" is {shown(value)}: beyond 64 bits")
+        raise InvalidValue(f" is {short_repr(value)}: beyond 64 bits")
     return value
 
 
 def check_text(value: Any) -> str:
     if type(value) is not str and not isinstance(value, str):
-        raise Misfit(f" must be of type str, not {shown(value)}")
+        raise InvalidValue(f" must be of type str, not {short_repr(value)}")
     if len(value) > MAX_TEXT:
-        raise Misfit(f" is a text of {len(value)} characters: at most {MAX_TEXT} are read")
+        raise InvalidValue(f" is a text of {len(value)} characters: at most {MAX_TEXT} are read")
     return value
 
 
 def check_instance(kind: Any, value: Any) -> Any:
     if not (isinstance(kind, type) and isinstance(value, kind)):
-        raise Misfit(f" must be of type {getattr(kind, '__name__', kind)}, not {shown(value)}")
+        raise InvalidValue(f" must be of type {getattr(kind, '__name__', kind)}, not {short_repr(value)}")
     return value
 
 
-def shown(value: Any) -> str:
+def short_repr(value: Any) -> str:
     """`value` short enough for a message. An int too long for str() would raise."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
         return f"an integer of {value.bit_length()} bits"

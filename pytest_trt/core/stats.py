@@ -24,7 +24,7 @@ LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 equal part of the error, and those beyond share one such part, halved from one to the next: all of them together err no
 oftener than promised (Bonferroni). They lie a factor of 1.4 apart, where neighbours share little and that is cheap."""
 
-MOST_BATCHES = 32
+MAX_BATCHES = 32
 """Units beyond this number are averaged in batches: enough batches for a narrow t, and batches that grow, so that what
 one unit shares with the next is averaged out within them (Ibragimov and Müller 2010)."""
 
@@ -71,7 +71,7 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
         center = float(np.median(values)) if len(values) else math.nan
         return Interval(center, -math.inf, math.inf)
     values = values[:count]
-    drawn = winsorised(values)
+    drawn = winsorise(values)
     kept = (len(values) - 1 - int(np.count_nonzero(drawn != values))) / (len(values) - 1)
     means = batch_means(drawn)
     center = float(means.mean())
@@ -101,7 +101,7 @@ def dependence(means: Array) -> float:
     return math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))) if r > 0 else 1.0
 
 
-def looks_at(n: int) -> bool:
+def is_look(n: int) -> bool:
     """Whether `interval` of n units differs from that of n - 1."""
     return n > 0 and last_look(n)[0] == n
 
@@ -116,7 +116,7 @@ def last_look(n: int) -> tuple[int, float]:
     return (LOOKS[at - 1] if at else 0), part
 
 
-def winsorised(values: Array) -> Array:
+def winsorise(values: Array) -> Array:
     """The values, shape (n,), those beyond CLIP robust standard deviations (1.4826 times the median absolute deviation,
     Hampel 1974) drawn in to there. Where more than half of the values are one and the same, nothing is drawn in."""
     center = np.median(values)
@@ -125,10 +125,10 @@ def winsorised(values: Array) -> Array:
 
 
 def batch_means(values: Array) -> Array:
-    """Means of consecutive values in batches of 1, 2, 4, ..., the smallest that leaves at most MOST_BATCHES of them;
+    """Means of consecutive values in batches of 1, 2, 4, ..., the smallest that leaves at most MAX_BATCHES of them;
     the last values that fill no batch are left out."""
     size = 1
-    while len(values) // size > MOST_BATCHES:
+    while len(values) // size > MAX_BATCHES:
         size *= 2
     count = len(values) // size
     means: Array = values[: count * size].reshape(count, size).mean(axis=1)

@@ -10,7 +10,7 @@ from pytest_trt.core import codec
 from pytest_trt.errors import DeclarationError, RecordError
 
 
-def put(record: Any, **values: Any) -> None:
+def set_fields(record: Any, **values: Any) -> None:
     """Set fields of a frozen record that is being made."""
     for name, value in values.items():
         object.__setattr__(record, name, value)
@@ -20,13 +20,13 @@ def check_fields(record: Any, where: str) -> None:
     """Convert every field to its annotated type. Raises DeclarationError, naming `where` and the field, for what does
     not fit."""
     try:
-        for name, kind in codec.hints(record).items():
-            put(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
+        for name, kind in codec.field_types(record).items():
+            set_fields(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
     except RecordError as error:
         raise DeclarationError(str(error)) from None
 
 
-def meant(name: Any, names: Iterable[str], otherwise: str) -> str:
+def suggest(name: Any, names: Iterable[str], otherwise: str) -> str:
     """The end of an error about a name that there is not: the nearest of those that there are, else `otherwise`."""
     near = difflib.get_close_matches(str(name), list(names), 1)
     return f"did you mean {near[0]!r}?" if near else otherwise

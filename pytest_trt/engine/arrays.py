@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.core.validation import meant
+from pytest_trt.core.validation import suggest
 from pytest_trt.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
     names = [tensor.name for tensor in tensors]
     for name in inputs:
         if name not in names:
-            hint = meant(name, names, f"it has {', '.join(map(repr, names))}")
+            hint = suggest(name, names, f"it has {', '.join(map(repr, names))}")
             raise InputError(f"the engine has no input {name!r}: {hint}")
     ready = {}
     for tensor in tensors:

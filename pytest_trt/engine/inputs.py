@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.core.validation import meant
+from pytest_trt.core.validation import suggest
 from pytest_trt.engine.tensors import dtype
 from pytest_trt.errors import InputError
 
@@ -41,7 +41,7 @@ def draw(
     names = [tensor.name for tensor in tensors]
     for name in ranges:
         if name not in names:
-            hint = meant(name, names, f"there are {', '.join(map(repr, names)) or 'none'}")
+            hint = suggest(name, names, f"there are {', '.join(map(repr, names)) or 'none'}")
             raise InputError(f"input_ranges names {name!r}, which is no input: {hint}")
     return {tensor.name: _draw(tensor, seed, ranges.get(tensor.name)) for tensor in tensors}
 

@@ -124,11 +124,13 @@ class LimitRule:
             self._probes.append([])
         self._probes[probe].append(block)
         self._seconds += block.seconds
-        if stats.looks_at(len(self._probes[-1])):
+        if stats.is_look(len(self._probes[-1])):
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
             self._verdicts = self._judged(samples, self._spread)
             open_alone = {f for f, v in self._judged(samples, 0.0).items() if v.status == "inconclusive"}
-            in_vain = noise_levels.is_even(self._probes) and open_alone.isdisjoint(noise_levels.PERCENTILES)
+            in_vain = noise_levels.last_probe_caught_up(self._probes) and open_alone.isdisjoint(
+                noise_levels.PERCENTILES
+            )
             self._spread_decides = not open_alone or in_vain
 
     def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Protocol
 
-from pytest_trt.core.noise_levels import comes_first
+from pytest_trt.core.noise_levels import first_side
 from pytest_trt.core.nvtx import span
 from pytest_trt.core.records import Block, Samples
 from pytest_trt.measure.stopping import Rule, Steady
@@ -34,7 +34,7 @@ class BlockSource(Protocol):
         ...
 
     def renew(self) -> None:
-        """Puts fresh probes in place of all sides', opened in the next turn's order (levels.comes_first): of probes
+        """Puts fresh probes in place of all sides', opened in the next turn's order (first_side): of probes
         that are open at once, each finds the memory of those before it taken. Called only where `levels` has the probe
         level."""
         ...
@@ -99,8 +99,8 @@ def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
 
 
 def order(turn: int, sides: int) -> Sequence[int]:
-    """The order of the sides in the given turn, in which a drift cancels (levels.comes_first)."""
-    first = comes_first(turn)
+    """The order of the sides in the given turn, in which a drift cancels (first_side)."""
+    first = first_side(turn)
     return (0,) if sides == 1 else (first, 1 - first)
 
 

@@ -49,7 +49,7 @@ class Resolution:
             if len(self._first) < stats.STEP_BLOCKS:
                 self._first.append(block.times[self._figure])
                 self._step = stats.timer_step(self._first)
-            if stats.looks_at(len(self._units)):
+            if stats.is_look(len(self._units)):
                 found = stats.interval(self._units, self._alpha)
                 self.half_width = math.expm1((found.high - found.low) / 2)
 

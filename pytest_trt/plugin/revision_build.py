@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pytest_trt.core import codec
-from pytest_trt.core.atomic import write_whole
+from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.codec import from_json
 from pytest_trt.errors import TrtError
 from pytest_trt.measure.probe.__main__ import die_with
@@ -144,7 +144,7 @@ class Declaring:
 
     def _write(self) -> None:
         found = Found(self._built, self._skipped, self._faults, tuple(self._problems))
-        write_whole(Path(self._request.found), json.dumps(codec.encode(found)))
+        write_atomically(Path(self._request.found), json.dumps(codec.encode(found)))
 
 
 def _built(trial: Trial) -> Built:

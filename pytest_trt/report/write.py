@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_trt.core.atomic import write_whole
+from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.records import Result
 from pytest_trt.report.header import Header
 
@@ -37,6 +37,6 @@ def write(form: str, path: Path, results: Sequence[Result], header: Header) -> N
 def _write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        write_whole(path, content)
+        write_atomically(path, content)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -18,7 +18,7 @@ from typing import Any
 
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
-from pytest_trt.core.validation import meant
+from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.budget_where import never
 from pytest_trt.spec.expectations import Budget
@@ -119,7 +119,7 @@ def _entry(data: Any) -> FileBudget:
         raise DeclarationError(f"{data!r} is no table: begin it with a line [[budget]]")
     for name in data:
         if name not in _KEYS:
-            hint = meant(name, _KEYS, f"it may have {', '.join(_KEYS)}")
+            hint = suggest(name, _KEYS, f"it may have {', '.join(_KEYS)}")
             raise DeclarationError(f"{name!r} is nothing that a budget has: {hint}")
     test = data.get("test")
     if not isinstance(test, str) or not test.strip():

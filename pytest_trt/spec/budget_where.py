@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from pytest_trt.core.scalars import shown
+from pytest_trt.core.scalars import short_repr
 
 OPEN: Any = object()
 """The value of a parameter that another run may give: by a fixture, or by a conftest that asks the command line."""
@@ -21,7 +21,7 @@ def never(where: Mapping[str, Any], cases: Collection[Mapping[str, Any]]) -> str
         if not known:
             return ""
         if not any(_is(one, value) for one in known):
-            return f"where says {name}={value!r}, but {name} is {' or '.join(dict.fromkeys(map(shown, known)))}"
+            return f"where says {name}={value!r}, but {name} is {' or '.join(dict.fromkeys(map(short_repr, known)))}"
     if any(all(name in case and _is(case[name], value) for name, value in where.items()) for case in cases):
         return ""
     said = " and ".join(f"{name}={value!r}" for name, value in where.items())

@@ -24,7 +24,7 @@ def described(declaration: Declaration, shapes: Mapping[str, Shape] | None = Non
     said = {"model": model, "precision": spec.precision}
     pairs = ((spec, EngineSpec()), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions()))
     for record, default in pairs:
-        for name in codec.hints(record):
+        for name in codec.field_types(record):
             value = getattr(record, name)
             if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
                 said[name] = _text(value)
@@ -41,7 +41,7 @@ def _text(value: object) -> str:
 
 def pipeline_of(said: Mapping[str, str]) -> PipelineOptions | None:
     """The pipeline that a description tells of; None where it is one that there is not here."""
-    given = {name: said[name] for name in codec.hints(PipelineOptions()) if name in said}
+    given = {name: said[name] for name in codec.field_types(PipelineOptions()) if name in said}
     try:
         return PipelineOptions(**{name: json.loads(text) for name, text in given.items()})
     except (ValueError, DeclarationError):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from pytest_trt.core import codec
-from pytest_trt.core.validation import check_fields, put
+from pytest_trt.core.validation import check_fields, set_fields
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.shape_ranges import DimRange, ShapeRange, dim_ranges, shape_ranges
 
@@ -117,9 +117,9 @@ class EngineSpec:
 
     def __post_init__(self) -> None:
         if isinstance(self.shapes, Mapping):
-            put(self, shapes={name: shape_ranges(name, value) for name, value in self.shapes.items()})
+            set_fields(self, shapes={name: shape_ranges(name, value) for name, value in self.shapes.items()})
         if isinstance(self.dims, Mapping):
-            put(self, dims={name: dim_ranges(name, value) for name, value in self.dims.items()})
+            set_fields(self, dims={name: dim_ranges(name, value) for name, value in self.dims.items()})
         self._take_short_forms()
         check_fields(self, "trt_engine")
         for fault in self._faults():
@@ -128,14 +128,14 @@ class EngineSpec:
     def _take_short_forms(self) -> None:
         """One library, one type, or a path where a list or a text is kept."""
         if isinstance(self.timing_cache, os.PathLike):
-            put(self, timing_cache=os.fspath(self.timing_cache))
+            set_fields(self, timing_cache=os.fspath(self.timing_cache))
         alone = isinstance(self.plugins, (str, os.PathLike))
         libraries = (self.plugins,) if alone else self.plugins
         if isinstance(libraries, (tuple, list)):
-            put(self, plugins=tuple(os.fspath(p) if isinstance(p, os.PathLike) else p for p in libraries))
+            set_fields(self, plugins=tuple(os.fspath(p) if isinstance(p, os.PathLike) else p for p in libraries))
         if isinstance(self.layer_output_types, Mapping):
             types = {name: (t,) if isinstance(t, str) else t for name, t in self.layer_output_types.items()}
-            put(self, layer_output_types=types)
+            set_fields(self, layer_output_types=types)
 
     def _faults(self) -> Iterator[str]:
         sources = [name for name in ("path", "onnx", "build") if getattr(self, name) is not None]
@@ -228,7 +228,7 @@ class EngineSpec:
 
     def build_options(self) -> dict[str, Any]:
         """Every field that decides what is built, for the digest and for reports: not the model, nor how it is run."""
-        return {name: codec.encode(getattr(self, name)) for name in codec.hints(self) if name not in _NOT_BUILT}
+        return {name: codec.encode(getattr(self, name)) for name in codec.field_types(self) if name not in _NOT_BUILT}
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

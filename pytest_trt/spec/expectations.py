@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pytest_trt.core.figures import FIGURES
-from pytest_trt.core.validation import check_fields, parse_share, put
+from pytest_trt.core.validation import check_fields, parse_share, set_fields
 from pytest_trt.errors import DeclarationError
 
 
@@ -85,10 +85,10 @@ class Tolerance:
 
     def __post_init__(self) -> None:
         for name in ("max_slowdown", "max_memory_growth"):
-            put(self, **{name: parse_share(getattr(self, name), f"trt_regression: {name}")})
+            set_fields(self, **{name: parse_share(getattr(self, name), f"trt_regression: {name}")})
         if isinstance(self.until, str):
             try:
-                put(self, until=datetime.date.fromisoformat(self.until))
+                set_fields(self, until=datetime.date.fromisoformat(self.until))
             except ValueError:
                 message = f"trt_regression: until is {self.until!r}: write a date such as '2027-01-31'"
                 raise DeclarationError(message) from None

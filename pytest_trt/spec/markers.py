@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from pytest_trt.core import codec
 from pytest_trt.core.figures import FIGURES
-from pytest_trt.core.validation import meant
+from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -190,7 +190,7 @@ def refuse_where(where: Any, params: Collection[str]) -> None:
     for name in where if isinstance(where, Mapping) else ():
         if name not in params:
             known = f"it has {', '.join(sorted(params))}" if params else "it has none, so drop where"
-            hint = meant(name, params, known)
+            hint = suggest(name, params, known)
             raise DeclarationError(f"trt_budget: where names {name!r}, which is no parameter of the test: {hint}")
 
 
@@ -210,7 +210,7 @@ def _no_positional(mark: Mark, allowed: int) -> None:
 def _refuse_unknown(marker: str, given: Iterable[str], names: Sequence[str]) -> None:
     for name in given:
         if name not in names:
-            hint = meant(name, names, f"it has {', '.join(names)}")
+            hint = suggest(name, names, f"it has {', '.join(names)}")
             raise DeclarationError(f"{marker}: unknown argument {name!r}: {hint}")
 
 

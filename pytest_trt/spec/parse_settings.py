@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from pytest_trt.core.records import STATUSES
-from pytest_trt.core.validation import meant, parse_share
+from pytest_trt.core.validation import parse_share, suggest
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.engine_spec import BackendName
 from pytest_trt.spec.options import Option
@@ -37,7 +37,7 @@ def _choice(*choices: str) -> Callable[[str, str], str]:
 
 
 def _nearest(value: str, choices: Sequence[str]) -> str:
-    return meant(value, choices, f"choose from {', '.join(choices)}")
+    return suggest(value, choices, f"choose from {', '.join(choices)}")
 
 
 def _share(value: str, flag: str) -> float:

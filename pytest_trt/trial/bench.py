@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core import codec
-from pytest_trt.core.git import commit
+from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.backends.installed import gpu_is_here, installed
@@ -116,7 +116,7 @@ class Bench:
             if seen.kind == "cpu" and gpu_is_here():
                 notes = (*notes, "a GPU is here, but this ran on the CPU")
             self._environments[backend] = dataclasses.replace(
-                seen, plugin=__version__, commit=commit(Path(self.settings.rootdir)), notes=notes
+                seen, plugin=__version__, commit=checked_out_commit(Path(self.settings.rootdir)), notes=notes
             )
         return self._environments[backend]
 

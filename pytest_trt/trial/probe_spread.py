@@ -12,7 +12,7 @@ import re
 from pathlib import Path
 
 from pytest_trt.core import codec, noise_levels
-from pytest_trt.core.atomic import write_whole
+from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge.regression import paired
@@ -44,8 +44,8 @@ class Calibration:
 
     @property
     def place(self) -> float:
-        """How far the order in which they are opened moves a pair, as a share (noise_levels.calibrated_place)."""
-        return noise_levels.calibrated_place(self.differences)
+        """How far the order in which they are opened moves a pair, as a share."""
+        return noise_levels.calibrated_open_order_effect(self.differences)
 
     def with_more(self, differences: tuple[float, ...]) -> Calibration:
         return dataclasses.replace(self, differences=(*self.differences, *differences)[-MOST:])
@@ -83,7 +83,7 @@ def save(cache: Path, environment: Environment, calibration: Calibration) -> Pat
     path = _path(cache, environment)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        write_whole(path, json.dumps(codec.encode(calibration)))
+        write_atomically(path, json.dumps(codec.encode(calibration)))
     except OSError as error:
         raise CacheError(f"the calibration {path} cannot be written: {error}") from error
     return path

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.core.callables import called
+from pytest_trt.core.callables import call_user_function
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.errors import InputError, ModelError
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
@@ -26,7 +26,9 @@ def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
     """
     if source is None:
         return None
-    made = called("trt_accuracy", "inputs", InputError, source) if callable(source) else _npz(source, folders)
+    made = (
+        call_user_function("trt_accuracy", "inputs", InputError, source) if callable(source) else _npz(source, folders)
+    )
     given = _by_name(made, "inputs")
     if not given:
         raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
@@ -47,7 +49,9 @@ def reference_outputs(
     Raises ModelError where there is no model to run, InputError where a file or function gives no arrays by name.
     """
     if callable(reference):
-        return _by_name(called("trt_accuracy", "reference", InputError, reference, dict(inputs)), "the reference")
+        return _by_name(
+            call_user_function("trt_accuracy", "reference", InputError, reference, dict(inputs)), "the reference"
+        )
     if reference != "onnxruntime":
         otherwise = ", or give the reference 'onnxruntime', 'baseline' or a function"
         return _by_name(_npz(reference, folders, otherwise), "the reference")

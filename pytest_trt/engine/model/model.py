@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_trt.core.callables import called, function_name
+from pytest_trt.core.callables import call_user_function, function_name
 from pytest_trt.engine.cache.digest import file_sha256
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.model.files import find
@@ -108,7 +108,7 @@ def _plan(path: Path) -> Model:
 def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: Store) -> Model:
     import onnx
 
-    made = called("trt_engine", "onnx", ModelError, function)
+    made = call_user_function("trt_engine", "onnx", ModelError, function)
     if isinstance(made, (str, os.PathLike)):
         return read(find("model", os.fspath(made), [Path.cwd(), *folders]))
     if not isinstance(made, onnx.ModelProto):
@@ -128,7 +128,7 @@ def _save(model: Any, path: Path) -> None:
 
 
 def _built(function: Callable[[], bytes], store: Store) -> Path:
-    made = called("trt_engine", "build", ModelError, function)
+    made = call_user_function("trt_engine", "build", ModelError, function)
     if not isinstance(made, (bytes, bytearray, memoryview)) or not made:
         what = "no bytes" if isinstance(made, (bytes, bytearray, memoryview)) else type(made).__name__
         message = f"returned {what}: it must return a plan's bytes"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping
 
-from pytest_trt.core.validation import meant
+from pytest_trt.core.validation import suggest
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx.signature import Dims
 from pytest_trt.errors import ModelError
@@ -203,4 +203,4 @@ def _shown(profile: Mapping[str, ShapeRange]) -> str:
 
 def _nearest(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
-    return meant(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")
+    return suggest(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")

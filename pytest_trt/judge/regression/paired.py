@@ -58,7 +58,9 @@ def compare_paired(question: Question, new: Sequence[Samples], old: Sequence[Sam
     """
     step = _step(question, new, old)
     ratios = log_ratios(question, new, old)
-    found = noise_levels.location(ratios, question.spread, question.alpha, question.beta, place=question.place)
+    found = noise_levels.location_interval(
+        ratios, question.spread, question.alpha, question.beta, open_order_effect=question.place
+    )
     return found.widened(step, step)
 
 
@@ -100,7 +102,7 @@ class PairedRule:
                 probes.append([])
         self._blocks[side][probe].append(block)
         new, old = (len(probes[-1]) for probes in self._blocks)
-        if new == old and stats.looks_at(new):
+        if new == old and stats.is_look(new):
             self._look()
 
     def _look(self) -> None:
@@ -111,7 +113,7 @@ class PairedRule:
         self._open = self._status == "ok" and _may_be_improved(self._question, found)
         if self._status in ("regressed", "improved"):  # what may become the reference has to be known itself
             units = [[_log_median(self._question, block) for block in samples.blocks] for samples in new]
-            alone = noise_levels.location(units, 0.0, self._question.alpha)
+            alone = noise_levels.location_interval(units, 0.0, self._question.alpha)
             self._open = alone.high - alone.low > 2 * math.log1p(max(self._question.tolerance, REFERENCE))
         if self._question.spread:
             alone = compare_paired(dataclasses.replace(self._question, spread=0.0, place=0.0), new, old)
@@ -123,9 +125,9 @@ class PairedRule:
 
     def wants_probe(self) -> bool:
         """Whether the question is undecided and two thirds of the interval come from the spread between probes, or half
-        of it after MANY_BLOCKS; or more blocks of this pair would tell nothing (noise_levels.is_even). Half of it with
+        of it after MANY_BLOCKS; or more blocks of this pair would tell nothing. Half of it with
         few blocks would be too early: later pairs get no more blocks than the first."""
-        enough = self._spread_decides or noise_levels.is_even(self._blocks[0])
+        enough = self._spread_decides or noise_levels.last_probe_caught_up(self._blocks[0])
         return enough and not self.finished() and len(self._blocks[0][-1]) >= stats.LOOKS[0]
 
 

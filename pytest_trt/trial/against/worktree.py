@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from pytest_trt.core.git import find_commit, git, git_environment
+from pytest_trt.core.git import find_commit, git_environment, run_git
 from pytest_trt.errors import GitError
 from pytest_trt.trial.against.revision import Worktree
 
@@ -26,7 +26,7 @@ class Checkout:
     def __init__(self, rootdir: Path, revision: str) -> None:
         flag = f"--trt-against={revision}"
         top, commit = find_commit(rootdir, revision, "--trt-against")
-        time = git(top, "show", "--no-patch", "--format=%cI", commit).decode().strip()
+        time = run_git(top, "show", "--no-patch", "--format=%cI", commit).decode().strip()
         folder = Path(tempfile.mkdtemp(prefix="pytest-trt-against-")).resolve()
         self.worktree = Worktree(revision, commit, time, str(top.resolve()), str(folder))
         tree = str(self.worktree.tree)
@@ -37,7 +37,7 @@ class Checkout:
         )  # fmt: skip
         try:
             # hooks are the user's own business, not a copy's
-            git(top, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", tree, commit)
+            run_git(top, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", tree, commit)
             _fill_submodules(flag, top, commit, self.worktree.tree)
         except GitError as error:
             self.close()
@@ -57,13 +57,13 @@ class Checkout:
 def _fill_submodules(flag: str, repository: Path, commit: str, tree: Path) -> None:
     """Put the submodules' files in place, which a worktree does not: out of those that are checked out here, so that
     nothing is fetched."""
-    for line in git(repository, "ls-tree", "-r", "-z", "--full-tree", commit).decode().split("\0")[:-1]:
+    for line in run_git(repository, "ls-tree", "-r", "-z", "--full-tree", commit).decode().split("\0")[:-1]:
         about, _, path = line.partition("\t")
         mode, _, submodule = about.split()
         if mode != _SUBMODULE:
             continue
         try:
-            files = git(repository / path, "archive", submodule)
+            files = run_git(repository / path, "archive", submodule)
         except GitError as error:
             raise GitError(
                 f"{flag} has the submodule {path} at {submodule[:10]}, which is not here: "

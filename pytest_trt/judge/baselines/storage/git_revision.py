@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pytest_trt.core.git import find_commit, git
+from pytest_trt.core.git import find_commit, run_git
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines.storage.base import Content
 
@@ -76,7 +76,7 @@ class RevisionPlace:
         return self._blobs
 
     def _git(self, *words: str, given: bytes = b"") -> bytes:
-        return git(self._top, *words, given=given)
+        return run_git(self._top, *words, stdin=given)
 
 
 def _nearest_folder(path: Path) -> Path:

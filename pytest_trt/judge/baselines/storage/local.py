@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pytest_trt.core.atomic import discard
+from pytest_trt.core.atomic import discard_draft
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines.storage.base import Content
 
@@ -72,7 +72,7 @@ class LocalPlace:
             raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
         finally:
             for draft in drafts.values():
-                discard(Path(draft))
+                discard_draft(Path(draft))
 
     def _make_folder(self, folder: str) -> None:
         if folder not in self._inside:
