@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_trt.core.git import run_git
-from pytest_trt.errors import BaselineError
+from pytest_trt.errors import BaselineError, GitError
 from pytest_trt.judge.baselines import file_format
 from pytest_trt.judge.baselines.baseline import Run
 from pytest_trt.judge.baselines.folder import BaselineFolder
@@ -23,7 +23,7 @@ def runs_in_git(folder: BaselineFolder, path: str) -> Iterator[Run]:
         versions = run_git(file.parent, "log", f"-{MOST_VERSIONS}", "--format=%H", "--", file.name).decode().split()
         asked = "".join(f"{version}:./{file.name}\n" for version in reversed(versions))
         answer = run_git(file.parent, "cat-file", "--batch", stdin=asked.encode()) if versions else b""
-    except BaselineError:
+    except GitError:
         return
     for raw in _contents(answer):
         try:
