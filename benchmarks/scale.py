@@ -129,7 +129,7 @@ def sync_cost(folder: Path, count: int = 200) -> float:
 def remote() -> dict[str, float]:
     """Seconds to load and to save REMOTE_TESTS tests where every request takes 200 ms longer."""
     sys.path.insert(0, str(TESTS))
-    import s3_server
+    from samples import s3_server
 
     with s3_server.server() as port:
         url = f"s3://{s3_server.BUCKET}/baselines"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from sample_models import layers_model
+from samples.models import layers_model
 
 pytest_plugins = ["pytester"]
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
+import chain
 import numpy as np
 import pytest
 from gpu_workshop import Workshop
@@ -18,9 +17,6 @@ from pytest_trt.judge.regression.blame import Blame, blame
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-import chain
 
 BATCH, SIZE = 4, 32
 SHAPE = (BATCH, 3, 2 * SIZE, 2 * SIZE)

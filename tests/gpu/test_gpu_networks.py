@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import networks
 import onnx
 import pytest
 from gpu_workshop import Workshop
@@ -19,12 +19,6 @@ from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.lineup import Lineup
 from pytest_trt.trial.trial import Trial
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import networks  # noqa: E402
-
-sys.path.remove(str(BENCHMARKS))
 
 MAKE = {"encoder": networks.make_models.encoder}
 NAMES = "embedding", "shapes", "lstm", "control_flow"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import python_cost
 from gpu_workshop import RANGES, Workshop, assert_close, conv_inputs
 
 import pytest_trt
@@ -23,12 +24,6 @@ from pytest_trt.pipeline.lane import Slot
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.report.trtexec_json import export_layer_info
 from pytest_trt.spec.declaration import PipelineOptions
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path.insert(0, str(BENCHMARKS))
-import python_cost  # noqa: E402
-
-sys.path.remove(str(BENCHMARKS))
 
 BATCHES = 500
 

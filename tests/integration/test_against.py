@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 XDIST = pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 QUICK = "--trt-max-slowdown=50%"

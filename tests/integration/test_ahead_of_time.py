@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_bad_input import errors
+from samples.pytest_runs import error_of_each_test
 
 EXAMPLE = Path(__file__).parents[2] / "example_project"
 AHEAD = ("--trt-backend=tensorrt_rtx", "--trt-build-only", "--trt-cache-dir=engines")
@@ -91,7 +91,7 @@ def test_other(trt_runner): pass
         (project.path / f"{name}.plan").write_bytes(data)
     result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=2, failed=5)
-    said = errors(result)
+    said = error_of_each_test(result)
     for name, words in {
         "test_random": "random.plan is no TensorRT plan",
         "test_model": "model.plan is no TensorRT plan",
@@ -102,4 +102,5 @@ def test_other(trt_runner): pass
         assert words in said[name], said[name]
     result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=120", "-k", "test_whole")
     result.assert_outcomes(failed=1)
-    assert "for compute capability 8.9, and --trt-compute-capability asks for 12.0" in errors(result)["test_whole"]
+    error = error_of_each_test(result)["test_whole"]
+    assert "for compute capability 8.9, and --trt-compute-capability asks for 12.0" in error

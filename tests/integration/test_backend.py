@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def test_a_backend_that_is_not_there_ends_the_run_with_4_and_says_how_to_get_it(project):

@@ -7,23 +7,8 @@ import sys
 
 import onnx
 import pytest
-from declared import ENGINE, MEASURES
 from onnx import TensorProto, helper
-
-
-def errors(result):
-    """What each failing test says, by its name; raises AssertionError for a traceback of ours."""
-    out = result.stdout.str()
-    assert "pytest_trt/" not in out
-    assert "Traceback" not in out
-    found, name = {}, ""
-    for line in result.stdout.lines[: out[: out.index("short test summary")].count("\n")]:
-        if line.startswith("___"):
-            name = line.strip("_ ")
-            found[name] = ""
-        elif name and not found[name]:
-            found[name] = line
-    return found
+from samples.pytest_runs import ENGINE, MEASURES, error_of_each_test
 
 
 def test_models_shapes_and_inputs_that_cannot_be(project):
@@ -83,7 +68,7 @@ def test_range(trt_runner): trt_runner.measure()
     )
     result = project.runpytest_subprocess("--trt-baseline=off")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    found = errors(result)
+    found = error_of_each_test(result)
     expected = {
         "test_missing": "ModelError: there is no model 'mm.onnx' (did you mean 'm.onnx'?)",
         "test_missing_in_a_fixture": "ModelError: there is no model 'mm.onnx' (did you mean 'm.onnx'?)",
@@ -123,8 +108,8 @@ def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(project, 
         file.write_text(content)
         result = project.runpytest_subprocess()
         result.assert_outcomes(failed=1)
-        assert f"{file.name}" in errors(result)["test_m"]
-        assert said in errors(result)["test_m"]
+        assert f"{file.name}" in error_of_each_test(result)["test_m"]
+        assert said in error_of_each_test(result)["test_m"]
         assert verdicts() == {"test_m": ["error"]}
         assert file.read_text() == content
 
@@ -135,7 +120,7 @@ def test_a_cache_that_cannot_be_written_to(project):
     for folder in ("file/cache", "/sys/pytest-trt"):  # the latter is refused to root, too
         result = project.runpytest_subprocess(f"--trt-cache-dir={folder}")
         result.assert_outcomes(failed=1)
-        said = errors(result)["test_m"]
+        said = error_of_each_test(result)["test_m"]
         assert "CacheError: engine cache " in said
         assert "name another with --trt-cache-dir" in said
 
@@ -150,15 +135,15 @@ def test_a_disk_that_is_full_loses_nothing(project):
     pytest_m = f"{sys.executable} -m pytest"
     result = project.run("sh", "-c", f"(ulimit -f 8; {pytest_m} test_build.py --trt-cache-dir=own) | cat")
     result.assert_outcomes(failed=1)
-    assert "CacheError: " in errors(result)["test_m"]
-    assert "File too large: make space, or name another" in errors(result)["test_m"]
+    assert "CacheError: " in error_of_each_test(result)["test_m"]
+    assert "File too large: make space, or name another" in error_of_each_test(result)["test_m"]
     left = [f for f in (project.path / "own").rglob("*") if f.is_file() and "locks" not in f.parts]
     assert left == [project.path / "own" / "CACHEDIR.TAG"]
 
     result = project.run("sh", "-c", f"{pytest_m} test_store.py --trt-baseline-save --trt-report=html:x.html | cat")
     result.assert_outcomes(failed=1)
-    assert "BaselineError: " in errors(result)["test_m"]
-    assert "File too large" in errors(result)["test_m"]
+    assert "BaselineError: " in error_of_each_test(result)["test_m"]
+    assert "File too large" in error_of_each_test(result)["test_m"]
     result.stdout.fnmatch_lines(["ERROR: a report cannot be written: *File too large*make space*"])
     assert not [f for f in (project.path / ".trt-baselines").rglob("*") if f.is_file()]
     assert not list(project.path.glob("*x.html*"))
@@ -221,7 +206,7 @@ def test_calibrated(trt_runner): trt_runner.measure()
     )
     result = project.runpytest_subprocess("--trt-baseline=off", "--trt-cache-dir=own")
     result.assert_outcomes(failed=13, passed=3)
-    found = errors(result)
+    found = error_of_each_test(result)
     expected = {
         "test_uncalibrated": "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither",
         "test_fails": "int8 calibration of m.onnx: the function raised OSError: the disk with the pictures is gone",
@@ -249,4 +234,4 @@ def test_a_spec_fixture_that_gives_no_spec(project):
     )
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=1)
-    assert "the fixture trt_spec gave None: return a pytest_trt.EngineSpec" in errors(result)["test_m"]
+    assert "the fixture trt_spec gave None: return a pytest_trt.EngineSpec" in error_of_each_test(result)["test_m"]

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 RENAME = ["baseline", "rename", "test_m.py::test_other[b2]", "test_m.py::test_another[b2]"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 TWO = ENGINE + "@pytest.mark.trt_matrix(batch=[1, 8])\n" + MEASURES
 

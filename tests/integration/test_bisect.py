@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx
 import pytest
-from declared import ENGINE
-from sample_models import clipped_model
+from samples.models import clipped_model
+from samples.pytest_runs import ENGINE
 
 FILE = (
     ENGINE.replace("dims={'N': (1, 4, 8)}", "precision='fp16'")

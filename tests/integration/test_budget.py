@@ -6,7 +6,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def _named(name: str) -> str:

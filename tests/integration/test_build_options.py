@@ -7,7 +7,7 @@ import importlib.util
 import json
 
 import pytest
-from test_bad_input import errors
+from samples.pytest_runs import error_of_each_test
 
 AHEAD = ("--trt-backend=tensorrt_rtx", "--trt-build-only", "--trt-cache-dir=engines", "--trt-compute-capability=89")
 NEEDS_RTX = pytest.mark.skipif(
@@ -67,7 +67,7 @@ def test_time(trt_engine): pass
     )
     result = project.runpytest_subprocess(*AHEAD)
     result.assert_outcomes(passed=1, failed=8)
-    said = errors(result)
+    said = error_of_each_test(result)
     for name, words in {
         "test_source": "tactic_sources: 'CUBLAS' is not in tensorrt_rtx",
         "test_layers": "layer_precisions is not in tensorrt_rtx",

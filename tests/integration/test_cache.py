@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def engines(folder):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def test_a_gpu_that_is_asked_for_is_not_quietly_replaced_by_the_cpu(project):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def test_verdicts_that_pass_by_themselves_fail_where_they_are_named(project):

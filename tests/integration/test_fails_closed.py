@@ -6,7 +6,7 @@ import json
 import xml.etree.ElementTree as ET
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 SIZES = ENGINE + "@pytest.mark.trt_matrix(batch=[1, 2, 4])\n" + MEASURES
 

@@ -6,7 +6,7 @@ import importlib.util
 import json
 
 import pytest
-from declared import ENGINE
+from samples.pytest_runs import ENGINE
 
 NO_LEAN = importlib.util.find_spec("tensorrt_lean") is None
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from declared import ENGINE, MEASURES
 from onnx import TensorProto, helper, numpy_helper
-from processes import alive, below
+from samples import TESTS_FOLDER
+from samples.processes import alive, below
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def until(condition, seconds=30.0):
@@ -47,13 +48,13 @@ def start(project):
 
 def test_a_lost_probe_costs_one_test_which_says_how_it_ended(project, verdicts):
     project.makepyfile(
-        test_m=f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        test_m=f"import sys; sys.path.insert(0, {str(TESTS_FOLDER)!r})\n"
         + ENGINE
         + """
 import os, signal
 import numpy as np
 import pytest_trt.measure.probe_source as source
-from processes import below
+from samples.processes import below
 
 X = {"x": np.ones((4, 32), np.float32)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 BESIDE = ("-o", "addopts=--strict-markers -p no:cacheprovider -p no:hypothesispytest")
 FILE = ENGINE + MEASURES + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES.replace("test_m", "test_slow")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def on_a_terminal(project, *options):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from declared import ENGINE, MEASURES
+from samples.pytest_runs import ENGINE, MEASURES
 
 
 def test_a_worker_that_is_killed_fails_the_run_and_its_test_is_counted(project, verdicts):

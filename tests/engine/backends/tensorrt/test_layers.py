@@ -1,0 +1,145 @@
+"""The inspector's JSON, as TensorRT 8.6 wrote it on an H200 and in the form of 11."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import pytest
+from samples.inspector import CONV_86
+
+from pytest_trt.core.records import Layer
+from pytest_trt.engine.backends.base import UNTOLD, BuildReport
+from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_information, shares
+from pytest_trt.engine.backends.tensorrt.precision import missing_precision, preferring, untold
+from pytest_trt.spec.engine_spec import EngineSpec
+
+
+def test_a_layer_of_8_6() -> None:
+    text = json.dumps({"Layers": [CONV_86], "Bindings": ["x", "y"]}).replace(
+        "\\u001e", "\x1e"
+    )  # 8.6 does not escape it
+    (layer,) = parse_layers(read_information(text))
+    assert layer.name == "Conv_0 + Relu_1"
+    assert layer.kind == "Convolution"
+    assert layer.tactic.startswith("sm80_xmma_fprop")
+    assert layer.precision == "fp16"
+    assert layer.formats == (
+        "Channel major FP16 format where channel % 4 == 0 -> Channel major FP16 format where channel % 8 == 0"
+    )
+    assert layer.nodes == ("Conv_0", "Relu_1")
+
+
+def test_a_layer_of_11_has_format_and_type_apart() -> None:
+    tensor = {"Name": "y", "Format": "Row major linear", "Datatype": "BFloat16"}
+    layer = {"Name": "mm", "LayerType": "gemm", "Inputs": [tensor], "Outputs": [tensor], "TacticName": "t"}
+    (found,) = parse_layers({"Layers": [layer], "I/O Tensors": []})
+    assert (found.kind, found.precision) == ("gemm", "bf16")
+    assert found.formats == "Row major linear BFloat16 -> Row major linear BFloat16"
+
+
+def test_the_kernel_tells_the_precision_where_formats_do_not() -> None:
+    unknown = [{"Name": "y", "Format/Datatype": "N/A due to dynamic shapes"}]
+    (layer,) = parse_layers({"Layers": [{**CONV_86, "Inputs": unknown, "Outputs": unknown}]})
+    assert layer.precision == "fp16"
+
+
+def test_numbers_that_json_has_not_travel_as_text() -> None:
+    found = read_information('{"Layers": [{"Name": "scale", "Shift": NaN, "Power": -Infinity}], "Bindings": []}')
+    assert found["Layers"] == [{"Name": "scale", "Shift": "NaN", "Power": "-Infinity"}]
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+
+
+def test_names_alone_are_layers_too() -> None:
+    assert parse_layers({"Layers": ["a", "b"]}) == (Layer("a"), Layer("b"))
+    assert parse_layers(read_information("")) == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "precision"),
+    [
+        ("Row major linear FP32", "fp32"),
+        ("Thirty-two wide channel vectorized row major Int8 format", "int8"),
+        ("Row major linear BFloat16 format", "bf16"),
+        ("Row major linear FP8 format", "fp8"),
+        ("Row major Int32 format", ""),
+    ],
+)
+def test_precisions_are_read_from_formats(text: str, precision: str) -> None:
+    layer = {"Name": "l", "Inputs": [], "Outputs": [{"Format/Datatype": text}]}
+    assert parse_layers({"Layers": [layer]})[0].precision == precision
+
+
+def test_shares_count_the_layers_that_compute() -> None:
+    layers = [Layer("a", precision="fp16"), Layer("b", precision="fp16"), Layer("c", precision="fp32"), Layer("d")]
+    assert shares(layers) == pytest.approx({"fp16": 2 / 3, "fp32": 1 / 3})
+    assert shares([Layer("d")]) == {}
+
+
+def foreign(kind: str) -> dict[str, object]:
+    """What the inspector tells of a part of the network that became one layer: names, and what goes in and out."""
+    tensors = [{"Name": "tokens", "Dimensions": [1, 32, 128], "Format/Datatype": f"Row major linear {kind} format"}]
+    return {"Name": "{ForeignNode[w1...layer1.Add_3]}", "LayerType": "Myelin", "Inputs": tensors, "Outputs": tensors}
+
+
+def test_what_is_fused_into_one_layer_tells_its_precision_only_where_that_goes_out() -> None:
+    plain, half = parse_layers({"Layers": [foreign("FP32"), foreign("FP16")]})
+    assert (plain.precision, half.precision) == (UNTOLD, "fp16")
+    assert shares([plain, half, Layer("a", precision="fp32"), Layer("b")]) == {
+        "fp16": pytest.approx(1 / 3), "fp32": pytest.approx(1 / 3), UNTOLD: pytest.approx(1 / 3)
+    }  # fmt: skip
+
+
+def report(*layers: Layer, proved_by: str = "inspector") -> BuildReport:
+    return BuildReport(1.0, 100, shares(layers), proved_by, layers)
+
+
+def test_a_precision_that_is_in_no_layer_is_a_fault_with_its_remedy_but_not_what_is_not_told() -> None:
+    single, fused = Layer("a", precision="fp32"), Layer("{ForeignNode[a...b]}", precision=UNTOLD)
+    half = EngineSpec(precision="fp16")
+    assert missing_precision(half, report(single)).endswith("or force this with layer_precisions={'*': 'fp16'}")
+    assert missing_precision(half, report(single, proved_by="model")).endswith(
+        "(there is 100% fp32): convert the model"
+    )
+    assert missing_precision(half, report(single, fused)) == ""
+    assert untold(half, report(single, fused)) == (
+        "whether it computes in fp16 is not told: a layer holds a whole part of the network",
+    )
+    assert untold(half, report(Layer("a", precision="fp16"), fused)) == ()
+    assert untold(EngineSpec(), report(fused)) == ()
+
+
+HALF, CALIBRATED = EngineSpec(precision="fp16"), EngineSpec(precision="int8", calibrator="entropy")
+FLOAT = report(Layer("a", precision="fp32"))
+
+
+@pytest.mark.parametrize("spec", [HALF, EngineSpec(precision="bf16"), CALIBRATED])
+def test_what_was_asked_for_is_preferred_in_every_layer(spec: EngineSpec) -> None:
+    found = preferring(spec, FLOAT)
+    assert found is not None
+    assert (found.layer_precisions, found.precision_constraints) == ({"*": spec.precision}, "prefer")
+    assert dataclasses.replace(found, layer_precisions={}, precision_constraints="obey") == spec
+    assert "even preferred, nothing computes in it here" in missing_precision(found, FLOAT)
+
+
+def test_what_a_spec_prefers_for_a_layer_stands() -> None:
+    own = dataclasses.replace(HALF, layer_precisions={"head": "fp32"}, precision_constraints="prefer")
+    found = preferring(own, FLOAT)
+    assert found is not None
+    assert list(found.layer_precisions.items()) == [("*", "fp16"), ("head", "fp32")]  # the later overrides
+
+
+@pytest.mark.parametrize(
+    ("spec", "told", "remedy"),
+    [
+        (HALF, report(Layer("a", precision="fp32"), proved_by="model"), "convert the model"),
+        (dataclasses.replace(HALF, timing_cache_mode="error_on_miss"), FLOAT, "layer_precisions={'*': 'fp16'}"),
+        (dataclasses.replace(HALF, layer_precisions={"*": "fp32"}), FLOAT, "this one in layer_precisions, too"),
+        (dataclasses.replace(HALF, layer_output_types={"*": ("fp32",)}), FLOAT, "this one in layer_precisions, too"),
+        (EngineSpec(precision="int8"), FLOAT, "faster for each of them: ask for that"),
+        (EngineSpec(precision="fp8"), FLOAT, "faster for each of them: ask for that"),
+    ],
+)
+def test_what_cannot_be_preferred_is_a_fault_with_its_remedy(spec: EngineSpec, told: BuildReport, remedy: str) -> None:
+    assert preferring(spec, told) is None
+    assert missing_precision(spec, told).endswith(remedy)

@@ -1,0 +1,196 @@
+"""Baselines at fsspec URLs: against a real S3 server process, slow or cut off, a real SFTP server, and in fsspec's own
+memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+from samples import TESTS_FOLDER, s3_server, sftp_server
+from samples.records import H200, TEST, measurement
+from samples.s3_server import BUCKET, Network
+
+from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
+from pytest_trt.judge.baselines.file_format import MOST_READ
+
+DEVICE = device_slug(H200)
+TESTS = [f"tests/test_models.py::test_{number}" for number in range(30)]
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    with s3_server.server() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A URL of a prefix of its own, with the environment set so that it is found."""
+    reach(port, monkeypatch)
+    return f"s3://{BUCKET}/{uuid.uuid4().hex}"
+
+
+def reach(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3_server.credentials(port).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture(params=["s3", "sftp", "memory", "file"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param in ("s3", "sftp"):
+        yield str(request.getfixturevalue(request.param))
+        return
+    yield f"memory://{uuid.uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}/baselines"
+
+
+@pytest.fixture
+def sftp(tmp_path: Path) -> Iterator[str]:
+    """A URL of a folder on a server that wants a password."""
+    (tmp_path / "served").mkdir()
+    with sftp_server.server(tmp_path / "served") as port:
+        yield f"sftp://{sftp_server.USER}:{sftp_server.PASSWORD}@127.0.0.1:{port}/team/baselines"
+
+
+def opened(url: str, name: str = "main") -> BaselineFolder:
+    return open_baselines(url, name, revision=None, rootdir=Path())
+
+
+def save_all(url: str) -> None:
+    folder = opened(url)
+    for test in TESTS:
+        folder.save(measurement(node_id=test), "new")
+
+
+def test_saved_loaded_listed_and_pruned(url: str) -> None:
+    folder = opened(url)
+    assert not folder.exists_any(DEVICE)
+    assert folder.load(TEST, DEVICE) is None
+    assert folder.save(measurement(), "missing").what == "created"
+    assert folder.save(measurement(0.273, day=2), "ok").what == "recorded"
+    baseline = opened(url).load(TEST, DEVICE)
+    assert baseline is not None
+    assert [run.figures["ms"] for run in baseline.history] == [0.272, 0.273]
+    data = opened(url).data(baseline)
+    assert data is not None
+    assert [len(s.blocks) for s in data.samples] == [len(s.blocks) for s in measurement().samples]
+    assert opened(url).exists_any(DEVICE)
+    (entry,) = opened(url).list()
+    assert opened(url).prune([TEST]) == []
+    assert opened(url).prune([], dry_run=False) == [entry.path]
+    assert list(opened(url).list()) == []
+
+
+def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
+    """Different tests, and one test that both save: all of them are there, and whole."""
+    script = tmp_path / "save.py"
+    script.write_text(
+        "import sys\nfrom pathlib import Path\nfrom samples.records import measurement\n"
+        "from pytest_trt.judge.baselines import open_baselines\n"
+        "folder = open_baselines(sys.argv[1], 'main', revision=None, rootdir=Path())\n"
+        "for number in range(10):\n"
+        "    folder.save(measurement(node_id=f't.py::test_{sys.argv[2]}_{number}'), 'new')\n"
+        "    folder.save(measurement(node_id='t.py::both', day=number + 1), 'ok')\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(TESTS_FOLDER)}
+    workers = [subprocess.Popen([sys.executable, str(script), s3, name], env=environment) for name in ("a", "b")]
+    assert [worker.wait(120) for worker in workers] == [0, 0]
+    found = {entry.found.node_id for entry in opened(s3).list() if not isinstance(entry.found, BaselineError)}
+    assert found == {"t.py::both", *(f"t.py::test_{name}_{number}" for name in "ab" for number in range(10))}
+
+
+def test_prefetched_tests_are_asked_for_together(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_all(s3)
+    with Network(port, delay_s=0.05) as network:
+        reach(network.port, monkeypatch)
+        folder = opened(s3)
+        folder.prefetch([*TESTS, "t.py::absent"], DEVICE)
+        assert all(folder.load(test, DEVICE) is not None for test in TESTS)
+        assert folder.load("t.py::absent", DEVICE) is None
+    assert network.busiest >= 8
+
+
+def test_a_password_in_the_url_is_shown_to_nobody(sftp: str) -> None:
+    assert opened(sftp).where.startswith(f"sftp://{sftp_server.USER}:***@127.0.0.1:")
+    with pytest.raises(BaselineError, match=r"cannot be reached: AuthenticationException.*give credentials") as caught:
+        opened(sftp.replace(sftp_server.PASSWORD, "guessed"))
+    assert "guessed" not in str(caught.value)
+
+
+def test_no_such_bucket(s3: str) -> None:
+    for ask in (lambda f: f.load(TEST, DEVICE), lambda f: f.exists_any(DEVICE), lambda f: f.save(measurement(), "new")):
+        with pytest.raises(BaselineError, match="there is no bucket 'nowhere'"):
+            ask(opened("s3://nowhere/baselines"))
+
+
+def test_no_credentials(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    with pytest.raises(BaselineError, match="AWS_ACCESS_KEY_ID"):
+        opened(s3).load(TEST, DEVICE)
+
+
+def test_nobody_answers(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reach(9, monkeypatch)
+    with pytest.raises(BaselineError, match="check the network"):
+        opened(s3).load(TEST, DEVICE)
+
+
+def test_the_connection_is_lost_while_reading(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read before is good; the rest is an error, and never a missing baseline."""
+    save_all(s3)
+    with Network(port, most_bytes=30_000) as network:
+        reach(network.port, monkeypatch)
+        folder = opened(s3)
+        folder.prefetch(TESTS, DEVICE)
+    outcomes = [loaded(folder, test) for test in TESTS]
+    assert outcomes.count("lost") > 0
+    assert outcomes.count("lost") + outcomes.count("loaded") == len(TESTS)
+
+
+def loaded(folder: BaselineFolder, test: str) -> str:
+    try:
+        return "missing" if folder.load(test, DEVICE) is None else "loaded"
+    except BaselineError as error:
+        return "lost" if "check the network" in str(error) else str(error)
+
+
+def test_the_connection_is_lost_while_saving(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened(s3).save(measurement(), "missing")
+    with Network(port, most_bytes=1) as network:
+        reach(network.port, monkeypatch)
+        with pytest.raises(BaselineError, match="check the network"):
+            opened(s3).save(measurement(0.1, day=2), "improved")
+    reach(port, monkeypatch)
+    baseline = opened(s3).load(TEST, DEVICE)
+    assert baseline is not None
+    assert baseline.figures["ms"].value == 0.272
+
+
+def test_a_spoilt_object(s3: str) -> None:
+    opened(s3).save(measurement(), "missing")
+    (entry,) = opened(s3).list()
+    store = fsspec.filesystem("s3")
+    store.pipe_file(f"{s3.removeprefix('s3://')}/{entry.path}", b"x" * (MOST_READ + 1))
+    with pytest.raises(BaselineError, match="more than 65536 bytes"):
+        opened(s3).load(TEST, DEVICE)
+    store.pipe_file(f"{s3.removeprefix('s3://')}/{entry.path}", b"{")
+    with pytest.raises(BaselineError, match="not JSON"):
+        opened(s3).load(TEST, DEVICE)
+
+
+def test_a_protocol_that_nothing_serves() -> None:
+    with pytest.raises(BaselineError, match="carrier"):
+        opened("carrier://pigeon")
+
+
+def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(BaselineError, match=r"pytest-trt\[remote\]"):
+        open_baselines("s3://team/x", "main", revision=None, rootdir=Path())

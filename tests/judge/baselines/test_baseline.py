@@ -1,0 +1,157 @@
+"""What a baseline is: when it moves, what it forgets, and what changed since."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import math
+
+import pytest
+from samples.records import H200, TEST, digest, measurement, stored
+
+from pytest_trt.core.records import STATUSES, Block, Estimate, Samples, Status
+from pytest_trt.judge.baselines.baseline import RUNS, Run, after, baseline_of, data_of, measurement_of
+from pytest_trt.judge.regression.changes import age, changes
+
+
+@pytest.mark.parametrize("status", ["missing", "new", "ok", "improved", "unenforced"])
+def test_the_first_measurement_becomes_the_reference(status: Status) -> None:
+    made, saved = after(None, measurement(), status)
+    assert made is not None
+    assert saved.what == "created"
+    assert made.figures["ms"].value == 0.272
+    assert [run.moved for run in made.history] == [True]
+
+
+@pytest.mark.parametrize("status", [s for s in STATUSES if s not in ("ok", "improved", "new", "missing", "unenforced")])
+def test_what_fails_is_saved_with_force_alone(status: Status) -> None:
+    made, saved = after(stored(), measurement(0.3), status)
+    assert made is None
+    assert saved.what == "refused"
+    assert "--trt-baseline-force" in saved.text
+    made, saved = after(stored(), measurement(0.3), status, force=True)
+    assert made is not None
+    assert saved.what == "moved"
+    assert made.figures["ms"].value == 0.3
+
+
+def test_an_ok_run_is_remembered_and_moves_nothing() -> None:
+    made, saved = after(stored(), measurement(0.28, day=2), "ok")
+    assert made is not None
+    assert saved.what == "recorded"
+    assert (made.time, made.figures["ms"].value) == ("2026-07-01T12:00:00+00:00", 0.272)
+    assert [run.figures["ms"] for run in made.history] == [0.272, 0.28]
+
+
+def test_an_improvement_moves_the_reference_and_says_so() -> None:
+    made, saved = after(stored(), measurement(0.2, day=2), "improved")
+    assert made is not None
+    assert saved.what == "moved"
+    assert made.figures["ms"].value == 0.2
+    assert [run.moved for run in made.history] == [True, True]
+
+
+def test_new_only_leaves_what_there_is() -> None:
+    made, saved = after(stored(), measurement(0.2), "improved", new_only=True)
+    assert (made, saved.what) == (None, "unchanged")
+    assert after(None, measurement(), "new", new_only=True)[1].what == "created"
+
+
+def test_the_last_runs_are_remembered() -> None:
+    baseline = stored(None, *(measurement(0.272 + day / 10000, day=day) for day in range(2, 20)))
+    assert len(baseline.history) == RUNS
+    assert baseline.history[-1].time == "2026-07-19T12:00:00+00:00"
+
+
+def test_what_changed_is_told_with_what_did_not() -> None:
+    now = datetime.datetime(2026, 7, 4, 13, tzinfo=datetime.timezone.utc)
+    run = measurement(plan="other", engine_digest=digest("other"))
+    assert changes(stored(), run, now) == (
+        "changed since the baseline (a1b2c3d4e5f6, 3 days ago): the model; backend, driver and device are the same",
+    )
+
+
+def test_a_model_with_other_inputs_is_another_model() -> None:
+    spec = {**measurement().spec, "inputs": "x (8, 64)"}
+    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("other"), spec=spec))
+    assert "inputs (" in line
+    assert " and the model; " in line
+
+
+def test_an_upgrade_is_named_not_excused() -> None:
+    environment = dataclasses.replace(H200, backend_version="10.16.0", driver="560.1")
+    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("o"), environment=environment))
+    assert "backend (tensorrt 8.6.0 to tensorrt 10.16.0)" in line
+    assert "driver (550.54.15 to 560.1)" in line
+    assert "the model" not in line
+    assert line.endswith("device is the same")
+
+
+def test_a_changed_option_and_a_mere_rebuild_are_told_apart() -> None:
+    spec = {**measurement().spec, "precision": "fp32"}
+    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("o"), spec=spec))
+    assert "precision (fp16 to fp32)" in line
+    (line,) = changes(stored(), measurement(plan="other"))
+    assert "the build alone" in line
+    (line,) = changes(stored(), measurement())
+    assert "nothing that is recorded" in line
+    (line,) = changes(stored(), measurement(spec={**measurement().spec, "contexts": "4"}))
+    assert "contexts (none to 4)" in line
+    assert "the build alone" not in line
+
+
+def test_ages() -> None:
+    now = datetime.datetime(2026, 7, 4, 13, tzinfo=datetime.timezone.utc)
+    assert age("2026-07-04T12:00:00+00:00", now) == "today"
+    assert age("2026-07-03T12:00:00Z", now) == "yesterday"
+    assert age("2026-06-04T12:00:00", now) == "30 days ago"
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"figures": {}}, "figures is empty"),
+        ({"figures": {"ms": Estimate(1.0, 1.1, 1.2)}}, "must lie in its interval"),
+        ({"figures": {"ms": Estimate(-1.0, -1.1, 1.2)}}, "must not be negative, nor beyond 1e\\+15"),
+        ({"figures": {"ms": Estimate(1.0, 0.9, 1e16)}}, "must not be negative, nor beyond 1e\\+15"),
+        ({"figures": {"ms": Estimate(1.0, 0.9, math.inf)}}, "must not be negative, nor beyond 1e\\+15"),
+        ({"figures": {"milliseconds": Estimate.exact(1.0)}}, "no figure"),
+        ({"engine_digest": "../../etc"}, "engine_digest"),
+        ({"plan_sha256": "XYZ"}, "plan_sha256"),
+        ({"time": "yesterday"}, "time"),
+        ({"environment": dataclasses.replace(H200, commit="a/../b")}, "environment.commit"),
+    ],
+)
+def test_what_a_baseline_cannot_be(changes: dict[str, object], word: str) -> None:
+    with pytest.raises(ValueError, match=word):
+        dataclasses.replace(stored(), **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_s_figures_cannot_be_negative_or_unknown() -> None:
+    with pytest.raises(ValueError, match="cannot be negative"):
+        Run("2026-07-01T12:00:00", None, {"ms": -1.0})
+    with pytest.raises(ValueError, match="no figure"):
+        Run("2026-07-01T12:00:00", None, {"speed": 1.0})
+
+
+def test_to_a_measurement_and_back() -> None:
+    baseline = baseline_of(measurement())
+    assert baseline_of(measurement_of(baseline)) == baseline
+    assert data_of(measurement()).node_id == TEST
+
+
+def test_of_many_blocks_some_are_kept_whole_and_of_all_of_them_the_median() -> None:
+    blocks = tuple(Block({"ms": (1.0, 1.00000049 + n, 5.0)}, 0.01, {"sm_mhz": 1980.0}) for n in range(100))
+    few = dataclasses.replace(measurement(), samples=(Samples(blocks[:32]),))
+    assert [len(block.times["ms"]) for block in data_of(few).samples[0].blocks] == [3] * 32
+    (kept,) = data_of(dataclasses.replace(measurement(), samples=(Samples(blocks, probe=2),))).samples
+    assert [len(block.times["ms"]) for block in kept.blocks] == [3, 1, 1, 1] * 25
+    assert [sorted(block.times["ms"])[len(block.times["ms"]) // 2] for block in kept.blocks[:3]] == [1.0, 2.0, 3.0]
+    assert (kept.probe, kept.blocks[1].seconds, kept.blocks[1].state) == (2, 0.01, {"sm_mhz": 1980.0})
+
+
+def test_what_the_inspector_says_is_exported_but_not_stored() -> None:
+    made = measurement()
+    assert made.profile is not None
+    told = dataclasses.replace(made, profile=dataclasses.replace(made.profile, inspected={"Layers": ["conv"]}))
+    assert data_of(told).profile == made.profile

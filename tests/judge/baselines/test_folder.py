@@ -1,0 +1,600 @@
+"""Baselines on disk: one file a test, whole or not at all, no way out of the folder, nothing taken on trust."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import functools
+import gzip
+import json
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples.records import H200, TEST, blocks, measurement
+
+from pytest_trt.core import codec
+from pytest_trt.core.records import Environment, Samples
+from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
+from pytest_trt.judge.baselines.baseline import Baseline, Run, baseline_of, data_of
+from pytest_trt.judge.baselines.file_format import MOST_BYTES, MOST_READ, parse, render
+
+DEVICE = device_slug(H200)
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def fork(work: Callable[..., object], *arguments: object) -> int:
+    """The id of a process that does `work` and exits with what it returns, or 1 where it raises."""
+    child = os.fork()
+    if child:
+        return child
+    status: object = 1
+    try:
+        status = work(*arguments) or 0
+    finally:
+        os._exit(int(str(status)))
+
+
+def status_of(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def opened(folder: Path, name: str = "main") -> BaselineFolder:
+    return open_baselines(".trt-baselines", name, revision=None, rootdir=folder)
+
+
+def only_file(folder: Path) -> Path:
+    (file,) = folder.rglob("*.json")
+    return file
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """The file of a baseline that was saved."""
+    opened(tmp_path).save(measurement(), "missing")
+    return only_file(tmp_path)
+
+
+def test_saved_and_loaded(tmp_path: Path, saved: Path) -> None:
+    loaded = opened(tmp_path).load(TEST, DEVICE)
+    assert loaded is not None
+    assert loaded.figures.keys() == measurement().figures.keys()
+    assert loaded.figures["ms"].value == 0.272
+    assert loaded.environment == H200
+    assert loaded.spec_digest == measurement().spec_digest
+    assert opened(tmp_path).load("tests/test_models.py::other", DEVICE) is None
+    assert opened(tmp_path).load(TEST, "nvidia-h100") is None
+
+
+def test_a_read_only_file_system_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which even a file that is not there cannot be removed."""
+
+    def refuse(path: str | Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    monkeypatch.setattr("pytest_trt.judge.baselines.storage.local._write", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(BaselineError, match="cannot be saved: Read-only file system: check its permissions"):
+        opened(tmp_path).save(measurement(), "missing")
+
+
+def test_the_path_is_readable(tmp_path: Path, saved: Path) -> None:
+    below = saved.relative_to(tmp_path / ".trt-baselines").as_posix()
+    folder, _, file = below.rpartition("/")
+    assert folder == "main/nvidia-h200/tests-test_models.py"
+    assert file.startswith("test_resnet18-fp16-b8-")
+
+
+def test_the_file_reviews_well(saved: Path) -> None:
+    lines = saved.read_text().splitlines()
+    assert json.loads(saved.read_text())["node_id"] == TEST
+    keys = [line.split('"')[1] for line in lines if line.startswith(' "')]
+    assert keys == sorted(keys)
+    assert sum('"ms": {' in line for line in lines) == 1
+    assert saved.stat().st_size < MOST_BYTES
+
+
+def test_what_is_empty_is_left_out_and_read_where_it_stands(saved: Path) -> None:
+    baseline = parse(saved.read_bytes(), "x")
+    assert baseline.environment.threads is None
+    assert b'"threads"' not in saved.read_bytes()
+    assert parse(json.dumps(codec.encode(baseline)).encode(), "x") == baseline
+
+
+def test_many_are_saved_and_read_together(tmp_path: Path) -> None:
+    runs = [measurement(node_id=f"tests/test_{n % 3}.py::test[{n}]") for n in range(100)]  # enough for one sync of all
+    opened(tmp_path).save_all([(run, "new") for run in runs])
+    assert not list(tmp_path.rglob(".writing-*"))
+    folder = opened(tmp_path)
+    folder.prefetch([run.node_id for run in runs], DEVICE)
+    assert all(folder.load(run.node_id, DEVICE) for run in runs)
+
+
+def test_one_run_more_is_one_line_more(tmp_path: Path, saved: Path) -> None:
+    before = saved.read_text().splitlines()
+    opened(tmp_path).save(measurement(day=2), "ok")
+    after = saved.read_text().splitlines()
+    assert len(after) == len(before) + 1
+    assert len(set(after) - set(before)) == 2  # the new line, and the comma of the one before
+
+
+def test_a_run_more_is_written_as_if_all_were(tmp_path: Path, saved: Path) -> None:
+    for day in range(2, 15):
+        opened(tmp_path).save(measurement(0.272 + day / 1e5, day=day), "ok")
+        found = parse(saved.read_bytes(), "")
+        assert saved.read_bytes() == render(found)
+        assert [run.time[8:10] for run in found.history] == [f"{n:02}" for n in range(max(1, day - 9), day + 1)]
+
+
+EDITED: dict[str, Callable[[str], str]] = {
+    "on one line": lambda text: json.dumps(json.loads(text)),
+    "indented": lambda text: json.dumps(json.loads(text), indent=2),
+    "windows": lambda text: text.replace("\n", "\r\n"),
+    "two runs on a line": lambda text: text.replace('},\n  {"commit', '}, {"commit'),
+    "a run on two lines": lambda text: text.replace('"engine_mb": 23.4, ', "\n  "),
+    "two histories": lambda text: text.replace('\n "history": [\n', '\n "history": [\n {}],\n "history": [\n', 1),
+    "no history": lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != "history"}),
+}
+
+
+@pytest.mark.parametrize("name", EDITED)
+def test_a_run_more_in_a_file_of_another_form(tmp_path: Path, saved: Path, name: str) -> None:
+    """Written by hand or by another tool, and still valid: not a run of it may be lost."""
+    for day in (2, 3, 4):
+        opened(tmp_path).save(measurement(day=day), "ok")
+    saved.write_bytes(EDITED[name](saved.read_text()).encode())
+    before = parse(saved.read_bytes(), "")
+    opened(tmp_path).save(measurement(day=5), "ok")
+    after = parse(saved.read_bytes(), "")
+    assert after.history[:-1] == before.history
+    assert after.history[-1].time == "2026-07-05T12:00:00+00:00"
+    assert dataclasses.replace(after, history=()) == dataclasses.replace(before, history=())
+
+
+def test_samples_and_layers_lie_beside_it(tmp_path: Path, saved: Path) -> None:
+    folder = opened(tmp_path)
+    baseline = folder.load(TEST, DEVICE)
+    assert baseline is not None
+    data = folder.data(baseline)
+    assert data is not None
+    assert data.samples == data_of(measurement()).samples
+    assert data.profile == measurement().profile
+    opened(tmp_path).save(measurement(0.273, day=2), "ok")
+    kept = folder.data(baseline)
+    assert kept is not None
+    assert kept.time == baseline.time
+
+
+def test_without_its_data_a_baseline_stands(tmp_path: Path, saved: Path) -> None:
+    (file,) = tmp_path.rglob("*.json.gz")
+    file.unlink()
+    baseline = opened(tmp_path).load(TEST, DEVICE)
+    assert baseline is not None
+    assert opened(tmp_path).data(baseline) is None
+
+
+def test_data_of_another_reference_is_none(tmp_path: Path, saved: Path) -> None:
+    baseline = opened(tmp_path).load(TEST, DEVICE)
+    assert baseline is not None
+    assert opened(tmp_path).data(dataclasses.replace(baseline, time="2026-01-01T00:00:00")) is None
+
+
+def test_too_long_a_history_forgets_the_oldest_runs() -> None:
+    baseline = baseline_of(measurement())
+    history = tuple(
+        Run(f"2026-07-{day:02}T12:00:00", None, {"ms": 1.0}, reason="because " * 100) for day in range(1, 11)
+    )
+    text = render(dataclasses.replace(baseline, history=history))
+    assert len(text) <= MOST_BYTES
+    kept = parse(text, "x").history
+    assert 0 < len(kept) < 10
+    assert kept[-1].time == "2026-07-10T12:00:00"
+
+
+def test_what_cannot_be_shown_is_left_out_when_saving(tmp_path: Path) -> None:
+    """What is saved can be read again, whatever a person says as the reason."""
+    folder = opened(tmp_path)
+    folder.accept([measurement(spec={"path": "a\x1b[2Jb"})], reason="one\ntwo \u202e three")
+    baseline = opened(tmp_path).load(TEST, DEVICE)
+    assert baseline is not None
+    assert baseline.history[0].reason == "one two   three"
+    assert baseline.spec["path"] == "a [2Jb"
+    with pytest.raises(BaselineError, match="can be shown"):
+        folder.save(measurement(node_id="t.py::t[\x1b]"), "new")
+
+
+def test_an_endless_node_id_or_reason_is_said(tmp_path: Path) -> None:
+    with pytest.raises(BaselineError, match="shorter ids"):
+        render(baseline_of(measurement(node_id="t.py::t[" + "x" * 9000 + "]")))
+    with pytest.raises(BaselineError, match="say the reason in fewer words"):
+        opened(tmp_path).accept([measurement()], reason="since " * 1500)
+
+
+def test_several_names_and_devices(tmp_path: Path) -> None:
+    cpu = Environment("Intel Xeon, 2 CPUs", "cpu", "onnxruntime", "1.20")
+    mig = dataclasses.replace(H200, mig_profile="1g.18gb")
+    for environment in (H200, cpu, mig):
+        opened(tmp_path).save(measurement(environment=environment), "missing")
+    opened(tmp_path, "release").save(measurement(0.3), "missing")
+    slugs = {device_slug(environment) for environment in (H200, cpu, mig)}
+    assert slugs == {"nvidia-h200", "intel-xeon-2-cpus", "nvidia-h200-mig-1g.18gb"}
+    found = {entry.path.split("/")[1] for entry in opened(tmp_path).list()}
+    assert found == slugs
+    assert len(list(opened(tmp_path, "release").list())) == 1
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "_data", "a b", "x" * 200])
+def test_names_that_would_lead_elsewhere(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BaselineError, match="baseline name"):
+        opened(tmp_path, name)
+
+
+def test_whether_a_device_has_baselines_does_not_change_by_saving(tmp_path: Path) -> None:
+    folder = opened(tmp_path)
+    assert not folder.exists_any(DEVICE)
+    folder.save(measurement(), "missing")
+    assert not folder.exists_any(DEVICE)
+    assert opened(tmp_path).exists_any(DEVICE)
+
+
+def test_prefetched_is_loaded(tmp_path: Path, saved: Path) -> None:
+    folder = opened(tmp_path)
+    folder.prefetch([TEST, "tests/test_models.py::other"], DEVICE)
+    saved.unlink()
+    assert folder.load(TEST, DEVICE) is not None
+    assert folder.load("tests/test_models.py::other", DEVICE) is None
+
+
+def test_prune_says_first(tmp_path: Path, saved: Path) -> None:
+    folder = opened(tmp_path)
+    folder.save(measurement(node_id="tests/test_old.py::test_gone"), "new")
+    (gone,) = folder.prune([TEST])
+    assert "test_gone" in gone
+    assert len(list(tmp_path.rglob("*.json"))) == 2
+    assert folder.prune([TEST], dry_run=False) == [gone]
+    assert only_file(tmp_path) == saved
+    assert len(list(tmp_path.rglob("*.json.gz"))) == 1
+    assert not (tmp_path / ".trt-baselines/main/nvidia-h200/tests-test_old.py").exists()
+
+
+def test_a_renamed_test_is_recognised_and_keeps_its_baseline(tmp_path: Path, saved: Path) -> None:
+    new = "tests/test_models.py::test_resnet[fp16-b8]"
+    folder = opened(tmp_path)
+    assert folder.renamed_from(measurement(node_id=new), [new]) == TEST
+    assert folder.renamed_from(measurement(node_id=new), [new, TEST]) is None
+    assert folder.renamed_from(measurement(node_id=new, spec_digest="0" * 64), [new]) is None
+    folder.rename(TEST, new)
+    assert folder.renamed_from(measurement(node_id="other"), ["other"]) == new
+    assert folder.load(TEST, DEVICE) is None
+    moved = folder.load(new, DEVICE)
+    assert moved is not None
+    assert moved.node_id == new
+    assert folder.data(moved) is not None
+
+
+def test_renaming_clobbers_nothing(tmp_path: Path, saved: Path) -> None:
+    folder = opened(tmp_path)
+    folder.save(measurement(node_id="t.py::new"), "new")
+    with pytest.raises(BaselineError, match="of its own"):
+        folder.rename(TEST, "t.py::new")
+    with pytest.raises(BaselineError, match="has no baseline"):
+        folder.rename("t.py::nothing", "t.py::other")
+
+
+def edit(file: Path, **changes: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+def figures(**changes: Any) -> Callable[[Path], None]:
+    return lambda file: edit(file, figures={"ms": {"value": 1.0, "low": 1.0, "high": 1.0, **changes}})
+
+
+BAD: dict[str, tuple[Callable[[Path], object], str]] = {
+    "half a file": (lambda file: file.write_text(file.read_text()[:900]), "not JSON"),
+    "empty": (lambda file: file.write_text(""), "not JSON"),
+    "a merge conflict": (
+        lambda file: file.write_text(f"{{\n<<<<<<< HEAD\n{file.read_text()}=======\n}}\n>>>>>>> other\n"),
+        "holds a merge conflict: take either side whole .*, or delete it and save anew",
+    ),
+    "not text": (lambda file: file.write_bytes(bytes(range(256))), "not JSON"),
+    "a list": (lambda file: file.write_text("[]"), "must be an object"),
+    "NaN": (figures(value=float("nan")), "figures.ms.value is nan"),
+    "infinite": (figures(high=float("inf")), "figures.ms.high is inf"),
+    "negative": (figures(value=-1.0, low=-2.0), "figures.ms is -1"),
+    "outside its interval": (figures(value=3.0), "figures.ms is 3"),
+    "text for a number": (figures(value="fast"), "figures.ms.value"),
+    "true for a number": (figures(value=True), "figures.ms.value"),
+    "a huge integer": (figures(samples=10**30), "figures.ms.samples"),
+    "an integer too long for Python": (
+        lambda file: file.write_text(file.read_text().replace('"schema": 1', f'"schema": {"9" * 5000}')),
+        "not JSON",
+    ),
+    "an unknown figure": (lambda file: edit(file, figures={"speed": {"value": 1, "low": 1, "high": 1}}), "'speed'"),
+    "no figures": (lambda file: edit(file, figures={}), "figures is empty"),
+    "an unknown field": (lambda file: edit(file, surprise=1), "unknown field 'surprise'"),
+    "a missing field": (lambda file: file.write_text('{"schema": 1}'), "lacks the field"),
+    "another test's id": (lambda file: edit(file, node_id="other.py::test"), "another test's: .* delete it and save"),
+    "a path for an id": (lambda file: edit(file, node_id="../../../etc/passwd"), "another test's"),
+    "a path for a digest": (lambda file: edit(file, engine_digest="../../../etc"), "engine_digest"),
+    "a path for a plan": (lambda file: edit(file, plan_sha256="../x"), "plan_sha256"),
+    "a path for a time": (lambda file: edit(file, time="../x"), "time is '../x'"),
+    "a path for a commit": (
+        lambda file: edit(file, environment={**json.loads(file.read_text())["environment"], "commit": "../x"}),
+        "environment.commit",
+    ),
+    "another device": (
+        lambda file: edit(file, environment={**json.loads(file.read_text())["environment"], "device": "../H200"}),
+        "another device's: .* delete it and save",
+    ),
+    "a terminal's escape as it is": (
+        lambda file: file.write_text(file.read_text().replace("models/", "\u202emodels/")),
+        "cannot be shown",
+    ),
+    "a line end": (lambda file: edit(file, spec={"a": "b\nc"}), "cannot be shown"),
+    "a terminal's escape": (lambda file: edit(file, spec={"a": "\x1b[2J"}), "cannot be shown"),
+    "a run of the past that cannot be": (
+        lambda file: edit(file, history=[{"time": "2026-07-01T12:00:00", "commit": None, "figures": {"ms": -1}}]),
+        "history[0]",
+    ),
+    "deep nesting": (lambda file: file.write_text("[" * 30000 + "]" * 30000), "nested|not JSON|recursion"),
+    "too long": (lambda file: file.write_text(" " * (MOST_READ + 1)), "at most 65536 are read"),
+    "a newer schema": (lambda file: edit(file, schema=99), "schema 99.*upgrade"),
+    "a schema of no number": (lambda file: edit(file, schema="1"), "schema"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_edited_by_hand(tmp_path: Path, saved: Path, name: str) -> None:
+    """A clear error names file and field; the other tests' baselines are as they were."""
+    opened(tmp_path).save(measurement(node_id="tests/test_models.py::other"), "new")
+    spoil, said = BAD[name]
+    spoil(saved)
+    folder = opened(tmp_path)
+    folder.prefetch([TEST, "tests/test_models.py::other"], DEVICE)
+    with pytest.raises(BaselineError, match=said.replace("[0]", r"\[0\]")) as caught:
+        folder.load(TEST, DEVICE)
+    assert saved.name in str(caught.value)
+    assert folder.load("tests/test_models.py::other", DEVICE) is not None
+    assert sum(isinstance(entry.found, BaselineError) for entry in folder.list()) == (name not in _OTHER_TEST)
+
+
+_OTHER_TEST = ("another test's id", "a path for an id", "another device")
+"""Good baselines in the wrong place: seen when that test asks for its own."""
+
+
+def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in a document, as the keys that lead to it."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inside:
+        yield (*at, key)
+        yield from places(item, (*at, key))
+
+
+def test_a_path_in_any_field_leads_nowhere(tmp_path: Path, saved: Path) -> None:
+    """It is an error, or no more than a text: nothing is read or written outside the folder."""
+    original = saved.read_text()
+    for *above, last in places(json.loads(original)):
+        document = json.loads(original)
+        functools.reduce(lambda value, key: value[key], above, document)[last] = "../../../escaped"
+        saved.write_text(json.dumps(document))
+        folder = opened(tmp_path)
+        with contextlib.suppress(BaselineError):
+            baseline = folder.load(TEST, DEVICE)
+            assert baseline is not None
+            folder.data(baseline)
+            folder.save(measurement(day=2), "ok")
+            folder.prune([TEST], dry_run=False)
+        saved.write_text(original)
+    assert [path.name for path in tmp_path.iterdir()] == [".trt-baselines"]
+    assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} == {"tests-test_models.py", "_data"}
+
+
+def test_a_spoilt_baseline_is_replaced_with_force_alone(tmp_path: Path, saved: Path) -> None:
+    saved.write_text("{")
+    with pytest.raises(BaselineError):
+        opened(tmp_path).save(measurement(), "ok")
+    opened(tmp_path).save(measurement(), "ok", force=True)
+    assert opened(tmp_path).load(TEST, DEVICE) is not None
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"not gzip", "not gzip"),
+        (gzip.compress(b"{}", mtime=0), "lacks the field"),
+        (gzip.compress(b"x", mtime=0), "not JSON"),
+        (gzip.compress(b" " * (65 * 1024 * 1024), mtime=0), "unpacks to more"),
+        (gzip.compress(b'{"node_id": "a", "time": ""}', mtime=0)[:-6], "not gzip"),
+        (gzip.compress(b'{"node_id": "a", "time": ""}', mtime=0), "another test's"),
+    ],
+)
+def test_spoilt_data(tmp_path: Path, saved: Path, content: bytes, said: str) -> None:
+    (file,) = tmp_path.rglob("*.json.gz")
+    file.write_bytes(content)
+    folder = opened(tmp_path)
+    baseline = folder.load(TEST, DEVICE)
+    assert baseline is not None
+    with pytest.raises(BaselineError, match=said):
+        folder.data(baseline)
+
+
+def test_a_folder_where_a_file_should_be(tmp_path: Path, saved: Path) -> None:
+    saved.unlink()
+    saved.mkdir()
+    with pytest.raises(BaselineError, match="is a folder"):
+        opened(tmp_path).load(TEST, DEVICE)
+
+
+def test_a_pipe_where_a_file_should_be_does_not_hang(tmp_path: Path, saved: Path) -> None:
+    saved.unlink()
+    os.mkfifo(saved)
+    with pytest.raises(BaselineError, match="no regular file"):
+        opened(tmp_path).load(TEST, DEVICE)
+
+
+def test_a_link_where_a_file_should_be(tmp_path: Path, saved: Path) -> None:
+    moved = tmp_path / "elsewhere.json"
+    saved.rename(moved)
+    saved.symlink_to(moved)
+    with pytest.raises(BaselineError, match="symbolic link"):
+        opened(tmp_path).load(TEST, DEVICE)
+
+
+def test_a_link_out_of_the_folder_is_neither_read_nor_written_through(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / ".trt-baselines").mkdir()
+    (tmp_path / ".trt-baselines" / "main").symlink_to(outside)
+    with pytest.raises(BaselineError, match="leads out of"):
+        opened(tmp_path).load(TEST, DEVICE)
+    with pytest.raises(BaselineError, match="leads out of"):
+        opened(tmp_path).save(measurement(), "missing", force=True)
+    assert list(outside.iterdir()) == []
+
+
+def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / ".trt-baselines").symlink_to(tmp_path / "shared")
+    opened(tmp_path).save(measurement(), "missing")
+    assert opened(tmp_path).load(TEST, DEVICE) is not None
+
+
+def test_a_folder_that_cannot_be_written() -> None:
+    with pytest.raises(BaselineError, match="--trt-baseline-dir"):
+        open_baselines("/proc/baselines", "main", revision=None, rootdir=Path()).save(measurement(), "missing")
+
+
+def _save_within(folder: Path, limit: int) -> int:
+    """7 where the disk, which takes no file longer than `limit`, is said to be the fault."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    try:
+        opened(folder).save(measurement(0.1, day=2), "improved")
+    except BaselineError as error:
+        return 7 if "make space" in str(error) else 8
+    return 9
+
+
+def test_a_full_disk_leaves_the_old_baseline(tmp_path: Path, saved: Path) -> None:
+    before = saved.read_bytes()
+    assert status_of(fork(_save_within, tmp_path, 1000)) == 7
+    assert saved.read_bytes() == before
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
+def _save_many(folder: Path, worker: int, count: int) -> None:
+    for number in range(count):
+        opened(folder).save(measurement(node_id=f"tests/test_{worker}.py::test_{number}"), "missing")
+
+
+def test_eight_workers_lose_nothing(tmp_path: Path) -> None:
+    workers = [fork(_save_many, tmp_path, worker, 5) for worker in range(8)]
+    assert [status_of(worker) for worker in workers] == [0] * 8
+    found = [entry.found for entry in opened(tmp_path).list()]
+    assert all(isinstance(one, Baseline) for one in found)
+    assert len(found) == 40
+
+
+def _save_for_ever(folder: Path) -> None:
+    day = 0
+    while True:
+        day = day % 28 + 1
+        opened(folder).save(measurement(0.272 + day / 1000, day=day), "improved", force=True)
+
+
+def test_killed_while_it_saves(tmp_path: Path) -> None:
+    """A process that is killed at any moment leaves the old baseline or the new one, and nothing that is listed."""
+    opened(tmp_path).save(measurement(), "missing")
+    for delay in (0.0, 0.003, 0.007):
+        begun = only_file(tmp_path).stat().st_mtime_ns
+        child = fork(_save_for_ever, tmp_path)
+        while only_file(tmp_path).stat().st_mtime_ns == begun:
+            assert os.waitpid(child, os.WNOHANG) == (0, 0)
+            time.sleep(0.001)
+        time.sleep(delay)
+        os.kill(child, signal.SIGKILL)
+        assert status_of(child) == -signal.SIGKILL
+        baseline = opened(tmp_path).load(TEST, DEVICE)
+        assert baseline is not None
+        opened(tmp_path).data(baseline)
+        assert len(list(opened(tmp_path).list())) == 1
+
+
+def test_what_a_killed_process_left_is_swept(tmp_path: Path, saved: Path) -> None:
+    left = saved.parent / ".writing-123-abc"
+    left.write_text("half")
+    assert len(list(opened(tmp_path).list())) == 1
+    assert left.exists()
+    os.utime(left, (0, 0))
+    assert len(list(opened(tmp_path).list())) == 1
+    assert not left.exists()
+
+
+def test_many_samples_keep_their_nanoseconds(tmp_path: Path) -> None:
+    long = measurement(samples=(Samples(blocks(0.272, count=30, size=100)),))
+    opened(tmp_path).save(long, "missing")
+    baseline = opened(tmp_path).load(TEST, DEVICE)
+    assert baseline is not None
+    data = opened(tmp_path).data(baseline)
+    assert data is not None
+    kept, were = (np.asarray([b.times["ms"] for b in s.blocks]) for s in (*data.samples, *long.samples))
+    np.testing.assert_allclose(kept, were, rtol=0, atol=0.51e-6)
+
+
+ORIGINAL = render(
+    dataclasses.replace(baseline_of(measurement()), history=(Run("2026-07-01T12:00:00", None, {"ms": 1.0}),) * 2)
+)
+TOKENS = st.sampled_from(
+    [b"NaN", b"-1", b"1e999", b"null", b"true", b'"../x"', b"[]", b"{}", b"[" * 50, b'"\\u001b"', b"9" * 400, b'"',
+     b",", b"\x00", b"\xff", b"schema", b"99"]
+)  # fmt: skip
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """A real file with one to four cuts, repeats, replaced bytes or tokens."""
+    text = ORIGINAL
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.sampled_from([0, 1, 2, 8, 60, 4000])))
+        replaced = draw(st.one_of(TOKENS, st.binary(max_size=4), st.just(text[start:end] * 2), st.just(b"")))
+        text = text[:start] + replaced + text[end:]
+    return text
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(mutations())
+def test_mutations_give_a_clean_error_or_a_valid_record(raw: bytes) -> None:
+    assert read(raw) == "valid" or "file.json" in read(raw)
+
+
+def read(raw: bytes) -> str:
+    """What reading says; `valid` where what was read can be written and read again."""
+    try:
+        baseline = parse(raw, "file.json")
+    except BaselineError as error:
+        return str(error)
+    return "valid" if parse(render(baseline), "again").node_id == baseline.node_id else "changed"
+
+
+SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8)
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES, st.sampled_from(sorted(json.loads(ORIGINAL))))
+def test_any_value_in_any_field_is_an_error_or_valid(value: Any, field: str) -> None:
+    said = read(json.dumps({**json.loads(ORIGINAL), field: value}).encode())
+    assert said == "valid" or "file.json" in said

@@ -1,0 +1,84 @@
+"""Two runs of the past compared: nothing that was not compared passes."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from samples.records import H200, TEST, measurement
+
+from pytest_trt.core.records import Environment, Result, Verdict
+from pytest_trt.judge.baselines.baseline import Baseline, baseline_of
+from pytest_trt.judge.regression.offline import Key, Tolerances, compare_runs
+
+KEY = ("nvidia-h200", TEST)
+
+
+def old(ms: float = 0.272) -> dict[Key, Baseline]:
+    return {KEY: baseline_of(measurement(ms))}
+
+
+def new(ms: float = 0.272, *verdicts: Verdict) -> dict[Key, Result]:
+    return {KEY: Result(TEST, verdicts, measurement(ms, day=2))}
+
+
+def statuses(old: dict[Key, Baseline], new: dict[Key, Result], **tolerances: object) -> list[str]:
+    return [result.status for result in compare_runs(old, new, Tolerances(**tolerances))]  # type: ignore[arg-type]
+
+
+def test_unchanged_slower_and_faster() -> None:
+    assert statuses(old(), new()) == ["ok"]
+    assert statuses(old(), new(0.306)) == ["regressed"]
+    assert statuses(old(), new(0.2)) == ["improved"]
+
+
+def test_tolerances() -> None:
+    assert statuses(old(), new(0.306), max_slowdown=0.2) == ["ok"]
+    assert statuses(old(), new(0.274), max_slowdown=0.01) == ["inconclusive"]
+
+
+def test_memory_has_a_tolerance_of_its_own() -> None:
+    grown = new()
+    figures = {**measurement().figures, "memory_mb": dataclasses.replace(measurement().figures["memory_mb"], value=700)}
+    grown[KEY] = Result(TEST, (), measurement(figures=figures, day=2))
+    assert statuses(old(), grown) == ["regressed"]
+    assert statuses(old(), grown, max_memory_growth=0.2) == ["ok"]
+
+
+def test_a_regression_says_what_changed() -> None:
+    (result,) = compare_runs(old(), new(0.306), Tolerances())
+    (worst, _) = result.verdicts
+    assert any("changed since the baseline" in line for line in worst.details)
+    assert result.baseline_time == "2026-07-01T12:00:00+00:00"
+
+
+def test_a_test_that_was_not_measured_again_is_inconclusive() -> None:
+    assert statuses(old(), {}) == ["inconclusive"]
+    assert statuses(old(), {KEY: Result(TEST, ())}) == ["inconclusive"]
+    built = Verdict("ok", "run", "", "engine in the cache")  # as --trt-build-only has it
+    assert statuses(old(), {KEY: Result(TEST, (built,))}) == ["inconclusive"]
+
+
+def test_a_test_in_the_newer_run_alone_is_new() -> None:
+    assert statuses({}, new()) == ["new"]
+
+
+def test_failures_of_the_newer_run_stay_failures() -> None:
+    assert statuses(old(), new(0.272, Verdict("error", "run", "", "lost"))) == ["error"]
+    assert statuses(old(), new(0.272, Verdict("invalid", "run", "", "busy"))) == ["invalid"]
+    assert statuses(old(), {KEY: Result(TEST, (Verdict("error", "run", "", "lost"),))}) == ["error"]
+
+
+def test_the_newer_run_s_own_comparison_is_left_out() -> None:
+    assert statuses(old(), new(0.272, Verdict("regressed", "baseline", "ms", "slower than another"))) == ["ok"]
+
+
+def test_figures_that_both_lack_are_inconclusive() -> None:
+    assert statuses(old(), new(), figures=("host_mb",)) == ["inconclusive"]
+
+
+def test_runs_on_a_cpu_differ_by_more() -> None:
+    cpu = Environment("Xeon", "cpu", "onnxruntime", "1.20")
+    before = {KEY: baseline_of(measurement(environment=cpu))}
+    after = {KEY: Result(TEST, (), measurement(0.285, environment=cpu))}
+    assert statuses(before, after) == ["inconclusive"]
+    assert H200.kind == "gpu"

@@ -1,0 +1,178 @@
+"""What is stored of a baseline, and what a measurement is against it."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import random
+
+import pytest
+from samples.records import H200, digest, measurement, stored
+
+from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
+from pytest_trt.judge.baselines.baseline import after
+from pytest_trt.judge.regression.paired import Question
+from pytest_trt.judge.regression.stored import absent, identical, judge_stored, run_spread
+
+
+def test_ten_savings_of_four_percent_end_in_a_regression() -> None:
+    """No ratchet: neither the reference nor the spread between runs drifts along."""
+    baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
+    for day in range(2, 12):
+        ms *= 1.04
+        run = measurement(ms, day=day)
+        verdict = judge_stored(Question(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
+        verdicts.append(verdict.status)
+        baseline = after(baseline, run, verdict.status)[0] or baseline
+    assert verdicts == ["ok", *["regressed"] * 9]
+    assert baseline.figures["ms"].value == 1.0
+
+
+def test_one_percent_a_run_ends_in_a_regression_too() -> None:
+    baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
+    for day in range(2, 22):
+        ms *= 1.01
+        run = measurement(ms, day=day)
+        verdict = judge_stored(Question(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
+        verdicts.append(verdict.status)
+        baseline = after(baseline, run, verdict.status)[0] or baseline
+    assert verdicts[:2] == ["ok", "ok"]
+    assert verdicts[-1] == "regressed"
+
+
+def test_spread_between_runs_is_what_the_history_shows() -> None:
+    draw = random.Random(0)
+    quiet = stored(None, *(measurement(0.272 * draw.gauss(1, 0.0005), day=day) for day in range(2, 12)))
+    noisy = stored(None, *(measurement(0.272 * draw.gauss(1, 0.03), day=day) for day in range(2, 12)))
+    assert run_spread(quiet, "ms", 0.01) < 0.01
+    assert run_spread(noisy, "ms", 0.01) > 0.03
+
+
+def test_spread_between_few_runs_is_the_default() -> None:
+    assert run_spread(stored(None, measurement(0.3, day=2), measurement(0.31, day=3)), "ms", 0.01) == 0.01
+    assert run_spread(stored(), "host_mb", 0.07) == 0.07
+
+
+def test_spread_does_not_count_the_runs_before_the_reference_moved() -> None:
+    baseline = stored(None, *(measurement(0.272 * (1 + 0.1 * (day % 2)), day=day) for day in range(2, 9)))
+    moved, _ = after(baseline, measurement(0.272, day=9), "improved")
+    assert moved is not None
+    assert run_spread(moved, "ms", 0.01) == 0.01
+
+
+def test_one_step_in_the_history_does_not_widen_the_spread() -> None:
+    level = [0.272] * 5 + [0.283] * 5
+    baseline = stored(None, *(measurement(ms, day=2 + i) for i, ms in enumerate(level)))
+    assert run_spread(baseline, "ms", 0.01) < 0.011
+
+
+def test_judged_against_what_is_stored() -> None:
+    question = Question(tolerance=0.05, run_spread=0.01)
+    assert judge_stored(question, measurement(0.2725).figures["ms"], stored()).status == "ok"
+    verdict = judge_stored(question, measurement(0.306).figures["ms"], stored())
+    assert verdict.status == "regressed"
+    assert verdict.ratio is not None
+    assert verdict.ratio.value == pytest.approx(1.125)
+    assert verdict.ratio.low == pytest.approx(1.11, abs=0.005)
+    assert "not engine against engine" in verdict.details[0]
+    assert judge_stored(question, measurement(0.2).figures["ms"], stored()).status == "improved"
+
+
+def test_a_tolerance_within_the_spread_between_runs_is_inconclusive() -> None:
+    verdict = judge_stored(Question(tolerance=0.01, run_spread=0.01), measurement(0.274).figures["ms"], stored())
+    assert verdict.status == "inconclusive"
+
+
+@pytest.mark.parametrize("scatter", [0.001, 0.01, 0.03])
+def test_false_alarms_against_stored_runs_are_rare(scatter: float) -> None:
+    """However runs scatter, where the history is long enough to show it: an engine that did not change, tolerance 0."""
+    question, draw, alarms = Question(tolerance=0.0), random.Random(0), 0
+    for _ in range(600):
+        runs = [measurement(math.exp(draw.gauss(0, scatter))) for _ in range(9)]
+        alarms += judge_stored(question, runs[0].figures["ms"], stored(*runs[1:])).status == "regressed"
+    assert alarms <= 12  # of 600 at 1 %: more in 1 of 300 series
+
+
+@pytest.mark.parametrize("count", [2, 5, 8])
+def test_runs_that_swing_between_two_levels_may_do_so_again(count: int) -> None:
+    """Half of all neighbours are alike then, and a median deviation of 0 had stood for the whole: one in eight said
+    `regressed`."""
+    levels = [0.272, *(0.272 * (1.03 if n in (1, 2, 5) else 1.0) for n in range(1, count))]
+    runs = [measurement(ms, day=2 + n) for n, ms in enumerate((*levels, 0.272))]
+    baseline = stored(*runs)
+    assert run_spread(baseline, "ms", 0.01) >= math.log(1.03) - 1e-9
+    verdict = judge_stored(Question(tolerance=0.0), measurement(0.272 * 1.03).figures["ms"], baseline)
+    assert verdict.status == "inconclusive"
+
+
+def test_a_creep_upwards_is_no_swing() -> None:
+    runs = [measurement(0.272 * 1.02**n, day=2 + n) for n in (0, 0, 0, 1, 1, 2, 2, 2)]
+    assert run_spread(stored(*runs), "ms", 0.01) < 0.011
+
+
+def test_one_stored_run_does_not_pretend_to_show_the_spread_between_runs() -> None:
+    verdict = judge_stored(Question(tolerance=0.005), measurement(0.2747).figures["ms"], stored(measurement(0.272)))
+    assert verdict.status == "inconclusive"
+    assert verdict.resolution is not None
+    assert verdict.resolution > 0.01
+
+
+def test_throughput_regresses_downwards() -> None:
+    question = Question(figure="throughput", tolerance=0.05)
+    assert judge_stored(question, measurement(0.306).figures["throughput"], stored()).status == "regressed"
+    assert judge_stored(question, measurement(0.2).figures["throughput"], stored()).status == "improved"
+
+
+def test_sizes_are_compared_as_they_are() -> None:
+    question = Question(figure="memory_mb", tolerance=0.05)
+    assert judge_stored(question, Estimate.exact(640.0), stored()).status == "ok"
+    assert judge_stored(question, Estimate.exact(700.0), stored()).status == "regressed"
+
+
+def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> None:
+    verdict = judge_stored(Question(figure="host_mb"), Estimate.exact(10.0), stored())
+    assert verdict.status == "missing"
+    assert "--trt-baseline-save puts this run in its place" in verdict.text
+    old, run = stored(), measurement(0.28)
+    without = dataclasses.replace(old, figures={n: e for n, e in old.figures.items() if n != "ms"})
+    made, saved = after(without, run, "missing")
+    assert made is not None
+    assert (saved.what, made.figures["ms"].value) == ("moved", 0.28)
+    made, saved = after(old, run, "missing")  # of its outputs, say: the reference stays
+    assert made is not None
+    assert (saved.what, made.figures["ms"].value) == ("recorded", 0.272)
+
+
+def test_a_latency_of_zero_has_no_ratio() -> None:
+    assert judge_stored(Question(), Estimate(0.1, 0.0, 0.2), stored()).status == "inconclusive"
+
+
+def test_identical_plan() -> None:
+    baseline, now = stored(), measurement(0.5)
+    assert identical(baseline, H200, now.plan_sha256, now.spec_digest)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"device": "NVIDIA H100"}, {"mig_profile": "1g.18gb"}, {"backend": "tensorrt_lean"}, {"driver": "560.1"},
+        {"backend_version": "10.16"}, {"measurement": MEASUREMENT_VERSION + 1},
+        {"host_cpu": "AMD EPYC"}, {"threads": 4},
+    ],
+)  # fmt: skip
+def test_no_identical_plan_in_another_environment(changed: dict[str, object]) -> None:
+    now = measurement()
+    environment = dataclasses.replace(H200, **changed)  # type: ignore[arg-type]
+    assert not identical(stored(), environment, now.plan_sha256, now.spec_digest)
+
+
+def test_no_identical_plan_with_another_plan_pipeline_or_none() -> None:
+    now = measurement()
+    assert not identical(stored(), H200, digest("other plan"), now.spec_digest)
+    assert not identical(stored(), H200, now.plan_sha256, digest("other pipeline"))
+    assert not identical(stored(measurement(plan_sha256="")), H200, "", now.spec_digest)
+
+
+def test_no_baseline_is_missing_or_new() -> None:
+    assert absent("main", "NVIDIA H200", any_of_device=False).status == "missing"
+    assert absent("main", "NVIDIA H200", any_of_device=True).status == "new"

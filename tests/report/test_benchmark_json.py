@@ -1,0 +1,132 @@
+"""What pytest-benchmark and its readers get, tried with pytest-benchmark itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from samples import TESTS_FOLDER
+from samples.reports import RUN, result, unmeasured
+
+from pytest_trt.core.records import Estimate, Result
+from pytest_trt.report.benchmark_json import feed, latencies_s, render
+
+pytest_plugins = ["pytester"]
+
+FED = """
+    from samples.reports import RUN
+    from pytest_trt.report.benchmark_json import feed
+
+    def test_fed(benchmark):
+        {before}
+        assert feed(benchmark, RUN[0]) is {taken}
+"""
+
+
+def compare(*files: Path, columns: str = "median,rounds") -> str:
+    command = [str(Path(sys.executable).with_name("pytest-benchmark")), "compare", "--columns", columns, "--sort=name"]
+    done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, cwd=files[0].parent, check=True)
+    assert "Failed to load" not in done.stderr
+    return done.stdout
+
+
+def test_its_own_command_compares_two_runs(tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    old.write_text(render(RUN), encoding="utf-8")
+    new.write_text(render([result("test_resnet18[fp16-b1]", ms=0.544)]), encoding="utf-8")
+    said = compare(old, new)
+    assert "test_encoder[fp16-b1]" in said
+    row = next(line for line in said.splitlines() if "test_resnet18[fp16-b1]" in line and "new" in line)
+    assert "544." in row
+    assert "320" in row
+
+
+def test_holds_what_its_readers_read_in_seconds() -> None:
+    """github-action-benchmark (src/extract.ts) and Bencher (adapters/python/pytest.rs) read these, and no others."""
+    document = json.loads(render([*RUN, unmeasured("test_lost")]))
+    assert isinstance(document["machine_info"], dict)
+    assert isinstance(document["commit_info"], dict)
+    assert document["commit_info"]["id"].startswith("a1b2c3d4e5")
+    assert [b["fullname"] for b in document["benchmarks"]] == [r.node_id for r in RUN]
+    stats = document["benchmarks"][0]["stats"]
+    latencies = latencies_s(RUN[0].measurement)
+    assert stats["median"] == statistics.median(latencies) == pytest.approx(0.000272, rel=0.01)
+    assert stats["mean"] == pytest.approx(statistics.fmean(latencies))
+    assert stats["stddev"] == pytest.approx(statistics.stdev(latencies))
+    assert stats["ops"] == pytest.approx(1 / stats["mean"])
+    assert stats["rounds"] == len(latencies) == len(stats["data"]) == 320
+    assert 0 < stats["iqr"] < stats["max"] - stats["min"]
+
+
+def test_has_the_keys_of_a_file_that_it_writes_itself(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_own(benchmark): benchmark.pedantic(abs, (1,), rounds=3)")
+    pytester.runpytest_subprocess("-p", "no:trt", "--benchmark-json=own.json")
+    own, ours = json.loads(Path("own.json").read_text(encoding="utf-8")), json.loads(render(RUN))
+    assert own.keys() == ours.keys()
+    assert own["commit_info"].keys() == ours["commit_info"].keys()
+    assert own["benchmarks"][0].keys() == ours["benchmarks"][0].keys()
+    assert own["benchmarks"][0]["stats"].keys() == ours["benchmarks"][0]["stats"].keys()
+
+
+def test_names_parameters_and_figures() -> None:
+    [benchmark] = json.loads(render([result("TestA::test_a[x::y-b1]")]))["benchmarks"]
+    assert benchmark["name"] == "test_a[x::y-b1]"
+    assert benchmark["param"] == "x::y-b1"
+    assert benchmark["extra_info"]["memory_mb"] == 628.4
+    assert benchmark["extra_info"]["device"] == "NVIDIA H200"
+    [plain] = json.loads(render([result("test_a")]))["benchmarks"]
+    assert (plain["name"], plain["param"]) == ("test_a", None)
+
+
+def test_without_samples_the_median_stands_alone() -> None:
+    sample = RUN[0]
+    assert sample.measurement is not None
+    bare = dataclasses.replace(sample.measurement, samples=(), figures={"ms": Estimate.exact(2.0)})
+    assert latencies_s(bare) == [0.002]
+    nothing = dataclasses.replace(bare, figures={})
+    assert json.loads(render([dataclasses.replace(sample, measurement=nothing)]))["benchmarks"] == []
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    def run(*options: str, taken: bool, before: str = "pass") -> pytest.RunResult:
+        monkeypatch.setenv("PYTHONPATH", str(TESTS_FOLDER))
+        pytester.makepyfile(FED.format(taken=taken, before=before))
+        return pytester.runpytest_subprocess("-p", "no:trt", "-p", "no:cacheprovider", *options)
+
+    return run
+
+
+def test_its_table_and_its_file_show_what_was_fed(run: Callable[..., pytest.RunResult]) -> None:
+    done = run("--benchmark-json=fed.json", "--benchmark-columns=median,rounds", taken=True)
+    done.assert_outcomes(passed=1)
+    done.stdout.re_match_lines([r"test_fed +272\.\d+ +320"])
+    [benchmark] = json.loads(Path("fed.json").read_text(encoding="utf-8"))["benchmarks"]
+    assert benchmark["stats"]["data"] == latencies_s(RUN[0].measurement)
+    assert benchmark["extra_info"]["verdict"] == "ok"
+    assert benchmark["extra_info"]["throughput"] == pytest.approx(1000 / 0.272)
+
+
+def test_switched_off_it_takes_nothing(run: Callable[..., pytest.RunResult]) -> None:
+    run("--benchmark-disable", taken=False).assert_outcomes(passed=1)
+
+
+def test_a_fixture_that_the_test_used_is_left_alone(run: Callable[..., pytest.RunResult]) -> None:
+    done = run("--benchmark-columns=rounds", before="benchmark.pedantic(abs, (1,), rounds=3)", taken=False)
+    done.assert_outcomes(passed=1)
+    done.stdout.re_match_lines([r"test_fed +3"])
+
+
+def test_insides_that_are_not_known_are_left_alone() -> None:
+    class Later:
+        enabled = True
+
+    assert not feed(Later(), RUN[0])
+    assert not feed(Later(), Result("a.py::test_a", ()))
+    assert vars(Later()) == {}

@@ -1,0 +1,218 @@
+"""The table that a run ends with, and the line of totals and the warnings under it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+
+import pytest
+from samples.records import H200
+from samples.reports import NEW, OVER, RUN, compared, on, result, unmeasured
+
+from pytest_trt.core.records import Environment, Estimate, Result, Verdict
+from pytest_trt.report.header import Header
+from pytest_trt.report.numbers import THIN_SPACE, change, duration, number, share
+from pytest_trt.report.table import names, totals, warnings
+from pytest_trt.report.terminal import render, shorten
+
+HEADER = Header.of(H200, "main")
+A100 = dataclasses.replace(H200, device="NVIDIA A100-SXM4-80GB")
+LONG = "test_a_very_long_name_of_a_model_that_goes_on_and_on_and_says_much[fp16-b1-N=32-T=128]"
+
+
+def lines(results: list[Result] | tuple[Result, ...], *, verbosity: int = 0, width: int = 100) -> list[str]:
+    drawn = render(results, HEADER, colour=False, verbosity=verbosity, width=width)
+    return drawn.replace(THIN_SPACE, " ").splitlines()
+
+
+def test_shows_the_run_of_the_design() -> None:
+    assert lines(RUN) == [
+        "========================= trt: NVIDIA H200, TensorRT 8.6.0, baseline main ==========================",
+        "test                       ms  p99 ms  inf/s  memory MB  against main            verdict",
+        "test_resnet18[fp16-b1]  0.272   0.273  3 676        628  +0.1 % [-0.1, +0.3]     ok",
+        "test_resnet18[fp16-b8]  0.306   0.307  3 268        628  +11.0 % [+10.8, +11.2]  regressed",
+        "test_encoder[fp16-b1]   0.245   0.246  4 082        628                          new",
+        "1 engine built in 27 s, 2 from the cache. 1 ok, 1 new, 1 regressed. Would see slowdowns from 0.3 %.",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 200])
+def test_is_never_wider_than_the_terminal_and_than_100_columns(width: int) -> None:
+    wide = result("test_画像分類モデルの速度を毎晩はかるとても長い名前[fp16]", compared("ok", 1.0))
+    for verbosity in (-1, 0, 1):
+        drawn = lines([*RUN, result(LONG, OVER), wide, unmeasured(LONG)], verbosity=verbosity, width=width)
+        from rich.cells import cell_len
+
+        assert max(map(cell_len, drawn)) <= min(width, 100)
+
+
+def test_several_devices_have_a_column_and_the_numbers_stay_whole() -> None:
+    drawn = lines([*RUN, on(A100, result(LONG, compared("regressed", 1.2, "memory_mb"), ms=12345.6))])
+    assert drawn[1].split()[:2] == ["test", "device"]
+    assert "A100-SXM4-80GB" in drawn[5]
+    assert re.search(r"12 346 +12 395 +0\.0810 +628 +memory_mb \+20\.0 % +regressed$", drawn[5])
+    assert max(map(len, drawn)) <= 100
+    assert "device" not in lines(RUN)[1]
+
+
+def test_a_long_name_loses_its_middle_and_keeps_its_parameters() -> None:
+    assert shorten(LONG, 40) == "test_a_very_long_na…[fp16-b1-N=32-T=128]"
+    assert shorten("test_" + "x" * 60, 20) == "test_xxxxx…xxxxxxxxx"
+    assert shorten("test_a[" + "y" * 90 + "]", 20).startswith("test_a[")
+    assert shorten("test_a", 6) == "test_a"
+
+
+def test_one_name_in_two_files_is_shown_with_its_file() -> None:
+    again = dataclasses.replace(RUN[0], node_id="tests/test_more.py::test_resnet18[fp16-b1]")
+    assert names([*RUN, again]) == [
+        "tests/test_models.py::test_resnet18[fp16-b1]", "test_resnet18[fp16-b8]", "test_encoder[fp16-b1]",
+        "tests/test_more.py::test_resnet18[fp16-b1]",
+    ]  # fmt: skip
+
+
+def test_a_worse_memory_is_shown_rather_than_an_unchanged_latency() -> None:
+    [row] = lines([result("test_a", compared("ok", 1.0), compared("regressed", 1.2, "memory_mb"))])[2:3]
+    assert "memory_mb +20.0 %" in row
+
+
+def test_without_a_device_the_hosts_memory_is_shown() -> None:
+    cpu = dataclasses.replace(H200, device="AMD EPYC 9654", kind="cpu", backend="onnxruntime", backend_version="1.20.0")
+    sample = on(cpu, result("test_a", NEW))
+    assert sample.measurement is not None
+    figures = {"ms": Estimate.exact(0.0042), "host_mb": Estimate.exact(81.25)}
+    sample = dataclasses.replace(sample, measurement=dataclasses.replace(sample.measurement, figures=figures))
+    assert lines([sample])[1].split() == [
+        "test",
+        "ms",
+        "p99",
+        "ms",
+        "inf/s",
+        "host",
+        "MB",
+        "against",
+        "main",
+        "verdict",
+    ]
+    assert lines([sample])[2].split() == ["test_a", "0.00420", "-", "-", "81.2", "new"]
+
+
+def test_quiet_leaves_the_failing_tests_and_the_totals() -> None:
+    drawn = lines([*RUN, unmeasured("test_lost")], verbosity=-1)
+    assert [line.split()[0] for line in drawn[2:4]] == ["test_resnet18[fp16-b8]", "test_lost"]
+    assert drawn[4].startswith("1 engine built")
+    assert len(lines(RUN[:1], verbosity=-1)) == 2
+
+
+def test_what_fails_the_run_is_for_the_header_to_say() -> None:
+    strict = dataclasses.replace(HEADER, failing=HEADER.failing | {"new"})
+    assert "test_encoder" in render(RUN, strict, colour=False, verbosity=-1)
+
+
+def test_verbose_tells_the_rest() -> None:
+    told = "\n".join(lines(RUN[1:2], verbosity=1))
+    for said in (
+        "latency regressed: 0.306 ms against 0.276 ms",
+        "judged engine against engine",
+        "GPU compute 0.275",
+        "weights 23.4",
+        "2 probes, 16 blocks, 400 samples; warm-up 0.3 s; graph captured; pinned yes",
+        "driver 550.54.15",
+        "took 4.1 s: build 2.7 s, load 0.2 s, measure 1.2 s",
+    ):
+        assert said in told
+
+
+def test_colour_stands_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b" not in render(RUN, HEADER, colour=False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    coloured = render(RUN, HEADER, colour=True)
+    assert "\x1b[1;31mregressed\x1b[0m" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render(RUN, HEADER, colour=False)
+
+
+def test_plain_characters_where_the_encoding_has_no_others() -> None:
+    drawn = render([*RUN, result(LONG, NEW), unmeasured("test_größe")], HEADER, colour=False, encoding="ascii")
+    assert drawn.isascii()
+    assert "3 676" in drawn
+    assert "~[fp16-b1-N=32-T=128]" in drawn
+    assert r"test_gr\xf6\xdfe" in drawn
+
+
+def test_totals_count_engines_not_tests() -> None:
+    shared = [dataclasses.replace(r, measurement=RUN[0].measurement) for r in RUN]
+    assert totals(shared).startswith("1 engine built in 27 s. ")
+    assert totals([RUN[0], RUN[2]]).startswith("2 engines from the cache. 1 ok, 1 new")
+    assert totals([unmeasured("test_a")]) == "1 error."
+    assert totals([]) == "No test measured an engine."
+
+
+def test_totals_do_not_hide_a_noisy_test() -> None:
+    noisy = dataclasses.replace(compared("ok", 1.0), resolution=0.04)
+    results = [*(result(f"test_{i}", compared("ok", 1.0)) for i in range(5)), result("test_n", noisy)]
+    assert totals(results).endswith("Would see slowdowns from 0.3 %, in the noisiest test from 4 %.")
+
+
+def test_warnings_are_told_once_a_kind() -> None:
+    near = dataclasses.replace(OVER, status="ok", details=("at 97% of its budget",))
+    open_verdict = Verdict("inconclusive", "baseline", "ms", "latency inconclusive (build lottery)")
+    tight = dataclasses.replace(compared("ok", 1.0), tolerance=0.001)
+    results = [result(f"test_{i}", near) for i in range(5)] + [result("test_o", open_verdict), result("test_t", tight)]
+    first = ", ".join(f"test_{i}" for i in range(3))
+    assert warnings(results, HEADER) == [
+        f"near the budget: p99_ms at 97% of its budget ({first} and 2 more)",
+        "inconclusive: test_o (latency inconclusive (build lottery))",
+        "tolerance tighter than what can be seen: test_t (ms within 0.1 %, seen from 0.3 %)",
+    ]
+
+
+def test_fallbacks_and_notes_are_warnings() -> None:
+    def noted(name: str) -> Result:
+        sample = result(name, compared("ok", 1.0))
+        assert sample.measurement is not None
+        proof = {"graph": "fell back: the engine has a loop", "pinned": "yes"}
+        environment: Environment = dataclasses.replace(H200, notes=("power capped at 700 W",))
+        changed = dataclasses.replace(sample.measurement, proof=proof, environment=environment, notes=("waited 3 s",))
+        return dataclasses.replace(sample, measurement=changed)
+
+    assert warnings([noted("test_a"), noted("test_b")], HEADER) == [
+        "graph fell back: the engine has a loop: test_a, test_b",
+        "waited 3 s: test_a, test_b",
+        "power capped at 700 W: test_a, test_b",
+    ]
+    assert "warning: power capped at 700 W: test_a" in "\n".join(lines([noted("test_a")]))
+
+
+def test_markup_in_names_is_not_taken_for_colour() -> None:
+    assert "test_a[red]" in render([unmeasured("test_a[red]")], HEADER, colour=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [
+        (0.0042, 4, "0.00420"), (0.2724, 4, "0.272"), (9.9996, 4, "10.000"), (12.3456, 4, "12.35"), (123.4, 4, "123.4"),
+        (1234.5, 4, "1 234"), (1234567, 4, "1 234 567"), (628.4, 3, "628"), (62.84, 3, "62.8"), (0, 4, "0.000"),
+        (-1.5, 4, "-1.500"),
+    ],
+)  # fmt: skip
+def test_numbers(value: float, digits: int, text: str) -> None:
+    assert number(value, digits).replace(THIN_SPACE, " ") == text
+
+
+def test_changes_shares_and_durations() -> None:
+    assert change(Estimate(1.11, 1.108, 1.112)) == "+11.0 % [+10.8, +11.2]"
+    assert change(Estimate.exact(0.5)) == "-50.0 %"
+    assert [share(s) for s in (0.003, 0.05, 0.12, 0.96)] == ["0.3 %", "5 %", "12 %", "96 %"]
+    assert share(2031348.32) == "more than 1000 %"
+    assert [duration(s) for s in (0.04, 9.94, 27.2, 59.7, 200, 7260)] == [
+        "0.0 s", "9.9 s", "27 s", "1 min 0 s", "3 min 20 s", "2 h 1 min",
+    ]  # fmt: skip
+
+
+def test_nothing_heavy_is_imported_with_the_room() -> None:
+    rooms = "terminal, failure, markdown, html, result_json, benchmark_json, trtexec_json, history"
+    heavy = "{'rich', 'numpy', 'pytest', '_pytest', 'pytest_benchmark'}"
+    code = f"import sys; from pytest_trt.report import {rooms}; print({heavy} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -1,0 +1,59 @@
+"""Results as a run gives them, for the tests of the reports."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from pytest_trt.core.records import Environment, Estimate, Result, Status, Verdict
+from samples.records import measurement
+
+
+def compared(status: Status, ratio: float, figure: str = "ms") -> Verdict:
+    """What the comparison with a baseline found."""
+    change = 100 * (ratio - 1)
+    return Verdict(
+        status=status,
+        basis="baseline",
+        figure=figure,
+        text=f"latency {status}: 0.306 ms against 0.275 ms, {change:+.1f} % "
+        f"[{change - 0.2:+.1f}, {change + 0.2:+.1f}], tolerance 5 %",
+        ratio=Estimate(ratio, ratio - 0.002, ratio + 0.002) if figure == "ms" else Estimate.exact(ratio),
+        tolerance=0.05,
+        resolution=0.003,
+        details=("judged engine against engine: 2 probes x 8 blocks, 0.4 s of GPU time",) if status != "ok" else (),
+    )
+
+
+def result(name: str, *verdicts: Verdict, ms: float = 0.272, built_s: float | None = None) -> Result:
+    node_id = f"tests/test_models.py::{name}"
+    return Result(
+        node_id=node_id,
+        verdicts=verdicts,
+        measurement=measurement(ms, node_id, engine_digest=node_id),
+        built_s=built_s,
+        seconds=4.1,
+        parts_s={"build": 2.7, "load": 0.2, "measure": 1.2},
+    )
+
+
+NEW = Verdict("new", "baseline", "ms", "no baseline main of this test for NVIDIA H200 yet")
+OVER = Verdict(
+    "over_budget", "budget", "p99_ms", "p99 latency over budget: 0.44 ms, the limit is 0.4 ms, 10 % above", limit=0.4
+)
+RUN = (
+    result("test_resnet18[fp16-b1]", compared("ok", 1.001)),
+    result("test_resnet18[fp16-b8]", compared("regressed", 1.11), ms=0.306, built_s=27.1),
+    result("test_encoder[fp16-b1]", NEW, ms=0.245),
+)
+"""The run that the design shows."""
+
+
+def unmeasured(name: str) -> Result:
+    """A test whose probe was lost."""
+    lost = Verdict("error", "run", "", "the probe was killed by signal 9 while it ran: see its log")
+    return Result(node_id=f"tests/test_models.py::{name}", verdicts=(lost,))
+
+
+def on(environment: Environment, sample: Result) -> Result:
+    assert sample.measurement is not None
+    return dataclasses.replace(sample, measurement=dataclasses.replace(sample.measurement, environment=environment))

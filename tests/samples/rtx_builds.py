@@ -1,0 +1,20 @@
+"""Builds with TensorRT-RTX ahead of time, on a machine that needs no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pytest_trt.engine.backends.base import BuildJob, BuildReport, backend
+from pytest_trt.spec.engine_spec import EngineSpec
+
+
+def build(model: Path, folder: Path, profiles: tuple[Any, ...] = (), **spec: Any) -> tuple[BuildReport, list[Any]]:
+    told: list[Any] = []
+    made = EngineSpec(**{"compute_capabilities": (89,), **spec})
+    job = BuildJob("tensorrt_rtx", "0", made, str(model), str(folder), profiles, str(folder / "timing.cache"))
+    report = backend("tensorrt_rtx").build(job, lambda text, share: told.append((text, share)))
+    return report, told
+
+
+PROFILE = {"x": ((1, 3, 16, 16), (2, 3, 16, 16), (4, 3, 16, 16))}

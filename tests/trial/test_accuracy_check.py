@@ -1,0 +1,151 @@
+"""Outputs of a test's engine: what they are held against, and the layer that departs first."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx
+import pytest
+from samples.models import layers_model
+
+from pytest_trt.errors import InputError, ModelError
+from pytest_trt.spec.declaration import Declaration, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.expectations import Accuracy
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.bisection import bisect
+from pytest_trt.trial.lineup import Lineup
+from pytest_trt.trial.trial import Trial
+
+NODE = "tests/test_m.py::test_m"
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory):
+    cache = tmp_path_factory.mktemp("rightness") / "cache"
+    settings = Settings(backend="onnxruntime", cache_dir=str(cache), min_time_s=0.0, max_time_s=5.0, resolution=0.2)
+    with Bench(settings) as bench:
+        yield bench
+
+
+def test_outputs_are_held_against_onnx_runtime_a_file_and_a_function(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    inputs = {"x": np.ones((2, 32), np.float32)}
+    np.savez(tmp_path / "inputs.npz", **inputs)
+
+    def run(accuracy):
+        declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=accuracy)
+        with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+            trial.measure()
+            return [(v.figure, v.status) for v in trial.finish().verdicts if v.basis == "accuracy"]
+
+    with Trial(bench, NODE, Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2)), [tmp_path]) as trial:
+        right = trial(inputs)["y"]
+    np.savez(tmp_path / "right.npz", y=right)
+    np.savez(tmp_path / "wrong.npz", y=right + 1)
+    assert run(Accuracy()) == [("y", "ok")]
+    assert run(Accuracy(reference="right.npz", inputs="inputs.npz")) == [("y", "ok")]
+    assert run(Accuracy(reference="wrong.npz", inputs="inputs.npz")) == [("y", "inaccurate")]
+    assert run(Accuracy(reference=lambda given: {"y": 2 * right}, inputs=lambda: inputs)) == [("y", "inaccurate")]
+    turned = Accuracy(reference=lambda given: {"y": right[:, ::-1]}, inputs="inputs.npz")
+    assert run(turned) == [("y", "inaccurate")]
+    assert run(dataclasses.replace(turned, unordered={"y": 1})) == [("y", "ok")]
+    with pytest.raises(InputError, match=r"unordered: there is no output 'z': there are 'y'"):
+        run(dataclasses.replace(turned, unordered={"z": 1}))
+    with pytest.raises(InputError, match=r"there is no file nowhere\.npz .* or give the reference 'onnxruntime'"):
+        run(Accuracy(reference="nowhere.npz"))
+    with pytest.raises(InputError, match="must be a mapping of names to numpy arrays, not list"):
+        run(Accuracy(reference=lambda given: [right]))
+    (tmp_path / "broken.npz").write_bytes(b"PK nonsense")
+    with pytest.raises(InputError, match=r"broken\.npz is no \.npz file"):
+        run(Accuracy(reference="broken.npz"))
+
+
+def test_outputs_that_no_stored_baseline_is_there_for_are_not_said_to_agree(bench, tmp_path):
+    """With --trt-baseline=off the test had been `ok`, its outputs compared with nothing."""
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    declaration = Declaration(
+        spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=Accuracy(reference="baseline")
+    )
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        trial.measure()
+        (verdict,) = trial.finish().verdicts
+    assert verdict.status == "missing"
+    assert verdict.text.startswith("the outputs are held against nothing, as this run reads no stored baseline")
+
+
+def test_a_bisection_that_fails_leaves_the_verdict(bench, tmp_path):
+    """A calibration that works as often as the engine needs it, and then no more."""
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    calls = []
+
+    def calibration():
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError("the disk with the pictures is gone")
+        yield {"x": np.full((2, 32), 1e-3, np.float32)}
+
+    spec = EngineSpec(path="m.onnx", precision="int8", calibration=calibration)
+    declaration = Declaration(spec=spec, run=RunShape(batch=2), accuracy=Accuracy())
+    settings = dataclasses.replace(bench.settings, bisect=True)
+    with Bench(settings) as own, Trial(own, NODE, declaration, [tmp_path]) as trial:
+        trial.measure()
+        (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+    assert verdict.status == "inaccurate"
+    assert verdict.details[-1].startswith("the first layer that departs cannot be found: int8 calibration of m.onnx: ")
+
+
+def test_a_reference_of_other_names_is_no_layers_fault(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    accuracy = Accuracy(reference=lambda given: {"z": np.ones((2, 32))})
+    declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=accuracy)
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        trial.measure()
+        (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+    assert verdict.text == "there is no output 'z', which the reference function has: there are 'y'"
+    assert not any("--trt-bisect" in line for line in verdict.details)
+
+
+def test_an_output_in_another_order_is_no_layers_fault(bench, tmp_path):
+    onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
+    inputs = {"x": np.ones((2, 32), np.float32)}
+    declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2))
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        right = trial(inputs)["y"]
+
+    def judged(reference):
+        accuracy = Accuracy(reference=lambda given: {"y": reference}, inputs=lambda: inputs)
+        with Trial(bench, NODE, dataclasses.replace(declaration, accuracy=accuracy), [tmp_path]) as trial:
+            trial.measure()
+            (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+        assert verdict.status == "inaccurate"
+        return any("--trt-bisect" in line for line in verdict.details)
+
+    assert not judged(right[:, ::-1])
+    assert not judged(right[:1])
+    assert judged(right + 1)
+
+
+def test_a_model_that_draws_random_numbers_is_told_as_that(bench, tmp_path):
+    """No bisection is offered, nor made: each of its runs would find something else, or nothing."""
+    model = layers_model(width=32)
+    last = model.graph.output[0].name
+    for node in model.graph.node:
+        node.output[:] = ["plain" if name == last else name for name in node.output]
+    model.graph.node.append(onnx.helper.make_node("RandomNormalLike", ["plain"], ["n"], "noise", seed=3.0))
+    model.graph.node.append(onnx.helper.make_node("Add", ["plain", "n"], [last]))
+    onnx.save(model, str(tmp_path / "m.onnx"))
+    declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), accuracy=Accuracy())
+    with Bench(dataclasses.replace(bench.settings, bisect=True)) as own:
+        with Trial(own, NODE, declaration, [tmp_path]) as trial:
+            trial.measure()
+            (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
+        assert verdict.status == "inaccurate"
+        assert verdict.details[-1].startswith("m.onnx draws random numbers (RandomNormalLike 'noise'), so its outputs")
+        row = Lineup(declaration, own, [tmp_path]).row("x", declaration.spec)
+        assert row.status == "unchecked"
+        assert row.notes[-1].startswith("compared with nothing: m.onnx draws random numbers")
+        with pytest.raises(ModelError, match=r"m\.onnx draws random numbers"):
+            bisect(own, declaration, [tmp_path])
