@@ -28,7 +28,7 @@ import today
 from pytest_trt.core import noise_levels
 from pytest_trt.core.records import Block, Environment, Measurement, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, after
-from pytest_trt.judge.regression.paired import PairedRule, Question, judge_paired
+from pytest_trt.judge.regression.paired import PairedRule, RegressionQuestion, judge_paired
 from pytest_trt.judge.regression.stored import judge_stored
 from pytest_trt.measure.sampler import BlockSource, Limits, Sampling, sample
 from pytest_trt.measure.stopping import Resolution
@@ -191,7 +191,7 @@ class Bench:
 
     def _decide(self, tolerance: float, source: BlockSource, limits: Limits) -> Answer:
         """One paired question, through sampler, rule and judge; the judge is told that there is no probe level."""
-        question = Question(tolerance=tolerance, spread=0.0)
+        question = RegressionQuestion(tolerance=tolerance, spread=0.0)
         sampling = sample(source, PairedRule(question), limits)
         return Answer.of(judge_paired(question, *sampling.sides), sampling)
 
@@ -218,7 +218,7 @@ class Bench:
         for sampling in stored:
             baseline, _ = after(baseline, _measured(sampling), "ok")
         assert baseline is not None
-        question = Question(tolerance=tolerance, spread=0.0)
+        question = RegressionQuestion(tolerance=tolerance, spread=0.0)
         return Answer.of(judge_stored(question, _measured(run).figures["ms"], baseline), run)
 
     def _row(

@@ -27,7 +27,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Measurement, Result, Status
 from pytest_trt.judge.baselines import BaselineFolder, device_slug, file_format, open_baselines
 from pytest_trt.judge.baselines.baseline import RUNS
-from pytest_trt.judge.regression.paired import Question
+from pytest_trt.judge.regression.paired import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 from pytest_trt.report import terminal
 from pytest_trt.report.header import Header
@@ -79,7 +79,9 @@ def judged(folder: BaselineFolder, runs: Sequence[Measurement]) -> Iterator[Resu
     for run in runs:
         baseline = folder.load(run.node_id, device)
         assert baseline is not None
-        verdicts = [judge_stored(Question(figure=name), run.figures[name], baseline) for name in ("ms", "memory_mb")]
+        verdicts = [
+            judge_stored(RegressionQuestion(figure=name), run.figures[name], baseline) for name in ("ms", "memory_mb")
+        ]
         yield Result(run.node_id, tuple(verdicts), run)
 
 

@@ -150,11 +150,11 @@ class Duel:
         return self._old.contender(portable=False), self._new.contender(portable=False)
 
     @cached_property
-    def _question(self) -> paired.Question:
+    def _question(self) -> paired.RegressionQuestion:
         sides = (self._old, self._new)
         known = [spread_of(side.bench.store.folder, side.environment) for side in sides]
         spread, place = map(max, zip(*known, strict=True))
-        return paired.Question(tolerance=self._new.bench.settings.max_slowdown, spread=spread, place=place)
+        return paired.RegressionQuestion(tolerance=self._new.bench.settings.max_slowdown, spread=spread, place=place)
 
     def _take(self, new: Subject, old: Subject, *, profiled: bool = False) -> MeasuredRun:
         settings, gpu = self._new.bench.settings, self._new.bench.gpu(self._new.environment)

@@ -76,11 +76,11 @@ class Comparison:
         return self.baseline.time if self.baseline is not None else None
 
     @property
-    def question(self) -> paired.Question:
+    def question(self) -> paired.RegressionQuestion:
         """Is `ms` worse than the baseline's by more than the tolerance?"""
         run_spread = 0.01 if self.spread < SPREAD["cpu"] else SPREAD["cpu"]
         build_spread = self.baseline.build_spread.get("ms", BUILD_SPREAD) if self.baseline else BUILD_SPREAD
-        return paired.Question(
+        return paired.RegressionQuestion(
             tolerance=self.slowdown,
             spread=self.spread,
             place=self.place,
@@ -118,7 +118,7 @@ class Comparison:
             told = (*told, *probe_spread.advice(self.spread, self.place))
         found[0] = dataclasses.replace(found[0], details=(*found[0].details, *told))
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
-            question = paired.Question(figure="memory_mb", tolerance=self.memory_growth)
+            question = paired.RegressionQuestion(figure="memory_mb", tolerance=self.memory_growth)
             found.append(stored_figures.judge_stored(question, figures["memory_mb"], self.baseline))
         return tuple(self._enforced(verdict) for verdict in found)
 

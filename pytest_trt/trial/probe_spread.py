@@ -94,7 +94,7 @@ def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) ->
     sampled for about `seconds`."""
     limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
     taken = measure_run([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
-    return paired.compare_paired(paired.Question(spread=0.0), *taken.sampling.sides).center
+    return paired.compare_paired(paired.RegressionQuestion(spread=0.0), *taken.sampling.sides).center
 
 
 def _path(cache: Path, environment: Environment) -> Path:

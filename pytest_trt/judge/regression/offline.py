@@ -12,7 +12,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import ALWAYS_FAIL, Measurement, Result, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression.changes import changes
-from pytest_trt.judge.regression.paired import Question
+from pytest_trt.judge.regression.paired import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 
 RUN_SPREAD = {"gpu": 0.01, "cpu": 0.1}
@@ -66,7 +66,7 @@ def _verdicts(old: Baseline | None, new: Measurement, tolerances: Tolerances) ->
         if figure not in new.figures or figure not in old.figures:
             continue
         compared += 1
-        question = Question(figure=figure, tolerance=tolerances.of(figure), run_spread=RUN_SPREAD[kind])
+        question = RegressionQuestion(figure=figure, tolerance=tolerances.of(figure), run_spread=RUN_SPREAD[kind])
         verdict = judge_stored(question, new.figures[figure], old)
         if verdict.status == "regressed":
             verdict = dataclasses.replace(verdict, details=(*verdict.details, *changes(old, new)))

@@ -1,6 +1,6 @@
 """Is it slower than before? Ratios of new to old, with intervals, judged against a tolerance.
 
-    question = Question(figure="ms", tolerance=0.05, spread=0.002)        # spread=0: the source has no probe level
+    question = RegressionQuestion(figure="ms", tolerance=0.05, spread=0.002)        # spread=0: the source has no probe level
     sampling = sample(source, PairedRule(question), limits)               # side 0 is new, side 1 old
     verdict = judge_paired(question, *sampling.sides)
 
@@ -31,7 +31,7 @@ of a noisy moment had been accepted as a reference that nothing regressed agains
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Question:
+class RegressionQuestion:
     """Is `figure` worse by more than `tolerance` (a share)?
 
     `alpha` is the error of `regressed`, `beta` that of `ok` and `improved`. `spread` is how far two probes of one plan
@@ -50,7 +50,7 @@ class Question:
     build_spread: float = 0.01
 
 
-def compare_paired(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> stats.Interval:
+def compare_paired(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> stats.Interval:
     """The interval of log(new / old) from blocks taken in turn, one Samples a probe on either side.
 
     The timer's step widens it, since no number of blocks improves on that. Raises ValueError where the sides do not
@@ -64,12 +64,12 @@ def compare_paired(question: Question, new: Sequence[Samples], old: Sequence[Sam
     return found.widened(step, step)
 
 
-def _step(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> float:
+def _step(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> float:
     first = (block for side in (new, old) for block in side[0].blocks[: stats.STEP_BLOCKS])
     return stats.timer_step([block.times[question.figure] for block in first])
 
 
-def log_ratios(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> list[list[float]]:
+def log_ratios(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> list[list[float]]:
     """Log of new over old of the k-th blocks of each pair of probes. Raises ValueError where the sides do not pair."""
     if len(new) != len(old):
         raise ValueError(f"{len(new)} probes cannot be paired with {len(old)}: sample both sides in turn")
@@ -83,7 +83,7 @@ class PairedRule:
     """Stops a paired sampling when its question is decided; where it is one of several `builds` that are judged
     together, when it is decided with the build lottery in the interval."""
 
-    def __init__(self, question: Question, builds: int = 1) -> None:
+    def __init__(self, question: RegressionQuestion, builds: int = 1) -> None:
         self._question = question
         # what the builds will show is not known yet: as if they scattered as usual, by a quarter of what bounds them
         scattered = [question.build_spread / 4 * (-1) ** n for n in range(builds)]
@@ -131,7 +131,7 @@ class PairedRule:
         return enough and not self.finished() and len(self._blocks[0][-1]) >= stats.LOOKS[0]
 
 
-def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> Verdict:
+def judge_paired(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> Verdict:
     """The verdict of blocks taken in turn: `regressed`, `improved`, `ok` or `inconclusive`."""
     found = compare_paired(question, new, old)
     seconds = sum(block.seconds for side in (new, old) for samples in side for block in samples.blocks)
@@ -147,7 +147,7 @@ def judge_paired(question: Question, new: Sequence[Samples], old: Sequence[Sampl
     return verdict_of(question, found, details)
 
 
-def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]]]) -> Verdict:
+def judge_builds(question: RegressionQuestion, builds: Sequence[Sequence[Sequence[Samples]]]) -> Verdict:
     """The verdict of several builds of one model, each a pair of sides (new, old) as sampled: of their mean, with the
     build lottery in the interval and shown apart from the noise of the runs."""
     found = [compare_paired(question, new, old) for new, old in builds]
@@ -161,7 +161,7 @@ def judge_builds(question: Question, builds: Sequence[Sequence[Sequence[Samples]
     return verdict_of(question, stats.Interval(mean, low, high).widened(*build_margins(question, centers)), details)
 
 
-def build_margins(question: Question, centers: Sequence[float]) -> tuple[float, float]:
+def build_margins(question: RegressionQuestion, centers: Sequence[float]) -> tuple[float, float]:
     """How far the mean of builds, at log ratios of `centers`, may lie below and above that of all builds there are."""
     below, above = (
         noise_levels.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta)
@@ -194,7 +194,7 @@ def confirmed(first: Verdict, again: Verdict, *, rebuilt: bool = False) -> Verdi
     return dataclasses.replace(first, status="inconclusive", text=f"{first.text} ({why})")
 
 
-def clock_ratio(question: Question, new: Sequence[Samples], old: Sequence[Samples]) -> float | None:
+def clock_ratio(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> float | None:
     """New over old in clock cycles (time times SM clock, medians over blocks); None where the clock was not read."""
     cycles = []
     for side in (new, old):
@@ -214,18 +214,18 @@ def _share(value: float, digits: int = 3) -> str:
     return f"{100 * value:.{digits}g} %"
 
 
-def _log_median(question: Question, block: Block) -> float:
+def _log_median(question: RegressionQuestion, block: Block) -> float:
     return math.log(stats.median(block.times[question.figure]))
 
 
-def _worse(question: Question, found: stats.Interval) -> stats.Interval:
+def _worse(question: RegressionQuestion, found: stats.Interval) -> stats.Interval:
     """The interval of how much worse it is: of throughput, how much lower."""
     if FIGURES[question.figure].higher_is_better:
         return stats.Interval(-found.center, -found.high, -found.low)
     return found
 
 
-def _status(question: Question, found: stats.Interval) -> Status:
+def _status(question: RegressionQuestion, found: stats.Interval) -> Status:
     found = _worse(question, found)
     limit = math.log1p(question.tolerance)
     if found.low > limit:
@@ -235,14 +235,14 @@ def _status(question: Question, found: stats.Interval) -> Status:
     return "ok" if found.high <= limit else "inconclusive"
 
 
-def _may_be_improved(question: Question, found: stats.Interval) -> bool:
+def _may_be_improved(question: RegressionQuestion, found: stats.Interval) -> bool:
     """Whether more blocks may yet show that what is no slower is faster by more than the tolerance. Where the middle is
     within half of that they will hardly."""
     found, limit = _worse(question, found), math.log1p(question.tolerance)
     return found.low < -limit and found.center < -limit / 2
 
 
-def verdict_of(question: Question, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
+def verdict_of(question: RegressionQuestion, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
     """What the interval `found` of log(new / old) answers to the question; `details` come first among the verdict's."""
     status = _status(question, found)
     known = found.low > -_WIDEST and found.high < _WIDEST

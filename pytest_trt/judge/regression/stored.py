@@ -14,7 +14,7 @@ from pytest_trt.core import noise_levels, stats
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Status, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, Run
-from pytest_trt.judge.regression.paired import Question, judge_exact, verdict_of
+from pytest_trt.judge.regression.paired import RegressionQuestion, judge_exact, verdict_of
 
 _ENOUGH_DIFFERENCES = 3
 
@@ -74,7 +74,7 @@ def _since_moved(baseline: Baseline) -> tuple[Run, ...]:
     return baseline.history[last:]
 
 
-def judge_stored(question: Question, new: Estimate, baseline: Baseline) -> Verdict:
+def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline) -> Verdict:
     """The verdict of a figure against what is stored, where the engines cannot take turns.
 
     The reference is the stored one, not the mean of the runs since, which would drift with them. Margins of

@@ -12,7 +12,7 @@ from pytest_trt.core.stats import Interval
 from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.judge.regression.paired import (
     PairedRule,
-    Question,
+    RegressionQuestion,
     clock_ratio,
     confirmed,
     judge_builds,
@@ -65,7 +65,7 @@ def asked(question, source):
     ("ratio", "status"), [(1.0, "ok"), (1.03, "ok"), (1.08, "regressed"), (0.9, "improved")]
 )  # fmt: skip
 def test_a_ratio_is_judged_against_the_tolerance(ratio, status):
-    verdict, sampling = asked(Question(tolerance=0.05), Pair(ratio))
+    verdict, sampling = asked(RegressionQuestion(tolerance=0.05), Pair(ratio))
     assert verdict.status == status
     assert verdict.ratio.low <= ratio <= verdict.ratio.high
     assert sampling.finished
@@ -73,31 +73,31 @@ def test_a_ratio_is_judged_against_the_tolerance(ratio, status):
 
 
 def test_throughput_regresses_downwards():
-    question = Question(figure="throughput", tolerance=0.05)
+    question = RegressionQuestion(figure="throughput", tolerance=0.05)
     assert asked(question, Pair(0.9, figure="throughput"))[0].status == "regressed"
     assert asked(question, Pair(1.1, figure="throughput"))[0].status == "improved"
 
 
 def test_the_judge_says_what_the_rule_decided():
     for seed in range(20):
-        question = Question(tolerance=0.01, spread=0.0)
+        question = RegressionQuestion(tolerance=0.01, spread=0.0)
         verdict, sampling = asked(question, Pair(1.01 + 0.004 * (seed % 3 - 1), noise=0.004, seed=seed))
         assert sampling.why == (f"decided: {verdict.status}" if sampling.finished else "time limit of 5 s")
 
 
 def test_at_the_tolerance_it_stays_inconclusive():
-    verdict, sampling = asked(Question(tolerance=0.01, spread=0.0), Pair(1.01, noise=0.01))
+    verdict, sampling = asked(RegressionQuestion(tolerance=0.01, spread=0.0), Pair(1.01, noise=0.01))
     assert verdict.status == "inconclusive"
     assert not sampling.finished
 
 
 def test_drift_that_both_sides_share_cancels():
-    verdict, _ = asked(Question(tolerance=0.01, spread=0.0), Pair(1.0, noise=0.0005, drift=0.002))
+    verdict, _ = asked(RegressionQuestion(tolerance=0.01, spread=0.0), Pair(1.0, noise=0.0005, drift=0.002))
     assert verdict.status == "ok"
 
 
 def test_no_false_alarm_at_the_tolerance_however_often_it_looks():
-    question = Question(tolerance=0.01, alpha=0.02, beta=0.02, spread=0.0)
+    question = RegressionQuestion(tolerance=0.01, alpha=0.02, beta=0.02, spread=0.0)
     limits = Limits(min_time_s=0.0, max_time_s=2.6)
     alarms = 0
     for seed in range(200):
@@ -107,17 +107,17 @@ def test_no_false_alarm_at_the_tolerance_however_often_it_looks():
 
 
 def test_what_it_would_have_seen_is_told_and_a_tighter_tolerance_warned_of():
-    verdict, _ = asked(Question(tolerance=0.001), Pair(1.0))
+    verdict, _ = asked(RegressionQuestion(tolerance=0.001), Pair(1.0))
     assert verdict.resolution == pytest.approx(0.002, abs=0.002)
     assert any(detail.startswith("would see >= 0.") for detail in verdict.details)
     assert "the tolerance of 0.1 % is tighter than that" in verdict.details
-    loose, _ = asked(Question(tolerance=0.05), Pair(1.0))
+    loose, _ = asked(RegressionQuestion(tolerance=0.05), Pair(1.0))
     assert not any("tighter" in detail for detail in loose.details)
 
 
 def test_fresh_probes_come_where_their_spread_is_in_the_way():
     source = Pair(1.004, noise=0.0002, probe_noise=0.0001)
-    verdict, sampling = asked(Question(tolerance=0.005, spread=0.002), source)
+    verdict, sampling = asked(RegressionQuestion(tolerance=0.005, spread=0.002), source)
     assert verdict.status == "ok"
     assert len(sampling.sides[0]) == len(sampling.sides[1]) > 1
     assert all(len(samples.blocks) >= 6 for samples in sampling.sides[0][:-1])
@@ -127,7 +127,7 @@ def test_fresh_probes_come_where_their_spread_is_in_the_way():
 def test_a_pair_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
     """It had gone on to the time limit: what it had beyond the first pair's few blocks did not narrow the interval."""
     source = Pair(1.01, noise=0.003, probe_noise=0.0005, seed=seed)
-    _, sampling = asked(Question(tolerance=0.01, spread=0.004, place=0.006), source)
+    _, sampling = asked(RegressionQuestion(tolerance=0.01, spread=0.004, place=0.006), source)
     first, *later = (len(samples.blocks) for samples in sampling.sides[0])
     assert len(later) >= 2
     assert max(later) <= first
@@ -135,13 +135,15 @@ def test_a_pair_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
 
 def test_where_blocks_scatter_a_pair_has_its_share_of_the_time_and_no_more():
     """With other work on the machine one pair had gone on for the whole time, and could decide nothing by itself."""
-    _, sampling = asked(Question(tolerance=0.05, spread=0.1), Pair(1.0, noise=0.06))
+    _, sampling = asked(RegressionQuestion(tolerance=0.05, spread=0.1), Pair(1.0, noise=0.06))
     assert [len(samples.blocks) for samples in sampling.sides[0]][:2] == [48, 48]
 
 
 def test_a_pair_gets_fewer_blocks_than_one_that_went_on_for_another_rule():
     """Each had got as many as the first, which was sampled for a percentile: seconds of them, in vain."""
-    rule = AllOf((LimitRule({"p99_ms": 5.0}), PairedRule(Question(tolerance=0.01, spread=0.004, place=0.006))))
+    rule = AllOf(
+        (LimitRule({"p99_ms": 5.0}), PairedRule(RegressionQuestion(tolerance=0.01, spread=0.004, place=0.006)))
+    )
     sampling = sample(Pair(1.01, noise=0.001, probe_noise=0.0005), rule, LIMITS)
     first, *later = (len(samples.blocks) for samples in sampling.sides[0])
     assert first * 21 > 950
@@ -150,13 +152,15 @@ def test_a_pair_gets_fewer_blocks_than_one_that_went_on_for_another_rule():
 
 
 def test_probes_that_differ_more_than_calibrated_widen_the_interval():
-    verdict, sampling = asked(Question(tolerance=0.005, spread=0.001), Pair(1.005, noise=0.0002, probe_noise=0.004))
+    verdict, sampling = asked(
+        RegressionQuestion(tolerance=0.005, spread=0.001), Pair(1.005, noise=0.0002, probe_noise=0.004)
+    )
     assert len(sampling.sides[0]) > 2
     assert verdict.ratio.high - verdict.ratio.low > 0.002
 
 
 def test_one_pair_of_probes_is_no_proof_of_a_difference_as_small_as_their_spread():
-    question = Question(tolerance=0.0, spread=0.002)
+    question = RegressionQuestion(tolerance=0.0, spread=0.002)
     source = Pair(1.0, noise=0.0001)
     source.probes = [1.0015, 1.0]
     sampling = sample(source, PairedRule(question), Limits(min_time_s=0.0, max_time_s=1.0, probes=1))
@@ -164,24 +168,24 @@ def test_one_pair_of_probes_is_no_proof_of_a_difference_as_small_as_their_spread
 
 
 def test_too_few_blocks_are_inconclusive():
-    sampling = sample(Pair(2.0), PairedRule(Question()), Limits(max_time_s=0.1))
-    verdict = judge_paired(Question(), *sampling.sides)
+    sampling = sample(Pair(2.0), PairedRule(RegressionQuestion()), Limits(max_time_s=0.1))
+    verdict = judge_paired(RegressionQuestion(), *sampling.sides)
     assert (verdict.status, verdict.ratio, verdict.resolution) == ("inconclusive", None, None)
     assert "too few blocks" in verdict.text
 
 
 def test_sides_that_do_not_pair_are_refused():
-    sampling = sample(Pair(1.0), PairedRule(Question()), LIMITS)
+    sampling = sample(Pair(1.0), PairedRule(RegressionQuestion()), LIMITS)
     with pytest.raises(ValueError, match="1 probes cannot be paired with 2"):
-        judge_paired(Question(), sampling.sides[0], sampling.sides[1] * 2)
+        judge_paired(RegressionQuestion(), sampling.sides[0], sampling.sides[1] * 2)
 
 
 def test_a_coarse_timer_decides_nothing_below_its_step():
     block = Block({"ms": (1.0, 1.0, 1.001)}, 0.02)
     slower = Block({"ms": (1.0, 1.001, 1.001)}, 0.02)
     sides = ((Samples((slower,) * 16),), (Samples((block,) * 16),))
-    assert judge_paired(Question(tolerance=0.0, spread=0.0), *sides).status == "inconclusive"
-    assert judge_paired(Question(tolerance=0.01, spread=0.0), *sides).status == "ok"
+    assert judge_paired(RegressionQuestion(tolerance=0.0, spread=0.0), *sides).status == "inconclusive"
+    assert judge_paired(RegressionQuestion(tolerance=0.01, spread=0.0), *sides).status == "ok"
 
 
 @pytest.mark.parametrize(("tick", "old", "ratio"), [(0.2, 1.0, 1.08), (0.2, 1.0, 1.0), (0.1, 1.04, 1.02)])
@@ -194,28 +198,28 @@ def test_samples_that_all_lie_on_one_tick_decide_nothing(tick, old, ratio):
             ticks = tuple(tick * round(old * sample / tick) for sample in block.times["ms"])
             return dataclasses.replace(block, times={"ms": ticks})
 
-    verdict, _ = asked(Question(tolerance=0.05), Ticking(ratio))
+    verdict, _ = asked(RegressionQuestion(tolerance=0.05), Ticking(ratio))
     assert verdict.status == "inconclusive"
     assert "timer" in verdict.details[-1] or "timer" in verdict.details[1]
 
 
 def test_an_improvement_is_told_from_no_change():
     """What is no slower was ok at once, and the baseline stayed where it was."""
-    assert asked(Question(tolerance=0.05, spread=0.0), Pair(0.9, noise=0.01))[0].status == "improved"
-    verdict, sampling = asked(Question(tolerance=0.05, spread=0.0), Pair(0.98, noise=0.01))
+    assert asked(RegressionQuestion(tolerance=0.05, spread=0.0), Pair(0.9, noise=0.01))[0].status == "improved"
+    verdict, sampling = asked(RegressionQuestion(tolerance=0.05, spread=0.0), Pair(0.98, noise=0.01))
     assert (verdict.status, sampling.finished) == ("ok", True)
 
 
 def test_what_may_become_the_reference_is_known_itself():
     """Drift that both sides share cancels between them, and not in what is stored of the new one."""
-    _, steady = asked(Question(spread=0.0), Pair(1.5))
-    _, drifting = asked(Question(spread=0.0), Pair(1.5, drift=0.05))
+    _, steady = asked(RegressionQuestion(spread=0.0), Pair(1.5))
+    _, drifting = asked(RegressionQuestion(spread=0.0), Pair(1.5, drift=0.05))
     assert steady.finished
     assert steady.blocks < drifting.blocks
 
 
 def test_the_ratio_in_clock_cycles_is_shown():
-    question = Question()
+    question = RegressionQuestion()
     verdict, sampling = asked(question, Pair(1.02, mhz=(1800, 1836)))
     assert clock_ratio(question, *sampling.sides) == pytest.approx(1.0, abs=0.002)
     assert any("in clock cycles" in detail for detail in verdict.details)
@@ -241,14 +245,14 @@ def test_a_ratio_that_no_float_holds_is_left_out(new, old):
 
 @pytest.mark.parametrize("ends", [(-1000.0, 1.0), (0.1, 800.0), (500.0, 1400.0), (-1400.0, -500.0)])
 def test_an_interval_that_no_float_holds_has_a_verdict_and_no_ratio(ends):
-    verdict = verdict_of(Question(), Interval(sum(ends) / 2, *ends), ())
+    verdict = verdict_of(RegressionQuestion(), Interval(sum(ends) / 2, *ends), ())
     assert verdict.ratio is None
     assert "beyond any measure" in verdict.text
     assert verdict.status == {-1400.0: "improved", -1000.0: "inconclusive"}.get(ends[0], "regressed")
 
 
 def test_a_regression_stands_only_when_it_is_seen_again():
-    question = Question(tolerance=0.05)
+    question = RegressionQuestion(tolerance=0.05)
     slow, same = asked(question, Pair(1.1))[0], asked(question, Pair(1.0))[0]
     assert confirmed(slow, slow).status == "regressed"
     assert "seen again when measured again" in confirmed(slow, slow).details
@@ -258,7 +262,7 @@ def test_a_regression_stands_only_when_it_is_seen_again():
 
 
 def test_builds_that_differ_are_not_a_regression():
-    question = Question(tolerance=0.01, build_spread=0.01)
+    question = RegressionQuestion(tolerance=0.01, build_spread=0.01)
     ratios = (1.0, 1.03, 1.01, 1.06)
     builds = [sample(Pair(r, seed=n), PairedRule(question), LIMITS).sides for n, r in enumerate(ratios)]
     verdict = judge_builds(question, builds)
@@ -269,7 +273,7 @@ def test_builds_that_differ_are_not_a_regression():
 
 
 def test_builds_that_are_judged_together_are_each_sampled_until_the_lottery_leaves_room():
-    question = Question(tolerance=0.01, build_spread=0.01)
+    question = RegressionQuestion(tolerance=0.01, build_spread=0.01)
 
     def judged(builds):
         pairs = [sample(Pair(1.0, noise=0.003, seed=n), PairedRule(question, builds), LIMITS) for n in range(3)]
@@ -280,7 +284,7 @@ def test_builds_that_are_judged_together_are_each_sampled_until_the_lottery_leav
 
 
 def test_a_place_that_only_the_order_of_opening_explains_is_no_regression():
-    question = Question(tolerance=0.01, spread=0.002, place=0.02)
+    question = RegressionQuestion(tolerance=0.01, spread=0.002, place=0.02)
     verdict, sampling = asked(question, Pair(1.0, place=0.011, noise=0.0005))
     assert verdict.status == "ok"
     assert len(sampling.sides[0]) >= 2

@@ -11,7 +11,7 @@ from samples.records import H200, digest, measurement, stored
 
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
 from pytest_trt.judge.baselines.baseline import after
-from pytest_trt.judge.regression.paired import Question
+from pytest_trt.judge.regression.paired import RegressionQuestion
 from pytest_trt.judge.regression.stored import absent, identical, judge_stored, run_spread
 
 
@@ -21,7 +21,7 @@ def test_ten_savings_of_four_percent_end_in_a_regression() -> None:
     for day in range(2, 12):
         ms *= 1.04
         run = measurement(ms, day=day)
-        verdict = judge_stored(Question(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
+        verdict = judge_stored(RegressionQuestion(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
         verdicts.append(verdict.status)
         baseline = after(baseline, run, verdict.status)[0] or baseline
     assert verdicts == ["ok", *["regressed"] * 9]
@@ -33,7 +33,7 @@ def test_one_percent_a_run_ends_in_a_regression_too() -> None:
     for day in range(2, 22):
         ms *= 1.01
         run = measurement(ms, day=day)
-        verdict = judge_stored(Question(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
+        verdict = judge_stored(RegressionQuestion(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
         verdicts.append(verdict.status)
         baseline = after(baseline, run, verdict.status)[0] or baseline
     assert verdicts[:2] == ["ok", "ok"]
@@ -67,7 +67,7 @@ def test_one_step_in_the_history_does_not_widen_the_spread() -> None:
 
 
 def test_judged_against_what_is_stored() -> None:
-    question = Question(tolerance=0.05, run_spread=0.01)
+    question = RegressionQuestion(tolerance=0.05, run_spread=0.01)
     assert judge_stored(question, measurement(0.2725).figures["ms"], stored()).status == "ok"
     verdict = judge_stored(question, measurement(0.306).figures["ms"], stored())
     assert verdict.status == "regressed"
@@ -79,14 +79,16 @@ def test_judged_against_what_is_stored() -> None:
 
 
 def test_a_tolerance_within_the_spread_between_runs_is_inconclusive() -> None:
-    verdict = judge_stored(Question(tolerance=0.01, run_spread=0.01), measurement(0.274).figures["ms"], stored())
+    verdict = judge_stored(
+        RegressionQuestion(tolerance=0.01, run_spread=0.01), measurement(0.274).figures["ms"], stored()
+    )
     assert verdict.status == "inconclusive"
 
 
 @pytest.mark.parametrize("scatter", [0.001, 0.01, 0.03])
 def test_false_alarms_against_stored_runs_are_rare(scatter: float) -> None:
     """However runs scatter, where the history is long enough to show it: an engine that did not change, tolerance 0."""
-    question, draw, alarms = Question(tolerance=0.0), random.Random(0), 0
+    question, draw, alarms = RegressionQuestion(tolerance=0.0), random.Random(0), 0
     for _ in range(600):
         runs = [measurement(math.exp(draw.gauss(0, scatter))) for _ in range(9)]
         alarms += judge_stored(question, runs[0].figures["ms"], stored(*runs[1:])).status == "regressed"
@@ -101,7 +103,7 @@ def test_runs_that_swing_between_two_levels_may_do_so_again(count: int) -> None:
     runs = [measurement(ms, day=2 + n) for n, ms in enumerate((*levels, 0.272))]
     baseline = stored(*runs)
     assert run_spread(baseline, "ms", 0.01) >= math.log(1.03) - 1e-9
-    verdict = judge_stored(Question(tolerance=0.0), measurement(0.272 * 1.03).figures["ms"], baseline)
+    verdict = judge_stored(RegressionQuestion(tolerance=0.0), measurement(0.272 * 1.03).figures["ms"], baseline)
     assert verdict.status == "inconclusive"
 
 
@@ -111,26 +113,28 @@ def test_a_creep_upwards_is_no_swing() -> None:
 
 
 def test_one_stored_run_does_not_pretend_to_show_the_spread_between_runs() -> None:
-    verdict = judge_stored(Question(tolerance=0.005), measurement(0.2747).figures["ms"], stored(measurement(0.272)))
+    verdict = judge_stored(
+        RegressionQuestion(tolerance=0.005), measurement(0.2747).figures["ms"], stored(measurement(0.272))
+    )
     assert verdict.status == "inconclusive"
     assert verdict.resolution is not None
     assert verdict.resolution > 0.01
 
 
 def test_throughput_regresses_downwards() -> None:
-    question = Question(figure="throughput", tolerance=0.05)
+    question = RegressionQuestion(figure="throughput", tolerance=0.05)
     assert judge_stored(question, measurement(0.306).figures["throughput"], stored()).status == "regressed"
     assert judge_stored(question, measurement(0.2).figures["throughput"], stored()).status == "improved"
 
 
 def test_sizes_are_compared_as_they_are() -> None:
-    question = Question(figure="memory_mb", tolerance=0.05)
+    question = RegressionQuestion(figure="memory_mb", tolerance=0.05)
     assert judge_stored(question, Estimate.exact(640.0), stored()).status == "ok"
     assert judge_stored(question, Estimate.exact(700.0), stored()).status == "regressed"
 
 
 def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> None:
-    verdict = judge_stored(Question(figure="host_mb"), Estimate.exact(10.0), stored())
+    verdict = judge_stored(RegressionQuestion(figure="host_mb"), Estimate.exact(10.0), stored())
     assert verdict.status == "missing"
     assert "--trt-baseline-save puts this run in its place" in verdict.text
     old, run = stored(), measurement(0.28)
@@ -144,7 +148,7 @@ def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> N
 
 
 def test_a_latency_of_zero_has_no_ratio() -> None:
-    assert judge_stored(Question(), Estimate(0.1, 0.0, 0.2), stored()).status == "inconclusive"
+    assert judge_stored(RegressionQuestion(), Estimate(0.1, 0.0, 0.2), stored()).status == "inconclusive"
 
 
 def test_identical_plan() -> None:
