@@ -8,10 +8,10 @@ from pytest_trt.core import noise_levels, stats
 from pytest_trt.core.records import Block, Estimate, Samples
 from pytest_trt.measure.engine_probe import EngineProbe
 
-SPREAD = {"gpu": 0.01, "cpu": 0.1}
+DEFAULT_PROBE_SPREAD = {"gpu": 0.01, "cpu": 0.1}
 """How far two probes of one plan differ, as a share, until this device's own calibrations say better."""
 
-PLACE = {"gpu": 0.01, "cpu": 0.0}
+DEFAULT_OPEN_ORDER_EFFECT = {"gpu": 0.01, "cpu": 0.0}
 """How far it moves one of two probes that are open at once to have been opened first, as a share, until then."""
 
 WINDOW_S = 0.01

@@ -1,6 +1,6 @@
 """Is it slower than before? Ratios of new to old, with intervals, judged against a tolerance.
 
-    question = RegressionQuestion(figure="ms", tolerance=0.05, spread=0.002)        # spread=0: the source has no probe level
+    question = RegressionQuestion(figure="ms", tolerance=0.05, spread=0.002)  # spread=0: no probe level
     sampling = sample(source, PairedRule(question), limits)               # side 0 is new, side 1 old
     verdict = judge_paired(question, *sampling.sides)
 
