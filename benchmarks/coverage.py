@@ -20,7 +20,7 @@ from pytest_trt.core import stats
 from pytest_trt.core.noise_levels import first_side
 from pytest_trt.core.records import Block
 from pytest_trt.judge.regression.paired import PairedRule, RegressionQuestion
-from pytest_trt.measure.figures import PLACE, SPREAD
+from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.sampler import Limits, sample
 
 UNITS = 128
@@ -96,7 +96,9 @@ def judged(
 ) -> Counter[str]:
     """What is decided of a true ratio at a tolerance of 1 %, with the spread and place of a GPU that was not
     calibrated, and how many pairs of probes that took."""
-    question = RegressionQuestion(tolerance=0.01, spread=SPREAD["gpu"], place=PLACE["gpu"])
+    question = RegressionQuestion(
+        tolerance=0.01, spread=DEFAULT_PROBE_SPREAD["gpu"], open_order_effect=DEFAULT_OPEN_ORDER_EFFECT["gpu"]
+    )
     found: Counter[str] = Counter()
     for _ in range(trials):
         sampling = sample(Probes(ratio, scatter, places, generator), PairedRule(question), Limits(max_time_s=10.0))

@@ -175,7 +175,7 @@ def calibrate(live: Live, pairs: int) -> str:
             found = tuple(probe_spread.aa_pair(bench.server(trial.backend), subject) for _ in range(pairs))
     known = probe_spread.Calibration(environment.device, found)
     probe_spread.save(bench.store.folder, environment, known)
-    return f"calibrated on {pairs} pairs: spread {known.spread:.2%}, place {known.place:.2%}"
+    return f"calibrated on {pairs} pairs: spread {known.spread:.2%}, place {known.open_order_effect:.2%}"
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_trt.cli.arguments import add_inputs, add_running, run_shape, said_of_inputs, said_of_running
 from pytest_trt.cli.project import Project
 from pytest_trt.errors import DeclarationError
-from pytest_trt.measure.figures import SPREAD
+from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial import probe_spread
@@ -51,11 +51,11 @@ def _run(given: argparse.Namespace) -> int:
         path = probe_spread.save(bench.store.folder, environment, known)
         print(
             f"{environment.device}: two probes of one plan differ by at most {known.spread:.2%}, and by "
-            f"{known.place:.2%} with the order in which they are opened ({path})"
+            f"{known.open_order_effect:.2%} with the order in which they are opened ({path})"
         )
-        if known.spread > SPREAD[environment.kind]:
+        if known.spread > DEFAULT_PROBE_SPREAD[environment.kind]:
             print(
-                f"warning: that is wider than the {SPREAD[environment.kind]:.0%} that is reckoned with before; if "
-                f"something else was running, remove {path} and calibrate again when it is not"
+                f"warning: that is wider than the {DEFAULT_PROBE_SPREAD[environment.kind]:.0%} that is reckoned with "
+                f"before; if something else was running, remove {path} and calibrate again when it is not"
             )
     return 0

@@ -153,8 +153,10 @@ class Duel:
     def _question(self) -> paired.RegressionQuestion:
         sides = (self._old, self._new)
         known = [spread_of(side.bench.store.folder, side.environment) for side in sides]
-        spread, place = map(max, zip(*known, strict=True))
-        return paired.RegressionQuestion(tolerance=self._new.bench.settings.max_slowdown, spread=spread, place=place)
+        spread, open_order_effect = map(max, zip(*known, strict=True))
+        return paired.RegressionQuestion(
+            tolerance=self._new.bench.settings.max_slowdown, spread=spread, open_order_effect=open_order_effect
+        )
 
     def _take(self, new: Subject, old: Subject, *, profiled: bool = False) -> MeasuredRun:
         settings, gpu = self._new.bench.settings, self._new.bench.gpu(self._new.environment)

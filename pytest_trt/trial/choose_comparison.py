@@ -108,11 +108,11 @@ def _asking(
 ) -> Callable[..., Comparison]:
     """Comparisons within the test's own tolerance, else that of the settings."""
     slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
-    spread, place = probe_spread.spread_of(store.folder, environment)
+    spread, open_order_effect = probe_spread.spread_of(store.folder, environment)
     return functools.partial(
         Comparison,
         spread=spread,
-        place=place,
+        open_order_effect=open_order_effect,
         slowdown=settings.max_slowdown if slowdown is None else slowdown,
         memory_growth=settings.max_memory_growth if growth is None else growth,
         tolerance=tolerance,

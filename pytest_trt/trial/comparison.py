@@ -16,7 +16,7 @@ from pytest_trt.judge.regression import stored as stored_figures
 from pytest_trt.judge.regression.blame import Blame, blame
 from pytest_trt.judge.regression.changes import changes
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.figures import SPREAD
+from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
 from pytest_trt.spec.expectations import Tolerance
@@ -39,13 +39,14 @@ FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
     """`way` is how; `other` is the baseline's engine where the two take turns; `absence` the verdict where there is no
-    baseline. `spread` is how far two probes of one plan differ here, and `place` how far the order in which they are
-    opened moves them, as shares; `since` is what the baseline is called where it is told what changed; `rebuilt` is
-    whether this engine is another build of the baseline's model and options: then the build lottery is named."""
+    baseline. `spread` is how far two probes of one plan differ here, and `open_order_effect` how far the order
+    in which they are opened moves them, as shares; `since` is what the baseline is called where it is told what
+    changed; `rebuilt` is whether this engine is another build of the baseline's model and options: then the build
+    lottery is named."""
 
     way: Way
     spread: float
-    place: float
+    open_order_effect: float
     slowdown: float
     memory_growth: float
     tolerance: Tolerance
@@ -78,12 +79,12 @@ class Comparison:
     @property
     def question(self) -> paired.RegressionQuestion:
         """Is `ms` worse than the baseline's by more than the tolerance?"""
-        run_spread = 0.01 if self.spread < SPREAD["cpu"] else SPREAD["cpu"]
+        run_spread = 0.01 if self.spread < DEFAULT_PROBE_SPREAD["cpu"] else DEFAULT_PROBE_SPREAD["cpu"]
         build_spread = self.baseline.build_spread.get("ms", BUILD_SPREAD) if self.baseline else BUILD_SPREAD
         return paired.RegressionQuestion(
             tolerance=self.slowdown,
             spread=self.spread,
-            place=self.place,
+            open_order_effect=self.open_order_effect,
             run_spread=run_spread,
             build_spread=build_spread,
         )
@@ -115,7 +116,7 @@ class Comparison:
         ]
         told = (REBUILT,) if self.rebuilt else ()
         if self.way == "paired" and found[0].status == "inconclusive":
-            told = (*told, *probe_spread.advice(self.spread, self.place))
+            told = (*told, *probe_spread.advice(self.spread, self.open_order_effect))
         found[0] = dataclasses.replace(found[0], details=(*found[0].details, *told))
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
             question = paired.RegressionQuestion(figure="memory_mb", tolerance=self.memory_growth)

@@ -151,7 +151,7 @@ class Lineup:
                 )
                 settings = bench.settings
                 limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
-                spread, _place = spread_of(self._bench.store.folder, environment)
+                spread, _open_order_effect = spread_of(self._bench.store.folder, environment)
                 rule = Resolution("ms", max(settings.resolution, spread / 4))
                 taken = measure_run([(server, subject)], rule, limits, batch=case.batch, spread=spread)
                 with EngineProbe(server, subject) as probe:

@@ -1,7 +1,7 @@
 """How far two probes of one plan differ on this device: measured by A/A pairs, kept beside the engine cache.
 
 A comparison of one probe a side cannot see the spread between probes; what it adds to its interval comes from here, or
-from figures.SPREAD until there are calibrations.
+from figures.DEFAULT_PROBE_SPREAD until there are calibrations.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge.regression import paired
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.figures import PLACE, SPREAD
+from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.run import measure_run
 from pytest_trt.measure.sampler import Limits
@@ -43,7 +43,7 @@ class Calibration:
         return noise_levels.calibrated_spread(self.differences)
 
     @property
-    def place(self) -> float:
+    def open_order_effect(self) -> float:
         """How far the order in which they are opened moves a pair, as a share."""
         return noise_levels.calibrated_open_order_effect(self.differences)
 
@@ -56,15 +56,19 @@ def spread_of(cache: Path, environment: Environment) -> tuple[float, float]:
     calibrated, or else the defaults of its kind."""
     found = load(cache, environment)
     if len(found.differences) < 2:
-        return SPREAD[environment.kind], PLACE[environment.kind]
-    return found.spread, found.place
+        return DEFAULT_PROBE_SPREAD[environment.kind], DEFAULT_OPEN_ORDER_EFFECT[environment.kind]
+    return found.spread, found.open_order_effect
 
 
-def advice(spread: float, place: float) -> tuple[str, ...]:
-    """What to do about a spread and a place that are no more than the defaults; nothing where they were measured."""
-    if all((spread, place) != (SPREAD[kind], PLACE[kind]) for kind in SPREAD):
+def advice(spread: float, open_order_effect: float) -> tuple[str, ...]:
+    """What to do about a spread and an order effect that are the defaults; nothing where they were measured."""
+    if all(
+        (spread, open_order_effect) != (DEFAULT_PROBE_SPREAD[kind], DEFAULT_OPEN_ORDER_EFFECT[kind])
+        for kind in DEFAULT_PROBE_SPREAD
+    ):
         return ()
-    return (f"two processes are taken to differ by {100 * (spread + place):.2g} %: pytest-trt calibrate measures it",)
+    percent = f"{100 * (spread + open_order_effect):.2g} %"
+    return (f"two processes are taken to differ by {percent}: pytest-trt calibrate measures it",)
 
 
 def load(cache: Path, environment: Environment) -> Calibration:

@@ -14,7 +14,9 @@ from pytest_trt.spec.expectations import Tolerance
 from pytest_trt.trial.build_lottery import Lottery
 from pytest_trt.trial.comparison import REBUILT, Comparison, clocks
 
-COMPARISON = Comparison(way="paired", spread=0.0, place=0.0, slowdown=0.05, memory_growth=0.05, tolerance=Tolerance())
+COMPARISON = Comparison(
+    way="paired", spread=0.0, open_order_effect=0.0, slowdown=0.05, memory_growth=0.05, tolerance=Tolerance()
+)
 
 
 def sides(ratio: float, seed: int):

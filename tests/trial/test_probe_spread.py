@@ -10,7 +10,7 @@ import pytest
 from pytest_trt.cli import main
 from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError
-from pytest_trt.measure.figures import SPREAD
+from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.trial import probe_spread
 from pytest_trt.trial.probe_spread import Calibration
 
@@ -25,7 +25,7 @@ def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_pa
     known = Calibration(GPU.device).with_more((0.001, -0.001, 0.0005, 0.0))
     probe_spread.save(tmp_path, GPU, known)
     assert probe_spread.load(tmp_path, GPU) == known
-    assert probe_spread.spread_of(tmp_path, GPU) == (known.spread, known.place)
+    assert probe_spread.spread_of(tmp_path, GPU) == (known.spread, known.open_order_effect)
     other = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", mig_profile="1g.18gb")
     assert probe_spread.spread_of(tmp_path, other) == (0.01, 0.01)
 
@@ -53,7 +53,7 @@ def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys,
     assert "two probes of one plan differ by at most" in capsys.readouterr().out
     (found,) = (cache / "calibration").iterdir()
     assert math.isfinite(Calibration(**json.loads(found.read_text())).spread)
-    monkeypatch.setitem(SPREAD, "cpu", 0.0)
+    monkeypatch.setitem(DEFAULT_PROBE_SPREAD, "cpu", 0.0)
     assert main.main(arguments) == 0
     assert f"remove {found} and calibrate again" in capsys.readouterr().out
     assert len(json.loads(found.read_text())["differences"]) == 8

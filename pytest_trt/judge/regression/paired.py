@@ -35,9 +35,9 @@ class RegressionQuestion:
     """Is `figure` worse by more than `tolerance` (a share)?
 
     `alpha` is the error of `regressed`, `beta` that of `ok` and `improved`. `spread` is how far two probes of one plan
-    may differ as calibrations show it (a share), 0 where the source of the blocks has no probe level; `place` how far
-    the order in which a pair of them was opened may move it; `run_spread` is how far two runs on different days differ,
-    for unpaired questions, and `build_spread` two builds of one model.
+    may differ as calibrations show it (a share), 0 where the source of the blocks has no probe level;
+    `open_order_effect` how far the order in which a pair of them was opened may move it; `run_spread` is how
+    far two runs on different days differ, for unpaired questions, and `build_spread` two builds of one model.
     """
 
     figure: str = "ms"
@@ -45,7 +45,7 @@ class RegressionQuestion:
     alpha: float = 0.001
     beta: float = 0.001
     spread: float = 0.002
-    place: float = 0.0
+    open_order_effect: float = 0.0
     run_spread: float = 0.01
     build_spread: float = 0.01
 
@@ -59,7 +59,7 @@ def compare_paired(question: RegressionQuestion, new: Sequence[Samples], old: Se
     step = _step(question, new, old)
     ratios = log_ratios(question, new, old)
     found = noise_levels.location_interval(
-        ratios, question.spread, question.alpha, question.beta, open_order_effect=question.place
+        ratios, question.spread, question.alpha, question.beta, open_order_effect=question.open_order_effect
     )
     return found.widened(step, step)
 
@@ -116,7 +116,7 @@ class PairedRule:
             alone = noise_levels.location_interval(units, 0.0, self._question.alpha)
             self._open = alone.high - alone.low > 2 * math.log1p(max(self._question.tolerance, REFERENCE))
         if self._question.spread:
-            alone = compare_paired(dataclasses.replace(self._question, spread=0.0, place=0.0), new, old)
+            alone = compare_paired(dataclasses.replace(self._question, spread=0.0, open_order_effect=0.0), new, old)
             part = 3 if len(new[-1].blocks) < MANY_BLOCKS else 2
             self._spread_decides = alone.high - alone.low < (found.high - found.low) / part
 

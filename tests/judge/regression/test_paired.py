@@ -33,10 +33,19 @@ class Pair:
     levels = ("block", "probe")
 
     def __init__(
-        self, ratio, *, noise=0.001, probe_noise=0.0, drift=0.0, place=0.0, seed=0, figure="ms", mhz=(None, None)
+        self,
+        ratio,
+        *,
+        noise=0.001,
+        probe_noise=0.0,
+        drift=0.0,
+        open_order_effect=0.0,
+        seed=0,
+        figure="ms",
+        mhz=(None, None),
     ):
         self.ratio, self.noise, self.probe_noise, self.drift = ratio, noise, probe_noise, drift
-        self.figure, self.mhz, self.place = figure, mhz, place
+        self.figure, self.mhz, self.open_order_effect = figure, mhz, open_order_effect
         self.generator = np.random.default_rng(seed)
         self.taken = 0
         self.probes = [1.0, 1.0]
@@ -46,7 +55,7 @@ class Pair:
     def renew(self):
         self.renewals += 1
         self.probes = [math.exp(self.generator.normal(0, self.probe_noise)) for _ in range(2)]
-        self.probes[1 - first_side(self.renewals - 1)] *= 1 + self.place
+        self.probes[1 - first_side(self.renewals - 1)] *= 1 + self.open_order_effect
 
     def next_block(self, side, *, kept=True):
         level = (self.ratio if side == 0 else 1.0) * self.probes[side] * (1 + self.drift * self.taken)
@@ -127,7 +136,7 @@ def test_fresh_probes_come_where_their_spread_is_in_the_way():
 def test_a_pair_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
     """It had gone on to the time limit: what it had beyond the first pair's few blocks did not narrow the interval."""
     source = Pair(1.01, noise=0.003, probe_noise=0.0005, seed=seed)
-    _, sampling = asked(RegressionQuestion(tolerance=0.01, spread=0.004, place=0.006), source)
+    _, sampling = asked(RegressionQuestion(tolerance=0.01, spread=0.004, open_order_effect=0.006), source)
     first, *later = (len(samples.blocks) for samples in sampling.sides[0])
     assert len(later) >= 2
     assert max(later) <= first
@@ -142,7 +151,10 @@ def test_where_blocks_scatter_a_pair_has_its_share_of_the_time_and_no_more():
 def test_a_pair_gets_fewer_blocks_than_one_that_went_on_for_another_rule():
     """Each had got as many as the first, which was sampled for a percentile: seconds of them, in vain."""
     rule = AllOf(
-        (LimitRule({"p99_ms": 5.0}), PairedRule(RegressionQuestion(tolerance=0.01, spread=0.004, place=0.006)))
+        (
+            LimitRule({"p99_ms": 5.0}),
+            PairedRule(RegressionQuestion(tolerance=0.01, spread=0.004, open_order_effect=0.006)),
+        )
     )
     sampling = sample(Pair(1.01, noise=0.001, probe_noise=0.0005), rule, LIMITS)
     first, *later = (len(samples.blocks) for samples in sampling.sides[0])
@@ -284,9 +296,9 @@ def test_builds_that_are_judged_together_are_each_sampled_until_the_lottery_leav
 
 
 def test_a_place_that_only_the_order_of_opening_explains_is_no_regression():
-    question = RegressionQuestion(tolerance=0.01, spread=0.002, place=0.02)
-    verdict, sampling = asked(question, Pair(1.0, place=0.011, noise=0.0005))
+    question = RegressionQuestion(tolerance=0.01, spread=0.002, open_order_effect=0.02)
+    verdict, sampling = asked(question, Pair(1.0, open_order_effect=0.011, noise=0.0005))
     assert verdict.status == "ok"
     assert len(sampling.sides[0]) >= 2
-    verdict, _sampling = asked(question, Pair(1.02, place=0.011, noise=0.0005))
+    verdict, _sampling = asked(question, Pair(1.02, open_order_effect=0.011, noise=0.0005))
     assert verdict.status == "regressed"
