@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Environment, Layer
-from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNTOLD, BuildJob, BuildReport
+from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, BuildJob, BuildReport
 from pytest_trt.engine.backends.onnxruntime import unused
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parsed
 from pytest_trt.engine.cache.entry import Entry, Meta
@@ -135,7 +135,7 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
                 profiles=ranges,
                 timing_cache=str(cache) if cache else None,
                 calibration=str(batches) if batches else None,
-                prepared_s=time.monotonic() - started,
+                preparation_s=time.monotonic() - started,
             )
             report = resources.build(job)
             _check(spec, model, draft, report)
@@ -191,7 +191,7 @@ def _check(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> 
     if read(model.path).sha256 != model.sha256:
         raise BuildError(f"{model.path} changed while it was built: run again when it is whole")
     wanted = spec.precision
-    proved = {wanted, UNTOLD} & {name for name, share in report.precisions.items() if share}
+    proved = {wanted, UNREPORTED} & {name for name, share in report.precisions.items() if share}
     if report.proved_by == "inspector" and wanted not in ("fp32", "best") and not proved:
         got = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items())
         raise BuildError(f"{wanted} was asked for, and no layer of {model.path.name} runs in it ({got})")

@@ -49,7 +49,7 @@ class HostRunner:
 
     def fill(self, inputs: Arrays) -> None:
         self._filled = checked(inputs, self.inputs)
-        self._call = self._engine.bound(self._filled)
+        self._call = self._engine.bind_inputs(self._filled)
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
         call, clock = self._ready(), time.perf_counter_ns

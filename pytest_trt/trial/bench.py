@@ -187,7 +187,7 @@ class Bench:
         """Build in a process of its own, saying what goes on."""
         started, name = time.monotonic(), Path(job.spec.path or job.model).name
         limit_s = job.spec.build_timeout_s
-        left_s = max(limit_s - job.prepared_s, 0.001)
+        left_s = max(limit_s - job.preparation_s, 0.001)
 
         def progress(text: str, share: float) -> None:
             done = f", {share:.0%}" if share >= 0 else ""

@@ -209,7 +209,7 @@ class TestPyTorch:
         outputs = engine.run(inputs)
         np.testing.assert_array_equal(outputs["a"], np.full((3, 2), 2, np.float32))
         np.testing.assert_array_equal(outputs["b"], [1, 2, 3])
-        engine.bound(inputs)()
+        engine.bind_inputs(inputs)()
         engine.close()
 
     @pytest.mark.parametrize(

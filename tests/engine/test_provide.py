@@ -99,7 +99,7 @@ def test_the_job_says_all_that_a_build_needs(gpu: Desk) -> None:
     (job,) = gpu.jobs
     assert job.model == str(gpu.folder / "m.onnx")
     assert job.profiles == ({"x": ((1, 32), (8, 32), (32, 32))},)
-    assert job.prepared_s > 0
+    assert job.preparation_s > 0
     assert (job.backend, job.device, job.spec.calibration) == ("tensorrt", "0", None)
     assert job.timing_cache is not None
     assert job.timing_cache.endswith("timing/10.3.0-NVIDIA-L4.cache")

@@ -74,11 +74,13 @@ def test_what_could_be_built_without_a_gpu_and_is_to_be_run_is_told_of_the_optio
 
 
 def test_what_made_the_model_counts_in_the_build_time(save_model, tmp_path):
-    job = BuildJob("onnxruntime", "0", EngineSpec(build_timeout_s=60), str(save_model()), str(tmp_path), prepared_s=61)
+    job = BuildJob(
+        "onnxruntime", "0", EngineSpec(build_timeout_s=60), str(save_model()), str(tmp_path), preparation_s=61
+    )
     with Bench(Settings()) as bench:
         with pytest.raises(BuildError, match=r"building m.onnx took longer than build_timeout_s=60 and was ended"):
             bench.build(job)
-        assert bench.build(dataclasses.replace(job, prepared_s=1)).plan_bytes
+        assert bench.build(dataclasses.replace(job, preparation_s=1)).plan_bytes
 
 
 def test_one_measures_on_a_device_at_a_time_and_the_other_says_that_it_waits(tmp_path, monkeypatch):

@@ -34,7 +34,7 @@ class BuildJob:
     """What a build process is told. `model` is a file; the engine goes to `output`/plan, with its data beside it.
     `profiles` gives, for each optimisation profile, the (min, opt, max) shapes of every dynamic input. `calibration` is
     where the batches are that TensorRT calibrates on; none need be there if `output` has a CALIBRATION_CACHE.
-    `prepared_s` is what making all that took of the spec's build_timeout_s."""
+    `preparation_s` is what making all that took of the spec's build_timeout_s."""
 
     backend: str
     device: str
@@ -44,10 +44,10 @@ class BuildJob:
     profiles: tuple[Mapping[str, ShapeRange], ...] = ()
     timing_cache: str | None = None
     calibration: str | None = None
-    prepared_s: float = 0.0
+    preparation_s: float = 0.0
 
 
-UNTOLD = "untold"
+UNREPORTED = "untold"
 """Stands among precisions for layers into which the builder fused a whole part of the network, and of which it tells
 only what goes in and out."""
 
@@ -86,7 +86,7 @@ class HostEngine(Engine, Protocol):
 
     def run(self, inputs: Arrays) -> Arrays: ...
 
-    def bound(self, inputs: Arrays) -> Callable[[], None]:
+    def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:
         """A call that infers on `inputs` where they lie, and returns when it is done."""
         ...
 
@@ -110,11 +110,11 @@ class Backend(Protocol):
         """The device and the software. Raises BackendError, with the remedy, where they do not work."""
         ...
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Import what running engines takes, in the process that probes are forked from: the device is not touched."""
         ...
 
-    def wake(self) -> None:
+    def initialize_driver(self) -> None:
         """In a fresh process: what making the device ready begins with, as far as it takes none of its memory. What is
         amiss is `activate`'s to say."""
         ...

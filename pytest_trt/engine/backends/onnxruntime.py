@@ -84,10 +84,10 @@ class OnnxRuntime:
         size = sum(part.stat().st_size for part in plan.parent.glob("plan*"))
         return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Nothing: the package is imported."""
 
-    def wake(self) -> None:
+    def initialize_driver(self) -> None:
         """Nothing."""
 
     def activate(self, device: str) -> None:
@@ -112,7 +112,7 @@ def unused(spec: EngineSpec) -> tuple[str, ...]:
 
 
 class OnnxRuntimeEngine:
-    """One inference session. `run` infers once; `bound` gives a call with inputs and outputs already in place."""
+    """One inference session. `run` infers once; `bind_inputs` gives a call with inputs and outputs already in place."""
 
     kind: Literal["device", "host"] = "host"
 
@@ -175,7 +175,7 @@ class OnnxRuntimeEngine:
         self._misdeclared = tuple(tensor.name for tensor, value in pairs if not tensor.holds(value.shape))
         return {tensor.name: value for tensor, value in pairs}
 
-    def bound(self, inputs: Arrays) -> Callable[[], None]:
+    def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:
         """A call that infers on `inputs` where they lie, for timing without the cost of handing arrays over.
 
         Outputs lie where the call before left them. One whose shape, when it was last `run`, was not what the model

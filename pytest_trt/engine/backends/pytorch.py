@@ -71,10 +71,10 @@ class PyTorch:
             device_memory_bytes=found.total_memory, cuda=self._torch.version.cuda, **common,
         )  # fmt: skip
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         """Nothing: the package is imported."""
 
-    def wake(self) -> None:
+    def initialize_driver(self) -> None:
         """Nothing."""
 
     def activate(self, device: str) -> None:
@@ -118,7 +118,7 @@ class PyTorchEngine:
         return {name: value.float().numpy() if value.is_floating_point() else value.numpy()
                 for name, value in found.items()}  # fmt: skip
 
-    def bound(self, inputs: Arrays) -> Callable[[], None]:
+    def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:
         def call() -> None:
             self._infer(inputs)  # the copy back waits for the device
 

@@ -95,7 +95,7 @@ def _become_probe(server: int, connection: socket.socket, descriptor: int, log: 
         from pytest_trt.engine.backends.base import backend
         from pytest_trt.measure.probe.verbs import serve
 
-        backend(sys.argv[2]).wake()
+        backend(sys.argv[2]).initialize_driver()
         serve(socket.socket(fileno=os.dup(descriptor)))
         status = 0
     except BaseException:  # noqa: BLE001 - reported through the log and the exit status; there is no caller to tell
@@ -129,7 +129,7 @@ def _preload(name: str) -> dict[str, Any]:
 
     try:
         found = backend(name)
-        found.prepare()
+        found.preload()
         return {"version": found.version()}
     except TrtError as error:
         return {"error": {"type": type(error).__name__, "message": str(error)}}

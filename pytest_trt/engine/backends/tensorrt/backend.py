@@ -55,11 +55,11 @@ class TensorRT:
             python=platform.python_version(),
         )
 
-    def prepare(self) -> None:
+    def preload(self) -> None:
         with contextlib.suppress(BackendError):  # a machine that only builds has no use for them
             cuda.runtime()
 
-    def wake(self) -> None:
+    def initialize_driver(self) -> None:
         cuda.why_unusable()
 
     def activate(self, device: str) -> None:

@@ -25,7 +25,7 @@ from pytest_trt.engine.backends.tensorrt.precision import (
     missing_precision,
     network_shares,
     preferring,
-    untold,
+    unreported_precision_notes,
 )
 from pytest_trt.engine.backends.tensorrt.progress import watch
 from pytest_trt.engine.backends.tensorrt.timing import timing_cache
@@ -115,7 +115,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     size = path.stat().st_size
     del plan, monitor, parser
     report = BuildReport(time.perf_counter() - started, size, precisions, proof, layers)
-    report = dataclasses.replace(report, notes=(*notes, *untold(job.spec, report)))
+    report = dataclasses.replace(report, notes=(*notes, *unreported_precision_notes(job.spec, report)))
     return report, missing_precision(job.spec, report)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pytest_trt.core.records import Layer
-from pytest_trt.engine.backends.base import UNTOLD
+from pytest_trt.engine.backends.base import UNREPORTED
 
 _PRECISIONS = (
     ("fp8", r"fp8"), ("fp4", r"fp4"), ("int4", r"int4"), ("bf16", r"bf16|bfloat16"),
@@ -46,7 +46,7 @@ def _layer(item: str | Mapping[str, Any]) -> Layer:
     name = str(item.get("Name", ""))
     precision = _precision([str(item.get("Precision", "")), *outputs, *inputs, str(item.get("TacticName", ""))])
     if name.startswith(_FUSED) and precision == "fp32":
-        precision = UNTOLD
+        precision = UNREPORTED
     return Layer(
         name=name,
         kind=str(item.get("ParameterType") or item.get("LayerType", "")),
@@ -72,7 +72,7 @@ def _precision(formats: Iterable[str]) -> str:
 
 
 def shares(layers: Iterable[Layer]) -> dict[str, float]:
-    """The share of layers in each precision, of those that compute with numbers; empty where none tells. UNTOLD are
+    """The share of layers in each precision, of those that compute with numbers; empty where none tells. UNREPORTED are
     fused ones."""
-    counts = collections.Counter(layer.precision for layer in layers if layer.precision in {*_FLOATING, UNTOLD})
+    counts = collections.Counter(layer.precision for layer in layers if layer.precision in {*_FLOATING, UNREPORTED})
     return {name: count / counts.total() for name, count in sorted(counts.items())}

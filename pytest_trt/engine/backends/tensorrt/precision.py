@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pytest_trt.core.records import Layer
-from pytest_trt.engine.backends.base import UNTOLD, BuildReport
+from pytest_trt.engine.backends.base import UNREPORTED, BuildReport
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.backends.tensorrt.layers import shares
 from pytest_trt.errors import BuildError
@@ -68,7 +68,7 @@ def missing_precision(spec: EngineSpec, report: BuildReport) -> str:
     """That no layer has the precision which was asked for; empty where one has, or nothing can tell."""
     if spec.precision not in _PROVED or not report.proved_by or report.precisions.get(spec.precision):
         return ""
-    if UNTOLD in report.precisions:
+    if UNREPORTED in report.precisions:
         return ""
     built = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items()) or "nothing that tells"
     asked = f"precision={spec.precision!r} was asked for and no layer has it (there is {built})"
@@ -108,10 +108,10 @@ def _settable(spec: EngineSpec) -> LayerType | None:
     return None
 
 
-def untold(spec: EngineSpec, report: BuildReport) -> tuple[str, ...]:
+def unreported_precision_notes(spec: EngineSpec, report: BuildReport) -> tuple[str, ...]:
     """A note where the builder does not tell whether anything has the precision that was asked for."""
-    if spec.precision not in _PROVED or report.precisions.get(spec.precision) or UNTOLD not in report.precisions:
+    if spec.precision not in _PROVED or report.precisions.get(spec.precision) or UNREPORTED not in report.precisions:
         return ()
-    count = sum(layer.precision == UNTOLD for layer in report.layers)
+    count = sum(layer.precision == UNREPORTED for layer in report.layers)
     parts = "a whole part" if count == 1 else f"{count} whole parts, one each,"
     return (f"whether it computes in {spec.precision} is not told: a layer holds {parts} of the network",)

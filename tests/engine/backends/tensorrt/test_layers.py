@@ -9,9 +9,9 @@ import pytest
 from samples.inspector import CONV_86
 
 from pytest_trt.core.records import Layer
-from pytest_trt.engine.backends.base import UNTOLD, BuildReport
+from pytest_trt.engine.backends.base import UNREPORTED, BuildReport
 from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_information, shares
-from pytest_trt.engine.backends.tensorrt.precision import missing_precision, preferring, untold
+from pytest_trt.engine.backends.tensorrt.precision import missing_precision, preferring, unreported_precision_notes
 from pytest_trt.spec.engine_spec import EngineSpec
 
 
@@ -84,9 +84,9 @@ def foreign(kind: str) -> dict[str, object]:
 
 def test_what_is_fused_into_one_layer_tells_its_precision_only_where_that_goes_out() -> None:
     plain, half = parse_layers({"Layers": [foreign("FP32"), foreign("FP16")]})
-    assert (plain.precision, half.precision) == (UNTOLD, "fp16")
+    assert (plain.precision, half.precision) == (UNREPORTED, "fp16")
     assert shares([plain, half, Layer("a", precision="fp32"), Layer("b")]) == {
-        "fp16": pytest.approx(1 / 3), "fp32": pytest.approx(1 / 3), UNTOLD: pytest.approx(1 / 3)
+        "fp16": pytest.approx(1 / 3), "fp32": pytest.approx(1 / 3), UNREPORTED: pytest.approx(1 / 3)
     }  # fmt: skip
 
 
@@ -95,18 +95,18 @@ def report(*layers: Layer, proved_by: str = "inspector") -> BuildReport:
 
 
 def test_a_precision_that_is_in_no_layer_is_a_fault_with_its_remedy_but_not_what_is_not_told() -> None:
-    single, fused = Layer("a", precision="fp32"), Layer("{ForeignNode[a...b]}", precision=UNTOLD)
+    single, fused = Layer("a", precision="fp32"), Layer("{ForeignNode[a...b]}", precision=UNREPORTED)
     half = EngineSpec(precision="fp16")
     assert missing_precision(half, report(single)).endswith("or force this with layer_precisions={'*': 'fp16'}")
     assert missing_precision(half, report(single, proved_by="model")).endswith(
         "(there is 100% fp32): convert the model"
     )
     assert missing_precision(half, report(single, fused)) == ""
-    assert untold(half, report(single, fused)) == (
+    assert unreported_precision_notes(half, report(single, fused)) == (
         "whether it computes in fp16 is not told: a layer holds a whole part of the network",
     )
-    assert untold(half, report(Layer("a", precision="fp16"), fused)) == ()
-    assert untold(EngineSpec(), report(fused)) == ()
+    assert unreported_precision_notes(half, report(Layer("a", precision="fp16"), fused)) == ()
+    assert unreported_precision_notes(EngineSpec(), report(fused)) == ()
 
 
 HALF, CALIBRATED = EngineSpec(precision="fp16"), EngineSpec(precision="int8", calibrator="entropy")
