@@ -74,7 +74,7 @@ def run(given: argparse.Namespace) -> int:
     })  # fmt: skip
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
     torch_python = interpreter("--torch-python", given.torch_python)
-    if plain.given_plan:
+    if plain.is_prebuilt:
         raise DeclarationError(f"{given.model} is a plan, which one backend runs: name the .onnx model it was built of")
     declaration = Declaration(spec=plain, run=run_shape(given))
     with Bench(settings, say) as bench, Bench(settings, say, torch_python) as torch_bench:

@@ -129,7 +129,7 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
             job = BuildJob(
                 backend=environment.backend,
                 device=request.device,
-                spec=dataclasses.replace(spec.portable, path=str(model.path)),
+                spec=dataclasses.replace(spec.without_functions, path=str(model.path)),
                 model=str(source),
                 output=str(draft),
                 profiles=ranges,

@@ -176,7 +176,7 @@ def tensors_of(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -
 
 
 def _load(probe: Probe, server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> dict[str, Any]:
-    said = codec.encode(spec.portable)
+    said = codec.encode(spec.without_functions)
     reply, _ = probe.call(
         "load", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=device, plan=str(plan), spec=said
     )

@@ -14,7 +14,7 @@ from pytest_trt.judge.budgets import names_device
 from pytest_trt.plugin.collection import callspec_params, parameter_values
 from pytest_trt.plugin.options import is_ours
 from pytest_trt.plugin.stash import CASES
-from pytest_trt.spec.budget_where import OPEN, never
+from pytest_trt.spec.budget_where import UNKNOWN, reason_unmatched
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.trial.bench import _environment
 
@@ -44,8 +44,8 @@ def without_tests(config: pytest.Config, budgets: BudgetFile, items: Sequence[py
             return whole
         return not (config.rootpath / file).exists() or (file in files and not one_by_one)
 
-    said = [(pattern, f"no test is {pattern!r}") for pattern in budgets.unmatched(params)]
-    said += budgets.unheld(params)
+    said = [(pattern, f"no test is {pattern!r}") for pattern in budgets.unmatched_patterns(params)]
+    said += budgets.unmatched_where(params)
     return [f"{budgets.path}: {what}: nothing has that budget" for pattern, what in said if is_wrong(pattern)]
 
 
@@ -113,7 +113,7 @@ def _is_at_home(item: pytest.Function) -> bool:
 
 def all_cases(item: pytest.Item, marks: Iterable[pytest.Mark]) -> dict[str, dict[str, Any]]:
     """The parameters of every case of the test's function, by node id. What is not said by `marks`, but by a fixture or
-    a hook, may be something else in another run: it is OPEN."""
+    a hook, may be something else in another run: it is UNKNOWN."""
     told: set[str] = set()
     for mark in marks:
         if mark.name == "trt_matrix":
@@ -125,7 +125,7 @@ def all_cases(item: pytest.Item, marks: Iterable[pytest.Mark]) -> dict[str, dict
         told.update(callspec_params(item).get("trt_case", ()))
     known = {one.nodeid: parameter_values(one) for one in item.stash.get(CASES, (item,))}
     return {
-        test: {name: value if name in told else OPEN for name, value in case.items()} for test, case in known.items()
+        test: {name: value if name in told else UNKNOWN for name, value in case.items()} for test, case in known.items()
     }
 
 
@@ -145,6 +145,6 @@ def unmatched_where(running: Sequence[pytest.Item], collected: Iterable[pytest.I
     said: dict[tuple[Any, int], str] = {}
     for item, mark in asked:
         if (key := (item.function, id(mark))) not in said:
-            why = never(mark.kwargs["where"], known[item.function].values())
+            why = reason_unmatched(mark.kwargs["where"], known[item.function].values())
             said[key] = why and f"{item.nodeid.partition('[')[0]}: trt_budget: {why}"
     return list(filter(None, said.values()))

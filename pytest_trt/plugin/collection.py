@@ -15,7 +15,7 @@ from pytest_trt.plugin.stash import DECLARATION
 from pytest_trt.spec import options
 from pytest_trt.spec.budget_file import BudgetFile
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.markers import declare, misspelt, refuse_where
+from pytest_trt.spec.markers import check_where, declare, suggest_marker
 from pytest_trt.spec.settings import Settings
 
 _OF_THE_RUN = frozenset(("trt_build", "trt_device"))
@@ -45,9 +45,9 @@ def declaration(item: pytest.Item) -> Declaration | None:
     names = set(getattr(item, "fixturenames", ()))
     marks = [mark for mark in item.iter_markers() if mark.name.startswith("trt_")]
     for mark in marks:
-        if meant := misspelt(mark.name):
+        if suggestion := suggest_marker(mark.name):
             known = ", ".join(options.MARKERS)
-            raise DeclarationError(f"there is no marker {mark.name}: did you mean {meant}? There are {known}")
+            raise DeclarationError(f"there is no marker {mark.name}: did you mean {suggestion}? There are {known}")
     needs = names & (FIXTURES - _OF_THE_RUN)
     if not needs:
         for mark in item.own_markers:  # a module's or a class's may be for its other tests
@@ -61,7 +61,7 @@ def declaration(item: pytest.Item) -> Declaration | None:
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
     for mark in item.own_markers:  # a module's or a class's may be for its other tests
         if mark.name == "trt_budget":
-            refuse_where(mark.kwargs.get("where", {}), parameter_values(item))
+            check_where(mark.kwargs.get("where", {}), parameter_values(item))
     spec = declared.spec
     if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
         raise DeclarationError(
@@ -86,7 +86,7 @@ def declare_all(
             wrong.append(item)
             continue
         if declared is not None:
-            limits = budgets.beside(declared.budgets, item.nodeid)
+            limits = budgets.merge(declared.budgets, item.nodeid)
             item.stash[DECLARATION] = dataclasses.replace(declared, budgets=limits)
         elif build_only:
             item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))

@@ -52,13 +52,13 @@ def trt_runner(request: pytest.FixtureRequest, trt_spec: EngineSpec, trt_case: d
     `.measure()` measures and judges, `.profile()` times the layers."""
     from pytest_trt.errors import DeclarationError
     from pytest_trt.spec.engine_spec import EngineSpec
-    from pytest_trt.spec.markers import vary
+    from pytest_trt.spec.markers import with_case
 
     item = request.node
     if not isinstance(trt_spec, EngineSpec):
         raise DeclarationError(f"the fixture trt_spec gave {trt_spec!r}: return a pytest_trt.EngineSpec")
     declared = dataclasses.replace(_declared(request), spec=trt_spec)
-    trial = sessions.of(request.config).trial(item, vary(declared, trt_case))
+    trial = sessions.of(request.config).trial(item, with_case(declared, trt_case))
     try:
         yield trial
     finally:

@@ -43,7 +43,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         from pytest_trt.spec import markers
 
         try:
-            cases = markers.combinations(markers.axes(marks))
+            cases = markers.combinations(markers.matrix_axes(marks))
         except DeclarationError as error:  # raised for good once everything is collected, so that pytest exits with 4
             of(metafunc.config).problems.append(f"{metafunc.definition.nodeid}: {error}")
         else:

@@ -19,7 +19,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("trt", "TensorRT performance regression (pytest-trt)")
     for option in OPTIONS:
         if option.metavar:
-            action = "append" if option.several else "store"
+            action = "append" if option.repeatable else "store"
             group.addoption(option.flag, action=action, default=None, metavar=option.metavar, help=option.help)
         else:
             group.addoption(option.flag, action="store_true", default=None, help=option.help)

@@ -21,7 +21,7 @@ from pytest_trt.core.codec import from_json
 from pytest_trt.errors import TrtError
 from pytest_trt.measure.probe.__main__ import die_with
 from pytest_trt.plugin.stash import TRIAL
-from pytest_trt.spec.description import digest_of
+from pytest_trt.spec.description import description_digest
 from pytest_trt.spec.options import OPTIONS
 from pytest_trt.trial.against.build import KEPT
 from pytest_trt.trial.against.revision import Built, Found, Request
@@ -157,9 +157,9 @@ def _built(trial: Trial) -> Built:
         engine_digest=engine.digest,
         plan=str(engine.plan),
         plan_sha256=engine.plan_sha256,
-        spec=subject.spec.portable,
+        spec=subject.spec.without_functions,
         shapes=subject.shapes,
         pipeline=subject.options,
         said=said,
-        spec_digest=digest_of(said),
+        spec_digest=description_digest(said),
     )

@@ -20,7 +20,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError
-from pytest_trt.spec.budget_where import never
+from pytest_trt.spec.budget_where import reason_unmatched
 from pytest_trt.spec.expectations import Budget
 
 _LIMITS = tuple(name for name, figure in FIGURES.items() if figure.budget)
@@ -43,27 +43,27 @@ class BudgetFile:
     path: Path
     entries: tuple[FileBudget, ...] = ()
 
-    def of(self, node_id: str) -> tuple[Budget, ...]:
+    def matching(self, node_id: str) -> tuple[Budget, ...]:
         """The budgets of a test."""
         return tuple(entry.budget for entry in self.entries if matches(entry.test, node_id))
 
-    def beside(self, own: Sequence[Budget], node_id: str) -> tuple[Budget, ...]:
+    def merge(self, own: Sequence[Budget], node_id: str) -> tuple[Budget, ...]:
         """A test's `own` budgets and those that the file has for it. Of limits for one device and the same parameters
         the test's own counts, else the last in the file: exceptions stand below the rule."""
         found = list(own)
-        for budget in reversed(self.of(node_id)):
+        for budget in reversed(self.matching(node_id)):
             said = {name for other in found if _holds_where(other) == _holds_where(budget) for name in other.limits}
             left = {name: limit for name, limit in budget.limits.items() if name not in said}
             found += [dataclasses.replace(budget, limits=left)] if left else []
         return tuple(found)
 
-    def unmatched(self, node_ids: Iterable[str]) -> tuple[str, ...]:
+    def unmatched_patterns(self, node_ids: Iterable[str]) -> tuple[str, ...]:
         """The patterns that no test has: a budget that nothing is held to."""
         tests = list(node_ids)
         patterns = dict.fromkeys(entry.test for entry in self.entries)
         return tuple(pattern for pattern in patterns if not any(matches(pattern, test) for test in tests))
 
-    def unheld(self, params: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    def unmatched_where(self, params: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         """The patterns whose `where` holds for no test that has them, with the reason. `params` are the parameters of
         each test, by node id."""
         for entry in self.entries:
@@ -71,7 +71,7 @@ class BudgetFile:
             absent = [name for name in where if there and not any(name in case for case in there)]
             for name in absent:
                 yield entry.test, f"no test that is {entry.test!r} has the parameter {name!r}"
-            if there and not absent and (why := never(where, there)):
+            if there and not absent and (why := reason_unmatched(where, there)):
                 yield entry.test, f"of the tests that are {entry.test!r}: {why}"
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from pytest_trt.core.scalars import short_repr
 
-OPEN: Any = object()
+UNKNOWN: Any = object()
 """The value of a parameter that another run may give: by a fixture, or by a conftest that asks the command line."""
 
 
-def never(where: Mapping[str, Any], cases: Collection[Mapping[str, Any]]) -> str:
+def reason_unmatched(where: Mapping[str, Any], cases: Collection[Mapping[str, Any]]) -> str:
     """Why `where` holds for none of `cases`, each the values of a test's parameters; empty where it may hold for one.
     A name that no case has is not told here."""
     if not where or not cases:
@@ -29,4 +29,4 @@ def never(where: Mapping[str, Any], cases: Collection[Mapping[str, Any]]) -> str
 
 
 def _is(seen: Any, wanted: Any) -> bool:
-    return seen is OPEN or (isinstance(seen, (str, int, float, bool)) and bool(seen == wanted))
+    return seen is UNKNOWN or (isinstance(seen, (str, int, float, bool)) and bool(seen == wanted))

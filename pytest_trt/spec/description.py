@@ -15,7 +15,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
 
 
-def described(declaration: Declaration, shapes: Mapping[str, Shape] | None = None) -> dict[str, str]:
+def describe(declaration: Declaration, shapes: Mapping[str, Shape] | None = None) -> dict[str, str]:
     """The model's name, the precision, and whatever differs from its default, by name; `inputs` are the `shapes` that
     are run, where they are known."""
     spec = declaration.spec
@@ -39,7 +39,7 @@ def _text(value: object) -> str:
     return function_name(value) if callable(value) else json.dumps(codec.encode(value), sort_keys=True)
 
 
-def pipeline_of(said: Mapping[str, str]) -> PipelineOptions | None:
+def parse_pipeline(said: Mapping[str, str]) -> PipelineOptions | None:
     """The pipeline that a description tells of; None where it is one that there is not here."""
     given = {name: said[name] for name in codec.field_types(PipelineOptions()) if name in said}
     try:
@@ -48,6 +48,6 @@ def pipeline_of(said: Mapping[str, str]) -> PipelineOptions | None:
         return None
 
 
-def digest_of(said: Mapping[str, str]) -> str:
+def description_digest(said: Mapping[str, str]) -> str:
     """The SHA-256 of a description."""
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

@@ -160,7 +160,7 @@ class EngineSpec:
                 yield f"memory_pool_bytes[{pool!r}] is {size}: it must be at least 1"
         yield from self._layer_faults()
         yield from self._contradictions()
-        if self.given_plan and (meant := sorted(self._changed() - _NOT_BUILT - _OF_A_GIVEN_PLAN)):
+        if self.is_prebuilt and (meant := sorted(self._changed() - _NOT_BUILT - _OF_A_GIVEN_PLAN)):
             yield f"the plan is given, so {', '.join(meant)} would change nothing: give the model, or drop that"
 
     def _layer_faults(self) -> Iterator[str]:
@@ -187,7 +187,7 @@ class EngineSpec:
             yield "exclude_lean_runtime=True needs version_compatible=True: no other plan has a lean runtime"
         if self.gpu_fallback and self.dla_core is None:
             yield "gpu_fallback=True needs dla_core: without a DLA everything runs on the GPU"
-        if budget is not None and not (self.weight_streaming or self.given_plan):
+        if budget is not None and not (self.weight_streaming or self.is_prebuilt):
             yield "weight_streaming_budget needs weight_streaming=True: no other plan streams its weights"
         if budget is not None and not _is_budget(budget):
             yield f"weight_streaming_budget is {budget!r}: give bytes, a share of the weights such as '40%', or 'auto'"
@@ -201,7 +201,7 @@ class EngineSpec:
         return {field.name for field in dataclasses.fields(self) if getattr(self, field.name) != _default(field)}
 
     @property
-    def builder_options(self) -> tuple[str, ...]:
+    def tensorrt_only_options(self) -> tuple[str, ...]:
         """The options that are given and that only TensorRT has: ONNX Runtime builds and runs without them."""
         anyhow = () if self.timing_cache else ("timing_cache",)
         return tuple(sorted(self._changed().difference(_OF_EVERY_BACKEND, anyhow)))
@@ -212,17 +212,17 @@ class EngineSpec:
         return self.version_compatible or self.engine_host_code_allowed
 
     @property
-    def profiles(self) -> int:
+    def profile_count(self) -> int:
         """How many optimisation profiles the ranges give."""
         return max((len(v) for v in (*self.shapes.values(), *self.dims.values())), default=1)
 
     @property
-    def given_plan(self) -> bool:
+    def is_prebuilt(self) -> bool:
         """Whether the engine is given as a plan, not built from a model."""
         return self.build is not None or (self.path or "").endswith((".plan", ".engine", ".trt"))
 
     @property
-    def portable(self) -> EngineSpec:
+    def without_functions(self) -> EngineSpec:
         """This spec without its functions, which do not travel to another process."""
         return dataclasses.replace(self, onnx=None, build=None, calibration=None)
 

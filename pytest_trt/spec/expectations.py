@@ -33,7 +33,7 @@ class Budget:
                 raise DeclarationError(f"trt_budget: {name} is {limit:g}: a limit must be above 0")
 
     @property
-    def named(self) -> str:
+    def scope(self) -> str:
         """What it holds for, in words."""
         where = ", ".join(f"{name}={value!r}" for name, value in sorted(self.where.items()))
         return f"{self.device!r} where {where}" if where else repr(self.device)

@@ -39,7 +39,7 @@ class Mark(Protocol):
     def kwargs(self) -> Mapping[str, Any]: ...
 
 
-def axes(marks: Iterable[Mark]) -> dict[str, Sequence[Any]]:
+def matrix_axes(marks: Iterable[Mark]) -> dict[str, Sequence[Any]]:
     """The axes of `trt_matrix` markers, closest first, by name. The order is that in which they stand."""
     found: dict[str, Sequence[Any]] = {}
     for mark in marks:
@@ -85,10 +85,10 @@ def declare(marks: Sequence[Mark], case: Mapping[str, Any], params: Mapping[str,
         tolerance=Tolerance(**_merged(named["trt_regression"], tuple(f.name for f in dataclasses.fields(Tolerance)))),
         params={**{k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}, **case},
     )
-    return vary(declaration, case)
+    return with_case(declaration, case)
 
 
-def vary(declaration: Declaration, case: Mapping[str, Any]) -> Declaration:
+def with_case(declaration: Declaration, case: Mapping[str, Any]) -> Declaration:
     """The declaration with one combination of the matrix put in: a field's name wins over a dimension's."""
     fields: dict[str, dict[str, Any]] = {"spec": {}, "pipeline": {}}
     batch, dims = declaration.run.batch, dict(declaration.run.dims)
@@ -157,7 +157,7 @@ def _refuse_without_builder(marks: Sequence[Mark], spec: EngineSpec) -> None:
     """One marker that names ONNX Runtime and asks a builder for something contradicts itself. Options that came with
     another marker, or a backend with the matrix, may be for the other runs: ONNX Runtime builds without them."""
     for mark in marks:
-        meant = [name for name in spec.builder_options if name in mark.kwargs]
+        meant = [name for name in spec.tensorrt_only_options if name in mark.kwargs]
         if mark.kwargs.get("backend") == "onnxruntime" and meant:
             raise DeclarationError(
                 f"trt_engine: backend='onnxruntime' has no {' and no '.join(meant)}: TensorRT's builder has; drop one "
@@ -185,7 +185,7 @@ def _budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:
     return tuple(budgets)
 
 
-def refuse_where(where: Any, params: Collection[str]) -> None:
+def check_where(where: Any, params: Collection[str]) -> None:
     """Raises DeclarationError for a budget whose `where` names what is none of the test's `params`: it never holds."""
     for name in where if isinstance(where, Mapping) else ():
         if name not in params:
@@ -214,7 +214,7 @@ def _refuse_unknown(marker: str, given: Iterable[str], names: Sequence[str]) -> 
             raise DeclarationError(f"{marker}: unknown argument {name!r}: {hint}")
 
 
-def misspelt(name: str) -> str | None:
+def suggest_marker(name: str) -> str | None:
     """The marker that was probably meant by a name that starts with `trt_` and is none of ours."""
     if not name.startswith("trt_") or name in MARKERS:
         return None

@@ -17,7 +17,7 @@ class Option(NamedTuple):
     field: str
     help: str
     metavar: str = ""
-    several: bool = False
+    repeatable: bool = False
 
     @property
     def name(self) -> str:
@@ -26,7 +26,7 @@ class Option(NamedTuple):
 
     @property
     def ini_type(self) -> str:
-        return ("linelist" if self.several else "string") if self.metavar else "bool"
+        return ("linelist" if self.repeatable else "string") if self.metavar else "bool"
 
 
 OPTIONS = (
@@ -62,7 +62,7 @@ OPTIONS = (
     Option("--trt-builds", "builds", "build each engine this many times, to measure the build lottery (1)", "K"),
     Option("--trt-build-only", "build_only", "build what each test's markers need and run no test body"),
     Option("--trt-report", "reports", "write a report: html, md, json, benchmark-json or trtexec (a folder), a colon "
-           "and a path; may stand more than once", "FORMAT:PATH", several=True),
+           "and a path; may stand more than once", "FORMAT:PATH", repeatable=True),
     Option("--trt-bisect", "bisect", "where outputs are inaccurate, find the first layer that departs: builds the "
            "model again, with tensors marked as outputs"),
     Option("--trt-only", "only", "run only the tests of this plugin"),

@@ -161,7 +161,7 @@ def _parsed(option: Option, value: Any, source: str) -> Any:
     if not option.metavar:
         return bool(value)
     parse = _PARSERS[option.field]
-    return tuple(parse(item, source) for item in value) if option.several else parse(str(value), source)
+    return tuple(parse(item, source) for item in value) if option.repeatable else parse(str(value), source)
 
 
 def _check_together(settings: Settings) -> None:

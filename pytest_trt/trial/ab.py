@@ -26,7 +26,7 @@ from pytest_trt.measure.gpu_state import slowed_by
 from pytest_trt.measure.run import MeasuredRun, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.description import digest_of
+from pytest_trt.spec.description import description_digest
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
 from pytest_trt.trial.comparison import clocks, confirmed, scaled
@@ -74,8 +74,8 @@ class Side:
             return Contender(case.engine, case.subject(case.engine), case.said)
 
     @property
-    def given_plan(self) -> bool:
-        return self._declaration.spec.given_plan
+    def is_prebuilt(self) -> bool:
+        return self._declaration.spec.is_prebuilt
 
     @property
     def batch(self) -> int:
@@ -109,7 +109,7 @@ class Duel:
 
     def __init__(self, old: Side, new: Side, plan_from: Literal["a", "b"] | None) -> None:
         self._old, self._new = old, new
-        if old.given_plan or new.given_plan:
+        if old.is_prebuilt or new.is_prebuilt:
             plan_from = plan_from or "a"
         self._builder = {"a": old, "b": new}[plan_from] if plan_from else None
         for side in (old, new):
@@ -202,7 +202,7 @@ class Duel:
             environment=side.environment,
             figures=figures,
             spec=contender.said,
-            spec_digest=digest_of(contender.said),
+            spec_digest=description_digest(contender.said),
             engine_digest=engine.digest,
             plan_sha256=engine.plan_sha256,
             proof=proof,

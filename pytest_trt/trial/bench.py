@@ -59,11 +59,11 @@ class Bench:
             if chosen != "auto":
                 return str(chosen)
         if gpu_is_here():
-            able = ["tensorrt", "tensorrt_rtx"] + ["tensorrt_lean", "tensorrt_dispatch"] * spec.given_plan
+            able = ["tensorrt", "tensorrt_rtx"] + ["tensorrt_lean", "tensorrt_dispatch"] * spec.is_prebuilt
             for name in able:
                 if installed(name, self.python):
                     return name
-        if spec.given_plan:
+        if spec.is_prebuilt:
             raise BackendError(
                 "a plan is given, and it runs on a GPU with TensorRT only: "
                 + ("no GPU is here" if not gpu_is_here() else "none of TensorRT's packages is installed")
@@ -123,7 +123,7 @@ class Bench:
     def environment_for(self, backend: str, spec: EngineSpec) -> Environment:
         """The environment that an engine is for: with an ahead-of-time build, the compute capabilities it names, and no
         device is asked; nor for a plan that is given, where nothing is run."""
-        if self.settings.build_only and spec.given_plan:
+        if self.settings.build_only and spec.is_prebuilt:
             return Environment(device="any", kind="gpu", backend=backend, backend_version="")
         if not (self.settings.build_only and spec.compute_capabilities):
             try:
@@ -145,7 +145,7 @@ class Bench:
     def completed(self, declaration: Declaration, backend: str) -> Declaration:
         """The declaration with what the settings say where the spec says nothing."""
         spec = declaration.spec
-        if backend == "tensorrt_rtx" and not spec.compute_capabilities and not spec.given_plan:
+        if backend == "tensorrt_rtx" and not spec.compute_capabilities and not spec.is_prebuilt:
             spec = dataclasses.replace(spec, compute_capabilities=self.settings.compute_capabilities)
         return dataclasses.replace(declaration, spec=spec)
 

@@ -232,7 +232,7 @@ def bisect(
     Raises DeclarationError for a plan, whose model is not known, and ModelError for a model that draws random numbers;
     every TrtError of building and running passes through.
     """
-    if declaration.spec.given_plan:
+    if declaration.spec.is_prebuilt:
         raise DeclarationError(f"{declaration.spec.path} is a plan, which has no tensors to mark: name its model")
     with Case(bench, "bisection", declaration, folders) as case, tempfile.TemporaryDirectory() as scratch:
         if why := randomness.drawn(case.model):

@@ -18,7 +18,7 @@ from pytest_trt.engine.provide import BuildRequest, BuildResources, Provided, pr
 from pytest_trt.measure.engine_probe import EngineProbe, Subject, tensors_of
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.description import described
+from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
 from pytest_trt.trial.bench import Bench
@@ -101,7 +101,7 @@ class Case:
     @property
     def said(self) -> Mapping[str, str]:
         """What is built and run, as text."""
-        return described(self.declaration, self.shapes)
+        return describe(self.declaration, self.shapes)
 
     @property
     def batch(self) -> int:

@@ -19,7 +19,7 @@ from pytest_trt.errors import CacheError, DeclarationError
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import stored
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.spec.description import pipeline_of
+from pytest_trt.spec.description import parse_pipeline
 from pytest_trt.spec.expectations import Tolerance
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial import probe_spread
@@ -132,7 +132,7 @@ def _stored_engine(
     same_run = all(baseline.spec.get(name) == said.get(name) for name in _RUN)
     then = baseline.environment
     same_runtime = all(getattr(then, name) == getattr(environment, name) for name in _RUNTIME)
-    pipeline = pipeline_of(baseline.spec)
+    pipeline = parse_pipeline(baseline.spec)
     if pipeline is None or not (same_run and same_runtime):
         return None
     with store.lock(baseline.engine_digest, lambda text: None):

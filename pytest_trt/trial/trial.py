@@ -28,7 +28,7 @@ from pytest_trt.measure.run import MeasuredRun, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.description import digest_of
+from pytest_trt.spec.description import description_digest
 from pytest_trt.trial.accuracy_check import Rightness
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.build_lottery import Lottery
@@ -87,7 +87,7 @@ class Trial(Case):
         if self.result is not None:
             raise DeclarationError("measure() was called twice in one test: a test has one measurement; parametrise it")
         started = time.perf_counter()
-        engine, spec_digest = self.engine, digest_of(self.said)
+        engine, spec_digest = self.engine, description_digest(self.said)
         self.close()
         new = self.subject(engine, inputs)
         # reads baselines and waits for builds: under the device's lock, that build would wait for us
@@ -228,7 +228,7 @@ class Trial(Case):
             for name, limit in self._limits.items()
         ]
         if self.declaration.budgets and not self._limits:
-            named = ", ".join(sorted({budget.named for budget in self.declaration.budgets}))
+            named = ", ".join(sorted({budget.scope for budget in self.declaration.budgets}))
             text = f"no budget is for this test on {self.environment.device}: they name {named}"
             verdicts.append(Verdict("unenforced", "budget", "", text))
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))

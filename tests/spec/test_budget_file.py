@@ -31,31 +31,31 @@ def read(folder: Path, text: str) -> BudgetFile:
 
 def test_a_test_has_the_budgets_that_match_it(tmp_path: Path) -> None:
     budgets = read(tmp_path, GOOD)
-    first, second = budgets.of("tests/test_models.py::test_resnet18[fp16-b1]")
+    first, second = budgets.matching("tests/test_models.py::test_resnet18[fp16-b1]")
     assert (first.device, first.limits, first.where) == ("H200", {"ms": 0.31, "memory_mb": 700}, {"batch": 1})
     assert (second.device, second.limits) == ("gpu", {"throughput": 1000})
-    assert len(budgets.of("tests/test_models.py::test_resnet18[fp32-b1]")) == 1
-    assert budgets.of("other/test_models.py::test_resnet18[fp16-b1]") == ()
+    assert len(budgets.matching("tests/test_models.py::test_resnet18[fp32-b1]")) == 1
+    assert budgets.matching("other/test_models.py::test_resnet18[fp16-b1]") == ()
 
 
 def test_brackets_stand_for_themselves(tmp_path: Path) -> None:
     budgets = read(tmp_path, '[[budget]]\ntest = "t.py::t[ab]"\nms = 1')
-    assert budgets.of("t.py::t[ab]")
-    assert not budgets.of("t.py::ta")
+    assert budgets.matching("t.py::t[ab]")
+    assert not budgets.matching("t.py::ta")
 
 
 def test_what_no_test_has_is_told(tmp_path: Path) -> None:
-    assert read(tmp_path, GOOD).unmatched(["tests/test_other.py::t"]) == (
+    assert read(tmp_path, GOOD).unmatched_patterns(["tests/test_other.py::t"]) == (
         "tests/test_models.py::test_resnet18[fp16-*]",
     )
 
 
 def test_a_parameter_that_no_such_test_has_is_told(tmp_path: Path) -> None:
     budgets = read(tmp_path, "[[budget]]\ntest = 't*'\nms = 1\nwhere = { batch = 1, precison = 'fp16' }")
-    assert list(budgets.unheld({"ta": {"batch": 1}, "tb": {}, "other": {"precison": "fp16"}})) == [
+    assert list(budgets.unmatched_where({"ta": {"batch": 1}, "tb": {}, "other": {"precison": "fp16"}})) == [
         ("t*", "no test that is 't*' has the parameter 'precison'")
     ]
-    assert not list(budgets.unheld({"other": {}})), "that no test is so named is another thing"
+    assert not list(budgets.unmatched_where({"other": {}})), "that no test is so named is another thing"
 
 
 @pytest.mark.parametrize(

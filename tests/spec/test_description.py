@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.description import described, digest_of
+from pytest_trt.spec.description import describe, description_digest
 from pytest_trt.spec.engine_spec import EngineSpec
 
 
@@ -46,6 +46,6 @@ class Pictures:
 )
 def test_a_function_is_told_by_a_name_without_an_address(make: Callable[[], Any], name: str) -> None:
     for field in ("calibration", "onnx", "build"):
-        twice = [described(Declaration(spec=EngineSpec(**{field: make()}))) for _ in range(2)]
+        twice = [describe(Declaration(spec=EngineSpec(**{field: make()}))) for _ in range(2)]
         assert twice[0]["calibration" if field == "calibration" else "model"] == name
-        assert digest_of(twice[0]) == digest_of(twice[1])
+        assert description_digest(twice[0]) == description_digest(twice[1])

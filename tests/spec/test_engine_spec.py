@@ -23,14 +23,14 @@ def test_a_single_size_stands_for_min_opt_and_max(written):
 
 def test_several_triples_are_several_profiles():
     spec = EngineSpec(path="m.onnx", dims={"N": [(1, 1, 4), (4, 8, 32)]}, shapes={"x": (1, 3)})
-    assert spec.profiles == 2
+    assert spec.profile_count == 2
     assert spec.shapes == {"x": (((1, 3), (1, 3), (1, 3)),)}
 
 
 def test_the_path_tells_a_plan_that_is_given():
-    assert EngineSpec(path="a/b.plan").given_plan
-    assert EngineSpec(path="a/b.engine").given_plan
-    assert not EngineSpec(path="a/b.onnx").given_plan
+    assert EngineSpec(path="a/b.plan").is_prebuilt
+    assert EngineSpec(path="a/b.engine").is_prebuilt
+    assert not EngineSpec(path="a/b.onnx").is_prebuilt
 
 
 def test_a_spec_travels_to_a_build_process():
@@ -112,14 +112,15 @@ def test_every_option_is_in_the_digest_or_tells_why_not():
     for name, value in changed.items():
         spec = EngineSpec(path="m.onnx", **{name: value})
         assert spec.build_options() != plain.build_options(), name
-        assert (name in spec.builder_options) is (name != "strongly_typed")  # as ONNX Runtime's networks always are
+        # ONNX Runtime's networks are always strongly typed.
+        assert (name in spec.tensorrt_only_options) is (name != "strongly_typed")
     run = EngineSpec(path="m.onnx", weight_streaming=True, weight_streaming_budget="40%", engine_host_code_allowed=True)
     assert run.build_options() == EngineSpec(path="m.onnx", weight_streaming=True).build_options()
 
 
 def test_a_plan_that_is_given_may_say_how_it_is_run():
     spec = EngineSpec(path="m.plan", engine_host_code_allowed=True, plugins="lib.so", weight_streaming_budget=0)
-    assert spec.given_plan
+    assert spec.is_prebuilt
     assert spec.host_code_allowed
     assert EngineSpec(path="m.plan", version_compatible=True, precision="fp16").host_code_allowed
     assert not EngineSpec(path="m.plan").host_code_allowed

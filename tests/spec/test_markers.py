@@ -58,7 +58,7 @@ def test_budgets_add_up():
 
 
 def test_the_matrix_is_a_product_with_ids():
-    axes = markers.axes([pytest.mark.trt_matrix(precision=["fp32", "fp16"], batch=[1, 8], seq=[32]).mark])
+    axes = markers.matrix_axes([pytest.mark.trt_matrix(precision=["fp32", "fp16"], batch=[1, 8], seq=[32]).mark])
     cases = markers.combinations(axes)
     assert [markers.case_id(case) for case in cases] == [
         "fp32-b1-seq=32",
@@ -114,7 +114,7 @@ def test_what_cannot_be_meant_names_marker_and_argument(marks, message):
 )
 def test_a_matrix_that_is_none(arguments, message):
     with pytest.raises(DeclarationError, match=message):
-        markers.axes([pytest.mark.trt_matrix(**arguments).mark])
+        markers.matrix_axes([pytest.mark.trt_matrix(**arguments).mark])
 
 
 @pytest.mark.parametrize(

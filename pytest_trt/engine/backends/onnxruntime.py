@@ -107,7 +107,7 @@ class OnnxRuntime:
 def unused(spec: EngineSpec) -> tuple[str, ...]:
     """A note on what a spec asks for and ONNX Runtime does without, if there is anything. It is of the spec, not of the
     plan: specs that differ in nothing else share one."""
-    without = ", ".join(spec.builder_options)
+    without = ", ".join(spec.tensorrt_only_options)
     return (f"ONNX Runtime has no builder, so these are without effect: {without}",) if without else ()
 
 

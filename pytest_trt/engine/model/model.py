@@ -60,7 +60,7 @@ def resolve(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Model:
     """
     if spec.path is not None:
         path = find("model", spec.path, folders)
-        return _plan(path) if spec.given_plan else read(path)
+        return _plan(path) if spec.is_prebuilt else read(path)
     if spec.onnx is not None:
         return _from_function(spec.onnx, folders, store)
     if spec.build is not None:

@@ -169,7 +169,8 @@ def _profiles(model: Model, spec: EngineSpec, shapes: Mapping[str, Shape]) -> tu
         return (low, opt, high)
 
     return tuple(
-        {name: shape_range(name, dims, profile) for name, dims in dynamic.items()} for profile in range(spec.profiles)
+        {name: shape_range(name, dims, profile) for name, dims in dynamic.items()}
+        for profile in range(spec.profile_count)
     )
 
 
