@@ -138,7 +138,11 @@ class StoredOutput:
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """All the figures of one test, and what they are figures of."""
+    """All the figures of one test, with the engine, device and software that they belong to.
+
+    A figure's value is an attribute and an item: `measurement.ms`, `measurement["p99_ms"]`. `measurement.figures["ms"]`
+    is the `Estimate`, which also has the interval.
+    """
 
     node_id: str
     environment: Environment
@@ -158,6 +162,31 @@ class Measurement:
     build_spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
     outputs: Mapping[str, StoredOutput] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
+
+    def __getitem__(self, figure: str) -> float:
+        """Return the value of a figure in its own unit; KeyError if it was not measured."""
+        if figure in self.figures:
+            return self.figures[figure].value
+        raise KeyError(f"no figure {figure!r} was measured; there are {', '.join(self.figures) or 'none'}")
+
+    def __getattr__(self, figure: str) -> float:
+        # Read through __dict__: copy and pickle look for methods before the record has any fields.
+        figures = self.__dict__.get("figures", {})
+        if figure in figures:
+            return self[figure]
+        known = ", ".join(figures) or "none"
+        raise AttributeError(f"Measurement has no attribute or figure {figure!r}; its figures are {known}")
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.figures]
+
+    def __repr__(self) -> str:
+        values = {name: self[name] for name in _IN_REPR if name in self.figures}
+        figures = (f"{name}={value:{'.0f' if value >= 1000 else '.4g'}}" for name, value in values.items())
+        return f"<Measurement {self.node_id} on {self.environment.device}: {' '.join(figures) or 'no figures'}>"
+
+
+_IN_REPR = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb")
 
 
 @dataclasses.dataclass(frozen=True)
