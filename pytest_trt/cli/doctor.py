@@ -104,7 +104,7 @@ def _unstable(bench: Bench, chosen: str) -> Iterator[str]:
     if not gpu_is_here():
         yield "no GPU: figures of a CPU differ by some 10 % from process to process, and judge only large changes"
         return
-    from pytest_trt.measure.gpu_state import advice, reasons_in
+    from pytest_trt.measure.gpu_state import advice, decode_reasons
 
     try:
         gpu = bench.gpu(bench.environment(chosen))
@@ -117,7 +117,7 @@ def _unstable(bench: Bench, chosen: str) -> Iterator[str]:
     for other in gpu.others(()):
         yield f"on the GPU too: {other}"
     state = gpu.read()
-    for reason in reasons_in(state.get("reasons", 0)):
+    for reason in decode_reasons(state.get("reasons", 0)):
         if reason != "idle":
             yield f"clocks are held down now: {reason}"
     if state.get("temperature_c", 0) >= 80:

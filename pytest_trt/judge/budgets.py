@@ -1,6 +1,6 @@
 """Does it cost more than it may? Which budget counts, and the verdict of a figure against its limit.
 
-limits = matching(budgets, device="NVIDIA H200", kind="gpu", mig_profile=None, params={"precision": "fp16"})
+limits = matching_limits(budgets, device="NVIDIA H200", kind="gpu", mig_profile=None, params={"precision": "fp16"})
 sampling = sample(source, LimitRule(limits, spread=0.002), sampling_limits)
 verdicts = [judge(figure, estimates[figure], limit) for figure, limit in limits.items()]
 """
@@ -26,7 +26,7 @@ interval. Of blocks of which 30 % are 8 % slower, 11 of 1000 first answers were 
 after 0.5 s (simulated)."""
 
 
-def matching(
+def matching_limits(
     budgets: Sequence[Budget],
     *,
     device: str,

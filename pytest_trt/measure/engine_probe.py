@@ -169,7 +169,7 @@ class EngineProbe:
         self.close()
 
 
-def tensors_of(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
+def read_tensors(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
     """A plan's inputs and outputs, as its runtime has them."""
     with server.fork() as probe:
         return _tensors(_load(probe, server, plan, device, spec))

@@ -41,14 +41,14 @@ class Process:
         return f"{self.name} (pid {self.pid}{size})"
 
 
-def reasons_in(mask: float) -> tuple[str, ...]:
+def decode_reasons(mask: float) -> tuple[str, ...]:
     """The names of the reasons in NVML's mask."""
     return tuple(name for name, bit in REASONS.items() if int(mask) & bit)
 
 
-def slowed_by(states: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
+def slowdown_reasons(states: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
     """What slowed the GPU in any of these states, so that what was measured is invalid."""
-    seen = {name for state in states for name in reasons_in(state.get("reasons", 0))}
+    seen = {name for state in states for name in decode_reasons(state.get("reasons", 0))}
     return tuple(name for name in SLOWED if name in seen)
 
 

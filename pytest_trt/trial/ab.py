@@ -22,7 +22,7 @@ from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.blame import blame
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.gpu_state import slowed_by
+from pytest_trt.measure.gpu_state import slowdown_reasons
 from pytest_trt.measure.run import MeasuredRun, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.spec.declaration import Declaration
@@ -190,7 +190,7 @@ class Duel:
         others = {n: (again.other_figures[n].value, again.figures[n].value) for n in names if n in again.other_figures}
         others.update(clocks(again.sampling.sides[1], again.sampling.sides[0]))
         found = blame(scaled(old, then), scaled(new, now), now - then, others)
-        return dataclasses.replace(verdict, details=(*verdict.details, *found.lines()), causes=found.every())
+        return dataclasses.replace(verdict, details=(*verdict.details, *found.lines()), causes=found.all_causes())
 
     @staticmethod
     def _measurement(
@@ -215,5 +215,5 @@ class Duel:
 def _invalid(busy: str | None, taken: MeasuredRun) -> tuple[Verdict, ...]:
     states = [block.state for side in taken.sampling.sides for samples in side for block in samples.blocks]
     faults = [f"another process kept the GPU busy ({busy}): measure when it is free"] if busy else []
-    faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowed_by(states)]
+    faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowdown_reasons(states)]
     return tuple(Verdict("invalid", "run", "", fault) for fault in faults)

@@ -15,7 +15,7 @@ from pytest_trt.engine.model.files import located
 from pytest_trt.engine.model.model import Model, resolve
 from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
 from pytest_trt.engine.provide import BuildRequest, BuildResources, Provided, provide
-from pytest_trt.measure.engine_probe import EngineProbe, Subject, tensors_of
+from pytest_trt.measure.engine_probe import EngineProbe, Subject, read_tensors
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import describe
@@ -59,7 +59,7 @@ class Case:
         model = resolve(self.spec, self._folders, self._bench.store)
         if model.kind == "plan" and not self._bench.settings.build_only:  # what it takes and gives, its runtime tells
             server, device = self._bench.server(self.backend), self._bench.settings.device
-            model = model.with_tensors(*tensors_of(server, model.path, device, self.spec))
+            model = model.with_tensors(*read_tensors(server, model.path, device, self.spec))
         return model
 
     @cached_property

@@ -53,11 +53,11 @@ def choose(
     device = device_slug(environment)
     baseline = folder.load(node_id, device)
     if baseline is None:
-        any_of_device = folder.exists_any(device)
-        others = () if any_of_device else folder.others()
-        absence = stored.absent(folder.name, environment.device, any_of_device=any_of_device, others=others)
+        any_of_device = folder.has_any(device)
+        others = () if any_of_device else folder.other_names()
+        absence = stored.absence_verdict(folder.name, environment.device, any_of_device=any_of_device, others=others)
         return made(way="absent", absence=absence)
-    if not tolerance.paired and stored.identical(baseline, environment, engine.plan_sha256, spec_digest):
+    if not tolerance.paired and stored.is_identical(baseline, environment, engine.plan_sha256, spec_digest):
         return made(way="identical", baseline=baseline)
     other = None if tolerance.paired is False else _stored_engine(baseline, new, environment, said, store)
     rebuilt = baseline.engine_digest == engine.digest and baseline.plan_sha256 != engine.plan_sha256
@@ -94,7 +94,7 @@ def choose_revision(
             f"{model} lies outside the repository, so that {revision.worktree.title} has no model of its own and this "
             "one would be compared with itself: keep it in the repository, or have each side's conftest make it there"
         )
-    if not tolerance.paired and stored.identical(baseline, environment, engine.plan_sha256, spec_digest):
+    if not tolerance.paired and stored.is_identical(baseline, environment, engine.plan_sha256, spec_digest):
         return made(way="identical", baseline=baseline)
     plan = Path(built.plan)
     if not plan.is_file() or file_sha256(plan) != built.plan_sha256:

@@ -14,7 +14,7 @@ from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression import stored as stored_figures
 from pytest_trt.judge.regression.blame import Blame, blame
-from pytest_trt.judge.regression.changes import changes
+from pytest_trt.judge.regression.changes import describe_changes
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.run import MeasuredRun
@@ -134,14 +134,14 @@ class Comparison:
         and, where the two took turns, the old one's; else those that are stored are asked for."""
         if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
             return tuple(verdicts)
-        changed = changes(self.baseline, measurement, since=self.since)
+        changed = describe_changes(self.baseline, measurement, since=self.since)
         first = next(verdict for verdict in verdicts if verdict.status == "regressed")
 
         def with_details(verdict: Verdict) -> Verdict:
             if verdict.status != "regressed":
                 return verdict
             found = self._blame(verdict, measurement, again, folder) if verdict.figure == "ms" else None
-            lines, causes = ((), ()) if found is None else (found.lines(), found.every())
+            lines, causes = ((), ()) if found is None else (found.lines(), found.all_causes())
             said = changed if verdict is first else ()  # once a test
             return dataclasses.replace(verdict, details=(*verdict.details, *lines, *said), causes=causes)
 
@@ -207,7 +207,7 @@ def confirmed(first: Sequence[Verdict], again: Sequence[Verdict], *, rebuilt: bo
         if second is None:  # accuracy is not asked twice
             return verdict
         if verdict.basis == "baseline":
-            return paired.confirmed(verdict, second, rebuilt=rebuilt)
+            return paired.confirm_regression(verdict, second, rebuilt=rebuilt)
         if verdict.status == "over_budget" and second.status != "over_budget" and not rebuilt:
             text = f"{verdict.text} (at the limit: not seen again in a fresh probe)"
             return dataclasses.replace(verdict, status="inconclusive", text=text)

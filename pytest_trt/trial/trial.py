@@ -23,7 +23,7 @@ from pytest_trt.errors import DeclarationError
 from pytest_trt.judge import budgets
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.gpu_state import reasons_in, slowed_by
+from pytest_trt.measure.gpu_state import decode_reasons, slowdown_reasons
 from pytest_trt.measure.run import MeasuredRun, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
@@ -135,7 +135,9 @@ class Trial(Case):
     def _invalid(self, busy: str | None, taken: MeasuredRun) -> tuple[Verdict, ...]:
         """Whatever makes the figures worthless: that is no regression, and no pass either."""
         faults = [f"another process kept the GPU busy ({busy}): measure when it is free"] if busy else []
-        faults += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowed_by(taken.states)]
+        faults += [
+            f"the GPU was slowed down ({why}): measure when it is cool" for why in slowdown_reasons(taken.states)
+        ]
         return tuple(Verdict("invalid", "run", "", fault) for fault in faults)
 
     def _comparison(self, engine: Provided, new: Subject, spec_digest: str) -> Comparison:
@@ -211,7 +213,7 @@ class Trial(Case):
     @cached_property
     def _limits(self) -> dict[str, float]:
         seen = self.environment
-        return budgets.matching(
+        return budgets.matching_limits(
             self.declaration.budgets,
             device=seen.device,
             kind=seen.kind,
@@ -306,7 +308,7 @@ def _of_plan(engine: Provided) -> dict[str, Estimate]:
 
 
 def _capped(taken: MeasuredRun) -> tuple[str, ...]:
-    capped = any("power cap" in reasons_in(state.get("reasons", 0)) for state in taken.states)
+    capped = any("power cap" in decode_reasons(state.get("reasons", 0)) for state in taken.states)
     return ("the GPU was at its power cap: its clock wanders, and figures scatter with it",) if capped else ()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError
-from pytest_trt.measure.gpu_state import GpuState, slowed_by
+from pytest_trt.measure.gpu_state import GpuState, slowdown_reasons
 
 
 @pytest.mark.serial
@@ -21,7 +21,7 @@ def test_the_state_of_the_gpu_is_read() -> None:
         assert 100 < now["sm_mhz"] < 5000
         assert 0 < now["temperature_c"] < 120
         assert now["power_w"] > 0
-        assert slowed_by([now]) == ()
+        assert slowdown_reasons([now]) == ()
         assert state.facts()["power_limit_w"]
         assert 0 <= state.busy() <= 100
         proof = state.proof([{"sm_mhz": 1800.0}, now])

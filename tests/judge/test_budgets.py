@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.core.records import Block, Estimate
-from pytest_trt.judge.budgets import SPELLS_S, LimitRule, judge, matching, names_device
+from pytest_trt.judge.budgets import SPELLS_S, LimitRule, judge, matching_limits, names_device
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.spec.expectations import Budget
 
@@ -25,22 +25,22 @@ H200 = {"device": "NVIDIA H200", "kind": "gpu"}
     ],
 )
 def test_a_budget_names_whole_words_of_a_device(words, device, matches):
-    assert bool(matching([Budget(device=words, limits={"ms": 1.0})], device=device, kind="gpu")) is matches
+    assert bool(matching_limits([Budget(device=words, limits={"ms": 1.0})], device=device, kind="gpu")) is matches
     assert names_device(words, device, "gpu") is matches
 
 
 def test_a_cpu_has_its_own_budgets():
     budgets = [Budget(limits={"ms": 1.0}), Budget(device="cpu", limits={"ms": 80.0})]
-    assert matching(budgets, device="AMD EPYC 7B12", kind="cpu") == {"ms": 80.0}
-    assert matching(budgets[:1], device="AMD EPYC 7B12", kind="cpu") == {}
+    assert matching_limits(budgets, device="AMD EPYC 7B12", kind="cpu") == {"ms": 80.0}
+    assert matching_limits(budgets[:1], device="AMD EPYC 7B12", kind="cpu") == {}
 
 
 def test_a_mig_slice_is_another_device_unless_it_is_named():
     card, part = Budget(device="H200", limits={"ms": 1.0}), Budget(device="H200 1g.18gb", limits={"ms": 5.0})
-    assert matching([card, part], **H200, mig_profile="1g.18gb") == {"ms": 5.0}
-    assert matching([card], **H200, mig_profile="1g.18gb") == {}
-    assert matching([card, part], **H200) == {"ms": 1.0}
-    assert matching([Budget(limits={"ms": 9.0})], **H200, mig_profile="1g.18gb") == {"ms": 9.0}
+    assert matching_limits([card, part], **H200, mig_profile="1g.18gb") == {"ms": 5.0}
+    assert matching_limits([card], **H200, mig_profile="1g.18gb") == {}
+    assert matching_limits([card, part], **H200) == {"ms": 1.0}
+    assert matching_limits([Budget(limits={"ms": 9.0})], **H200, mig_profile="1g.18gb") == {"ms": 9.0}
 
 
 def test_for_each_figure_the_most_specific_match_counts():
@@ -51,14 +51,14 @@ def test_for_each_figure_the_most_specific_match_counts():
         Budget(device="H200", limits={"ms": 0.5}, where={"precision": "fp16", "batch": 1}),
     ]
     params = {"precision": "fp16", "batch": 8}
-    assert matching(budgets, **H200, params=params) == {"ms": 1.0, "engine_mb": 50.0}
-    assert matching(budgets, **H200, params={"precision": "fp16", "batch": 1})["ms"] == 0.5
-    assert matching(budgets, **H200)["ms"] == 2.0
+    assert matching_limits(budgets, **H200, params=params) == {"ms": 1.0, "engine_mb": 50.0}
+    assert matching_limits(budgets, **H200, params={"precision": "fp16", "batch": 1})["ms"] == 0.5
+    assert matching_limits(budgets, **H200)["ms"] == 2.0
 
 
 def test_of_equally_specific_limits_the_tighter_counts():
     both = [Budget(limits={"ms": 2.0, "throughput": 10.0}), Budget(limits={"ms": 1.0, "throughput": 20.0})]
-    assert matching(both, **H200) == matching(both[::-1], **H200) == {"ms": 1.0, "throughput": 20.0}
+    assert matching_limits(both, **H200) == matching_limits(both[::-1], **H200) == {"ms": 1.0, "throughput": 20.0}
 
 
 def estimate(value, width=0.01):

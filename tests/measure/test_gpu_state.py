@@ -6,7 +6,7 @@ import pytest
 
 from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError
-from pytest_trt.measure.gpu_state import GpuState, Process, advice, reasons_in, slowed_by
+from pytest_trt.measure.gpu_state import GpuState, Process, advice, decode_reasons, slowdown_reasons
 
 
 @pytest.mark.parametrize(
@@ -20,12 +20,12 @@ from pytest_trt.measure.gpu_state import GpuState, Process, advice, reasons_in, 
     ],
 )
 def test_reasons_have_names(mask: int, names: tuple[str, ...]) -> None:
-    assert reasons_in(mask) == names
+    assert decode_reasons(mask) == names
 
 
 def test_a_power_cap_is_legal_and_a_thermal_slowdown_is_not() -> None:
-    assert slowed_by([{"reasons": 0x4}, {"sm_mhz": 1800.0}, {"reasons": 0x1}]) == ()
-    assert slowed_by([{"reasons": 0x4}, {"reasons": 0x20}, {"reasons": 0x28}]) == (
+    assert slowdown_reasons([{"reasons": 0x4}, {"sm_mhz": 1800.0}, {"reasons": 0x1}]) == ()
+    assert slowdown_reasons([{"reasons": 0x4}, {"reasons": 0x20}, {"reasons": 0x28}]) == (
         "hardware slowdown",
         "software thermal slowdown",
     )

@@ -73,7 +73,7 @@ class BaselineFolder:
             raise BaselineError(f"baseline {path}: node_id is {data.node_id!r}, another test's: save that test anew")
         return data if data.time == baseline.time else None
 
-    def exists_any(self, device: str) -> bool:
+    def has_any(self, device: str) -> bool:
         """Whether any test has a baseline on this device."""
         if device not in self._devices:
             self._devices[device] = bool(self._place.list(f"{self.name}/{device}"))
@@ -85,7 +85,7 @@ class BaselineFolder:
             self._tests = frozenset(path.split("/", 2)[-1] for path in self._place.list(self.name))
         return baseline_path("", node_id)[1:] in self._tests
 
-    def others(self) -> Sequence[str]:
+    def other_names(self) -> Sequence[str]:
         """The names of the baselines in a folder on this disk that has none of this name; none, where it has."""
         if not isinstance(self._place, LocalPlace) or (self._place.folder / self.name).exists():
             return ()

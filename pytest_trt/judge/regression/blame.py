@@ -65,7 +65,7 @@ class Blame:
         """The `most` biggest causes with their share of the change, for a failure's text."""
         return tuple(self._lines(most))
 
-    def every(self) -> tuple[str, ...]:
+    def all_causes(self) -> tuple[str, ...]:
         """Every cause, those that go against the change too, for a report."""
         return tuple(line.strip() for line in _table(self.causes, self._decimals if self.timed else None))
 

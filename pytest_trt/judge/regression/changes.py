@@ -9,7 +9,7 @@ from pytest_trt.core.records import Environment, Measurement
 from pytest_trt.judge.baselines.baseline import Baseline
 
 
-def changes(
+def describe_changes(
     baseline: Baseline,
     measurement: Measurement,
     now: datetime.datetime | None = None,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import ALWAYS_FAIL, Measurement, Result, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline
-from pytest_trt.judge.regression.changes import changes
+from pytest_trt.judge.regression.changes import describe_changes
 from pytest_trt.judge.regression.paired import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 
@@ -69,7 +69,7 @@ def _verdicts(old: Baseline | None, new: Measurement, tolerances: Tolerances) ->
         question = RegressionQuestion(figure=figure, tolerance=tolerances.of(figure), run_spread=RUN_SPREAD[kind])
         verdict = judge_stored(question, new.figures[figure], old)
         if verdict.status == "regressed":
-            verdict = dataclasses.replace(verdict, details=(*verdict.details, *changes(old, new)))
+            verdict = dataclasses.replace(verdict, details=(*verdict.details, *describe_changes(old, new)))
         yield verdict
     if not compared:
         named = ", ".join(tolerances.figures)

@@ -4,7 +4,7 @@
     sampling = sample(source, PairedRule(question), limits)               # side 0 is new, side 1 old
     verdict = judge_paired(question, *sampling.sides)
 
-    verdict = confirmed(verdict, again)                                   # again: the question, asked once more
+    verdict = confirm_regression(verdict, again)                          # again: the verdict of a second measurement
     verdict = judge_builds(question, [sampling.sides, another.sides])     # K builds, each against the baseline's plan
     verdict = judge_exact("memory_mb", 628.0, 600.0, tolerance=0.05)
 
@@ -144,7 +144,7 @@ def judge_paired(question: RegressionQuestion, new: Sequence[Samples], old: Sequ
         details = (*details, "every sample is the same: this timer is too coarse to tell engines apart")
     elif step > question.tolerance / 2:
         details = (*details, f"the timer's step is {_share(step)} of a sample")
-    return verdict_of(question, found, details)
+    return verdict_from_interval(question, found, details)
 
 
 def judge_builds(question: RegressionQuestion, builds: Sequence[Sequence[Sequence[Samples]]]) -> Verdict:
@@ -158,7 +158,9 @@ def judge_builds(question: RegressionQuestion, builds: Sequence[Sequence[Sequenc
     lottery = math.expm1(max(centers) - min(centers))
     noise = math.expm1((high - low) / 2)
     details = (f"{count} builds differ by {_share(lottery)}; each is known to +-{_share(noise)}",)
-    return verdict_of(question, stats.Interval(mean, low, high).widened(*build_margins(question, centers)), details)
+    return verdict_from_interval(
+        question, stats.Interval(mean, low, high).widened(*build_margins(question, centers)), details
+    )
 
 
 def build_margins(question: RegressionQuestion, centers: Sequence[float]) -> tuple[float, float]:
@@ -183,7 +185,7 @@ def _ratio(one: float, other: float) -> float:
     return one / other if other else math.inf if one else 1.0
 
 
-def confirmed(first: Verdict, again: Verdict, *, rebuilt: bool = False) -> Verdict:
+def confirm_regression(first: Verdict, again: Verdict, *, rebuilt: bool = False) -> Verdict:
     """A regression stands only when the second look, in fresh probes or at another build, sees it too."""
     if first.status != "regressed":
         return first
@@ -242,7 +244,7 @@ def _may_be_improved(question: RegressionQuestion, found: stats.Interval) -> boo
     return found.low < -limit and found.center < -limit / 2
 
 
-def verdict_of(question: RegressionQuestion, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
+def verdict_from_interval(question: RegressionQuestion, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
     """What the interval `found` of log(new / old) answers to the question; `details` come first among the verdict's."""
     status = _status(question, found)
     known = found.low > -_WIDEST and found.high < _WIDEST

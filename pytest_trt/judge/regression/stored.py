@@ -1,6 +1,6 @@
 """A measurement against what is stored of a baseline: whether there is something to compare, and what it shows.
 
-if identical(stored, environment, plan_sha256, spec_digest): ...
+if is_identical(stored, environment, plan_sha256, spec_digest): ...
 verdict = judge_stored(question, estimate, stored)
 """
 
@@ -14,12 +14,12 @@ from pytest_trt.core import noise_levels, stats
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Status, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, Run
-from pytest_trt.judge.regression.paired import RegressionQuestion, judge_exact, verdict_of
+from pytest_trt.judge.regression.paired import RegressionQuestion, judge_exact, verdict_from_interval
 
 _ENOUGH_DIFFERENCES = 3
 
 
-def identical(baseline: Baseline, environment: Environment, plan_sha256: str, spec_digest: str) -> bool:
+def is_identical(baseline: Baseline, environment: Environment, plan_sha256: str, spec_digest: str) -> bool:
     """Whether there is nothing to compare: the same plan, run in the same way by the same software on the same machine.
     `spec_digest` covers the shape that is run and the pipeline."""
     then = baseline.environment
@@ -35,7 +35,7 @@ _SAME = (
 )  # fmt: skip
 
 
-def absent(name: str, device: str, *, any_of_device: bool, others: Sequence[str] = ()) -> Verdict:
+def absence_verdict(name: str, device: str, *, any_of_device: bool, others: Sequence[str] = ()) -> Verdict:
     """The verdict of a test that has no baseline: `new` where other tests of this device have one, else `missing`.
     `others` are the names of baselines there, where there is none of this name: it may be misspelt."""
     status: Status = "new" if any_of_device else "missing"
@@ -97,4 +97,4 @@ def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline
     below = math.hypot(math.log(new.value / new.low), math.log(old.high / old.value), between)
     above = math.hypot(math.log(new.high / new.value), math.log(old.value / old.low), between)
     detail = f"judged against stored intervals, not engine against engine; runs differ by up to {100 * spread:.2g} %"
-    return verdict_of(question, stats.Interval(center, center - below, center + above), (detail,))
+    return verdict_from_interval(question, stats.Interval(center, center - below, center + above), (detail,))

@@ -11,7 +11,7 @@ from samples.records import H200, TEST, digest, measurement, stored
 
 from pytest_trt.core.records import STATUSES, Block, Estimate, Samples, Status
 from pytest_trt.judge.baselines.baseline import RUNS, Run, after, baseline_of, data_of, measurement_of
-from pytest_trt.judge.regression.changes import age, changes
+from pytest_trt.judge.regression.changes import age, describe_changes
 
 
 @pytest.mark.parametrize("status", ["missing", "new", "ok", "improved", "unenforced"])
@@ -66,21 +66,21 @@ def test_the_last_runs_are_remembered() -> None:
 def test_what_changed_is_told_with_what_did_not() -> None:
     now = datetime.datetime(2026, 7, 4, 13, tzinfo=datetime.timezone.utc)
     run = measurement(plan="other", engine_digest=digest("other"))
-    assert changes(stored(), run, now) == (
+    assert describe_changes(stored(), run, now) == (
         "changed since the baseline (a1b2c3d4e5f6, 3 days ago): the model; backend, driver and device are the same",
     )
 
 
 def test_a_model_with_other_inputs_is_another_model() -> None:
     spec = {**measurement().spec, "inputs": "x (8, 64)"}
-    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("other"), spec=spec))
+    (line,) = describe_changes(stored(), measurement(plan="other", engine_digest=digest("other"), spec=spec))
     assert "inputs (" in line
     assert " and the model; " in line
 
 
 def test_an_upgrade_is_named_not_excused() -> None:
     environment = dataclasses.replace(H200, backend_version="10.16.0", driver="560.1")
-    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("o"), environment=environment))
+    (line,) = describe_changes(stored(), measurement(plan="other", engine_digest=digest("o"), environment=environment))
     assert "backend (tensorrt 8.6.0 to tensorrt 10.16.0)" in line
     assert "driver (550.54.15 to 560.1)" in line
     assert "the model" not in line
@@ -89,13 +89,13 @@ def test_an_upgrade_is_named_not_excused() -> None:
 
 def test_a_changed_option_and_a_mere_rebuild_are_told_apart() -> None:
     spec = {**measurement().spec, "precision": "fp32"}
-    (line,) = changes(stored(), measurement(plan="other", engine_digest=digest("o"), spec=spec))
+    (line,) = describe_changes(stored(), measurement(plan="other", engine_digest=digest("o"), spec=spec))
     assert "precision (fp16 to fp32)" in line
-    (line,) = changes(stored(), measurement(plan="other"))
+    (line,) = describe_changes(stored(), measurement(plan="other"))
     assert "the build alone" in line
-    (line,) = changes(stored(), measurement())
+    (line,) = describe_changes(stored(), measurement())
     assert "nothing that is recorded" in line
-    (line,) = changes(stored(), measurement(spec={**measurement().spec, "contexts": "4"}))
+    (line,) = describe_changes(stored(), measurement(spec={**measurement().spec, "contexts": "4"}))
     assert "contexts (none to 4)" in line
     assert "the build alone" not in line
 

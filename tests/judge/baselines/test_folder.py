@@ -242,10 +242,10 @@ def test_names_that_would_lead_elsewhere(tmp_path: Path, name: str) -> None:
 
 def test_whether_a_device_has_baselines_does_not_change_by_saving(tmp_path: Path) -> None:
     folder = opened(tmp_path)
-    assert not folder.exists_any(DEVICE)
+    assert not folder.has_any(DEVICE)
     folder.save(measurement(), "missing")
-    assert not folder.exists_any(DEVICE)
-    assert opened(tmp_path).exists_any(DEVICE)
+    assert not folder.has_any(DEVICE)
+    assert opened(tmp_path).has_any(DEVICE)
 
 
 def test_prefetched_is_loaded(tmp_path: Path, saved: Path) -> None:

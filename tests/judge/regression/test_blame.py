@@ -174,7 +174,7 @@ def test_three_biggest_with_their_share_and_the_report_all() -> None:
 def test_a_report_has_every_cause_those_against_the_change_too() -> None:
     new = [dataclasses.replace(layer, ms=0.9 * (layer.ms or 0)) for layer in RESNET]
     then, now = LayerProfile(RESNET), LayerProfile((*new, conv(99, 0.1)))
-    every = blame(then, now, now.total_ms - then.total_ms).every()
+    every = blame(then, now, now.total_ms - then.total_ms).all_causes()
     assert len(every) == 21
     assert every[0].startswith("new layer")
     assert every[-1].startswith("kernel faster   Conv_19")

@@ -14,11 +14,11 @@ from pytest_trt.judge.regression.paired import (
     PairedRule,
     RegressionQuestion,
     clock_ratio,
-    confirmed,
+    confirm_regression,
     judge_builds,
     judge_exact,
     judge_paired,
-    verdict_of,
+    verdict_from_interval,
 )
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.measure.stopping import AllOf
@@ -257,7 +257,7 @@ def test_a_ratio_that_no_float_holds_is_left_out(new, old):
 
 @pytest.mark.parametrize("ends", [(-1000.0, 1.0), (0.1, 800.0), (500.0, 1400.0), (-1400.0, -500.0)])
 def test_an_interval_that_no_float_holds_has_a_verdict_and_no_ratio(ends):
-    verdict = verdict_of(RegressionQuestion(), Interval(sum(ends) / 2, *ends), ())
+    verdict = verdict_from_interval(RegressionQuestion(), Interval(sum(ends) / 2, *ends), ())
     assert verdict.ratio is None
     assert "beyond any measure" in verdict.text
     assert verdict.status == {-1400.0: "improved", -1000.0: "inconclusive"}.get(ends[0], "regressed")
@@ -266,11 +266,11 @@ def test_an_interval_that_no_float_holds_has_a_verdict_and_no_ratio(ends):
 def test_a_regression_stands_only_when_it_is_seen_again():
     question = RegressionQuestion(tolerance=0.05)
     slow, same = asked(question, Pair(1.1))[0], asked(question, Pair(1.0))[0]
-    assert confirmed(slow, slow).status == "regressed"
-    assert "seen again when measured again" in confirmed(slow, slow).details
-    assert confirmed(slow, same).status == "inconclusive"
-    assert "build lottery" in confirmed(slow, same, rebuilt=True).text
-    assert confirmed(same, slow) == same
+    assert confirm_regression(slow, slow).status == "regressed"
+    assert "seen again when measured again" in confirm_regression(slow, slow).details
+    assert confirm_regression(slow, same).status == "inconclusive"
+    assert "build lottery" in confirm_regression(slow, same, rebuilt=True).text
+    assert confirm_regression(same, slow) == same
 
 
 def test_builds_that_differ_are_not_a_regression():

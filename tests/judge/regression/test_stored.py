@@ -12,7 +12,7 @@ from samples.records import H200, digest, measurement, stored
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
 from pytest_trt.judge.baselines.baseline import after
 from pytest_trt.judge.regression.paired import RegressionQuestion
-from pytest_trt.judge.regression.stored import absent, identical, judge_stored, run_spread
+from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored, run_spread
 
 
 def test_ten_savings_of_four_percent_end_in_a_regression() -> None:
@@ -153,7 +153,7 @@ def test_a_latency_of_zero_has_no_ratio() -> None:
 
 def test_identical_plan() -> None:
     baseline, now = stored(), measurement(0.5)
-    assert identical(baseline, H200, now.plan_sha256, now.spec_digest)
+    assert is_identical(baseline, H200, now.plan_sha256, now.spec_digest)
 
 
 @pytest.mark.parametrize(
@@ -167,16 +167,16 @@ def test_identical_plan() -> None:
 def test_no_identical_plan_in_another_environment(changed: dict[str, object]) -> None:
     now = measurement()
     environment = dataclasses.replace(H200, **changed)  # type: ignore[arg-type]
-    assert not identical(stored(), environment, now.plan_sha256, now.spec_digest)
+    assert not is_identical(stored(), environment, now.plan_sha256, now.spec_digest)
 
 
 def test_no_identical_plan_with_another_plan_pipeline_or_none() -> None:
     now = measurement()
-    assert not identical(stored(), H200, digest("other plan"), now.spec_digest)
-    assert not identical(stored(), H200, now.plan_sha256, digest("other pipeline"))
-    assert not identical(stored(measurement(plan_sha256="")), H200, "", now.spec_digest)
+    assert not is_identical(stored(), H200, digest("other plan"), now.spec_digest)
+    assert not is_identical(stored(), H200, now.plan_sha256, digest("other pipeline"))
+    assert not is_identical(stored(measurement(plan_sha256="")), H200, "", now.spec_digest)
 
 
 def test_no_baseline_is_missing_or_new() -> None:
-    assert absent("main", "NVIDIA H200", any_of_device=False).status == "missing"
-    assert absent("main", "NVIDIA H200", any_of_device=True).status == "new"
+    assert absence_verdict("main", "NVIDIA H200", any_of_device=False).status == "missing"
+    assert absence_verdict("main", "NVIDIA H200", any_of_device=True).status == "new"

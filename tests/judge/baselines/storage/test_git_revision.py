@@ -50,8 +50,8 @@ def test_read_as_they_stand_there(repository: Path) -> None:
     assert baseline is not None
     assert baseline.figures["ms"].value == 0.272
     assert folder.data(baseline) is not None
-    assert folder.exists_any(DEVICE)
-    assert not folder.exists_any("nvidia-h100")
+    assert folder.has_any(DEVICE)
+    assert not folder.has_any("nvidia-h100")
     assert folder.load("t.py::other", DEVICE) is None
     assert [entry.path for entry in folder.list()] == [entry.path for entry in opened(repository).list()]
 

@@ -70,7 +70,7 @@ def save_all(url: str) -> None:
 
 def test_saved_loaded_listed_and_pruned(url: str) -> None:
     folder = opened(url)
-    assert not folder.exists_any(DEVICE)
+    assert not folder.has_any(DEVICE)
     assert folder.load(TEST, DEVICE) is None
     assert folder.save(measurement(), "missing").what == "created"
     assert folder.save(measurement(0.273, day=2), "ok").what == "recorded"
@@ -80,7 +80,7 @@ def test_saved_loaded_listed_and_pruned(url: str) -> None:
     data = opened(url).data(baseline)
     assert data is not None
     assert [len(s.blocks) for s in data.samples] == [len(s.blocks) for s in measurement().samples]
-    assert opened(url).exists_any(DEVICE)
+    assert opened(url).has_any(DEVICE)
     (entry,) = opened(url).list()
     assert opened(url).prune([TEST]) == []
     assert opened(url).prune([], dry_run=False) == [entry.path]
@@ -124,7 +124,7 @@ def test_a_password_in_the_url_is_shown_to_nobody(sftp: str) -> None:
 
 
 def test_no_such_bucket(s3: str) -> None:
-    for ask in (lambda f: f.load(TEST, DEVICE), lambda f: f.exists_any(DEVICE), lambda f: f.save(measurement(), "new")):
+    for ask in (lambda f: f.load(TEST, DEVICE), lambda f: f.has_any(DEVICE), lambda f: f.save(measurement(), "new")):
         with pytest.raises(BaselineError, match="there is no bucket 'nowhere'"):
             ask(opened("s3://nowhere/baselines"))
 
