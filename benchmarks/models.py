@@ -170,7 +170,7 @@ def markdown(found: dict[str, list[Row]], given: argparse.Namespace) -> str:
 def _said(row: Row) -> str:
     shown = (
         f"{head} {cell}"
-        for head, cell in zip(lineup_table.HEADS[1:], lineup_table.cells(row, [row])[1:], strict=True)
+        for head, cell in zip(lineup_table.HEADINGS[1:], lineup_table.cells(row, [row])[1:], strict=True)
         if cell
     )
     return "; ".join((", ".join(shown), *lineup_table.remarks(row)))

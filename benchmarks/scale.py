@@ -102,7 +102,7 @@ def scale(count: int) -> dict[str, float]:
         with timed(found, "load_and_judge"):
             results = list(judged(opened(), runs))
         with timed(found, "report"):
-            table = terminal.render(results, Header.of(GPU, "main"), colour=False)
+            table = terminal.render(results, Header.from_environment(GPU, "main"), colour=False)
         assert len(table.splitlines()) > count
         found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         found["sync_s"] = count * sync_cost(Path(scratch))

@@ -9,10 +9,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.cli.arguments import add_inputs, add_running, run_shape, said_of_inputs, said_of_running
+from pytest_trt.cli.arguments import (
+    add_input_arguments,
+    add_run_arguments,
+    find_interpreter,
+    input_fields,
+    run_options,
+    run_shape,
+)
 from pytest_trt.cli.exit_status import UNDECIDED, exit_status
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import interpreter, say
+from pytest_trt.cli.terminal import show_progress
 from pytest_trt.core.records import ALWAYS_FAIL, SCHEMA, Result
 from pytest_trt.errors import BuildError, ProbeError
 from pytest_trt.spec.declaration import Declaration
@@ -26,8 +33,8 @@ cannot be built or run."""
 _FAILING = ALWAYS_FAIL - {"invalid"}
 
 
-def add(parts: Any) -> None:
-    parser = parts.add_parser("ab", help="pair two interpreters with two TensorRTs on one model",
+def add_command(subparsers: Any) -> None:
+    parser = subparsers.add_parser("ab", help="pair two interpreters with two TensorRTs on one model",
                               description=_DESCRIPTION)  # fmt: skip
     parser.add_argument("model", metavar="MODEL", help="an .onnx model, or a plan")
     for side in "ab":
@@ -39,60 +46,60 @@ def add(parts: Any) -> None:
     parser.add_argument("--version-compatible", action="store_true",
                         help="build such a plan, or trust the given one, which carries code of its own")  # fmt: skip
     parser.add_argument("--precision", default="fp32")
-    add_inputs(parser)
+    add_input_arguments(parser)
     parser.add_argument("--max-slowdown", metavar="P", help="how much slower B may be (5%%)")
     parser.add_argument("--max-memory-growth", metavar="P", help="how much more device memory B may use (5%%)")
     parser.add_argument("--max-time", metavar="S", help="stop measuring after this many seconds (10)")
     parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
-    add_running(parser)
+    add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON: both measurements, and the verdicts")
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     spec = EngineSpec(
-        path=given.model, precision=given.precision, version_compatible=given.version_compatible,
-        **said_of_inputs(given),
+        path=args.model, precision=args.precision, version_compatible=args.version_compatible,
+        **input_fields(args),
     )  # fmt: skip
-    declaration = Declaration(spec=spec, run=run_shape(given))
-    project = Project(given.rootdir)
+    declaration = Declaration(spec=spec, run=run_shape(args))
+    project = Project(args.rootdir)
     with contextlib.ExitStack() as held:
         sides = [
-            held.enter_context(Side(side.upper(), _bench(project, given, side), declaration, [Path.cwd()]))
+            held.enter_context(Side(side.upper(), _bench(project, args, side), declaration, [Path.cwd()]))
             for side in "ab"
         ]
-        duel = Duel(sides[0], sides[1], given.plan_from)
+        duel = Duel(sides[0], sides[1], args.plan_from)
         try:
             outcome = duel.fought()
         except (BuildError, ProbeError) as error:
             print(f"pytest-trt: nothing to compare: {error}", file=sys.stderr)
             return UNDECIDED
-    print(_as_json(outcome) if given.json else _as_text(outcome, given))
-    return exit_status((Result(given.model, outcome.verdicts),), _FAILING)
+    print(_as_json(outcome) if args.json else _as_text(outcome, args))
+    return exit_status((Result(args.model, outcome.verdicts),), _FAILING)
 
 
-def _bench(project: Project, given: argparse.Namespace, side: str) -> Bench:
+def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
     settings = project.settings({
-        "backend": (f"--backend-{side}", getattr(given, f"backend_{side}")),
-        **said_of_running(given),
-        "max_slowdown": ("--max-slowdown", given.max_slowdown),
-        "max_memory_growth": ("--max-memory-growth", given.max_memory_growth),
-        "max_time_s": ("--max-time", given.max_time),
-        "wait_s": ("--wait", given.wait),
+        "backend": (f"--backend-{side}", getattr(args, f"backend_{side}")),
+        **run_options(args),
+        "max_slowdown": ("--max-slowdown", args.max_slowdown),
+        "max_memory_growth": ("--max-memory-growth", args.max_memory_growth),
+        "max_time_s": ("--max-time", args.max_time),
+        "wait_s": ("--wait", args.wait),
     })  # fmt: skip
-    return Bench(settings, say, interpreter(f"--{side}-python", getattr(given, f"{side}_python")))
+    return Bench(settings, show_progress, find_interpreter(f"--{side}-python", getattr(args, f"{side}_python")))
 
 
-def _as_text(outcome: Outcome, given: argparse.Namespace) -> str:
+def _as_text(outcome: Outcome, args: argparse.Namespace) -> str:
     from pytest_trt.report import failure
     from pytest_trt.report.header import backend_name, device_name
-    from pytest_trt.report.numbers import with_unit
+    from pytest_trt.report.numbers import format_with_unit
 
-    lines = [f"{Path(given.model).name} on {device_name(outcome.new.environment)}"]
-    for name, measured, python in (("A", outcome.old, given.a_python), ("B", outcome.new, given.b_python)):
+    lines = [f"{Path(args.model).name} on {device_name(outcome.new.environment)}"]
+    for name, measured, python in (("A", outcome.old, args.a_python), ("B", outcome.new, args.b_python)):
         seen = measured.environment
         shown = {"ms": "", "p99_ms": "p99 ", "memory_mb": "", "host_mb": "host "}
-        figures = [label + with_unit(figure, measured.figures[figure].value)
+        figures = [label + format_with_unit(figure, measured.figures[figure].value)
                    for figure, label in shown.items() if figure in measured.figures]  # fmt: skip
         lines.append(f"  {name}  {backend_name(seen)}, Python {seen.python} ({python}): {', '.join(figures)}")
     if outcome.old.plan_sha256 == outcome.new.plan_sha256:

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import math
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import RunShape
 
 
-def add_inputs(parser: argparse.ArgumentParser) -> None:
-    """The arguments; `said_of_inputs` and `run_shape` read them."""
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments; `input_fields` and `run_shape` read them."""
     parser.add_argument("--batch", type=int, metavar="N")
     parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
                         help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
@@ -27,28 +28,28 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
                         help="what an input is drawn from, both included for integers; more than once")  # fmt: skip
 
 
-def said_of_inputs(given: argparse.Namespace) -> dict[str, Any]:
+def input_fields(args: argparse.Namespace) -> dict[str, Any]:
     """The fields of EngineSpec that they give. Raises DeclarationError, naming the argument."""
     return {
-        "dims": _dims(given, tuple),
-        "shapes": _once("--shapes", map(_shape_of, given.shapes)),
-        "input_ranges": _once("--input-range", map(_range_of, given.input_range)),
+        "dims": _dims(args, tuple),
+        "shapes": _once("--shapes", map(_shape_of, args.shapes)),
+        "input_ranges": _once("--input-range", map(_range_of, args.input_range)),
     }
 
 
-def run_shape(given: argparse.Namespace) -> RunShape:
-    """The shape that is run, as far as they give it. Raises as `said_of_inputs` does."""
-    return RunShape(batch=given.batch, dims=_dims(given, int))
+def run_shape(args: argparse.Namespace) -> RunShape:
+    """The shape that is run, as far as they give it. Raises as `input_fields` does."""
+    return RunShape(batch=args.batch, dims=_dims(args, int))
 
 
-def add_calibration(parser: argparse.ArgumentParser, without: str) -> None:
-    """The argument, for `calibration` to read; `without` says what holds without it."""
+def add_calibration_argument(parser: argparse.ArgumentParser, without: str) -> None:
+    """The argument, for `parse_calibration` to read; `without` says what holds without it."""
     parser.add_argument("--calibration", metavar="random|MODULE:FUNCTION|CACHE",
                         help="what int8 is calibrated on: drawn inputs, a function that yields inputs, or what one of "
                              f"TensorRT's own calibrators kept ({without})")  # fmt: skip
 
 
-def calibration(text: str | None, calibrator: str | None = None) -> str | Callable[..., Any] | None:
+def parse_calibration(text: str | None, calibrator: str | None = None) -> str | Callable[..., Any] | None:
     """EngineSpec.calibration, as that argument says it. Any other text is a calibration cache, and needs a
     `calibrator`. Raises DeclarationError, naming the argument."""
     if text is None or text == RANDOM:
@@ -77,8 +78,8 @@ def _function(flag: str, text: str) -> Callable[..., Any]:
     return found
 
 
-def _dims(given: argparse.Namespace, kind: type) -> dict[str, Any]:
-    return _once("--dims", [(name, said) for name, said in map(_dim_of, given.dims) if isinstance(said, kind)])
+def _dims(args: argparse.Namespace, kind: type) -> dict[str, Any]:
+    return _once("--dims", [(name, said) for name, said in map(_dim_of, args.dims) if isinstance(said, kind)])
 
 
 def _once(option: str, said: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -121,20 +122,28 @@ def _range_of(text: str) -> tuple[str, tuple[float, float]]:
     raise DeclarationError(f"--input-range is {text!r}: write an input's name, the least and the greatest: ids=0,30521")
 
 
-def add_project(parser: argparse.ArgumentParser) -> None:
+def add_project_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that name the project and its baselines."""
     parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
     parser.add_argument("--baseline-dir", metavar="PATH|URL", help="where baselines are kept (the ini file's)")
     parser.add_argument("--baseline", metavar="NAME", help="which of them (the ini file's, or main)")
 
 
-def add_running(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a command that builds and runs engines itself; `said_of_running` reads them."""
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of a command that builds and runs engines itself; `run_options` reads them."""
     parser.add_argument("--device", metavar="N|UUID", help="as --trt-device (the ini file's, or 0)")
     parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
     parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
 
 
-def said_of_running(given: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
+def run_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
     """What those arguments say, for Project.settings."""
-    return {"device": ("--device", given.device), "cache_dir": ("--cache-dir", given.cache_dir)}
+    return {"device": ("--device", args.device), "cache_dir": ("--cache-dir", args.cache_dir)}
+
+
+def find_interpreter(flag: str, name: str) -> str:
+    """The path of an interpreter that an option names. Raises DeclarationError where there is none."""
+    python = shutil.which(name)
+    if python is None:
+        raise DeclarationError(f"{flag} is {name!r}: there is no such interpreter")
+    return str(Path(python).absolute())

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.cli.arguments import (
-    add_calibration,
-    add_inputs,
-    add_running,
-    calibration,
+    add_calibration_argument,
+    add_input_arguments,
+    add_run_arguments,
+    find_interpreter,
+    input_fields,
+    parse_calibration,
+    run_options,
     run_shape,
-    said_of_inputs,
-    said_of_running,
 )
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import interpreter, say
+from pytest_trt.cli.terminal import show_progress
 from pytest_trt.core.records import SCHEMA
 from pytest_trt.engine.model.files import RANDOM
 from pytest_trt.errors import BackendError, DeclarationError
@@ -40,14 +41,14 @@ ONNX Runtime in fp32 on the CPU, on the same inputs. Exit status: 0 every row th
 or was compared with nothing, or none ran, 2 usage."""
 
 
-def add(parts: Any) -> None:
-    parser = parts.add_parser("backends", help="one model on every backend: speed, size, accuracy",
+def add_command(subparsers: Any) -> None:
+    parser = subparsers.add_parser("backends", help="one model on every backend: speed, size, accuracy",
                               description=_DESCRIPTION)  # fmt: skip
     parser.add_argument("model", metavar="MODEL", help="an .onnx model")
     parser.add_argument("--precisions", default="fp32,fp16,int8", metavar="LIST", help="(fp32,fp16,int8)")
     parser.add_argument("--backends", default=",".join(_COMPARED), metavar="LIST", help=f"({','.join(_COMPARED)})")
-    add_inputs(parser)
-    add_calibration(parser, "random")
+    add_input_arguments(parser)
+    add_calibration_argument(parser, "random")
     parser.add_argument("--torch", metavar="MODULE:FUNCTION",
                         help="a function that returns the torch.nn.Module to run beside them, in eager mode; it takes "
                              "the model's inputs in their order")  # fmt: skip
@@ -58,48 +59,48 @@ def add(parts: Any) -> None:
     parser.add_argument("--optimization-level", type=int, metavar="N", help="TensorRT's builder's, 0 to 5")
     parser.add_argument("--max-time", metavar="S", help="stop measuring a row after this many seconds (10)")
     parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
-    add_running(parser)
+    add_run_arguments(parser)
     parser.add_argument("--format", choices=("table", "md", "json"), default="table")
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
-    plain = EngineSpec(path=given.model, backend="onnxruntime", **said_of_inputs(given))
-    specs = list(_specs(given, plain))
-    settings = Project(given.rootdir).settings({
-        "compute_capabilities": ("--compute-capability", given.compute_capability),
-        **said_of_running(given),
-        "max_time_s": ("--max-time", given.max_time),
-        "wait_s": ("--wait", given.wait),
+def run(args: argparse.Namespace) -> int:
+    plain = EngineSpec(path=args.model, backend="onnxruntime", **input_fields(args))
+    specs = list(_specs(args, plain))
+    settings = Project(args.rootdir).settings({
+        "compute_capabilities": ("--compute-capability", args.compute_capability),
+        **run_options(args),
+        "max_time_s": ("--max-time", args.max_time),
+        "wait_s": ("--wait", args.wait),
     })  # fmt: skip
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
-    torch_python = interpreter("--torch-python", given.torch_python)
+    torch_python = find_interpreter("--torch-python", args.torch_python)
     if plain.is_prebuilt:
-        raise DeclarationError(f"{given.model} is a plan, which one backend runs: name the .onnx model it was built of")
-    declaration = Declaration(spec=plain, run=run_shape(given))
-    with Bench(settings, say) as bench, Bench(settings, say, torch_python) as torch_bench:
-        with Case(bench, given.model, declaration, [Path.cwd()]) as case:
+        raise DeclarationError(f"{args.model} is a plan, which one backend runs: name the .onnx model it was built of")
+    declaration = Declaration(spec=plain, run=run_shape(args))
+    with Bench(settings, show_progress) as bench, Bench(settings, show_progress, torch_python) as torch_bench:
+        with Case(bench, args.model, declaration, [Path.cwd()]) as case:
             _ = case.shapes  # what cannot be run at all is no row's fault
         lineup = Lineup(declaration, bench, [Path.cwd()])
         rows = list(_rows(lineup, bench, specs))
-        if given.torch is not None:
-            rows.append(lineup.torch_row(given.torch, Path.cwd(), torch_bench))
-    print(_rendered(rows, given), end="")
+        if args.torch is not None:
+            rows.append(lineup.torch_row(args.torch, Path.cwd(), torch_bench))
+    print(_rendered(rows, args), end="")
     ran = [row for row in rows if row.ran]
     return 0 if ran and all(row.status == "ok" for row in ran) else 1
 
 
-def _specs(given: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
+def _specs(args: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
     """What is built of the model that `plain` says, with the names of the rows. Raises DeclarationError for what
     cannot be meant."""
-    if given.torch is not None and not all(given.torch.partition(":")):
-        raise DeclarationError(f"--torch is {given.torch!r}: write MODULE:FUNCTION")
-    calibrated = calibration(given.calibration or RANDOM)
-    for backend in given.backends.split(","):
+    if args.torch is not None and not all(args.torch.partition(":")):
+        raise DeclarationError(f"--torch is {args.torch!r}: write MODULE:FUNCTION")
+    calibrated = parse_calibration(args.calibration or RANDOM)
+    for backend in args.backends.split(","):
         if backend not in _COMPARED:
             raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
-        for precision in given.precisions.split(","):
-            level = given.optimization_level if backend != "onnxruntime" else None
+        for precision in args.precisions.split(","):
+            level = args.optimization_level if backend != "onnxruntime" else None
             spec = dataclasses.replace(
                 plain, precision=precision, backend=backend, optimization_level=level,
                 calibration=calibrated if precision == "int8" else None,
@@ -122,15 +123,17 @@ def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> 
             yield lineup.row(name, spec)
 
 
-def _rendered(rows: list[Row], given: argparse.Namespace) -> str:
+def _rendered(rows: list[Row], args: argparse.Namespace) -> str:
     from pytest_trt.cli import lineup_table
     from pytest_trt.core import codec
 
-    if given.format == "json":
-        return json.dumps({"schema": SCHEMA, "model": given.model, "rows": codec.encode(rows)}, indent=1) + "\n"
+    if args.format == "json":
+        return json.dumps({"schema": SCHEMA, "model": args.model, "rows": codec.encode(rows)}, indent=1) + "\n"
     seen: list[Environment] = [row.environment for row in rows if row.environment is not None]
     where = list(dict.fromkeys(map(environment_line, seen)))
-    if given.format == "md":
-        head = [f"### {Path(given.model).name}", "", *(f"- {line}" for line in where), ""]
+    if args.format == "md":
+        head = [f"### {Path(args.model).name}", "", *(f"- {line}" for line in where), ""]
         return "\n".join(head) + "\n" + lineup_table.markdown([("", rows)])
-    return "\n".join([Path(given.model).name, *(f"  {line}" for line in where), ""]) + "\n" + lineup_table.text(rows)
+    return (
+        "\n".join([Path(args.model).name, *(f"  {line}" for line in where), ""]) + "\n" + lineup_table.plain_text(rows)
+    )

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.cli.arguments import add_project
+from pytest_trt.cli.arguments import add_project_arguments
 from pytest_trt.cli.project import Project
 from pytest_trt.errors import BaselineError, DeclarationError
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pytest_trt.judge.baselines.baseline import Baseline
 
 
-def add(parts: Any) -> None:
-    parser = parts.add_parser("baseline", help="list, show, accept, rename and prune baselines")
+def add_command(subparsers: Any) -> None:
+    parser = subparsers.add_parser("baseline", help="list, show, accept, rename and prune baselines")
     commands = parser.add_subparsers(metavar="WHAT", required=True)
 
     listing = _command(commands, "list", _list, "every stored baseline with its age and commit")
@@ -50,25 +50,27 @@ def add(parts: Any) -> None:
 
 def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
-    add_project(parser)
+    add_project_arguments(parser)
     parser.set_defaults(run=run)
     return parser
 
 
-def _list(given: argparse.Namespace) -> int:
+def _list(args: argparse.Namespace) -> int:
     from pytest_trt.core.node_patterns import matches
     from pytest_trt.judge.regression.changes import age
-    from pytest_trt.report.numbers import figure
+    from pytest_trt.report.numbers import format_figure
 
-    folder = Project(given.rootdir).baselines(given)
+    folder = Project(args.rootdir).baselines(args)
     rows: list[tuple[str, ...]] = [("test", "device", "ms", "memory MB", "commit", "age", "runs")]
     faults = []
     for entry in folder.list():
         found = entry.found
         if isinstance(found, BaselineError):
             faults.append(str(found))
-        elif matches(given.test, found.node_id):
-            values = [figure(f, found.figures[f].value) if f in found.figures else "-" for f in ("ms", "memory_mb")]
+        elif matches(args.test, found.node_id):
+            values = [
+                format_figure(f, found.figures[f].value) if f in found.figures else "-" for f in ("ms", "memory_mb")
+            ]
             runs = str(len(found.history))
             rows.append((found.node_id, found.environment.device, *values, found.commit or "-", age(found.time), runs))
     for line in _columns(rows) if len(rows) > 1 else (f"no baseline is stored in {folder.where}",):
@@ -78,9 +80,9 @@ def _list(given: argparse.Namespace) -> int:
     return 1 if faults else 0
 
 
-def _show(given: argparse.Namespace) -> int:
-    folder = Project(given.rootdir).baselines(given)
-    for baseline in _found(folder, given.test):
+def _show(args: argparse.Namespace) -> int:
+    folder = Project(args.rootdir).baselines(args)
+    for baseline in _found(folder, args.test):
         print("\n".join(_described(baseline)))
     return 0
 
@@ -110,7 +112,7 @@ def _described(baseline: Baseline) -> Iterator[str]:
     from pytest_trt.judge.regression.offline import RUN_SPREAD
     from pytest_trt.judge.regression.stored import run_spread
     from pytest_trt.report.header import environment_line
-    from pytest_trt.report.numbers import figure, share, with_unit
+    from pytest_trt.report.numbers import format_figure, format_share, format_with_unit
 
     yield baseline.node_id
     yield f"  {environment_line(baseline.environment)}"
@@ -118,26 +120,30 @@ def _described(baseline: Baseline) -> Iterator[str]:
     yield "  " + ", ".join(f"{name}={value}" for name, value in sorted(baseline.spec.items()))
     for name in (name for name in FIGURES if name in baseline.figures):
         estimate = baseline.figures[name]
-        ends = f" [{figure(name, estimate.low)}, {figure(name, estimate.high)}]" if estimate.low < estimate.high else ""
-        yield f"  {FIGURES[name].title:<30} {with_unit(name, estimate.value)}{ends}"
+        ends = (
+            f" [{format_figure(name, estimate.low)}, {format_figure(name, estimate.high)}]"
+            if estimate.low < estimate.high
+            else ""
+        )
+        yield f"  {FIGURES[name].title:<30} {format_with_unit(name, estimate.value)}{ends}"
     if baseline.history:
-        differ = share(run_spread(baseline, "ms", RUN_SPREAD[baseline.environment.kind]))
+        differ = format_share(run_spread(baseline, "ms", RUN_SPREAD[baseline.environment.kind]))
         yield f"  runs are taken to differ by up to {differ}; the last {len(baseline.history)}:"
     for run in baseline.history:
         moved = f"   reference{': ' + run.reason if run.reason else ''}" if run.moved else ""
-        value = with_unit("ms", run.figures["ms"]) if "ms" in run.figures else "-"
+        value = format_with_unit("ms", run.figures["ms"]) if "ms" in run.figures else "-"
         yield f"    {run.time}   {run.commit or '-':<14} {value}{moved}"
 
 
-def _accept(given: argparse.Namespace) -> int:
+def _accept(args: argparse.Namespace) -> int:
     from pytest_trt.core.node_patterns import matches
 
-    if not given.reason.strip():
+    if not args.reason.strip():
         raise DeclarationError("--reason is empty: say why it may cost what it costs now")
-    project = Project(given.rootdir)
-    results = project.results(given.run_file)
+    project = Project(args.rootdir)
+    results = project.results(args.run_file)
     chosen: dict[str, Result] = {}
-    for test in given.test:
+    for test in args.test:
         found = {r.node_id: r for r in results if matches(test, r.node_id)}
         if not found:
             known = list(dict.fromkeys(r.node_id for r in results))
@@ -145,7 +151,7 @@ def _accept(given: argparse.Namespace) -> int:
             near = _nearest(test, known, f": it has {has or 'none'}; --from names another run")
             raise DeclarationError(f"the run has no test {test!r}{near}")
         chosen.update(found)
-    folder = project.baselines(given)
+    folder = project.baselines(args)
     good, refused = [], []
     for node_id, result in sorted(chosen.items()):
         if result.measurement is None or result.status in ("error", "invalid", "inaccurate"):
@@ -153,7 +159,7 @@ def _accept(given: argparse.Namespace) -> int:
         else:
             good.append(result.measurement)
     try:
-        saved = folder.accept(good, given.reason)
+        saved = folder.accept(good, args.reason)
     except ValueError as error:
         raise DeclarationError(f"the run was not written as it is: {error}") from error
     for measurement, what in zip(good, saved, strict=True):
@@ -163,27 +169,27 @@ def _accept(given: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
-def _rename(given: argparse.Namespace) -> int:
-    folder = Project(given.rootdir).baselines(given)
-    for path in folder.rename(given.old, given.new):
-        print(f"{given.new}: has the baseline of {given.old} now ({path})")
+def _rename(args: argparse.Namespace) -> int:
+    folder = Project(args.rootdir).baselines(args)
+    for path in folder.rename(args.old, args.new):
+        print(f"{args.new}: has the baseline of {args.old} now ({path})")
     return 0
 
 
-def _prune(given: argparse.Namespace) -> int:
-    project = Project(given.rootdir)
-    folder = project.baselines(given)
-    gone = folder.prune(collected(project.folder, given.pytest), dry_run=not given.yes)
+def _prune(args: argparse.Namespace) -> int:
+    project = Project(args.rootdir)
+    folder = project.baselines(args)
+    gone = folder.prune(collect_node_ids(project.folder, args.pytest), dry_run=not args.yes)
     for path in gone:
-        print(f"{'removed' if given.yes else 'would be removed'}: {path}")
+        print(f"{'removed' if args.yes else 'would be removed'}: {path}")
     if not gone:
         print("nothing to remove: every baseline's test is there")
-    elif not given.yes:
+    elif not args.yes:
         print(f"{len(gone)} in all; --yes removes them")
     return 0
 
 
-def collected(folder: Path, arguments: Sequence[str]) -> frozenset[str]:
+def collect_node_ids(folder: Path, arguments: Sequence[str]) -> frozenset[str]:
     """The node ids that pytest collects there, deselected ones too. Raises DeclarationError, with pytest's own words,
     where it does not collect everything or finds nothing: that is no reason to remove anything."""
     with tempfile.TemporaryDirectory() as scratch:

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.cli.arguments import (
-    add_calibration,
-    add_inputs,
-    add_running,
-    calibration,
+    add_calibration_argument,
+    add_input_arguments,
+    add_run_arguments,
+    input_fields,
+    parse_calibration,
+    run_options,
     run_shape,
-    said_of_inputs,
-    said_of_running,
 )
-from pytest_trt.cli.exit_status import GATED, UNDECIDED
+from pytest_trt.cli.exit_status import FAILED, UNDECIDED
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import say
+from pytest_trt.cli.terminal import show_progress
 from pytest_trt.core.records import SCHEMA
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import Declaration
@@ -34,14 +34,16 @@ left, which is built again with nothing else marked. Exit status: 0 every output
 125 the layer is not certain."""
 
 
-def add(parts: Any) -> None:
-    parser = parts.add_parser("bisect", help="find the first layer whose output is wrong", description=_DESCRIPTION)
+def add_command(subparsers: Any) -> None:
+    parser = subparsers.add_parser(
+        "bisect", help="find the first layer whose output is wrong", description=_DESCRIPTION
+    )
     parser.add_argument("model", metavar="MODEL", help="an .onnx model")
     parser.add_argument("--backend", metavar="NAME", help="what runs it, as --trt-backend")
     parser.add_argument("--precision", default="fp16", help="what it is built in (fp16)")
     parser.add_argument("--calibrator", choices=("entropy", "minmax"), help="int8 by TensorRT's own calibration")
-    add_calibration(parser, "none, and int8 needs one unless the model has Q/DQ")
-    add_inputs(parser)
+    add_calibration_argument(parser, "none, and int8 needs one unless the model has Q/DQ")
+    add_input_arguments(parser)
     parser.add_argument("--inputs", metavar="PATH.npz", help="inputs by name (drawn from the seed)")
     parser.add_argument("--seed", type=int, default=0, help="from which inputs are drawn (0)")
     parser.add_argument("--rtol", type=float, help="as in trt_accuracy (by precision)")
@@ -51,37 +53,37 @@ def add(parts: Any) -> None:
                         help=f"tensors that one build marks ({AT_ONCE})")  # fmt: skip
     parser.add_argument("--max-builds", type=int, default=MOST_BUILDS, metavar="N",
                         help=f"builds of marked models ({MOST_BUILDS})")  # fmt: skip
-    add_running(parser)
+    add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
+def run(args: argparse.Namespace) -> int:
     for name in ("at_once", "max_builds"):
-        if getattr(given, name) < 1:
-            raise DeclarationError(f"--{name.replace('_', '-')} is {getattr(given, name)}: it must be at least 1")
+        if getattr(args, name) < 1:
+            raise DeclarationError(f"--{name.replace('_', '-')} is {getattr(args, name)}: it must be at least 1")
     declaration = Declaration(
         spec=EngineSpec(
-            path=given.model, precision=given.precision, seed=given.seed, calibrator=given.calibrator,
-            calibration=calibration(given.calibration, given.calibrator), **said_of_inputs(given),
+            path=args.model, precision=args.precision, seed=args.seed, calibrator=args.calibrator,
+            calibration=parse_calibration(args.calibration, args.calibrator), **input_fields(args),
         ),
-        run=run_shape(given),
-        accuracy=Accuracy(rtol=given.rtol, atol=given.atol, cosine=given.cosine),
+        run=run_shape(args),
+        accuracy=Accuracy(rtol=args.rtol, atol=args.atol, cosine=args.cosine),
     )  # fmt: skip
-    settings = Project(given.rootdir).settings({
-        "backend": ("--backend", given.backend),
-        **said_of_running(given),
+    settings = Project(args.rootdir).settings({
+        "backend": ("--backend", args.backend),
+        **run_options(args),
     })  # fmt: skip
     folders = [Path.cwd()]
-    inputs = given_inputs(given.inputs, folders)
-    with Bench(settings, say) as bench:
+    inputs = given_inputs(args.inputs, folders)
+    with Bench(settings, show_progress) as bench:
         found = bisect(
-            bench, declaration, folders, inputs, at_once=given.at_once, most_builds=given.max_builds
+            bench, declaration, folders, inputs, at_once=args.at_once, most_builds=args.max_builds
         )  # fmt: skip
-    print(_as_json(found) if given.json else "\n".join(lines(found)))
+    print(_as_json(found) if args.json else "\n".join(lines(found)))
     if found.first is None:
         return 0
-    return GATED if found.confirmed else UNDECIDED
+    return FAILED if found.confirmed else UNDECIDED
 
 
 def _as_json(found: Found) -> str:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 _AGES = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
 
-def add(parts: Any) -> None:
-    parser = parts.add_parser("cache", help="list, prune and clear the engine cache")
+def add_command(subparsers: Any) -> None:
+    parser = subparsers.add_parser("cache", help="list, prune and clear the engine cache")
     commands = parser.add_subparsers(metavar="WHAT", required=True)
     _command(commands, "list", _list, "every engine, the least recently used first")
     prune = _command(commands, "prune", _prune, "remove engines that were not used for long, then down to a size")
@@ -36,8 +36,8 @@ def _command(commands: Any, name: str, run: Any, text: str) -> argparse.Argument
     return parser
 
 
-def _list(given: argparse.Namespace) -> int:
-    with _store(given) as store:
+def _list(args: argparse.Namespace) -> int:
+    with _store(args) as store:
         kept = store.list()
         for entry in kept:
             print(_line(entry))
@@ -45,14 +45,14 @@ def _list(given: argparse.Namespace) -> int:
     return 0
 
 
-def _prune(given: argparse.Namespace) -> int:
-    with _store(given) as store:
-        _say_removed(store.prune(max_age_s=_age(given.older_than)))
+def _prune(args: argparse.Namespace) -> int:
+    with _store(args) as store:
+        _say_removed(store.prune(max_age_s=_age(args.older_than)))
     return 0
 
 
-def _clear(given: argparse.Namespace) -> int:
-    with _store(given) as store:
+def _clear(args: argparse.Namespace) -> int:
+    with _store(args) as store:
         _say_removed(store.clear())
         left = len(store.list())
         if left:
@@ -60,14 +60,14 @@ def _clear(given: argparse.Namespace) -> int:
     return 0
 
 
-def _store(given: argparse.Namespace) -> Store:
+def _store(args: argparse.Namespace) -> Store:
     import platformdirs
 
     from pytest_trt.engine.cache.store import Store
 
-    project = Project(given.rootdir)
+    project = Project(args.rootdir)
     settings = project.settings({
-        "cache_dir": ("--cache-dir", given.cache_dir), "cache_bytes": ("--size", getattr(given, "size", None)),
+        "cache_dir": ("--cache-dir", args.cache_dir), "cache_bytes": ("--size", getattr(args, "size", None)),
     })  # fmt: skip
     folder = settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
     return Store(project.folder / Path(folder).expanduser(), settings.cache_bytes)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.cli.arguments import add_inputs, add_running, run_shape, said_of_inputs, said_of_running
+from pytest_trt.cli.arguments import add_input_arguments, add_run_arguments, input_fields, run_options, run_shape
 from pytest_trt.cli.project import Project
 from pytest_trt.errors import DeclarationError
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
@@ -20,33 +20,33 @@ PAIRS, LEAST = 12, 4
 """Of fewer pairs than the least, their own scatter says next to nothing: it would be taken to be huge."""
 
 
-def add(parts: Any) -> None:
+def add_command(subparsers: Any) -> None:
     text = "measure how far two probes of one plan differ on this device (A/A), for tests to reckon with"
-    parser = parts.add_parser("calibrate", help=text, description=text)
+    parser = subparsers.add_parser("calibrate", help=text, description=text)
     parser.add_argument("model", metavar="MODEL", help="an .onnx model or a plan, such as the smallest you test")
     parser.add_argument("--pairs", type=int, default=PAIRS, metavar="K", help=f"pairs of probes ({PAIRS})")
-    add_inputs(parser)
+    add_input_arguments(parser)
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--backend", metavar="NAME", help="as --trt-backend (the ini file's, or auto)")
-    add_running(parser)
+    add_run_arguments(parser)
     parser.set_defaults(run=_run)
 
 
-def _run(given: argparse.Namespace) -> int:
-    if given.pairs < LEAST:
-        raise DeclarationError(f"--pairs is {given.pairs}: give at least {LEAST}, and rather {PAIRS}")
-    settings = Project(given.rootdir).settings({
-        "backend": ("--backend", given.backend), **said_of_running(given),
+def _run(args: argparse.Namespace) -> int:
+    if args.pairs < LEAST:
+        raise DeclarationError(f"--pairs is {args.pairs}: give at least {LEAST}, and rather {PAIRS}")
+    settings = Project(args.rootdir).settings({
+        "backend": ("--backend", args.backend), **run_options(args),
     })  # fmt: skip
-    spec = EngineSpec(path=given.model, precision=given.precision, **said_of_inputs(given))
-    declaration = Declaration(spec=spec, run=run_shape(given))
+    spec = EngineSpec(path=args.model, precision=args.precision, **input_fields(args))
+    declaration = Declaration(spec=spec, run=run_shape(args))
     with Bench(settings) as bench, Case(bench, "calibrate", declaration, [Path.cwd()]) as case:
         engine, environment = case.engine, case.environment
         differences = []
         with bench.lock(environment):
-            for number in range(given.pairs):
+            for number in range(args.pairs):
                 differences.append(probe_spread.aa_pair(bench.server(case.backend), case.subject(engine)))
-                print(f"pair {number + 1} of {given.pairs}: {differences[-1]:+.3%}", flush=True)
+                print(f"pair {number + 1} of {args.pairs}: {differences[-1]:+.3%}", flush=True)
         known = probe_spread.load(bench.store.folder, environment).with_more(tuple(differences))
         path = probe_spread.save(bench.store.folder, environment, known)
         print(

@@ -23,8 +23,8 @@ fsspec URL of baselines, with #NAME for another one than main. Exit status: 0 no
 125 something is inconclusive, invalid or was not measured again."""
 
 
-def add(parts: Any) -> None:
-    parser = parts.add_parser("compare", help="compare two runs or baselines", description=_DESCRIPTION)
+def add_command(subparsers: Any) -> None:
+    parser = subparsers.add_parser("compare", help="compare two runs or baselines", description=_DESCRIPTION)
     parser.add_argument("old", metavar="A")
     parser.add_argument("new", metavar="B")
     parser.add_argument("--max-slowdown", metavar="P", help="how much slower a test may be (5%%)")
@@ -37,29 +37,29 @@ def add(parts: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def run(given: argparse.Namespace) -> int:
-    from pytest_trt.cli.project import settings_of
+def run(args: argparse.Namespace) -> int:
+    from pytest_trt.cli.project import read_settings
     from pytest_trt.core.node_patterns import matches
     from pytest_trt.judge.regression.offline import Tolerances, compare_runs
 
-    settings = settings_of({}, {
-        "max_slowdown": ("--max-slowdown", given.max_slowdown),
-        "max_memory_growth": ("--max-memory-growth", given.max_memory_growth),
-        "fail_on": ("--fail-on", given.fail_on),
+    settings = read_settings({}, {
+        "max_slowdown": ("--max-slowdown", args.max_slowdown),
+        "max_memory_growth": ("--max-memory-growth", args.max_memory_growth),
+        "fail_on": ("--fail-on", args.fail_on),
     })  # fmt: skip
     tolerances = Tolerances(
         max_slowdown=settings.max_slowdown,
         max_memory_growth=settings.max_memory_growth,
-        figures=tuple(given.figure or ("ms", "memory_mb")),
+        figures=tuple(args.figure or ("ms", "memory_mb")),
     )
-    strict: frozenset[Status] = frozenset(("inconclusive", "invalid", "new") if given.strict else ())
+    strict: frozenset[Status] = frozenset(("inconclusive", "invalid", "new") if args.strict else ())
     failing = (ALWAYS_FAIL - {"invalid"}) | settings.fail_on | strict
-    wanted = given.test or "*"
-    old = {key: value for key, value in _references(given.old).items() if matches(wanted, key[1])}
-    new = {key: value for key, value in _results(given.new).items() if matches(wanted, key[1])}
-    _check_common(old, new, given)
+    wanted = args.test or "*"
+    old = {key: value for key, value in _references(args.old).items() if matches(wanted, key[1])}
+    new = {key: value for key, value in _results(args.new).items() if matches(wanted, key[1])}
+    _check_common(old, new, args)
     results = compare_runs(old, new, tolerances)
-    print(_rendered(results, given, failing), end="")
+    print(_rendered(results, args, failing), end="")
     return exit_status(results, failing)
 
 
@@ -119,30 +119,30 @@ def _stored(source: str) -> Mapping[Key, Baseline]:
     return found
 
 
-def _check_common(old: Mapping[Key, Baseline], new: Mapping[Key, Result], given: argparse.Namespace) -> None:
+def _check_common(old: Mapping[Key, Baseline], new: Mapping[Key, Result], args: argparse.Namespace) -> None:
     """Raise DeclarationError where nothing can be compared: nothing that was compared is nothing that passed."""
     from pytest_trt.judge.regression.offline import devices
 
-    for name, side in ((given.old, old), (given.new, new)):
+    for name, side in ((args.old, old), (args.new, new)):
         if not side:
-            wanted = f" that matches {given.test!r}" if given.test else ""
+            wanted = f" that matches {args.test!r}" if args.test else ""
             raise DeclarationError(f"{name} has no measured test{wanted}: nothing can be compared")
     if not old.keys() & new.keys():
         raise DeclarationError(
-            f"{given.old} and {given.new} have no test on one device in common: the first is of {devices(old)}, "
+            f"{args.old} and {args.new} have no test on one device in common: the first is of {devices(old)}, "
             f"the second of {devices(new)}"
         )
 
 
-def _rendered(results: tuple[Result, ...], given: argparse.Namespace, failing: frozenset[Status]) -> str:
+def _rendered(results: tuple[Result, ...], args: argparse.Namespace, failing: frozenset[Status]) -> str:
     from pytest_trt.report import markdown, result_json, terminal
     from pytest_trt.report.header import Header
 
-    if given.format == "json":
+    if args.format == "json":
         return result_json.render([_without_samples(result) for result in results])
     environment = next(r.measurement.environment for r in results if r.measurement is not None)
-    header = Header.of(environment, Path(given.old).name, failing)
-    if given.format == "md":
+    header = Header.from_environment(environment, Path(args.old).name, failing)
+    if args.format == "md":
         return markdown.render(results, header)
     encoding = sys.stdout.encoding or "utf-8"
     return terminal.render(results, header, colour=sys.stdout.isatty(), encoding=encoding)

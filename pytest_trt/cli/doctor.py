@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.cli.project import settings_of
+from pytest_trt.cli.project import read_settings
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.installed import gpu_is_here, installed
 from pytest_trt.errors import TrtError
@@ -25,16 +25,16 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def add(parts: Any) -> None:
+def add_command(subparsers: Any) -> None:
     text = "say what is installed, what runs here, and what would make figures unstable"
-    parser = parts.add_parser("doctor", help=text, description=text)
+    parser = subparsers.add_parser("doctor", help=text, description=text)
     parser.add_argument("--device", default="0", metavar="N|UUID", help="which GPU (0)")
     parser.set_defaults(run=_run)
 
 
-def _run(given: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     """0 where engines can be run here, 1 where they cannot."""
-    settings = settings_of({}, {"device": ("--device", given.device)}, Path.cwd())
+    settings = read_settings({}, {"device": ("--device", args.device)}, Path.cwd())
     ran = False
     _title("installed")
     for line in _packages():

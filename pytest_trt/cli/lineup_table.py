@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_trt.report.numbers import figure
+from pytest_trt.report.numbers import format_figure
 from pytest_trt.trial.lineup import Row
 
-HEADS = (
+HEADINGS = (
     "backend", "status", "ms", "p99 ms", "inf/s", "memory MB", "host MB", "engine MB", "build s", "error", "cosine",
     "x ONNX Runtime", "x PyTorch",
 )  # fmt: skip
@@ -19,13 +19,13 @@ _OTHERS = ("ONNX Runtime fp32", "PyTorch fp32")
 
 
 def cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
-    """What stands under HEADS; empty where nothing is known."""
+    """What stands under HEADINGS; empty where nothing is known."""
     by_name = {other.name: other for other in rows}
     speeds = (row.faster_than(by_name.get(other)) for other in _OTHERS)
     return (
         row.name,
         row.status,
-        *(figure(name, row.figures[name]) if name in row.figures else "" for name in _FIGURES),
+        *(format_figure(name, row.figures[name]) if name in row.figures else "" for name in _FIGURES),
         "" if row.max_abs is None else f"{row.max_abs:.2g}",
         "" if row.cosine is None else f"{row.cosine:.6f}",
         *("" if speed is None else f"{speed:.2f}" for speed in speeds),
@@ -39,10 +39,10 @@ def remarks(row: Row) -> tuple[str, ...]:
     return tuple(said for said in (row.why, row.departs, shares, *row.notes) if said)
 
 
-def text(rows: Sequence[Row]) -> str:
+def plain_text(rows: Sequence[Row]) -> str:
     """The table with aligned columns, without those that are empty, and the remarks below it."""
-    table = [HEADS, *(cells(row, rows) for row in rows)]
-    kept = [i for i in range(len(HEADS)) if i < _TEXTS or any(line[i] for line in table[1:])]
+    table = [HEADINGS, *(cells(row, rows) for row in rows)]
+    kept = [i for i in range(len(HEADINGS)) if i < _TEXTS or any(line[i] for line in table[1:])]
     widths = {i: max(len(line[i]) for line in table) for i in kept}
     lines = [
         "  ".join(line[i].ljust(widths[i]) if i < _TEXTS else line[i].rjust(widths[i]) for i in kept).rstrip()
@@ -55,8 +55,8 @@ def text(rows: Sequence[Row]) -> str:
 def markdown(named: Sequence[tuple[str, Sequence[Row]]]) -> str:
     """One table for several models by name, or for one without a name, and the remarks below it."""
     leading = ("model",) if any(name for name, _ in named) else ()
-    heads = (*leading, *HEADS)
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * (_TEXTS + len(leading))}{'---:|' * (len(HEADS) - _TEXTS)}"]
+    heads = (*leading, *HEADINGS)
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * (_TEXTS + len(leading))}{'---:|' * (len(HEADINGS) - _TEXTS)}"]
     said = []
     for name, rows in named:
         for row in rows:

@@ -23,12 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="pytest-trt", description=__doc__)
     parser.add_argument("--version", action="version", version=f"pytest-trt {__version__}")
-    parts = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        importlib.import_module(f"pytest_trt.cli.{name}").add(parts)
-    given = parser.parse_args(arguments)
+        importlib.import_module(f"pytest_trt.cli.{name}").add_command(subparsers)
+    args = parser.parse_args(arguments)
     try:
-        status: int = given.run(given)
+        status: int = args.run(args)
         sys.stdout.flush()
     except TrtError as error:
         print(f"pytest-trt: error: {error}", file=sys.stderr)

@@ -41,16 +41,16 @@ class Project:
                 self.folder, self._settings = folder, settings
                 break
 
-    def settings(self, given: Mapping[str, tuple[str, str | None]]) -> Settings:
-        """What the ini file says, below what was `given`: by the name of the Settings field, a flag and its text."""
-        return settings_of(self._settings, given, self.folder)
+    def settings(self, flags: Mapping[str, tuple[str, str | None]]) -> Settings:
+        """What the ini file says, below the `flags`: by the name of the Settings field, a flag and its text."""
+        return read_settings(self._settings, flags, self.folder)
 
-    def baselines(self, given: argparse.Namespace) -> BaselineFolder:
+    def baselines(self, args: argparse.Namespace) -> BaselineFolder:
         """The baselines that the arguments, else the ini settings, name."""
         from pytest_trt.judge.baselines import open_baselines
 
         settings = self.settings({
-            "baseline_dir": ("--baseline-dir", given.baseline_dir), "baseline": ("--baseline", given.baseline),
+            "baseline_dir": ("--baseline-dir", args.baseline_dir), "baseline": ("--baseline", args.baseline),
         })  # fmt: skip
         if settings.baseline is None:
             raise DeclarationError("baselines are off: name one with --baseline")
@@ -77,19 +77,21 @@ def read_results(path: Path) -> tuple[Result, ...]:
     return result_json.read(text, str(path))
 
 
-def settings_of(ini: Mapping[str, Any], given: Mapping[str, tuple[str, str | None]], folder: Path = Path()) -> Settings:
+def read_settings(
+    ini: Mapping[str, Any], flags: Mapping[str, tuple[str, str | None]], folder: Path = Path()
+) -> Settings:
     """The settings as a test run would read them. Raises DeclarationError, naming the flag or ini setting."""
     from pytest_trt.spec.options import OPTIONS
     from pytest_trt.spec.parse_settings import parse
 
-    said: dict[Option, tuple[Any, str]] = {}
+    values: dict[Option, tuple[Any, str]] = {}
     for option in OPTIONS:
-        flag, value = given.get(option.field, ("", None))
+        flag, value = flags.get(option.field, ("", None))
         if value is not None:
-            said[option] = value, flag
+            values[option] = value, flag
         elif option.name in ini and option.ini_type == "string":
-            said[option] = ini[option.name], f"ini setting {option.name}"
-    return parse(said, str(folder))
+            values[option] = ini[option.name], f"ini setting {option.name}"
+    return parse(values, str(folder))
 
 
 def _settings(folder: Path) -> dict[str, Any] | None:

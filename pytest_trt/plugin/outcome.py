@@ -111,9 +111,9 @@ class RunOutcome:
             if workers and (text := pytest_benchmark.unheard(reporter.config)):
                 reporter.write_line(text)
         if self._unmeasured:
-            from pytest_trt.report.numbers import counted
+            from pytest_trt.report.numbers import format_count
 
-            unmeasured = counted(self._unmeasured, "test")
+            unmeasured = format_count(self._unmeasured, "test")
             reporter.write_line(f"trt: {unmeasured} ran unmeasured (--trt-disable): nothing was judged")
         for line in self.warnings:
             reporter.write_line(f"warning: {line}", yellow=True)

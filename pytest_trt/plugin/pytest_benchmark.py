@@ -34,7 +34,7 @@ def feed(item: pytest.Item, result: Result) -> None:
         return
     from pytest_trt.report import benchmark_json
 
-    benchmark_json.feed(item._request.getfixturevalue("benchmark"), result)  # type: ignore[attr-defined]
+    benchmark_json.fill_fixture(item._request.getfixturevalue("benchmark"), result)  # type: ignore[attr-defined]
     item.config.stash[_FED] = item.config.stash.get(_FED, 0) + 1
 
 

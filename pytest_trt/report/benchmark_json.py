@@ -1,7 +1,7 @@
 """What pytest-benchmark, and those who read its files, get: latencies in seconds.
 
 `render` writes pytest-benchmark's JSON (the keys of 4.0 to 5.x, as its `--benchmark-json` does), which its own
-`compare`, github-action-benchmark and Bencher read. `feed` puts a result into its `benchmark` fixture.
+`compare`, github-action-benchmark and Bencher read. `fill_fixture` puts a result into its `benchmark` fixture.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def render(results: Sequence[Result]) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def feed(benchmark: Any, result: Result) -> bool:
+def fill_fixture(benchmark: Any, result: Result) -> bool:
     """Put the measured latencies into pytest-benchmark's `benchmark` fixture, and our figures into its extra_info.
 
     Returns whether it took them: not where nothing was measured, where it is switched off (under xdist, or by its own

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import ALWAYS_FAIL, STATUSES, Measurement, Result, Status, Verdict
 from pytest_trt.report.header import environment_line
-from pytest_trt.report.numbers import change, counted, share, with_unit
+from pytest_trt.report.numbers import format_change, format_count, format_share, format_with_unit
 
 _DECIDED = frozenset(("over_budget", "regressed", "improved", "ok"))
 """Verdicts whose numbers say everything; the text of any other also says why it is not decided."""
@@ -27,12 +27,12 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bo
         return ""
     lines = [line for verdict in verdicts for line in _paragraph(verdict, result.measurement)]
     if len(verdicts) > 1:
-        lines[0] += f" (and {counted(len(verdicts) - 1, 'more verdict')} below)"
+        lines[0] += f" (and {format_count(len(verdicts) - 1, 'more verdict')} below)"
     if result.measurement is not None:
         lines.append(f"  measured on {environment_line(result.measurement.environment)}")
         lines += [f"  note: {note}" for note in result.measurement.notes]
     if stored and any(v.status == "regressed" for v in verdicts):
-        lines.append(f"  accept it with: pytest-trt baseline accept {quoted(result.node_id)} --reason=WHY")
+        lines.append(f"  accept it with: pytest-trt baseline accept {quote_node_id(result.node_id)} --reason=WHY")
     return "\n".join(lines)
 
 
@@ -42,16 +42,16 @@ def sentence(verdict: Verdict, measurement: Measurement | None) -> str:
     about = FIGURES.get(verdict.figure)
     if estimate is None or about is None or verdict.status not in _DECIDED:
         return " ".join(verdict.text.split()) or f"{verdict.figure} {verdict.status}"
-    head = f"{about.title} {verdict.status.replace('_', ' ')}: {with_unit(verdict.figure, estimate.value)}"
+    head = f"{about.title} {verdict.status.replace('_', ' ')}: {format_with_unit(verdict.figure, estimate.value)}"
     if verdict.basis == "baseline" and verdict.ratio is not None and verdict.ratio.value > 0:
-        old = with_unit(verdict.figure, estimate.value / verdict.ratio.value)
-        tolerance = f", tolerance {share(verdict.tolerance)}" if verdict.tolerance is not None else ""
-        return f"{head} against {old}, {change(verdict.ratio)}{tolerance}"
+        old = format_with_unit(verdict.figure, estimate.value / verdict.ratio.value)
+        tolerance = f", tolerance {format_share(verdict.tolerance)}" if verdict.tolerance is not None else ""
+        return f"{head} against {old}, {format_change(verdict.ratio)}{tolerance}"
     if verdict.basis == "budget" and verdict.limit:
         above = dataclasses.replace(
             estimate, **{end: getattr(estimate, end) / verdict.limit for end in ("value", "low", "high")}
         )
-        return f"{head}, budget {with_unit(verdict.figure, verdict.limit)}, {change(above)}"
+        return f"{head}, budget {format_with_unit(verdict.figure, verdict.limit)}, {format_change(above)}"
     return " ".join(verdict.text.split())
 
 
@@ -61,6 +61,6 @@ def _paragraph(verdict: Verdict, measurement: Measurement | None) -> Iterator[st
         yield f"  {line}"
 
 
-def quoted(node_id: str) -> str:
+def quote_node_id(node_id: str) -> str:
     """`node_id` as one word for a shell: in double quotes, unless it holds what those would not keep."""
     return shlex.quote(node_id) if set(node_id) & set('"$`\\!') else f'"{node_id}"'

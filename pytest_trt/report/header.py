@@ -29,7 +29,7 @@ class Header:
     commit: str = ""
 
     @classmethod
-    def of(
+    def from_environment(
         cls,
         environment: Environment,
         baseline: str | None,

@@ -8,7 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from pytest_trt.core.figures import FIGURES
-from pytest_trt.report.numbers import counted, figure, percent, with_unit
+from pytest_trt.report.numbers import format_count, format_figure, format_percent, format_with_unit
 from pytest_trt.report.terminal import MAX_WIDTH, encodable
 
 HEIGHT = 12
@@ -41,7 +41,7 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
     values = [p.value for p in points]
     margin = max(0.05 * (max(values) - min(values)), 0.01 * max(map(abs, values))) or 1.0  # noise shall look small
     top, bottom = max(values) + margin, max(min(values) - margin, 0.0)
-    labels = [figure(name, top + (bottom - top) * row / (HEIGHT - 1)) for row in range(HEIGHT)]
+    labels = [format_figure(name, top + (bottom - top) * row / (HEIGHT - 1)) for row in range(HEIGHT)]
     gutter = max(map(len, labels))
     columns = max(1, min(width - gutter - 2, _STEP * len(points)))
 
@@ -61,7 +61,7 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
             marks[column(start)] = str(number % 10)
     for index, value in enumerate(values):
         grid[row(value)][column(index)] = "●"
-    lines = [f"{_title(name)}, {counted(len(points), 'run')}, {points[0].time[:10]} to {points[-1].time[:10]}"]
+    lines = [f"{_title(name)}, {format_count(len(points), 'run')}, {points[0].time[:10]} to {points[-1].time[:10]}"]
     lines += [f"{label:>{gutter}} ┤{''.join(drawn)}".rstrip() for label, drawn in zip(labels, grid, strict=True)]
     lines += [f"{' ' * gutter} └{'─' * columns}"]
     lines += [f"{' ' * gutter}  {''.join(marks)}".rstrip()] if moved or len(levels) > 1 else []
@@ -78,11 +78,11 @@ def _levels(points: Sequence[Point]) -> list[tuple[int, int, float]]:
 
 def _changes(points: Sequence[Point], levels: Sequence[tuple[int, int, float]], name: str) -> Iterator[str]:
     for number, ((_, _, before), (start, _, after)) in enumerate(itertools.pairwise(levels), 1):
-        yield f"{number}: {_told(points[start], name, before, after)}"
+        yield f"{number}: {_transition(points[start], name, before, after)}"
     if len(points) < LEAST_RUNS:
-        yield f"{counted(len(points), 'run')}: too few to tell a change of level, which takes {LEAST_RUNS}"
+        yield f"{format_count(len(points), 'run')}: too few to tell a change of level, which takes {LEAST_RUNS}"
     elif len(levels) == 1:
-        yield f"no change of level, which takes two runs on either side: median {with_unit(name, levels[0][2])}"
+        yield f"no change of level, which takes two runs on either side: median {format_with_unit(name, levels[0][2])}"
 
 
 def _moves(points: Sequence[Point], moved: Sequence[int], name: str) -> Iterator[str]:
@@ -90,12 +90,13 @@ def _moves(points: Sequence[Point], moved: Sequence[int], name: str) -> Iterator
     if left_out:
         yield f"R: the reference moved {left_out} times before these"
     for before, index in list(itertools.pairwise([0, *moved]))[left_out:]:
-        yield f"R: the reference moved: {_told(points[index], name, points[before].value, points[index].value)}"
+        yield f"R: the reference moved: {_transition(points[index], name, points[before].value, points[index].value)}"
 
 
-def _told(point: Point, name: str, before: float, after: float) -> str:
-    change = f", {percent(after / before)} %" if before else ""
-    return f"{point.commit[:10]}, {point.time[:10]}: {figure(name, before)} to {with_unit(name, after)}{change}"
+def _transition(point: Point, name: str, before: float, after: float) -> str:
+    values = f"{format_figure(name, before)} to {format_with_unit(name, after)}"
+    change = f", {format_percent(after / before)} %" if before else ""
+    return f"{point.commit[:10]}, {point.time[:10]}: {values}{change}"
 
 
 def _title(name: str) -> str:

@@ -11,8 +11,8 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, LayerProfile, Measurement, Result
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header, environment_line
-from pytest_trt.report.numbers import counted, number, share
-from pytest_trt.report.table import Table, status_words, table, totals, warnings
+from pytest_trt.report.numbers import format_count, format_number, format_share
+from pytest_trt.report.table import Table, build_table, status_words, totals, warnings
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #f3f5f7; --mark: #0a5cad;
@@ -41,7 +41,7 @@ _LEFT = 85
 def render(results: Sequence[Result], header: Header) -> str:
     """The page: totals, the table, warnings, then each test's verdicts, blocks, layers and environment, folded, the
     failing ones open."""
-    drawn = table(results, header)
+    drawn = build_table(results, header)
     title = escape(header.title)
     parts = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
@@ -57,7 +57,7 @@ def render(results: Sequence[Result], header: Header) -> str:
 
 
 def _overview(drawn: Table, header: Header) -> str:
-    heads = (f'<th scope="col"{_numeric(c in drawn.numeric)}>{escape(h)}</th>' for c, h in enumerate(drawn.heads))
+    heads = (f'<th scope="col"{_numeric(c in drawn.numeric)}>{escape(h)}</th>' for c, h in enumerate(drawn.headings))
     lines = ['<div class="wide"><table class="all"><caption>All tests</caption>']
     lines.append(f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>")
     for place, row in enumerate(drawn.rows):
@@ -90,7 +90,7 @@ def _measured(measurement: Measurement) -> Iterator[str]:
     yield _table(
         "Figures",
         ("figure", "value", "from", "to", "unit"),
-        ((f.title, *(number(x, 5) for x in (e.value, e.low, e.high)), f.unit) for f, e in known),
+        ((f.title, *(format_number(x, 5) for x in (e.value, e.low, e.high)), f.unit) for f, e in known),
         numeric=(1, 2, 3),
     )
     yield _blocks(measurement)
@@ -116,12 +116,13 @@ def _blocks(measurement: Measurement) -> str:
     )
     starts = [sum(map(len, probes[:i])) for i in range(1, len(probes))]
     lines = "".join(f'<line x1="{_LEFT + step * s:.1f}" x2="{_LEFT + step * s:.1f}" y1="5" y2="125"/>' for s in starts)
-    ends = (f"{number(low, 6)} ms", f"{number(high, 6)} ms")
-    said = f"Medians of {counted(len(medians), 'block')} of {counted(len(probes), 'probe')}, {ends[0]} to {ends[1]}"
+    ends = (f"{format_number(low, 6)} ms", f"{format_number(high, 6)} ms")
+    counts = f"{format_count(len(medians), 'block')} of {format_count(len(probes), 'probe')}"
+    caption = f"Medians of {counts}, {ends[0]} to {ends[1]}"
     return (
-        f'<figure><svg viewBox="0 0 690 130" role="img" aria-label="{said}">{lines}{dots}'
+        f'<figure><svg viewBox="0 0 690 130" role="img" aria-label="{caption}">{lines}{dots}'
         f'<text x="0" y="19">{ends[1]}</text><text x="0" y="119">{ends[0]}</text></svg>'
-        f"<figcaption>{said}</figcaption></figure>"
+        f"<figcaption>{caption}</figcaption></figure>"
     )
 
 
@@ -130,8 +131,8 @@ def _layers(profile: LayerProfile) -> str:
     rows = (
         (
             layer.name,
-            "-" if layer.ms is None else number(layer.ms),
-            "-" if layer.ms is None or not total else share(layer.ms / total),
+            "-" if layer.ms is None else format_number(layer.ms),
+            "-" if layer.ms is None or not total else format_share(layer.ms / total),
             layer.kind,
             layer.precision,
             layer.formats,
@@ -141,7 +142,7 @@ def _layers(profile: LayerProfile) -> str:
         for layer in profile.layers
     )
     heads = ("layer", "ms", "share", "kind", "precision", "formats", "tactic", "ONNX nodes")
-    return _folded(f"{len(profile.layers)} layers, {number(total)} ms", _table("", heads, rows, numeric=(1, 2)))
+    return _folded(f"{len(profile.layers)} layers, {format_number(total)} ms", _table("", heads, rows, numeric=(1, 2)))
 
 
 def _environment(environment: Environment) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pytest_trt.core.records import STATUSES, Result
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header
-from pytest_trt.report.table import table, totals, warnings
+from pytest_trt.report.table import build_table, totals, warnings
 
 MAX_ROWS = 1000
 MAX_FAILURES = 50
@@ -33,9 +33,9 @@ def render(results: Sequence[Result], header: Header) -> str:
 
 
 def _table(results: Sequence[Result], header: Header) -> Iterator[str]:
-    drawn = table(results[:MAX_ROWS], header)
-    yield _line(map(_plain, drawn.heads))
-    yield _line("---:" if column in drawn.numeric else "---" for column in range(len(drawn.heads)))
+    drawn = build_table(results[:MAX_ROWS], header)
+    yield _line(map(_plain, drawn.headings))
+    yield _line("---:" if column in drawn.numeric else "---" for column in range(len(drawn.headings)))
     for row in drawn.rows:
         name, *cells, verdict = row.cells
         verdict = f"**{verdict}**" if row.result.status in header.failing else verdict

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pytest_trt.core.records import STATUSES, Estimate, Result, Status, Verdict
 from pytest_trt.report.header import Header, device_name
-from pytest_trt.report.numbers import change, counted, duration, figure, share
+from pytest_trt.report.numbers import format_change, format_count, format_duration, format_figure, format_share
 
 _NAMED, _LINES = 3, 20
 
@@ -24,15 +24,15 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """`heads` name the columns: the first is the test, the last the verdict. `numeric` are the columns to be aligned
+    """`headings` name the columns: the first is the test, the last the verdict. `numeric` are the columns to be aligned
     to the right."""
 
-    heads: tuple[str, ...]
+    headings: tuple[str, ...]
     numeric: frozenset[int]
     rows: tuple[Row, ...]
 
 
-def table(results: Sequence[Result], header: Header) -> Table:
+def build_table(results: Sequence[Result], header: Header) -> Table:
     """The table of `results`, in their order. The device stands in it only where there are several; memory is the
     device's, or the host's where no test used a device."""
     devices = [device_name(r.measurement.environment).removeprefix("NVIDIA ") if r.measurement else "" for r in results]
@@ -46,17 +46,17 @@ def table(results: Sequence[Result], header: Header) -> Table:
             result,
             (
                 *(name, device)[: len(leading)],
-                *(figure(f, _figures(result)[f].value) if f in _figures(result) else "-" for f in figures),
+                *(format_figure(f, _figures(result)[f].value) if f in _figures(result) else "-" for f in figures),
                 _against(result),
                 status_words(result.status),
             ),
         )
-        for result, name, device in zip(results, names(results), devices, strict=True)
+        for result, name, device in zip(results, display_names(results), devices, strict=True)
     )
     return Table(heads, frozenset(range(len(leading), len(leading) + len(figures))), rows)
 
 
-def names(results: Sequence[Result]) -> list[str]:
+def display_names(results: Sequence[Result]) -> list[str]:
     """The tests' names without their files, except where one name stands in several files."""
     short = [_split(r.node_id)[1] for r in results]
     count = Counter(set(zip(short, (_split(r.node_id)[0] for r in results), strict=True)))
@@ -68,7 +68,7 @@ def status_words(status: Status) -> str:
     return status.replace("_", " ")
 
 
-def leading_change(result: Result) -> Verdict | None:
+def leading_comparison(result: Result) -> Verdict | None:
     """The verdict against the baseline that a row shows: the worst, and of equals the latency's."""
     compared = [v for v in result.verdicts if v.basis == "baseline" and v.ratio is not None]
     return min(compared, key=lambda v: (STATUSES.index(v.status), v.figure != "ms"), default=None)
@@ -81,9 +81,11 @@ def totals(results: Sequence[Result]) -> str:
     built = [r.built_s for r in results if r.built_s is not None]
     fresh = {r.measurement.engine_digest for r in results if r.measurement and r.built_s is not None}
     cached = {r.measurement.engine_digest for r in results if r.measurement} - fresh
-    engines = [f"{counted(len(built), 'engine')} built in {duration(sum(built))}"] if built else []
+    engines = [f"{format_count(len(built), 'engine')} built in {format_duration(sum(built))}"] if built else []
     if cached:
-        engines.append(f"{len(cached)} from the cache" if built else f"{counted(len(cached), 'engine')} from the cache")
+        engines.append(
+            f"{len(cached)} from the cache" if built else f"{format_count(len(cached), 'engine')} from the cache"
+        )
     statuses = Counter(r.status for r in results)
     tests = [f"{statuses[s]} {status_words(s)}" for s in reversed(STATUSES) if statuses[s]]
     sentences = [", ".join(part) for part in (engines, tests) if part]
@@ -94,14 +96,14 @@ def totals(results: Sequence[Result]) -> str:
 def warnings(results: Sequence[Result], header: Header) -> list[str]:
     """What a reader should know although no test fails for it: one line a kind, with the first tests it is about."""
     about: dict[str, list[tuple[str, str]]] = {}
-    for result, name in zip(results, names(results), strict=True):
+    for result, name in zip(results, display_names(results), strict=True):
         for kind, detail in _warnings(result, header):
             about.setdefault(kind, []).append((name, detail))
-    lines = [f"{kind}: {_told(tests)}" for kind, tests in about.items()]
+    lines = [f"{kind}: {_affected_tests(tests)}" for kind, tests in about.items()]
     return lines if len(lines) <= _LINES else [*lines[:_LINES], f"{len(lines) - _LINES} more kinds of warnings"]
 
 
-def _told(tests: Sequence[tuple[str, str]]) -> str:
+def _affected_tests(tests: Sequence[tuple[str, str]]) -> str:
     """Tests with what is to be said of each; what is the same for several is said once."""
     details = {detail for _, detail in tests}
     if len(tests) > 1 and len(details) == 1 and (detail := details.pop()):
@@ -114,10 +116,12 @@ def _figures(result: Result) -> Mapping[str, Estimate]:
 
 
 def _against(result: Result) -> str:
-    verdict = leading_change(result)
+    verdict = leading_comparison(result)
     if verdict is None or verdict.ratio is None:
         return ""
-    return change(verdict.ratio) if verdict.figure == "ms" else f"{verdict.figure} {change(verdict.ratio)}"
+    return (
+        format_change(verdict.ratio) if verdict.figure == "ms" else f"{verdict.figure} {format_change(verdict.ratio)}"
+    )
 
 
 def _split(node_id: str) -> tuple[str, str]:
@@ -131,8 +135,8 @@ def _resolution(results: Sequence[Result]) -> str:
         return ""
     typical, poorest = statistics.median(seen), max(seen)
     if poorest <= 2 * typical:
-        return f"Would see slowdowns from {share(poorest)}"
-    return f"Would see slowdowns from {share(typical)}, in the noisiest test from {share(poorest)}"
+        return f"Would see slowdowns from {format_share(poorest)}"
+    return f"Would see slowdowns from {format_share(typical)}, in the noisiest test from {format_share(poorest)}"
 
 
 def _warnings(result: Result, header: Header) -> Iterable[tuple[str, str]]:
@@ -147,7 +151,7 @@ def _warnings(result: Result, header: Header) -> Iterable[tuple[str, str]]:
         if v.status == "ok" and v.basis == "budget" and v.details:
             yield "near the budget", f"({v.figure} {'; '.join(v.details)})"
         if v.resolution is not None and v.tolerance is not None and v.resolution > v.tolerance:
-            seen = f"{v.figure} within {share(v.tolerance)}, seen from {share(v.resolution)}"
+            seen = f"{v.figure} within {format_share(v.tolerance)}, seen from {format_share(v.resolution)}"
             yield "tolerance tighter than what can be seen", f"({seen})"
     if result.measurement is not None:
         proofs = result.measurement.proof.items()

@@ -8,8 +8,8 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Measurement, Result, Status
 from pytest_trt.report import failure, trtexec_json
 from pytest_trt.report.header import Header, environment_line
-from pytest_trt.report.numbers import THIN_SPACE, counted, duration, figure
-from pytest_trt.report.table import Row, Table, table, totals, warnings
+from pytest_trt.report.numbers import THIN_SPACE, format_count, format_duration, format_figure
+from pytest_trt.report.table import Row, Table, build_table, totals, warnings
 
 MAX_WIDTH = 100
 _GAP = "  "
@@ -83,9 +83,9 @@ def _lines(results: Sequence[Result], header: Header, width: int, verbosity: int
     yield title.center(width, "="), ((0, width, "bold"),)
     shown = [r for r in results if verbosity >= 0 or r.status in header.failing]
     if shown:
-        drawn = table(shown, header)
+        drawn = build_table(shown, header)
         widths = _widths(drawn, width)
-        heads = _cells(drawn.heads, drawn, widths)
+        heads = _cells(drawn.headings, drawn, widths)
         yield heads, ((0, len(heads), "bold"),)
         for row in drawn.rows:
             yield _row(row, drawn, widths, header)
@@ -104,14 +104,14 @@ def _widths(drawn: Table, width: int) -> list[int]:
     verdicts never do."""
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(drawn.heads, *(r.cells for r in drawn.rows), strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(drawn.headings, *(r.cells for r in drawn.rows), strict=True)]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    columns = {**{head: column for column, head in enumerate(drawn.heads)}, "change": len(widths) - 2}
+    columns = {**{head: column for column, head in enumerate(drawn.headings)}, "change": len(widths) - 2}
     for head, narrowest in _GIVES_WAY:
         if head in columns:
-            given = max(0, min(excess, widths[columns[head]] - narrowest))
-            widths[columns[head]] -= given
-            excess -= given
+            cut = max(0, min(excess, widths[columns[head]] - narrowest))
+            widths[columns[head]] -= cut
+            excess -= cut
     return widths
 
 
@@ -144,23 +144,23 @@ def _details(result: Result) -> Iterator[str]:
     if result.measurement is not None:
         yield from _measured(result.measurement)
     if result.parts_s:
-        parts = ", ".join(f"{name} {duration(s)}" for name, s in result.parts_s.items())
-        yield f"took {duration(result.seconds)}: {parts}"
+        parts = ", ".join(f"{name} {format_duration(s)}" for name, s in result.parts_s.items())
+        yield f"took {format_duration(result.seconds)}: {parts}"
 
 
 def _measured(measurement: Measurement) -> Iterator[str]:
     shown = {"ms", "p99_ms", "throughput"}
     for unit in ("ms", "MB", "s"):
         names = [n for n in measurement.figures if n in FIGURES and FIGURES[n].unit == unit and n not in shown]
-        texts = (f"{FIGURES[name].title} {figure(name, measurement.figures[name].value)}" for name in names)
+        texts = (f"{FIGURES[name].title} {format_figure(name, measurement.figures[name].value)}" for name in names)
         if names:
             yield f"{unit}: {', '.join(texts)}"
     blocks = sum(len(s.blocks) for s in measurement.samples)
     probes = len({(s.build, s.probe) for s in measurement.samples})
     samples = measurement.figures["ms"].samples if "ms" in measurement.figures else 0
     counts = ((probes, "probe"), (blocks, "block"), (samples, "sample"))
-    ran = ", ".join(counted(count, noun) for count, noun in counts)
-    warm_up = f"warm-up {duration(measurement.warm_up_s)}"
+    ran = ", ".join(format_count(count, noun) for count, noun in counts)
+    warm_up = f"warm-up {format_duration(measurement.warm_up_s)}"
     yield "; ".join((ran, warm_up, *(f"{name} {proof}" for name, proof in measurement.proof.items())))
     yield from (f"advice: {line}" for line in trtexec_json.advice(measurement))
     yield environment_line(measurement.environment)

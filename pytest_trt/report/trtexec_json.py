@@ -67,7 +67,7 @@ def advice(measurement: Measurement) -> list[str]:
         said.append(f"bound by copies out ({d2h:.3g} ms, compute {median:.3g} ms): send less, or keep outputs there")
     mean = statistics.fmean(compute)
     variation = math.sqrt(statistics.fmean((ms - mean) ** 2 for ms in compute)) / mean
-    limit = unstable_from(measurement.environment)
+    limit = instability_threshold(measurement.environment)
     if variation > limit:
         said.append(
             f"compute is unstable (coefficient of variation {variation:.1%}, above {limit:.1%}): lock the clocks"
@@ -77,7 +77,7 @@ def advice(measurement: Measurement) -> list[str]:
     return said
 
 
-def unstable_from(environment: Environment) -> float:
+def instability_threshold(environment: Environment) -> float:
     """The coefficient of variation of compute above which trtexec of that version calls it unstable."""
     version = [int(part) for part in environment.backend_version.split(".")[:3] if part.isdigit()]
     return 0.01 if environment.backend.startswith("tensorrt") and version <= [10, 13, 0] else 0.025

@@ -14,7 +14,7 @@ from pytest_trt.judge.accuracy import allowed_error, stored_outputs
 from pytest_trt.judge.accuracy import verdicts as accuracy
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.measure.run import MeasuredRun
-from pytest_trt.report.failure import quoted
+from pytest_trt.report.failure import quote_node_id
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.bisection import bisect, lines
 from pytest_trt.trial.case import Case
@@ -79,7 +79,9 @@ class Rightness:
         wrong = next((verdict for verdict in verdicts if verdict.departs), None)
         if wrong is None or taken.inputs_and_outputs is None or self.case.model.kind != "onnx":
             return verdicts
-        told: tuple[str, ...] = (f"find the first layer that departs: pytest --trt-bisect {quoted(self.node_id)}",)
+        told: tuple[str, ...] = (
+            f"find the first layer that departs: pytest --trt-bisect {quote_node_id(self.node_id)}",
+        )
         if why := randomness.drawn(self.case.model):
             told = (why,)
         elif self.bench.settings.bisect:

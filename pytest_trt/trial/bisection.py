@@ -22,7 +22,7 @@ from pytest_trt.judge.accuracy import allowed_error, verdicts
 from pytest_trt.judge.accuracy.difference import compare
 from pytest_trt.judge.accuracy.unordered import in_order
 from pytest_trt.measure.engine_probe import EngineProbe
-from pytest_trt.report.numbers import counted
+from pytest_trt.report.numbers import format_count
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.expectations import Accuracy
 from pytest_trt.trial.bench import Bench
@@ -256,7 +256,7 @@ def lines(found: Found) -> tuple[str, ...]:
     if found.gradual:
         said.append("  the error grew over the layers before it: no single one is at fault")
     how = "seen again with nothing else marked" if found.confirmed else f"not certain: {found.why}"
-    return (*said, f"  {how} ({counted(found.builds, 'build')}, {counted(found.marked, 'tensor')} marked)")
+    return (*said, f"  {how} ({format_count(found.builds, 'build')}, {format_count(found.marked, 'tensor')} marked)")
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:

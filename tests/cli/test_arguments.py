@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.cli.arguments import add_inputs, calibration, run_shape, said_of_inputs
+from pytest_trt.cli.arguments import add_input_arguments, input_fields, parse_calibration, run_shape
 from pytest_trt.cli.main import main
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import RunShape
@@ -20,7 +20,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 def parsed(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    add_inputs(parser)
+    add_input_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -31,7 +31,7 @@ def test_shapes_and_ranges() -> None:
         "--shapes=a=b=1x4,2x4,8x4", "--input-range=ids=0,30521", "--input-range=t=-0.5,1e3",
     )  # fmt: skip
     assert run_shape(given) == RunShape(batch=2, dims={"S": 128})
-    said = said_of_inputs(given)
+    said = input_fields(given)
     assert said == {
         "dims": {"N": (1, 4, 8)},
         "shapes": {"serving_x:0": (1, 3), "a=b": ((1, 4), (2, 4), (8, 4))},
@@ -51,7 +51,7 @@ def test_shapes_and_ranges() -> None:
 def test_what_is_no_shape_is_named_with_its_argument(wrong: str) -> None:
     option, _, value = wrong.partition("=")
     with pytest.raises(DeclarationError) as caught:
-        run_shape(parsed(wrong)), said_of_inputs(parsed(wrong))
+        run_shape(parsed(wrong)), input_fields(parsed(wrong))
     assert str(caught.value).startswith(f"{option} is {value!r}: write ")
 
 
@@ -68,7 +68,7 @@ def test_what_is_no_shape_is_named_with_its_argument(wrong: str) -> None:
 def test_what_is_said_twice_is_an_error(twice: list[str]) -> None:
     option, name, _ = twice[0].split("=")
     with pytest.raises(DeclarationError, match=rf"{option} says of '{name}' both .* and .*: keep one of them"):
-        run_shape(parsed(*twice)), said_of_inputs(parsed(*twice))
+        run_shape(parsed(*twice)), input_fields(parsed(*twice))
     assert run_shape(parsed("--dims=N=1,2,4", "--dims=N=3")).dims == {"N": 3}  # a range, and what of it is run
 
 
@@ -115,11 +115,11 @@ def test_every_command_takes_them(command: str, run: Callable[..., int], capfd: 
 def test_a_calibration_is_random_a_function_or_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "calibration_of_test.py").write_text("def f():\n    yield {}\nnumber = 3\n")
-    assert calibration(None) is None
-    assert calibration("random") == "random"
-    assert callable(calibration("calibration_of_test:f"))
-    assert callable(calibration("calibration_of_test:f", "entropy"))
-    assert calibration("nets/a.cache", "entropy") == "nets/a.cache"
+    assert parse_calibration(None) is None
+    assert parse_calibration("random") == "random"
+    assert callable(parse_calibration("calibration_of_test:f"))
+    assert callable(parse_calibration("calibration_of_test:f", "entropy"))
+    assert parse_calibration("nets/a.cache", "entropy") == "nets/a.cache"
     for text, said in {
         "a.cache": "write random or MODULE:FUNCTION .a calibration cache is what TensorRT's own calibrators read",
         "calibration_of_test": "write random or MODULE:FUNCTION",
@@ -127,4 +127,4 @@ def test_a_calibration_is_random_a_function_or_a_cache(monkeypatch: pytest.Monke
         "calibration_of_test:number": "it is no function .int.: name one that yields inputs",
     }.items():
         with pytest.raises(DeclarationError, match=f"--calibration is '{text}'.*{said}"):
-            calibration(text)
+            parse_calibration(text)

@@ -153,7 +153,7 @@ ROWS = [
 
 
 def test_the_table_leaves_empty_columns_out_and_says_in_words_what_is_wrong():
-    lines = lineup_table.text(ROWS).splitlines()
+    lines = lineup_table.plain_text(ROWS).splitlines()
     assert lines[0].split("  ")[0] == "backend"
     assert "host MB" not in lines[0]
     assert lines[2].split()[:4] == ["TensorRT", "fp16", "inaccurate", "0.500"]

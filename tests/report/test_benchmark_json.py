@@ -15,17 +15,17 @@ from samples import TESTS_FOLDER
 from samples.reports import RUN, result, unmeasured
 
 from pytest_trt.core.records import Estimate, Result
-from pytest_trt.report.benchmark_json import feed, latencies_s, render
+from pytest_trt.report.benchmark_json import fill_fixture, latencies_s, render
 
 pytest_plugins = ["pytester"]
 
 FED = """
     from samples.reports import RUN
-    from pytest_trt.report.benchmark_json import feed
+    from pytest_trt.report.benchmark_json import fill_fixture
 
     def test_fed(benchmark):
         {before}
-        assert feed(benchmark, RUN[0]) is {taken}
+        assert fill_fixture(benchmark, RUN[0]) is {taken}
 """
 
 
@@ -127,6 +127,6 @@ def test_insides_that_are_not_known_are_left_alone() -> None:
     class Later:
         enabled = True
 
-    assert not feed(Later(), RUN[0])
-    assert not feed(Later(), Result("a.py::test_a", ()))
+    assert not fill_fixture(Later(), RUN[0])
+    assert not fill_fixture(Later(), Result("a.py::test_a", ()))
     assert vars(Later()) == {}

@@ -13,11 +13,11 @@ from samples.reports import NEW, OVER, RUN, compared, on, result, unmeasured
 
 from pytest_trt.core.records import Environment, Estimate, Result, Verdict
 from pytest_trt.report.header import Header
-from pytest_trt.report.numbers import THIN_SPACE, change, duration, number, share
-from pytest_trt.report.table import names, totals, warnings
+from pytest_trt.report.numbers import THIN_SPACE, format_change, format_duration, format_number, format_share
+from pytest_trt.report.table import display_names, totals, warnings
 from pytest_trt.report.terminal import render, shorten
 
-HEADER = Header.of(H200, "main")
+HEADER = Header.from_environment(H200, "main")
 A100 = dataclasses.replace(H200, device="NVIDIA A100-SXM4-80GB")
 LONG = "test_a_very_long_name_of_a_model_that_goes_on_and_on_and_says_much[fp16-b1-N=32-T=128]"
 
@@ -66,7 +66,7 @@ def test_a_long_name_loses_its_middle_and_keeps_its_parameters() -> None:
 
 def test_one_name_in_two_files_is_shown_with_its_file() -> None:
     again = dataclasses.replace(RUN[0], node_id="tests/test_more.py::test_resnet18[fp16-b1]")
-    assert names([*RUN, again]) == [
+    assert display_names([*RUN, again]) == [
         "tests/test_models.py::test_resnet18[fp16-b1]", "test_resnet18[fp16-b8]", "test_encoder[fp16-b1]",
         "tests/test_more.py::test_resnet18[fp16-b1]",
     ]  # fmt: skip
@@ -198,15 +198,15 @@ def test_markup_in_names_is_not_taken_for_colour() -> None:
     ],
 )  # fmt: skip
 def test_numbers(value: float, digits: int, text: str) -> None:
-    assert number(value, digits).replace(THIN_SPACE, " ") == text
+    assert format_number(value, digits).replace(THIN_SPACE, " ") == text
 
 
 def test_changes_shares_and_durations() -> None:
-    assert change(Estimate(1.11, 1.108, 1.112)) == "+11.0 % [+10.8, +11.2]"
-    assert change(Estimate.exact(0.5)) == "-50.0 %"
-    assert [share(s) for s in (0.003, 0.05, 0.12, 0.96)] == ["0.3 %", "5 %", "12 %", "96 %"]
-    assert share(2031348.32) == "more than 1000 %"
-    assert [duration(s) for s in (0.04, 9.94, 27.2, 59.7, 200, 7260)] == [
+    assert format_change(Estimate(1.11, 1.108, 1.112)) == "+11.0 % [+10.8, +11.2]"
+    assert format_change(Estimate.exact(0.5)) == "-50.0 %"
+    assert [format_share(s) for s in (0.003, 0.05, 0.12, 0.96)] == ["0.3 %", "5 %", "12 %", "96 %"]
+    assert format_share(2031348.32) == "more than 1000 %"
+    assert [format_duration(s) for s in (0.04, 9.94, 27.2, 59.7, 200, 7260)] == [
         "0.0 s", "9.9 s", "27 s", "1 min 0 s", "3 min 20 s", "2 h 1 min",
     ]  # fmt: skip
 

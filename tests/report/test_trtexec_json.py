@@ -20,8 +20,8 @@ from pytest_trt.report.trtexec_json import (
     export_profile,
     export_times,
     files,
+    instability_threshold,
     summary,
-    unstable_from,
 )
 
 CONV_11 = {
@@ -99,7 +99,7 @@ def test_advice_is_for_devices() -> None:
     ],
 )
 def test_the_threshold_of_instability_is_that_versions(version: str, share: float) -> None:
-    assert unstable_from(dataclasses.replace(H200, backend_version=version)) == share
+    assert instability_threshold(dataclasses.replace(H200, backend_version=version)) == share
 
 
 def test_times_are_laid_end_to_end() -> None:

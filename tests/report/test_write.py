@@ -18,7 +18,7 @@ from pytest_trt.report import html, markdown, result_json
 from pytest_trt.report.header import Header
 from pytest_trt.report.write import text, write
 
-HEADER = Header.of(H200, "main")
+HEADER = Header.from_environment(H200, "main")
 HOSTILE = "test_x[<script>alert(1)</script>|`a`*b*]"
 
 
@@ -92,7 +92,9 @@ def test_markdown_shows_the_worst_first_and_folds_the_reasons() -> None:
     assert "\nlatency regressed: 0.306 ms against 0.276 ms" in drawn
     assert drawn.startswith("### trt: NVIDIA H200, TensorRT 8.6.0, baseline main\n\n1 engine built in 27 s")
     assert "accept it with" in drawn
-    assert "accept it with" not in markdown.render(RUN, Header.of(H200, "HEAD", commit="abc1234")), "nothing is stored"
+    assert "accept it with" not in markdown.render(RUN, Header.from_environment(H200, "HEAD", commit="abc1234")), (
+        "nothing is stored"
+    )
 
 
 def test_markdown_takes_nothing_in_a_name_for_markup() -> None:
