@@ -52,7 +52,7 @@ class Rightness:
             return (), {}
         inputs, outputs = taken.inputs_and_outputs
         spec = case.declaration.spec
-        limits = allowed_error.allowed(wanted, spec.precision, spec.tf32 and case.environment.kind == "gpu")
+        limits = allowed_error.limits_for(wanted, spec.precision, spec.tf32 and case.environment.kind == "gpu")
         if wanted.reference == "baseline":
             return self._against_stored(outputs, limits, baseline), stored_outputs.store(outputs)
         reference = reference_outputs(wanted.reference, inputs, case.model, case.shapes, self.folders, self.bench)
@@ -60,7 +60,7 @@ class Rightness:
         return accuracy.judge(outputs, reference, limits, source, wanted.unordered), {}
 
     def _against_stored(
-        self, outputs: Arrays, limits: allowed_error.Allowed, baseline: Baseline | None
+        self, outputs: Arrays, limits: allowed_error.AccuracyLimits, baseline: Baseline | None
     ) -> tuple[Verdict, ...]:
         if self.baselines is None:
             text = "the outputs are held against nothing, as this run reads no stored baseline: name another reference"

@@ -20,7 +20,7 @@ from pytest_trt.engine.model.intermediate import Intermediates, Point
 from pytest_trt.errors import DeclarationError, ModelError
 from pytest_trt.judge.accuracy import allowed_error, verdicts
 from pytest_trt.judge.accuracy.difference import compare
-from pytest_trt.judge.accuracy.unordered import in_order
+from pytest_trt.judge.accuracy.unordered import restore_order
 from pytest_trt.measure.engine_probe import EngineProbe
 from pytest_trt.report.numbers import format_count
 from pytest_trt.spec.declaration import Declaration
@@ -176,8 +176,8 @@ class _Sides:
         self.graph = Intermediates(case.model)
         spec, environment = case.declaration.spec, case.environment
         wanted = case.declaration.accuracy or Accuracy()
-        limits = allowed_error.allowed(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
-        self._limits, self._unordered = allowed_error.by_element(limits), wanted.unordered
+        limits = allowed_error.limits_for(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
+        self._limits, self._unordered = allowed_error.elementwise(limits), wanted.unordered
 
     def compare(self, names: Sequence[str]) -> Mapping[str, Reading]:
         """See Compare. From the second time on, what is allowed goes with each tensor's own size."""
@@ -186,7 +186,7 @@ class _Sides:
             found = self._read(outputs, reference)
             departing = next((name for name, reading in found.items() if reading.verdict.status != "ok"), None)
             if departing is not None:
-                self._limits = allowed_error.scaled(self._limits, reference[departing])
+                self._limits = allowed_error.relative_to_rms(self._limits, reference[departing])
             return found
         path = self._scratch / f"{self._case.model.path.stem}.onnx"
         self.graph.marked(names, path)
@@ -202,18 +202,20 @@ class _Sides:
                 self._inputs = self._inputs or probe.current_inputs()
                 outputs = probe.infer(self._inputs)
             reference = reference_outputs("onnxruntime", self._inputs, case.model, case.shapes, (), self._bench)
-        return in_order(outputs, reference, self._unordered), reference
+        return restore_order(outputs, reference, self._unordered), reference
 
     def _read(self, outputs: Arrays, reference: Arrays) -> Mapping[str, Reading]:
         return {name: self._reading(name, outputs, wanted) for name, wanted in reference.items()}
 
     def _reading(self, name: str, outputs: Arrays, wanted: Array) -> Reading:
         source = "onnxruntime"
-        if (fault := verdicts.misfit(name, outputs, wanted.shape, source)) is not None:
+        if (fault := verdicts.shape_mismatch(name, outputs, wanted.shape, source)) is not None:
             return Reading(fault, math.inf)
         limits = self._limits.for_kind(wanted.dtype.kind)
         found = compare(outputs[name], wanted, limits)
-        return Reading(verdicts.verdict(name, found, limits, source), found.used, math.isinf(found.max_abs))
+        return Reading(
+            verdicts.judge_difference(name, found, limits, source), found.worst_ratio, math.isinf(found.max_abs)
+        )
 
 
 def bisect(

@@ -164,8 +164,8 @@ class Lineup:
 
     def _compared(self, row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
         on_gpu = row.environment is not None and row.environment.kind == "gpu"
-        limits = allowed_error.allowed(self._accuracy, row.precision, tf32 and on_gpu)
-        found = accuracy.compared(outputs, expected, limits, "ONNX Runtime", self._accuracy.unordered)
+        limits = allowed_error.limits_for(self._accuracy, row.precision, tf32 and on_gpu)
+        found = accuracy.compare_outputs(outputs, expected, limits, "ONNX Runtime", self._accuracy.unordered)
         apart = [each.difference for each in found if each.difference is not None]
         return dataclasses.replace(
             row,

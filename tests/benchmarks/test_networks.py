@@ -68,7 +68,7 @@ def test_half_precision_is_right_on_onnxruntime(bench: Bench, folder: Path, name
             with pytest.raises(BuildError, match="nothing in it can become fp16"):
                 half(inputs)
             return
-        verdicts = accuracy.judge(half(inputs), expected, allowed_error.allowed(Accuracy(), "fp16", False), "fp32")
+        verdicts = accuracy.judge(half(inputs), expected, allowed_error.limits_for(Accuracy(), "fp16", False), "fp32")
         assert half.engine.precisions["fp16"] > 0.9
     assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
     assert any(array.std() > 0 for array in expected.values())

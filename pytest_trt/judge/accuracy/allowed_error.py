@@ -16,32 +16,33 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Allowed:
+class AccuracyLimits:
     """An element may differ by `rtol` times the reference's size there, plus `atol`, which is a share of the
-    reference's root mean square where `scaled`. The whole must reach `cosine` similarity and `psnr_db`, its rows `top1`
+    reference's root mean square where `atol_scaled`. The whole must reach `cosine` similarity and `psnr_db`, its rows
+    `top1`
     and `top5` agreement, where these are given (see Difference)."""
 
     rtol: float
     atol: float
     cosine: float | None
-    scaled: bool = True
+    atol_scaled: bool = True
     psnr_db: float | None = None
     top1: float | None = None
     top5: float | None = None
 
-    def for_kind(self, kind: str) -> Allowed:
+    def for_kind(self, kind: str) -> AccuracyLimits:
         """These limits for an output of numpy's `kind`: integers and bools are exact unless a test says otherwise."""
-        exact = self.scaled and kind in "iub"
+        exact = self.atol_scaled and kind in "iub"
         return dataclasses.replace(self, rtol=0.0, atol=0.0, cosine=None) if exact else self
 
 
-DEFAULTS: Mapping[str, Allowed] = {
-    "fp32": Allowed(1e-4, 1e-4, 0.99999),
-    "tf32": Allowed(5e-2, 5e-2, 0.9995),
-    "fp16": Allowed(5e-2, 1e-1, 0.9995),
-    "bf16": Allowed(2e-1, 3e-1, 0.995),
-    "int8": Allowed(1e-1, 5e-1, 0.98),
-    "fp8": Allowed(1e-1, 5e-1, 0.98),
+DEFAULTS: Mapping[str, AccuracyLimits] = {
+    "fp32": AccuracyLimits(1e-4, 1e-4, 0.99999),
+    "tf32": AccuracyLimits(5e-2, 5e-2, 0.9995),
+    "fp16": AccuracyLimits(5e-2, 1e-1, 0.9995),
+    "bf16": AccuracyLimits(2e-1, 3e-1, 0.995),
+    "int8": AccuracyLimits(1e-1, 5e-1, 0.98),
+    "fp8": AccuracyLimits(1e-1, 5e-1, 0.98),
 }
 """What is allowed by precision where a test says nothing.
 
@@ -61,24 +62,26 @@ move single elements far; there it is the cosine that tells whether the whole st
 """
 
 
-def allowed(accuracy: Accuracy, precision: str, tf32: bool) -> Allowed:
+def limits_for(accuracy: Accuracy, precision: str, tf32: bool) -> AccuracyLimits:
     """What a test allows: what it says itself, else DEFAULTS for the precision. `tf32` is whether fp32 may run as TF32.
     Once a test gives rtol or atol, both are meant as numpy.allclose means them, and what it leaves out is 0."""
     name = {"fp32": "tf32" if tf32 else "fp32", "best": "bf16"}.get(precision, precision)
     limits = DEFAULTS[name]
     if accuracy.rtol is not None or accuracy.atol is not None:
-        limits = Allowed(accuracy.rtol or 0.0, accuracy.atol or 0.0, None, scaled=False)
+        limits = AccuracyLimits(accuracy.rtol or 0.0, accuracy.atol or 0.0, None, atol_scaled=False)
     said = {name: getattr(accuracy, name) for name in ("cosine", "psnr_db", "top1", "top5")}
     return dataclasses.replace(limits, **{name: limit for name, limit in said.items() if limit is not None})
 
 
-def by_element(limits: Allowed) -> Allowed:
+def elementwise(limits: AccuracyLimits) -> AccuracyLimits:
     """What these limits say of elements and directions, and not of rows or the whole."""
     return dataclasses.replace(limits, psnr_db=None, top1=None, top5=None)
 
 
-def scaled(limits: Allowed, reference: Array) -> Allowed:
+def relative_to_rms(limits: AccuracyLimits, reference: Array) -> AccuracyLimits:
     """The same limits, the absolute part as a share of the root mean square: what they allow of `reference`, for
     tensors of any size."""
     size = root_mean_square(reference.reshape(-1))
-    return limits if limits.scaled or not size else dataclasses.replace(limits, atol=limits.atol / size, scaled=True)
+    if limits.atol_scaled or not size:
+        return limits
+    return dataclasses.replace(limits, atol=limits.atol / size, atol_scaled=True)

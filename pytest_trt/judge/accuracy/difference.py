@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_trt.judge.accuracy.norms import CHUNK, root_mean_square
 
 if TYPE_CHECKING:
-    from pytest_trt.judge.accuracy.allowed_error import Allowed
+    from pytest_trt.judge.accuracy.allowed_error import AccuracyLimits
     from pytest_trt.judge.accuracy.norms import Array
 
 WORST = 5
@@ -24,7 +24,7 @@ class Difference:
     axis) whose largest element is at the same place, `top5` the share of the five largest that are the same ones; None
     where rows have fewer than twice that many elements, and for bools. `nan` and
     `inf` count those of the output and of the reference. `worst` gives index, output and reference, the worst first.
-    `used` is the worst element's error as a share of what is allowed there."""
+    `worst_ratio` is the worst element's error as a share of what is allowed there."""
 
     elements: int
     beyond: int
@@ -39,18 +39,18 @@ class Difference:
     nan: tuple[int, int]
     inf: tuple[int, int]
     worst: tuple[tuple[tuple[int, ...], float, float], ...]
-    used: float = 0.0
+    worst_ratio: float = 0.0
 
 
-def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
+def compare(output: Array, reference: Array, limits: AccuracyLimits) -> Difference:
     """How far `output` is from `reference`, which has its shape. NaN agrees with NaN, and an infinity with the same
     one; against anything else they are infinitely far. Means and cosine are over elements where both are finite."""
     import numpy as np
 
     ours, theirs = output.reshape(-1), reference.reshape(-1)
-    atol = absolute(limits, theirs)
+    atol = absolute_tolerance(limits, theirs)
     sums: Counter[str] = Counter()
-    max_abs = max_relative = used = 0.0
+    max_abs = max_relative = worst_ratio = 0.0
     low, high = math.inf, -math.inf
     worst: list[tuple[float, int]] = []
     for start in range(0, theirs.size, CHUNK):
@@ -66,7 +66,7 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
         room = atol + limits.rtol * np.where(np.isfinite(b), np.abs(b), 0)
         excess = apart - room
         with np.errstate(divide="ignore", invalid="ignore"):
-            used = max(used, float(np.where(apart > 0, apart / room, 0).max()))
+            worst_ratio = max(worst_ratio, float(np.where(apart > 0, apart / room, 0).max()))
         beyond = np.flatnonzero(excess > 0)
         sums["beyond"] += beyond.size
         worst += [(-float(excess[at]), start + int(at)) for at in beyond[np.argsort(-excess[beyond])[:WORST]]]
@@ -103,13 +103,13 @@ def compare(output: Array, reference: Array, limits: Allowed) -> Difference:
             (tuple(map(int, np.unravel_index(at, reference.shape))), float(ours[at]), float(theirs[at]))
             for _, at in worst
         ),
-        used=used,
+        worst_ratio=worst_ratio,
     )
 
 
-def absolute(limits: Allowed, flat: Array) -> float:
+def absolute_tolerance(limits: AccuracyLimits, flat: Array) -> float:
     """What `limits` allow of every element of `flat`: nothing beside `rtol` where squares are beyond float64."""
-    atol = limits.atol * root_mean_square(flat) if limits.scaled else limits.atol
+    atol = limits.atol * root_mean_square(flat) if limits.atol_scaled else limits.atol
     return atol if math.isfinite(atol) else 0.0
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.records import StoredOutput, Verdict
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.accuracy.allowed_error import Allowed
+from pytest_trt.judge.accuracy.allowed_error import AccuracyLimits
 from pytest_trt.judge.accuracy.difference import compare
-from pytest_trt.judge.accuracy.verdicts import misfit, nothing, verdict
+from pytest_trt.judge.accuracy.verdicts import empty_reference, judge_difference, shape_mismatch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -37,18 +37,20 @@ def store(outputs: Arrays) -> Mapping[str, StoredOutput]:
     }
 
 
-def judge(outputs: Arrays, stored: Mapping[str, StoredOutput], limits: Allowed, source: str) -> tuple[Verdict, ...]:
+def judge(
+    outputs: Arrays, stored: Mapping[str, StoredOutput], limits: AccuracyLimits, source: str
+) -> tuple[Verdict, ...]:
     """A verdict for each stored output, as `accuracy.judge` has them for whole ones. Raises BaselineError, naming the
     output, where what was stored is no output."""
-    if (fault := nothing({name: math.prod(kept.shape) for name, kept in stored.items()}, source)) is not None:
+    if (fault := empty_reference({name: math.prod(kept.shape) for name, kept in stored.items()}, source)) is not None:
         return (fault,)
     return tuple(
-        misfit(name, outputs, kept.shape, source) or _judge(name, outputs[name], kept, limits, source)
+        shape_mismatch(name, outputs, kept.shape, source) or _judge(name, outputs[name], kept, limits, source)
         for name, kept in stored.items()
     )
 
 
-def _judge(name: str, output: Array, kept: StoredOutput, limits: Allowed, source: str) -> Verdict:
+def _judge(name: str, output: Array, kept: StoredOutput, limits: AccuracyLimits, source: str) -> Verdict:
     import numpy as np
 
     wanted = _values(name, kept)
@@ -60,7 +62,7 @@ def _judge(name: str, output: Array, kept: StoredOutput, limits: Allowed, source
         (tuple(map(int, np.unravel_index(places[at], kept.shape))), got, there) for (at,), got, there in found.worst
     )
     found = dataclasses.replace(found, worst=worst, top1=None, top5=None)  # a sample has no rows
-    judged = verdict(name, found, limits, source)
+    judged = judge_difference(name, found, limits, source)
     return dataclasses.replace(judged, details=(*judged.details, f"compared {wanted.size} of {output.size} elements"))
 
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_trt.errors import InputError
-from pytest_trt.judge.accuracy.difference import absolute
+from pytest_trt.judge.accuracy.difference import absolute_tolerance
 from pytest_trt.judge.accuracy.norms import root_mean_square
 
 if TYPE_CHECKING:
-    from pytest_trt.judge.accuracy.allowed_error import Allowed
+    from pytest_trt.judge.accuracy.allowed_error import AccuracyLimits
     from pytest_trt.judge.accuracy.norms import Array
 
     Arrays = Mapping[str, Array]
@@ -27,7 +27,7 @@ _ALIKE = (0.01, 0.03)
 in four networks keep to in tf32 (tolerance.DEFAULTS)."""
 
 
-def in_order(outputs: Arrays, reference: Arrays, unordered: Mapping[str, int]) -> Arrays:
+def restore_order(outputs: Arrays, reference: Arrays, unordered: Mapping[str, int]) -> Arrays:
     """`outputs`, where those that `unordered` names stand in the reference's order along their axis. Those that have as
     many along it, and the same sizes before it, are taken for columns of one table, as boxes and their scores are, and
     stand in one order. Raises InputError for a name or an axis that the reference does not have."""
@@ -42,12 +42,12 @@ def in_order(outputs: Arrays, reference: Arrays, unordered: Mapping[str, int]) -
         if name in outputs and outputs[name].shape == shape:
             tables.setdefault(shape[: axis % len(shape) + 1], []).append(name)
     for sizes, names in tables.items():
-        put = aligned([outputs[name] for name in names], [reference[name] for name in names], sizes)
+        put = align_rows([outputs[name] for name in names], [reference[name] for name in names], sizes)
         outputs = {**outputs, **dict(zip(names, put, strict=True))}
     return outputs
 
 
-def aligned(outputs: Sequence[Array], reference: Sequence[Array], sizes: tuple[int, ...]) -> list[Array]:
+def align_rows(outputs: Sequence[Array], reference: Sequence[Array], sizes: tuple[int, ...]) -> list[Array]:
     """`outputs`, columns of one table, with its rows in the order of `reference`. All have `sizes` first, of which the
     last is the number of rows: each row of the reference in turn gets the nearest that is left, by the sum of absolute
     differences, of several columns as shares of each one's size. What stands along an axis before is kept apart, and
@@ -103,7 +103,7 @@ def _nearest(ours: Array, theirs: Array, times: int) -> Array:
     return order
 
 
-def reordered(output: Array, reference: Array, limits: Allowed) -> int | None:
+def find_reordered_axis(output: Array, reference: Array, limits: AccuracyLimits) -> int | None:
     """The axis, the last or the one before it, along which `output` has what `reference` has in another order, if there
     is one: under these limits, but no looser ones than _ALIKE, since what may be far off is found anywhere. Not looked
     for where that is too much to compare."""
@@ -111,11 +111,11 @@ def reordered(output: Array, reference: Array, limits: Allowed) -> int | None:
 
     flat = reference.reshape(-1)
     rtol = min(limits.rtol, _ALIKE[0])
-    atol = min(absolute(limits, flat), _ALIKE[1] * root_mean_square(flat))
+    atol = min(absolute_tolerance(limits, flat), _ALIKE[1] * root_mean_square(flat))
     for axis in range(reference.ndim - 1, max(reference.ndim - 3, -1), -1):
         if not 1 < reference.shape[axis] <= _SOUGHT // max(reference.size, 1):
             continue
-        (put,) = aligned([output], [reference], reference.shape[: axis + 1])
+        (put,) = align_rows([output], [reference], reference.shape[: axis + 1])
         if np.isclose(put, reference, rtol, atol, equal_nan=True).all():
             return axis
     return None

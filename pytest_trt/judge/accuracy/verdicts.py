@@ -9,9 +9,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.records import Verdict
-from pytest_trt.judge.accuracy.allowed_error import Allowed
+from pytest_trt.judge.accuracy.allowed_error import AccuracyLimits
 from pytest_trt.judge.accuracy.difference import Difference, compare, has_rows
-from pytest_trt.judge.accuracy.unordered import in_order, reordered
+from pytest_trt.judge.accuracy.unordered import find_reordered_axis, restore_order
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Compared:
+class ComparedOutput:
     """An output's verdict, and how far it is from the reference; None where nothing can be compared."""
 
     verdict: Verdict
@@ -31,27 +31,27 @@ class Compared:
 def judge(
     outputs: Arrays,
     reference: Arrays,
-    limits: Allowed,
+    limits: AccuracyLimits,
     source: str,
     unordered: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Verdict, ...]:
-    """The verdicts of `compared`."""
-    return tuple(found.verdict for found in compared(outputs, reference, limits, source, unordered))
+    """The verdicts of `compare_outputs`."""
+    return tuple(found.verdict for found in compare_outputs(outputs, reference, limits, source, unordered))
 
 
-def compared(
+def compare_outputs(
     outputs: Arrays,
     reference: Arrays,
-    limits: Allowed,
+    limits: AccuracyLimits,
     source: str,
     unordered: Mapping[str, int] = MappingProxyType({}),
-) -> tuple[Compared, ...]:
+) -> tuple[ComparedOutput, ...]:
     """Each output of `reference`, by name; `source` says what the reference is. An output that is missing or of another
     shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing. What `unordered` names
-    may stand in any order along that axis, see `order.in_order`, whose InputError it raises."""
-    if (fault := nothing({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
-        return (Compared(fault),)
-    outputs = in_order(outputs, reference, unordered)
+    may stand in any order along that axis, see `restore_order`, whose InputError it raises."""
+    if (fault := empty_reference({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
+        return (ComparedOutput(fault),)
+    outputs = restore_order(outputs, reference, unordered)
     *found, last = (
         _compared(name, outputs, wanted, _for_rows(limits, wanted, reference), source, unordered)
         for name, wanted in reference.items()
@@ -62,7 +62,7 @@ def compared(
     return (*found, last)
 
 
-def nothing(sizes: Mapping[str, int], source: str) -> Verdict | None:
+def empty_reference(sizes: Mapping[str, int], source: str) -> Verdict | None:
     """The verdict on a reference whose outputs, by name, have so many elements, if that leaves nothing to compare."""
     if any(sizes.values()):
         return None
@@ -73,7 +73,7 @@ def nothing(sizes: Mapping[str, int], source: str) -> Verdict | None:
     return Verdict("inaccurate", "accuracy", "", text)
 
 
-def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
+def _for_rows(limits: AccuracyLimits, wanted: Array, reference: Arrays) -> AccuracyLimits:
     """These limits without a top 1 or 5 that this output's rows are too short for, if those of another one are not."""
 
     def kept(least: float | None, count: int) -> float | None:
@@ -84,23 +84,23 @@ def _for_rows(limits: Allowed, wanted: Array, reference: Arrays) -> Allowed:
 
 
 def _compared(
-    name: str, outputs: Arrays, wanted: Array, limits: Allowed, source: str, unordered: Mapping[str, int]
-) -> Compared:
-    if (fault := misfit(name, outputs, wanted.shape, source)) is not None:
-        return Compared(fault)
+    name: str, outputs: Arrays, wanted: Array, limits: AccuracyLimits, source: str, unordered: Mapping[str, int]
+) -> ComparedOutput:
+    if (fault := shape_mismatch(name, outputs, wanted.shape, source)) is not None:
+        return ComparedOutput(fault)
     limits = limits.for_kind(outputs[name].dtype.kind)
     found = compare(outputs[name], wanted, limits)
-    judged = verdict(name, found, limits, source)
-    if found.beyond and (axis := reordered(outputs[name], wanted, limits)) is not None:
+    judged = judge_difference(name, found, limits, source)
+    if found.beyond and (axis := find_reordered_axis(outputs[name], wanted, limits)) is not None:
         same = "it has the same in another order"
         hint = f"{same}: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
         if others := [other for other in unordered if name in unordered and other != name]:
             hint = f"{same} than {', '.join(map(repr, others))}: rows that belong together are apart"
         judged = dataclasses.replace(judged, details=(hint, *judged.details), departs=bool(others))
-    return Compared(judged, found)
+    return ComparedOutput(judged, found)
 
 
-def misfit(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> Verdict | None:
+def shape_mismatch(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> Verdict | None:
     """The verdict on an output that is missing or of another shape; None where it can be compared."""
     if name not in outputs:
         text = f"there is no output {name!r}, which {source} has: there are {', '.join(map(repr, outputs)) or 'none'}"
@@ -111,14 +111,14 @@ def misfit(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> V
     return Verdict("inaccurate", "accuracy", name, text)
 
 
-def verdict(name: str, found: Difference, limits: Allowed, source: str) -> Verdict:
+def judge_difference(name: str, found: Difference, limits: AccuracyLimits, source: str) -> Verdict:
     """What a difference means under `limits`."""
     figures = f"max abs {found.max_abs:.3g}, mean abs {found.mean_abs:.3g}, cosine {found.cosine:.6f}"
     faults = []
     if found.elements and found.nan[1] == found.elements:
         faults.append("the reference is NaN everywhere and proves nothing")
     if found.beyond:
-        scale = " of the root mean square" if limits.scaled else ""
+        scale = " of the root mean square" if limits.atol_scaled else ""
         beyond = f"are beyond rtol {limits.rtol:g}, atol {limits.atol:g}{scale}"
         faults.append(
             f"{found.beyond} of {found.elements} elements {beyond if limits.rtol or limits.atol else 'differ'}"

@@ -65,7 +65,7 @@ def fault(plan: Path, case: Any) -> str:
     plan.write_bytes(case.model.SerializeToString())
     inputs, expected = map(arrays, case.data_sets[0])
     names = [value.name for value in case.model.graph.output]
-    limits = allowed_error.Allowed(case.rtol, case.atol, None, scaled=False)
+    limits = allowed_error.AccuracyLimits(case.rtol, case.atol, None, atol_scaled=False)
     outputs: Mapping[str, Any] = {}
     try:
         outputs = ours(plan, case, inputs)

@@ -10,12 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 from pytest_trt.judge.accuracy import difference
-from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, Allowed, allowed
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, AccuracyLimits, limits_for
 from pytest_trt.judge.accuracy.difference import compare
 from pytest_trt.judge.accuracy.verdicts import judge
 from pytest_trt.spec.expectations import Accuracy
 
-EXACT = Allowed(0.0, 0.0, None, scaled=False)
+EXACT = AccuracyLimits(0.0, 0.0, None, atol_scaled=False)
 
 
 def noise(shape: tuple[int, ...] = (4, 50), seed: int = 0) -> NDArray[np.float32]:
@@ -61,9 +61,9 @@ def test_the_worst_elements_are_shown_with_index_and_values() -> None:
     wanted = np.zeros((5, 6), np.float32)
     got = wanted.copy()
     got[4, 2], got[1, 5], got[0, 0] = 3.0, -7.0, 0.5
-    found = compare(got, wanted, Allowed(0.0, 1.0, None, scaled=False))
+    found = compare(got, wanted, AccuracyLimits(0.0, 1.0, None, atol_scaled=False))
     assert found.worst == (((1, 5), -7.0, 0.0), ((4, 2), 3.0, 0.0))
-    verdict = judge({"y": got}, {"y": wanted}, Allowed(0.0, 1.0, None, scaled=False), "the reference")[0]
+    verdict = judge({"y": got}, {"y": wanted}, AccuracyLimits(0.0, 1.0, None, atol_scaled=False), "the reference")[0]
     assert verdict.status == "inaccurate"
     assert "at [1, 5] -7, and 0 in the reference" in verdict.details
     assert "2 of 30 elements are beyond rtol 0, atol 1" in verdict.text
@@ -73,9 +73,9 @@ def test_the_worst_elements_are_shown_with_index_and_values() -> None:
 def test_an_element_that_is_no_number_is_never_within_tolerance(bad: float) -> None:
     got = noise()
     got[1, 1] = bad
-    verdict = judge({"y": got}, {"y": noise()}, Allowed(1e30, 1e30, None, scaled=False), "it")[0]
+    verdict = judge({"y": got}, {"y": noise()}, AccuracyLimits(1e30, 1e30, None, atol_scaled=False), "it")[0]
     assert verdict.status == "inaccurate"
-    other_way = judge({"y": noise()}, {"y": got}, Allowed(1e30, 1e30, None, scaled=False), "it")[0]
+    other_way = judge({"y": noise()}, {"y": got}, AccuracyLimits(1e30, 1e30, None, atol_scaled=False), "it")[0]
     assert other_way.status == "inaccurate"
     assert any(("NaN" in line) == math.isnan(bad) and "1" in line for line in verdict.details[-2:])
 
@@ -125,7 +125,7 @@ def test_integers_are_compared_exactly_unless_a_test_says_otherwise() -> None:
     (exact,) = judge({"y": got}, {"y": wanted}, DEFAULTS["fp16"], "it")
     assert exact.status == "inaccurate"
     assert "departs from it: 1 of 3 elements differ (" in exact.text
-    assert judge({"y": got}, {"y": wanted}, allowed(Accuracy(atol=1.0), "fp16", True), "it")[0].status == "ok"
+    assert judge({"y": got}, {"y": wanted}, limits_for(Accuracy(atol=1.0), "fp16", True), "it")[0].status == "ok"
 
 
 def test_it_is_the_output_that_makes_it_exact_whatever_the_reference_is_kept_as() -> None:
@@ -166,7 +166,7 @@ def test_what_is_wrong_is_in_no_other_order() -> None:
         found = judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it")[0]
         assert found.status == "inaccurate"
         assert not any("order" in line for line in found.details)
-    short = judge({"y": noise((4, 3))}, {"y": noise((4, 3))}, allowed(Accuracy(top5=0.5), "fp32", False), "it")[0]
+    short = judge({"y": noise((4, 3))}, {"y": noise((4, 3))}, limits_for(Accuracy(top5=0.5), "fp32", False), "it")[0]
     assert short.status == "inaccurate"
     assert not any("order" in line for line in short.details)
 
@@ -174,22 +174,22 @@ def test_what_is_wrong_is_in_no_other_order() -> None:
 def test_the_absolute_part_follows_the_size_of_the_output_unless_it_is_given() -> None:
     wanted = 1000 * noise()
     got = wanted + 10.0  # beyond 1 % of many elements, within 3 % of the root mean square
-    assert judge({"y": got}, {"y": wanted}, allowed(Accuracy(), "fp16", True), "it")[0].status == "ok"
-    given = allowed(Accuracy(rtol=1e-2, atol=1e-2), "fp16", True)
+    assert judge({"y": got}, {"y": wanted}, limits_for(Accuracy(), "fp16", True), "it")[0].status == "ok"
+    given = limits_for(Accuracy(rtol=1e-2, atol=1e-2), "fp16", True)
     assert judge({"y": got}, {"y": wanted}, given, "it")[0].status == "inaccurate"
 
 
 def test_what_is_allowed_follows_precision_and_what_the_test_says() -> None:
-    assert allowed(Accuracy(), "fp32", tf32=False) == DEFAULTS["fp32"]
-    assert allowed(Accuracy(), "fp32", tf32=True) == DEFAULTS["tf32"]
-    assert allowed(Accuracy(), "best", tf32=True) == DEFAULTS["bf16"]
-    assert allowed(Accuracy(cosine=0.5), "int8", tf32=True).cosine == 0.5
-    assert allowed(Accuracy(atol=0.1), "fp16", tf32=True) == Allowed(0.0, 0.1, None, scaled=False)
+    assert limits_for(Accuracy(), "fp32", tf32=False) == DEFAULTS["fp32"]
+    assert limits_for(Accuracy(), "fp32", tf32=True) == DEFAULTS["tf32"]
+    assert limits_for(Accuracy(), "best", tf32=True) == DEFAULTS["bf16"]
+    assert limits_for(Accuracy(cosine=0.5), "int8", tf32=True).cosine == 0.5
+    assert limits_for(Accuracy(atol=0.1), "fp16", tf32=True) == AccuracyLimits(0.0, 0.1, None, atol_scaled=False)
 
 
 def test_the_cosine_alone_can_fail() -> None:
     wanted = noise((1, 9))
-    verdict = judge({"y": -wanted}, {"y": wanted}, Allowed(1e9, 0.0, 0.9, scaled=False), "it")[0]
+    verdict = judge({"y": -wanted}, {"y": wanted}, AccuracyLimits(1e9, 0.0, 0.9, atol_scaled=False), "it")[0]
     assert verdict.status == "inaccurate"
     assert "cosine is -1.000000, below 0.9" in verdict.text
 
@@ -212,7 +212,7 @@ def test_agreement_of_the_largest_and_psnr_may_be_demanded() -> None:
     got[0, 3] = 100.0
 
     def said(reference: dict[str, Any] | None = None, **limits: Any) -> str:
-        loose = Allowed(0.0, 1000.0, None, scaled=False, **limits)
+        loose = AccuracyLimits(0.0, 1000.0, None, atol_scaled=False, **limits)
         return judge({"y": got, "n": got[:, :1]}, reference or {"y": wanted}, loose, "it")[0].text
 
     assert "agrees" in said(top1=0.75, top5=0.95)
@@ -224,17 +224,18 @@ def test_agreement_of_the_largest_and_psnr_may_be_demanded() -> None:
 
 
 def test_a_tests_own_measures_go_beside_the_usual_tolerances() -> None:
-    found = allowed(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
+    found = limits_for(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
     assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (5e-2, 0.9995, 0.9, 30.0)
-    assert allowed(Accuracy(atol=1.0, top5=0.9), "fp16", False) == Allowed(0.0, 1.0, None, scaled=False, top5=0.9)
+    mixed = AccuracyLimits(0.0, 1.0, None, atol_scaled=False, top5=0.9)
+    assert limits_for(Accuracy(atol=1.0, top5=0.9), "fp16", False) == mixed
 
 
 def test_the_worst_element_is_told_as_a_share_of_what_is_allowed() -> None:
     wanted = np.array([1.0, 10.0, 0.0])
-    limits = Allowed(0.1, 0.1, None, scaled=False)
-    assert compare(wanted + np.array([0.1, 0.55, 0.05]), wanted, limits).used == pytest.approx(0.5)
-    assert compare(wanted, wanted, EXACT).used == 0
-    assert compare(wanted + np.array([0, np.inf, 0]), wanted, limits).used == math.inf
+    limits = AccuracyLimits(0.1, 0.1, None, atol_scaled=False)
+    assert compare(wanted + np.array([0.1, 0.55, 0.05]), wanted, limits).worst_ratio == pytest.approx(0.5)
+    assert compare(wanted, wanted, EXACT).worst_ratio == 0
+    assert compare(wanted + np.array([0, np.inf, 0]), wanted, limits).worst_ratio == math.inf
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "bool", "uint8"])
@@ -259,7 +260,7 @@ def test_defaults_hold_for_a_deep_network_in_that_precision_and_catch_a_wrong_on
         weights = random.standard_normal((128, 128)).astype(np.float32) * math.sqrt(2 / 128)
         exact = np.maximum(exact @ weights, 0)
         rounded = np.maximum(rounded @ weights.astype(kind).astype(np.float32), 0).astype(kind).astype(np.float32)
-    limits = allowed(Accuracy(), precision, tf32=False)
+    limits = limits_for(Accuracy(), precision, tf32=False)
     assert judge({"y": rounded}, {"y": exact}, limits, "float32")[0].status == "ok"
     assert judge({"y": wrong * rounded}, {"y": exact}, limits, "float32")[0].status == "inaccurate"
     swapped = np.roll(rounded, 1, axis=-1)

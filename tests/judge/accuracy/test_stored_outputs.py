@@ -12,10 +12,10 @@ import pytest
 from pytest_trt.core import codec
 from pytest_trt.core.records import StoredOutput
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, Allowed
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, AccuracyLimits
 from pytest_trt.judge.accuracy.stored_outputs import SAMPLE, judge, store
 
-EXACT = Allowed(0.0, 0.0, None, scaled=False)
+EXACT = AccuracyLimits(0.0, 0.0, None, atol_scaled=False)
 
 
 def noise(shape: tuple[int, ...] = (3, 4000)) -> Any:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from pytest_trt.errors import DeclarationError, InputError
 from pytest_trt.judge.accuracy import unordered as order
-from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, allowed
-from pytest_trt.judge.accuracy.unordered import in_order
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, limits_for
+from pytest_trt.judge.accuracy.unordered import restore_order
 from pytest_trt.judge.accuracy.verdicts import judge
 from pytest_trt.spec.expectations import Accuracy
 
@@ -21,7 +21,7 @@ SHAPES = [(12,), (1, 50), (30, 3), (2, 20, 6), (3, 2, 8)]
 
 
 def aligned(got: Array, wanted: Array, axis: int) -> Array:
-    return in_order({"y": got}, {"y": wanted}, {"y": axis})["y"]
+    return restore_order({"y": got}, {"y": wanted}, {"y": axis})["y"]
 
 
 @pytest.mark.parametrize("kind", ["int64", "float32", "bool"])
@@ -123,14 +123,14 @@ def test_outputs_with_other_numbers_of_rows_stand_in_orders_of_their_own() -> No
 def test_a_name_or_an_axis_that_there_is_not_is_an_error() -> None:
     outputs = {"y": np.zeros((2, 3))}
     with pytest.raises(InputError, match=r"unordered: there is no output 'boxes': there are 'y'"):
-        in_order(outputs, outputs, {"boxes": 0})
+        restore_order(outputs, outputs, {"boxes": 0})
     for axis in (2, -3):
         with pytest.raises(InputError, match=rf"'y' has the shape \(2, 3\): it has no axis {axis}"):
-            in_order(outputs, outputs, {"y": axis})
+            restore_order(outputs, outputs, {"y": axis})
 
 
 def test_a_declaration_of_it_is_checked() -> None:
-    assert allowed(Accuracy(unordered={"y": 0}), "fp16", True) == DEFAULTS["fp16"]
+    assert limits_for(Accuracy(unordered={"y": 0}), "fp16", True) == DEFAULTS["fp16"]
     with pytest.raises(DeclarationError, match=r"trt_accuracy: unordered.*'first'"):
         Accuracy(unordered={"y": "first"})  # type: ignore[dict-item]
     with pytest.raises(DeclarationError, match=r"no top1, top5 or order can be told"):
