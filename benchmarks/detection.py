@@ -27,7 +27,7 @@ import today
 
 from pytest_trt.core import noise_levels
 from pytest_trt.core.records import Block, Environment, Measurement, Verdict
-from pytest_trt.judge.baselines.baseline import Baseline, after
+from pytest_trt.judge.baselines.baseline import Baseline, update_baseline
 from pytest_trt.judge.regression.paired import PairedRule, RegressionQuestion, judge_paired
 from pytest_trt.judge.regression.stored import judge_stored
 from pytest_trt.measure.sampler import BlockSource, Limits, Sampling, sample
@@ -216,7 +216,7 @@ class Bench:
         )
         baseline: Baseline | None = None
         for sampling in stored:
-            baseline, _ = after(baseline, _measured(sampling), "ok")
+            baseline, _ = update_baseline(baseline, _measured(sampling), "ok")
         assert baseline is not None
         question = RegressionQuestion(tolerance=tolerance, spread=0.0)
         return Answer.of(judge_stored(question, _measured(run).figures["ms"], baseline), run)

@@ -64,7 +64,7 @@ def _list(args: argparse.Namespace) -> int:
     rows: list[tuple[str, ...]] = [("test", "device", "ms", "memory MB", "commit", "age", "runs")]
     faults = []
     for entry in folder.list():
-        found = entry.found
+        found = entry.content
         if isinstance(found, BaselineError):
             faults.append(str(found))
         elif matches(args.test, found.node_id):
@@ -91,7 +91,7 @@ def _found(folder: BaselineFolder, test: str) -> list[Baseline]:
     """The baselines whose test matches. Raises DeclarationError, with the nearest that there are, where none does."""
     from pytest_trt.core.node_patterns import matches
 
-    there = [entry.found for entry in folder.list() if not isinstance(entry.found, BaselineError)]
+    there = [entry.content for entry in folder.list() if not isinstance(entry.content, BaselineError)]
     found = [baseline for baseline in there if matches(test, baseline.node_id)]
     if not found:
         near = _nearest(test, [baseline.node_id for baseline in there], ": pytest-trt baseline list shows all")

@@ -113,9 +113,9 @@ def _stored(source: str) -> Mapping[Key, Baseline]:
         raise DeclarationError(f"{source} is neither a file nor a folder: name a run's file, or a folder of baselines")
     found = {}
     for entry in open_baselines(location, name or "main", revision=None, rootdir=Path()).list():
-        if isinstance(entry.found, BaselineError):
-            raise entry.found
-        found[device_slug(entry.found.environment), entry.found.node_id] = entry.found
+        if isinstance(entry.content, BaselineError):
+            raise entry.content
+        found[device_slug(entry.content.environment), entry.content.node_id] = entry.content
     return found
 
 

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
     drawn = 0
     for entry in folder.list():
-        baseline = entry.found
+        baseline = entry.content
         if isinstance(baseline, BaselineError) or not matches(args.test, baseline.node_id):
             continue
         runs = {found.time: found for found in baseline.history}

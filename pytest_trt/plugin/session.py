@@ -173,7 +173,7 @@ class Session:
         """Whether a baseline says that the test measured once, on whatever device."""
         said = self.settings
         baselines = None if said.disabled or said.skip or said.against else self.compared.baselines
-        return baselines is not None and baselines.has(node_id)
+        return baselines is not None and baselines.has_test(node_id)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """A misspelt ini setting, of which pytest only warns, would leave a gate open: a problem."""

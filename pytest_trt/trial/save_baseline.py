@@ -19,7 +19,7 @@ def offered(result: Result, folder: BaselineFolder, tests: Collection[str]) -> R
     `tests` are all there are; none, where that is not known."""
     if result.measurement is None or not tests or not any(map(_is_new, result.verdicts)):
         return result
-    old = folder.renamed_from(result.measurement, tests)
+    old = folder.find_renamed(result.measurement, tests)
     if old is None:
         return result
     hint = f'was it renamed? pytest-trt baseline rename "{old}" "{result.node_id}"'
@@ -38,6 +38,6 @@ def saved(result: Result, folder: BaselineFolder, settings: Settings, store: Sto
     done = folder.save(
         result.measurement, result.status, force=settings.baseline_force, new_only=settings.baseline_new_only
     )
-    if done.what in ("created", "moved"):
+    if done.outcome in ("created", "moved"):
         store.pin(result.measurement.engine_digest)
     return dataclasses.replace(result, saved=done.text)

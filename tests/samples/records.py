@@ -8,7 +8,7 @@ import random
 from typing import Any
 
 from pytest_trt.core.records import Block, Environment, Estimate, Layer, LayerProfile, Measurement, Samples
-from pytest_trt.judge.baselines.baseline import Baseline, after
+from pytest_trt.judge.baselines.baseline import Baseline, update_baseline
 
 H200 = Environment(
     device="NVIDIA H200",
@@ -96,9 +96,9 @@ def measurement(
 
 def stored(first: Measurement | None = None, *runs: Measurement) -> Baseline:
     """The baseline of `first`, with further `ok` runs remembered."""
-    baseline, _ = after(None, first or measurement(), "missing")
+    baseline, _ = update_baseline(None, first or measurement(), "missing")
     for run in runs:
         assert baseline is not None
-        baseline, _ = after(baseline, run, "ok")
+        baseline, _ = update_baseline(baseline, run, "ok")
     assert baseline is not None
     return baseline

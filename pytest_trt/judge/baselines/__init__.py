@@ -11,29 +11,38 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, Run, Saved
-from pytest_trt.judge.baselines.folder import BaselineFolder, Listed
+from pytest_trt.judge.baselines.folder import BaselineFolder, ListedBaseline
 from pytest_trt.judge.baselines.paths import device_slug
-from pytest_trt.judge.baselines.storage.base import Place
+from pytest_trt.judge.baselines.storage.base import Storage
 
-__all__ = ["Baseline", "BaselineData", "BaselineFolder", "Listed", "Run", "Saved", "device_slug", "open_baselines"]
+__all__ = [
+    "Baseline",
+    "BaselineData",
+    "BaselineFolder",
+    "ListedBaseline",
+    "Run",
+    "Saved",
+    "device_slug",
+    "open_baselines",
+]
 
 
 def open_baselines(location: str, name: str, *, revision: str | None, rootdir: Path) -> BaselineFolder:
     """The baselines called `name` at `location`: a path (from `rootdir`) or an fsspec URL; with `revision`, the folder
     as it stands there in git, read-only. Raises BaselineError where that cannot be opened."""
-    return BaselineFolder(_open_place(location, revision=revision, rootdir=rootdir), name)
+    return BaselineFolder(_open_storage(location, revision=revision, rootdir=rootdir), name)
 
 
-def _open_place(location: str, *, revision: str | None, rootdir: Path) -> Place:
+def _open_storage(location: str, *, revision: str | None, rootdir: Path) -> Storage:
     """Where files are read and written. Rooms are imported when they are asked for: fsspec is an extra."""
     if revision is not None:
-        from pytest_trt.judge.baselines.storage.git_revision import RevisionPlace
+        from pytest_trt.judge.baselines.storage.git_revision import RevisionStorage
 
-        return RevisionPlace(rootdir, location, revision)
+        return RevisionStorage(rootdir, location, revision)
     if "://" in location:
-        from pytest_trt.judge.baselines.storage.remote import RemotePlace
+        from pytest_trt.judge.baselines.storage.remote import RemoteStorage
 
-        return RemotePlace(location)
-    from pytest_trt.judge.baselines.storage.local import LocalPlace
+        return RemoteStorage(location)
+    from pytest_trt.judge.baselines.storage.local import LocalStorage
 
-    return LocalPlace(rootdir / Path(location).expanduser())
+    return LocalStorage(rootdir / Path(location).expanduser())

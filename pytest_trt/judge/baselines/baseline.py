@@ -1,6 +1,6 @@
 """What a stored measurement is, and when it moves. Pure: where it is kept is not known here.
 
-stored, saved = after(old, measurement, status)             # what to store now; the reference seldom moves
+stored, saved = update_baseline(old, measurement, status)             # what to store now; the reference seldom moves
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _COMMIT = re.compile(r"[0-9A-Za-z.+_-]{0,80}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _RUN = re.compile(rf"{_TIME.pattern}\|{_COMMIT.pattern}\|{_DIGEST.pattern}", re.ASCII)
 
-Happened = Literal["created", "moved", "recorded", "unchanged", "refused"]
+SaveOutcome = Literal["created", "moved", "recorded", "unchanged", "refused"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,11 +127,11 @@ class BaselineData:
 class Saved:
     """What saving did, in a word and in a sentence."""
 
-    what: Happened
+    outcome: SaveOutcome
     text: str
 
 
-def after(
+def update_baseline(
     old: Baseline | None,
     measurement: Measurement,
     status: Status,

@@ -10,51 +10,51 @@ import pytest
 from samples.records import H200, TEST, digest, measurement, stored
 
 from pytest_trt.core.records import STATUSES, Block, Estimate, Samples, Status
-from pytest_trt.judge.baselines.baseline import RUNS, Run, after, baseline_of, data_of, measurement_of
+from pytest_trt.judge.baselines.baseline import RUNS, Run, baseline_of, data_of, measurement_of, update_baseline
 from pytest_trt.judge.regression.changes import age, describe_changes
 
 
 @pytest.mark.parametrize("status", ["missing", "new", "ok", "improved", "unenforced"])
 def test_the_first_measurement_becomes_the_reference(status: Status) -> None:
-    made, saved = after(None, measurement(), status)
+    made, saved = update_baseline(None, measurement(), status)
     assert made is not None
-    assert saved.what == "created"
+    assert saved.outcome == "created"
     assert made.figures["ms"].value == 0.272
     assert [run.moved for run in made.history] == [True]
 
 
 @pytest.mark.parametrize("status", [s for s in STATUSES if s not in ("ok", "improved", "new", "missing", "unenforced")])
 def test_what_fails_is_saved_with_force_alone(status: Status) -> None:
-    made, saved = after(stored(), measurement(0.3), status)
+    made, saved = update_baseline(stored(), measurement(0.3), status)
     assert made is None
-    assert saved.what == "refused"
+    assert saved.outcome == "refused"
     assert "--trt-baseline-force" in saved.text
-    made, saved = after(stored(), measurement(0.3), status, force=True)
+    made, saved = update_baseline(stored(), measurement(0.3), status, force=True)
     assert made is not None
-    assert saved.what == "moved"
+    assert saved.outcome == "moved"
     assert made.figures["ms"].value == 0.3
 
 
 def test_an_ok_run_is_remembered_and_moves_nothing() -> None:
-    made, saved = after(stored(), measurement(0.28, day=2), "ok")
+    made, saved = update_baseline(stored(), measurement(0.28, day=2), "ok")
     assert made is not None
-    assert saved.what == "recorded"
+    assert saved.outcome == "recorded"
     assert (made.time, made.figures["ms"].value) == ("2026-07-01T12:00:00+00:00", 0.272)
     assert [run.figures["ms"] for run in made.history] == [0.272, 0.28]
 
 
 def test_an_improvement_moves_the_reference_and_says_so() -> None:
-    made, saved = after(stored(), measurement(0.2, day=2), "improved")
+    made, saved = update_baseline(stored(), measurement(0.2, day=2), "improved")
     assert made is not None
-    assert saved.what == "moved"
+    assert saved.outcome == "moved"
     assert made.figures["ms"].value == 0.2
     assert [run.moved for run in made.history] == [True, True]
 
 
 def test_new_only_leaves_what_there_is() -> None:
-    made, saved = after(stored(), measurement(0.2), "improved", new_only=True)
-    assert (made, saved.what) == (None, "unchanged")
-    assert after(None, measurement(), "new", new_only=True)[1].what == "created"
+    made, saved = update_baseline(stored(), measurement(0.2), "improved", new_only=True)
+    assert (made, saved.outcome) == (None, "unchanged")
+    assert update_baseline(None, measurement(), "new", new_only=True)[1].outcome == "created"
 
 
 def test_the_last_runs_are_remembered() -> None:

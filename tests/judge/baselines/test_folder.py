@@ -271,11 +271,11 @@ def test_prune_says_first(tmp_path: Path, saved: Path) -> None:
 def test_a_renamed_test_is_recognised_and_keeps_its_baseline(tmp_path: Path, saved: Path) -> None:
     new = "tests/test_models.py::test_resnet[fp16-b8]"
     folder = opened(tmp_path)
-    assert folder.renamed_from(measurement(node_id=new), [new]) == TEST
-    assert folder.renamed_from(measurement(node_id=new), [new, TEST]) is None
-    assert folder.renamed_from(measurement(node_id=new, spec_digest="0" * 64), [new]) is None
+    assert folder.find_renamed(measurement(node_id=new), [new]) == TEST
+    assert folder.find_renamed(measurement(node_id=new), [new, TEST]) is None
+    assert folder.find_renamed(measurement(node_id=new, spec_digest="0" * 64), [new]) is None
     folder.rename(TEST, new)
-    assert folder.renamed_from(measurement(node_id="other"), ["other"]) == new
+    assert folder.find_renamed(measurement(node_id="other"), ["other"]) == new
     assert folder.load(TEST, DEVICE) is None
     moved = folder.load(new, DEVICE)
     assert moved is not None
@@ -366,7 +366,7 @@ def test_edited_by_hand(tmp_path: Path, saved: Path, name: str) -> None:
         folder.load(TEST, DEVICE)
     assert saved.name in str(caught.value)
     assert folder.load("tests/test_models.py::other", DEVICE) is not None
-    assert sum(isinstance(entry.found, BaselineError) for entry in folder.list()) == (name not in _OTHER_TEST)
+    assert sum(isinstance(entry.content, BaselineError) for entry in folder.list()) == (name not in _OTHER_TEST)
 
 
 _OTHER_TEST = ("another test's id", "a path for an id", "another device")
@@ -500,7 +500,7 @@ def _save_many(folder: Path, worker: int, count: int) -> None:
 def test_eight_workers_lose_nothing(tmp_path: Path) -> None:
     workers = [fork(_save_many, tmp_path, worker, 5) for worker in range(8)]
     assert [status_of(worker) for worker in workers] == [0] * 8
-    found = [entry.found for entry in opened(tmp_path).list()]
+    found = [entry.content for entry in opened(tmp_path).list()]
     assert all(isinstance(one, Baseline) for one in found)
     assert len(found) == 40
 

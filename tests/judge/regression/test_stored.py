@@ -10,7 +10,7 @@ import pytest
 from samples.records import H200, digest, measurement, stored
 
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
-from pytest_trt.judge.baselines.baseline import after
+from pytest_trt.judge.baselines.baseline import update_baseline
 from pytest_trt.judge.regression.paired import RegressionQuestion
 from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored, run_spread
 
@@ -23,7 +23,7 @@ def test_ten_savings_of_four_percent_end_in_a_regression() -> None:
         run = measurement(ms, day=day)
         verdict = judge_stored(RegressionQuestion(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
         verdicts.append(verdict.status)
-        baseline = after(baseline, run, verdict.status)[0] or baseline
+        baseline = update_baseline(baseline, run, verdict.status)[0] or baseline
     assert verdicts == ["ok", *["regressed"] * 9]
     assert baseline.figures["ms"].value == 1.0
 
@@ -35,7 +35,7 @@ def test_one_percent_a_run_ends_in_a_regression_too() -> None:
         run = measurement(ms, day=day)
         verdict = judge_stored(RegressionQuestion(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
         verdicts.append(verdict.status)
-        baseline = after(baseline, run, verdict.status)[0] or baseline
+        baseline = update_baseline(baseline, run, verdict.status)[0] or baseline
     assert verdicts[:2] == ["ok", "ok"]
     assert verdicts[-1] == "regressed"
 
@@ -55,7 +55,7 @@ def test_spread_between_few_runs_is_the_default() -> None:
 
 def test_spread_does_not_count_the_runs_before_the_reference_moved() -> None:
     baseline = stored(None, *(measurement(0.272 * (1 + 0.1 * (day % 2)), day=day) for day in range(2, 9)))
-    moved, _ = after(baseline, measurement(0.272, day=9), "improved")
+    moved, _ = update_baseline(baseline, measurement(0.272, day=9), "improved")
     assert moved is not None
     assert run_spread(moved, "ms", 0.01) == 0.01
 
@@ -139,12 +139,12 @@ def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> N
     assert "--trt-baseline-save puts this run in its place" in verdict.text
     old, run = stored(), measurement(0.28)
     without = dataclasses.replace(old, figures={n: e for n, e in old.figures.items() if n != "ms"})
-    made, saved = after(without, run, "missing")
+    made, saved = update_baseline(without, run, "missing")
     assert made is not None
-    assert (saved.what, made.figures["ms"].value) == ("moved", 0.28)
-    made, saved = after(old, run, "missing")  # of its outputs, say: the reference stays
+    assert (saved.outcome, made.figures["ms"].value) == ("moved", 0.28)
+    made, saved = update_baseline(old, run, "missing")  # of its outputs, say: the reference stays
     assert made is not None
-    assert (saved.what, made.figures["ms"].value) == ("recorded", 0.272)
+    assert (saved.outcome, made.figures["ms"].value) == ("recorded", 0.272)
 
 
 def test_a_latency_of_zero_has_no_ratio() -> None:

@@ -11,7 +11,7 @@ Content = bytes | BaselineError | None
 """What a file holds; the error that met whoever read it; None where it is not there."""
 
 
-class Place(Protocol):
+class Storage(Protocol):
     where: str
     """How messages name it."""
 

@@ -12,7 +12,7 @@ from pytest_trt.judge.baselines.storage.base import Content
 _REGULAR = (b"100644", b"100755")
 
 
-class RevisionPlace:
+class RevisionStorage:
     """`location` (from `rootdir`) at `revision`. Raises GitError where git does not know it."""
 
     def __init__(self, rootdir: Path, location: str, revision: str) -> None:

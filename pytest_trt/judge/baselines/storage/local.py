@@ -21,7 +21,7 @@ _LEFT_OVER_S = 3600.0
 _FEW = 64
 
 
-class LocalPlace:
+class LocalStorage:
     """A folder; made when something is first written to it."""
 
     def __init__(self, folder: Path) -> None:

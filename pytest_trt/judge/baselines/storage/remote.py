@@ -31,7 +31,7 @@ _NO_CREDENTIALS = (
 )  # fmt: skip
 
 
-class RemotePlace:
+class RemoteStorage:
     """The folder at `url`. Raises BaselineError where its file system is not installed."""
 
     def __init__(self, url: str) -> None:

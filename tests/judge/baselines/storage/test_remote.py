@@ -72,8 +72,8 @@ def test_saved_loaded_listed_and_pruned(url: str) -> None:
     folder = opened(url)
     assert not folder.has_any(DEVICE)
     assert folder.load(TEST, DEVICE) is None
-    assert folder.save(measurement(), "missing").what == "created"
-    assert folder.save(measurement(0.273, day=2), "ok").what == "recorded"
+    assert folder.save(measurement(), "missing").outcome == "created"
+    assert folder.save(measurement(0.273, day=2), "ok").outcome == "recorded"
     baseline = opened(url).load(TEST, DEVICE)
     assert baseline is not None
     assert [run.figures["ms"] for run in baseline.history] == [0.272, 0.273]
@@ -101,7 +101,7 @@ def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(TESTS_FOLDER)}
     workers = [subprocess.Popen([sys.executable, str(script), s3, name], env=environment) for name in ("a", "b")]
     assert [worker.wait(120) for worker in workers] == [0, 0]
-    found = {entry.found.node_id for entry in opened(s3).list() if not isinstance(entry.found, BaselineError)}
+    found = {entry.content.node_id for entry in opened(s3).list() if not isinstance(entry.content, BaselineError)}
     assert found == {"t.py::both", *(f"t.py::test_{name}_{number}" for name in "ab" for number in range(10))}
 
 
