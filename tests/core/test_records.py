@@ -8,7 +8,7 @@ import json
 import pickle
 
 import pytest
-from record_samples import measurement
+from samples.records import measurement
 
 from pytest_trt.core import codec
 from pytest_trt.core.figures import FIGURES
