@@ -359,7 +359,7 @@ def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
     """`head` closes the pipe: no traceback, and no complaint at exit either."""
     stored = open_baselines(str(tmp_path), "main", revision=None, rootdir=Path())
     stored.save_all([(measurement(node_id=f"tests/test_{'x' * 60}.py::test_{number}"), "new") for number in range(900)])
-    command = [sys.executable, "-c", "import pytest_trt.cli, sys; sys.exit(pytest_trt.cli.main())"]
+    command = [sys.executable, "-c", "import sys; from pytest_trt.cli.main import main; sys.exit(main())"]
     with subprocess.Popen(
         [*command, "baseline", "list", "--baseline-dir", str(tmp_path)],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,

@@ -68,7 +68,7 @@ def test_a_renamed_test_is_offered_its_baseline_and_keeps_it(project, verdicts):
     assert 'new: test_another[b2] (was it renamed? pytest-trt baseline rename "test_m.py::test_other[b2]"' in said
     result = project.runpytest_subprocess("--trt-fail-on=new")
     assert '  was it renamed? pytest-trt baseline rename "test_m.py::test_other[b2]" ' in result.stdout.str()
-    command = f"import sys; from pytest_trt.cli import main; sys.exit(main({RENAME!r}))"
+    command = f"import sys; from pytest_trt.cli.main import main; sys.exit(main({RENAME!r}))"
     subprocess.run([sys.executable, "-c", command], cwd=project.path, check=True)
     project.runpytest_subprocess().assert_outcomes(passed=2)
     assert verdicts()["test_another[b2]"] == ["ok"]
