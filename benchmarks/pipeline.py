@@ -93,7 +93,7 @@ def plain(folder: Path, batch: int, *, reuse: bool, pinned: bool) -> Row:
 
     engine = open_engine(folder)
     stream = cuda.Stream()
-    context = engine.context(BATCHES.index(batch), stream)
+    context = engine.create_context(BATCHES.index(batch), stream)
     context.set_shape("input", (batch, 3, 224, 224))
     sizes = {"input": batch * 3 * 224 * 224 * 4, "logits": batch * 1000 * 4}
     host = {name: (cuda.PinnedBuffer if pinned else PageableBuffer)(size) for name, size in sizes.items()}

@@ -174,7 +174,7 @@ class Seat:
             from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
             from pytest_trt.engine.backends.tensorrt.memory import counting_allocator
 
-            trt = versions.package(self.backend)
+            trt = versions.import_package(self.backend)
             allocator = counting_allocator(trt, arena)  # type: ignore[arg-type]
             engine = DeviceEngine(trt, subject.plan, cuda.device(subject.device), subject.spec, allocator=allocator)
         with contextlib.closing(engine):

@@ -152,7 +152,7 @@ def _calibrated(
     name, asked = model.path.name, f"calibrator={calibrator!r}"
     if strongly_typed:
         raise BuildError(
-            f"{asked} is TensorRT's own calibration, which {SUPPORT[f'calibrator={calibrator}'].where()} has: leave "
+            f"{asked} is TensorRT's own calibration, which {SUPPORT[f'calibrator={calibrator}'].describe()} has: leave "
             f"it out, and {name} gets Q/DQ"
         )
     if model.has_qdq:

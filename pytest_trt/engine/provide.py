@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, BuildJob, BuildReport
 from pytest_trt.engine.backends.onnxruntime import unused
-from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parsed
+from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parse_version
 from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.cache_key import _digest
@@ -159,8 +159,8 @@ def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> P
     where one is named to a backend that has none, cached or not: what is in it would decide nothing."""
     if isinstance(spec.timing_cache, str):
         support = SUPPORT["timing_cache"]
-        if not support.at(environment.backend, parsed(environment.backend_version)):
-            raise BuildError(f"timing_cache is not in {environment.backend}: {support.where()} has it")
+        if not support.includes(environment.backend, parse_version(environment.backend_version)):
+            raise BuildError(f"timing_cache is not in {environment.backend}: {support.describe()} has it")
         return Path(spec.timing_cache)
     return store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
 

@@ -38,7 +38,7 @@ class Shaped:
     def __init__(
         self, engine: DeviceEngine, shapes: Mapping[str, Shape], values: Arrays, options: PipelineOptions
     ) -> None:
-        self.profile = engine.narrowest(shapes)
+        self.profile = engine.select_profile(shapes)
         self.options = options
         self.graph = "off" if options.cuda_graph is False else ""
         self.lanes: list[Lane] = []
@@ -102,7 +102,7 @@ class DeviceRunner:
         self._copier = Copier()
         self._current: Shaped | None = None
         self._filled = False
-        engine.narrowest(shapes)
+        engine.select_profile(shapes)
         self.inputs = tuple(dataclasses.replace(t, shape=tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs
         if not any(t.on_host for t in engine.inputs):  # whose values decide shapes: they come with the first inputs

@@ -42,7 +42,7 @@ class Form:
             context.set_address(name, int(value.ctypes.data))
         context.infer_shapes()
         outputs = tuple(dataclasses.replace(t, shape=context.shape(t.name)) for t in engine.outputs)
-        most = {t.name: max(context.most_bytes(t.name), 1) for t in outputs if -1 in t.shape}
+        most = {t.name: max(context.max_output_bytes(t.name), 1) for t in outputs if -1 in t.shape}
         return cls(inputs, outputs, profile, Layout(inputs), Layout(outputs, most))
 
 
@@ -167,11 +167,11 @@ class Slot:
         if unknown := lane.form.leaving.unknown:
             names = ", ".join(repr(place.tensor.name) for place in unknown)
             raise BackendError(f"the shape of {names} depends on the data")
-        if lane.context.refuses_capture(lane.compute):
+        if lane.context.cannot_capture(lane.compute):
             raise BackendError("TensorRT says that this context cannot be captured")
         self.enqueue()
         lane.compute.synchronize()
-        lane.context.signal_consumed(None)
+        lane.context.set_consumed_event(None)
         try:
             graph = cuda.Graph(lane.compute, lambda: lane.context.enqueue(lane.compute))
         finally:
@@ -228,7 +228,7 @@ class Lane:
             self.copy_in: cuda.Stream = self._keep(cuda.Stream())
             self.compute: cuda.Stream = self._keep(cuda.Stream())
             self.copy_out: cuda.Stream = self._keep(cuda.Stream())
-            self.context: DeviceContext = self._keep(engine.context(profile, self.compute))
+            self.context: DeviceContext = self._keep(engine.create_context(profile, self.compute))
             self.form = form = Form.of(self.context, engine, profile, shapes, values)
             for _ in range(options.depth):
                 buffers = BufferSet(form.entering, form.leaving, pinned=options.pinned, blocking=not options.spin_wait)
@@ -256,7 +256,7 @@ class Lane:
             if self._bound:
                 self._bound.seen[name] = shape
 
-        self.context.allocate_output(name, allocate, notify)
+        self.context.set_output_allocator(name, allocate, notify)
 
     def bind(self, slot: Slot) -> None:
         """Point the context at a slot's memory."""
@@ -267,7 +267,7 @@ class Lane:
         for name, address in slot.buffers.addresses():
             if name not in unknown:
                 self.context.set_address(name, address)
-        self.context.signal_consumed(slot.buffers.read)
+        self.context.set_consumed_event(slot.buffers.read)
 
     def unbind(self) -> None:
         self._bound = None

@@ -27,7 +27,7 @@ def _prepared(context: DeviceContext, engine: DeviceEngine, lane: Lane) -> None:
     unknown = {place.tensor.name: place for place in form.leaving.unknown}
     for name, address in slot.buffers.addresses():
         if name in unknown:
-            context.allocate_output(name, lambda _nbytes, address=address: address, lambda _shape: None)  # type: ignore[misc]
+            context.set_output_allocator(name, lambda _nbytes, address=address: address, lambda _shape: None)  # type: ignore[misc]
         else:
             context.set_address(name, address)
 
@@ -36,13 +36,13 @@ def layer_profile(engine: DeviceEngine, lane: Lane, runs: int) -> LayerProfile:
     """Per-layer times in ms, medians over `runs` inferences, by TensorRT's own call with its profiler on: the layers of
     a graph are the same ones. Names that the inspector does not have (reformats of some versions) are kept too."""
     times: dict[str, list[float]] = {}
-    with engine.context(lane.form.profile, lane.compute) as context:
+    with engine.create_context(lane.form.profile, lane.compute) as context:
         _prepared(context, engine, lane)
         context.profile_layers(lambda name, ms: times.setdefault(name, []).append(ms))
         for _ in range(runs + WARM_UP):
             context.enqueue(lane.compute)
             lane.compute.synchronize()
-        inspected = engine.inspected(context)
+        inspected = engine.inspect(context)
     known = {layer.name: layer for layer in parse_layers(inspected)}
     # a layer in a loop reports several times a run: what counts is the time of all its turns
     medians = {name: _median_a_run(samples, runs + WARM_UP) for name, samples in times.items()}
@@ -71,7 +71,7 @@ def memory_bytes(engine: DeviceEngine, lanes: Sequence[Lane]) -> Mapping[str, in
             contexts: list[DeviceContext] = []
             try:
                 for lane in lanes:
-                    contexts.append(again.context(lane.form.profile, lane.compute))
+                    contexts.append(again.create_context(lane.form.profile, lane.compute))
                     _prepared(contexts[-1], again, lane)
                     contexts[-1].enqueue(lane.compute)
                     lane.compute.synchronize()

@@ -71,7 +71,7 @@ def test_a_backend_that_is_absent_has_one_row_with_the_remedy(backends, capfd):
     assert "tensorrt cannot be imported (No module named 'tensorrt'): pip install 'pytest-trt[tensorrt]'" in out[-1]
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 def test_rtx_without_a_gpu_and_without_a_capability_says_so_and_nothing_ran(backends, capfd):
     assert backends("--backends=tensorrt_rtx", "--precisions=fp32", "--format=md") == 1
     out = capfd.readouterr().out

@@ -24,7 +24,7 @@ from pytest_trt.spec.declaration import PipelineOptions
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
-    if reason := cuda.why_unusable():
+    if reason := cuda.reason_unusable():
         for item in items:
             if here in item.path.parents:
                 item.add_marker(pytest.mark.skip(reason=f"needs a GPU: {reason}"))

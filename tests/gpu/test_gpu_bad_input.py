@@ -45,7 +45,7 @@ def test_generator(trt_runner):
 @pytest.mark.trt_pipeline(contexts=64, depth=64)
 def test_memory(trt_runner):
     cuda.device("0").activate()
-    hog = cuda.DeviceBuffer(cuda.memory()[0] - 2 * 2**30)  # what is left suffices for a process, not for all buffers
+    hog = cuda.DeviceBuffer(cuda.memory_info()[0] - 2 * 2**30)  # enough left for a process, not for all buffers
     try:
         trt_runner({"x": X})
     finally:

@@ -85,12 +85,12 @@ def test_1000_inferences_that_cross_allocate_nothing(server: ProbeServer, conv_p
         for _ in probe.stream(batches[:50]):
             pass
         probe.infer(batches[0])
-        free, before = cuda.memory()[0], held()
+        free, before = cuda.memory_info()[0], held()
         for _ in probe.stream(iter(batches)):
             pass
         for batch in batches:
             probe.infer(batch)
-        assert cuda.memory()[0] == free
+        assert cuda.memory_info()[0] == free
         for (host, regions), (grown, more_regions) in zip(before, held(), strict=True):
             assert grown - host < 2 * 2**20
             assert regions == more_regions
@@ -154,7 +154,7 @@ def test_device_memory_that_is_used_up_costs_one_probe(server: ProbeServer, conv
     """This process takes what the probe would need. What is left suffices for its context, not for its buffers."""
     cuda.device("0").activate()
     room = 2 * 2**30
-    hog = cuda.DeviceBuffer(cuda.memory()[0] - room)
+    hog = cuda.DeviceBuffer(cuda.memory_info()[0] - room)
     try:
         with pytest.raises(BackendError, match=r"MB.*\(.*free: [\d.]+ of [\d.]+ MB"):
             EngineProbe(server, subject(conv_plan, {"x": (32, 3, 32, 32)}, contexts=64, depth=64))

@@ -27,7 +27,7 @@ SHAPES = {"x": (4, 3, 32, 32)}
 
 
 def lacks(workshop: Workshop, what: str) -> bool:
-    return not versions.has(versions.package(workshop.name), what)
+    return not versions.has(versions.import_package(workshop.name), what)
 
 
 def infer(workshop: Workshop, plan: Path, inputs: Arrays, **spec: Any) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def test_a_plugin_library_is_loaded_to_build_and_to_run(workshop: Workshop, tmp_
     with pytest.raises(BackendError, match=r"the plugin library .*/bad\.so cannot be loaded by tensorrt .*bad\.so"):
         workshop.build("conv", (RANGES["conv"],), plugins=(str(bad),))
     compiler = shutil.which("cc") or shutil.which("gcc")
-    version = versions.parsed(workshop.backend.version())
+    version = versions.parse_version(workshop.backend.version())
     if compiler is None or version >= (10, 0):
         pytest.skip("needs a C compiler, and TensorRT 8.6, whose plugin interface this is")
     (tmp_path / "plugin.c").write_text(PLUGIN)
@@ -247,13 +247,13 @@ from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
 import numpy as np
 cuda.device("0").activate()
-free, _ = cuda.memory()
+free, _ = cuda.memory_info()
 engine = backend("tensorrt").load(Path(sys.argv[1]), "0", EngineSpec())
 runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
 inputs = {"x": np.zeros((4, 3, 32, 32), np.float32)}
 runner.infer(inputs)
 runner.fill(inputs)
-taken = free - cuda.memory()[0]
+taken = free - cuda.memory_info()[0]
 print(json.dumps({"process_mb": taken / 1e6, "engine_mb": runner.memory()["peak"] / 1e6}))
 """
     found = {}

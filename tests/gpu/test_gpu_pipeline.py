@@ -125,11 +125,11 @@ def test_1000_inferences_allocate_nothing(open_conv: Callable[..., Any], batches
     def resident() -> int:
         return int(Path(f"/proc/{os.getpid()}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
-    free, host = cuda.memory()[0], resident()
+    free, host = cuda.memory_info()[0], resident()
     for _ in runner.stream(batches[i % BATCHES] for i in range(1000)):
         pass
     runner.block(100)
-    assert cuda.memory()[0] == free
+    assert cuda.memory_info()[0] == free
     assert resident() - host < 2**20
 
 
@@ -146,7 +146,7 @@ def test_the_narrowest_profile_is_chosen(workshop: Workshop, reference: Callable
     sizes = (32, 8, 1)
     profiles = tuple({"x": ((1, 3, 32, 32), (n, 3, 32, 32), (n, 3, 32, 32))} for n in sizes)
     engine = workshop.load(workshop.plan("conv", profiles))
-    assert [engine.narrowest({"x": (n, 3, 32, 32)}) for n in (1, 2, 8, 9, 32)] == [2, 1, 1, 0, 0]
+    assert [engine.select_profile({"x": (n, 3, 32, 32)}) for n in (1, 2, 8, 9, 32)] == [2, 1, 1, 0, 0]
     runner = open_runner(engine, {"x": (8, 3, 32, 32)}, PipelineOptions(contexts=2))
     for batch in (8, 1, 32, 8):
         inputs = conv_inputs(batch, batch)
@@ -242,7 +242,7 @@ def test_inputs_that_are_not_contiguous_are_taken(open_conv: Callable[..., Any],
 @pytest.mark.serial
 def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., Any], batches: Any) -> None:
     cuda.device("0").activate()
-    hog = cuda.DeviceBuffer(cuda.memory()[0] - 40 * 2**20)
+    hog = cuda.DeviceBuffer(cuda.memory_info()[0] - 40 * 2**20)
     try:
         with pytest.raises(BackendError, match=r"MB.*free: "):
             open_conv(batch=32, contexts=64, depth=64)
@@ -254,7 +254,7 @@ def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., An
 @pytest.mark.serial
 def test_a_context_that_cannot_be_made_is_said_and_the_next_is_made(workshop: Workshop) -> None:
     engine = workshop.load(workshop.plan("wide", (RANGES["wide"],)))
-    hog = cuda.DeviceBuffer(cuda.memory()[0] - 8 * 2**20)
+    hog = cuda.DeviceBuffer(cuda.memory_info()[0] - 8 * 2**20)
     try:
         with pytest.raises(BackendError, match=r"no execution context can be made \(it needs .* MB; free: "):
             open_runner(engine, {"x": (32, 64, 32, 32)}, PipelineOptions())

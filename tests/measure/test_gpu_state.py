@@ -42,7 +42,7 @@ def test_what_an_administrator_could_set_is_said_and_never_done() -> None:
     assert advice({"persistence": "on", "compute_mode": "exclusive process"}) == ()
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 def test_without_a_driver_the_reason_is_said() -> None:
     with pytest.raises(BackendError, match="NVML"):
         GpuState("GPU-00000000-0000-0000-0000-000000000000")

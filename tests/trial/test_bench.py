@@ -61,7 +61,7 @@ def test_an_ahead_of_time_build_is_for_what_it_names():
         assert bench.completed(own, "tensorrt_rtx") == own
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 def test_what_could_be_built_without_a_gpu_and_is_to_be_run_is_told_of_the_option(without_gpu):
     if not installed("tensorrt_rtx"):
         pytest.skip("needs the package tensorrt_rtx")

@@ -10,15 +10,28 @@ from pytest_trt.engine.backends.cuda.driver import (
     cuda_version,
     device,
     driver_version,
-    memory,
-    require,
+    memory_info,
+    reason_unusable,
+    require_driver,
     runtime,
-    why_unusable,
 )
 from pytest_trt.engine.backends.cuda.graphs import Commands, Graph
 from pytest_trt.engine.backends.cuda.streams import Event, Stream
 
 __all__ = [
-    "Commands", "Device", "DeviceBuffer", "Event", "Graph", "PinnedBuffer", "RegisteredMemory", "Stream",
-    "cuda_version", "device", "driver_version", "memory", "require", "runtime", "why_unusable",
-]  # fmt: skip
+    "Commands",
+    "Device",
+    "DeviceBuffer",
+    "Event",
+    "Graph",
+    "PinnedBuffer",
+    "RegisteredMemory",
+    "Stream",
+    "cuda_version",
+    "device",
+    "driver_version",
+    "memory_info",
+    "reason_unusable",
+    "require_driver",
+    "runtime",
+]

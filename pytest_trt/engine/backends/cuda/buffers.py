@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_trt.engine.backends.cuda.driver import check, memory, runtime
+from pytest_trt.engine.backends.cuda.driver import check_status, memory_info, runtime
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,9 +18,9 @@ class DeviceBuffer:
         self.nbytes, self.address = nbytes, 0
         status, address = runtime().cudaMalloc(max(nbytes, 1))
         if status:
-            free, total = memory()
+            free, total = memory_info()
             asked = f"{nbytes / 1e6:.1f} MB of device memory (free: {free / 1e6:.1f} of {total / 1e6:.1f} MB)"
-            check(status, f"allocating {asked}")
+            check_status(status, f"allocating {asked}")
         self.address = int(address)
 
     def close(self) -> None:
@@ -35,7 +35,7 @@ class PinnedBuffer:
     def __init__(self, nbytes: int) -> None:
         self.nbytes, self.address = nbytes, 0
         status, address = runtime().cudaHostAlloc(max(nbytes, 1), 1)
-        check(status, f"allocating {nbytes / 1e6:.1f} MB of page-locked host memory")
+        check_status(status, f"allocating {nbytes / 1e6:.1f} MB of page-locked host memory")
         self.address = int(address)
         self.array = bytes_at(self.address, nbytes)
 
@@ -51,7 +51,7 @@ class RegisteredMemory:
     def __init__(self, address: int, nbytes: int) -> None:
         self.address = 0
         (status,) = runtime().cudaHostRegister(address, nbytes, 1)
-        check(status, f"page-locking {nbytes / 1e6:.1f} MB of shared memory (pinned=False does without)")
+        check_status(status, f"page-locking {nbytes / 1e6:.1f} MB of shared memory (pinned=False does without)")
         self.address = address
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ def runtime() -> Any:
 
 
 @functools.cache
-def why_unusable() -> str | None:
+def reason_unusable() -> str | None:
     """Why there is no usable driver or GPU, or None where there is: cuInit is asked, which never crashes."""
     try:
         try:
@@ -56,13 +56,13 @@ def why_unusable() -> str | None:
     return None
 
 
-def require() -> None:
+def require_driver() -> None:
     """Raise BackendError, with the reason, where there is no usable driver."""
-    if reason := why_unusable():
+    if reason := reason_unusable():
         raise BackendError(reason)
 
 
-def check(status: Any, call: str) -> None:
+def check_status(status: Any, call: str) -> None:
     """Raise BackendError for any status but success."""
     if status:
         name = runtime().cudaGetErrorName(status)[1].decode()
@@ -74,7 +74,7 @@ def check(status: Any, call: str) -> None:
 def call(name: str, *arguments: Any) -> Any:
     """What a runtime call returns beside its status: nothing, a value or a tuple."""
     status, *values = getattr(runtime(), name)(*arguments)
-    check(status, name)
+    check_status(status, name)
     return values[0] if len(values) == 1 else tuple(values) if values else None
 
 
@@ -99,7 +99,7 @@ class Device:
 def device(name: str) -> Device:
     """The device of that number or UUID (`GPU-...`, `MIG-...`, or its beginning). Raises BackendError where there is no
     driver or no such device, and names those that there are."""
-    require()
+    require_driver()
     found = [_describe(ordinal) for ordinal in range(call("cudaGetDeviceCount"))]
     for candidate in found:
         if name == str(candidate.ordinal) or (len(name) >= 8 and candidate.uuid.lower().startswith(name.lower())):
@@ -144,7 +144,7 @@ def driver_version() -> str | None:
     return None
 
 
-def memory() -> tuple[int, int]:
+def memory_info() -> tuple[int, int]:
     """Free and total bytes of the current device."""
     free, total = call("cudaMemGetInfo")
     return int(free), int(total)

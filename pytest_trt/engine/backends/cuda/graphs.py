@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pytest_trt.engine.backends.cuda.driver import call, check, runtime
+from pytest_trt.engine.backends.cuda.driver import call, check_status, runtime
 from pytest_trt.engine.backends.cuda.streams import Event, Stream
 
 
@@ -24,7 +24,7 @@ class Graph:
             self.nodes = int(call("cudaGraphGetNodes", self._graph, 0)[-1])
             if self.nodes:
                 self.executable = call("cudaGraphInstantiate", self._graph, 0)
-                check(self._runtime.cudaGraphUpload(self.executable, stream.native)[0], "cudaGraphUpload")
+                check_status(self._runtime.cudaGraphUpload(self.executable, stream.native)[0], "cudaGraphUpload")
         except BaseException:
             self.close()
             raise
@@ -37,12 +37,12 @@ class Graph:
         finally:
             status, self._graph = self._runtime.cudaStreamEndCapture(stream.native)
             self._runtime.cudaGetLastError()  # a failed capture leaves its error behind for the next call
-        check(status, "cudaStreamEndCapture")
+        check_status(status, "cudaStreamEndCapture")
 
     def launch(self, stream: Stream) -> None:
         (status,) = self._runtime.cudaGraphLaunch(self.executable, stream.native)
         if status:
-            check(status, "cudaGraphLaunch")
+            check_status(status, "cudaGraphLaunch")
 
     def close(self) -> None:
         executable, self.executable = self.executable, None
@@ -91,4 +91,4 @@ class Commands:
         for function, arguments in self._calls:
             (status,) = function(*arguments)
             if status:
-                check(status, function.__name__)
+                check_status(status, function.__name__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_trt.engine.backends.cuda.driver import call, check, runtime
+from pytest_trt.engine.backends.cuda.driver import call, check_status, runtime
 
 
 class Event:
@@ -18,18 +18,18 @@ class Event:
     def record(self, stream: Stream) -> None:
         (status,) = self._runtime.cudaEventRecord(self.native, stream.native)
         if status:
-            check(status, "cudaEventRecord")
+            check_status(status, "cudaEventRecord")
 
     def synchronize(self) -> None:
         (status,) = self._runtime.cudaEventSynchronize(self.native)
         if status:
-            check(status, "cudaEventSynchronize")
+            check_status(status, "cudaEventSynchronize")
 
     def ms_since(self, start: Event) -> float:
         """Milliseconds between two events that have happened."""
         status, ms = self._runtime.cudaEventElapsedTime(start.native, self.native)
         if status:
-            check(status, "cudaEventElapsedTime")
+            check_status(status, "cudaEventElapsedTime")
         return float(ms)
 
     def close(self) -> None:
@@ -51,24 +51,24 @@ class Stream:
         """Let what follows wait for `event`; the host does not wait."""
         (status,) = self._runtime.cudaStreamWaitEvent(self.native, event.native, 0)
         if status:
-            check(status, "cudaStreamWaitEvent")
+            check_status(status, "cudaStreamWaitEvent")
 
     def copy(self, to: int, source: int, nbytes: int) -> None:
         """Copy between any two addresses (the kinds of memory are found by unified addressing)."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
         (status,) = self._runtime.cudaMemcpyAsync(to, source, nbytes, kind, self.native)
         if status:
-            check(status, f"cudaMemcpyAsync of {nbytes} bytes")
+            check_status(status, f"cudaMemcpyAsync of {nbytes} bytes")
 
     def fill(self, address: int, nbytes: int, value: int = 0) -> None:
         (status,) = self._runtime.cudaMemsetAsync(address, value, nbytes, self.native)
         if status:
-            check(status, f"cudaMemsetAsync of {nbytes} bytes")
+            check_status(status, f"cudaMemsetAsync of {nbytes} bytes")
 
     def synchronize(self) -> None:
         (status,) = self._runtime.cudaStreamSynchronize(self.native)
         if status:
-            check(status, "cudaStreamSynchronize")
+            check_status(status, "cudaStreamSynchronize")
 
     def close(self) -> None:
         native, self.native = self.native, None

@@ -20,7 +20,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 def open_backend(name: str) -> Backend:
     """The backend over that package. Raises BackendError, with what to install, where it cannot be imported."""
-    return TensorRT(versions.package(name))
+    return TensorRT(versions.import_package(name))
 
 
 class TensorRT:
@@ -60,7 +60,7 @@ class TensorRT:
             cuda.runtime()
 
     def initialize_driver(self) -> None:
-        cuda.why_unusable()
+        cuda.reason_unusable()
 
     def activate(self, device: str) -> None:
         cuda.device(device).activate()

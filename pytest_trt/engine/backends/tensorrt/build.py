@@ -69,7 +69,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     started = time.perf_counter()
     ahead = bool(job.spec.compute_capabilities)
     if ahead:
-        versions.need(trt, "compute_capabilities")
+        versions.require(trt, "compute_capabilities")
         capabilities = [divmod(number, 10) for number in job.spec.compute_capabilities]
     else:
         device = cuda.device(job.device)
@@ -78,7 +78,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     check_device(job.spec.precision, capabilities)
     typed = versions.strongly_typed(trt.__name__, trt.__version__)
     if job.spec.strongly_typed:
-        versions.need(trt, "strongly_typed")
+        versions.require(trt, "strongly_typed")
         typed = True
     log = logger(trt)
     log.clear()

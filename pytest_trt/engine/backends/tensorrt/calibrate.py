@@ -30,7 +30,7 @@ def calibration(trt: Any, builder: Any, network: Any, config: Any, job: BuildJob
     if job.calibration is None or job.spec.calibrator is None:
         yield
         return
-    base = versions.need(trt, f"calibrator={job.spec.calibrator}")
+    base = versions.require(trt, f"calibrator={job.spec.calibrator}")
     cache = Path(job.output) / CALIBRATION_CACHE
     if cache.exists():
         check_cache(cache.read_bytes(), _tensors(network), Path(job.model).name)

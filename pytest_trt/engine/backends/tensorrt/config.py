@@ -40,11 +40,11 @@ def configure(trt: Any, builder: Any, network: Any, job: BuildJob, typed: bool) 
     _set_pools(trt, config, spec)
     for option, attribute in _ATTRIBUTES.items():
         if (value := getattr(spec, option)) is not None:
-            versions.need(trt, option)
+            versions.require(trt, option)
             setattr(config, attribute, value)
             _check_taken(trt, option, value, getattr(config, attribute))
     if spec.tiling_optimization_level is not None:
-        versions.need(trt, "tiling_optimization_level")
+        versions.require(trt, "tiling_optimization_level")
         level = getattr(trt.TilingOptimizationLevel, spec.tiling_optimization_level.upper())
         config.tiling_optimization_level = level
     config.profiling_verbosity = getattr(trt.ProfilingVerbosity, spec.profiling_verbosity.upper())
@@ -80,11 +80,11 @@ def _set_targets(trt: Any, config: Any, spec: EngineSpec) -> None:
 def _set_flags(trt: Any, config: Any, spec: EngineSpec) -> None:
     for what in _FLAGS:
         if getattr(spec, what):
-            flag = versions.need(trt, what)
+            flag = versions.require(trt, what)
             config.set_flag(flag)
             _check_taken(trt, what, True, config.get_flag(flag))
         elif versions.has(trt, what):
-            config.clear_flag(versions.need(trt, what))
+            config.clear_flag(versions.require(trt, what))
     if spec.strip_weights and not spec.refit:  # which weights may go: those that come back as they were
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
 
@@ -92,10 +92,10 @@ def _set_flags(trt: Any, config: Any, spec: EngineSpec) -> None:
 def _set_device(trt: Any, builder: Any, config: Any, spec: EngineSpec) -> None:
     if spec.hardware_compatibility != "none":
         level = f"hardware_compatibility={spec.hardware_compatibility}"
-        config.hardware_compatibility_level = versions.need(trt, level)
+        config.hardware_compatibility_level = versions.require(trt, level)
     if spec.dla_core is None:
         return
-    versions.need(trt, "dla_core")
+    versions.require(trt, "dla_core")
     cores = int(builder.num_DLA_cores)
     if spec.dla_core >= cores:
         has = f"{cores} DLA cores, counted from 0" if cores else "no DLA"
@@ -109,7 +109,7 @@ def _set_pools(trt: Any, config: Any, spec: EngineSpec) -> None:
     if spec.workspace_mb is not None:
         limits["workspace_mb"] = spec.workspace_mb * 10**6
     for option, size in limits.items():
-        pool = versions.need(trt, option)
+        pool = versions.require(trt, option)
         before = config.get_memory_pool_limit(pool)
         config.set_memory_pool_limit(pool, size)
         if size < before or logger(trt).errors:  # else it may have been cut down to what the device has
@@ -131,7 +131,7 @@ def _member(trt: Any, enumeration: str, option: str, name: str) -> Any:
     known = [member for member in vars(getattr(trt, enumeration)) if member.isupper()]
     if name.upper() not in known:
         support = versions.SUPPORT.get(f"{option}={name.upper()}")
-        where = f" ({support.where()} has it)" if support is not None else ""
+        where = f" ({support.describe()} has it)" if support is not None else ""
         lacks = f"{option}: {name!r} is not in {trt.__name__} {trt.__version__}{where}"
         raise BuildError(f"{lacks}: choose from {', '.join(known)}")
     return getattr(getattr(trt, enumeration), name.upper())

@@ -28,11 +28,11 @@ def constrain_layers(trt: Any, network: Any, config: Any, spec: EngineSpec) -> N
     if not spec.layer_precisions and not spec.layer_output_types:
         return
     for name, kind in spec.layer_precisions.items():
-        versions.need(trt, "layer_precisions")
+        versions.require(trt, "layer_precisions")
         for layer in _named(network, "layer_precisions", name):
             layer.precision = _type(trt, kind)
     for name, kinds in spec.layer_output_types.items():
-        versions.need(trt, "layer_output_types")
+        versions.require(trt, "layer_output_types")
         for layer in _named(network, "layer_output_types", name):
             if len(kinds) not in (1, layer.num_outputs):
                 raise BuildError(
@@ -41,7 +41,7 @@ def constrain_layers(trt: Any, network: Any, config: Any, spec: EngineSpec) -> N
                 )
             for index in range(layer.num_outputs):
                 layer.set_output_type(index, _type(trt, kinds[index if len(kinds) > 1 else 0]))
-    config.set_flag(versions.need(trt, f"precision_constraints={spec.precision_constraints}"))
+    config.set_flag(versions.require(trt, f"precision_constraints={spec.precision_constraints}"))
 
 
 def set_io(trt: Any, network: Any, spec: EngineSpec, typed: bool) -> None:
@@ -50,7 +50,7 @@ def set_io(trt: Any, network: Any, spec: EngineSpec, typed: bool) -> None:
     tensors = {tensor.name: tensor for tensor in _io(network)}
     for option in ("io_dtypes", "io_formats"):
         for name in getattr(spec, option):
-            versions.need(trt, option)
+            versions.require(trt, option)
             if name not in tensors:
                 raise BuildError(f"{option} names {name!r}: the network's inputs and outputs are {', '.join(tensors)}")
     if spec.io_dtypes and typed:

@@ -82,7 +82,7 @@ class DeviceEngine:
         low, best, high = self._engine.get_tensor_profile_shape(tensor.name, profile)
         return (tuple(low), tuple(best), tuple(high))
 
-    def narrowest(self, shapes: Mapping[str, Shape]) -> int:
+    def select_profile(self, shapes: Mapping[str, Shape]) -> int:
         """The profile that covers `shapes` with the fewest elements at its maximum. Raises InputError, listing the
         profiles, where none does."""
 
@@ -100,14 +100,14 @@ class DeviceEngine:
             raise InputError(f"no profile of the engine covers {wanted}: it has {listed}")
         return min(fitting)[1]
 
-    def context(self, profile: int, stream: cuda.Stream) -> DeviceContext:
+    def create_context(self, profile: int, stream: cuda.Stream) -> DeviceContext:
         """A context on that profile. Raises BackendError, with what was free, where it cannot be made."""
         self.device.activate()
         log = logger(self.trt)
         log.clear()
         native = self._engine.create_execution_context()
         if native is None:
-            free, total = cuda.memory()
+            free, total = cuda.memory_info()
             need = versions.device_memory_bytes(self._engine)
             raise BackendError(
                 f"no execution context can be made (it needs {need / 1e6:.1f} MB; free: {free / 1e6:.1f} of "
@@ -129,21 +129,21 @@ class DeviceEngine:
         """The layers, in the first profile's optimum where shapes are dynamic."""
         if not hasattr(self.trt, "EngineInspector"):
             return ()
-        with cuda.Stream() as stream, self.context(0, stream) as own:
+        with cuda.Stream() as stream, self.create_context(0, stream) as own:
             for tensor in self.inputs:
                 if -1 in tensor.shape:
                     own.set_shape(tensor.name, self.profiles[0][tensor.name][1])
             if not any(tensor.on_host for tensor in self.inputs):  # whose values would have to be made up
                 own.infer_shapes()
-            return parse_layers(self.inspected(own))
+            return parse_layers(self.inspect(own))
 
-    def inspected(self, context: DeviceContext) -> Mapping[str, Any]:
+    def inspect(self, context: DeviceContext) -> Mapping[str, Any]:
         """What TensorRT's inspector says of the engine, and of a context that has inferred its shapes: where they are
         dynamic, only that knows formats. Empty for the lean runtime, which has none."""
         if not hasattr(self.trt, "EngineInspector"):
             return {}
         inspector = self._engine.create_engine_inspector()
-        context.show_to(inspector)
+        context.attach_to(inspector)
         return read_information(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
@@ -182,7 +182,7 @@ class DeviceContext:
         if missing:
             raise InputError(f"no shape or values for {', '.join(missing)}")
 
-    def most_bytes(self, name: str) -> int:
+    def max_output_bytes(self, name: str) -> int:
         """The most that an output can take at these shapes."""
         return int(self._native.get_max_output_size(name))
 
@@ -190,15 +190,15 @@ class DeviceContext:
         if not self._native.execute_async_v3(stream.handle):
             raise BackendError(f"TensorRT cannot run the engine: {logger(self._trt).why()}")
 
-    def signal_consumed(self, event: cuda.Event | None) -> None:
+    def set_consumed_event(self, event: cuda.Event | None) -> None:
         """Have `event` recorded as soon as the inputs have been read."""
         self._native.set_input_consumed_event(int(event.native) if event else 0)
 
-    def refuses_capture(self, stream: cuda.Stream) -> bool:
+    def cannot_capture(self, stream: cuda.Stream) -> bool:
         """Whether TensorRT itself says that it cannot be captured (TensorRT-RTX tells)."""
         return hasattr(self._native, "is_stream_capturable") and not self._native.is_stream_capturable(stream.handle)
 
-    def allocate_output(self, name: str, allocate: Callable[[int], int], notify: Callable[[Shape], None]) -> None:
+    def set_output_allocator(self, name: str, allocate: Callable[[int], int], notify: Callable[[Shape], None]) -> None:
         """Ask `allocate` for the address of an output of so many bytes, and tell `notify` its shape, on every run."""
         trt = self._trt
 
@@ -234,7 +234,7 @@ class DeviceContext:
         self._native.profiler = profiler = Profiler()
         self._kept.append(profiler)
 
-    def show_to(self, inspector: Any) -> None:
+    def attach_to(self, inspector: Any) -> None:
         """Let an inspector tell what runs in this context."""
         inspector.execution_context = self._native
 
@@ -261,7 +261,7 @@ def _count(shape: Shape) -> int:
 
 
 def _why_not_loaded(trt: Any, plan: Path, origin: Origin, device: cuda.Device, host_code: bool) -> str:
-    free, total = cuda.memory()
+    free, total = cuda.memory_info()
     here = f"{trt.__name__} {trt.__version__} on {device.name} (free: {free / 1e6:.0f} of {total / 1e6:.0f} MB)"
     text = f"{plan}, built by {origin}, cannot be loaded by {here}: {logger(trt).why()}"
     if not host_code:  # those that carry a runtime of their own need it

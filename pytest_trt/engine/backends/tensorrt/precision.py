@@ -45,7 +45,7 @@ def set_precision(trt: Any, network: Any, config: Any, spec: EngineSpec, typed: 
     if spec.precision in ("int8", "fp8"):
         wanted.append("fp16")
     for precision in wanted:
-        config.set_flag(versions.need(trt, precision))
+        config.set_flag(versions.require(trt, precision))
 
 
 def _quantised(trt: Any, network: Any) -> bool:

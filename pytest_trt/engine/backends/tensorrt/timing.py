@@ -26,12 +26,12 @@ def timing_cache(trt: Any, config: Any, job: BuildJob) -> Iterator[list[str]]:
     notes: list[str] = []
     mode, given = job.spec.timing_cache_mode, isinstance(job.spec.timing_cache, str)
     if given or mode != "update":
-        versions.need(trt, "timing_cache")
+        versions.require(trt, "timing_cache")
     if job.timing_cache is None or not versions.has(trt, "timing_cache"):
         yield notes
         return
     if mode == "error_on_miss":
-        config.set_flag(versions.need(trt, "timing_cache_mode=error_on_miss"))
+        config.set_flag(versions.require(trt, "timing_cache_mode=error_on_miss"))
     path = Path(job.timing_cache)
     stored = path.read_bytes() if path.exists() else b""
     log = logger(trt)

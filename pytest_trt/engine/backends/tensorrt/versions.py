@@ -32,25 +32,25 @@ class Support:
     `name` is what the package has where it can; `instead` says what is done where networks are strongly typed and it
     cannot. TensorRT-RTX has some names without what they name: there `rtx` counts."""
 
-    name: str
+    attribute: str
     since: Version = (8, 6)
     before: Version | None = None
     rtx: bool = True
     onnxruntime: str = ""
-    instead: str = ""
+    replacement: str = ""
 
-    def at(self, backend: str, version: Version) -> bool:
+    def includes(self, backend: str, version: Version) -> bool:
         if backend == "tensorrt_rtx":
             return self.rtx
         return self.since <= version and (self.before is None or version < self.before)
 
-    def where(self) -> str:
+    def describe(self) -> str:
         """The versions in words."""
         since, before = (".".join(map(str, v)) for v in (self.since, self.before or (0, 0)))
         span = f"TensorRT {since} and later" if self.before is None else f"TensorRT from {since} to before {before}"
         return " and ".join([*([] if self.since >= NEVER else [span]), *(["TensorRT-RTX"] if self.rtx else [])])
 
-    def during(self, first: Version, last: Version) -> str:
+    def availability(self, first: Version, last: Version) -> str:
         """Whether it is there from one version to another: `yes`, nothing, or from when on."""
         if (self.before is not None and self.before <= first) or self.since > last:
             return ""
@@ -62,10 +62,10 @@ class Support:
 NEVER: Version = (99, 0)
 _CONFIG, _FLAG, _POOL, _PREVIEW = "IBuilderConfig", "BuilderFlag", "MemoryPoolType", "PreviewFeature"
 SUPPORT: Mapping[str, Support] = {
-    "fp16": Support(f"{_FLAG}.FP16", before=(11, 0), rtx=False, onnxruntime="converted", instead="converted"),
-    "bf16": Support(f"{_FLAG}.BF16", since=(9, 1), before=(11, 0), rtx=False, instead="converted"),
-    "int8": Support(f"{_FLAG}.INT8", before=(11, 0), rtx=False, onnxruntime="Q/DQ", instead="Q/DQ"),
-    "fp8": Support(f"{_FLAG}.FP8", before=(11, 0), rtx=False, instead="Q/DQ"),
+    "fp16": Support(f"{_FLAG}.FP16", before=(11, 0), rtx=False, onnxruntime="converted", replacement="converted"),
+    "bf16": Support(f"{_FLAG}.BF16", since=(9, 1), before=(11, 0), rtx=False, replacement="converted"),
+    "int8": Support(f"{_FLAG}.INT8", before=(11, 0), rtx=False, onnxruntime="Q/DQ", replacement="Q/DQ"),
+    "fp8": Support(f"{_FLAG}.FP8", before=(11, 0), rtx=False, replacement="Q/DQ"),
     "best": Support(f"{_FLAG}.FP16", before=(11, 0), rtx=False),
     "calibrator=entropy": Support("IInt8EntropyCalibrator2", before=(11, 0), rtx=False),
     "calibrator=minmax": Support("IInt8MinMaxCalibrator", before=(11, 0), rtx=False),
@@ -143,7 +143,7 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def package(name: str) -> Any:
+def import_package(name: str) -> Any:
     """The package of that backend. Raises BackendError, with what to install, where it cannot be imported."""
     try:
         return importlib.import_module(name)
@@ -156,27 +156,31 @@ def has(trt: Any, what: str) -> bool:
     if trt.__name__ == "tensorrt_rtx" and not SUPPORT[what].rtx:
         return False
     found = trt
-    for part in SUPPORT[what].name.split("."):
+    for part in SUPPORT[what].attribute.split("."):
         found = getattr(found, part, None)
         if found is None:
             return False
     return True
 
 
-def need(trt: Any, what: str) -> Any:
+def require(trt: Any, what: str) -> Any:
     """What SUPPORT knows as `what`, from this package. Raises BuildError, naming the versions that have it."""
     if not has(trt, what):
         support = SUPPORT[what]
-        later = f"; later ones and TensorRT-RTX take it from the model ({support.instead})" if support.instead else ""
-        message = f"{what.replace('=', ' ')} is not in {trt.__name__} {trt.__version__}: {support.where()} has it"
+        later = (
+            f"; later ones and TensorRT-RTX take it from the model ({support.replacement})"
+            if support.replacement
+            else ""
+        )
+        message = f"{what.replace('=', ' ')} is not in {trt.__name__} {trt.__version__}: {support.describe()} has it"
         raise BuildError(message + later)
     found = trt
-    for part in SUPPORT[what].name.split("."):
+    for part in SUPPORT[what].attribute.split("."):
         found = getattr(found, part)
     return found
 
 
-def parsed(version: str) -> Version:
+def parse_version(version: str) -> Version:
     """Major and minor of a version's text."""
     found = re.match(r"(\d+)\.(\d+)", version)
     if found is None:
@@ -187,13 +191,13 @@ def parsed(version: str) -> Version:
 def strongly_typed(name: str, version: str) -> bool:
     """Whether networks have the model's own types whatever is asked for, so that another precision needs another
     model: TensorRT-RTX always, TensorRT from 11 on."""
-    return name == "tensorrt_rtx" or (name == "tensorrt" and parsed(version) >= (11, 0))
+    return name == "tensorrt_rtx" or (name == "tensorrt" and parse_version(version) >= (11, 0))
 
 
 def network_flags(trt: Any, typed: bool) -> int:
     """The flags of a network: 8.6 must be told that the batch is explicit, 10 that types are."""
     flags = trt.NetworkDefinitionCreationFlag
-    wanted = ["EXPLICIT_BATCH"] if parsed(trt.__version__) < (10, 0) and trt.__name__ == "tensorrt" else []
+    wanted = ["EXPLICIT_BATCH"] if parse_version(trt.__version__) < (10, 0) and trt.__name__ == "tensorrt" else []
     wanted += ["STRONGLY_TYPED"] if typed else []
     return sum(1 << int(getattr(flags, name)) for name in wanted if hasattr(flags, name))
 
@@ -226,8 +230,8 @@ def option_table() -> str:
     titles = ("8.6", "10", "11", "RTX", "ONNX Runtime")
     lines = [f"| | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
     for what, support in SUPPORT.items():
-        cells = [support.during((8, 6), (8, 6)), support.during((10, 0), (10, 99)),
-                 support.during((11, 0), (11, 99)) or support.instead,
-                 "yes" if support.rtx else support.instead, support.onnxruntime]  # fmt: skip
+        cells = [support.availability((8, 6), (8, 6)), support.availability((10, 0), (10, 99)),
+                 support.availability((11, 0), (11, 99)) or support.replacement,
+                 "yes" if support.rtx else support.replacement, support.onnxruntime]  # fmt: skip
         lines.append(f"| `{what}` | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -41,7 +41,7 @@ def set_streaming(trt: Any, engine: Any, budget: int | str | None) -> None:
     streamed or the budget is refused."""
     if budget is None:
         return
-    versions.need(trt, "weight_streaming_budget")
+    versions.require(trt, "weight_streaming_budget")
     streamable = int(engine.streamable_weights_size)
     if streamable == 0:
         raise BackendError(

@@ -17,12 +17,12 @@ def test_importing_it_imports_no_bindings() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 def test_without_a_driver_the_reason_and_the_remedy_are_said() -> None:
-    reason = cuda.why_unusable()
+    reason = cuda.reason_unusable()
     assert reason is not None
     assert ": " in reason
     with pytest.raises(BackendError, match="driver"):
         cuda.device("0")
     with pytest.raises(BackendError, match="driver"):
-        cuda.require()
+        cuda.require_driver()

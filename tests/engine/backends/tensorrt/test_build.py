@@ -132,7 +132,7 @@ def test_build_options_are_taken(model: Path, tmp_path: Path) -> None:
     assert report.plan_bytes > 1000
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 def test_a_fault_of_the_model_says_nothing_of_the_driver_that_is_not_meant(tmp_path: Path) -> None:
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4, 4]) for n in "xy")
     sizes = numpy_helper.from_array(np.array([3, 5]), "sizes")
@@ -154,7 +154,7 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
         build(path, tmp_path)
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 @pytest.mark.parametrize("option", ["refit", "strip_weights"])
 def test_what_is_built_on_the_device_alone_is_said(option: str, model: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="with refit or strip_weights TensorRT-RTX builds on the GPU alone"):
@@ -209,7 +209,7 @@ def test_a_shape_tensor_takes_its_range_from_the_inputs(tmp_path: Path) -> None:
     assert report.plan_bytes > 100
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 def test_without_a_gpu_it_is_the_driver_that_is_asked(model: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="driver"):
         build(model, tmp_path, (PROFILE,), compute_capabilities=())

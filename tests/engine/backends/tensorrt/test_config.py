@@ -111,7 +111,7 @@ def test_a_workspace_that_does_not_suffice_is_named(model: Path, tmp_path: Path)
         build(model, tmp_path, (PROFILE,), workspace_mb=1)
 
 
-@pytest.mark.skipif(cuda.why_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 @pytest.mark.parametrize("spec", [{"strip_weights": True}, {"refit": True}], ids=lambda spec: next(iter(spec)))
 def test_what_is_refitted_is_built_where_a_gpu_is(model: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
     """TensorRT-RTX compiles it on the device itself: the option is taken, and the builder says what it misses."""

@@ -24,16 +24,16 @@ def trt(request: pytest.FixtureRequest) -> Any:
 
 @pytest.mark.parametrize("what", versions.SUPPORT)
 def test_the_table_says_what_the_package_has(trt: Any, what: str) -> None:
-    version = versions.parsed(trt.__version__)
-    assert versions.has(trt, what) == versions.SUPPORT[what].at(trt.__name__, version)
+    version = versions.parse_version(trt.__version__)
+    assert versions.has(trt, what) == versions.SUPPORT[what].includes(trt.__name__, version)
 
 
 def test_the_table_says_what_every_version_has() -> None:
     """Against the names in the bindings of each version on PyPI, as recorded in tensorrt_api.json."""
     recorded = json.loads((Path(__file__).parent / "tensorrt_api.json").read_text())
-    order = [versions.parsed(version) for version in recorded["versions"]]
+    order = [versions.parse_version(version) for version in recorded["versions"]]
     spans = dict.fromkeys(recorded["always"], (order[0], order[-1]))
-    spans |= {name: tuple(map(versions.parsed, span)) for name, span in recorded["names"].items()}
+    spans |= {name: tuple(map(versions.parse_version, span)) for name, span in recorded["names"].items()}
 
     def has(name: str, version: versions.Version) -> bool:
         first, last = spans.get(name, (versions.NEVER, versions.NEVER))
@@ -43,7 +43,7 @@ def test_the_table_says_what_every_version_has() -> None:
         (what, version)
         for what, support in versions.SUPPORT.items()
         for version in order
-        if support.at("tensorrt", version) != has(support.name, version)
+        if support.includes("tensorrt", version) != has(support.attribute, version)
     ]
     assert wrong == []
 
@@ -71,7 +71,7 @@ def test_which_networks_have_the_models_own_types(name: str, version: str, typed
     ],
 )
 def test_where_an_option_is_stands_in_words(what: str, words: str) -> None:
-    assert versions.SUPPORT[what].where() == words
+    assert versions.SUPPORT[what].describe() == words
 
 
 @pytest.mark.skipif("tensorrt_rtx" not in INSTALLED, reason="needs the package tensorrt_rtx")
@@ -80,8 +80,8 @@ def test_what_is_missing_is_said_with_who_has_it() -> None:
     with pytest.raises(
         BuildError, match=r"fp16 is not in tensorrt_rtx 1\..*: TensorRT from 8\.6 to before 11\.0 has it"
     ):
-        versions.need(trt, "fp16")
-    assert versions.need(trt, "tf32") is trt.BuilderFlag.TF32
+        versions.require(trt, "fp16")
+    assert versions.require(trt, "tf32") is trt.BuilderFlag.TF32
     for kind in ("FLOAT", "HALF", "INT64", "BOOL"):
         assert versions.dtype(getattr(trt.DataType, kind)) in ("float32", "float16", "int64", "bool")
 
@@ -91,13 +91,13 @@ def test_a_package_that_is_not_there_names_the_command() -> None:
     if missing is None:
         pytest.skip("needs one of TensorRT's packages to be absent")
     with pytest.raises(BackendError, match=rf"{missing} cannot be imported .*pip install"):
-        versions.package(missing)
+        versions.import_package(missing)
 
 
 def test_a_version_that_is_none_is_refused() -> None:
-    assert versions.parsed("10.16.1.11") == (10, 16)
+    assert versions.parse_version("10.16.1.11") == (10, 16)
     with pytest.raises(BackendError, match="'nightly' is no version"):
-        versions.parsed("nightly")
+        versions.parse_version("nightly")
 
 
 def test_the_documentation_has_the_table_of_options() -> None:
