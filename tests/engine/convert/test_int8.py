@@ -1,0 +1,159 @@
+"""Models quantised to int8, run on ONNX Runtime and compared with what they were made from."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+from samples.conversions import (
+    MODELS,
+    Save,
+    batches,
+    convolutions,
+    feed,
+    infer,
+    info,
+    model,
+    recurrent,
+    saved,
+    weight,
+)
+
+from pytest_trt.engine.convert import int8
+from pytest_trt.engine.model.model import read
+from pytest_trt.errors import BuildError
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
+from pytest_trt.judge.accuracy.verdicts import judge
+
+
+@pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"])
+def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
+    path = saved(MODELS[name](), tmp_path)
+    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    assert conversion.shares["int8"] > 0
+    assert read(tmp_path / "int8.onnx").has_qdq
+    assert [out.name for out in read(path).outputs] == [out.name for out in read(tmp_path / "int8.onnx").outputs]
+    inputs = feed(path)
+    verdicts = judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "float32")
+    assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["int8.onnx", "m.onnx"]
+
+
+def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
+    made = convolutions()
+    made.graph.output.append(info("r", "N", 8, 8, 8))
+    path = saved(made, tmp_path)
+    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    quantised = onnx.load(str(tmp_path / "int8.onnx"))
+    makers = {name: node.op_type for node in quantised.graph.node for name in node.output}
+    assert [(value.name, makers[value.name]) for value in quantised.graph.output] == [("y", "Gemm"), ("r", "Relu")]
+    second = [node for node in quantised.graph.node if node.op_type == "Conv"][1]
+    assert makers[second.input[0]] == "DequantizeLinear"
+    inputs = feed(path)
+    found = judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "float32")
+    assert [verdict.text for verdict in found if verdict.status != "ok"] == []
+
+
+def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
+    path = saved(convolutions(), tmp_path)
+    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    assert conversion.shares == {"int8": 1.0}
+    made = onnx.load(str(tmp_path / "int8.onnx"))
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
+    points = [weights[node.input[2]] for node in made.graph.node if node.op_type.endswith("QuantizeLinear")]
+    points += [weights[node.input[2]] for node in made.graph.node if node.op_type == "DequantizeLinear"]
+    assert points
+    assert all(point.dtype == np.int8 and not point.any() for point in points)
+    assert any(point.size == 8 for point in points), "no weight is quantised per channel"
+    nodes = [node for node in made.graph.node if node.op_type == "Conv"]
+    kernels = [a.ints for node in nodes for a in node.attribute if a.name == "kernel_shape"]
+    assert len(kernels) == len(nodes) > 0  # TensorRT 8.6 asks for them
+    assert all(len(kernel) == 2 for kernel in kernels)
+
+
+def test_a_package_that_the_quantiser_imports_is_named_where_it_is_absent(
+    save_model: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("onnxruntime.quantization")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(BuildError, match=r"onnxruntime .* cannot quantise without the package ml_dtypes: pip install"):
+        int8.quantise(read(path := save_model()), batches(path), tmp_path / "int8.onnx")
+
+
+def test_old_opsets_are_raised_to_where_channels_can_be_quantised(save_model: Save, tmp_path: Path) -> None:
+    made = onnx.load(str(save_model()))
+    made.opset_import[0].version = 11
+    path = saved(made, tmp_path)
+    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    assert (conversion.shares, conversion.notes) == ({"int8": 1.0}, ())
+    assert read(tmp_path / "int8.onnx").opset >= int8.PER_CHANNEL_OPSET
+    infer(tmp_path / "int8.onnx", feed(path))
+
+
+def test_int8_of_a_model_with_external_data(tmp_path: Path) -> None:
+    path = saved(convolutions(), tmp_path, save_as_external_data=True, location="m.data", size_threshold=100)
+    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    inputs = feed(path)
+    assert judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "it")[0].status == "ok"
+
+
+def fails() -> Iterator[dict[str, Any]]:
+    raise OSError("the disk with the pictures is gone")
+    yield {}
+
+
+def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
+    made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [info("x")], [info("y", 4, 8)], [weight("w", 8, 8)])
+    made.graph.input[0].type.tensor_type.ClearField("shape")
+    batch = {"x": np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)}
+    conversion = int8.quantise(read(saved(made, tmp_path)), lambda: [batch], tmp_path / "int8.onnx")
+    assert conversion.shares == {"int8": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("calibration", "said"),
+    [
+        (fails, "the function raised OSError: the disk with the pictures is gone"),
+        (list, "the function yielded nothing"),
+        (lambda: [{"X": np.zeros((1, 3, 8, 8), np.float32)}], r"batch 1: the engine has no input 'X': .*'x'"),
+        (lambda: [{"x": np.zeros((1, 3, 9, 8), np.float32)}], r"batch 1: input 'x' has the shape \(1, 3, 9, 8\)"),
+        (lambda: [{"x": np.zeros((1, 3, 8, 8))}], "batch 1: input 'x' is float64: it must be float32"),
+        (lambda: [3], "batch 1: inputs are a int: give a dict"),
+        (lambda: 3, "the function returned int: it must yield dicts"),
+    ],
+)
+def test_a_calibration_that_cannot_be_used_is_told(calibration: Any, said: str, tmp_path: Path) -> None:
+    subject = read(saved(convolutions(), tmp_path))
+    with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
+        int8.fingerprint(subject, calibration)
+    with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
+        int8.quantise(subject, calibration, tmp_path / "int8.onnx")
+
+
+def test_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) -> None:
+    path = saved(recurrent(), tmp_path)
+    with pytest.raises(BuildError, match=r"int8 was asked for, and m.onnx has none of Conv, .* with weights"):
+        int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+
+
+def test_the_fingerprint_follows_what_is_calibrated_on(tmp_path: Path) -> None:
+    path = saved(convolutions(), tmp_path)
+    subject = read(path)
+    assert int8.fingerprint(subject, batches(path)) == int8.fingerprint(subject, batches(path))
+    assert int8.fingerprint(subject, batches(path)) != int8.fingerprint(subject, batches(path, 3))
+
+
+def test_other_packages_are_kept_quiet_and_logging_as_it_was(tmp_path: Path) -> None:
+    path = saved(convolutions(), tmp_path)
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level, root.manager.disable)
+    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    assert (list(root.handlers), root.level, root.manager.disable) == before
