@@ -1,27 +1,15 @@
-"""`pytest-trt backends`: one model on every backend, and PyTorch's row."""
+"""`pytest-trt backends`: one model on every backend."""
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.util
 import json
-from pathlib import Path
 
-import numpy as np
 import pytest
-from samples.models import layers_model
 
-from pytest_trt.cli import lineup_table
 from pytest_trt.cli.main import main
-from pytest_trt.core.records import Environment
-from pytest_trt.engine.backends import cuda, pytorch
-from pytest_trt.engine.tensors import Tensor
-from pytest_trt.errors import BackendError
-from pytest_trt.spec.declaration import Declaration, RunShape
-from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.settings import Settings
-from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.lineup import Lineup, Row
+from pytest_trt.engine.backends import cuda
+from pytest_trt.trial.lineup import Row
 
 NO_TENSORRT = importlib.util.find_spec("tensorrt") is None
 
@@ -114,20 +102,6 @@ def test_a_model_that_is_not_there_or_no_model_is_usage(backends, capfd):
     assert "m.plan is a plan, which one backend runs" in said
 
 
-def test_a_model_that_the_reference_cannot_run_is_still_built(tmp_path, engine_cache):
-    from onnx import helper, save
-
-    model = layers_model()
-    model.graph.node.append(helper.make_node("Odd", ["y"], ["z"], domain="no.such"))
-    model.opset_import.append(helper.make_opsetid("no.such", 1))
-    save(model, str(tmp_path / "odd.onnx"))
-    declaration = Declaration(spec=EngineSpec(path="odd.onnx"), run=RunShape(batch=2))
-    with Bench(Settings(cache_dir=str(engine_cache))) as bench:
-        row = Lineup(declaration, bench, [tmp_path]).row("x", EngineSpec(path="odd.onnx", backend="onnxruntime"))
-    assert row.status == "failed"
-    assert "Odd" in row.why
-
-
 def test_rows_that_were_compared_with_nothing_are_not_ok(backends, capfd):
     from onnx import helper, load, save
 
@@ -142,91 +116,3 @@ def test_rows_that_were_compared_with_nothing_are_not_ok(backends, capfd):
         assert row["agrees"] is None
         assert row["notes"][-1].startswith("compared with nothing: m.onnx draws random numbers")
     assert Row("x", "fp16", built=True, ran=True).status == "unchecked"
-
-
-ROWS = [
-    Row("ONNX Runtime fp32", "fp32", built=True, ran=True, figures={"ms": 8.0}, max_abs=0.0, cosine=1.0, agrees=True),
-    Row("TensorRT fp16", "fp16", built=True, ran=True, figures={"ms": 0.5, "memory_mb": 30.0}, max_abs=0.01,
-        cosine=0.99, agrees=False, departs="output 'y' departs", precisions={"fp16": 0.75, "fp32": 0.25}),
-    Row("TensorRT int8", "int8", why="nothing to quantise"),
-]  # fmt: skip
-
-
-def test_the_table_leaves_empty_columns_out_and_says_in_words_what_is_wrong():
-    lines = lineup_table.plain_text(ROWS).splitlines()
-    assert lines[0].split("  ")[0] == "backend"
-    assert "host MB" not in lines[0]
-    assert lines[2].split()[:4] == ["TensorRT", "fp16", "inaccurate", "0.500"]
-    assert lines[2].split()[-1] == "16.00"
-    assert lines[4:] == [
-        "TensorRT fp16: output 'y' departs",
-        "TensorRT fp16: its layers are 75% fp16, 25% fp32",
-        "TensorRT int8: nothing to quantise",
-    ]
-
-
-def test_markdown_names_the_models_where_there_are_several():
-    one, two = lineup_table.markdown([("", ROWS)]), lineup_table.markdown([("a", ROWS), ("b", ROWS[:1])])
-    assert one.splitlines()[0].startswith("| backend | status | ms |")
-    rows = [line.split(" | ") for line in two.splitlines() if line.startswith(("| a", "| b"))]
-    assert [row[0] for row in rows] == ["| a", "| a", "| a", "| b"]
-    assert len({line.count("|") for line in two.splitlines() if line.startswith("|")}) == 1
-    assert "- a, TensorRT int8: nothing to quantise" in two
-
-
-def test_a_speed_up_needs_both_latencies():
-    assert ROWS[1].faster_than(ROWS[0]) == 16
-    assert ROWS[2].faster_than(ROWS[0]) is ROWS[1].faster_than(ROWS[2]) is ROWS[1].faster_than(None) is None
-
-
-class TestPyTorch:
-    """The backend on a real torch, where that is installed."""
-
-    @pytest.fixture
-    def plan(self, tmp_path: Path) -> Path:
-        (tmp_path / "net_of_test.py").write_text(
-            "import torch\n"
-            "def doubles():\n    class M(torch.nn.Module):\n"
-            "        def forward(self, x, y): return x * 2, {'s': y}['s'] + 1\n    return M()\n"
-            "def raises(): raise ValueError('no weights')\n"
-            "def number(): return 3\n"
-        )
-        return tmp_path
-
-    def load(self, folder: Path, name: str, outputs: tuple[str, ...] = ("a", "b"), precision: str = "fp32"):
-        torch = pytest.importorskip("torch", reason="needs torch")
-        inputs = (Tensor("x", "float32", (-1, 2)), Tensor("y", "int64", (-1,)))
-        path = folder / "plan"
-        pytorch.write_plan(
-            path, f"net_of_test:{name}", folder, inputs, tuple(Tensor(n, "float32", (-1,)) for n in outputs)
-        )
-        assert isinstance(torch.__version__, str)
-        return pytorch.open_backend("pytorch").load(path, "0", EngineSpec(precision=precision, threads=1))
-
-    def test_a_module_runs_like_an_engine(self, plan):
-        engine = self.load(plan, "doubles")
-        inputs = {"x": np.ones((3, 2), np.float32), "y": np.arange(3)}
-        outputs = engine.run(inputs)
-        np.testing.assert_array_equal(outputs["a"], np.full((3, 2), 2, np.float32))
-        np.testing.assert_array_equal(outputs["b"], [1, 2, 3])
-        engine.bind_inputs(inputs)()
-        engine.close()
-
-    @pytest.mark.parametrize(
-        ("name", "said"),
-        [("raises", "ValueError: no weights"), ("number", "returned int"), ("nothing", "nothing")],
-    )
-    def test_a_function_that_gives_no_module_is_named(self, plan, name, said):
-        with pytest.raises(BackendError, match=said):
-            self.load(plan, name)
-
-    def test_outputs_must_be_the_models(self, plan):
-        with pytest.raises(BackendError, match="returned 2 outputs, and the model has a, b, c"):
-            self.load(plan, "doubles", ("a", "b", "c")).run({"x": np.ones((1, 2), np.float32), "y": np.arange(1)})
-
-
-def test_a_row_travels_as_json():
-    from pytest_trt.core import codec
-
-    row = dataclasses.replace(ROWS[1], environment=Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0"))
-    assert codec.decode(Row, json.loads(json.dumps(codec.encode(row)))) == row

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 
 from pytest_trt.core.records import Environment, Estimate, Result, Status, Verdict
-from samples.records import measurement
+from pytest_trt.report.header import Header
+from samples.records import H200, measurement
 
 
 def compared(status: Status, ratio: float, figure: str = "ms") -> Verdict:
@@ -35,6 +36,9 @@ def result(name: str, *verdicts: Verdict, ms: float = 0.272, built_s: float | No
         parts_s={"build": 2.7, "load": 0.2, "measure": 1.2},
     )
 
+
+HEADER = Header.from_environment(H200, "main")
+HOSTILE = "test_x[<script>alert(1)</script>|`a`*b*]"
 
 NEW = Verdict("new", "baseline", "ms", "no baseline main of this test for NVIDIA H200 yet")
 OVER = Verdict(

@@ -1,19 +1,15 @@
-"""What can be said of an engine, its pipeline and its limits, and what cannot."""
+"""Options of an engine, valid and invalid."""
 
 from __future__ import annotations
 
-import datetime
 import pathlib
 import re
 
 import pytest
 
 from pytest_trt.core import codec
-from pytest_trt.core.validation import parse_share
 from pytest_trt.errors import DeclarationError
-from pytest_trt.spec.declaration import PipelineOptions, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
 
 
 @pytest.mark.parametrize("written", [4, (4, 4, 4), [(4, 4, 4)]])
@@ -124,62 +120,3 @@ def test_a_plan_that_is_given_may_say_how_it_is_run():
     assert spec.host_code_allowed
     assert EngineSpec(path="m.plan", version_compatible=True, precision="fp16").host_code_allowed
     assert not EngineSpec(path="m.plan").host_code_allowed
-
-
-def test_pipeline_and_run_shape_check_their_sizes():
-    with pytest.raises(DeclarationError, match="contexts is 0"):
-        PipelineOptions(contexts=0)
-    with pytest.raises(DeclarationError, match="depth must be of type int, not 'deep'"):
-        PipelineOptions(depth="deep")  # type: ignore[arg-type]
-    with pytest.raises(DeclarationError, match="batch=0: a size must be at least 1"):
-        RunShape(batch=0)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"limits": {}}, "no limit is given"),
-        ({"limits": {"mss": 1.0}}, "'mss' is no figure"),
-        ({"limits": {"enqueue_ms": 1.0}}, "'enqueue_ms' is no figure that has a budget"),
-        ({"limits": {"ms": -1.0}}, "ms is -1: a limit must be above 0"),
-        ({"limits": {"ms": float("nan")}}, "ms is nan"),
-        ({"limits": {"ms": "10"}}, "must be of type float, not '10'"),
-        ({"limits": {"ms": 1}, "device": " "}, "the device is empty"),
-    ],
-)
-def test_a_budget_that_cannot_be_meant(arguments, message):
-    with pytest.raises(DeclarationError, match=message):
-        Budget(**arguments)
-
-
-@pytest.mark.parametrize(("written", "share"), [("3%", 0.03), (0.03, 0.03), ("0.03", 0.03), (0, 0.0), ("2.5 %", 0.025)])
-def test_a_share_is_a_fraction_or_a_percentage(written, share):
-    assert parse_share(written, "x") == pytest.approx(share)
-
-
-def test_a_share_that_was_meant_as_a_percentage_says_so():
-    with pytest.raises(DeclarationError, match="did you mean '5%'"):
-        parse_share(5, "max_slowdown")
-    with pytest.raises(DeclarationError, match=r"write a share such as .3%. or 0\.03"):
-        parse_share("three", "max_slowdown")
-    with pytest.raises(DeclarationError, match="must be from 0 to below 1, or below '100%'"):  # not: did you mean 500%%
-        parse_share("500%", "max_slowdown")
-
-
-def test_a_quarantine_needs_a_date_and_a_reason():
-    assert Tolerance(enforce=False, until="2027-01-31", reason="driver bug").until == datetime.date(2027, 1, 31)  # type: ignore[arg-type]
-    with pytest.raises(DeclarationError, match="enforce=False needs until"):
-        Tolerance(enforce=False)
-    with pytest.raises(DeclarationError, match="write a date such as"):
-        Tolerance(until="soon")  # type: ignore[arg-type]
-
-
-def test_accuracy_bounds_are_checked():
-    with pytest.raises(DeclarationError, match="rtol is -1"):
-        Accuracy(rtol=-1)
-    with pytest.raises(DeclarationError, match="cosine is 2"):
-        Accuracy(cosine=2)
-    with pytest.raises(DeclarationError, match="top5 is 95: it must be from 0 to 1"):
-        Accuracy(top5=95)
-    with pytest.raises(DeclarationError, match="a sample of the outputs, of which no top1, top5 or order"):
-        Accuracy(reference="baseline", top1=0.9)

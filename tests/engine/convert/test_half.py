@@ -1,4 +1,4 @@
-"""Models converted to fp16, bf16 and int8: run on ONNX Runtime, which says whether they are still right."""
+"""Models converted to fp16 and bf16, run on ONNX Runtime and compared with what they were made from."""
 
 from __future__ import annotations
 

@@ -1,0 +1,24 @@
+"""A project of its own for each test of a command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from samples.runs import Run
+
+from pytest_trt.cli.main import main
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs the command in a project of its own: its exit status, what it printed, what it complained of."""
+    (tmp_path / "pytest.ini").write_text("[pytest]\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        status = main([str(argument) for argument in arguments])
+        return (status, *capsys.readouterr())
+
+    return command

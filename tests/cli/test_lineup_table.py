@@ -1,0 +1,29 @@
+"""The table of one or several models on every backend."""
+
+from __future__ import annotations
+
+from samples.lineup_rows import ROWS
+
+from pytest_trt.cli import lineup_table
+
+
+def test_the_table_leaves_empty_columns_out_and_says_in_words_what_is_wrong():
+    lines = lineup_table.plain_text(ROWS).splitlines()
+    assert lines[0].split("  ")[0] == "backend"
+    assert "host MB" not in lines[0]
+    assert lines[2].split()[:4] == ["TensorRT", "fp16", "inaccurate", "0.500"]
+    assert lines[2].split()[-1] == "16.00"
+    assert lines[4:] == [
+        "TensorRT fp16: output 'y' departs",
+        "TensorRT fp16: its layers are 75% fp16, 25% fp32",
+        "TensorRT int8: nothing to quantise",
+    ]
+
+
+def test_markdown_names_the_models_where_there_are_several():
+    one, two = lineup_table.markdown([("", ROWS)]), lineup_table.markdown([("a", ROWS), ("b", ROWS[:1])])
+    assert one.splitlines()[0].startswith("| backend | status | ms |")
+    rows = [line.split(" | ") for line in two.splitlines() if line.startswith(("| a", "| b"))]
+    assert [row[0] for row in rows] == ["| a", "| a", "| a", "| b"]
+    assert len({line.count("|") for line in two.splitlines() if line.startswith("|")}) == 1
+    assert "- a, TensorRT int8: nothing to quantise" in two

@@ -1,0 +1,37 @@
+"""The command itself: help, version, and a closed pipe."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from samples.records import measurement
+
+from pytest_trt.cli.main import main
+from pytest_trt.judge.baselines import open_baselines
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["compare", "--help"], ["baseline", "accept", "--help"], ["--version"]):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 0
+    assert "pytest-trt 0." in capsys.readouterr().out
+
+
+def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
+    """`head` closes the pipe: no traceback, and no complaint at exit either."""
+    stored = open_baselines(str(tmp_path), "main", revision=None, rootdir=Path())
+    stored.save_all([(measurement(node_id=f"tests/test_{'x' * 60}.py::test_{number}"), "new") for number in range(900)])
+    command = [sys.executable, "-c", "import sys; from pytest_trt.cli.main import main; sys.exit(main())"]
+    with subprocess.Popen(
+        [*command, "baseline", "list", "--baseline-dir", str(tmp_path)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline().startswith("test ")
+        process.stdout.close()
+        assert process.stderr.read() == ""

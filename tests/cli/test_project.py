@@ -1,0 +1,47 @@
+"""A project's root folder and its settings, as commands find them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_trt.cli.project import Project
+from pytest_trt.errors import DeclarationError
+
+INI = {
+    "pytest.ini": "[pytest]\ntrt_baseline = other\n",
+    "tox.ini": "[pytest]\ntrt_baseline = other\n",
+    "setup.cfg": "[tool:pytest]\ntrt_baseline = other\n",
+    "pyproject.toml": "[tool.pytest.ini_options]\ntrt_baseline = 'other'\n",
+    "pytest.toml": "[pytest]\ntrt_baseline = 'other'\n",
+}
+
+
+@pytest.mark.parametrize("name", INI)
+def test_every_ini_file_of_pytest_s(tmp_path: Path, name: str) -> None:
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    (tmp_path / name).write_text(INI[name])
+    project = Project(below)
+    assert project.folder == tmp_path
+    assert project.settings({}).baseline == "other"
+    assert project.settings({"baseline": ("--baseline", "main")}).baseline == "main"
+
+
+def test_files_that_are_not_pytest_s_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
+    (tmp_path / "setup.cfg").write_text("[metadata]\nname = x\n")
+    assert Project(tmp_path).settings({}).baseline == "main"
+
+
+@pytest.mark.parametrize(("name", "text"), [("pyproject.toml", "[tool"), ("setup.cfg", "name = x")])
+def test_a_broken_ini_file_is_named(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(DeclarationError, match=name):
+        Project(tmp_path)
+
+
+def test_no_such_folder(tmp_path: Path) -> None:
+    with pytest.raises(DeclarationError, match="is no folder"):
+        Project(tmp_path / "nothing")

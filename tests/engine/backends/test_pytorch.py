@@ -1,0 +1,59 @@
+"""PyTorch as a backend, where torch is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pytest_trt.engine.backends import pytorch
+from pytest_trt.engine.tensors import Tensor
+from pytest_trt.errors import BackendError
+from pytest_trt.spec.engine_spec import EngineSpec
+
+
+class TestPyTorch:
+    """The backend on a real torch, where that is installed."""
+
+    @pytest.fixture
+    def plan(self, tmp_path: Path) -> Path:
+        (tmp_path / "net_of_test.py").write_text(
+            "import torch\n"
+            "def doubles():\n    class M(torch.nn.Module):\n"
+            "        def forward(self, x, y): return x * 2, {'s': y}['s'] + 1\n    return M()\n"
+            "def raises(): raise ValueError('no weights')\n"
+            "def number(): return 3\n"
+        )
+        return tmp_path
+
+    def load(self, folder: Path, name: str, outputs: tuple[str, ...] = ("a", "b"), precision: str = "fp32"):
+        torch = pytest.importorskip("torch", reason="needs torch")
+        inputs = (Tensor("x", "float32", (-1, 2)), Tensor("y", "int64", (-1,)))
+        path = folder / "plan"
+        pytorch.write_plan(
+            path, f"net_of_test:{name}", folder, inputs, tuple(Tensor(n, "float32", (-1,)) for n in outputs)
+        )
+        assert isinstance(torch.__version__, str)
+        return pytorch.open_backend("pytorch").load(path, "0", EngineSpec(precision=precision, threads=1))
+
+    def test_a_module_runs_like_an_engine(self, plan):
+        engine = self.load(plan, "doubles")
+        inputs = {"x": np.ones((3, 2), np.float32), "y": np.arange(3)}
+        outputs = engine.run(inputs)
+        np.testing.assert_array_equal(outputs["a"], np.full((3, 2), 2, np.float32))
+        np.testing.assert_array_equal(outputs["b"], [1, 2, 3])
+        engine.bind_inputs(inputs)()
+        engine.close()
+
+    @pytest.mark.parametrize(
+        ("name", "said"),
+        [("raises", "ValueError: no weights"), ("number", "returned int"), ("nothing", "nothing")],
+    )
+    def test_a_function_that_gives_no_module_is_named(self, plan, name, said):
+        with pytest.raises(BackendError, match=said):
+            self.load(plan, name)
+
+    def test_outputs_must_be_the_models(self, plan):
+        with pytest.raises(BackendError, match="returned 2 outputs, and the model has a, b, c"):
+            self.load(plan, "doubles", ("a", "b", "c")).run({"x": np.ones((1, 2), np.float32), "y": np.arange(1)})

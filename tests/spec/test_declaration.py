@@ -1,0 +1,17 @@
+"""The sizes of a pipeline and of a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_trt.errors import DeclarationError
+from pytest_trt.spec.declaration import PipelineOptions, RunShape
+
+
+def test_pipeline_and_run_shape_check_their_sizes():
+    with pytest.raises(DeclarationError, match="contexts is 0"):
+        PipelineOptions(contexts=0)
+    with pytest.raises(DeclarationError, match="depth must be of type int, not 'deep'"):
+        PipelineOptions(depth="deep")  # type: ignore[arg-type]
+    with pytest.raises(DeclarationError, match="batch=0: a size must be at least 1"):
+        RunShape(batch=0)
