@@ -114,7 +114,7 @@ def occupied(device: str, nbytes: int) -> cuda.DeviceBuffer | None:
 
 class Arena:
     """Device memory in one piece, given out from its beginning; once nothing of it is in use, from there again. It has
-    the verbs that `counting_allocator` wants of a ledger."""
+    the verbs that `counting_allocator` calls on its tracker."""
 
     def __init__(self, nbytes: int, alignment: int = 256) -> None:
         self._buffer, self._alignment = cuda.DeviceBuffer(nbytes), alignment

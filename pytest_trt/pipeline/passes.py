@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Layer, LayerProfile
 from pytest_trt.engine.backends.tensorrt.layers import parse_layers
-from pytest_trt.engine.backends.tensorrt.memory import Ledger, counting_allocator
+from pytest_trt.engine.backends.tensorrt.memory import AllocationTracker, counting_allocator
 from pytest_trt.pipeline.lane import Form, Lane
 
 if TYPE_CHECKING:
@@ -62,12 +62,12 @@ def memory_bytes(engine: DeviceEngine, lanes: Sequence[Lane]) -> Mapping[str, in
     `weights` (what loading left), `context` (all contexts, after a run), `io` (all buffer sets), and `peak`, the most
     that all of it took at a time.
     """
-    ledger = Ledger()
+    tracker = AllocationTracker()
     io = sum(lane.device_bytes for lane in lanes)
     try:
-        again = engine.with_allocator(counting_allocator(engine.trt, ledger))
+        again = engine.with_allocator(counting_allocator(engine.trt, tracker))
         try:
-            weights = ledger.now
+            weights = tracker.current_bytes
             contexts: list[DeviceContext] = []
             try:
                 for lane in lanes:
@@ -75,11 +75,16 @@ def memory_bytes(engine: DeviceEngine, lanes: Sequence[Lane]) -> Mapping[str, in
                     _prepared(contexts[-1], again, lane)
                     contexts[-1].enqueue(lane.compute)
                     lane.compute.synchronize()
-                return {"weights": weights, "context": ledger.now - weights, "io": io, "peak": ledger.peak + io}
+                return {
+                    "weights": weights,
+                    "context": tracker.current_bytes - weights,
+                    "io": io,
+                    "peak": tracker.peak_bytes + io,
+                }
             finally:
                 for context in contexts:
                     context.close()
         finally:
             again.close()
     finally:
-        ledger.close()
+        tracker.close()

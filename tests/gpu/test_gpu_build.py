@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.engine.backends.tensorrt import versions
-from pytest_trt.engine.backends.tensorrt.precision import preferring
+from pytest_trt.engine.backends.tensorrt.precision import with_precision_preferred
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.spec.declaration import PipelineOptions
@@ -52,7 +52,7 @@ def test_a_network_too_small_to_gain_has_the_precision_all_the_same(
     chosen, _ = workshop.build("conv", (RANGES["conv"],), precision="fp16")
     assert chosen.precisions["fp16"] > 0
     float32 = dataclasses.replace(chosen, precisions={"fp32": 1.0})
-    spec = preferring(EngineSpec(precision="fp16"), float32)
+    spec = with_precision_preferred(EngineSpec(precision="fp16"), float32)
     assert spec is not None
     preferred, plan = workshop.build(
         "conv", (RANGES["conv"],), precision="fp16", layer_precisions=dict(spec.layer_precisions),

@@ -13,7 +13,7 @@ from samples.reports import RUN
 
 from pytest_trt.core import codec
 from pytest_trt.core.records import Block, Layer, LayerProfile, Measurement, Samples
-from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_information
+from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_inspector_json
 from pytest_trt.report.trtexec_json import (
     advice,
     export_layer_info,
@@ -147,7 +147,7 @@ def test_layer_info_without_an_inspector_has_what_is_known() -> None:
     ids=["8.6", "11", "names only"],
 )
 def test_layer_info_is_what_the_inspector_said(said: dict[str, Any]) -> None:
-    profile = LayerProfile(parse_layers(said), 10, ("x", "y"), read_information(json.dumps(said)))
+    profile = LayerProfile(parse_layers(said), 10, ("x", "y"), read_inspector_json(json.dumps(said)))
     sent = codec.decode(LayerProfile, json.loads(json.dumps(codec.encode(profile))))
     assert json.loads(export_layer_info(sent)) == said
 

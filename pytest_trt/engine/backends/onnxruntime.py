@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
-from pytest_trt.engine.backends.plan_header import HEADER_BYTES, plan_origin
+from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
 from pytest_trt.engine.onnx import traverse
 from pytest_trt.engine.onnx.model_files import _WEIGHTS_FOLDER, copy_model, plain
 from pytest_trt.engine.tensors import Tensor
@@ -96,7 +96,7 @@ class OnnxRuntime:
     def load(self, plan: Path, device: str, spec: EngineSpec) -> OnnxRuntimeEngine:
         """Raises BackendError for a plan of TensorRT's, BuildError for what is no model."""
         with plan.open("rb") as file:
-            origin = plan_origin(file.read(HEADER_BYTES))
+            origin = parse_header(file.read(HEADER_BYTES))
         if origin is not None:
             raise BackendError(
                 f"{plan} was built by {origin}, which ONNX Runtime cannot run: choose another --trt-backend"

@@ -22,7 +22,7 @@ _RTX_SIZE_AT = 16
 
 
 @dataclasses.dataclass(frozen=True)
-class Origin:
+class PlanOrigin:
     """Which product and version built a plan; and where the header tells, the compute capabilities that it is for and
     its size."""
 
@@ -35,25 +35,25 @@ class Origin:
         return f"{self.product} {self.version}"
 
 
-def plan_origin(header: bytes) -> Origin | None:
+def parse_header(header: bytes) -> PlanOrigin | None:
     """What the first HEADER_BYTES of a plan say (a tag; the version in bytes 24 to 27; TensorRT-RTX repeats its tag,
     tells the plan's size from byte 16 on and compute capabilities from 32 on); None for what is no plan."""
     if len(header) < 28 or header[:4] not in _TAGS:
         return None
     product, version = _TAGS[header[:4]], ".".join(map(str, struct.unpack("4B", header[24:28])))
     if product != "TensorRT-RTX" or len(header) < HEADER_BYTES or header[28:32] != header[:4]:
-        return Origin(product, version)
+        return PlanOrigin(product, version)
     bits = struct.unpack_from("<I", header, _RTX_CAPABILITIES_AT)[0]
     known = tuple(number for bit, number in enumerate(_RTX_CAPABILITIES) if bits >> bit & 1)
     size = struct.unpack_from("<Q", header, _RTX_SIZE_AT)[0]
-    return Origin(product, version, known if bits < 1 << len(_RTX_CAPABILITIES) else (), size)
+    return PlanOrigin(product, version, known if bits < 1 << len(_RTX_CAPABILITIES) else (), size)
 
 
-def read_origin(plan: Path) -> Origin:
+def read_origin(plan: Path) -> PlanOrigin:
     """Where a plan comes from. Raises BackendError for a file that is none, or that was cut short."""
     with plan.open("rb") as file:
         header = file.read(HEADER_BYTES)
-    origin = plan_origin(header)
+    origin = parse_header(header)
     if origin is None:
         raise BackendError(f"{plan} is no TensorRT plan (it begins with {header[:4]!r}): build it again")
     if (size := plan.stat().st_size) < origin.size_bytes:
@@ -61,7 +61,7 @@ def read_origin(plan: Path) -> Origin:
     return origin
 
 
-def check_origin(package: str, version: str, plan: Path, host_code: bool) -> Origin:
+def check_origin(package: str, version: str, plan: Path, host_code: bool) -> PlanOrigin:
     """Where the plan comes from. Raises BackendError where that package in that version cannot run what comes from
     there: of another product; of another version and not allowed to bring its own runtime. Asks no device."""
     origin = read_origin(plan)
@@ -76,7 +76,7 @@ def check_origin(package: str, version: str, plan: Path, host_code: bool) -> Ori
     return origin
 
 
-def check_capabilities(origin: Origin, plan: Path, wanted: Sequence[int], by: str) -> None:
+def check_capabilities(origin: PlanOrigin, plan: Path, wanted: Sequence[int], by: str) -> None:
     """Raise BackendError where the plan is not for all of the compute capabilities that are `wanted` by what `by`
     says."""
     if origin.capabilities and not set(wanted) <= set(origin.capabilities):

@@ -12,7 +12,7 @@ from pytest_trt.engine.backends.plan_header import (
     HEADER_BYTES,
     check_capabilities,
     check_origin,
-    plan_origin,
+    parse_header,
     read_origin,
 )
 from pytest_trt.errors import BackendError
@@ -32,18 +32,18 @@ def plan(tmp_path: Path) -> Path:
 
 
 def test_a_plan_tells_its_origin() -> None:
-    rtx = plan_origin(header(b"vtrt", (1, 7, 1, 116), 0b11000))
+    rtx = parse_header(header(b"vtrt", (1, 7, 1, 116), 0b11000))
     assert rtx is not None
     assert (str(rtx), rtx.capabilities) == ("TensorRT-RTX 1.7.1.116", (89, 120))
-    old = plan_origin(b"ftrt" + bytes(20) + bytes([8, 6, 0, 12]) + b"more")
+    old = parse_header(b"ftrt" + bytes(20) + bytes([8, 6, 0, 12]) + b"more")
     assert old is not None
     assert (str(old), old.capabilities) == ("TensorRT 8.6.0.12", ())
-    assert plan_origin(b"ftrt") is None
-    assert plan_origin(b"\x08\x07onnx" + bytes(80)) is None
+    assert parse_header(b"ftrt") is None
+    assert parse_header(b"\x08\x07onnx" + bytes(80)) is None
 
 
 def test_capabilities_that_nobody_knows_are_none() -> None:
-    unknown = plan_origin(header(b"vtrt", (2, 0, 0, 0), 1 << 9))
+    unknown = parse_header(header(b"vtrt", (2, 0, 0, 0), 1 << 9))
     assert unknown is not None
     assert unknown.capabilities == ()
 

@@ -15,7 +15,7 @@ from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.backends.tensorrt.calibrate import calibration
 from pytest_trt.engine.backends.tensorrt.config import configure
 from pytest_trt.engine.backends.tensorrt.layer_types import constrain_layers, set_io
-from pytest_trt.engine.backends.tensorrt.layers import shares
+from pytest_trt.engine.backends.tensorrt.layers import precision_shares
 from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
 from pytest_trt.engine.backends.tensorrt.log import logger
 from pytest_trt.engine.backends.tensorrt.parse import parse
@@ -23,11 +23,11 @@ from pytest_trt.engine.backends.tensorrt.plugins import load_plugins
 from pytest_trt.engine.backends.tensorrt.precision import (
     check_device,
     missing_precision,
-    network_shares,
-    preferring,
+    network_precision_shares,
     unreported_precision_notes,
+    with_precision_preferred,
 )
-from pytest_trt.engine.backends.tensorrt.progress import watch
+from pytest_trt.engine.backends.tensorrt.progress import watch_progress
 from pytest_trt.engine.backends.tensorrt.timing import timing_cache
 from pytest_trt.engine.backends.tensorrt.weights import WEIGHTS
 from pytest_trt.engine.onnx.model_files import copy_model
@@ -42,7 +42,8 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
 
     The builder chooses a layer's precision by timing, and a small network may be as fast without. Where it chose
     nothing of what was asked for, everything is timed anew, once, since timings that an earlier build left in the cache
-    were taken at other clocks; then it is told to prefer what was asked for in every layer (see preferring).
+    were taken at other clocks; then it is told to prefer what was asked for in every layer
+    (see with_precision_preferred).
     """
     if not hasattr(trt, "Builder"):  # the lean and the dispatch runtime
         raise BuildError(f"{trt.__name__} builds no engines: build with tensorrt, and give the plan")
@@ -50,7 +51,7 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
     if fault and job.timing_cache is not None and job.spec.timing_cache_mode == "update":
         progress("timing everything anew", -1.0)
         report, fault = _build(trt, dataclasses.replace(job, timing_cache=None), progress)
-    if fault and (preferred := preferring(job.spec, report)) is not None:
+    if fault and (preferred := with_precision_preferred(job.spec, report)) is not None:
         asked = job.spec.precision
         progress(f"building anew, {asked} preferred", -1.0)
         try:
@@ -85,7 +86,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     try:
         builder = trt.Builder(log)
     except TypeError as error:  # what the bindings make of a null pointer
-        raise BackendError(f"{trt.__name__} {trt.__version__} makes no builder: {log.why()}") from error
+        raise BackendError(f"{trt.__name__} {trt.__version__} makes no builder: {log.reason()}") from error
     load_plugins(trt, builder, job.spec.plugins)
     network = builder.create_network(versions.network_flags(trt, typed))
     progress("parsing the model", -1.0)
@@ -94,7 +95,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     config = configure(trt, builder, network, job, typed)
     constrain_layers(trt, network, config, job.spec)
     with timing_cache(trt, config, job) as notes, calibration(trt, builder, network, config, job):
-        monitor = watch(trt, config, progress)
+        monitor = watch_progress(trt, config, progress)
         progress("building", -1.0)
         log.clear()
         plan = builder.build_serialized_network(network, config)
@@ -106,11 +107,11 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
         copy_model(Path(job.model), path.with_name(WEIGHTS))
     layers: tuple[Layer, ...] = ()
     if typed:
-        precisions, proof = network_shares(network), "model"
+        precisions, proof = network_precision_shares(network), "model"
     else:
         progress("inspecting", -1.0)
         layers = _inspect(trt, path, job)
-        precisions = shares(layers)
+        precisions = precision_shares(layers)
         proof = "inspector" if precisions else ""
     size = path.stat().st_size
     del plan, monitor, parser
@@ -120,7 +121,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
 
 
 def _why_not_built(trt: Any, job: BuildJob) -> str:
-    said = logger(trt).why()
+    said = logger(trt).reason()
     text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.spec.path or job.model).name}: {said}"
     limit_mb = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) / 1e6
     if limit_mb and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):

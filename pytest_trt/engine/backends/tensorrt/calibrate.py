@@ -33,7 +33,7 @@ def calibration(trt: Any, builder: Any, network: Any, config: Any, job: BuildJob
     base = versions.require(trt, f"calibrator={job.spec.calibrator}")
     cache = Path(job.output) / CALIBRATION_CACHE
     if cache.exists():
-        check_cache(cache.read_bytes(), _tensors(network), Path(job.model).name)
+        check_calibration_cache(cache.read_bytes(), _tensors(network), Path(job.model).name)
     files = sorted(Path(job.calibration).glob("*.npz"))
     with contextlib.ExitStack() as held:
         feed = _Feed(network, files, held)
@@ -132,7 +132,7 @@ def _tensors(network: Any) -> set[str]:
     return {tensor.name for tensor in tensors if str(tensor.dtype).endswith(".FLOAT")}
 
 
-def check_cache(data: bytes, tensors: set[str], model: str) -> None:
+def check_calibration_cache(data: bytes, tensors: set[str], model: str) -> None:
     """Raise BuildError where a calibration cache has scales for less than half of the model's `tensors`, so that it is
     another model's: TensorRT would build in another precision what it finds no scale for, and say so in its log alone.
     A line is `name: scale`, the scale as the bytes of a float32 in hex."""

@@ -59,7 +59,7 @@ def configure(trt: Any, builder: Any, network: Any, job: BuildJob, typed: bool) 
 def _check_taken(trt: Any, option: str, wanted: Any, taken: Any) -> None:
     """TensorRT's setters return nothing: what they refuse stays as it was."""
     if taken != wanted:
-        raise BuildError(f"{option}={wanted!r} is refused (it stays {taken!r}): {logger(trt).why()}")
+        raise BuildError(f"{option}={wanted!r} is refused (it stays {taken!r}): {logger(trt).reason()}")
 
 
 def _set_targets(trt: Any, config: Any, spec: EngineSpec) -> None:

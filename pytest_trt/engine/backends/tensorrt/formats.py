@@ -17,7 +17,7 @@ _CHANNELS_LAST = (
 )
 
 
-def on_host(trt: Any, engine: Any, name: str) -> bool:
+def is_on_host(trt: Any, engine: Any, name: str) -> bool:
     """Whether the host reads or writes that input or output: a shape tensor."""
     if hasattr(trt, "TensorLocation"):
         return bool(engine.get_tensor_location(name) == trt.TensorLocation.HOST)
@@ -32,10 +32,10 @@ def format_name(trt: Any, engine: Any, name: str) -> str:
     words = engine.get_tensor_format_desc(name)
     if not words and engine.get_tensor_vectorized_dim(name) == -1:
         return LINEAR
-    return described(words or "unknown")
+    return parse_format_description(words or "unknown")
 
 
-def described(words: str) -> str:
+def parse_format_description(words: str) -> str:
     """The name of the format that TensorRT describes so, in the words of 8.6 to 10.16: newer ones have the name in
     them. `words` itself where they say more, such as a stride."""
     if found := re.search(r"\(k(\w+)\)", words):

@@ -10,7 +10,7 @@ from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.errors import BuildError
 from pytest_trt.spec.engine_spec import EngineSpec
 
-TYPES = {
+DATA_TYPES = {
     "fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "fp8": "FP8", "int8": "INT8", "uint8": "UINT8", "int32": "INT32",
     "int64": "INT64", "bool": "BOOL",
 }  # fmt: skip
@@ -67,7 +67,7 @@ def _io(network: Any) -> Iterator[Any]:
 
 
 def _type(trt: Any, kind: str) -> Any:
-    found = getattr(trt.DataType, TYPES[kind], None)
+    found = getattr(trt.DataType, DATA_TYPES[kind], None)
     if found is None:
         raise BuildError(f"{trt.__name__} {trt.__version__} has no type {kind}: choose another")
     return found

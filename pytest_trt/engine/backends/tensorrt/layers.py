@@ -22,7 +22,7 @@ _FUSED = "{ForeignNode["
 outputs may be FP32 whatever is computed in it."""
 
 
-def read_information(text: str) -> Mapping[str, Any]:
+def read_inspector_json(text: str) -> Mapping[str, Any]:
     """What the inspector says, as JSON that travels: 8.6 writes control characters as they are, and a value that is no
     number of JSON's (NaN, Infinity) is kept as text."""
     found: Mapping[str, Any] = json.loads(text or "{}", strict=False, parse_constant=str)
@@ -71,7 +71,7 @@ def _precision(formats: Iterable[str]) -> str:
     return ""
 
 
-def shares(layers: Iterable[Layer]) -> dict[str, float]:
+def precision_shares(layers: Iterable[Layer]) -> dict[str, float]:
     """The share of layers in each precision, of those that compute with numbers; empty where none tells. UNREPORTED are
     fused ones."""
     counts = collections.Counter(layer.precision for layer in layers if layer.precision in {*_FLOATING, UNREPORTED})

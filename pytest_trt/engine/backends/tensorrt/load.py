@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 from pytest_trt.core.records import Layer
 from pytest_trt.engine.backends import cuda
-from pytest_trt.engine.backends.plan_header import Origin, check_capabilities, check_origin
+from pytest_trt.engine.backends.plan_header import PlanOrigin, check_capabilities, check_origin
 from pytest_trt.engine.backends.tensorrt import versions
-from pytest_trt.engine.backends.tensorrt.formats import LINEAR, format_name, on_host
-from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_information
+from pytest_trt.engine.backends.tensorrt.formats import LINEAR, format_name, is_on_host
+from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_inspector_json
 from pytest_trt.engine.backends.tensorrt.log import logger
 from pytest_trt.engine.backends.tensorrt.plugins import load_plugins
-from pytest_trt.engine.backends.tensorrt.weights import restore_weights, set_streaming
+from pytest_trt.engine.backends.tensorrt.weights import restore_weights, set_streaming_budget
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -53,7 +53,7 @@ class DeviceEngine:
         if self._engine is None:
             raise BackendError(_why_not_loaded(trt, plan, origin, device, spec.host_code_allowed))
         restore_weights(trt, self._engine, plan)
-        set_streaming(trt, self._engine, spec.weight_streaming_budget)
+        set_streaming_budget(trt, self._engine, spec.weight_streaming_budget)
         self._read()
 
     def _read(self) -> None:
@@ -71,7 +71,7 @@ class DeviceEngine:
 
     def _tensor(self, name: str) -> Tensor:
         engine = self._engine
-        there = on_host(self.trt, engine, name)
+        there = is_on_host(self.trt, engine, name)
         dtype = versions.dtype(engine.get_tensor_dtype(name))
         layout = LINEAR if there else format_name(self.trt, engine, name)
         return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), there, layout)
@@ -111,12 +111,12 @@ class DeviceEngine:
             need = versions.device_memory_bytes(self._engine)
             raise BackendError(
                 f"no execution context can be made (it needs {need / 1e6:.1f} MB; free: {free / 1e6:.1f} of "
-                f"{total / 1e6:.1f} MB): {log.why()}"
+                f"{total / 1e6:.1f} MB): {log.reason()}"
             )
         if profile != native.active_optimization_profile and not native.set_optimization_profile_async(
             profile, stream.handle
         ):
-            raise BackendError(f"profile {profile} cannot be used by one context more: {log.why()}")
+            raise BackendError(f"profile {profile} cannot be used by one context more: {log.reason()}")
         stream.synchronize()
         return DeviceContext(self.trt, native)
 
@@ -144,7 +144,7 @@ class DeviceEngine:
             return {}
         inspector = self._engine.create_engine_inspector()
         context.attach_to(inspector)
-        return read_information(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
+        return read_inspector_json(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
         """The same plan loaded once more, its device memory taken from `allocator`."""
@@ -163,11 +163,11 @@ class DeviceContext:
 
     def set_shape(self, name: str, shape: Shape) -> None:
         if not self._native.set_input_shape(name, shape):
-            raise InputError(f"input {name!r} cannot have the shape {shape}: {logger(self._trt).why()}")
+            raise InputError(f"input {name!r} cannot have the shape {shape}: {logger(self._trt).reason()}")
 
     def set_address(self, name: str, address: int) -> None:
         if not self._native.set_tensor_address(name, address):
-            raise BackendError(f"the address of {name!r} was refused: {logger(self._trt).why()}")
+            raise BackendError(f"the address of {name!r} was refused: {logger(self._trt).reason()}")
 
     def shape(self, name: str) -> Shape:
         """A tensor's shape as far as it is known: -1 where it depends on the data."""
@@ -188,7 +188,7 @@ class DeviceContext:
 
     def enqueue(self, stream: cuda.Stream) -> None:
         if not self._native.execute_async_v3(stream.handle):
-            raise BackendError(f"TensorRT cannot run the engine: {logger(self._trt).why()}")
+            raise BackendError(f"TensorRT cannot run the engine: {logger(self._trt).reason()}")
 
     def set_consumed_event(self, event: cuda.Event | None) -> None:
         """Have `event` recorded as soon as the inputs have been read."""
@@ -218,7 +218,7 @@ class DeviceContext:
         allocator = Allocator()
         self._kept.append(allocator)
         if not self._native.set_output_allocator(name, allocator):
-            raise BackendError(f"the allocator of output {name!r} was refused: {logger(trt).why()}")
+            raise BackendError(f"the allocator of output {name!r} was refused: {logger(trt).reason()}")
 
     def profile_layers(self, report: Callable[[str, float], None]) -> None:
         """Tell `report` the name and the milliseconds of every layer, on every run from now on."""
@@ -260,10 +260,10 @@ def _count(shape: Shape) -> int:
     return count
 
 
-def _why_not_loaded(trt: Any, plan: Path, origin: Origin, device: cuda.Device, host_code: bool) -> str:
+def _why_not_loaded(trt: Any, plan: Path, origin: PlanOrigin, device: cuda.Device, host_code: bool) -> str:
     free, total = cuda.memory_info()
     here = f"{trt.__name__} {trt.__version__} on {device.name} (free: {free / 1e6:.0f} of {total / 1e6:.0f} MB)"
-    text = f"{plan}, built by {origin}, cannot be loaded by {here}: {logger(trt).why()}"
+    text = f"{plan}, built by {origin}, cannot be loaded by {here}: {logger(trt).reason()}"
     if not host_code:  # those that carry a runtime of their own need it
         text += (
             "; one that was built version compatible runs code of its own: allow it with engine_host_code_allowed=True "

@@ -15,7 +15,7 @@ SHOWN = 5
 def logger(trt: Any) -> Any:
     """The one logger of a package: TensorRT keeps the first it is given for the whole process.
 
-    It keeps errors and warnings, prints them to stderr (a probe's log), and gives them with `why`.
+    It keeps errors and warnings, prints them to stderr (a probe's log), and gives them with `reason`.
     """
 
     class Log(trt.ILogger):  # type: ignore[misc]
@@ -37,7 +37,7 @@ def logger(trt: Any) -> Any:
             self.errors.clear()
             self.warnings.clear()
 
-        def why(self) -> str:
+        def reason(self) -> str:
             """The errors since `clear`, the last of them, as the end of a sentence."""
             said = list(dict.fromkeys(self.errors))[-SHOWN:] or list(dict.fromkeys(self.warnings))[-SHOWN:]
             return "; ".join(said) if said else "it gave no reason"

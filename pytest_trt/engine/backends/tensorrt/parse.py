@@ -17,9 +17,9 @@ def parse(trt: Any, network: Any, model: Path, name: str) -> Any:
     parser = trt.OnnxParser(network, logger(trt))
     if not parser.parse_from_file(str(model)):
         said = _refused([parser.get_error(i) for i in range(parser.num_errors)], model)
-        raise BuildError(f"TensorRT's parser refuses {name}: {said or logger(trt).why()}")
+        raise BuildError(f"TensorRT's parser refuses {name}: {said or logger(trt).reason()}")
     if network.num_outputs == 0:
-        raise BuildError(f"{name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).why()}")
+        raise BuildError(f"{name}, parsed, has no outputs: is it a whole ONNX model? {logger(trt).reason()}")
     inputs = list(map(network.get_input, range(network.num_inputs)))
     _tell_apart(inputs)
     for tensor in inputs:

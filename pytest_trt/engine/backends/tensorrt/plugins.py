@@ -23,7 +23,7 @@ def load_plugins(trt: Any, owner: Any, libraries: tuple[str, ...]) -> None:
             raise BackendError(f"the plugin library {library} is not there: name an existing file in plugins")
         if owner.get_plugin_registry().load_library(library) is None:
             raise BackendError(
-                f"the plugin library {library} cannot be loaded by {trt.__name__} {trt.__version__}: {log.why()}"
+                f"the plugin library {library} cannot be loaded by {trt.__name__} {trt.__version__}: {log.reason()}"
             )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from pytest_trt.core.records import Layer
 from pytest_trt.engine.backends.base import UNREPORTED, BuildReport
 from pytest_trt.engine.backends.tensorrt import versions
-from pytest_trt.engine.backends.tensorrt.layers import shares
+from pytest_trt.engine.backends.tensorrt.layers import precision_shares
 from pytest_trt.errors import BuildError
 from pytest_trt.spec.engine_spec import EngineSpec, LayerType
 
@@ -52,7 +52,7 @@ def _quantised(trt: Any, network: Any) -> bool:
     return any(network.get_layer(i).type == trt.LayerType.DEQUANTIZE for i in range(network.num_layers))
 
 
-def network_shares(network: Any) -> dict[str, float]:
+def network_precision_shares(network: Any) -> dict[str, float]:
     """The share of layers in each precision, as the parsed, strongly typed network says: what is built keeps them."""
     found = []
     for i in range(network.num_layers):
@@ -61,7 +61,7 @@ def network_shares(network: Any) -> dict[str, float]:
         names = [str(dtype).rpartition(".")[2] for dtype in types]
         if layer.num_inputs and names and names[0] in _NETWORK_TYPES:  # a constant has no inputs and computes nothing
             found.append(Layer(layer.name, precision=_NETWORK_TYPES[names[0]]))
-    return shares(found)
+    return precision_shares(found)
 
 
 def missing_precision(spec: EngineSpec, report: BuildReport) -> str:
@@ -83,7 +83,7 @@ def missing_precision(spec: EngineSpec, report: BuildReport) -> str:
     return f"{faster}: ask for that{forced}"
 
 
-def preferring(spec: EngineSpec, report: BuildReport) -> EngineSpec | None:
+def with_precision_preferred(spec: EngineSpec, report: BuildReport) -> EngineSpec | None:
     """The spec that has the builder prefer what was asked for wherever the spec does not say otherwise; a layer that
     cannot compute in it gets another. None where that cannot be said: where types are the model's, where Q/DQ says what
     is quantised, where nothing may be timed, and where the spec's own constraints are to be obeyed."""

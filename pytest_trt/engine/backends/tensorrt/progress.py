@@ -12,7 +12,7 @@ from pytest_trt.engine.backends.tensorrt import versions
 TOLD_EVERY_S = 0.1
 
 
-def watch(trt: Any, config: Any, progress: Progress) -> Any:
+def watch_progress(trt: Any, config: Any, progress: Progress) -> Any:
     """Tell `progress` how far the build of `config` is; the object must live as long as the build."""
     if not versions.has(trt, "progress"):
         return None

@@ -29,13 +29,13 @@ def restore_weights(trt: Any, engine: Any, plan: Path) -> None:
     parser = trt.OnnxParserRefitter(refitter, log)
     if not parser.refit_from_file(str(model)):
         said = [str(parser.get_error(i).desc()) for i in range(parser.num_errors)]
-        raise BackendError(f"the weights of {model} do not fit {plan}: {'; '.join(said) or log.why()}")
+        raise BackendError(f"the weights of {model} do not fit {plan}: {'; '.join(said) or log.reason()}")
     if not refitter.refit_cuda_engine():
         missing = ", ".join(refitter.get_missing_weights()) or "none is missing"
-        raise BackendError(f"{plan} cannot be given its weights ({missing}): {log.why()}")
+        raise BackendError(f"{plan} cannot be given its weights ({missing}): {log.reason()}")
 
 
-def set_streaming(trt: Any, engine: Any, budget: int | str | None) -> None:
+def set_streaming_budget(trt: Any, engine: Any, budget: int | str | None) -> None:
     """How much of the weights stays on the device: `budget` in bytes, as a share of what can be streamed ("40%"), or
     what TensorRT finds itself ("auto"). Call it before there is a context. Raises BackendError where nothing can be
     streamed or the budget is refused."""
@@ -55,5 +55,5 @@ def set_streaming(trt: Any, engine: Any, budget: int | str | None) -> None:
     engine.weight_streaming_budget_v2 = wanted
     if (taken := int(engine.weight_streaming_budget_v2)) != wanted:
         raise BackendError(
-            f"weight_streaming_budget={budget!r} is refused ({taken} bytes of {streamable}): {logger(trt).why()}"
+            f"weight_streaming_budget={budget!r} is refused ({taken} bytes of {streamable}): {logger(trt).reason()}"
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_trt.engine.backends.tensorrt.formats import described
+from pytest_trt.engine.backends.tensorrt.formats import parse_format_description
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.formats import storage_shape
 
@@ -40,7 +40,7 @@ from pytest_trt.pipeline.formats import storage_shape
     ],
 )  # fmt: skip
 def test_words_tell_the_format(words: str, name: str) -> None:
-    assert described(words) == name
+    assert parse_format_description(words) == name
 
 
 @pytest.mark.parametrize(
@@ -54,4 +54,4 @@ def test_words_tell_the_format(words: str, name: str) -> None:
 )
 def test_a_format_that_has_no_name_is_never_taken_for_another(words: str) -> None:
     with pytest.raises(BackendError, match="in which no array of 4 dimensions is laid"):
-        storage_shape((1, 8, 4, 4), described(words))
+        storage_shape((1, 8, 4, 4), parse_format_description(words))

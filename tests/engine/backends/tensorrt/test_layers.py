@@ -10,8 +10,12 @@ from samples.inspector import CONV_86
 
 from pytest_trt.core.records import Layer
 from pytest_trt.engine.backends.base import UNREPORTED, BuildReport
-from pytest_trt.engine.backends.tensorrt.layers import parse_layers, read_information, shares
-from pytest_trt.engine.backends.tensorrt.precision import missing_precision, preferring, unreported_precision_notes
+from pytest_trt.engine.backends.tensorrt.layers import parse_layers, precision_shares, read_inspector_json
+from pytest_trt.engine.backends.tensorrt.precision import (
+    missing_precision,
+    unreported_precision_notes,
+    with_precision_preferred,
+)
 from pytest_trt.spec.engine_spec import EngineSpec
 
 
@@ -19,7 +23,7 @@ def test_a_layer_of_8_6() -> None:
     text = json.dumps({"Layers": [CONV_86], "Bindings": ["x", "y"]}).replace(
         "\\u001e", "\x1e"
     )  # 8.6 does not escape it
-    (layer,) = parse_layers(read_information(text))
+    (layer,) = parse_layers(read_inspector_json(text))
     assert layer.name == "Conv_0 + Relu_1"
     assert layer.kind == "Convolution"
     assert layer.tactic.startswith("sm80_xmma_fprop")
@@ -45,14 +49,14 @@ def test_the_kernel_tells_the_precision_where_formats_do_not() -> None:
 
 
 def test_numbers_that_json_has_not_travel_as_text() -> None:
-    found = read_information('{"Layers": [{"Name": "scale", "Shift": NaN, "Power": -Infinity}], "Bindings": []}')
+    found = read_inspector_json('{"Layers": [{"Name": "scale", "Shift": NaN, "Power": -Infinity}], "Bindings": []}')
     assert found["Layers"] == [{"Name": "scale", "Shift": "NaN", "Power": "-Infinity"}]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_names_alone_are_layers_too() -> None:
     assert parse_layers({"Layers": ["a", "b"]}) == (Layer("a"), Layer("b"))
-    assert parse_layers(read_information("")) == ()
+    assert parse_layers(read_inspector_json("")) == ()
 
 
 @pytest.mark.parametrize(
@@ -72,8 +76,8 @@ def test_precisions_are_read_from_formats(text: str, precision: str) -> None:
 
 def test_shares_count_the_layers_that_compute() -> None:
     layers = [Layer("a", precision="fp16"), Layer("b", precision="fp16"), Layer("c", precision="fp32"), Layer("d")]
-    assert shares(layers) == pytest.approx({"fp16": 2 / 3, "fp32": 1 / 3})
-    assert shares([Layer("d")]) == {}
+    assert precision_shares(layers) == pytest.approx({"fp16": 2 / 3, "fp32": 1 / 3})
+    assert precision_shares([Layer("d")]) == {}
 
 
 def foreign(kind: str) -> dict[str, object]:
@@ -85,13 +89,13 @@ def foreign(kind: str) -> dict[str, object]:
 def test_what_is_fused_into_one_layer_tells_its_precision_only_where_that_goes_out() -> None:
     plain, half = parse_layers({"Layers": [foreign("FP32"), foreign("FP16")]})
     assert (plain.precision, half.precision) == (UNREPORTED, "fp16")
-    assert shares([plain, half, Layer("a", precision="fp32"), Layer("b")]) == {
+    assert precision_shares([plain, half, Layer("a", precision="fp32"), Layer("b")]) == {
         "fp16": pytest.approx(1 / 3), "fp32": pytest.approx(1 / 3), UNREPORTED: pytest.approx(1 / 3)
     }  # fmt: skip
 
 
 def report(*layers: Layer, proved_by: str = "inspector") -> BuildReport:
-    return BuildReport(1.0, 100, shares(layers), proved_by, layers)
+    return BuildReport(1.0, 100, precision_shares(layers), proved_by, layers)
 
 
 def test_a_precision_that_is_in_no_layer_is_a_fault_with_its_remedy_but_not_what_is_not_told() -> None:
@@ -115,7 +119,7 @@ FLOAT = report(Layer("a", precision="fp32"))
 
 @pytest.mark.parametrize("spec", [HALF, EngineSpec(precision="bf16"), CALIBRATED])
 def test_what_was_asked_for_is_preferred_in_every_layer(spec: EngineSpec) -> None:
-    found = preferring(spec, FLOAT)
+    found = with_precision_preferred(spec, FLOAT)
     assert found is not None
     assert (found.layer_precisions, found.precision_constraints) == ({"*": spec.precision}, "prefer")
     assert dataclasses.replace(found, layer_precisions={}, precision_constraints="obey") == spec
@@ -124,7 +128,7 @@ def test_what_was_asked_for_is_preferred_in_every_layer(spec: EngineSpec) -> Non
 
 def test_what_a_spec_prefers_for_a_layer_stands() -> None:
     own = dataclasses.replace(HALF, layer_precisions={"head": "fp32"}, precision_constraints="prefer")
-    found = preferring(own, FLOAT)
+    found = with_precision_preferred(own, FLOAT)
     assert found is not None
     assert list(found.layer_precisions.items()) == [("*", "fp16"), ("head", "fp32")]  # the later overrides
 
@@ -141,5 +145,5 @@ def test_what_a_spec_prefers_for_a_layer_stands() -> None:
     ],
 )
 def test_what_cannot_be_preferred_is_a_fault_with_its_remedy(spec: EngineSpec, told: BuildReport, remedy: str) -> None:
-    assert preferring(spec, told) is None
+    assert with_precision_preferred(spec, told) is None
     assert missing_precision(spec, told).endswith(remedy)
