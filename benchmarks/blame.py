@@ -29,7 +29,7 @@ import resnet18
 from live import Live, ms_verdict, save
 
 from pytest_trt.core.records import LayerProfile, Result
-from pytest_trt.engine.provide import Provided
+from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import BuildError, TrtError
 from pytest_trt.judge.baselines import open_baselines
 from pytest_trt.judge.regression.blame import blame
@@ -102,7 +102,7 @@ def chains(live: Live) -> Iterator[Asked]:
     yield Asked("no tactic sources", lambda: trial("base.onnx", tactic_sources=()), ANY)
 
 
-def _given(live: Live, engine: Callable[[], Provided]) -> Trial:
+def _given(live: Live, engine: Callable[[], ProvidedEngine]) -> Trial:
     """A trial of ResNet-18 with an engine that was built beside it."""
     trial = live.trial("base.onnx", timing_cache=False)
     trial.engine = engine()  # in place of the one that it would build
@@ -119,7 +119,7 @@ def _typed(live: Live, trial: Callable[[str], Trial]) -> Trial:
         raise BuildError(f"{' '.join(command)} failed: {done.stderr[-2000:]}")
     digest = hashlib.sha256(plan.read_bytes()).hexdigest()
     made = trial("base.onnx")
-    made.engine = Provided(plan, digest, digest)
+    made.engine = ProvidedEngine(plan, digest, digest)
     return made
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import backend
-from pytest_trt.engine.inputs import draw
+from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.probe.__main__ import die_with
 from pytest_trt.measure.stopping import Steady
@@ -180,7 +180,7 @@ class Seat:
         with contextlib.closing(engine):
             runner = open_runner(engine, subject.shapes, subject.options)
             with contextlib.closing(runner):
-                inputs = draw(runner.inputs, subject.spec.seed, subject.spec.input_ranges)
+                inputs = generate_inputs(runner.inputs, subject.spec.seed, subject.spec.input_ranges)
                 runner.infer(inputs)
                 runner.fill(inputs)
                 yield runner

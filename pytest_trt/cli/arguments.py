@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.engine.model.files import RANDOM
+from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import RunShape
 
@@ -52,13 +52,13 @@ def add_calibration_argument(parser: argparse.ArgumentParser, without: str) -> N
 def parse_calibration(text: str | None, calibrator: str | None = None) -> str | Callable[..., Any] | None:
     """EngineSpec.calibration, as that argument says it. Any other text is a calibration cache, and needs a
     `calibrator`. Raises DeclarationError, naming the argument."""
-    if text is None or text == RANDOM:
+    if text is None or text == RANDOM_CALIBRATION:
         return text
     if re.fullmatch(r"[\w.]+:\w+", text):
         return _function("--calibration", text)
     if calibrator is None:
         own = "a calibration cache is what TensorRT's own calibrators read"
-        raise DeclarationError(f"--calibration is {text!r}: write {RANDOM} or MODULE:FUNCTION ({own})")
+        raise DeclarationError(f"--calibration is {text!r}: write {RANDOM_CALIBRATION} or MODULE:FUNCTION ({own})")
     return text
 
 

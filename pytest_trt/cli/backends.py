@@ -23,7 +23,7 @@ from pytest_trt.cli.arguments import (
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show_progress
 from pytest_trt.core.records import SCHEMA
-from pytest_trt.engine.model.files import RANDOM
+from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.report.header import BACKENDS, environment_line
 from pytest_trt.spec.declaration import Declaration
@@ -95,7 +95,7 @@ def _specs(args: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, E
     cannot be meant."""
     if args.torch is not None and not all(args.torch.partition(":")):
         raise DeclarationError(f"--torch is {args.torch!r}: write MODULE:FUNCTION")
-    calibrated = parse_calibration(args.calibration or RANDOM)
+    calibrated = parse_calibration(args.calibration or RANDOM_CALIBRATION)
     for backend in args.backends.split(","):
         if backend not in _COMPARED:
             raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")

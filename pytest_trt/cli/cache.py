@@ -13,7 +13,7 @@ from pytest_trt.cli.project import Project
 from pytest_trt.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.cache.store import Kept, Store
+    from pytest_trt.engine.cache.store import CachedItem, Store
 
 _AGES = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
@@ -83,7 +83,7 @@ def _age(text: str | None) -> float | None:
     return float(found[1]) * _AGES[found[2]]
 
 
-def _say_removed(removed: Iterable[Kept]) -> None:
+def _say_removed(removed: Iterable[CachedItem]) -> None:
     freed = count = 0
     for entry in removed:
         print(f"removed {_line(entry)}")
@@ -91,7 +91,7 @@ def _say_removed(removed: Iterable[Kept]) -> None:
     print(f"{count} removed, {_size(freed)} freed")
 
 
-def _line(entry: Kept) -> str:
+def _line(entry: CachedItem) -> str:
     """An entry: its digest's beginning, size, when it was used, and what it is."""
     used = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.used))
     pinned = "  pinned by a baseline" if entry.pinned else ""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays, Tensor
 
 
-def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
+def check_inputs(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
     """`inputs` in the engine's order, contiguous. Raises InputError, naming the input, for a name that is unknown or
     missing, a value that is no array, and a dtype or shape that is not the engine's; nothing is cast or reshaped, but
     for the order of bytes."""
@@ -28,13 +28,15 @@ def checked(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
     ready = {}
     for tensor in tensors:
         if tensor.name not in inputs:
-            raise InputError(f"input {tensor.name!r} is missing: give an array {_form(tensor)}")
+            raise InputError(f"input {tensor.name!r} is missing: give an array {_expected(tensor)}")
         array = inputs[tensor.name]
         if not isinstance(array, np.ndarray):
-            raise InputError(f"input {tensor.name!r} is a {type(array).__name__}: give a numpy array {_form(tensor)}")
+            raise InputError(
+                f"input {tensor.name!r} is a {type(array).__name__}: give a numpy array {_expected(tensor)}"
+            )
         if array.dtype.name != tensor.dtype:
             raise InputError(f"input {tensor.name!r} is {array.dtype.name}: it must be {tensor.dtype} (astype it)")
-        if not tensor.holds(array.shape):
+        if not tensor.accepts(array.shape):
             raise InputError(f"input {tensor.name!r} has the shape {array.shape}: it must be {tensor.shape}")
         as_it_is = array.dtype.isnative and array.flags.c_contiguous
         # not ascontiguousarray, which makes a scalar 1-d
@@ -71,5 +73,5 @@ def _has_nan(array: NDArray[Any]) -> bool:
     return bool(np.isnan(array.max()))
 
 
-def _form(tensor: Tensor) -> str:
+def _expected(tensor: Tensor) -> str:
     return f"of {tensor.dtype} with the shape {tensor.shape}"

@@ -16,7 +16,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import ShapeRange
 
 
-def _digest(
+def engine_digest(
     spec: EngineSpec,
     model: Model,
     ranges: tuple[Mapping[str, ShapeRange], ...],
@@ -38,12 +38,14 @@ def _digest(
         "backend": (environment.backend, environment.backend_version),
         "device": device,
         "prepared_by": prepared_by,
-        "files": [] if environment.kind == "cpu" else [*map(file_sha256, map(Path, spec.plugins)), _timings(spec)],
+        "files": []
+        if environment.kind == "cpu"
+        else [*map(file_sha256, map(Path, spec.plugins)), _timing_cache_key(spec)],
     }
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
-def _timings(spec: EngineSpec) -> str:
+def _timing_cache_key(spec: EngineSpec) -> str:
     """What a timing cache that is only read decides; one that is written to changes with every build."""
     if isinstance(spec.timing_cache, str) and spec.timing_cache_mode != "update":
         return f"{spec.timing_cache_mode} {file_sha256(Path(spec.timing_cache))}"

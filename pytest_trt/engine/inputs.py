@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.validation import suggest
-from pytest_trt.engine.tensors import dtype
+from pytest_trt.engine.tensors import numpy_dtype
 from pytest_trt.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,11 +23,11 @@ INTEGER_RANGE = (0, 1)
 nearly everywhere; a wider range would reach outside what a Gather or an embedding has."""
 
 
-LEVELS = 4096
+NORMAL_LEVELS = 4096
 """How many normal numbers there are to draw from; the outermost are +-3.67."""
 
 
-def draw(
+def generate_inputs(
     tensors: Iterable[Tensor], seed: int, ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, NDArray[np.generic]]:
     """An array for each of `tensors`, whose shapes are concrete.
@@ -43,19 +43,19 @@ def draw(
         if name not in names:
             hint = suggest(name, names, f"there are {', '.join(map(repr, names)) or 'none'}")
             raise InputError(f"input_ranges names {name!r}, which is no input: {hint}")
-    return {tensor.name: _draw(tensor, seed, ranges.get(tensor.name)) for tensor in tensors}
+    return {tensor.name: _generate(tensor, seed, ranges.get(tensor.name)) for tensor in tensors}
 
 
-def _draw(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> NDArray[np.generic]:
+def _generate(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> NDArray[np.generic]:
     import numpy as np
 
     if any(size < 0 for size in tensor.shape):
         raise InputError(f"input {tensor.name!r} has the shape {tensor.shape}: fill its dynamic dimensions first")
-    dtype = _dtype(tensor)
+    dtype = _numpy_dtype(tensor)
     words = hashlib.sha256(f"{seed}\0{tensor.name}".encode()).digest()[:16]
     random = np.random.RandomState(np.frombuffer(words, dtype="<u4"))
     if dtype.kind == "b" or _is_integer(dtype):
-        low, high = _integers(tensor, dtype, limits)
+        low, high = _integer_limits(tensor, dtype, limits)
         wide = np.uint64 if high > np.iinfo(np.int64).max else np.int64
         return random.randint(low, high + 1, tensor.shape, dtype=wide).astype(dtype)
     if limits is None:
@@ -76,13 +76,15 @@ def _normal(random: np.random.RandomState, shape: tuple[int, ...]) -> NDArray[np
     import numpy as np
 
     normal = statistics.NormalDist()
-    quantiles = np.array([normal.inv_cdf((level + 0.5) / LEVELS) for level in range(LEVELS)], dtype=np.float32)
-    return quantiles[random.randint(0, LEVELS, shape, dtype=np.uint16)]
+    quantiles = np.array(
+        [normal.inv_cdf((level + 0.5) / NORMAL_LEVELS) for level in range(NORMAL_LEVELS)], dtype=np.float32
+    )
+    return quantiles[random.randint(0, NORMAL_LEVELS, shape, dtype=np.uint16)]
 
 
-def _dtype(tensor: Tensor) -> np.dtype[Any]:
+def _numpy_dtype(tensor: Tensor) -> np.dtype[Any]:
     try:
-        return dtype(tensor.dtype)
+        return numpy_dtype(tensor.dtype)
     except ImportError as error:
         raise InputError(f"input {tensor.name!r} is {tensor.dtype}: pip install ml_dtypes, which has it") from error
     except AttributeError as error:
@@ -93,7 +95,7 @@ def _is_integer(dtype: np.dtype[Any]) -> bool:
     return dtype.kind in "iu" or dtype.name.lstrip("u") in ("int2", "int4")
 
 
-def _integers(tensor: Tensor, dtype: np.dtype[Any], limits: tuple[float, float] | None) -> tuple[int, int]:
+def _integer_limits(tensor: Tensor, dtype: np.dtype[Any], limits: tuple[float, float] | None) -> tuple[int, int]:
     bits = 1 if dtype.kind == "b" else int("".join(filter(str.isdigit, dtype.name)))
     signed = dtype.name.startswith("i")
     least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)

@@ -13,7 +13,7 @@ from pytest_trt.engine.backends.tensorrt.versions import SUPPORT
 from pytest_trt.engine.convert import calibration_data, half, int8, qdq
 from pytest_trt.engine.convert.calibration_data import Calibration
 from pytest_trt.engine.convert.half import Conversion
-from pytest_trt.engine.model.files import RANDOM
+from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.engine.model.model import Model
 from pytest_trt.errors import BuildError
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -91,7 +91,7 @@ def prepare(
     if wanted in ("fp16", "bf16") and strongly_typed:
         return Preparation(model, half.fingerprint(), lambda output: half.convert(model.path, wanted, output))
     unused = f"calibration is not used: {name} has Q/DQ, which says where it is quantised"
-    notes = (unused,) if shares and spec.calibration not in (None, RANDOM) else ()
+    notes = (unused,) if shares and spec.calibration not in (None, RANDOM_CALIBRATION) else ()
     if host or not qdq.has_biases(model):
         return Preparation(model, shares=shares, notes=notes)
 
@@ -133,10 +133,10 @@ def _data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None
 
 def _no_inputs(path: Path) -> str:
     """Why a text that is not 'random' gives no inputs, and what would."""
-    if path.name.lower() == RANDOM:
-        return f"is no file: write it {RANDOM!r}, to have inputs drawn"
+    if path.name.lower() == RANDOM_CALIBRATION:
+        return f"is no file: write it {RANDOM_CALIBRATION!r}, to have inputs drawn"
     if not path.is_file():
-        return f"is no file: give a function that yields inputs, or {RANDOM!r}"
+        return f"is no file: give a function that yields inputs, or {RANDOM_CALIBRATION!r}"
     if path.suffix in (".npz", ".npy"):
         return "is a file of arrays: give a function that reads it and yields dicts of arrays by input name"
     return (

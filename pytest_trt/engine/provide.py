@@ -15,11 +15,11 @@ from pytest_trt.engine.backends.onnxruntime import unused
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parse_version
 from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.engine.cache.store import Store
-from pytest_trt.engine.cache_key import _digest
+from pytest_trt.engine.cache_key import engine_digest
 from pytest_trt.engine.convert.calibration_data import Calibration
-from pytest_trt.engine.inputs import draw
-from pytest_trt.engine.model.files import RANDOM
-from pytest_trt.engine.model.model import Model, read
+from pytest_trt.engine.inputs import generate_inputs
+from pytest_trt.engine.model.files import RANDOM_CALIBRATION
+from pytest_trt.engine.model.model import Model, read_model
 from pytest_trt.engine.model.shapes import ResolvedShapes
 from pytest_trt.engine.prepare import prepare
 from pytest_trt.errors import BuildError
@@ -69,7 +69,7 @@ class BuildResources:
 
 
 @dataclasses.dataclass(frozen=True)
-class Provided:
+class ProvidedEngine:
     """A plan to load. `digest` says what it was made from, `plan_sha256` what it is; `build_s` is how long its build
     took, whenever that was, and None for a plan that was given. `precisions` maps a precision to a share, `proved_by`
     says of what: of the engine's layers (`inspector`), or of the model's operators (`model`)."""
@@ -85,7 +85,7 @@ class Provided:
     notes: tuple[str, ...] = ()
 
 
-def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = False) -> Provided:
+def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = False) -> ProvidedEngine:
     """Return the requested plan: the prebuilt one, the cached one, or a new build.
 
     For a strongly typed backend, which ONNX Runtime always is, the model is first converted to the requested half
@@ -109,23 +109,23 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
     """
     spec, model, environment = request.spec, request.model, request.environment
     if model.kind == "plan":
-        return Provided(model.path, model.sha256, model.sha256)
+        return ProvidedEngine(model.path, model.sha256, model.sha256)
     store = resources.store or Store.temporary()
     host = environment.backend == "onnxruntime"
     ranges = () if host else request.shapes().profiles  # ONNX Runtime's plan serves every shape
-    preparation = prepare(spec, model, request.strongly_typed or host, host, _calibration(request))
+    preparation = prepare(spec, model, request.strongly_typed or host, host, _calibration_source(request))
     calibration_key = preparation.calibration_key(environment.backend_version)
     cache = None if host else _timing_cache(spec, environment, store)
-    digest = _digest(spec, model, ranges, environment, preparation.by)
+    digest = engine_digest(spec, model, ranges, environment, preparation.by)
     said = (*preparation.notes, *(unused(spec) if host else ()))
     with contextlib.nullcontext() if fresh else store.lock(digest, resources.report_waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
         if entry is not None:
-            return _provided(entry, built=False, notes=said)
+            return _from_entry(entry, built=False, notes=said)
         with store.draft(digest) as draft:
             started = time.monotonic()
             source, conversion = preparation.source(draft)
-            batches = preparation.calibration(draft, store.beside(CALIBRATION_CACHE, calibration_key))
+            batches = preparation.calibration(draft, store.calibration_file(CALIBRATION_CACHE, calibration_key))
             job = BuildJob(
                 backend=environment.backend,
                 device=request.device,
@@ -138,7 +138,7 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
                 preparation_s=time.monotonic() - started,
             )
             report = resources.build(job)
-            _check(spec, model, draft, report)
+            _check_result(spec, model, draft, report)
             preparation.clear(draft)
             meta = Meta(
                 digest=digest,
@@ -150,8 +150,8 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
                 notes=(*conversion.notes, *report.notes),
                 calibration=calibration_key,
             )
-            entry = (store.set_aside if fresh else store.save)(draft, meta, report.layers)
-    return _provided(entry, built=True, notes=(*said, *filter(None, [fault])))
+            entry = (store.save_apart if fresh else store.save)(draft, meta, report.layers)
+    return _from_entry(entry, built=True, notes=(*said, *filter(None, [fault])))
 
 
 def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> Path | None:
@@ -165,10 +165,10 @@ def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> P
     return store.timing_cache(environment.backend_version, environment.device) if spec.timing_cache else None
 
 
-def _calibration(request: BuildRequest) -> Calibration | Path | None:
+def _calibration_source(request: BuildRequest) -> Calibration | Path | None:
     """Return the function that yields calibration inputs, the path of a calibration cache, or None."""
     requested = request.spec.calibration
-    if requested == RANDOM:
+    if requested == RANDOM_CALIBRATION:
         return lambda: _random_batches(request)
     return Path(requested) if isinstance(requested, str) else requested
 
@@ -181,14 +181,14 @@ def _random_batches(request: BuildRequest) -> Iterator[Arrays]:
     spec, shapes = request.spec, request.shapes().optimum
     tensors = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in request.model.inputs]
     for number in range(CALIBRATION_BATCHES):
-        yield draw(tensors, spec.seed + number, spec.input_ranges)
+        yield generate_inputs(tensors, spec.seed + number, spec.input_ranges)
 
 
-def _check(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> None:
+def _check_result(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> None:
     """Raise BuildError where what was built is not what was asked for."""
     if not (draft / "plan").is_file():
         raise BuildError(f"{model.path.name} was reported built, and there is no plan: this is a fault of the backend")
-    if read(model.path).sha256 != model.sha256:
+    if read_model(model.path).sha256 != model.sha256:
         raise BuildError(f"{model.path} changed while it was built: run again when it is whole")
     wanted = spec.precision
     proved = {wanted, UNREPORTED} & {name for name, share in report.precisions.items() if share}
@@ -197,9 +197,9 @@ def _check(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> 
         raise BuildError(f"{wanted} was asked for, and no layer of {model.path.name} runs in it ({got})")
 
 
-def _provided(entry: Entry, *, built: bool, notes: tuple[str, ...] = ()) -> Provided:
+def _from_entry(entry: Entry, *, built: bool, notes: tuple[str, ...] = ()) -> ProvidedEngine:
     meta = entry.meta
-    return Provided(
+    return ProvidedEngine(
         plan=entry.plan,
         digest=meta.digest,
         plan_sha256=meta.files["plan"],

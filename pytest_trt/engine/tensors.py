@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """An input or output of an engine. `dtype` is numpy's name, or ml_dtypes' (`bfloat16`, ...); -1 in `shape` is
+    """An input or output of an engine. `numpy_dtype` is numpy's name, or ml_dtypes' (`bfloat16`, ...); -1 in `shape` is
     dynamic. `on_host`: a shape tensor, read by the host. `format`: how it lies on the device, in TensorRT's name."""
 
     name: str
@@ -27,14 +27,14 @@ class Tensor:
     on_host: bool = False
     format: str = "linear"
 
-    def holds(self, shape: Shape) -> bool:
+    def accepts(self, shape: Shape) -> bool:
         """Whether an array of that shape is one of these."""
         return len(shape) == len(self.shape) and all(
             size in (-1, given) for size, given in zip(self.shape, shape, strict=True)
         )
 
 
-def dtype(name: str) -> np.dtype[Any]:
+def numpy_dtype(name: str) -> np.dtype[Any]:
     """The dtype that a Tensor names. Raises ImportError where ml_dtypes is needed and absent, AttributeError for a name
     that neither has."""
     import numpy as np

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends import cuda
-from pytest_trt.engine.tensors import Tensor, dtype
+from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.formats import LINEAR, pack, storage_shape, unpack
 from pytest_trt.spec.shape_ranges import Shape
@@ -46,7 +46,7 @@ class Place:
         truth."""
         wanted = self.tensor.shape if shape is None else shape
         part = memory[self.offset : self.offset + self.length(wanted)]
-        return part.view(dtype(self.tensor.dtype)).reshape(storage_shape(wanted, self.tensor.format))
+        return part.view(numpy_dtype(self.tensor.dtype)).reshape(storage_shape(wanted, self.tensor.format))
 
     def copy(self, memory: NDArray[np.uint8], shape: Shape | None = None) -> NDArray[Any]:
         """The tensor in that memory as an array of its own, linear."""
@@ -55,7 +55,7 @@ class Place:
 
 
 def _bytes(tensor: Tensor, shape: Shape) -> int:
-    return math.prod(storage_shape(shape, tensor.format)) * dtype(tensor.dtype).itemsize
+    return math.prod(storage_shape(shape, tensor.format)) * numpy_dtype(tensor.dtype).itemsize
 
 
 class Layout:

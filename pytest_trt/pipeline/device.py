@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.nvtx import span
 from pytest_trt.core.records import LayerProfile
-from pytest_trt.engine.arrays import checked
+from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.block_timer import BlockTimer
@@ -122,7 +122,7 @@ class DeviceRunner:
 
     def _take(self, inputs: Arrays) -> tuple[Arrays, Shaped]:
         """The inputs, checked, and what runs them. Raises InputError where they do not fit the engine."""
-        ready = checked(inputs, self._engine.inputs)
+        ready = check_inputs(inputs, self._engine.inputs)
         shapes = {name: tuple(array.shape) for name, array in ready.items()}
         values = {t.name: ready[t.name] for t in self._engine.inputs if t.on_host}
         return ready, self._shaped(shapes, values)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.records import LayerProfile
-from pytest_trt.engine.arrays import checked
+from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.backends.base import HostEngine
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, InputError
@@ -38,7 +38,7 @@ class HostRunner:
         self._call: Callable[[], None] | None = None
 
     def infer(self, inputs: Arrays, place: Place | None = None) -> Arrays:
-        return self._engine.run(checked(inputs, self.inputs))
+        return self._engine.run(check_inputs(inputs, self.inputs))
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
         return (self.infer(inputs) for inputs, _place in requests)
@@ -48,7 +48,7 @@ class HostRunner:
         return outputs if postprocess is None else in_order(outputs, postprocess, self._options.postprocess_threads)
 
     def fill(self, inputs: Arrays) -> None:
-        self._filled = checked(inputs, self.inputs)
+        self._filled = check_inputs(inputs, self.inputs)
         self._call = self._engine.bind_inputs(self._filled)
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:

@@ -14,7 +14,7 @@ from pytest_trt.plugin.stash import DECLARATION
 
 if TYPE_CHECKING:
     from pytest_trt.core.records import Environment
-    from pytest_trt.engine.provide import Provided
+    from pytest_trt.engine.provide import ProvidedEngine
     from pytest_trt.spec.declaration import Declaration
     from pytest_trt.spec.engine_spec import EngineSpec
     from pytest_trt.trial.trial import Trial
@@ -66,19 +66,19 @@ def trt_runner(request: pytest.FixtureRequest, trt_spec: EngineSpec, trt_case: d
 
 
 @pytest.fixture
-def trt_engine(trt_runner: Trial) -> Provided:
+def trt_engine(trt_runner: Trial) -> ProvidedEngine:
     """The test's engine, built or from the cache: its plan's path, digest, precisions and layers."""
     return trt_runner.engine
 
 
 @pytest.fixture(scope="session")
-def trt_build(request: pytest.FixtureRequest) -> Callable[..., Provided]:
+def trt_build(request: pytest.FixtureRequest) -> Callable[..., ProvidedEngine]:
     """A function that builds an EngineSpec (or finds it in the cache): `trt_build(EngineSpec(path=...), batch=8)`.
     Keywords are the shape that is run; paths start at the rootdir."""
     bench = sessions.of(request.config).bench
     folders = (Path(str(request.config.rootpath)),)
 
-    def build(spec: EngineSpec, *, batch: int | None = None, **dims: int) -> Provided:
+    def build(spec: EngineSpec, *, batch: int | None = None, **dims: int) -> ProvidedEngine:
         from pytest_trt.spec.declaration import Declaration, RunShape
         from pytest_trt.trial.case import Case
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_trt.core.records import Estimate, Measurement, Status, Verdict, worst
-from pytest_trt.engine.provide import Provided
+from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.blame import blame
@@ -38,7 +38,7 @@ from pytest_trt.trial.trial import WARM_UP_S
 class Contender:
     """An engine, how it is run, and both as text."""
 
-    engine: Provided
+    engine: ProvidedEngine
     subject: Subject
     said: Mapping[str, str]
 

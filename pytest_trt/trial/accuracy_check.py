@@ -82,7 +82,7 @@ class Rightness:
         told: tuple[str, ...] = (
             f"find the first layer that departs: pytest --trt-bisect {quote_node_id(self.node_id)}",
         )
-        if why := randomness.drawn(self.case.model):
+        if why := randomness.reason_not_comparable(self.case.model):
             told = (why,)
         elif self.bench.settings.bisect:
             try:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Verdict
 from pytest_trt.engine.model import randomness
-from pytest_trt.engine.model.intermediate import Intermediates, Point
+from pytest_trt.engine.model.intermediate import IntermediateTensor, TensorGraph
 from pytest_trt.errors import DeclarationError, ModelError
 from pytest_trt.judge.accuracy import allowed_error, verdicts
 from pytest_trt.judge.accuracy.difference import compare
@@ -62,7 +62,7 @@ class Found:
     readings of what it is computed from. `confirmed`: it departs, and they agree, with nothing else marked. Otherwise
     `why` says what is not known. `builds` counts those of marked models."""
 
-    first: Point | None
+    first: IntermediateTensor | None
     reading: Reading | None = None
     sources: Mapping[str, Reading] = dataclasses.field(default_factory=dict)
     confirmed: bool = False
@@ -81,9 +81,9 @@ class Bisection:
     tensors marked. Once a NaN or an infinity was seen, the first of those is looked for: what is merely inexact before
     it does not explain it."""
 
-    def __init__(self, graph: Intermediates, compare: Compare, at_once: int, most_builds: int) -> None:
+    def __init__(self, graph: TensorGraph, compare: Compare, at_once: int, most_builds: int) -> None:
         self._graph, self._compare, self._at_once, self._most_builds = graph, compare, at_once, most_builds
-        self._order = {name: place for place, name in enumerate(graph.points)}
+        self._order = {name: place for place, name in enumerate(graph.tensors)}
         self._known: dict[str, Reading] = {}
         self._builds = self._marked = 0
         self._infinite = False
@@ -137,7 +137,7 @@ class Bisection:
     def _confirmed(self, bad: str) -> Found:
         """`bad` with nothing but what it is computed from marked. Where a source departs then, though it was taken to
         agree, the search goes on above it."""
-        point = self._graph.points.get(bad)
+        point = self._graph.tensors.get(bad)
         if point is None:
             return self._ended(bad, "no input goes into it, or it is no float; all it is computed from agrees")
         while True:
@@ -145,7 +145,7 @@ class Bisection:
             source = next((name for name in point.sources if self._departs(seen[name])), None)
             if source is None:
                 break
-            point, bad = self._graph.points[source], source
+            point, bad = self._graph.tensors[source], source
             if self._builds >= self._most_builds:
                 return self._ended(bad, "what it is computed from was not looked at: allow more builds")
         sources = {name: seen[name] for name in point.sources}
@@ -157,7 +157,7 @@ class Bisection:
         self, bad: str, why: str, sources: Mapping[str, Reading] | None = None, reading: Reading | None = None
     ) -> Found:
         return Found(
-            first=self._graph.points.get(bad) or Point(bad, bad, "", ()),
+            first=self._graph.tensors.get(bad) or IntermediateTensor(bad, bad, "", ()),
             reading=reading or self._known[bad],
             sources=sources or {},
             confirmed=not why,
@@ -173,7 +173,7 @@ class _Sides:
     def __init__(self, bench: Bench, case: Case, folders: Sequence[Path], inputs: Arrays | None, scratch: Path) -> None:
         self._bench, self._case, self._folders, self._scratch = bench, case, folders, scratch
         self._inputs = inputs
-        self.graph = Intermediates(case.model)
+        self.graph = TensorGraph(case.model)
         spec, environment = case.declaration.spec, case.environment
         wanted = case.declaration.accuracy or Accuracy()
         limits = allowed_error.limits_for(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
@@ -189,7 +189,7 @@ class _Sides:
                 self._limits = allowed_error.relative_to_rms(self._limits, reference[departing])
             return found
         path = self._scratch / f"{self._case.model.path.stem}.onnx"
-        self.graph.marked(names, path)
+        self.graph.write_marked(names, path)
         spec = dataclasses.replace(self._case.declaration.spec, path=str(path), onnx=None)
         declaration = dataclasses.replace(self._case.declaration, spec=spec)
         with Case(self._bench, "bisection", declaration, self._folders) as marked:
@@ -237,7 +237,7 @@ def bisect(
     if declaration.spec.is_prebuilt:
         raise DeclarationError(f"{declaration.spec.path} is a plan, which has no tensors to mark: name its model")
     with Case(bench, "bisection", declaration, folders) as case, tempfile.TemporaryDirectory() as scratch:
-        if why := randomness.drawn(case.model):
+        if why := randomness.reason_not_comparable(case.model):
             raise ModelError(why)
         sides = _Sides(bench, case, folders, inputs, Path(scratch))
         return Bisection(sides.graph, sides.compare, at_once, most_builds).run()

@@ -11,10 +11,10 @@ from pytest_trt.core.records import Environment, LayerProfile, Result, Verdict
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.backends.plan_header import check_capabilities, check_origin
-from pytest_trt.engine.model.files import located
-from pytest_trt.engine.model.model import Model, resolve
+from pytest_trt.engine.model.files import resolve_files
+from pytest_trt.engine.model.model import Model, resolve_model
 from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
-from pytest_trt.engine.provide import BuildRequest, BuildResources, Provided, provide
+from pytest_trt.engine.provide import BuildRequest, BuildResources, ProvidedEngine, provide
 from pytest_trt.measure.engine_probe import EngineProbe, Subject, read_tensors
 from pytest_trt.pipeline.ordered import in_order
 from pytest_trt.spec.declaration import Declaration
@@ -51,27 +51,27 @@ class Case:
     @cached_property
     def spec(self) -> EngineSpec:
         """What is built, with the files that it names where they lie."""
-        return located(self.declaration.spec, self._folders, host=self.backend == "onnxruntime")
+        return resolve_files(self.declaration.spec, self._folders, host=self.backend == "onnxruntime")
 
     @cached_property
     def model(self) -> Model:
         """The model, found and read."""
-        model = resolve(self.spec, self._folders, self._bench.store)
+        model = resolve_model(self.spec, self._folders, self._bench.store)
         if model.kind == "plan" and not self._bench.settings.build_only:  # what it takes and gives, its runtime tells
             server, device = self._bench.server(self.backend), self._bench.settings.device
             model = model.with_tensors(*read_tensors(server, model.path, device, self.spec))
         return model
 
     @cached_property
-    def engine(self) -> Provided:
+    def engine(self) -> ProvidedEngine:
         """The engine, built or from the cache."""
         return self._provide(fresh=False)
 
-    def build_again(self) -> Provided:
+    def build_again(self) -> ProvidedEngine:
         """The same model and options, built once more beside what is cached: builds differ."""
         return self._provide(fresh=True)
 
-    def _provide(self, *, fresh: bool) -> Provided:
+    def _provide(self, *, fresh: bool) -> ProvidedEngine:
         bench = self._bench
         request = BuildRequest(
             spec=self.spec,
@@ -113,7 +113,7 @@ class Case:
         ]  # fmt: skip
         return self.declaration.run.batch or next(iter(open_sizes), 1)
 
-    def subject(self, engine: Provided, inputs: Arrays | None = None) -> Subject:
+    def subject(self, engine: ProvidedEngine, inputs: Arrays | None = None) -> Subject:
         """What is opened in a probe: that engine, as the case declares it is run."""
         return Subject(
             plan=engine.plan,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.cache.digest import file_sha256
-from pytest_trt.engine.provide import Provided
+from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import CacheError, DeclarationError
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import stored
@@ -35,7 +35,7 @@ def choose(
     folder: BaselineFolder | None,
     node_id: str,
     new: Subject,
-    engine: Provided,
+    engine: ProvidedEngine,
     environment: Environment,
     said: Mapping[str, str],
     spec_digest: str,
@@ -69,7 +69,7 @@ def choose_revision(
     node_id: str,
     new: Subject,
     model: Path,
-    engine: Provided,
+    engine: ProvidedEngine,
     environment: Environment,
     spec_digest: str,
     tolerance: Tolerance,

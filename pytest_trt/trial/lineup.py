@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.model import randomness
-from pytest_trt.engine.provide import Provided
+from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import TrtError
 from pytest_trt.judge.accuracy import allowed_error
 from pytest_trt.judge.accuracy import verdicts as accuracy
@@ -96,7 +96,7 @@ class Lineup:
         spec = dataclasses.replace(self._declaration.spec, backend="onnxruntime", precision="fp32")
         try:
             with Case(self._bench, "reference", self._declared(spec), self._folders) as case:
-                if why := randomness.drawn(case.model):
+                if why := randomness.reason_not_comparable(case.model):
                     return None, {}, f"compared with nothing: {why}"
                 inputs = case.drawn()
                 return inputs, case(inputs), ""
@@ -176,7 +176,7 @@ class Lineup:
         )
 
 
-def _built(row: Row, engine: Provided) -> Row:
+def _built(row: Row, engine: ProvidedEngine) -> Row:
     size = sum(part.stat().st_size for part in engine.plan.parent.glob(f"{engine.plan.name}*"))
     figures = {"engine_mb": size / 1e6, **({"build_s": engine.build_s} if engine.build_s is not None else {})}
     return dataclasses.replace(row, built=True, figures=figures, precisions=engine.precisions, notes=engine.notes)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Estimate, Measurement, Result, Verdict
 from pytest_trt.engine.arrays import refuse_nan
-from pytest_trt.engine.provide import Provided
+from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge import budgets
 from pytest_trt.measure import host_state
@@ -140,7 +140,7 @@ class Trial(Case):
         ]
         return tuple(Verdict("invalid", "run", "", fault) for fault in faults)
 
-    def _comparison(self, engine: Provided, new: Subject, spec_digest: str) -> Comparison:
+    def _comparison(self, engine: ProvidedEngine, new: Subject, spec_digest: str) -> Comparison:
         """How this engine is compared with its baseline, or with the one at a revision."""
         settings, store, tolerance = self._bench.settings, self._bench.store, self.declaration.tolerance
         if self._revision is not None:
@@ -169,7 +169,7 @@ class Trial(Case):
             store,
         )
 
-    def _lottery(self, engine: Provided, new: Subject, taken: MeasuredRun, comparison: Comparison) -> Lottery:
+    def _lottery(self, engine: ProvidedEngine, new: Subject, taken: MeasuredRun, comparison: Comparison) -> Lottery:
         """Build the rest of --trt-builds, and set each against the baseline's engine, or else against the first."""
         builds = [self.build_again() for _ in range(self._bench.settings.builds - 1)]
         others = [build for build in builds if build.plan_sha256 != engine.plan_sha256]
@@ -183,7 +183,7 @@ class Trial(Case):
 
     def _take(
         self,
-        engine: Provided,
+        engine: ProvidedEngine,
         new: Subject,
         comparison: Comparison,
         *,
@@ -236,7 +236,7 @@ class Trial(Case):
         return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
 
     def _measurement(
-        self, engine: Provided, taken: MeasuredRun, again: MeasuredRun | None, spec_digest: str, lottery: Lottery
+        self, engine: ProvidedEngine, taken: MeasuredRun, again: MeasuredRun | None, spec_digest: str, lottery: Lottery
     ) -> Measurement:
         profiles = (again.profiles if again is not None else ()) or taken.profiles
         if not self._bench.settings.exports_layers:
@@ -299,7 +299,7 @@ def owed(declaration: Declaration | None, *, stored: bool) -> str:
     return f"{stands}, but the test measured nothing: call trt_runner.measure() in it" if stands else ""
 
 
-def _of_plan(engine: Provided) -> dict[str, Estimate]:
+def _of_plan(engine: ProvidedEngine) -> dict[str, Estimate]:
     size = sum(part.stat().st_size for part in engine.plan.parent.glob(f"{engine.plan.name}*"))
     found = {"engine_mb": Estimate.exact(size / 1e6)}
     if engine.build_s is not None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pytest_trt.engine.arrays import checked, refuse_nan
+from pytest_trt.engine.arrays import check_inputs, refuse_nan
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import InputError
 
@@ -17,11 +17,11 @@ GOOD = {"ids": np.zeros(2, np.int64), "image": np.zeros((4, 3), np.float32)}
 
 def test_what_fits_comes_in_the_engines_order_and_contiguous() -> None:
     strided = np.arange(24, dtype=np.float32).reshape(3, 8)[:, ::2].T
-    ready = checked({**GOOD, "image": strided}, TENSORS)
+    ready = check_inputs({**GOOD, "image": strided}, TENSORS)
     assert list(ready) == ["image", "ids"]
     assert ready["image"].flags.c_contiguous
     np.testing.assert_array_equal(ready["image"], strided)
-    assert checked(GOOD, TENSORS)["image"] is GOOD["image"], "what is contiguous is not copied"
+    assert check_inputs(GOOD, TENSORS)["image"] is GOOD["image"], "what is contiguous is not copied"
 
 
 @pytest.mark.parametrize(
@@ -37,24 +37,24 @@ def test_what_fits_comes_in_the_engines_order_and_contiguous() -> None:
 )
 def test_what_does_not_fit_is_named(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        checked({**GOOD, **changed}, TENSORS)
+        check_inputs({**GOOD, **changed}, TENSORS)
 
 
 def test_other_orders_of_bytes_are_put_right() -> None:
-    ids = checked({**GOOD, "ids": np.array([1, 2], ">i8")}, TENSORS)["ids"]
+    ids = check_inputs({**GOOD, "ids": np.array([1, 2], ">i8")}, TENSORS)["ids"]
     assert ids.dtype.isnative
     assert ids.tolist() == [1, 2]
 
 
 def test_a_scalar_stays_one() -> None:
-    ready = checked({"k": np.array(7, np.int32)}, [Tensor("k", "int32", ())])
+    ready = check_inputs({"k": np.array(7, np.int32)}, [Tensor("k", "int32", ())])
     assert ready["k"].shape == ()
     assert ready["k"] == 7
 
 
 def test_a_missing_input_is_named_with_its_form() -> None:
     with pytest.raises(InputError, match=r"input 'ids' is missing: give an array of int64 with the shape \(2,\)"):
-        checked({"image": GOOD["image"]}, TENSORS)
+        check_inputs({"image": GOOD["image"]}, TENSORS)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from pytest_trt.engine.inputs import draw
+from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import InputError
 
@@ -19,7 +19,7 @@ DTYPES = (
 
 
 def one(dtype: str, shape: tuple[int, ...] = (1000,), limits: tuple[float, float] | None = None) -> np.ndarray:
-    return draw([Tensor("x", dtype, shape)], 0, {} if limits is None else {"x": limits})["x"]
+    return generate_inputs([Tensor("x", dtype, shape)], 0, {} if limits is None else {"x": limits})["x"]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -53,17 +53,17 @@ SEVEN = "44d55e9af7cf2ce6994d53fc0b1e016cbe9839c09b1edb325b261d14968d34e3"
 def test_a_seed_gives_the_same_everywhere_and_another_gives_others() -> None:
     """The hash holds for every numpy: RandomState's streams are frozen. Integers, as they involve no rounding."""
     tensors = [Tensor("ids", "int64", (64,))]
-    drawn = draw(tensors, 7, {"ids": (0, 30_000)})["ids"]
+    drawn = generate_inputs(tensors, 7, {"ids": (0, 30_000)})["ids"]
     assert hashlib.sha256(drawn.astype("<i8").tobytes()).hexdigest() == SEVEN
-    assert (draw(tensors, 7, {"ids": (0, 30_000)})["ids"] == drawn).all()
-    assert (draw(tensors, 8, {"ids": (0, 30_000)})["ids"] != drawn).any()
+    assert (generate_inputs(tensors, 7, {"ids": (0, 30_000)})["ids"] == drawn).all()
+    assert (generate_inputs(tensors, 8, {"ids": (0, 30_000)})["ids"] != drawn).any()
 
 
 def test_an_input_does_not_depend_on_the_others() -> None:
     x, y = Tensor("x", "float32", (8,)), Tensor("y", "float32", (8,))
-    both = draw([x, y], 0, {})
-    assert (draw([y, x], 0, {})["x"] == both["x"]).all()
-    assert (draw([x], 0, {})["x"] == both["x"]).all()
+    both = generate_inputs([x, y], 0, {})
+    assert (generate_inputs([y, x], 0, {})["x"] == both["x"]).all()
+    assert (generate_inputs([x], 0, {})["x"] == both["x"]).all()
     assert (both["x"] != both["y"]).any()
 
 
@@ -107,4 +107,4 @@ def test_a_dynamic_shape_is_refused() -> None:
 
 def test_a_range_for_no_input_names_the_nearest() -> None:
     with pytest.raises(InputError, match="names 'idz', which is no input: did you mean 'ids'"):
-        draw([Tensor("ids", "int64", (2,))], 0, {"idz": (0, 1)})
+        generate_inputs([Tensor("ids", "int64", (2,))], 0, {"idz": (0, 1)})

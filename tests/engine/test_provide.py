@@ -19,10 +19,10 @@ from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport, backend
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.convert import int8
-from pytest_trt.engine.model.model import read as model_of
-from pytest_trt.engine.model.model import resolve
+from pytest_trt.engine.model.model import read_model as model_of
+from pytest_trt.engine.model.model import resolve_model
 from pytest_trt.engine.model.shapes import resolve_shapes
-from pytest_trt.engine.provide import BuildRequest, BuildResources, Provided, provide
+from pytest_trt.engine.provide import BuildRequest, BuildResources, ProvidedEngine, provide
 from pytest_trt.errors import BuildError, CacheError, ModelError
 from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -49,11 +49,11 @@ class Desk:
         (Path(job.output) / "plan").write_bytes(f"plan {len(self.jobs)}".encode())
         return self.report
 
-    def provide(self, run: RunShape | None = None, **spec: Any) -> Provided:
+    def provide(self, run: RunShape | None = None, **spec: Any) -> ProvidedEngine:
         fresh, typed = spec.pop("fresh", False), spec.pop("strongly_typed", False)
         declared = EngineSpec(**{"path": "m.onnx", **spec})
         with Store.temporary() as scratch:
-            model = resolve(declared, [self.folder], self.store or scratch)
+            model = resolve_model(declared, [self.folder], self.store or scratch)
             request = BuildRequest(
                 spec=declared,
                 model=model,

@@ -13,7 +13,7 @@ from gpu_workshop import RANGES, Workshop
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, BuildJob
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.convert import calibration_data, int8
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BuildError
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
 from pytest_trt.judge.accuracy.verdicts import judge
@@ -55,7 +55,7 @@ class Calibrated:
         output.mkdir()
         data = output / "calibration"
         if cache is None:
-            calibration_data.write(read(self._workshop.model(name)), given or batches(name), data)
+            calibration_data.write(read_model(self._workshop.model(name)), given or batches(name), data)
         else:
             (output / CALIBRATION_CACHE).write_bytes(cache)
         spec = EngineSpec(precision="int8", calibrator=calibrator, optimization_level=level)  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def test_a_calibration_cache_of_another_model_is_refused(calibrated: Calibrated)
 @pytest.mark.usefixtures("calibrators")
 def test_a_batch_that_is_lost_on_the_way_ends_the_build(workshop: Workshop, tmp_path: Path) -> None:
     data = tmp_path / "calibration"
-    calibration_data.write(read(workshop.model("conv")), batches("conv"), data)
+    calibration_data.write(read_model(workshop.model("conv")), batches("conv"), data)
     (data / "00002.npz").write_bytes(b"no longer arrays")
     spec = EngineSpec(precision="int8", calibrator="entropy", optimization_level=0)
     job = BuildJob(
@@ -144,7 +144,7 @@ def test_a_quantised_model_is_built_in_int8_and_is_right(
     name: str, workshop: Workshop, reference: Reference, tmp_path: Path
 ) -> None:
     quantised = tmp_path / "int8.onnx"
-    int8.quantise(read(workshop.model(name)), batches(name), quantised)
+    int8.quantise(read_model(workshop.model(name)), batches(name), quantised)
     spec = EngineSpec(precision="int8", optimization_level=0)
     job = BuildJob("tensorrt", "0", spec, str(quantised), str(tmp_path), (RANGES[name],))
     report = workshop.backend.build(job, lambda text, share: None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.engine.tensors import Tensor, dtype
+from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.pipeline import copying
 from pytest_trt.pipeline.buffers import ALIGNMENT, Layout, PageableBuffer
 
@@ -43,8 +43,8 @@ def test_views_share_memory_and_take_the_shape_that_came_out() -> None:
 
 def test_names_of_ml_dtypes_are_types_too() -> None:
     pytest.importorskip("ml_dtypes", reason="needs the package ml_dtypes")
-    assert dtype("bfloat16").itemsize == 2
-    assert dtype("float16") == np.float16
+    assert numpy_dtype("bfloat16").itemsize == 2
+    assert numpy_dtype("float16") == np.float16
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3, 5), (7, 300_000), (1, 5_000_000)])

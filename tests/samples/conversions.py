@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.model import read_model
 
 FLOAT, LIGHT = TensorProto.FLOAT, Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 
@@ -129,7 +129,7 @@ def feed(path: Path, seed: int = 0) -> dict[str, Any]:
         tensor.name: np.array(True)
         if tensor.dtype == "bool"
         else random.standard_normal([2 if size < 0 else size for size in tensor.shape]).astype(tensor.dtype)
-        for tensor in read(path).inputs
+        for tensor in read_model(path).inputs
     }
 
 

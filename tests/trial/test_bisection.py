@@ -14,8 +14,8 @@ from onnx import TensorProto, helper
 from samples.models import clipped_model
 
 from pytest_trt.core.records import Verdict
-from pytest_trt.engine.model.intermediate import Intermediates
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.intermediate import TensorGraph
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import Declaration, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -47,7 +47,7 @@ class Builds:
 
     def __init__(self, made: onnx.ModelProto, folder: Path, departs: Callable[[str, frozenset[str]], Any]) -> None:
         onnx.save(made, str(folder / "m.onnx"))
-        self.graph, self._departs = Intermediates(read(folder / "m.onnx")), departs
+        self.graph, self._departs = TensorGraph(read_model(folder / "m.onnx")), departs
         self.asked: list[tuple[str, ...]] = []
 
     def compare(self, names: Sequence[str]) -> Mapping[str, Reading]:

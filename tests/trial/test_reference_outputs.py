@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import InputError
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.bench import Bench
@@ -30,7 +30,7 @@ def test_integers_are_as_wide_for_the_reference_as_in_the_model(tmp_path: Path) 
     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     inputs = {"ids": np.array([3, 1], np.int32)}
     with Bench(Settings(backend="onnxruntime")) as bench:
-        outputs = reference_outputs("onnxruntime", inputs, read(path), {"ids": (2,)}, [tmp_path], bench)
+        outputs = reference_outputs("onnxruntime", inputs, read_model(path), {"ids": (2,)}, [tmp_path], bench)
     assert outputs["y"].tolist() == [3.0, 1.0]
     assert inputs["ids"].dtype == np.int32
 

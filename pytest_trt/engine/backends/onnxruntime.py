@@ -172,7 +172,7 @@ class OnnxRuntimeEngine:
         except Exception as error:  # likewise
             raise BackendError(f"ONNX Runtime cannot run the model: {plain(error)}") from error
         pairs = tuple(zip(self.outputs, values, strict=True))
-        self._misdeclared = tuple(tensor.name for tensor, value in pairs if not tensor.holds(value.shape))
+        self._misdeclared = tuple(tensor.name for tensor, value in pairs if not tensor.accepts(value.shape))
         return {tensor.name: value for tensor, value in pairs}
 
     def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:

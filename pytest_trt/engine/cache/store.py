@@ -43,7 +43,7 @@ _STRAY_S = 3600.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Kept:
+class CachedItem:
     """What the cache keeps under `key`. `used` is when it was last used, in seconds since the epoch; `meta` is None for
     a model, and for an engine whose meta.json cannot be read."""
 
@@ -65,7 +65,7 @@ class Store:
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self.folder, self.max_bytes = folder.absolute(), max_bytes
-        with self._explained():
+        with self._cache_errors():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             _check_owner(self.folder)
             _tag(self.folder)
@@ -85,7 +85,7 @@ class Store:
     def lock(self, digest: str, waiting: Callable[[str], None]) -> Iterator[None]:
         """Be the only process that looks for or builds `digest`; `waiting` is told while another one is."""
         with contextlib.ExitStack() as held:
-            with self._explained():
+            with self._cache_errors():
                 held.enter_context(self._locks.building(digest, waiting))
             yield
 
@@ -94,7 +94,7 @@ class Store:
         folder = self.folder / digest
         if not folder.exists():
             return None, ""
-        with self._explained():
+        with self._cache_errors():
             self._locks.use(digest)
         try:
             found = entry.read(folder)
@@ -104,10 +104,10 @@ class Store:
             os.utime(folder)
         return found, ""
 
-    def beside(self, name: str, calibration: str) -> Path | None:
+    def calibration_file(self, name: str, calibration_key: str) -> Path | None:
         """The file of that name in an entry of that calibration, its SHA-256 checked; None where there is none."""
-        for kept in self.list() if calibration else ():
-            if kept.meta is not None and kept.meta.calibration == calibration and name in kept.meta.files:
+        for kept in self.list() if calibration_key else ():
+            if kept.meta is not None and kept.meta.calibration == calibration_key and name in kept.meta.files:
                 with contextlib.suppress(OSError):  # it may be pruned at any moment
                     if file_sha256(kept.folder / name) == kept.meta.files[name]:
                         return kept.folder / name
@@ -116,7 +116,7 @@ class Store:
     @contextlib.contextmanager
     def draft(self, digest: str) -> Iterator[Path]:
         """A new folder to build in. What is in it is gone afterwards, unless `save` made an entry of it."""
-        with self._explained():
+        with self._cache_errors():
             self._locks.use(digest)
             folder = Path(tempfile.mkdtemp(prefix=f"{digest}.", dir=self.folder / "tmp"))
         try:
@@ -127,33 +127,33 @@ class Store:
     def save(self, draft: Path, meta: Meta, layers: tuple[Layer, ...]) -> Entry:
         """Make the entry of `meta.digest` of what `draft` holds, in place of what is there; `meta.files` and
         `meta.created` are filled in here. Call it in `lock`."""
-        with self._explained():
+        with self._cache_errors():
             sealed = entry.seal(draft, meta, layers)
-            self._place(draft, self.folder / meta.digest)
+            self._move_into_place(draft, self.folder / meta.digest)
         self.prune()
         return dataclasses.replace(sealed, folder=self.folder / meta.digest)
 
-    def set_aside(self, draft: Path, meta: Meta, layers: tuple[Layer, ...]) -> Entry:
+    def save_apart(self, draft: Path, meta: Meta, layers: tuple[Layer, ...]) -> Entry:
         """Like `save`, beside what is cached: nobody else finds it, and it is gone when this store is closed."""
-        with self._explained():
+        with self._cache_errors():
             folder = draft.rename(draft.with_name(f"{draft.name}.aside"))
             self._aside.append(folder)
             return entry.seal(folder, meta, layers)
 
-    def keep_model(self, name: str, write: Callable[[Path], object]) -> Path:
+    def save_model(self, name: str, write: Callable[[Path], object]) -> Path:
         """The path of a model that `write` writes to the path it is given: kept under the SHA-256 of what it wrote."""
-        with self._explained():
+        with self._cache_errors():
             draft = Path(tempfile.mkdtemp(prefix="model.", dir=self.folder / "tmp"))
             try:
                 write(draft / name)
-                key = _content(draft)
+                key = _folder_sha256(draft)
                 folder = self.folder / "models" / key
                 with self._locks.building(key, lambda text: None):
                     self._locks.use(key)
-                    if folder.is_dir() and _content(folder) == key:
+                    if folder.is_dir() and _folder_sha256(folder) == key:
                         os.utime(folder)  # others may be reading it: it stays where it is
                     else:
-                        self._place(draft, folder)
+                        self._move_into_place(draft, folder)
             finally:
                 shutil.rmtree(draft, ignore_errors=True)
         return folder / name
@@ -168,24 +168,24 @@ class Store:
         folder = self.folder / digest
         if not folder.is_dir():
             raise CacheError(f"engine cache {self.folder} has no engine {digest}: pytest-trt cache list shows them")
-        with self._explained():
+        with self._cache_errors():
             (folder / "pinned").touch() if pinned else (folder / "pinned").unlink(missing_ok=True)
 
-    def list(self) -> tuple[Kept, ...]:
+    def list(self) -> tuple[CachedItem, ...]:
         """Everything that is kept, the least recently used first."""
         kept = []
         for folder in (*self.folder.iterdir(), *(self.folder / "models").iterdir()):
             if _KEY.fullmatch(folder.name):
                 with contextlib.suppress(FileNotFoundError):  # another process pruned it meanwhile
-                    kept.append(_kept(folder))
+                    kept.append(_read_item(folder))
         return tuple(sorted(kept, key=lambda one: one.used))
 
-    def prune(self, max_bytes: int | None = None, max_age_s: float | None = None) -> tuple[Kept, ...]:
+    def prune(self, max_bytes: int | None = None, max_age_s: float | None = None) -> tuple[CachedItem, ...]:
         """Remove what was not used for `max_age_s`, then the least recently used until at most `max_bytes` (default:
         the store's own) are kept, and sweep what killed processes left. What is pinned, or used by a living process,
         stays. Returns what was removed."""
         limit = self.max_bytes if max_bytes is None else max_bytes
-        self._sweep()
+        self._remove_leftovers()
         kept = self.list()
         total, now, removed = sum(one.bytes for one in kept), time.time(), []
         for one in kept:
@@ -195,11 +195,11 @@ class Store:
                 removed.append(one)
         return tuple(removed)
 
-    def clear(self) -> tuple[Kept, ...]:
+    def clear(self) -> tuple[CachedItem, ...]:
         """Remove everything, what is pinned and the timing caches too; only what a living process uses stays. Returns
         what was removed."""
-        self._sweep()
-        with self._explained():
+        self._remove_leftovers()
+        with self._cache_errors():
             for cache in (self.folder / "timing").iterdir():
                 cache.unlink(missing_ok=True)
         return tuple(one for one in self.list() if self._remove(one))
@@ -216,15 +216,15 @@ class Store:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def _place(self, draft: Path, folder: Path) -> None:
+    def _move_into_place(self, draft: Path, folder: Path) -> None:
         """Put a draft in place of whatever is there, on the disk before anybody sees it."""
         entry.sync(*draft.iterdir(), draft)
         self._discard(folder)
         draft.rename(folder)
         entry.sync(folder.parent)
 
-    def _remove(self, one: Kept) -> bool:
-        with self._explained(), self._locks.idle(one.key) as idle:
+    def _remove(self, one: CachedItem) -> bool:
+        with self._cache_errors(), self._locks.idle(one.key) as idle:
             if idle:
                 self._discard(one.folder)
             return idle
@@ -236,11 +236,11 @@ class Store:
             folder.rename(away)
         shutil.rmtree(away, ignore_errors=True)
 
-    def _sweep(self) -> None:
+    def _remove_leftovers(self) -> None:
         for left in (self.folder / "tmp").iterdir():
             key = left.name.partition(".")[0]
             if _KEY.fullmatch(key):
-                with self._explained(), self._locks.idle(key) as idle:
+                with self._cache_errors(), self._locks.idle(key) as idle:
                     if idle:
                         shutil.rmtree(left, ignore_errors=True)
             else:
@@ -249,7 +249,7 @@ class Store:
                         shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _cache_errors(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
@@ -296,16 +296,16 @@ def _remedy(error: OSError, folder: Path) -> str:
     return f" cannot be used ({error.strerror or error}{where}): make it a folder you can write to, {elsewhere}"
 
 
-def _content(folder: Path) -> str:
+def _folder_sha256(folder: Path) -> str:
     """The SHA-256 of all files of a folder and their names."""
     hashes = [f"{file.name} {file_sha256(file)}" for file in sorted(folder.iterdir())]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def _kept(folder: Path) -> Kept:
+def _read_item(folder: Path) -> CachedItem:
     size = sum(file.stat().st_size for file in folder.iterdir())
     try:
         meta = entry.read_meta(folder)
     except (RecordError, FileNotFoundError):
         meta = None
-    return Kept(folder.name, folder, size, folder.stat().st_mtime, (folder / "pinned").exists(), meta)
+    return CachedItem(folder.name, folder, size, folder.stat().st_mtime, (folder / "pinned").exists(), meta)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.engine.arrays import checked, refuse_nan
+from pytest_trt.engine.arrays import check_inputs, refuse_nan
 from pytest_trt.engine.model.model import Model
 from pytest_trt.errors import BuildError, InputError, TrtError
 
@@ -36,7 +36,7 @@ def batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
     try:
         for batch in _iterable(calibration(), of):
             refuse_nan(batch)
-            ready = checked(batch, [_ranked(tensor, model, batch) for tensor in model.inputs])
+            ready = check_inputs(batch, [_ranked(tensor, model, batch) for tensor in model.inputs])
             _refuse_infinite(ready)
             yield ready
             number += 1

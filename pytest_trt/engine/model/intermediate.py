@@ -15,7 +15,7 @@ _FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 
 @dataclasses.dataclass(frozen=True)
-class Point:
+class IntermediateTensor:
     """A tensor that a node of the main graph gives. `node` is its name, or its operator and place where it has none;
     `sources` are the points that it is computed from, the nearest ones."""
 
@@ -25,7 +25,7 @@ class Point:
     sources: tuple[str, ...]
 
 
-class Intermediates:
+class TensorGraph:
     """The float tensors of a model that depend on its inputs, by name, in an order in which each stands behind those
     that it is computed from. What is inside an If, a Loop or a Scan belongs to that node."""
 
@@ -38,9 +38,9 @@ class Intermediates:
         self._inputs = frozenset(tensor.name for tensor in model.inputs)
 
         self._above: dict[str, tuple[str, ...]] = {tensor.name: () for tensor in model.inputs}
-        self.points: Mapping[str, Point] = dict(self._found())
+        self.tensors: Mapping[str, IntermediateTensor] = dict(self._found())
 
-    def _found(self) -> Iterator[tuple[str, Point]]:
+    def _found(self) -> Iterator[tuple[str, IntermediateTensor]]:
         """Every point, in order. `_above` gets the nearest points above each tensor that is not of weights alone."""
         for place, node in enumerate(self._light.graph.node):
             read = [name for name in rewrite.read_by(node) if name in self._above]
@@ -50,7 +50,7 @@ class Intermediates:
             for name in filter(None, node.output):
                 self._above[name] = sources
                 if self._types.get(name) in _FLOATS:
-                    yield name, Point(name, node.name or f"{node.op_type} #{place}", node.op_type, sources)
+                    yield name, IntermediateTensor(name, node.name or f"{node.op_type} #{place}", node.op_type, sources)
 
     def _nearest(self, tensor: str) -> tuple[str, ...]:
         """The tensor, if it is a point, else the nearest ones above it; none above what no input goes into."""
@@ -70,10 +70,10 @@ class Intermediates:
         while waiting:
             new = set(self._nearest(waiting.pop())) - found
             found |= new
-            waiting += [source for name in new for source in self.points[name].sources]
+            waiting += [source for name in new for source in self.tensors[name].sources]
         return frozenset(found)
 
-    def marked(self, tensors: Iterable[str], output: Path) -> None:
+    def write_marked(self, tensors: Iterable[str], output: Path) -> None:
         """Write the model to `output` with these tensors as outputs too, behind its own."""
         import onnx
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pytest_trt.core.callables import call_user_function, function_name
 from pytest_trt.engine.cache.digest import file_sha256
 from pytest_trt.engine.cache.store import Store
-from pytest_trt.engine.model.files import find
+from pytest_trt.engine.model.files import find_file
 from pytest_trt.engine.onnx import rewrite, signature, traverse
 from pytest_trt.engine.onnx.signature import Dims
 from pytest_trt.engine.tensors import Tensor
@@ -51,7 +51,7 @@ class Model:
         return dataclasses.replace(self, inputs=tuple(inputs), outputs=tuple(outputs), dims=dims)
 
 
-def resolve(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Model:
+def resolve_model(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Model:
     """The model of `spec`. A relative path is looked for in each of `folders` in turn; what a function returns is
     written to `store`.
 
@@ -59,21 +59,21 @@ def resolve(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Model:
     raised.
     """
     if spec.path is not None:
-        path = find("model", spec.path, folders)
-        return _plan(path) if spec.is_prebuilt else read(path)
+        path = find_file("model", spec.path, folders)
+        return _read_plan(path) if spec.is_prebuilt else read_model(path)
     if spec.onnx is not None:
-        return _from_function(spec.onnx, folders, store)
+        return _model_from_function(spec.onnx, folders, store)
     if spec.build is not None:
-        return _plan(_built(spec.build, store))
+        return _read_plan(_plan_from_function(spec.build, store))
     raise ModelError("no model is named: write trt_engine('model.onnx'), or trt_engine(onnx=f) with a function")
 
 
-def read(path: Path) -> Model:
+def read_model(path: Path) -> Model:
     """The ONNX model at `path`. Raises ModelError, naming the file and the fault. A file that has not changed is not
     parsed again."""
     try:
         state = path.stat()
-        graph = _graph(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+        graph = _read_graph(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
         sha256 = file_sha256(path)
         if graph.external:
             whole = hashlib.sha256(sha256.encode())
@@ -88,11 +88,11 @@ def read(path: Path) -> Model:
 
 
 @functools.lru_cache(maxsize=256)
-def _graph(path: Path, *_state: int) -> signature.Graph:
+def _read_graph(path: Path, *_state: int) -> signature.Graph:
     return signature.read(path)
 
 
-def _plan(path: Path) -> Model:
+def _read_plan(path: Path) -> Model:
     try:
         with path.open("rb") as file:
             head = file.read(len(signature.LFS_POINTER))
@@ -105,19 +105,19 @@ def _plan(path: Path) -> Model:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def _from_function(function: Callable[[], Any], folders: Sequence[Path], store: Store) -> Model:
+def _model_from_function(function: Callable[[], Any], folders: Sequence[Path], store: Store) -> Model:
     import onnx
 
     made = call_user_function("trt_engine", "onnx", ModelError, function)
     if isinstance(made, (str, os.PathLike)):
-        return read(find("model", os.fspath(made), [Path.cwd(), *folders]))
+        return read_model(find_file("model", os.fspath(made), [Path.cwd(), *folders]))
     if not isinstance(made, onnx.ModelProto):
         message = f"returned {type(made).__name__}: it must return a path or a ModelProto"
         raise ModelError(f"trt_engine(onnx={function_name(function)}): the function {message}")
     if any(map(traverse.is_external, traverse.tensors(made))):
         message = "returned a ModelProto whose weights lie in another file: return its path, or load them with it"
         raise ModelError(f"trt_engine(onnx={function_name(function)}): the function {message}")
-    return read(store.keep_model("model.onnx", lambda path: _save(made, path)))
+    return read_model(store.save_model("model.onnx", lambda path: _save(made, path)))
 
 
 def _save(model: Any, path: Path) -> None:
@@ -127,10 +127,10 @@ def _save(model: Any, path: Path) -> None:
     onnx.load_external_data_for_model(model, str(path.parent))  # weights that went beside it left the user's model
 
 
-def _built(function: Callable[[], bytes], store: Store) -> Path:
+def _plan_from_function(function: Callable[[], bytes], store: Store) -> Path:
     made = call_user_function("trt_engine", "build", ModelError, function)
     if not isinstance(made, (bytes, bytearray, memoryview)) or not made:
         what = "no bytes" if isinstance(made, (bytes, bytearray, memoryview)) else type(made).__name__
         message = f"returned {what}: it must return a plan's bytes"
         raise ModelError(f"trt_engine(build={function_name(function)}): the function {message}")
-    return store.keep_model("model.plan", lambda path: path.write_bytes(made))
+    return store.save_model("model.plan", lambda path: path.write_bytes(made))

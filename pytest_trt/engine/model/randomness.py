@@ -8,16 +8,16 @@ from typing import Any
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import rewrite, traverse
 
-_DRAWING = frozenset(
+_RANDOM_OPERATORS = frozenset(
     ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 )
 """ONNX's operators that draw whatever they are told. A seed makes a session's first run repeatable, not the next."""
 
 
-def drawn(model: Model) -> str:
+def reason_not_comparable(model: Model) -> str:
     """Why outputs of `model` cannot be compared, as a sentence that names the operator that draws and its node; empty
     where no random number goes into any of them."""
-    if model.kind != "onnx" or model.ops.isdisjoint(_DRAWING | {"Dropout"}):
+    if model.kind != "onnx" or model.ops.isdisjoint(_RANDOM_OPERATORS | {"Dropout"}):
         return ""
     import onnx
 
@@ -30,7 +30,7 @@ def drawn(model: Model) -> str:
             continue
         seen.add(name)
         for node in _inside(makers[name], whole):
-            if _draws(node, whole):
+            if _is_random(node, whole):
                 named = node.name or next(filter(None, node.output))
                 return (
                     f"{model.path.name} draws random numbers ({node.op_type} {named!r}), so its outputs are others in "
@@ -50,13 +50,13 @@ def _inside(node: Any, model: Any) -> Iterator[Any]:
             yield from _inside(inner, model)
 
 
-def _draws(node: Any, model: Any) -> bool:
+def _is_random(node: Any, model: Any) -> bool:
     """Whether a node draws; a Dropout does in training mode, and may where that is not known before it runs."""
     if node.domain not in ("", "ai.onnx"):
         return False
     if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
         return not _is_false(node.input[2], model)
-    return node.op_type in _DRAWING
+    return node.op_type in _RANDOM_OPERATORS
 
 
 def _is_false(name: str, model: Any) -> bool:

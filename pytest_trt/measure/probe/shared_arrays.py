@@ -19,7 +19,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_trt.engine.tensors import Tensor, dtype
+from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.measure.probe import wire
 from pytest_trt.pipeline.copying import Copier
 
@@ -80,7 +80,7 @@ class Region:
 
     def view(self, tensor: Tensor, offset: int) -> NDArray[Any]:
         """A tensor in it, without a copy. Raises ValueError where it would reach beyond."""
-        kind = dtype(tensor.dtype)
+        kind = numpy_dtype(tensor.dtype)
         end = offset + math.prod(tensor.shape) * kind.itemsize
         if not 0 <= offset <= end <= self.nbytes:
             raise ValueError(f"{tensor.name!r} lies from {offset} to {end} in a region of {self.nbytes} bytes")
@@ -144,7 +144,7 @@ class Crossing:
         wanted = tuple(tensors)
         if number in self._laid and self._laid[number].tensors == wanted:
             return self._laid[number].arrays
-        sizes = [math.prod(t.shape) * dtype(t.dtype).itemsize for t in wanted]
+        sizes = [math.prod(t.shape) * numpy_dtype(t.dtype).itemsize for t in wanted]
         offsets = (0, *itertools.accumulate(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes))
         region = self._sent.get(number)
         if region is None or region.nbytes < offsets[-1]:

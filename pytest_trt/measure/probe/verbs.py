@@ -20,7 +20,7 @@ from pytest_trt.core import codec
 from pytest_trt.core.nvtx import span
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import BuildJob, Engine, backend
-from pytest_trt.engine.inputs import draw
+from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.measure.probe import wire
 from pytest_trt.measure.probe.shared_arrays import Crossing
@@ -146,7 +146,7 @@ class Probe:
 
     def draw(self, seed: int, ranges: dict[str, tuple[float, float]]) -> Reply:
         """Draw inputs from the seed and put them in place as `fill` does."""
-        return self.fill(draw(self._ready().inputs, seed, ranges))
+        return self.fill(generate_inputs(self._ready().inputs, seed, ranges))
 
     def current_inputs(self) -> Reply:
         """The inputs that are in place."""

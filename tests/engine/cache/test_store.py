@@ -174,7 +174,7 @@ def test_a_disk_without_space_leaves_nothing_half_written(store: Store) -> None:
             with pytest.raises(CacheError, match=r"has no space \(.*MB free\): pytest-trt cache prune, name another"):
                 store.save(draft, meta, layers)
         with pytest.raises(CacheError, match="has no space"):
-            store.keep_model("model.onnx", lambda path: path.write_bytes(bytes(5000)))
+            store.save_model("model.onnx", lambda path: path.write_bytes(bytes(5000)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     found, _ = find(store, 1)
@@ -276,7 +276,7 @@ def test_a_build_keeps_the_cache_within_its_size(tmp_path: Path) -> None:
 
 def test_the_listing_says_what_an_engine_is(store: Store) -> None:
     add(store, 1)
-    store.keep_model("model.onnx", lambda path: path.write_bytes(b"a model"))
+    store.save_model("model.onnx", lambda path: path.write_bytes(b"a model"))
     (store.folder / digest(2)).mkdir()
     metas = {one.key: one.meta for one in store.list()}
     assert len(metas) == 3
@@ -292,7 +292,7 @@ def test_a_second_build_lies_beside_the_first_and_goes_with_its_store(store: Sto
         with other.draft(digest(1)) as draft:
             (draft / "plan").write_bytes(b"second")
             meta = Meta(digest=digest(1), spec={}, environment=ENVIRONMENT, build_s=1.0)
-            aside = other.set_aside(draft, meta, ())
+            aside = other.save_apart(draft, meta, ())
         store.prune(max_bytes=0)  # another process's sweep
         assert aside.plan.read_bytes() == b"second"
         found, _ = find(store, 1)
@@ -302,13 +302,13 @@ def test_a_second_build_lies_beside_the_first_and_goes_with_its_store(store: Sto
 
 
 def test_models_are_kept_under_their_content(store: Store) -> None:
-    first = store.keep_model("model.onnx", lambda path: path.write_bytes(b"one"))
+    first = store.save_model("model.onnx", lambda path: path.write_bytes(b"one"))
     inode = first.stat().st_ino
-    assert store.keep_model("model.onnx", lambda path: path.write_bytes(b"one")) == first
+    assert store.save_model("model.onnx", lambda path: path.write_bytes(b"one")) == first
     assert first.stat().st_ino == inode
-    assert store.keep_model("model.onnx", lambda path: path.write_bytes(b"two")) != first
+    assert store.save_model("model.onnx", lambda path: path.write_bytes(b"two")) != first
     first.write_bytes(b"harmed")
-    assert store.keep_model("model.onnx", lambda path: path.write_bytes(b"one")).read_bytes() == b"one"
+    assert store.save_model("model.onnx", lambda path: path.write_bytes(b"one")).read_bytes() == b"one"
 
 
 def test_a_temporary_store_goes_when_it_is_closed() -> None:

@@ -29,7 +29,7 @@ from samples.conversions import (
 from pytest_trt.engine.convert import half as precision
 from pytest_trt.engine.convert import int8
 from pytest_trt.engine.convert.half import convert
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BuildError, ModelError
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
 from pytest_trt.judge.accuracy.verdicts import judge
@@ -63,7 +63,9 @@ def test_fp16_is_nearly_all_of_a_model_and_right(name: str, tmp_path: Path) -> N
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
     assert conversion.shares["fp16"] >= (0.5 if name == "passed_through" else 0.9)
     assert conversion.by.startswith("onnxruntime ")
-    assert [out.name for out in read(path).outputs] == [out.name for out in read(tmp_path / "half.onnx").outputs]
+    assert [out.name for out in read_model(path).outputs] == [
+        out.name for out in read_model(tmp_path / "half.onnx").outputs
+    ]
     inputs = feed(path)
     verdicts = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
     assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
@@ -75,7 +77,7 @@ def test_models_of_the_onnx_package_convert_whole(path: Path, tmp_path: Path) ->
     for kind in ("fp16", "bf16"):
         conversion = convert(path, kind, tmp_path / f"{kind}.onnx")
         assert conversion.shares == {kind: 1.0}
-        assert [tensor.dtype for tensor in read(tmp_path / f"{kind}.onnx").inputs] == ["float32"]
+        assert [tensor.dtype for tensor in read_model(tmp_path / f"{kind}.onnx").inputs] == ["float32"]
 
 
 def test_what_must_stay_float32_does_and_is_counted(tmp_path: Path) -> None:
@@ -91,7 +93,7 @@ def test_inputs_and_outputs_keep_their_types_unless_asked(save_model: Save, tmp_
     convert(path, "fp16", tmp_path / "kept.onnx")
     convert(path, "fp16", tmp_path / "changed.onnx", keep_io=False)
     for name, dtype in (("kept", "float32"), ("changed", "float16")):
-        made = read(tmp_path / f"{name}.onnx")
+        made = read_model(tmp_path / f"{name}.onnx")
         assert [tensor.dtype for tensor in (*made.inputs, *made.outputs)] == [dtype] * 2
 
 
@@ -112,7 +114,7 @@ def test_bf16_leaves_the_float16_that_a_model_has(tmp_path: Path) -> None:
     made = model(nodes, [info("x", 8, 8, kind=half)], [info("y", 8, 8, kind=half)], [weight("w", 8, 8), own])
     conversion = convert(saved(made, tmp_path), "bf16", tmp_path / "b.onnx")
     assert conversion.shares == {"bf16": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
-    converted = read(tmp_path / "b.onnx")
+    converted = read_model(tmp_path / "b.onnx")
     assert [tensor.dtype for tensor in (*converted.inputs, *converted.outputs)] == ["float16", "float16"]
     given = {"x": np.random.default_rng(0).standard_normal((8, 8)).astype(np.float16)}
     got, expected = (ReferenceEvaluator(str(tmp_path / name)).run(None, given)[0] for name in ("b.onnx", "m.onnx"))
@@ -151,7 +153,7 @@ def test_shapes_that_the_operators_contradict_do_not_count(tmp_path: Path) -> No
     made.graph.value_info.append(info("h", 8, 8, 8))
     path = saved(made, tmp_path)
     assert convert(path, "fp16", tmp_path / "h.onnx").shares == {"fp16": 1.0}
-    assert dict(int8.quantise(read(path), batches(path), tmp_path / "q.onnx").shares) == {"int8": 1.0}
+    assert dict(int8.quantise(read_model(path), batches(path), tmp_path / "q.onnx").shares) == {"int8": 1.0}
 
 
 def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_path: Path) -> None:
@@ -165,7 +167,7 @@ def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_pa
     ]
     path = saved(model(nodes, [info("x", "N", 8)], [info("y", "N", 8)], [scale, zero, factors]), tmp_path)
     assert convert(path, "fp16", tmp_path / "half.onnx").shares == {"fp16": 1.0}
-    assert read(tmp_path / "half.onnx").opset == 19
+    assert read_model(tmp_path / "half.onnx").opset == 19
     inputs = feed(path)
     assert infer(tmp_path / "half.onnx", inputs)["y"] == pytest.approx(infer(path, inputs)["y"], abs=0.02)
 
@@ -186,7 +188,7 @@ def test_external_data_stays_beside_the_model(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     path = saved(convolutions(), tmp_path / "given", save_as_external_data=True, location="m.data", size_threshold=100)
     convert(path, "fp16", tmp_path / "made" / "half.onnx")
-    assert read(tmp_path / "made" / "half.onnx").external == ("half.onnx.data",)
+    assert read_model(tmp_path / "made" / "half.onnx").external == ("half.onnx.data",)
     assert sorted(file.name for file in (tmp_path / "given").iterdir()) == ["m.data", "m.onnx"]
     inputs = feed(path)
     found = judge(infer(tmp_path / "made" / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
@@ -234,7 +236,7 @@ def test_without_a_converter_the_error_names_what_to_install(save_model: Save, t
     with pytest.raises(BuildError, match=r"pip install 'nvidia-modelopt\[onnx\]', onnxruntime, or"):
         convert(save_model(), "fp16", tmp_path / "half.onnx")
     with pytest.raises(BuildError, match=r"pip install 'pytest-trt\[cpu\]'"):
-        int8.quantise(read(save_model()), list, tmp_path / "int8.onnx")
+        int8.quantise(read_model(save_model()), list, tmp_path / "int8.onnx")
 
 
 def test_onnxconverter_common_serves_where_it_is_what_there_is(
@@ -261,7 +263,9 @@ def test_autocast_converts_where_it_is_installed(
     conversion = convert(path, kind, tmp_path / "half.onnx")
     assert conversion.by.startswith("nvidia-modelopt ")
     assert conversion.shares[kind] > 0
-    assert [tensor.dtype for tensor in read(tmp_path / "half.onnx").inputs] == [t.dtype for t in read(path).inputs]
+    assert [tensor.dtype for tensor in read_model(tmp_path / "half.onnx").inputs] == [
+        t.dtype for t in read_model(path).inputs
+    ]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["half.onnx", "m.onnx"]
     if kind == "fp16":
         inputs = feed(path)

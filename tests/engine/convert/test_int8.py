@@ -27,7 +27,7 @@ from samples.conversions import (
 )
 
 from pytest_trt.engine.convert import int8
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BuildError
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
 from pytest_trt.judge.accuracy.verdicts import judge
@@ -36,10 +36,12 @@ from pytest_trt.judge.accuracy.verdicts import judge
 @pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"])
 def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
-    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    conversion = int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     assert conversion.shares["int8"] > 0
-    assert read(tmp_path / "int8.onnx").has_qdq
-    assert [out.name for out in read(path).outputs] == [out.name for out in read(tmp_path / "int8.onnx").outputs]
+    assert read_model(tmp_path / "int8.onnx").has_qdq
+    assert [out.name for out in read_model(path).outputs] == [
+        out.name for out in read_model(tmp_path / "int8.onnx").outputs
+    ]
     inputs = feed(path)
     verdicts = judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "float32")
     assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
@@ -50,7 +52,7 @@ def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
     made = convolutions()
     made.graph.output.append(info("r", "N", 8, 8, 8))
     path = saved(made, tmp_path)
-    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     quantised = onnx.load(str(tmp_path / "int8.onnx"))
     makers = {name: node.op_type for node in quantised.graph.node for name in node.output}
     assert [(value.name, makers[value.name]) for value in quantised.graph.output] == [("y", "Gemm"), ("r", "Relu")]
@@ -63,7 +65,7 @@ def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
 
 def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
-    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    conversion = int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     assert conversion.shares == {"int8": 1.0}
     made = onnx.load(str(tmp_path / "int8.onnx"))
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.graph.initializer}
@@ -85,22 +87,22 @@ def test_a_package_that_the_quantiser_imports_is_named_where_it_is_absent(
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     with pytest.raises(BuildError, match=r"onnxruntime .* cannot quantise without the package ml_dtypes: pip install"):
-        int8.quantise(read(path := save_model()), batches(path), tmp_path / "int8.onnx")
+        int8.quantise(read_model(path := save_model()), batches(path), tmp_path / "int8.onnx")
 
 
 def test_old_opsets_are_raised_to_where_channels_can_be_quantised(save_model: Save, tmp_path: Path) -> None:
     made = onnx.load(str(save_model()))
     made.opset_import[0].version = 11
     path = saved(made, tmp_path)
-    conversion = int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    conversion = int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     assert (conversion.shares, conversion.notes) == ({"int8": 1.0}, ())
-    assert read(tmp_path / "int8.onnx").opset >= int8.PER_CHANNEL_OPSET
+    assert read_model(tmp_path / "int8.onnx").opset >= int8.PER_CHANNEL_OPSET
     infer(tmp_path / "int8.onnx", feed(path))
 
 
 def test_int8_of_a_model_with_external_data(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path, save_as_external_data=True, location="m.data", size_threshold=100)
-    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     inputs = feed(path)
     assert judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "it")[0].status == "ok"
 
@@ -114,7 +116,7 @@ def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
     made = model([helper.make_node("MatMul", ["x", "w"], ["y"])], [info("x")], [info("y", 4, 8)], [weight("w", 8, 8)])
     made.graph.input[0].type.tensor_type.ClearField("shape")
     batch = {"x": np.random.default_rng(0).normal(size=(4, 8)).astype(np.float32)}
-    conversion = int8.quantise(read(saved(made, tmp_path)), lambda: [batch], tmp_path / "int8.onnx")
+    conversion = int8.quantise(read_model(saved(made, tmp_path)), lambda: [batch], tmp_path / "int8.onnx")
     assert conversion.shares == {"int8": 1.0}
 
 
@@ -131,7 +133,7 @@ def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
     ],
 )
 def test_a_calibration_that_cannot_be_used_is_told(calibration: Any, said: str, tmp_path: Path) -> None:
-    subject = read(saved(convolutions(), tmp_path))
+    subject = read_model(saved(convolutions(), tmp_path))
     with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
         int8.fingerprint(subject, calibration)
     with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
@@ -141,12 +143,12 @@ def test_a_calibration_that_cannot_be_used_is_told(calibration: Any, said: str, 
 def test_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) -> None:
     path = saved(recurrent(), tmp_path)
     with pytest.raises(BuildError, match=r"int8 was asked for, and m.onnx has none of Conv, .* with weights"):
-        int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+        int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
 
 
 def test_the_fingerprint_follows_what_is_calibrated_on(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
-    subject = read(path)
+    subject = read_model(path)
     assert int8.fingerprint(subject, batches(path)) == int8.fingerprint(subject, batches(path))
     assert int8.fingerprint(subject, batches(path)) != int8.fingerprint(subject, batches(path, 3))
 
@@ -155,5 +157,5 @@ def test_other_packages_are_kept_quiet_and_logging_as_it_was(tmp_path: Path) -> 
     path = saved(convolutions(), tmp_path)
     root = logging.getLogger()
     before = (list(root.handlers), root.level, root.manager.disable)
-    int8.quantise(read(path), batches(path), tmp_path / "int8.onnx")
+    int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     assert (list(root.handlers), root.level, root.manager.disable) == before

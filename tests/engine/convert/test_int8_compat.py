@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.engine.backends.onnxruntime import open_backend
 from pytest_trt.engine.convert import int8
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BuildError
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
 from pytest_trt.judge.accuracy.verdicts import judge
@@ -44,7 +44,7 @@ def feed(path: Path, seed: int = 0) -> dict[str, Any]:
         tensor.name: random.integers(0, 4, (2,))
         if tensor.dtype == "int64"
         else random.standard_normal([2 if size < 0 else size for size in tensor.shape]).astype(np.float32)
-        for tensor in read(path).inputs
+        for tensor in read_model(path).inputs
     }
 
 
@@ -59,7 +59,7 @@ def quantised_and_noted(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
     def batches() -> Iterator[dict[str, Any]]:
         return (feed(path, seed) for seed in range(4))
 
-    notes = int8.quantise(read(path), batches, output).notes
+    notes = int8.quantise(read_model(path), batches, output).notes
     inputs, answers = feed(path), []
     for file in (path, output):
         engine: Any = open_backend("onnxruntime").load(file, "0", EngineSpec(threads=1))
@@ -244,5 +244,5 @@ def test_onnx_runtime_prints_nothing_meanwhile(tmp_path: Path, capfd: pytest.Cap
     made = onnx.load(str(path))
     made.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 8)))
     onnx.save(made, str(path))
-    int8.quantise(read(path), lambda: iter([feed(path)]), tmp_path / "int8.onnx")
+    int8.quantise(read_model(path), lambda: iter([feed(path)]), tmp_path / "int8.onnx")
     assert capfd.readouterr() == ("", "")

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
 from pytest_trt.engine.convert import qdq
-from pytest_trt.engine.model.model import Model, read
+from pytest_trt.engine.model.model import Model, read_model
 from pytest_trt.engine.prepare import prepare
 from pytest_trt.spec.engine_spec import EngineSpec
 
@@ -58,7 +58,7 @@ def quantised(plain: Path, per_channel: bool) -> Model:
     quantization.quantize_static(
         str(plain), str(output), Batches(), per_channel=per_channel, activation_type=int8, extra_options=symmetric
     )
-    return read(output)
+    return read_model(output)
 
 
 def infer(path: Path) -> Any:
@@ -91,7 +91,7 @@ def shares(
     graph = helper.make_graph([*before, *nodes], "g", [x], [y], [scale, zero, stored, *(weights or ())])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     onnx.save(made, str(tmp_path / "m.onnx"))
-    return dict(qdq.shares_of(read(tmp_path / "m.onnx")))
+    return dict(qdq.shares_of(read_model(tmp_path / "m.onnx")))
 
 
 node = helper.make_node
@@ -139,7 +139,7 @@ def test_biases_become_floats_and_stay_what_they_were(per_channel: bool, plain: 
     model = quantised(plain, per_channel)
     assert qdq.has_biases(model)
     qdq.without_biases(model, tmp_path / "m.onnx")
-    assert not qdq.has_biases(read(tmp_path / "m.onnx"))
+    assert not qdq.has_biases(read_model(tmp_path / "m.onnx"))
     np.testing.assert_allclose(infer(tmp_path / "m.onnx"), infer(model.path), rtol=1e-6, atol=1e-6)
 
 
@@ -162,4 +162,4 @@ def test_it_is_done_for_tensorrt_alone_and_where_there_is_something_to_do(plain:
     source, conversion = prepared.source(tmp_path)
     assert (prepared.by, source.name, conversion.by) == ("int32 biases folded", "prepared.onnx", "")
     assert prepare(spec, quantised(plain, per_channel=False), True, True, None).convert is None
-    assert prepare(EngineSpec(), read(plain), True, False, None).convert is None
+    assert prepare(EngineSpec(), read_model(plain), True, False, None).convert is None

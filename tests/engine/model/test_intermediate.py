@@ -10,8 +10,8 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.engine.model.intermediate import Intermediates
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.intermediate import TensorGraph
+from pytest_trt.engine.model.model import read_model
 
 
 def forked() -> onnx.ModelProto:
@@ -38,17 +38,17 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_points_are_the_floats_that_depend_on_inputs(model: Path) -> None:
-    found = Intermediates(read(model))
-    assert list(found.points) == ["a", "b", "c", "y"]
-    assert [(p.node, p.op) for p in found.points.values()][:2] == [("matmul", "MatMul"), ("to_float", "Cast")]
-    assert found.points["c"].node == "Relu #4"
-    assert {name: point.sources for name, point in found.points.items()} == {
+    found = TensorGraph(read_model(model))
+    assert list(found.tensors) == ["a", "b", "c", "y"]
+    assert [(p.node, p.op) for p in found.tensors.values()][:2] == [("matmul", "MatMul"), ("to_float", "Cast")]
+    assert found.tensors["c"].node == "Relu #4"
+    assert {name: point.sources for name, point in found.tensors.items()} == {
         "a": (), "b": ("a",), "c": (), "y": ("b", "c")
     }  # fmt: skip
 
 
 def test_upstream_is_everything_above(model: Path) -> None:
-    found = Intermediates(read(model))
+    found = TensorGraph(read_model(model))
     assert found.upstream("y") == {"a", "b", "c", "y"}
     assert found.upstream("b") == {"a", "b"}
     assert found.upstream("whole") == {"a"}
@@ -69,7 +69,7 @@ def test_an_if_reads_what_its_branches_take_from_around_it(tmp_path: Path) -> No
     graph = helper.make_graph(nodes, "g", inputs, [info("y", TensorProto.FLOAT, [4])])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(made, str(tmp_path / "if.onnx"))
-    assert Intermediates(read(tmp_path / "if.onnx")).points["y"].sources == ("h",)
+    assert TensorGraph(read_model(tmp_path / "if.onnx")).tensors["y"].sources == ("h",)
 
 
 @pytest.mark.parametrize("external", [False, True])
@@ -77,7 +77,7 @@ def test_a_marked_model_gives_the_same_and_more(external: bool, model: Path, tmp
     if external:
         onnx.save(forked(), str(model), save_as_external_data=True, location="m.data", size_threshold=0)
     (tmp_path / "marked").mkdir()
-    Intermediates(read(model)).marked(["b", "y", "a"], tmp_path / "marked" / "m.onnx")
+    TensorGraph(read_model(model)).write_marked(["b", "y", "a"], tmp_path / "marked" / "m.onnx")
     inputs = {"x": np.array([[-1.5, 0.5, 2.5, 3]], np.float32)}
     plain, marked = (
         onnxruntime.InferenceSession(str(path)) for path in (model, tmp_path / "marked" / "m.onnx")
@@ -93,6 +93,6 @@ def test_what_no_input_goes_into_is_above_nothing(tmp_path: Path) -> None:
     made = forked()
     made.graph.output.append(helper.make_tensor_value_info("w2", TensorProto.FLOAT, [4, 4]))
     onnx.save(made, str(tmp_path / "m.onnx"))
-    graph = Intermediates(read(tmp_path / "m.onnx"))
-    assert "w2" not in graph.points
+    graph = TensorGraph(read_model(tmp_path / "m.onnx"))
+    assert "w2" not in graph.tensors
     assert graph.upstream("w2") == frozenset()

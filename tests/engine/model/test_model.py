@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.engine.cache.store import Store
-from pytest_trt.engine.model.model import Model, read, resolve
+from pytest_trt.engine.model.model import Model, read_model, resolve_model
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -64,7 +64,7 @@ def test_inputs_and_outputs_keep_the_models_own_names(tmp_path: Path) -> None:
     ]
     path = tmp_path / "m.onnx"
     onnx.save(model_of(inputs, [helper.make_tensor_value_info("y", TensorProto.INT64, ["batch", 4])]), str(path))
-    model = read(path)
+    model = read_model(path)
     assert model.inputs == (
         Tensor("ids", "int64", (-1, -1)), Tensor("mask", "bool", (-1, -1)), Tensor("scale", "bfloat16", ()),
         Tensor("picture", "float32", (-1, -1, -1)), Tensor("free", "float16", ()),
@@ -79,31 +79,31 @@ def test_inputs_and_outputs_keep_the_models_own_names(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("path", sorted(LIGHT.glob("*.onnx")), ids=lambda path: path.stem)
 def test_models_that_list_their_weights_as_inputs_have_one_input(path: Path) -> None:
-    model = read(path)
+    model = read_model(path)
     assert [tensor.shape for tensor in model.inputs] == [(1, 3, 224, 224)]
 
 
 def test_the_hash_is_the_files_own_and_that_of_a_copy(save_model: Save, tmp_path: Path) -> None:
     path = save_model()
-    assert read(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert read_model(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     shutil.copy(path, tmp_path / "copy.onnx")
-    assert read(tmp_path / "copy.onnx").sha256 == read(path).sha256
+    assert read_model(tmp_path / "copy.onnx").sha256 == read_model(path).sha256
 
 
 def test_the_hash_covers_external_data_and_moves_with_the_folder(tmp_path: Path) -> None:
     path = save_external(tmp_path / "one", location="weights.data")
-    before = read(path)
+    before = read_model(path)
     assert before.external == ("weights.data",)
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    assert read(tmp_path / "two" / "m.onnx").sha256 == before.sha256
+    assert read_model(tmp_path / "two" / "m.onnx").sha256 == before.sha256
     data = tmp_path / "one" / "weights.data"
     data.write_bytes(b"\1" + data.read_bytes()[1:])
-    assert read(path).sha256 != before.sha256
+    assert read_model(path).sha256 != before.sha256
 
 
 def test_a_file_that_changes_is_read_again(save_model: Save) -> None:
-    before = read(save_model(width=8))
-    after = read(save_model(width=16))
+    before = read_model(save_model(width=8))
+    after = read_model(save_model(width=16))
     assert before.path == after.path
     assert before.sha256 != after.sha256
     assert after.inputs[0].shape == (-1, 16)
@@ -121,7 +121,7 @@ def test_external_data_in_constants_inside_branches_is_found(tmp_path: Path) -> 
     model = model_of([condition], [helper.make_tensor_value_info("y", TensorProto.FLOAT, [3])], [node])
     (tmp_path / "m.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(ModelError, match=r"keeps weights in 'hidden.data', which is not in"):
-        read(tmp_path / "m.onnx")
+        read_model(tmp_path / "m.onnx")
 
 
 def test_weights_are_not_loaded_to_read_a_model(tmp_path: Path) -> None:
@@ -134,10 +134,10 @@ def test_weights_are_not_loaded_to_read_a_model(tmp_path: Path) -> None:
     with (tmp_path / "big.data").open("wb") as data:
         data.truncate(2_999_999_999)
     with pytest.raises(ModelError, match="was cut short: it has 2999999999 bytes, and the weight 'w'"):
-        read(tmp_path / "m.onnx")
+        read_model(tmp_path / "m.onnx")
     (tmp_path / "big.data").unlink()
     with pytest.raises(ModelError, match=r"keeps weights in 'big\.data', which is not in"):
-        read(tmp_path / "m.onnx")
+        read_model(tmp_path / "m.onnx")
 
 
 def broken(name: str, tmp_path: Path) -> Path:
@@ -199,7 +199,7 @@ def broken(name: str, tmp_path: Path) -> Path:
 def test_a_broken_model_is_named_with_its_fault(name: str, said: str, tmp_path: Path) -> None:
     path = broken(name, tmp_path)
     with pytest.raises(ModelError) as caught:
-        read(path)
+        read_model(path)
     assert said in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
@@ -210,7 +210,7 @@ def test_a_model_cut_at_any_byte_is_never_taken_for_whole(save_model: Save, tmp_
     for size in range(len(whole)):
         cut.write_bytes(whole[:size])
         with pytest.raises(ModelError):
-            read(cut)
+            read_model(cut)
 
 
 @pytest.mark.parametrize(
@@ -226,24 +226,24 @@ def test_an_input_that_is_no_tensor_of_numbers_is_refused(
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     (tmp_path / "m.onnx").write_bytes(model_of([value], [y]).SerializeToString())
     with pytest.raises(ModelError, match=f"the input 'x' is of type {what}"):
-        read(tmp_path / "m.onnx")
+        read_model(tmp_path / "m.onnx")
 
 
 def test_a_path_is_looked_for_in_each_folder_in_turn(save_model: Save, tmp_path: Path, store: Store) -> None:
     (tmp_path / "tests").mkdir()
     there = save_model("m.onnx", tmp_path)
     folders = [tmp_path / "tests", tmp_path]
-    assert resolve(EngineSpec(path="m.onnx"), folders, store).path == there
+    assert resolve_model(EngineSpec(path="m.onnx"), folders, store).path == there
     nearer = save_model("m.onnx", tmp_path / "tests")
-    assert resolve(EngineSpec(path="m.onnx"), folders, store).path == nearer
-    assert resolve(EngineSpec(path="../m.onnx"), folders, store).path.samefile(there)
-    assert resolve(EngineSpec(path=str(there)), folders, store).path == there
+    assert resolve_model(EngineSpec(path="m.onnx"), folders, store).path == nearer
+    assert resolve_model(EngineSpec(path="../m.onnx"), folders, store).path.samefile(there)
+    assert resolve_model(EngineSpec(path=str(there)), folders, store).path == there
 
 
 def test_a_missing_model_names_the_places_and_the_nearest_name(save_model: Save, tmp_path: Path, store: Store) -> None:
     save_model("resnet18.onnx")
     with pytest.raises(ModelError) as caught:
-        resolve(EngineSpec(path="resnet.onnx"), [tmp_path / "nowhere", tmp_path], store)
+        resolve_model(EngineSpec(path="resnet.onnx"), [tmp_path / "nowhere", tmp_path], store)
     assert str(caught.value) == (
         "there is no model 'resnet.onnx' (did you mean 'resnet18.onnx'?): "
         f"looked for {tmp_path}/nowhere/resnet.onnx; {tmp_path}/resnet.onnx"
@@ -254,18 +254,18 @@ def test_a_folder_in_place_of_a_model_lists_the_models_in_it(save_model: Save, t
     (tmp_path / "models").mkdir()
     save_model("a.onnx", tmp_path / "models")
     with pytest.raises(ModelError, match=r"is a folder .*: it has a.onnx"):
-        resolve(EngineSpec(path="models"), [tmp_path], store)
+        resolve_model(EngineSpec(path="models"), [tmp_path], store)
 
 
 def test_a_function_may_return_a_model_or_a_path(save_model: Save, store: Store) -> None:
     path = save_model()
-    by_path = resolve(EngineSpec(onnx=lambda: path), [], store)
+    by_path = resolve_model(EngineSpec(onnx=lambda: path), [], store)
     assert by_path.path == path
     made = onnx.load(str(path))
-    by_model = resolve(EngineSpec(onnx=lambda: made), [], store)
+    by_model = resolve_model(EngineSpec(onnx=lambda: made), [], store)
     assert by_model.path.is_relative_to(store.folder)
     assert by_model.inputs == by_path.inputs
-    assert resolve(EngineSpec(onnx=lambda: made), [], store) == by_model
+    assert resolve_model(EngineSpec(onnx=lambda: made), [], store) == by_model
 
 
 def raises() -> None:
@@ -278,13 +278,13 @@ def leaves() -> None:
 
 def test_a_function_that_would_end_the_run_is_told_as_one_that_raises(store: Store) -> None:
     with pytest.raises(ModelError, match=r"trt_engine\(onnx=leaves\).*SystemExit: no weights here"):
-        resolve(EngineSpec(onnx=leaves), [], store)
+        resolve_model(EngineSpec(onnx=leaves), [], store)
 
 
 def test_what_a_function_raises_is_told_with_its_name(store: Store) -> None:
     for name in ("onnx", "build"):
         with pytest.raises(ModelError, match=rf"trt_engine\({name}=raises\).*RuntimeError: no weights here"):
-            resolve(EngineSpec(**{name: raises}), [], store)
+            resolve_model(EngineSpec(**{name: raises}), [], store)
 
 
 @pytest.mark.parametrize(
@@ -297,20 +297,20 @@ def test_what_a_function_raises_is_told_with_its_name(store: Store) -> None:
 )
 def test_what_a_function_must_not_return(name: str, made: object, said: str, store: Store) -> None:
     with pytest.raises(ModelError, match=said):
-        resolve(EngineSpec(**{name: lambda: made}), [], store)
+        resolve_model(EngineSpec(**{name: lambda: made}), [], store)
 
 
 def test_a_function_must_not_return_a_model_without_its_weights(tmp_path: Path, store: Store) -> None:
     light = onnx.load(str(save_external(tmp_path)), load_external_data=False)
     with pytest.raises(ModelError, match="whose weights lie in another file"):
-        resolve(EngineSpec(onnx=lambda: light), [], store)
+        resolve_model(EngineSpec(onnx=lambda: light), [], store)
 
 
 def test_plans_are_taken_as_they_are(tmp_path: Path, store: Store) -> None:
     (tmp_path / "m.engine").write_bytes(b"a plan")
-    model = resolve(EngineSpec(path="m.engine"), [tmp_path], store)
+    model = resolve_model(EngineSpec(path="m.engine"), [tmp_path], store)
     assert (model.kind, model.sha256) == ("plan", hashlib.sha256(b"a plan").hexdigest())
-    built = resolve(EngineSpec(build=lambda: b"a plan"), [], store)
+    built = resolve_model(EngineSpec(build=lambda: b"a plan"), [], store)
     assert built.path.read_bytes() == b"a plan"
     assert built.sha256 == model.sha256
     known = model.with_tensors([Tensor("x", "float32", (-1, 4))], [Tensor("y", "float32", (-1,))])
@@ -321,12 +321,12 @@ def test_plans_are_taken_as_they_are(tmp_path: Path, store: Store) -> None:
 def test_a_plan_that_is_none_is_refused(content: bytes, tmp_path: Path, store: Store) -> None:
     (tmp_path / "m.plan").write_bytes(content)
     with pytest.raises(ModelError, match=r"is empty|git lfs pull"):
-        resolve(EngineSpec(path="m.plan"), [tmp_path], store)
+        resolve_model(EngineSpec(path="m.plan"), [tmp_path], store)
 
 
 def test_no_model_named_says_how_to_name_one(store: Store) -> None:
     with pytest.raises(ModelError, match="no model is named: write trt_engine"):
-        resolve(EngineSpec(), [], store)
+        resolve_model(EngineSpec(), [], store)
 
 
 def test_quantised_models_are_known_by_their_operators(tmp_path: Path) -> None:
@@ -335,13 +335,13 @@ def test_quantised_models_are_known_by_their_operators(tmp_path: Path) -> None:
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
     model = model_of([x], [y], [helper.make_node("DequantizeLinear", ["x", "s"], ["y"])], [scale])
     onnx.save(model, str(tmp_path / "q.onnx"))
-    assert read(tmp_path / "q.onnx").has_qdq
+    assert read_model(tmp_path / "q.onnx").has_qdq
     assert not Model(tmp_path, "", "plan").has_qdq
 
 
 def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"{tmp_path}/absent.onnx cannot be read: No such file"):
-        read(tmp_path / "absent.onnx")
+        read_model(tmp_path / "absent.onnx")
     os.mkfifo(tmp_path / "pipe.onnx")
     with pytest.raises(ModelError, match=r"there is no model 'pipe.onnx'"), Store(tmp_path / "cache", 10**9) as store:
-        resolve(EngineSpec(path="pipe.onnx"), [tmp_path], store)
+        resolve_model(EngineSpec(path="pipe.onnx"), [tmp_path], store)

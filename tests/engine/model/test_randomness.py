@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper, save
 
-from pytest_trt.engine.model.model import read
-from pytest_trt.engine.model.randomness import drawn
+from pytest_trt.engine.model.model import read_model
+from pytest_trt.engine.model.randomness import reason_not_comparable
 
 X = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])
 Y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
@@ -22,7 +22,7 @@ def why(folder: Path, *nodes: Any, functions: Any = (), **weights: np.ndarray) -
     graph = helper.make_graph(list(nodes), "g", [X], [Y], stored)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
     save(helper.make_model(graph, opset_imports=opsets, ir_version=8, functions=functions), str(folder / "m.onnx"))
-    return drawn(read(folder / "m.onnx"))
+    return reason_not_comparable(read_model(folder / "m.onnx"))
 
 
 node = helper.make_node

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.engine.convert import int8
 from pytest_trt.engine.convert.half import convert
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.engine.onnx import opset
 
 SHAPE = (2, 3, 4, 4)
@@ -104,14 +104,14 @@ def filtered(version: int, mode: str, *scales: float) -> Any:
 
 def test_int8_of_a_model_that_resizes_is_what_it_was(tmp_path: Path) -> None:
     onnx.save(filtered(10, "linear", 2.5, 2.5), str(tmp_path / "m.onnx"))
-    assert int8.quantise(read(tmp_path / "m.onnx"), lambda: [X], tmp_path / "q.onnx").notes == ()
+    assert int8.quantise(read_model(tmp_path / "m.onnx"), lambda: [X], tmp_path / "q.onnx").notes == ()
     found = computed(onnx.load(str(tmp_path / "q.onnx")))
     np.testing.assert_allclose(found, computed(onnx.load(str(tmp_path / "m.onnx"))), atol=0.1)
 
 
 def test_int8_of_a_model_that_cannot_be_raised_has_one_scale_a_weight_and_says_so(tmp_path: Path) -> None:
     onnx.save(filtered(10, "nearest", 2, 0.5), str(tmp_path / "m.onnx"))
-    (note,) = int8.quantise(read(tmp_path / "m.onnx"), lambda: [X], tmp_path / "q.onnx").notes
+    (note,) = int8.quantise(read_model(tmp_path / "m.onnx"), lambda: [X], tmp_path / "q.onnx").notes
     assert "per tensor, as opset 10 cannot be raised: a Resize to the nearest pixel makes one axis larger" in note
 
 

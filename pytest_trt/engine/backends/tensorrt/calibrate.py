@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob
 from pytest_trt.engine.backends.tensorrt import versions
-from pytest_trt.engine.tensors import dtype
+from pytest_trt.engine.tensors import numpy_dtype
 from pytest_trt.errors import BuildError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class _Feed:
     def __init__(self, network: Any, files: list[Path], held: contextlib.ExitStack) -> None:
         self._files, self._next = files, 0
         inputs = map(network.get_input, range(network.num_inputs))
-        self._dtypes = {tensor.name: dtype(versions.dtype(tensor.dtype)) for tensor in inputs}
+        self._dtypes = {tensor.name: numpy_dtype(versions.dtype(tensor.dtype)) for tensor in inputs}
         self.fault: Exception | None = None
         self.first = self._read(files[0]) if files else {}
         self._buffers: dict[str, cuda.DeviceBuffer] = {}

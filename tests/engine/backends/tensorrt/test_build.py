@@ -18,8 +18,8 @@ from pytest_trt.engine.backends.plan_header import read_origin
 from pytest_trt.engine.backends.tensorrt import build as tensorrt_build
 from pytest_trt.engine.backends.tensorrt.precision import missing_precision
 from pytest_trt.engine.convert.half import convert
-from pytest_trt.engine.model.intermediate import Intermediates
-from pytest_trt.engine.model.model import read
+from pytest_trt.engine.model.intermediate import TensorGraph
+from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.spec.engine_spec import EngineSpec
 
@@ -117,9 +117,9 @@ def test_quantised_models_prove_what_they_are_quantised_to(precision: str, tmp_p
 @pytest.mark.parametrize("name", ["bvlc_alexnet", "resnet50"])
 def test_models_with_tensors_marked_as_outputs_build(name: str, tmp_path: Path) -> None:
     light = Path(onnx.__file__).parent / "backend/test/data/light"
-    graph = Intermediates(read(light / f"light_{name}.onnx"))
-    marked = list(graph.points)[:: max(1, len(graph.points) // 16)]
-    graph.marked(marked, tmp_path / "marked.onnx")
+    graph = TensorGraph(read_model(light / f"light_{name}.onnx"))
+    marked = list(graph.tensors)[:: max(1, len(graph.tensors) // 16)]
+    graph.write_marked(marked, tmp_path / "marked.onnx")
     report, _ = build(tmp_path / "marked.onnx", tmp_path)
     assert report.plan_bytes > 1000
 
