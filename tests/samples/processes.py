@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -27,3 +28,11 @@ def below(pid: int) -> list[int]:
 def alive(pids: Iterable[int]) -> list[int]:
     """Those that are there and have not ended."""
     return [pid for pid in pids if (stat := _stat(pid)) is not None and stat[0] != "Z"]
+
+
+def has_ended(pid: int, within_s: float = 10.0) -> bool:
+    """Whether a process ends within some time."""
+    deadline = time.monotonic() + within_s
+    while alive([pid]) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return not alive([pid])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
 import threading
 import time
 
 import pytest
 
-from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import BuildJob
@@ -36,11 +34,6 @@ def test_the_spec_chooses_its_backend_then_the_settings_then_what_is_there(witho
     assert Bench(Settings()).backend_name(EngineSpec(path="m.onnx")) == "onnxruntime"
     with pytest.raises(BackendError, match=r"a plan is given, and it runs on a GPU .*: no GPU is here"):
         Bench(Settings()).backend_name(EngineSpec(path="m.plan"))
-
-
-def test_whether_a_package_is_there_is_known_without_importing_it():
-    assert installed("onnxruntime")
-    assert not installed("no_such_package")
 
 
 def test_the_environment_says_what_ran_and_is_asked_for_once():
@@ -118,19 +111,6 @@ def test_a_lock_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
         environment = bench.environment("onnxruntime")
         with pytest.raises(CacheError, match="belongs to somebody else"), bench.lock(environment):
             pass
-
-
-def test_the_commit_is_gits_and_dirty_files_are_marked(tmp_path):
-    assert checked_out_commit(tmp_path) is None
-    git = ("git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t")
-    (tmp_path / "file").write_text("1")
-    for words in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
-        subprocess.run([*git, *words], check=True)
-    clean = checked_out_commit(tmp_path)
-    assert clean is not None
-    assert len(clean) == 12
-    (tmp_path / "file").write_text("2")
-    assert checked_out_commit(tmp_path) == f"{clean}+"
 
 
 def test_a_server_that_has_died_is_replaced():

@@ -1,0 +1,20 @@
+"""The commit that is checked out."""
+
+from __future__ import annotations
+
+import subprocess
+
+from pytest_trt.core.git import checked_out_commit
+
+
+def test_the_commit_is_gits_and_dirty_files_are_marked(tmp_path):
+    assert checked_out_commit(tmp_path) is None
+    git = ("git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t")
+    (tmp_path / "file").write_text("1")
+    for words in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
+        subprocess.run([*git, *words], check=True)
+    clean = checked_out_commit(tmp_path)
+    assert clean is not None
+    assert len(clean) == 12
+    (tmp_path / "file").write_text("2")
+    assert checked_out_commit(tmp_path) == f"{clean}+"

@@ -1,0 +1,10 @@
+"""Which packages are installed."""
+
+from __future__ import annotations
+
+from pytest_trt.engine.backends.installed import installed
+
+
+def test_whether_a_package_is_there_is_known_without_importing_it():
+    assert installed("onnxruntime")
+    assert not installed("no_such_package")

@@ -1,0 +1,46 @@
+"""What error is allowed, by precision and by what a test declares."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, AccuracyLimits, limits_for
+from pytest_trt.judge.accuracy.verdicts import judge
+from pytest_trt.spec.expectations import Accuracy
+
+
+def test_what_is_allowed_follows_precision_and_what_the_test_says() -> None:
+    assert limits_for(Accuracy(), "fp32", tf32=False) == DEFAULTS["fp32"]
+    assert limits_for(Accuracy(), "fp32", tf32=True) == DEFAULTS["tf32"]
+    assert limits_for(Accuracy(), "best", tf32=True) == DEFAULTS["bf16"]
+    assert limits_for(Accuracy(cosine=0.5), "int8", tf32=True).cosine == 0.5
+    assert limits_for(Accuracy(atol=0.1), "fp16", tf32=True) == AccuracyLimits(0.0, 0.1, None, atol_scaled=False)
+
+
+def test_a_tests_own_measures_go_beside_the_usual_tolerances() -> None:
+    found = limits_for(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
+    assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (5e-2, 0.9995, 0.9, 30.0)
+    mixed = AccuracyLimits(0.0, 1.0, None, atol_scaled=False, top5=0.9)
+    assert limits_for(Accuracy(atol=1.0, top5=0.9), "fp16", False) == mixed
+
+
+@pytest.mark.parametrize(("precision", "wrong"), [("fp16", 1.2), ("bf16", 1.4)])
+def test_defaults_hold_for_a_deep_network_in_that_precision_and_catch_a_wrong_one(precision: str, wrong: float) -> None:
+    """Fifty layers, every weight and every result rounded to the precision, against float32."""
+    import ml_dtypes
+
+    kind = np.dtype({"fp16": np.float16, "bf16": ml_dtypes.bfloat16}[precision])
+    random = np.random.default_rng(0)
+    exact = rounded = random.standard_normal((4, 128)).astype(np.float32)
+    for _ in range(50):
+        weights = random.standard_normal((128, 128)).astype(np.float32) * math.sqrt(2 / 128)
+        exact = np.maximum(exact @ weights, 0)
+        rounded = np.maximum(rounded @ weights.astype(kind).astype(np.float32), 0).astype(kind).astype(np.float32)
+    limits = limits_for(Accuracy(), precision, tf32=False)
+    assert judge({"y": rounded}, {"y": exact}, limits, "float32")[0].status == "ok"
+    assert judge({"y": wrong * rounded}, {"y": exact}, limits, "float32")[0].status == "inaccurate"
+    swapped = np.roll(rounded, 1, axis=-1)
+    assert judge({"y": swapped}, {"y": exact}, limits, "float32")[0].status == "inaccurate"

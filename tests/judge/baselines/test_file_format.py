@@ -1,0 +1,67 @@
+"""A baseline as text: every file is read as a valid record or refused with a clear error."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from samples.records import measurement
+
+from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines.baseline import Run, baseline_of
+from pytest_trt.judge.baselines.file_format import parse, render
+
+ORIGINAL = render(
+    dataclasses.replace(baseline_of(measurement()), history=(Run("2026-07-01T12:00:00", None, {"ms": 1.0}),) * 2)
+)
+
+
+TOKENS = st.sampled_from(
+    [b"NaN", b"-1", b"1e999", b"null", b"true", b'"../x"', b"[]", b"{}", b"[" * 50, b'"\\u001b"', b"9" * 400, b'"',
+     b",", b"\x00", b"\xff", b"schema", b"99"]
+)  # fmt: skip
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> bytes:
+    """A real file with one to four cuts, repeats, replaced bytes or tokens."""
+    text = ORIGINAL
+    for _ in range(draw(st.integers(1, 4))):
+        start = draw(st.integers(0, len(text)))
+        end = min(len(text), start + draw(st.sampled_from([0, 1, 2, 8, 60, 4000])))
+        replaced = draw(st.one_of(TOKENS, st.binary(max_size=4), st.just(text[start:end] * 2), st.just(b"")))
+        text = text[:start] + replaced + text[end:]
+    return text
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@given(mutations())
+def test_mutations_give_a_clean_error_or_a_valid_record(raw: bytes) -> None:
+    assert read(raw) == "valid" or "file.json" in read(raw)
+
+
+def read(raw: bytes) -> str:
+    """What reading says; `valid` where what was read can be written and read again."""
+    try:
+        baseline = parse(raw, "file.json")
+    except BaselineError as error:
+        return str(error)
+    return "valid" if parse(render(baseline), "again").node_id == baseline.node_id else "changed"
+
+
+SCALARS = st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8)
+
+
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(VALUES, st.sampled_from(sorted(json.loads(ORIGINAL))))
+def test_any_value_in_any_field_is_an_error_or_valid(value: Any, field: str) -> None:
+    said = read(json.dumps({**json.loads(ORIGINAL), field: value}).encode())
+    assert said == "valid" or "file.json" in said

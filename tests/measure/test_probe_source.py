@@ -1,0 +1,19 @@
+"""The probes of both sides, opened and renewed."""
+
+from __future__ import annotations
+
+from samples.processes import has_ended
+
+from pytest_trt.measure.probe_source import ProbeSource
+
+
+def test_closing_a_source_ends_its_probes_and_renewing_opens_others_in_the_other_order(server, subject):
+    source = ProbeSource([(server, subject), (server, subject)])
+    first = [probe._probe.pid for probe in source.probes]
+    assert first == sorted(first)
+    source.renew()
+    assert all(has_ended(pid) for pid in first)
+    second = [probe._probe.pid for probe in source.probes]
+    assert second == sorted(second, reverse=True)
+    source.close()
+    assert all(has_ended(pid) for pid in second)
