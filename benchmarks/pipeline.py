@@ -138,7 +138,7 @@ def pipelined(folder: Path, batch: int, **options: Any) -> Row:
     rates, compute = [], []
     for _ in range(5):
         rates.append(made.throughput(SECONDS / 5))
-        compute.append(whole(lane.slots[0].launch.run, lane.compute, 50, 1))
+        compute.append(whole(lane.slots[0].compute_commands.run, lane.compute, 50, 1))
     found = {"ms": 1000 / statistics.median(rates), "compute_ms": statistics.median(compute)}
     return {**found, "of_compute": found["compute_ms"] / found["ms"], "rates": rates, "proof": dict(made.proof)}
 
@@ -154,7 +154,7 @@ def limits(folder: Path, batch: int) -> Row:
 
     count = 200 if batch > 1 else 500
     h2d = whole(lambda: lane.copy_in.copy(device.address, pinned.address, pinned.nbytes), lane.copy_in, count)
-    compute = whole(slot.launch.run, lane.compute, count)
+    compute = whole(slot.compute_commands.run, lane.compute, count)
     block = [statistics.median(made.block(200 if batch == 1 else 60)["gpu_ms"]) for _ in range(7)]
     return {"h2d_ms": h2d, "compute_ms": compute, "ms": max(h2d, compute), "block_gpu_ms": statistics.median(block)}
 

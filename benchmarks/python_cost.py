@@ -112,7 +112,7 @@ def measured(runner: DeviceRunner) -> Row:
             lane.synchronize()
 
     library, nothing = ctypes.CDLL("libcuda.so.1"), ctypes.CDLL(None).abs
-    commands = [slot.all._calls for slot in slots]
+    commands = [slot.inference_commands.calls for slot in slots]
     from_driver, from_nothing = zip(*(from_c(calls, library, nothing) for calls in commands), strict=True)
     for calls in from_driver:
         for function, arguments in calls:
@@ -121,7 +121,7 @@ def measured(runner: DeviceRunner) -> Row:
     wait()
     found = in_turn(
         {
-            "issue_us": [slot.all.run for slot in slots],
+            "issue_us": [slot.inference_commands.run for slot in slots],
             "bindings_us": [lambda calls=calls: bare(calls) for calls in commands],
             "driver_us": [lambda calls=calls: bare(calls) for calls in from_driver],
             "ctypes_us": [lambda calls=calls: bare(calls) for calls in from_nothing],

@@ -28,14 +28,14 @@ class BlockTimer:
     that the device took up at once would end before the host has said what comes next, and the time between its events
     would be the host's.
     A time stamp between two graphs keeps the second from starting while the first ends (some 1.5 us on an H200). What
-    that costs this very graph is found once by `calibrate`, and taken off `gpu_ms`: `cost_ms`.
+    that costs this very graph is found once by `calibrate`, and taken off `gpu_ms`: `event_cost_ms`.
     `flush` is memory to overwrite before each computation, so that it finds the level-2 cache cold.
     """
 
     def __init__(self, lane: Lane, flush: cuda.DeviceBuffer | None) -> None:
         self._lane, self._flush = lane, flush
         self._events: dict[str, list[cuda.Event]] = {}
-        self.cost_ms: float | None = None
+        self.event_cost_ms: float | None = None
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
         """Samples in ms: `ms` (the sum of the stages), `gpu_ms`, `h2d_ms`, `d2h_ms`, `enqueue_ms`, `host_ms`."""
@@ -46,8 +46,8 @@ class BlockTimer:
             with span("compute"):
                 times = {"enqueue_ms": self._compute(count)}
             if lane.transfers:
-                entering = [[slot.entering()] for slot in lane.slots]
-                leaving = [slot.leaving() for slot in lane.slots]
+                entering = [[slot.input_copy()] for slot in lane.slots]
+                leaving = [slot.output_copies() for slot in lane.slots]
                 with span("copy in"):
                     self._copy("h2d_ms", lane.copy_in, entering, count, after=lane.compute)
                 with span("copy out"):
@@ -68,7 +68,7 @@ class BlockTimer:
     def calibrate(self) -> None:
         """Find what the events cost: pairs around each replay against replays timed as a whole, in turn. For graphs
         only, and a warm cache; a launch kernel by kernel, or a flush in between, hides it."""
-        self.cost_ms = 0.0
+        self.event_cost_ms = 0.0
         graph, compute = self._lane.slots[0].graph, self._lane.compute
         if graph is None or self._flush is not None:
             return
@@ -87,7 +87,7 @@ class BlockTimer:
             ended.record(compute)
             compute.synchronize()
             found.append(pair - ended.ms_since(began) / _REPLAYS)
-        self.cost_ms = max(0.0, statistics.median(found))
+        self.event_cost_ms = max(0.0, statistics.median(found))
 
     def _pairs(self, stage: str, count: int) -> list[tuple[cuda.Event, cuda.Event]]:
         """Events of a stage, made once and kept."""
@@ -101,13 +101,13 @@ class BlockTimer:
         return [ended.ms_since(began) for began, ended in self._pairs(stage, LEAD + count)[LEAD:]]
 
     def _computed(self, count: int) -> list[float]:
-        cost = self.cost_ms or 0.0
+        cost = self.event_cost_ms or 0.0
         return [ms - cost for ms in self._between("gpu_ms", count)]
 
     def _compute(self, count: int) -> list[float]:
         """Give each computation between two events; the ms of each launch call."""
         compute, flush, clock = self._lane.compute, self._flush, time.perf_counter_ns
-        launches = [slot.launch.run for slot in self._lane.slots]
+        launches = [slot.compute_commands.run for slot in self._lane.slots]
         pairs, launched = self._pairs("gpu_ms", LEAD + count), []
         for number, (began, ended) in enumerate(pairs):
             if flush is not None:
@@ -152,10 +152,10 @@ class BlockTimer:
         lane, slot = self._lane, self._lane.slots[0]
         calls = cuda.Commands()
         if lane.transfers:
-            calls.copy(lane.compute, *slot.entering())
-        calls.extend(slot.launch)
+            calls.copy(lane.compute, *slot.input_copy())
+        calls.extend(slot.compute_commands)
         if lane.transfers:
-            for copy in slot.leaving():
+            for copy in slot.output_copies():
                 calls.copy(lane.compute, *copy)
         if lane.spin:
             return calls.run, lane.compute.synchronize

@@ -30,7 +30,7 @@ ALIGNMENT = 512
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
+class Region:
     """Where a tensor lies in an allocation, and the bytes kept for it."""
 
     tensor: Tensor
@@ -62,24 +62,24 @@ class Layout:
     """Tensors one after another: those that travel in one copy (`together`, in bytes), then those whose size is
     `unknown` before they are computed (`most` gives the bytes to keep), then those that only the host has."""
 
-    def __init__(self, tensors: Iterable[Tensor], most: Mapping[str, int] | None = None) -> None:
-        bounds = most or {}
-        places: dict[str, Place] = {}
-        offset = self.together = 0
+    def __init__(self, tensors: Iterable[Tensor], max_bytes: Mapping[str, int] | None = None) -> None:
+        bounds = max_bytes or {}
+        regions: dict[str, Region] = {}
+        offset = self.single_copy_bytes = 0
         for tensor in sorted(tensors, key=lambda t: (t.on_host, t.name in bounds)):
             size = bounds[tensor.name] if tensor.name in bounds else _bytes(tensor, tensor.shape)
-            place = places[tensor.name] = Place(tensor, offset, size)
+            region = regions[tensor.name] = Region(tensor, offset, size)
             if not tensor.on_host and tensor.name not in bounds:
-                self.together = offset + place.nbytes
-            offset += -(-max(place.nbytes, 1) // ALIGNMENT) * ALIGNMENT
-        self.places: Mapping[str, Place] = places
-        self.unknown = tuple(places[name] for name in places if name in bounds)
+                self.single_copy_bytes = offset + region.nbytes
+            offset += -(-max(region.nbytes, 1) // ALIGNMENT) * ALIGNMENT
+        self.regions: Mapping[str, Region] = regions
+        self.data_dependent = tuple(regions[name] for name in regions if name in bounds)
         self.nbytes = offset
 
     @property
     def linear(self) -> bool:
         """Whether all of them lie as a caller's arrays do."""
-        return all(place.tensor.format == LINEAR for place in self.places.values())
+        return all(region.tensor.format == LINEAR for region in self.regions.values())
 
 
 class PageableBuffer:
@@ -111,13 +111,15 @@ class BufferSet:
             host = cuda.PinnedBuffer if pinned else PageableBuffer
             self.host_in, self.host_out = (self._keep(host(part.nbytes)) for part in (inputs, outputs))
             self.device_in, self.device_out = (self._keep(cuda.DeviceBuffer(p.nbytes)) for p in (inputs, outputs))
-            self.entered, self.read = (self._keep(cuda.Event(timing=False)) for _ in range(2))
-            self.computed, self.left = (self._keep(cuda.Event(timing=False, blocking=blocking)) for _ in range(2))
+            self.inputs_arrived, self.inputs_read = (self._keep(cuda.Event(timing=False)) for _ in range(2))
+            self.computed, self.outputs_arrived = (
+                self._keep(cuda.Event(timing=False, blocking=blocking)) for _ in range(2)
+            )
         except BaseException:
             self.close()
             raise
         self.host_in.array[...] = 0
-        self.arrays = {name: place.view(self.host_in.array) for name, place in inputs.places.items()}
+        self.arrays = {name: region.view(self.host_in.array) for name, region in inputs.regions.items()}
 
     def _keep(self, part: Any) -> Any:
         self._parts.append(part)
@@ -132,43 +134,45 @@ class BufferSet:
         for layout, host, device in (
             (self.inputs, self.host_in, self.device_in), (self.outputs, self.host_out, self.device_out),
         ):  # fmt: skip
-            for name, place in layout.places.items():
-                yield name, (host if place.tensor.on_host else device).address + place.offset
+            for name, region in layout.regions.items():
+                yield name, (host if region.tensor.on_host else device).address + region.offset
 
-    def put(self, arrays: Arrays, copier: Copier) -> None:
+    def write_inputs(self, arrays: Arrays, copier: Copier) -> None:
         """Copy a caller's arrays into the host's side."""
         for name, view in self.arrays.items():
-            layout = self.inputs.places[name].tensor.format
+            layout = self.inputs.regions[name].tensor.format
             if layout == LINEAR:
                 copier.copy(view, arrays[name])
             else:
                 pack(view, arrays[name], layout)
 
-    def entering_from(self, arrays: Arrays) -> Iterator[Copy]:
+    def input_copies_from(self, arrays: Arrays) -> Iterator[Copy]:
         """The copies that bring inputs to the device from where a caller has them."""
-        for name, place in self.inputs.places.items():
-            if not place.tensor.on_host and (array := arrays[name]).nbytes:
-                yield self.device_in.address + place.offset, int(array.ctypes.data), array.nbytes
+        for name, region in self.inputs.regions.items():
+            if not region.tensor.on_host and (array := arrays[name]).nbytes:
+                yield self.device_in.address + region.offset, int(array.ctypes.data), array.nbytes
 
-    def leaving_to(self, arrays: Arrays) -> Iterator[Copy]:
+    def output_copies_to(self, arrays: Arrays) -> Iterator[Copy]:
         """The copies that bring outputs from the device to where a caller wants them."""
         for name, array in arrays.items():
-            place = self.outputs.places[name]
-            if not place.tensor.on_host and array.nbytes:
-                yield int(array.ctypes.data), self.device_out.address + place.offset, array.nbytes
+            region = self.outputs.regions[name]
+            if not region.tensor.on_host and array.nbytes:
+                yield int(array.ctypes.data), self.device_out.address + region.offset, array.nbytes
 
-    def leaving(self, shapes: Mapping[str, Shape]) -> Iterator[Copy]:
+    def output_copies(self, shapes: Mapping[str, Shape]) -> Iterator[Copy]:
         """The copies that bring the outputs to the host's side. `shapes` are of those of unknown size."""
         to, source = self.host_out.address, self.device_out.address
-        if self.outputs.together:
-            yield to, source, self.outputs.together
-        for place in self.outputs.unknown:
-            if length := place.length(shapes.get(place.tensor.name, (0,))):
-                yield to + place.offset, source + place.offset, length
+        if self.outputs.single_copy_bytes:
+            yield to, source, self.outputs.single_copy_bytes
+        for region in self.outputs.data_dependent:
+            if length := region.length(shapes.get(region.tensor.name, (0,))):
+                yield to + region.offset, source + region.offset, length
 
-    def result(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
+    def read_outputs(self, shapes: Mapping[str, Shape]) -> dict[str, NDArray[Any]]:
         """Copies of the outputs on the host's side."""
-        return {name: place.copy(self.host_out.array, shapes.get(name)) for name, place in self.outputs.places.items()}
+        return {
+            name: region.copy(self.host_out.array, shapes.get(name)) for name, region in self.outputs.regions.items()
+        }
 
     def close(self) -> None:
         self.arrays = {}

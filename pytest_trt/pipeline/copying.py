@@ -7,10 +7,10 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-PART_BYTES = 4 * 2**20
+MIN_PART_BYTES = 4 * 2**20
 """What is smaller is not worth a thread."""
 
-MOST_THREADS = 8
+MAX_THREADS = 8
 
 
 class Copier:
@@ -18,13 +18,13 @@ class Copier:
 
     def __init__(self) -> None:
         cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = max(1, min(MOST_THREADS, cpus - 1))
+        self.threads = max(1, min(MAX_THREADS, cpus - 1))
         self._pool: ThreadPoolExecutor | None = None
 
     def copy(self, to: Any, source: Any) -> None:
         """`to[...] = source`, for arrays of one shape."""
         rows = len(to) if to.ndim else 0
-        parts = min(self.threads, rows, int(to.nbytes // PART_BYTES))
+        parts = min(self.threads, rows, int(to.nbytes // MIN_PART_BYTES))
         if parts < 2:
             to[...] = source
             return

@@ -15,16 +15,16 @@ from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.block_timer import BlockTimer
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.lane import Lane, Slot
-from pytest_trt.pipeline.ordered import in_order
+from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.pipeline.passes import layer_profile, memory_bytes
-from pytest_trt.pipeline.throughput import steady_rate
+from pytest_trt.pipeline.throughput import steady_throughput
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
     from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
     from pytest_trt.engine.tensors import Arrays
-    from pytest_trt.pipeline.runner import Place, Request
+    from pytest_trt.pipeline.runner import OutputAllocator, Request
 
 _FELL_BACK = "fell back: "
 
@@ -32,7 +32,7 @@ SHAPES_KEPT = 4
 """How many shapes keep their contexts and buffers at a time; the one least recently used goes."""
 
 
-class Shaped:
+class LaneGroup:
     """An engine at one shape (and, for inputs that the host reads, with one set of values): `contexts` lanes."""
 
     def __init__(
@@ -51,8 +51,8 @@ class Shaped:
         except BaseException:
             self.close()
             raise
-        form = self.lanes[0].form
-        self.inputs, self.outputs, self.leaving = form.inputs, form.outputs, form.leaving
+        io = self.lanes[0].io
+        self.inputs, self.outputs, self.leaving = io.inputs, io.outputs, io.output_layout
 
     @property
     def slots(self) -> list[Slot]:
@@ -71,8 +71,8 @@ class Shaped:
         try:
             with span("capture"):
                 for slot in self.slots:
-                    slot.buffers.put(inputs, copier)
-                    slot.upload([slot.entering()])
+                    slot.buffers.write_inputs(inputs, copier)
+                    slot.upload([slot.input_copy()])
                     slot.capture()
         except BackendError as error:
             for slot in self.slots:
@@ -98,9 +98,9 @@ class DeviceRunner:
     def __init__(self, engine: DeviceEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
         self._engine, self._options = engine, options
         engine.device.activate()
-        self._kept: OrderedDict[Any, Shaped] = OrderedDict()
+        self._kept: OrderedDict[Any, LaneGroup] = OrderedDict()
         self._copier = Copier()
-        self._current: Shaped | None = None
+        self._current: LaneGroup | None = None
         self._filled = False
         engine.select_profile(shapes)
         self.inputs = tuple(dataclasses.replace(t, shape=tuple(shapes[t.name])) for t in engine.inputs)
@@ -108,19 +108,19 @@ class DeviceRunner:
         if not any(t.on_host for t in engine.inputs):  # whose values decide shapes: they come with the first inputs
             self._use(self._shaped(shapes, {}))
 
-    def _use(self, shaped: Shaped) -> None:
+    def _use(self, shaped: LaneGroup) -> None:
         self._current, self.inputs, self.outputs = shaped, shaped.inputs, shaped.outputs
 
-    def _shaped(self, shapes: Mapping[str, Shape], values: Arrays) -> Shaped:
+    def _shaped(self, shapes: Mapping[str, Shape], values: Arrays) -> LaneGroup:
         key = (tuple(sorted(shapes.items())), tuple((name, values[name].tobytes()) for name in sorted(values)))
         if key not in self._kept:
             while len(self._kept) >= SHAPES_KEPT:
                 self._kept.popitem(last=False)[1].close()
-            self._kept[key] = Shaped(self._engine, shapes, values, self._options)
+            self._kept[key] = LaneGroup(self._engine, shapes, values, self._options)
         self._kept.move_to_end(key)
         return self._kept[key]
 
-    def _take(self, inputs: Arrays) -> tuple[Arrays, Shaped]:
+    def _take(self, inputs: Arrays) -> tuple[Arrays, LaneGroup]:
         """The inputs, checked, and what runs them. Raises InputError where they do not fit the engine."""
         ready = check_inputs(inputs, self._engine.inputs)
         shapes = {name: tuple(array.shape) for name, array in ready.items()}
@@ -140,44 +140,48 @@ class DeviceRunner:
             "l2": "cold" if options.cold_l2 else "warm",
             "aux_streams": str(self._engine.aux_streams),
             **({"profile": str(shaped.profile)} if shaped else {}),
-            **({"events_us": f"{shaped.timer.cost_ms * 1000:.2f}"} if shaped and shaped.timer.cost_ms else {}),
+            **(
+                {"events_us": f"{shaped.timer.event_cost_ms * 1000:.2f}"}
+                if shaped and shaped.timer.event_cost_ms
+                else {}
+            ),
         }
 
-    def infer(self, inputs: Arrays, place: Place | None = None) -> Arrays:
+    def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
         """The first inference of a shape is TensorRT's own call; from the second on it is a graph's launch."""
         ready, shaped = self._take(inputs)
         slot = shaped.slots[0]
         if slot.used:
             shaped.capture(ready, self._copier)
-        self._start(slot, ready, place)
+        self._start(slot, ready, allocate_outputs)
         return slot.fetch()
 
-    def _start(self, slot: Slot, ready: Arrays, place: Place | None) -> None:
+    def _start(self, slot: Slot, ready: Arrays, allocate_outputs: OutputAllocator | None) -> None:
         slot.used = True
-        slot.forget()
-        if place is not None and slot.buffers.inputs.linear and slot.buffers.outputs.linear:
-            slot.start_from(ready, place)
+        slot.unfix_output_shapes()
+        if allocate_outputs is not None and slot.buffers.inputs.linear and slot.buffers.outputs.linear:
+            slot.start_in_place(ready, allocate_outputs)
             return
-        slot.buffers.put(ready, self._copier)
+        slot.buffers.write_inputs(ready, self._copier)
         slot.start()
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
         outputs = self.serve((batch, None) for batch in batches)
         if postprocess is None:
             return outputs
-        return in_order(outputs, postprocess, self._options.postprocess_threads)
+        return map_in_order(outputs, postprocess, self._options.postprocess_threads)
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
         """Outputs in order, while the next ones are made. What `requests` raises, or an inference that cannot be
         started, is raised after the outputs before."""
         waiting, flying = iter(requests), deque[Slot]()
         failure: Exception | None = None
-        shaped: Shaped | None = None
+        shaped: LaneGroup | None = None
         turn = 0
         try:
             while failure is None:
                 try:
-                    inputs, place = next(waiting)
+                    inputs, allocate_outputs = next(waiting)
                     ready, wanted = self._take(inputs)
                 except StopIteration:
                     break
@@ -194,7 +198,7 @@ class DeviceRunner:
                 turn += 1
                 try:
                     shaped.capture(ready, self._copier)
-                    self._start(slot, ready, place)
+                    self._start(slot, ready, allocate_outputs)
                     flying.append(slot)
                 except Exception as error:  # noqa: BLE001 - likewise
                     failure = error
@@ -210,17 +214,17 @@ class DeviceRunner:
         ready, shaped = self._take(inputs)
         shaped.capture(ready, self._copier)
         for slot in shaped.slots:
-            slot.forget()
-            slot.buffers.put(ready, self._copier)
+            slot.unfix_output_shapes()
+            slot.buffers.write_inputs(ready, self._copier)
             slot.start()
             slot.fetch()
-            slot.learn()
-        if shaped.timer.cost_ms is None:
+            slot.fix_output_shapes()
+        if shaped.timer.event_cost_ms is None:
             shaped.timer.calibrate()
         self._filled = True
         self._use(shaped)
 
-    def _ready(self, what: str) -> Shaped:
+    def _ready(self, what: str) -> LaneGroup:
         if self._current is None or not self._filled:
             raise InputError(f"{what}: no inputs were put in place: call fill first")
         return self._current
@@ -229,7 +233,7 @@ class DeviceRunner:
         return self._ready("block").timer.block(count)
 
     def throughput(self, seconds: float) -> float:
-        return steady_rate(self._ready("throughput").lanes, seconds)
+        return steady_throughput(self._ready("throughput").lanes, seconds)
 
     def profile(self, runs: int) -> LayerProfile:
         return layer_profile(self._engine, self._ready("profile").lanes[0], runs)

@@ -13,13 +13,13 @@ from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.backends.base import HostEngine
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, InputError
-from pytest_trt.pipeline.ordered import in_order
+from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
-    from pytest_trt.pipeline.runner import Place, Request
+    from pytest_trt.pipeline.runner import OutputAllocator, Request
 
 
 class HostRunner:
@@ -37,7 +37,7 @@ class HostRunner:
         self._filled: Arrays | None = None
         self._call: Callable[[], None] | None = None
 
-    def infer(self, inputs: Arrays, place: Place | None = None) -> Arrays:
+    def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
         return self._engine.run(check_inputs(inputs, self.inputs))
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
@@ -45,7 +45,7 @@ class HostRunner:
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
         outputs = map(self.infer, batches)
-        return outputs if postprocess is None else in_order(outputs, postprocess, self._options.postprocess_threads)
+        return outputs if postprocess is None else map_in_order(outputs, postprocess, self._options.postprocess_threads)
 
     def fill(self, inputs: Arrays) -> None:
         self._filled = check_inputs(inputs, self.inputs)

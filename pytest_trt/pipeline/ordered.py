@@ -8,10 +8,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
-def in_order(items: Iterable[Item], work: Callable[[Item], Made], threads: int) -> Iterator[Made]:
+def map_in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int) -> Iterator[Result]:
     """What `work` makes of each item, in their order, while the next items are fetched.
 
     At most two items a thread wait. What `work` or `items` raises comes up at its own item, after those before it;
@@ -19,7 +19,7 @@ def in_order(items: Iterable[Item], work: Callable[[Item], Made], threads: int) 
     """
     fetch = iter(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="trt-postprocess") as pool:
-        waiting: deque[Future[Made]] = deque()
+        waiting: deque[Future[Result]] = deque()
         failure: Exception | None = None
         try:
             while failure is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_trt.core.records import Layer, LayerProfile
 from pytest_trt.engine.backends.tensorrt.layers import parse_layers
 from pytest_trt.engine.backends.tensorrt.memory import AllocationTracker, counting_allocator
-from pytest_trt.pipeline.lane import Form, Lane
+from pytest_trt.pipeline.lane import ContextIO, Lane
 
 if TYPE_CHECKING:
     from pytest_trt.engine.backends.tensorrt.load import DeviceContext, DeviceEngine
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 WARM_UP = 3
 
 
-def _prepared(context: DeviceContext, engine: DeviceEngine, lane: Lane) -> None:
+def _prepare_context(context: DeviceContext, engine: DeviceEngine, lane: Lane) -> None:
     """A second context on the buffers of a lane's first slot, whose inputs are in place."""
-    slot, form = lane.slots[0], lane.form
-    shapes = {tensor.name: tensor.shape for tensor in form.inputs}
-    values = {t.name: slot.buffers.arrays[t.name] for t in form.inputs if t.on_host}
-    Form.of(context, engine, form.profile, shapes, values)
-    unknown = {place.tensor.name: place for place in form.leaving.unknown}
+    slot, io = lane.slots[0], lane.io
+    shapes = {tensor.name: tensor.shape for tensor in io.inputs}
+    values = {t.name: slot.buffers.arrays[t.name] for t in io.inputs if t.on_host}
+    ContextIO.of(context, engine, io.profile, shapes, values)
+    unknown = {region.tensor.name: region for region in io.output_layout.data_dependent}
     for name, address in slot.buffers.addresses():
         if name in unknown:
             context.set_output_allocator(name, lambda _nbytes, address=address: address, lambda _shape: None)  # type: ignore[misc]
@@ -36,8 +36,8 @@ def layer_profile(engine: DeviceEngine, lane: Lane, runs: int) -> LayerProfile:
     """Per-layer times in ms, medians over `runs` inferences, by TensorRT's own call with its profiler on: the layers of
     a graph are the same ones. Names that the inspector does not have (reformats of some versions) are kept too."""
     times: dict[str, list[float]] = {}
-    with engine.create_context(lane.form.profile, lane.compute) as context:
-        _prepared(context, engine, lane)
+    with engine.create_context(lane.io.profile, lane.compute) as context:
+        _prepare_context(context, engine, lane)
         context.profile_layers(lambda name, ms: times.setdefault(name, []).append(ms))
         for _ in range(runs + WARM_UP):
             context.enqueue(lane.compute)
@@ -45,12 +45,12 @@ def layer_profile(engine: DeviceEngine, lane: Lane, runs: int) -> LayerProfile:
         inspected = engine.inspect(context)
     known = {layer.name: layer for layer in parse_layers(inspected)}
     # a layer in a loop reports several times a run: what counts is the time of all its turns
-    medians = {name: _median_a_run(samples, runs + WARM_UP) for name, samples in times.items()}
+    medians = {name: _median_per_run(samples, runs + WARM_UP) for name, samples in times.items()}
     layers = tuple(dataclasses.replace(known.get(name, Layer(name)), ms=ms) for name, ms in medians.items())
     return LayerProfile(layers, runs, tuple(t.name for t in (*engine.inputs, *engine.outputs)), inspected)
 
 
-def _median_a_run(samples: Sequence[float], runs: int) -> float:
+def _median_per_run(samples: Sequence[float], runs: int) -> float:
     turns = max(1, len(samples) // runs)
     sums = [sum(samples[i : i + turns]) for i in range(0, len(samples), turns)]
     return statistics.median(sums[WARM_UP:] or sums)
@@ -71,8 +71,8 @@ def memory_bytes(engine: DeviceEngine, lanes: Sequence[Lane]) -> Mapping[str, in
             contexts: list[DeviceContext] = []
             try:
                 for lane in lanes:
-                    contexts.append(again.create_context(lane.form.profile, lane.compute))
-                    _prepared(contexts[-1], again, lane)
+                    contexts.append(again.create_context(lane.io.profile, lane.compute))
+                    _prepare_context(contexts[-1], again, lane)
                     contexts[-1].enqueue(lane.compute)
                     lane.compute.synchronize()
                 return {

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 
-Place = Callable[[Sequence[Tensor]], "dict[str, NDArray[Any]]"]
+OutputAllocator = Callable[[Sequence[Tensor]], "dict[str, NDArray[Any]]"]
 """Gives memory for outputs, whose shapes are concrete, by name: the caller's, page-locked or not."""
 
-Request = tuple["Arrays", "Place | None"]
+Request = tuple["Arrays", "OutputAllocator | None"]
 """Inputs, and where their outputs are wanted. With a place, both are used where they lie, without a copy on the host:
 the inputs must stay as they are, and the outputs be left alone, until the outputs are handed over."""
 
@@ -38,7 +38,7 @@ class Runner(Protocol):
     @property
     def proof(self) -> Mapping[str, str]: ...
 
-    def infer(self, inputs: Arrays, place: Place | None = None) -> Arrays:
+    def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
         """One inference. The arrays returned are the caller's own: made for it, or those of `place` (see Request)."""
         ...
 

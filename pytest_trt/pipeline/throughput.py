@@ -21,7 +21,7 @@ class Meter:
 
     def __init__(self, lane: Lane) -> None:
         self.lane = lane
-        self.last = lane.copy_out if lane.slots[-1].returns else lane.compute
+        self.last = lane.copy_out if lane.slots[-1].copies_outputs else lane.compute
         self._parts: list[cuda.Event] = []
         try:
             self.began, self.ended = self._keep(cuda.Event()), self._keep(cuda.Event())
@@ -42,7 +42,7 @@ class Meter:
             self._parts.pop().close()
 
 
-def steady_rate(lanes: Sequence[Lane], seconds: float) -> float:
+def steady_throughput(lanes: Sequence[Lane], seconds: float) -> float:
     """Inferences a second, the sum over lanes of their own rates, over about that long, the pipeline being full."""
     with contextlib.ExitStack() as stack:
         meters = [stack.enter_context(contextlib.closing(Meter(lane))) for lane in lanes]
@@ -60,10 +60,10 @@ def _rate(meters: Sequence[Meter], rounds: int) -> float:
             if number >= ROUNDS_AHEAD:
                 ticket.synchronize()
             if lane.transfers:  # inputs enter once the set's last have been read: that holds back all that follows
-                slot.all.run()
+                slot.inference_commands.run()
                 ticket.record(lane.copy_in)
             else:
-                slot.launch.run()
+                slot.compute_commands.run()
                 ticket.record(lane.compute)
         if number == LEAD_ROUNDS - 1:
             for meter in meters:

@@ -16,7 +16,7 @@ from pytest_trt.engine.model.model import Model, resolve_model
 from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
 from pytest_trt.engine.provide import BuildRequest, BuildResources, ProvidedEngine, provide
 from pytest_trt.measure.engine_probe import EngineProbe, Subject, read_tensors
-from pytest_trt.pipeline.ordered import in_order
+from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -136,7 +136,7 @@ class Case:
         outputs = self._opened().stream(_without_nan(batches))
         if postprocess is None:
             return outputs
-        return in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
+        return map_in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
 
     def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
         """Per-layer times, in ms, medians over `runs` inferences."""

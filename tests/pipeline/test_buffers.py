@@ -18,26 +18,26 @@ def test_what_travels_together_comes_first() -> None:
         Tensor("y", "float16", (7,)),
     )
     layout = Layout(tensors, {"found": 800})
-    places = layout.places
-    assert list(places) == ["x", "y", "found", "sizes"]
-    assert [place.offset for place in places.values()] == [0, ALIGNMENT, 2 * ALIGNMENT, 4 * ALIGNMENT]
-    assert layout.together == ALIGNMENT + 14
-    assert [place.tensor.name for place in layout.unknown] == ["found"]
+    regions = layout.regions
+    assert list(regions) == ["x", "y", "found", "sizes"]
+    assert [region.offset for region in regions.values()] == [0, ALIGNMENT, 2 * ALIGNMENT, 4 * ALIGNMENT]
+    assert layout.single_copy_bytes == ALIGNMENT + 14
+    assert [region.tensor.name for region in layout.data_dependent] == ["found"]
     assert layout.nbytes == 5 * ALIGNMENT
 
 
 def test_nothing_that_travels_is_nothing() -> None:
-    assert Layout([]).together == Layout([]).nbytes == 0
-    assert Layout([Tensor("s", "int32", (), on_host=True)]).together == 0
+    assert Layout([]).single_copy_bytes == Layout([]).nbytes == 0
+    assert Layout([Tensor("s", "int32", (), on_host=True)]).single_copy_bytes == 0
 
 
 def test_views_share_memory_and_take_the_shape_that_came_out() -> None:
     layout = Layout([Tensor("a", "float32", ()), Tensor("b", "int16", (2, 3))])
     memory = PageableBuffer(layout.nbytes)
-    layout.places["b"].view(memory.array)[1, 2] = 9
-    assert layout.places["b"].view(memory.array, (6,))[5] == 9
-    assert layout.places["a"].view(memory.array).shape == ()
-    assert layout.places["b"].view(memory.array, (0, 3)).size == 0
+    layout.regions["b"].view(memory.array)[1, 2] = 9
+    assert layout.regions["b"].view(memory.array, (6,))[5] == 9
+    assert layout.regions["a"].view(memory.array).shape == ()
+    assert layout.regions["b"].view(memory.array, (0, 3)).size == 0
     assert memory.address % 4 == 0
 
 

@@ -64,10 +64,10 @@ def test_what_is_not_laid_out_here_is_refused(name: str, shape: tuple[int, ...])
 def test_a_place_takes_what_its_format_takes() -> None:
     layout = Layout([Tensor("x", "float16", NCHW, format="hwc8"), Tensor("y", "float32", (2, 3))])
     memory = PageableBuffer(layout.nbytes)
-    place = layout.places["x"]
-    assert place.nbytes == place.length(NCHW) == 2 * 3 * 4 * 8 * 2
+    region = layout.regions["x"]
+    assert region.nbytes == region.length(NCHW) == 2 * 3 * 4 * 8 * 2
     array = np.arange(np.prod(NCHW), dtype=np.float16).reshape(NCHW)
-    pack(place.view(memory.array), array, "hwc8")
-    np.testing.assert_array_equal(place.copy(memory.array), array)
+    pack(region.view(memory.array), array, "hwc8")
+    np.testing.assert_array_equal(region.copy(memory.array), array)
     assert not layout.linear
     assert Layout([Tensor("y", "float32", (2, 3))]).linear

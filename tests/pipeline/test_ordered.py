@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pytest_trt.pipeline.ordered import in_order
+from pytest_trt.pipeline.ordered import map_in_order
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -17,14 +17,14 @@ def test_results_keep_the_order_of_items(threads: int) -> None:
         time.sleep(0.001 * (item % 3))
         return item * 2
 
-    assert list(in_order(range(30), work, threads)) == [2 * item for item in range(30)]
+    assert list(map_in_order(range(30), work, threads)) == [2 * item for item in range(30)]
 
 
 def test_what_work_raises_comes_at_its_item() -> None:
     def work(item: int) -> int:
         return 10 // (3 - item)
 
-    results = in_order(range(10), work, 2)
+    results = map_in_order(range(10), work, 2)
     assert [next(results) for _ in range(3)] == [3, 5, 10]
     with pytest.raises(ZeroDivisionError):
         next(results)
@@ -37,7 +37,7 @@ def test_what_items_raise_comes_after_what_was_before() -> None:
 
     got: list[int] = []
     with pytest.raises(OSError, match="gone"):
-        got.extend(in_order(items(), lambda item: item, 2))
+        got.extend(map_in_order(items(), lambda item: item, 2))
     assert got == [1, 2, 3]
 
 
@@ -49,7 +49,7 @@ def test_no_more_is_fetched_than_the_threads_need() -> None:
             fetched.append(item)
             yield item
 
-    results = in_order(items(), lambda item: item, 2)
+    results = map_in_order(items(), lambda item: item, 2)
     assert next(results) == 0
     assert len(fetched) <= 2 * 2 + 1
     results.close()  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ def test_no_more_is_fetched_than_the_threads_need() -> None:
 
 def test_nothing_runs_on_after_a_break() -> None:
     before = threading.active_count()
-    for result in in_order(range(100), lambda item: item, 4):
+    for result in map_in_order(range(100), lambda item: item, 4):
         if result == 3:
             break
     assert threading.active_count() == before
@@ -78,7 +78,7 @@ def test_items_are_closed_however_it_ends(ends: str) -> None:
             raise ValueError("three")
         return item
 
-    results = in_order(items(), work, 2)
+    results = map_in_order(items(), work, 2)
     if ends == "by work":
         with pytest.raises(ValueError, match="three") as kept:
             list(results)

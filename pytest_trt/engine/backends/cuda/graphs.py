@@ -57,24 +57,24 @@ class Commands:
     """Device work, put together once and given again and again: in between stands no Python but one loop."""
 
     def __init__(self) -> None:
-        self._calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._runtime = runtime()
 
     def wait(self, stream: Stream, event: Event) -> None:
-        self._calls.append((self._runtime.cudaStreamWaitEvent, (stream.native, event.native, 0)))
+        self.calls.append((self._runtime.cudaStreamWaitEvent, (stream.native, event.native, 0)))
 
     def record(self, event: Event, stream: Stream) -> None:
-        self._calls.append((self._runtime.cudaEventRecord, (event.native, stream.native)))
+        self.calls.append((self._runtime.cudaEventRecord, (event.native, stream.native)))
 
     def copy(self, stream: Stream, to: int, source: int, nbytes: int) -> None:
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
-        self._calls.append((self._runtime.cudaMemcpyAsync, (to, source, nbytes, kind, stream.native)))
+        self.calls.append((self._runtime.cudaMemcpyAsync, (to, source, nbytes, kind, stream.native)))
 
     def launch(self, graph: Graph, stream: Stream) -> None:
-        self._calls.append((self._runtime.cudaGraphLaunch, (graph.executable, stream.native)))
+        self.calls.append((self._runtime.cudaGraphLaunch, (graph.executable, stream.native)))
 
     def extend(self, others: Commands) -> None:
-        self._calls.extend(others._calls)
+        self.calls.extend(others.calls)
 
     def call(self, work: Callable[[], None]) -> None:
         """Anything else that puts work into a stream."""
@@ -84,11 +84,11 @@ class Commands:
             work()
             return success
 
-        self._calls.append((done, ()))
+        self.calls.append((done, ()))
 
     def run(self) -> None:
         """Give all of it. Raises BackendError at the first call that fails."""
-        for function, arguments in self._calls:
+        for function, arguments in self.calls:
             (status,) = function(*arguments)
             if status:
                 check_status(status, function.__name__)
