@@ -102,7 +102,7 @@ def judged(
     found: Counter[str] = Counter()
     for _ in range(trials):
         sampling = sample(Probes(ratio, scatter, places, generator), PairedRule(question), Limits(max_time_s=10.0))
-        found.update([sampling.why, *["pairs"] * len(sampling.sides[0])])
+        found.update([sampling.stop_reason, *["pairs"] * len(sampling.sides[0])])
     return found
 
 

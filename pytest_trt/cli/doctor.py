@@ -114,7 +114,7 @@ def _unstable(bench: Bench, chosen: str) -> Iterator[str]:
     if gpu is None:
         return
     yield from advice(gpu.facts())
-    for other in gpu.others(()):
+    for other in gpu.other_processes(()):
         yield f"on the GPU too: {other}"
     state = gpu.read()
     for reason in decode_reasons(state.get("reasons", 0)):

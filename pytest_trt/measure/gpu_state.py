@@ -1,6 +1,6 @@
-"""What NVML says of a GPU: clocks, temperature, power, why clocks are low, and who else is there.
+"""Read a GPU's clocks, temperature, power, clock event reasons and processes through NVML.
 
-The only room that imports NVML. It reads, and never sets anything.
+This is the only module that imports NVML. It only reads: it never changes a setting of the GPU.
 """
 
 from __future__ import annotations
@@ -13,24 +13,30 @@ from typing import Any
 
 from pytest_trt.errors import BackendError
 
-REASONS: Mapping[str, int] = {
+CLOCK_EVENT_REASONS: Mapping[str, int] = {
     "idle": 0x1, "application clocks": 0x2, "power cap": 0x4, "hardware slowdown": 0x8, "sync boost": 0x10,
     "software thermal slowdown": 0x20, "hardware thermal slowdown": 0x40, "power brake": 0x80, "display clocks": 0x100,
 }  # fmt: skip
-"""NVML's clocks event reasons (nvmlClocksEventReasons)."""
+"""NVML's clock event reasons, by name, with their bits in the mask (nvmlClocksEventReasons)."""
 
-SLOWED = ("hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake")
-"""Those under which a figure says nothing about the engine. A power cap is how the card works under load."""
+SLOWDOWNS = ("hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake")
+"""The reasons that make a measurement invalid. A power cap is not among them: it is normal for a card under load."""
 
 BUSY_PERCENT = 5
-"""From this utilisation on, while nothing of ours runs, somebody else is busy."""
+"""The lowest utilisation, in percent, at which another process is busy. Read while no probe runs."""
 
 _POLL_S = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
 class Process:
-    """Another process on the GPU."""
+    """Another process on the GPU.
+
+    Attributes:
+        pid: Its process id.
+        name: Its command, as NVML reports it.
+        memory_bytes: The device memory that it uses; None if NVML does not report it.
+    """
 
     pid: int
     name: str
@@ -42,20 +48,28 @@ class Process:
 
 
 def decode_reasons(mask: float) -> tuple[str, ...]:
-    """The names of the reasons in NVML's mask."""
-    return tuple(name for name, bit in REASONS.items() if int(mask) & bit)
+    """Return the names of the clock event reasons that are set in NVML's mask."""
+    return tuple(name for name, bit in CLOCK_EVENT_REASONS.items() if int(mask) & bit)
 
 
 def slowdown_reasons(states: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
-    """What slowed the GPU in any of these states, so that what was measured is invalid."""
+    """Return the reasons among `SLOWDOWNS` that were active in any of the states.
+
+    Args:
+        states: Readings of `GpuState.read`. A state without `reasons` counts as one without slowdown.
+    """
     seen = {name for state in states for name in decode_reasons(state.get("reasons", 0))}
-    return tuple(name for name in SLOWED if name in seen)
+    return tuple(name for name in SLOWDOWNS if name in seen)
 
 
 class GpuState:
-    """NVML's view of one GPU (or of the one that a MIG slice is of), by UUID. Close it.
+    """One GPU as NVML reports it. Use it as a context manager, or close it.
 
-    Raises BackendError, with what to install, where NVML is absent or does not know the GPU.
+    Args:
+        uuid: The UUID of a GPU or of a MIG slice. The clocks and settings of a slice are those of its GPU.
+
+    Raises:
+        BackendError: NVML cannot be imported, does not work, or does not know the GPU.
     """
 
     def __init__(self, uuid: str) -> None:
@@ -65,22 +79,25 @@ class GpuState:
             message = f"NVML cannot be imported ({error}): pip install nvidia-ml-py"
             raise BackendError(message) from error
         self._nvml: Any = pynvml
-        self._setup: dict[str, str] | None = None
+        self._settings: dict[str, str] | None = None
         try:
             pynvml.nvmlInit()
         except pynvml.NVMLError as error:
-            raise BackendError(f"NVML does not work ({error}): see what nvidia-smi says") from error
+            raise BackendError(f"NVML does not work ({error}): check that nvidia-smi runs") from error
         try:
             self._handle = self._slice = pynvml.nvmlDeviceGetHandleByUUID(uuid)
             if uuid.startswith("MIG"):
                 self._handle = pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(self._slice)
         except pynvml.NVMLError as error:
             pynvml.nvmlShutdown()
-            raise BackendError(f"NVML knows no GPU {uuid}: {error}") from error
+            raise BackendError(f"NVML knows no GPU {uuid} ({error}): nvidia-smi -L lists those it knows") from error
 
     def read(self) -> dict[str, float]:
-        """The state now: `sm_mhz`, `memory_mhz`, `temperature_c`, `power_w`, `reasons` (NVML's mask); what this GPU
-        does not tell is left out."""
+        """Return the current state, without the values that this GPU does not report.
+
+        Returns:
+            `sm_mhz`, `memory_mhz`, `temperature_c`, `power_w`, and `reasons` (NVML's mask, see `decode_reasons`).
+        """
         nvml, handle = self._nvml, self._handle
         state: dict[str, float] = {}
         readings: tuple[tuple[str, Callable[[], float]], ...] = (
@@ -96,8 +113,11 @@ class GpuState:
         return state
 
     def facts(self) -> dict[str, str]:
-        """How the GPU is set up, as text by name: `persistence`, `ecc`, `mig`, `power_limit_w`, `max_sm_mhz`,
-        `application_sm_mhz`, `compute_mode`."""
+        """Return the GPU's settings as text, without those that this GPU does not report.
+
+        Returns:
+            `persistence`, `ecc`, `mig`, `power_limit_w`, `max_sm_mhz`, `application_sm_mhz` and `compute_mode`.
+        """
         nvml, handle = self._nvml, self._handle
         modes = ("default", "exclusive thread", "prohibited", "exclusive process")
         facts: dict[str, str] = {}
@@ -116,61 +136,81 @@ class GpuState:
         return facts
 
     def proof(self, states: Sequence[Mapping[str, float]]) -> dict[str, str]:
-        """What to record of a measurement: how the GPU is set up, who else is on it now that nothing of ours is, and
-        from what to what clock, temperature and power went over `states`."""
-        if self._setup is None:
-            self._setup = self.facts()
+        """Return what a measurement records of the GPU. Call it while no probe runs.
+
+        Args:
+            states: Readings of `read` before, during and after the measurement.
+
+        Returns:
+            `GPU` (its settings), `GPU went` (the ranges of clock, temperature and power over the states) and `others`
+            (the other processes on the GPU). Empty texts are left out.
+        """
+        if self._settings is None:
+            self._settings = self.facts()
         units = {"sm_mhz": "MHz", "temperature_c": "C", "power_w": "W"}
         seen = {unit: [state[name] for state in states if name in state] for name, unit in units.items()}
-        went = ", ".join(f"{min(v):.0f} to {max(v):.0f} {unit}" for unit, v in seen.items() if v)
-        others = ", ".join(map(str, self.others(())))
-        said = {"GPU": ", ".join(f"{n} {fact}" for n, fact in self._setup.items()), "GPU went": went, "others": others}
-        return {name: text for name, text in said.items() if text}
+        proof = {
+            "GPU": ", ".join(f"{name} {fact}" for name, fact in self._settings.items()),
+            "GPU went": ", ".join(f"{min(v):.0f} to {max(v):.0f} {unit}" for unit, v in seen.items() if v),
+            "others": ", ".join(map(str, self.other_processes(()))),
+        }
+        return {name: text for name, text in proof.items() if text}
 
     def processes(self) -> dict[int, int | None]:
-        """The device memory, in bytes, of each process that computes on the GPU (or on the slice), by its pid."""
+        """Return the device memory of each process that computes on the GPU (or on the slice), by process id.
+
+        Returns:
+            Bytes; None for a process whose memory NVML does not report.
+        """
         try:
             found = self._nvml.nvmlDeviceGetComputeRunningProcesses(self._slice)
         except self._nvml.NVMLError:
             return {}
         return {int(p.pid): None if p.usedGpuMemory is None else int(p.usedGpuMemory) for p in found}
 
-    def others(self, own: Collection[int]) -> tuple[Process, ...]:
-        """The processes on the GPU that are not `own`."""
+    def other_processes(self, own: Collection[int]) -> tuple[Process, ...]:
+        """Return the processes on the GPU whose process ids are not in `own`."""
         found = []
         for pid, used in self.processes().items():
             if pid not in own:
                 name = "a process"
                 with contextlib.suppress(self._nvml.NVMLError):
-                    said = self._nvml.nvmlSystemGetProcessName(pid)
-                    name = said if isinstance(said, str) else said.decode(errors="replace")
+                    raw = self._nvml.nvmlSystemGetProcessName(pid)
+                    name = raw if isinstance(raw, str) else raw.decode(errors="replace")
                 found.append(Process(pid, name, used))
         return tuple(found)
 
-    def busy(self) -> float:
-        """The share of the last moments in which something computed, in percent; 0 where the GPU does not tell."""
+    def utilization(self) -> float:
+        """Return the GPU's recent utilisation in percent; 0 if the GPU does not report it."""
         with contextlib.suppress(self._nvml.NVMLError):
             return float(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
         return 0.0
 
-    def wait_until_free(self, own: Collection[int], wait_s: float, tell: Callable[[str], None]) -> str | None:
-        """Wait, while nothing of ours runs, until nobody else is busy on the GPU. `tell` hears what is waited for.
+    def wait_until_free(self, own: Collection[int], wait_s: float, report: Callable[[str], None]) -> str | None:
+        """Wait until no other process is busy on the GPU. Call it while no probe runs.
 
-        Returns None, or who was still busy after `wait_s` seconds.
+        Args:
+            own: Process ids that do not count as others.
+            wait_s: How long to wait at most, in seconds.
+            report: Called with a text that names the processes, once per poll.
+
+        Returns:
+            None once the GPU is free; a text that names the busy processes if `wait_s` has passed.
         """
         deadline = time.monotonic() + wait_s
         while True:
-            others, busy = self.others(own), self.busy()
-            if not others or busy < BUSY_PERCENT:
+            others, utilization = self.other_processes(own), self.utilization()
+            if not others or utilization < BUSY_PERCENT:
                 return None
-            who = f"{', '.join(map(str, others))}: the GPU is {busy:.0f} % busy"
-            left = deadline - time.monotonic()
-            if left <= 0:
-                return who
-            tell(f"waiting for {who}")
-            time.sleep(min(_POLL_S, left))
+            busy = f"{', '.join(map(str, others))}: the GPU is {utilization:.0f} % busy"
+            left_s = deadline - time.monotonic()
+            if left_s <= 0:
+                return busy
+            report(f"waiting for {busy}")
+            time.sleep(min(_POLL_S, left_s))
 
     def close(self) -> None:
+        """Shut NVML down; a second call does nothing."""
         nvml, self._nvml = self._nvml, None
         if nvml is not None:
             nvml.nvmlShutdown()
@@ -183,15 +223,21 @@ class GpuState:
 
 
 def advice(facts: Mapping[str, str]) -> tuple[str, ...]:
-    """What an administrator could set to make figures steadier; this project sets nothing."""
-    said = []
+    """Return settings that an administrator could change to get steadier figures; nothing here changes them.
+
+    Args:
+        facts: The result of `GpuState.facts`.
+    """
+    found = []
     if facts.get("persistence") == "off":
-        said.append("persistence mode is off, so that the first process pays for waking the GPU: nvidia-smi -pm 1")
+        found.append(
+            "persistence mode is off, so the first process waits for the GPU to start: turn it on with nvidia-smi -pm 1"
+        )
     if "max_sm_mhz" in facts:
-        said.append(f"clocks are free to move: nvidia-smi -lgc MHZ holds them, below {facts['max_sm_mhz']} MHz")
+        found.append(f"clocks are not locked: lock them below {facts['max_sm_mhz']} MHz with nvidia-smi -lgc MHZ")
     if facts.get("compute_mode") == "default":
-        said.append("any process may use the GPU at any time: give CI a GPU, or a MIG slice, of its own")
-    return tuple(said)
+        found.append("any process may use the GPU at any time: give CI a GPU, or a MIG slice, of its own")
+    return tuple(found)
 
 
 def _switch(value: int) -> str:

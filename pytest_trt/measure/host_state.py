@@ -1,4 +1,4 @@
-"""What the host says of itself: which processors this process may use, and how busy they are."""
+"""Read the host's load, and which processors this process may use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from pathlib import Path
 
 
 def read() -> dict[str, float]:
-    """The load now: `load_1min`, the load average, and `running`, how many threads run or want to; what this system
-    does not tell is left out."""
+    """Return the current load, without the values that this system does not report.
+
+    Returns:
+        `load_1min`, the load average of the last minute, and `running`, the number of runnable threads.
+    """
     try:
         load, _, _, threads, _ = Path("/proc/loadavg").read_text().split()
     except (OSError, ValueError):
@@ -18,23 +21,27 @@ def read() -> dict[str, float]:
 
 
 def affinity() -> str:
-    """The processors that this process, and its probes, may run on, such as `0-3 8`; nothing where that is not told."""
-    return ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ""
+    """Return the processors that this process and its probes may run on, such as `0-3 8`; empty if unknown."""
+    return format_ranges(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else ""
 
 
-def ranges(numbers: Collection[int]) -> str:
-    """Whole numbers in short: `0-3 8`."""
-    found: list[list[int]] = []
+def format_ranges(numbers: Collection[int]) -> str:
+    """Return whole numbers as a short list of ranges, such as `0-3 8`."""
+    ranges: list[list[int]] = []
     for number in sorted(numbers):
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
         else:
-            found.append([number, number])
-    return " ".join(f"{first}-{last}" if last > first else str(first) for first, last in found)
+            ranges.append([number, number])
+    return " ".join(f"{first}-{last}" if last > first else str(first) for first, last in ranges)
 
 
 def proof(states: Iterable[Mapping[str, float]]) -> dict[str, str]:
-    """What to record of it, from the states after each block: the affinity, and the load while blocks were taken."""
+    """Return what a measurement records of the host: `affinity`, and `host load`, the range of the load.
+
+    Args:
+        states: Readings of `read` before, during and after the measurement.
+    """
     loads = [state["load_1min"] for state in states if "load_1min" in state]
-    said = {"affinity": affinity(), "host load": f"{min(loads):.2f} to {max(loads):.2f}" if loads else ""}
-    return {name: text for name, text in said.items() if text}
+    texts = {"affinity": affinity(), "host load": f"{min(loads):.2f} to {max(loads):.2f}" if loads else ""}
+    return {name: text for name, text in texts.items() if text}

@@ -10,7 +10,7 @@ from pytest_trt.core.records import Block
 from pytest_trt.measure.engine_probe import Clock, EngineProbe, Subject
 from pytest_trt.measure.probe.client import Probe
 from pytest_trt.measure.probe.server import ProbeServer
-from pytest_trt.measure.sampler import order
+from pytest_trt.measure.sampler import side_order
 
 if TYPE_CHECKING:
     pass
@@ -40,7 +40,7 @@ class ProbeSource:
     def _open(self) -> None:
         forked: dict[int, Probe] = {}
         try:
-            for side in order(self._turn, self.sides):
+            for side in side_order(self._turn, self.sides):
                 forked[side] = self._sides[side][0].fork()
             for side in tuple(forked):
                 self._probes[side] = EngineProbe(*self._sides[side], self._clock, forked.pop(side))

@@ -1,10 +1,10 @@
-"""Drives a block source until a rule says stop.
+"""Sample blocks from a source until a rule says stop.
 
     sampling = sample(source, rule, Limits(min_time_s=0.1, max_time_s=10.0))
-    new, old = sampling.sides                 # each a tuple of Samples, one a probe; a single side: (new,)
+    new, old = sampling.sides  # each a tuple of Samples, one for each probe; with a single side: (new,)
 
-Side 0 is what is judged, side 1 what it is compared with. The sampler does not know what a source is: a probe, two
-probes that take turns, or a recorded trace. A rule is anything with the verbs of `stopping.Rule`; it sees numbers only.
+Side 0 is the side that is judged; side 1 is what it is compared with. The sampler does not know what its source is:
+one probe, two probes in turn, or a recorded trace. The rule follows `stopping.Rule`, and sees numbers only.
 """
 
 from __future__ import annotations
@@ -20,30 +20,48 @@ from pytest_trt.measure.stopping import Rule, Steady
 
 
 class BlockSource(Protocol):
-    """Where blocks come from. `sides` is 1 or 2; `levels` names its levels of noise, from inside out: `("block",)` or
-    `("block", "probe")`."""
+    """Where blocks come from."""
 
     @property
-    def sides(self) -> int: ...
+    def sides(self) -> int:
+        """The number of sides: 1 or 2."""
+        ...
 
     @property
-    def levels(self) -> tuple[str, ...]: ...
+    def levels(self) -> tuple[str, ...]:
+        """The levels of noise, from the innermost: `("block",)` or `("block", "probe")`."""
+        ...
 
     def next_block(self, side: int, *, kept: bool = True) -> Block:
-        """The next block of this side, measured now. Of one that is not `kept`, a warm-up's, only the times count."""
+        """Measure the next block of a side.
+
+        Args:
+            side: The side's number.
+            kept: Whether the block becomes part of the samples. Of a block of the warm-up, which does not, only the
+                times are used.
+        """
         ...
 
     def renew(self) -> None:
-        """Puts fresh probes in place of all sides', opened in the next turn's order (first_side): of probes
-        that are open at once, each finds the memory of those before it taken. Called only where `levels` has the probe
-        level."""
+        """Replace the probes of all sides by fresh ones, opened in the next turn's order (`noise_levels.first_side`).
+
+        The order matters: of probes that are open at once, each finds the memory of the earlier ones in use. The
+        sampler calls this only if `levels` has the probe level.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long to sample, in seconds of blocks. `warm_up_s` bounds each warm-up (0: none); `probes` bounds how many
-    probes a side may use (None: 6, and one for every 2 s from 12 s on), and `figure` is what the warm-up watches."""
+    """How long to sample.
+
+    Attributes:
+        min_time_s: The least time, in seconds of blocks of all sides together.
+        max_time_s: The most time, in seconds of blocks of all sides together.
+        warm_up_s: The most time of each warm-up, in seconds of blocks; 0 for no warm-up.
+        probes: The most probes of a side; None for 6, and from 12 s on one for every 2 s of `max_time_s`.
+        figure: The figure that the warm-up watches.
+    """
 
     min_time_s: float = 0.1
     max_time_s: float = 10.0
@@ -53,17 +71,25 @@ class Limits:
 
     @property
     def most_probes(self) -> int:
+        """The most probes of a side, with the default resolved."""
         return max(6, int(self.max_time_s / 2)) if self.probes is None else self.probes
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-    """What was sampled: a tuple of Samples a side, one for each probe in turn. `why` says what ended it, `finished`
-    whether that was the rule (else a limit). `warm_up_s` is the first probes' warm-up, `steady` whether every
-    warm-up ended because the blocks had become steady."""
+    """What was sampled.
+
+    Attributes:
+        sides: For each side, the samples of each of its probes, in turn.
+        stop_reason: Why the sampling ended.
+        finished: Whether the rule ended it, rather than a limit.
+        seconds: The time of all blocks, in seconds.
+        warm_up_s: The time of the first probes' warm-up, in seconds of blocks.
+        steady: Whether every warm-up ended because the blocks had become steady.
+    """
 
     sides: tuple[tuple[Samples, ...], ...]
-    why: str
+    stop_reason: str
     finished: bool
     seconds: float
     warm_up_s: float = 0.0
@@ -71,41 +97,54 @@ class Sampling:
 
     @property
     def blocks(self) -> int:
+        """The number of blocks of all sides and probes together."""
         return sum(len(samples.blocks) for side in self.sides for samples in side)
 
 
 def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
-    """Takes blocks, the sides in balanced order, until `rule` has finished and the minimum time has passed, or the
-    maximum time has. Errors of the source pass through."""
+    """Sample blocks, the sides in balanced order, until the rule or a limit ends it.
+
+    The rule cannot end it before the minimum time. Errors of the source pass through.
+
+    Args:
+        source: Where the blocks come from.
+        rule: Decides when there are enough blocks, and whether fresh probes are needed.
+        limits: The least and the most time, and the most probes.
+    """
     run = _Run(source, limits)
     rule.start(source.sides)
     steady, warm_up_s = run.warm_up()
     turn = 0
     while True:
-        for side in order(turn, source.sides):
-            block = run.take(side)
+        for side in side_order(turn, source.sides):
+            block = run.sample_block(side)
             rule.add(side, run.probe, block)
         turn += 1
-        why = rule.finished() if run.seconds >= limits.min_time_s else ""
+        finished = rule.finished() if run.seconds >= limits.min_time_s else ""
         limit = f"time limit of {limits.max_time_s:g} s" if run.seconds >= limits.max_time_s else ""
-        if not why and not limit and rule.wants_probe() and "probe" in source.levels:
+        if not finished and not limit and rule.wants_probe() and "probe" in source.levels:
             if run.probe + 1 < limits.most_probes:
                 run.renew()
                 steady = run.warm_up()[0] and steady
-            elif run.probe and run.seconds >= limits.min_time_s:  # more blocks of this probe would tell little
+            elif run.probe and run.seconds >= limits.min_time_s:  # more blocks of this probe would add little
                 limit = f"limit of {limits.most_probes} probes a side"
-        if why or limit:
-            return Sampling(run.sides(), why or limit, bool(why), run.seconds, warm_up_s, steady)
+        if finished or limit:
+            return Sampling(run.sides(), finished or limit, bool(finished), run.seconds, warm_up_s, steady)
 
 
-def order(turn: int, sides: int) -> Sequence[int]:
-    """The order of the sides in the given turn, in which a drift cancels (first_side)."""
+def side_order(turn: int, sides: int) -> Sequence[int]:
+    """Return the order of the sides in a turn, which cancels a drift over several turns (`noise_levels.first_side`)."""
     first = first_side(turn)
     return (0,) if sides == 1 else (first, 1 - first)
 
 
 class _Run:
-    """The blocks of one sampling, probe by probe."""
+    """The blocks of one sampling, probe by probe.
+
+    Attributes:
+        probe: The number of the current probes, counted from 0.
+        seconds: The time of all blocks so far, without those of warm-ups.
+    """
 
     def __init__(self, source: BlockSource, limits: Limits) -> None:
         self._source, self._limits = source, limits
@@ -113,7 +152,7 @@ class _Run:
         self.probe = 0
         self.seconds = 0.0
 
-    def take(self, side: int) -> Block:
+    def sample_block(self, side: int) -> Block:
         block = self._source.next_block(side)
         self.seconds += block.seconds
         self._blocks[side][-1].append(block)
@@ -126,7 +165,11 @@ class _Run:
             probes.append([])
 
     def warm_up(self) -> tuple[bool, float]:
-        """Takes turns until both sides are steady; whether that was reached, and the seconds that it took."""
+        """Sample blocks in turn until every side is steady.
+
+        Returns:
+            Whether every side became steady within the limit, and the time of the blocks in seconds.
+        """
         with span("warm-up"):
             return self._warm_up()
 

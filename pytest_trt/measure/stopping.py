@@ -1,9 +1,10 @@
-"""When to stop: small classes that see numbers only, in three verbs.
+"""Rules that decide when a sampling stops.
 
-    rule = AllOf((Resolution("ms", 0.005), budgets.LimitRule(limits), compare.PairedRule(question)))
+    rule = AllOf((Resolution("ms", 0.005), LimitRule(limits), PairedRule(question)))
 
-`Resolution` stops when an interval is narrow enough. Rules that stop when a verdict is decided belong to the judge, and
-have the same verbs.
+A rule sees numbers only. `Resolution` stops when an interval is narrow enough. The rules that stop when a verdict is
+decided belong to the judge (`judge.budgets.LimitRule`, `judge.regression.paired.PairedRule`) and follow the same
+protocol.
 """
 
 from __future__ import annotations
@@ -17,115 +18,160 @@ from pytest_trt.core.records import Block
 
 
 class Rule(Protocol):
-    """Says when to stop. `start` forgets an earlier sampling; `add` hands over one block; `finished` gives the
-    reason to stop, or nothing; `wants_probe` is whether the spread between probes is what is in the way."""
+    """What every stopping rule can do. Side 0 is the side that is judged; side 1 is what it is compared with."""
 
-    def start(self, sides: int) -> None: ...
+    def start(self, sides: int) -> None:
+        """Forget an earlier sampling and prepare for one of so many sides."""
+        ...
 
-    def add(self, side: int, probe: int, block: Block) -> None: ...
+    def add(self, side: int, probe: int, block: Block) -> None:
+        """Add one block of the probe with this number, counted from 0, on this side."""
+        ...
 
-    def finished(self) -> str: ...
+    def finished(self) -> str:
+        """Return the reason to stop; empty while more blocks are needed."""
+        ...
 
-    def wants_probe(self) -> bool: ...
+    def wants_probe(self) -> bool:
+        """Return whether only fresh probes can decide, because the spread between probes is too wide."""
+        ...
 
 
 class Resolution:
-    """Stops when the interval of side 0's median of `figure` is at most `resolution` (a share) to either side, or the
-    timer's step where that is coarser: no number of blocks would tell more."""
+    """Stop when the interval of side 0's median is narrow enough.
+
+    Narrow enough is `resolution` to either side, or the timer's step if that is coarser: more blocks cannot improve on
+    the timer's step.
+
+    Args:
+        figure: The figure whose median is estimated, such as `ms`.
+        resolution: The widest half-width that is accepted, as a share of the median.
+        alpha: The error of the interval.
+
+    Attributes:
+        half_width: The half-width of the interval at the last look, as a share; infinite before the first look.
+    """
 
     def __init__(self, figure: str, resolution: float, *, alpha: float = stats.ALPHA) -> None:
         self._figure, self._resolution, self._alpha = figure, resolution, alpha
         self.start(1)
 
     def start(self, sides: int) -> None:
-        self._units: list[float] = []
-        self._first: list[Sequence[float]] = []
+        """Forget an earlier sampling."""
+        self._log_medians: list[float] = []
+        self._first_blocks: list[Sequence[float]] = []
         self._step = 0.0
         self.half_width = math.inf
 
     def add(self, side: int, probe: int, block: Block) -> None:
+        """Add one block; blocks of side 1 are ignored."""
         if side == 0:
-            self._units.append(math.log(stats.median(block.times[self._figure])))
-            if len(self._first) < stats.STEP_BLOCKS:
-                self._first.append(block.times[self._figure])
-                self._step = stats.timer_step(self._first)
-            if stats.is_look(len(self._units)):
-                found = stats.interval(self._units, self._alpha)
+            self._log_medians.append(math.log(stats.median(block.times[self._figure])))
+            if len(self._first_blocks) < stats.STEP_BLOCKS:
+                self._first_blocks.append(block.times[self._figure])
+                self._step = stats.timer_step(self._first_blocks)
+            if stats.is_look(len(self._log_medians)):
+                found = stats.interval(self._log_medians, self._alpha)
                 self.half_width = math.expm1((found.high - found.low) / 2)
 
     def finished(self) -> str:
+        """Return the reason to stop; empty while the interval is too wide."""
         if self.half_width > max(self._resolution, self._step):
             return ""
         if self._step == 1:
             return "every sample is the same"
-        what = "resolution of" if self._step <= self._resolution else "the timer's step,"
-        return f"{what} {100 * max(self._resolution, self._step):.2g} %"
+        reached = "resolution of" if self._step <= self._resolution else "the timer's step,"
+        return f"{reached} {100 * max(self._resolution, self._step):.2g} %"
 
     def wants_probe(self) -> bool:
+        """Return False: the spread between probes is not part of this interval."""
         return False
 
 
 class AllOf:
-    """Stops when each of its rules has finished."""
+    """Stop when every one of several rules has finished.
+
+    Args:
+        rules: The rules, each of which sees every block.
+    """
 
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = tuple(rules)
 
     def start(self, sides: int) -> None:
+        """Start every rule."""
         for rule in self._rules:
             rule.start(sides)
 
     def add(self, side: int, probe: int, block: Block) -> None:
+        """Add one block to every rule."""
         for rule in self._rules:
             rule.add(side, probe, block)
 
     def finished(self) -> str:
+        """Return the reasons of all rules, each named once; empty while any rule needs more blocks."""
         reasons = [rule.finished() for rule in self._rules]
         return "; ".join(dict.fromkeys(reasons)) if all(reasons) else ""
 
     def wants_probe(self) -> bool:
+        """Return whether every unfinished rule needs fresh probes."""
         unfinished = [rule for rule in self._rules if not rule.finished()]
         return bool(unfinished) and all(rule.wants_probe() for rule in unfinished)
 
 
 class FixedTime:
-    """Stops after so many seconds of blocks: for a measurement that answers no question."""
+    """Stop after a fixed time: for measurements that no verdict depends on.
+
+    Args:
+        seconds: How long to sample, in seconds of blocks of all sides together.
+    """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self.start(1)
 
     def start(self, sides: int) -> None:
-        self._left = self._seconds
+        """Forget an earlier sampling."""
+        self._left_s = self._seconds
 
     def add(self, side: int, probe: int, block: Block) -> None:
-        self._left -= block.seconds
+        """Add one block."""
+        self._left_s -= block.seconds
 
     def finished(self) -> str:
-        return "" if self._left > 0 else f"{self._seconds:g} s of blocks"
+        """Return the time as the reason to stop; empty before it has passed."""
+        return "" if self._left_s > 0 else f"{self._seconds:g} s of blocks"
 
     def wants_probe(self) -> bool:
+        """Return False: fresh probes would not end it sooner."""
         return False
 
 
 class Steady:
-    """Whether a warm-up is over: the medians of the last WINDOW blocks show no trend.
+    """Detect the end of a warm-up: the medians of the last `WINDOW` blocks show no trend.
 
-    No trend: Mann and Kendall's count of rising over falling pairs lies within what chance gives (Mann 1945), or the
-    newer half of the window differs from the older by less than NEAR.
+    There is no trend if Mann and Kendall's count of rising over falling pairs is within what chance gives (Mann 1945),
+    or if the newer half of the window differs from the older half by less than `NEAR`.
     """
 
     WINDOW = 8
+    """The number of blocks that are looked at."""
+
     NEAR = 0.0005
-    CHANCE = 16  # of the 28 pairs of 8 values: without any trend reached in 6 % of all cases
+    """The difference between the two halves, as a log ratio, below which a trend does not matter."""
+
+    CHANCE = 16
+    """The count of rising over falling pairs, of the 28 pairs of 8 values, that 6 % of series without a trend reach."""
 
     def __init__(self) -> None:
         self._medians: list[float] = []
 
     def add(self, samples: Sequence[float]) -> None:
+        """Add the samples of one block."""
         self._medians.append(stats.median(samples))
 
     def is_steady(self) -> bool:
+        """Return whether the last `WINDOW` blocks show no trend; False before there are so many."""
         last = self._medians[-self.WINDOW :]
         if len(last) < self.WINDOW:
             return False

@@ -23,12 +23,12 @@ def test_the_state_of_the_gpu_is_read() -> None:
         assert now["power_w"] > 0
         assert slowdown_reasons([now]) == ()
         assert state.facts()["power_limit_w"]
-        assert 0 <= state.busy() <= 100
+        assert 0 <= state.utilization() <= 100
         proof = state.proof([{"sm_mhz": 1800.0}, now])
         assert "persistence" in proof["GPU"]
         assert proof["GPU went"].startswith(f"{min(1800.0, now['sm_mhz']):.0f} to ")
         assert state.wait_until_free({os.getpid(), *state.processes()}, 5, lambda text: None) is None
-        print(now, state.facts(), state.processes(), state.others({os.getpid()}))
+        print(now, state.facts(), state.processes(), state.other_processes({os.getpid()}))
     held.close()
 
 

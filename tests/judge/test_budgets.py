@@ -125,7 +125,7 @@ LIMITS = Limits(min_time_s=0.0, max_time_s=5.0)
 
 def test_sampling_stops_when_the_budgets_are_decided():
     sampling = sample(Source(1.0), LimitRule({"ms": 2.0}), LIMITS)
-    assert (sampling.why, sampling.blocks) == ("budgets decided", 6)
+    assert (sampling.stop_reason, sampling.blocks) == ("budgets decided", 6)
 
 
 def test_sampling_goes_on_for_a_percentile():
@@ -154,7 +154,7 @@ def test_a_probe_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
     source = Source(0.99, levels=("block", "probe"), samples=20, seed=seed, **noise)
     sampling = sample(source, LimitRule({"ms": 1.0}, spread=0.01), LIMITS)
     first, *later = (len(samples.blocks) for samples in sampling.sides[0])
-    assert sampling.why == "budgets decided"
+    assert sampling.stop_reason == "budgets decided"
     assert max(later) <= first
 
 
@@ -162,10 +162,10 @@ def test_each_fresh_probe_is_looked_at():
     source = Source(0.9985, levels=("block", "probe"), noise=0.0001)
     rule = LimitRule({"ms": 1.0}, spread=0.004)
     sampling = sample(source, rule, LIMITS)
-    assert (sampling.why, len(sampling.sides[0][-1].blocks)) == ("budgets decided", 6)
+    assert (sampling.stop_reason, len(sampling.sides[0][-1].blocks)) == ("budgets decided", 6)
 
 
 def test_a_figure_that_the_blocks_lack_is_left_to_the_judge():
     """`gpu_ms` on a CPU: it had ended in a KeyError."""
     sampling = sample(Source(1.0), LimitRule({"ms": 2.0, "gpu_ms": 2.0}), LIMITS)
-    assert (sampling.why, sampling.blocks) == ("budgets decided", 6)
+    assert (sampling.stop_reason, sampling.blocks) == ("budgets decided", 6)

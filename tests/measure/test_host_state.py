@@ -11,10 +11,10 @@ def test_the_load_and_the_processors_are_told():
     assert state["running"] >= 1
     found = host_state.proof([{"load_1min": 0.5}, {}, {"load_1min": 1.25}])
     assert found["host load"] == "0.50 to 1.25"
-    assert found["affinity"] == host_state.ranges(os.sched_getaffinity(0))
+    assert found["affinity"] == host_state.format_ranges(os.sched_getaffinity(0))
     assert "host load" not in host_state.proof([])
 
 
 @pytest.mark.parametrize(("numbers", "text"), [({0, 1, 2, 8}, "0-2 8"), ({3}, "3"), (set(), ""), ({5, 7, 6}, "5-7")])
 def test_processors_in_short(numbers, text):
-    assert host_state.ranges(numbers) == text
+    assert host_state.format_ranges(numbers) == text

@@ -3,7 +3,7 @@ import itertools
 import pytest
 
 from pytest_trt.core.records import Block
-from pytest_trt.measure.sampler import Limits, order, sample
+from pytest_trt.measure.sampler import Limits, sample, side_order
 
 
 class Source:
@@ -47,13 +47,13 @@ def test_the_sides_take_turns_in_an_order_that_cancels_drift():
     places = [[place for place, side in enumerate(source.asked[:8]) if side == which] for which in (0, 1)]
     assert sum(places[0]) == sum(places[1])
     assert sum(p**2 for p in places[0]) == sum(p**2 for p in places[1])
-    assert order(3, 1) == (0,)
+    assert side_order(3, 1) == (0,)
 
 
 def test_it_stops_when_the_rule_has_finished():
     rule = Rule(after=5)
     sampling = sample(Source(), rule, Limits(min_time_s=0.0))
-    assert (sampling.why, sampling.finished, sampling.blocks) == ("enough", True, 5)
+    assert (sampling.stop_reason, sampling.finished, sampling.blocks) == ("enough", True, 5)
     assert (sampling.seconds, rule.started) == (pytest.approx(0.05), 1)
 
 
@@ -63,7 +63,7 @@ def test_never_before_the_minimum_time():
 
 def test_at_the_maximum_time_it_says_so():
     sampling = sample(Source(), Rule(after=1000), Limits(max_time_s=0.195))
-    assert (sampling.finished, sampling.why, sampling.blocks) == (False, "time limit of 0.195 s", 20)
+    assert (sampling.finished, sampling.stop_reason, sampling.blocks) == (False, "time limit of 0.195 s", 20)
 
 
 def test_the_sides_have_equally_many_blocks_at_the_time_limit():
@@ -82,21 +82,21 @@ def test_a_fresh_probe_takes_the_place_of_both_sides():
 def test_probes_that_are_used_up_do_not_end_it_before_the_minimum_time():
     source = Source(levels=("block", "probe"))
     sampling = sample(source, Rule(after=800, probes=9), Limits(min_time_s=0.395, probes=3))
-    assert (len(source.renewed), sampling.why, sampling.blocks) == (2, "limit of 3 probes a side", 40)
+    assert (len(source.renewed), sampling.stop_reason, sampling.blocks) == (2, "limit of 3 probes a side", 40)
 
 
 def test_no_more_probes_than_allowed():
     source = Source(levels=("block", "probe"))
     sampling = sample(source, Rule(after=80, probes=9), Limits(min_time_s=0.0, probes=3))
     assert len(source.renewed) == 2
-    assert (sampling.why, sampling.finished, sampling.blocks) == ("limit of 3 probes a side", False, 24)
+    assert (sampling.stop_reason, sampling.finished, sampling.blocks) == ("limit of 3 probes a side", False, 24)
     assert [Limits(max_time_s=seconds).most_probes for seconds in (1.0, 10.0, 60.0)] == [6, 6, 30]
 
 
 def test_a_single_probe_goes_on_to_the_time_limit():
     source = Source(levels=("block", "probe"))
     sampling = sample(source, Rule(after=80, probes=9), Limits(min_time_s=0.0, max_time_s=0.395, probes=1))
-    assert (sampling.why, sampling.blocks) == ("time limit of 0.395 s", 40)
+    assert (sampling.stop_reason, sampling.blocks) == ("time limit of 0.395 s", 40)
 
 
 def test_a_source_without_the_probe_level_is_never_renewed():

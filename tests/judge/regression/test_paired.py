@@ -78,7 +78,7 @@ def test_a_ratio_is_judged_against_the_tolerance(ratio, status):
     assert verdict.status == status
     assert verdict.ratio.low <= ratio <= verdict.ratio.high
     assert sampling.finished
-    assert sampling.why == f"decided: {status}"
+    assert sampling.stop_reason == f"decided: {status}"
 
 
 def test_throughput_regresses_downwards():
@@ -91,7 +91,7 @@ def test_the_judge_says_what_the_rule_decided():
     for seed in range(20):
         question = RegressionQuestion(tolerance=0.01, spread=0.0)
         verdict, sampling = asked(question, Pair(1.01 + 0.004 * (seed % 3 - 1), noise=0.004, seed=seed))
-        assert sampling.why == (f"decided: {verdict.status}" if sampling.finished else "time limit of 5 s")
+        assert sampling.stop_reason == (f"decided: {verdict.status}" if sampling.finished else "time limit of 5 s")
 
 
 def test_at_the_tolerance_it_stays_inconclusive():
@@ -111,7 +111,7 @@ def test_no_false_alarm_at_the_tolerance_however_often_it_looks():
     alarms = 0
     for seed in range(200):
         sampling = sample(Pair(1.01, noise=0.01, seed=seed), PairedRule(question), limits)
-        alarms += sampling.why == "decided: regressed"
+        alarms += sampling.stop_reason == "decided: regressed"
     assert alarms <= 0.02 * 200
 
 
