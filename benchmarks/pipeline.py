@@ -69,7 +69,7 @@ def runner(folder: Path, batch: int, **options: Any) -> Any:
     made = open_runner(engine, {"input": (batch, 3, 224, 224)}, PipelineOptions(**options))
     inputs = {"input": np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)}
     made.infer(inputs)
-    made.fill(inputs)
+    made.set_inputs(inputs)
     made.block(20)
     return made
 

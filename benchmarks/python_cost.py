@@ -154,7 +154,7 @@ def opened(plan: Path) -> Any:
     runner = open_runner(engine, {"input": (1, 3, 224, 224)}, PipelineOptions(cuda_graph=True))
     inputs = {"input": np.random.default_rng(0).standard_normal((1, 3, 224, 224)).astype(np.float32)}
     runner.infer(inputs)
-    runner.fill(inputs)
+    runner.set_inputs(inputs)
     return runner
 
 

@@ -182,7 +182,7 @@ class Seat:
             with contextlib.closing(runner):
                 inputs = generate_inputs(runner.inputs, subject.spec.seed, subject.spec.input_ranges)
                 runner.infer(inputs)
-                runner.fill(inputs)
+                runner.set_inputs(inputs)
                 yield runner
 
     def alone(self, before: int = 0, after: int = 0, freed: int = 0) -> float:

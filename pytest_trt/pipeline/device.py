@@ -210,7 +210,7 @@ class DeviceRunner:
             for slot in flying:
                 slot.wait()
 
-    def fill(self, inputs: Arrays) -> None:
+    def set_inputs(self, inputs: Arrays) -> None:
         ready, shaped = self._take(inputs)
         shaped.capture(ready, self._copier)
         for slot in shaped.slots:
@@ -226,7 +226,7 @@ class DeviceRunner:
 
     def _ready(self, what: str) -> LaneGroup:
         if self._current is None or not self._filled:
-            raise InputError(f"{what}: no inputs were put in place: call fill first")
+            raise InputError(f"{what}: no inputs were put in place: call set_inputs first")
         return self._current
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:

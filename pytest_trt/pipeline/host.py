@@ -47,7 +47,7 @@ class HostRunner:
         outputs = map(self.infer, batches)
         return outputs if postprocess is None else map_in_order(outputs, postprocess, self._options.postprocess_threads)
 
-    def fill(self, inputs: Arrays) -> None:
+    def set_inputs(self, inputs: Arrays) -> None:
         self._filled = check_inputs(inputs, self.inputs)
         self._call = self._engine.bind_inputs(self._filled)
 
@@ -77,7 +77,7 @@ class HostRunner:
 
     def profile(self, runs: int) -> LayerProfile:
         if self._filled is None:
-            raise InputError("no inputs were put in place: call fill first")
+            raise InputError("no inputs were put in place: call set_inputs first")
         names = tuple(tensor.name for tensor in (*self.inputs, *self.outputs))
         return LayerProfile(self._engine.profile(self._filled, runs), runs, names)
 
@@ -89,5 +89,5 @@ class HostRunner:
 
     def _ready(self) -> Callable[[], None]:
         if self._call is None:
-            raise InputError("no inputs were put in place: call fill first")
+            raise InputError("no inputs were put in place: call set_inputs first")
         return self._call

@@ -51,7 +51,7 @@ class Runner(Protocol):
         """Outputs in order from the overlapped pipeline, or what `postprocess` makes of them."""
         ...
 
-    def fill(self, inputs: Arrays) -> None:
+    def set_inputs(self, inputs: Arrays) -> None:
         """Put the inputs that `block` and `throughput` run on in place."""
         ...
 

@@ -42,7 +42,7 @@ def profiled(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Pr
                 chain.build_typed(path, folder / "plan", BATCH, fp32, level)
             engine = workshop.load(folder / "plan")
             runner = open_runner(engine, {"x": SHAPE}, PipelineOptions())
-            runner.fill({"x": np.zeros(SHAPE, np.float32)})
+            runner.set_inputs({"x": np.zeros(SHAPE, np.float32)})
             known[key] = runner.profile(10)
             runner.close()
             engine.close()

@@ -36,7 +36,7 @@ def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path, name: str
     for name in ("y", "z"):
         np.testing.assert_allclose(first[name], stored[name], rtol=1e-3, atol=1e-3)
         np.testing.assert_array_equal(first[name], second[name])
-    runner.fill(inputs)
+    runner.set_inputs(inputs)
     times = runner.block(10)
     assert len(times["gpu_ms"]) == 10
     assert runner.memory()["weights"] > 0

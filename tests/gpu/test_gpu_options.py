@@ -252,7 +252,7 @@ engine = backend("tensorrt").load(Path(sys.argv[1]), "0", EngineSpec())
 runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
 inputs = {"x": np.zeros((4, 3, 32, 32), np.float32)}
 runner.infer(inputs)
-runner.fill(inputs)
+runner.set_inputs(inputs)
 taken = free - cuda.memory_info()[0]
 print(json.dumps({"process_mb": taken / 1e6, "engine_mb": runner.memory()["peak"] / 1e6}))
 """

@@ -62,7 +62,7 @@ def test_every_way_of_running_gives_the_same_outputs(
         assert_close(runner.infer(batch), want)
     for got, want in zip(runner.stream(batches[:20]), expected, strict=False):
         assert_close(got, want)
-    runner.fill(batches[0])
+    runner.set_inputs(batches[0])
     figures = runner.block(8)
     assert all(len(samples) == 8 and min(samples) > 0 for samples in figures.values())
     assert ("h2d_ms" in figures) == options.get("transfers", True)
@@ -119,7 +119,7 @@ def test_1000_inferences_allocate_nothing(open_conv: Callable[..., Any], batches
     runner.infer(batches[0])
     for _ in runner.stream(batches[:50]):
         pass
-    runner.fill(batches[0])
+    runner.set_inputs(batches[0])
     runner.block(100)
 
     def resident() -> int:
@@ -163,12 +163,12 @@ def test_an_output_that_depends_on_the_data(workshop: Workshop, reference: Calla
     inputs = [{"x": (random.random(64) < share).astype(np.float32)} for share in (0.1, 0.9, 0.0, 1.0, 0.5) * 4]
     for got, batch in zip(runner.stream(inputs), inputs, strict=True):
         assert_close(got, reference("nonzero", batch))
-    runner.fill(inputs[0])
+    runner.set_inputs(inputs[0])
     assert "depends on the data" in runner.proof["graph"]
     assert len(runner.block(5)["d2h_ms"]) == 5
     assert_close(runner.infer(inputs[1]), reference("nonzero", inputs[1]))
     with pytest.raises(BackendError, match=r"cuda_graph=True, and the shape of 'indices' depends"):
-        open_runner(engine, {"x": (64,)}, PipelineOptions(cuda_graph=True)).fill(inputs[0])
+        open_runner(engine, {"x": (64,)}, PipelineOptions(cuda_graph=True)).set_inputs(inputs[0])
     runner.close()
     engine.close()
 
@@ -193,7 +193,7 @@ def test_a_graph_that_one_buffer_set_cannot_have_none_has(
     strict = open_conv(depth=2, cuda_graph=True)
     for _ in range(2):
         with pytest.raises(BackendError, match="cuda_graph=True, and the second cannot"):
-            strict.fill(batches[0])
+            strict.set_inputs(batches[0])
 
 
 def test_an_input_that_the_host_reads(workshop: Workshop, reference: Callable[..., Any]) -> None:
@@ -311,7 +311,7 @@ def test_a_sticky_error_costs_one_process(conv_plan: Path, open_conv: Callable[.
 def test_python_cost_tells_the_drivers_work_from_our_own(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(depth=2)
     before = runner.infer(batches[0])
-    runner.fill(batches[0])
+    runner.set_inputs(batches[0])
     row = python_cost.measured(runner)
     print(python_cost.line(row), row)
     assert 0 < row["driver_us"] < row["issue_us"]
@@ -323,7 +323,7 @@ def test_python_cost_tells_the_drivers_work_from_our_own(open_conv: Callable[...
 
 def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv()
-    runner.fill(batches[0])
+    runner.set_inputs(batches[0])
     profile = runner.profile(5)
     assert profile.total_ms > 0
     assert all(layer.ms is not None for layer in profile.layers)
@@ -337,7 +337,7 @@ def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batc
 def test_layer_information_is_exported_as_the_inspector_says_it(open_conv: Callable[..., Any], batches: Any) -> None:
     """Every tensor that a layer reads is an input or comes from a layer, so that tools can draw the engine."""
     runner = open_conv(batch=4)
-    runner.fill(batches[0])
+    runner.set_inputs(batches[0])
     profile = runner.profile(3)
     exported = json.loads(export_layer_info(profile))
     print(json.dumps(exported)[:3000])
@@ -365,7 +365,7 @@ def test_a_block_times_every_stage_of_every_sample(
     open_conv: Callable[..., Any], batches: Any, options: dict[str, Any], series: set[str]
 ) -> None:
     runner = open_conv(**options)
-    runner.fill(batches[0])
+    runner.set_inputs(batches[0])
     for count in (1, 7, 300):
         times = runner.block(count)
         assert {name: len(samples) for name, samples in times.items()} == dict.fromkeys(series, count)
@@ -376,7 +376,7 @@ def test_a_block_times_every_stage_of_every_sample(
 
 def test_memory_is_counted_whatever_else_is_there(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(depth=2)
-    runner.fill(batches[0])
+    runner.set_inputs(batches[0])
     alone = dict(runner.memory())
     other = cuda.DeviceBuffer(2**28)
     assert runner.memory() == alone

@@ -158,7 +158,7 @@ class Probe:
         started = time.perf_counter()
         runner.infer(inputs)
         first_ms = (time.perf_counter() - started) * 1000
-        runner.fill(inputs)
+        runner.set_inputs(inputs)
         self._inputs = inputs
         return {"first_ms": first_ms, "proof": dict(runner.proof)}, None
 

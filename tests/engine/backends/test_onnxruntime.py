@@ -113,7 +113,7 @@ def test_an_output_of_another_shape_than_the_model_declares_is_run_again(declare
     runner = open_runner(engine, {"x": (3, 4)}, PipelineOptions())
     given = {"x": np.ones((3, 4), np.float32)}
     np.testing.assert_array_equal(runner.infer(given)["y"], given["x"])
-    runner.fill(given)
+    runner.set_inputs(given)
     assert len(runner.block(3)["ms"]) == 3
 
 
