@@ -1,1 +1,1 @@
-"""Reports: results in, text out. Nothing is judged here."""
+"""Turn the results of a run into text. Nothing is judged here."""

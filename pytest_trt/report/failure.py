@@ -1,4 +1,4 @@
-"""The text with which a test fails."""
+"""Write the message with which a test fails."""
 
 from __future__ import annotations
 
@@ -11,16 +11,23 @@ from pytest_trt.core.records import ALWAYS_FAIL, STATUSES, Measurement, Result, 
 from pytest_trt.report.header import environment_line
 from pytest_trt.report.numbers import format_change, format_count, format_share, format_with_unit
 
-_DECIDED = frozenset(("over_budget", "regressed", "improved", "ok"))
-"""Verdicts whose numbers say everything; the text of any other also says why it is not decided."""
+_NUMBERS_SUFFICE = frozenset(("over_budget", "regressed", "improved", "ok"))
+"""The verdicts that are fully described by their numbers. Of any other, the text also says why it is undecided."""
 
 
 def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bool = True) -> str:
-    """Why `result` fails: a paragraph for each verdict whose status is in `failing`, worst first.
+    """Return why `result` fails: one paragraph for each failing verdict, the worst first.
 
-    The first line stands alone in pytest's short summary, so it is the worst verdict's sentence. The environment
-    follows and, where a `stored` baseline was compared with, the command that accepts a regression. A result without
-    such a verdict gives the empty text.
+    The first line is the worst verdict in one sentence, since pytest's short summary shows that line alone. The
+    environment follows the paragraphs, then the command that accepts a regression.
+
+    Args:
+        result: The result of one test.
+        failing: The statuses that fail a test in this run.
+        stored: Whether the test was compared with a stored baseline, which `baseline accept` can replace.
+
+    Returns:
+        The message; empty if no verdict has a failing status.
     """
     verdicts = sorted((v for v in result.verdicts if v.status in failing), key=lambda v: STATUSES.index(v.status))
     if not verdicts:
@@ -36,11 +43,17 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bo
     return "\n".join(lines)
 
 
+def _paragraph(verdict: Verdict, measurement: Measurement | None) -> Iterator[str]:
+    yield sentence(verdict, measurement)
+    for line in verdict.details:
+        yield f"  {line}"
+
+
 def sentence(verdict: Verdict, measurement: Measurement | None) -> str:
-    """The verdict in one line: the figure, what it is held against, by how much it differs, and the tolerance."""
+    """Return the verdict in one line: the figure, its budget or baseline, the change, and the tolerance."""
     estimate = measurement.figures.get(verdict.figure) if measurement else None
     about = FIGURES.get(verdict.figure)
-    if estimate is None or about is None or verdict.status not in _DECIDED:
+    if estimate is None or about is None or verdict.status not in _NUMBERS_SUFFICE:
         return " ".join(verdict.text.split()) or f"{verdict.figure} {verdict.status}"
     head = f"{about.title} {verdict.status.replace('_', ' ')}: {format_with_unit(verdict.figure, estimate.value)}"
     if verdict.basis == "baseline" and verdict.ratio is not None and verdict.ratio.value > 0:
@@ -48,19 +61,13 @@ def sentence(verdict: Verdict, measurement: Measurement | None) -> str:
         tolerance = f", tolerance {format_share(verdict.tolerance)}" if verdict.tolerance is not None else ""
         return f"{head} against {old}, {format_change(verdict.ratio)}{tolerance}"
     if verdict.basis == "budget" and verdict.limit:
-        above = dataclasses.replace(
+        ratio_to_limit = dataclasses.replace(
             estimate, **{end: getattr(estimate, end) / verdict.limit for end in ("value", "low", "high")}
         )
-        return f"{head}, budget {format_with_unit(verdict.figure, verdict.limit)}, {format_change(above)}"
+        return f"{head}, budget {format_with_unit(verdict.figure, verdict.limit)}, {format_change(ratio_to_limit)}"
     return " ".join(verdict.text.split())
 
 
-def _paragraph(verdict: Verdict, measurement: Measurement | None) -> Iterator[str]:
-    yield sentence(verdict, measurement)
-    for line in verdict.details:
-        yield f"  {line}"
-
-
 def quote_node_id(node_id: str) -> str:
-    """`node_id` as one word for a shell: in double quotes, unless it holds what those would not keep."""
+    """Return `node_id` as one word for a shell: in double quotes unless it has a character that is special in them."""
     return shlex.quote(node_id) if set(node_id) & set('"$`\\!') else f'"{node_id}"'

@@ -1,4 +1,4 @@
-"""A run as one HTML file that needs nothing else: no script, no font, no network."""
+"""Render a run as one HTML file that needs no script, font or network."""
 
 from __future__ import annotations
 
@@ -35,75 +35,77 @@ svg circle { fill: var(--mark) } svg line { stroke: var(--line) }
 """
 
 _LEFT = 85
-"""Where the dots begin; the labels stand left of it."""
+"""The x coordinate at which the dots begin; the labels are left of it."""
 
 
 def render(results: Sequence[Result], header: Header) -> str:
-    """The page: totals, the table, warnings, then each test's verdicts, blocks, layers and environment, folded, the
-    failing ones open."""
-    drawn = build_table(results, header)
+    """Return the page: totals, table, warnings, and one section for each test.
+
+    A section has the test's verdicts, block medians, layers and environment. Sections are folded; those of failing
+    tests are open.
+    """
     title = escape(header.title)
     parts = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{escape(totals(results))}</p>",
-        _overview(drawn, header),
+        _overview(build_table(results, header), header),
     ]
-    if warned := warnings(results, header):
-        parts.append(f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{escape(w)}</li>' for w in warned)}</ul>")
+    if lines := warnings(results, header):
+        parts.append(f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>")
     parts.append("<h2>Tests</h2>")
     parts += [_test(number, result, header) for number, result in enumerate(results)]
     return "\n".join((*parts, "</main>\n</body>\n</html>\n"))
 
 
-def _overview(drawn: Table, header: Header) -> str:
-    heads = (f'<th scope="col"{_numeric(c in drawn.numeric)}>{escape(h)}</th>' for c, h in enumerate(drawn.headings))
+def _overview(table: Table, header: Header) -> str:
+    ths = (f'<th scope="col"{_numeric(c in table.numeric)}>{escape(h)}</th>' for c, h in enumerate(table.headings))
     lines = ['<div class="wide"><table class="all"><caption>All tests</caption>']
-    lines.append(f"<thead><tr>{''.join(heads)}</tr></thead>\n<tbody>")
-    for place, row in enumerate(drawn.rows):
+    lines.append(f"<thead><tr>{''.join(ths)}</tr></thead>\n<tbody>")
+    for number, row in enumerate(table.rows):
         name, *cells, verdict = row.cells
-        kind = _kind(row.result, header)
-        tds = (f"<td{_numeric(c in drawn.numeric)}>{escape(cell)}</td>" for c, cell in enumerate(cells, 1))
-        link = f'<th scope="row"><a href="#t{place}">{escape(name)}</a></th>'
-        lines.append(f'<tr>{link}{"".join(tds)}<td class="{kind}">{escape(verdict)}</td></tr>')
+        css_class = _css_class(row.result, header)
+        tds = (f"<td{_numeric(c in table.numeric)}>{escape(cell)}</td>" for c, cell in enumerate(cells, 1))
+        link = f'<th scope="row"><a href="#t{number}">{escape(name)}</a></th>'
+        lines.append(f'<tr>{link}{"".join(tds)}<td class="{css_class}">{escape(verdict)}</td></tr>')
     return "\n".join((*lines, "</tbody></table></div>"))
 
 
-def _test(place: int, result: Result, header: Header) -> str:
-    kind = _kind(result, header)
-    opened = " open" if kind == "bad" else ""
-    status = f'<span class="{kind}">{escape(status_words(result.status))}</span>'
-    lines = [f'<details id="t{place}"{opened}><summary>{escape(result.node_id)}: {status}</summary>']
+def _test(number: int, result: Result, header: Header) -> str:
+    css_class = _css_class(result, header)
+    opened = " open" if css_class == "bad" else ""
+    status = f'<span class="{css_class}">{escape(status_words(result.status))}</span>'
+    lines = [f'<details id="t{number}"{opened}><summary>{escape(result.node_id)}: {status}</summary>']
     for verdict in result.verdicts:
-        said = (failure.sentence(verdict, result.measurement), *(f"  {line}" for line in verdict.details))
-        lines.append(f"<pre>{escape(chr(10).join(said))}</pre>")
+        description = (failure.sentence(verdict, result.measurement), *(f"  {line}" for line in verdict.details))
+        lines.append(f"<pre>{escape(chr(10).join(description))}</pre>")
         if verdict.causes:
             causes = f"<pre>{escape(chr(10).join(verdict.causes))}</pre>"
-            lines.append(_folded(f"all that blame found: {len(verdict.causes)}", causes))
+            lines.append(_folded(f"All causes found by blame: {len(verdict.causes)}", causes))
     if result.measurement is not None:
-        lines += _measured(result.measurement)
+        lines += _measurement_sections(result.measurement)
     return "\n".join((*lines, "</details>"))
 
 
-def _measured(measurement: Measurement) -> Iterator[str]:
-    known = ((FIGURES[name], e) for name, e in measurement.figures.items() if name in FIGURES)
+def _measurement_sections(measurement: Measurement) -> Iterator[str]:
+    known = ((FIGURES[name], estimate) for name, estimate in measurement.figures.items() if name in FIGURES)
     yield _table(
         "Figures",
-        ("figure", "value", "from", "to", "unit"),
+        ("figure", "value", "low", "high", "unit"),
         ((f.title, *(format_number(x, 5) for x in (e.value, e.low, e.high)), f.unit) for f, e in known),
         numeric=(1, 2, 3),
     )
-    yield _blocks(measurement)
+    yield _block_chart(measurement)
     if measurement.profile is not None and measurement.profile.layers:
-        yield _layers(measurement.profile)
-    facts = {**measurement.proof, **measurement.spec, **_environment(measurement.environment)}
+        yield _layer_table(measurement.profile)
+    facts = {**measurement.proof, **measurement.spec, **_environment_facts(measurement.environment)}
     yield f"<p>{escape(environment_line(measurement.environment))}</p>"
     yield "".join(f"<p>Note: {escape(note)}</p>" for note in measurement.notes)
-    yield _folded("What ran, and where", _table("", ("", ""), facts.items()))
+    yield _folded("Configuration and environment", _table("", ("", ""), facts.items()))
 
 
-def _blocks(measurement: Measurement) -> str:
-    """Each block's median latency as a dot, in the order taken; a line parts one probe from the next."""
+def _block_chart(measurement: Measurement) -> str:
+    """Draw each block's median latency as a dot, in the order of measurement, with a line between two probes."""
     probes = [[statistics.median(b.times["ms"]) for b in s.blocks if b.times.get("ms")] for s in measurement.samples]
     medians = [ms for probe in probes for ms in probe]
     if len(medians) < 2:
@@ -126,7 +128,7 @@ def _blocks(measurement: Measurement) -> str:
     )
 
 
-def _layers(profile: LayerProfile) -> str:
+def _layer_table(profile: LayerProfile) -> str:
     total = profile.total_ms
     rows = (
         (
@@ -141,19 +143,21 @@ def _layers(profile: LayerProfile) -> str:
         )
         for layer in profile.layers
     )
-    heads = ("layer", "ms", "share", "kind", "precision", "formats", "tactic", "ONNX nodes")
-    return _folded(f"{len(profile.layers)} layers, {format_number(total)} ms", _table("", heads, rows, numeric=(1, 2)))
+    headings = ("layer", "ms", "share", "kind", "precision", "formats", "tactic", "ONNX nodes")
+    return _folded(
+        f"{len(profile.layers)} layers, {format_number(total)} ms", _table("", headings, rows, numeric=(1, 2))
+    )
 
 
-def _environment(environment: Environment) -> dict[str, str]:
+def _environment_facts(environment: Environment) -> dict[str, str]:
     values = {f.name: getattr(environment, f.name) for f in dataclasses.fields(environment)}
     return {name: str(value) for name, value in values.items() if value not in (None, "", ())}
 
 
-def _table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
+def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
     named = f"<caption>{escape(caption)}</caption>" if caption else ""
-    ths = "".join(f'<th scope="col"{_numeric(c in numeric)}>{escape(h)}</th>' for c, h in enumerate(heads))
-    head = f"<thead><tr>{ths}</tr></thead>" if any(heads) else ""
+    ths = "".join(f'<th scope="col"{_numeric(c in numeric)}>{escape(h)}</th>' for c, h in enumerate(headings))
+    head = f"<thead><tr>{ths}</tr></thead>" if any(headings) else ""
     body = "\n".join(
         f'<tr><th scope="row">{escape(first)}</th>'
         + "".join(f"<td{_numeric(c in numeric)}>{escape(cell)}</td>" for c, cell in enumerate(rest, 1))
@@ -171,7 +175,7 @@ def _numeric(numeric: bool) -> str:
     return ' class="n"' if numeric else ""
 
 
-def _kind(result: Result, header: Header) -> str:
+def _css_class(result: Result, header: Header) -> str:
     if result.status in header.failing:
         return "bad"
     return "good" if result.status in ("ok", "improved") else "other"

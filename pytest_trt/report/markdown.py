@@ -1,4 +1,4 @@
-"""A summary in GitHub's Markdown, for `$GITHUB_STEP_SUMMARY` or a comment."""
+"""Summarize a run in GitHub's Markdown, for `$GITHUB_STEP_SUMMARY` or a comment on a pull request."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from pytest_trt.report.table import build_table, totals, warnings
 MAX_ROWS = 1000
 MAX_FAILURES = 50
 MAX_FAILURE = 5000
-"""A step's summary holds 1 MiB, and is lost as a whole beyond that (GitHub's "Workflow commands" page)."""
+"""The limits on tests, failures, and characters in a failure, which keep a summary below 1 MiB.
+
+GitHub discards a step's summary that exceeds 1 MiB ("Workflow commands for GitHub Actions").
+"""
 
 
 def render(results: Sequence[Result], header: Header) -> str:
-    """Totals, the table (worst first), the failures' texts, folded, and the warnings; well below 1 MiB in all."""
+    """Return the totals, the table, the folded failure messages and the warnings, in less than 1 MiB.
+
+    The tests are sorted by verdict, the worst first.
+    """
     worst_first = sorted(results, key=lambda r: STATUSES.index(r.status))
     parts = [f"### {_plain(header.title)}", _plain(totals(results))]
     if results:
@@ -27,16 +33,16 @@ def render(results: Sequence[Result], header: Header) -> str:
     parts += [_failure(r, header) for r in failed[:MAX_FAILURES]]
     if len(failed) > MAX_FAILURES:
         parts.append(f"{len(failed) - MAX_FAILURES} more failures are in the log.")
-    if warned := warnings(results, header):
-        parts.append("\n".join(f"- warning: {_plain(w)}" for w in warned))
+    if lines := warnings(results, header):
+        parts.append("\n".join(f"- warning: {_plain(line)}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
 def _table(results: Sequence[Result], header: Header) -> Iterator[str]:
-    drawn = build_table(results[:MAX_ROWS], header)
-    yield _line(map(_plain, drawn.headings))
-    yield _line("---:" if column in drawn.numeric else "---" for column in range(len(drawn.headings)))
-    for row in drawn.rows:
+    table = build_table(results[:MAX_ROWS], header)
+    yield _line(map(_plain, table.headings))
+    yield _line("---:" if column in table.numeric else "---" for column in range(len(table.headings)))
+    for row in table.rows:
         name, *cells, verdict = row.cells
         verdict = f"**{verdict}**" if row.result.status in header.failing else verdict
         yield _line((_code(name), *map(_plain, cells), verdict))
@@ -57,12 +63,15 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _plain(text: str) -> str:
-    """`text` as it stands: nothing in it is taken for Markdown or HTML."""
+    """Escape `text`, so that nothing in it is read as Markdown or HTML."""
     return re.sub(r"([\\`*_<>|~&]|](?=\())", r"\\\1", " ".join(text.splitlines()))
 
 
 def _code(text: str) -> str:
-    """A code span, fenced by more backticks than `text` holds; a bar would end the table's cell, even in code."""
+    """Return `text` as a code span in a table's cell.
+
+    The fence has more backticks than `text`. A bar is escaped, since it would end the cell even in code.
+    """
     fence = "`" * (1 + _longest_backticks(text))
     space = " " if "`" in text else ""
     return f"{fence}{space}{' '.join(text.splitlines())}{space}{fence}".replace("|", "\\|")

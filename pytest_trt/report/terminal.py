@@ -1,7 +1,9 @@
-"""The table that a run ends with."""
+"""Draw the report that ends a run in the terminal: a table of the results, totals and warnings."""
 
 from __future__ import annotations
 
+import io
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from pytest_trt.core.figures import FIGURES
@@ -11,15 +13,19 @@ from pytest_trt.report.header import Header, environment_line
 from pytest_trt.report.numbers import THIN_SPACE, format_count, format_duration, format_figure
 from pytest_trt.report.table import Row, Table, build_table, totals, warnings
 
+# rich is imported inside functions, so that a run that prints no table does not load it.
+
 MAX_WIDTH = 100
+"""The greatest width of a report in columns, however wide the terminal is."""
+
 _GAP = "  "
-_GIVES_WAY = (("test", 32), ("device", 20), ("test", 24), ("device", 14), ("change", 18), ("test", 12), ("change", 8))
-"""Which column is narrowed to what, in turn, until the line fits."""
+_NARROWING = (("test", 32), ("device", 20), ("test", 24), ("device", 14), ("change", 18), ("test", 12), ("change", 8))
+"""The steps that make a table narrower: a column, and the width to which it may shrink."""
 _STYLES = {"ok": "green", "improved": "bold green", "new": "cyan", "missing": "cyan"}
 _PLAIN = str.maketrans({THIN_SPACE: " ", "…": "~", "─": "-", "┤": "|", "└": "+", "●": "o"})
 
-Styled = tuple[str, tuple[tuple[int, int, str], ...]]
-"""A line, and the (start, end, style) of what is coloured in it."""
+StyledLine = tuple[str, tuple[tuple[int, int, str], ...]]
+"""A line and the spans of it that are coloured: start, end, style."""
 
 
 def render(
@@ -31,13 +37,17 @@ def render(
     verbosity: int = 0,
     encoding: str = "utf-8",
 ) -> str:
-    """The whole report: title, table, totals and warnings; at most `width`, and never more than 100, columns wide.
+    """Return the whole report: the title, the table, the totals and the warnings.
 
-    Below 0, `verbosity` leaves only the failing tests and the totals; above 0, each test is followed by what else is
-    known of it. `colour` adds ANSI codes. Where `encoding` cannot hold a character, a plain one stands for it.
+    Args:
+        results: The results of the tests, in the order of the table.
+        header: The facts about the run as a whole.
+        width: The width of the terminal in columns; at most MAX_WIDTH of them are used.
+        colour: Whether to add ANSI colour codes.
+        verbosity: Below 0, only the failing tests and the totals are shown; above 0, each test is followed by its
+            verdicts, its other figures and how it was run.
+        encoding: The encoding of the output. A character that it lacks is replaced by a plain one.
     """
-    import io
-
     from rich.console import Console
     from rich.text import Text
 
@@ -56,7 +66,7 @@ def render(
 
 
 def encodable(text: str, encoding: str) -> str:
-    """`text` as it is where `encoding` holds it; else with plain characters of the same width."""
+    """Return `text`, with plain characters of the same width if `encoding` cannot represent it."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -65,7 +75,10 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def shorten(name: str, width: int) -> str:
-    """`name` in at most `width` columns: its middle goes, what stands in brackets stays as long as it fits."""
+    """Return `name` in at most `width` columns, without its middle if it is longer.
+
+    The parameters in brackets at its end are kept whole as long as they fit.
+    """
     from rich.cells import cell_len
 
     if cell_len(name) <= width:
@@ -78,58 +91,61 @@ def shorten(name: str, width: int) -> str:
     return f"{head}…{tail}"
 
 
-def _lines(results: Sequence[Result], header: Header, width: int, verbosity: int) -> Iterator[Styled]:
+def _lines(results: Sequence[Result], header: Header, width: int, verbosity: int) -> Iterator[StyledLine]:
     title = f" {shorten(header.title, width - 4)} "
     yield title.center(width, "="), ((0, width, "bold"),)
     shown = [r for r in results if verbosity >= 0 or r.status in header.failing]
     if shown:
-        drawn = build_table(shown, header)
-        widths = _widths(drawn, width)
-        heads = _cells(drawn.headings, drawn, widths)
-        yield heads, ((0, len(heads), "bold"),)
-        for row in drawn.rows:
-            yield _row(row, drawn, widths, header)
+        table = build_table(shown, header)
+        widths = _column_widths(table, width)
+        headings = _join_cells(table.headings, table, widths)
+        yield headings, ((0, len(headings), "bold"),)
+        for row in table.rows:
+            yield _row(row, table, widths, header)
             if verbosity > 0:
                 for line in _details(row.result):
-                    yield from ((part, ()) for part in _wrapped(line, width, "    "))
+                    yield from ((part, ()) for part in _wrap(line, width, "    "))
     for line in totals(results), *(f"warning: {w}" for w in (warnings(results, header) if verbosity >= 0 else ())):
         style = ((0, len("warning:"), "yellow"),) if line.startswith("warning:") else ()
-        first, *rest = _wrapped(line, width, "")
+        first, *rest = _wrap(line, width, "")
         yield first, style
         yield from ((part, ()) for part in rest)
 
 
-def _widths(drawn: Table, width: int) -> list[int]:
-    """Each column as wide as its widest text. Where that is too much for the line, texts give way; numbers and
-    verdicts never do."""
+def _column_widths(table: Table, width: int) -> list[int]:
+    """Return the width of each column: that of its widest text, or less if the line would exceed `width`.
+
+    Only columns with words shrink. A number or a verdict is never cut.
+    """
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(drawn.headings, *(r.cells for r in drawn.rows), strict=True)]
+    widths = [max(map(cell_len, column)) for column in zip(table.headings, *(r.cells for r in table.rows), strict=True)]
     excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    columns = {**{head: column for column, head in enumerate(drawn.headings)}, "change": len(widths) - 2}
-    for head, narrowest in _GIVES_WAY:
-        if head in columns:
-            cut = max(0, min(excess, widths[columns[head]] - narrowest))
-            widths[columns[head]] -= cut
+    columns = {**{heading: column for column, heading in enumerate(table.headings)}, "change": len(widths) - 2}
+    for heading, narrowest in _NARROWING:
+        if heading in columns:
+            cut = max(0, min(excess, widths[columns[heading]] - narrowest))
+            widths[columns[heading]] -= cut
             excess -= cut
     return widths
 
 
-def _cells(cells: Sequence[str], drawn: Table, widths: Sequence[int]) -> str:
+def _join_cells(cells: Sequence[str], table: Table, widths: Sequence[int]) -> str:
     from rich.cells import cell_len
 
     texts = []
     for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
         if column == len(cells) - 2 and cell_len(cell) > width:
-            cell, _, _ = cell.partition(" [")  # a change without its interval is still true; with half of it, no longer
+            # The change without its interval is still true; with half of the interval it would not be.
+            cell, _, _ = cell.partition(" [")
         short = shorten(cell, width)
         padding = " " * (width - cell_len(short))
-        texts.append(padding + short if column in drawn.numeric else short + padding)
+        texts.append(padding + short if column in table.numeric else short + padding)
     return _GAP.join(texts).rstrip()
 
 
-def _row(row: Row, drawn: Table, widths: Sequence[int], header: Header) -> Styled:
-    line = _cells(row.cells, drawn, widths)
+def _row(row: Row, table: Table, widths: Sequence[int], header: Header) -> StyledLine:
+    line = _join_cells(row.cells, table, widths)
     return line, ((len(line) - len(row.cells[-1]), len(line), _style(row.result.status, header)),)
 
 
@@ -142,16 +158,16 @@ def _details(result: Result) -> Iterator[str]:
         yield failure.sentence(verdict, result.measurement)
         yield from (f"  {line}" for line in verdict.details)
     if result.measurement is not None:
-        yield from _measured(result.measurement)
+        yield from _measurement_lines(result.measurement)
     if result.parts_s:
         parts = ", ".join(f"{name} {format_duration(s)}" for name, s in result.parts_s.items())
         yield f"took {format_duration(result.seconds)}: {parts}"
 
 
-def _measured(measurement: Measurement) -> Iterator[str]:
-    shown = {"ms", "p99_ms", "throughput"}
+def _measurement_lines(measurement: Measurement) -> Iterator[str]:
+    in_table = {"ms", "p99_ms", "throughput"}
     for unit in ("ms", "MB", "s"):
-        names = [n for n in measurement.figures if n in FIGURES and FIGURES[n].unit == unit and n not in shown]
+        names = [n for n in measurement.figures if n in FIGURES and FIGURES[n].unit == unit and n not in in_table]
         texts = (f"{FIGURES[name].title} {format_figure(name, measurement.figures[name].value)}" for name in names)
         if names:
             yield f"{unit}: {', '.join(texts)}"
@@ -159,16 +175,14 @@ def _measured(measurement: Measurement) -> Iterator[str]:
     probes = len({(s.build, s.probe) for s in measurement.samples})
     samples = measurement.figures["ms"].samples if "ms" in measurement.figures else 0
     counts = ((probes, "probe"), (blocks, "block"), (samples, "sample"))
-    ran = ", ".join(format_count(count, noun) for count, noun in counts)
+    effort = ", ".join(format_count(count, noun) for count, noun in counts)
     warm_up = f"warm-up {format_duration(measurement.warm_up_s)}"
-    yield "; ".join((ran, warm_up, *(f"{name} {proof}" for name, proof in measurement.proof.items())))
+    yield "; ".join((effort, warm_up, *(f"{name} {proof}" for name, proof in measurement.proof.items())))
     yield from (f"advice: {line}" for line in trtexec_json.advice(measurement))
     yield environment_line(measurement.environment)
 
 
-def _wrapped(line: str, width: int, indent: str) -> list[str]:
-    import textwrap
-
+def _wrap(line: str, width: int, indent: str) -> list[str]:
     if len(indent) + len(line) <= width:
         return [indent + line]
     after = indent + "  "

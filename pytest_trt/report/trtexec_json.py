@@ -1,7 +1,7 @@
-"""What trtexec tells of an engine, from our measurement: its summary, its advice, and its three JSON exports.
+"""Report a measurement as trtexec would: its performance summary, its advice and its three JSON exports.
 
-The shapes are those of --exportTimes, --exportProfile and --exportLayerInfo (NVIDIA/TensorRT, samples/common, tags 8.6
-to 11.1), so that what reads those reads these.
+The exports have the form of --exportTimes, --exportProfile and --exportLayerInfo (NVIDIA/TensorRT, samples/common, tags
+8.6 to 11.1), so that tools that read trtexec's files also read these.
 """
 
 from __future__ import annotations
@@ -16,39 +16,48 @@ from typing import Any
 
 from pytest_trt.core.records import Environment, LayerProfile, Measurement, Result
 
-LINES = {
+TITLES = {
     "ms": "Latency",
     "enqueue_ms": "Enqueue Time",
     "h2d_ms": "H2D Latency",
     "gpu_ms": "GPU Compute Time",
     "d2h_ms": "D2H Latency",
 }
-"""The lines of the summary, by the series they are about; a series that was not taken has no line."""
+"""The title of each series in the summary. A series without samples has no line."""
 
 ENQUEUE_SHARE = 0.8
-"""trtexec warns where the median enqueue takes more than this share of the median compute."""
+"""trtexec warns if the median enqueue time exceeds this share of the median compute time."""
 
 
 def series(measurement: Measurement, name: str) -> list[float]:
-    """Every sample of a series, such as `gpu_ms`, in ms, in the order taken."""
+    """Return every sample of a series such as `gpu_ms`, in milliseconds, in the order of measurement."""
     return [ms for s in measurement.samples for block in s.blocks for ms in block.times.get(name, ())]
 
 
 def summary(measurement: Measurement) -> str:
-    """The lines of trtexec's performance summary. Percentiles are trtexec's own, samples and not interpolations;
-    throughput counts inferences, where trtexec's qps counts batches."""
+    """Return the text of trtexec's performance summary.
+
+    Percentiles are samples and not interpolated, as trtexec's are. Throughput counts inferences, while trtexec's qps
+    counts batches.
+    """
     lines = ["=== Performance summary ==="]
     if "throughput" in measurement.figures:
         lines.append(f"Throughput: {measurement.figures['throughput'].value:.6g} inf/s")
-    lines += [f"{title}: {_spread(taken)}" for name, title in LINES.items() if (taken := series(measurement, name))]
+    lines += [
+        f"{title}: {_statistics(samples)}" for name, title in TITLES.items() if (samples := series(measurement, name))
+    ]
     for name, title in (("host_ms", "Total Host Walltime"), ("gpu_ms", "Total GPU Compute Time")):
-        if taken := series(measurement, name):
-            lines.append(f"{title}: {sum(taken) / 1000:.6g} s")
+        if samples := series(measurement, name):
+            lines.append(f"{title}: {sum(samples) / 1000:.6g} s")
     return "\n".join(lines) + "\n"
 
 
 def advice(measurement: Measurement) -> list[str]:
-    """What bounds the engine, by trtexec's thresholds: a sentence each, with what to try. None without a device."""
+    """Return what bounds the engine and what to try, by trtexec's thresholds.
+
+    Returns:
+        One sentence for each finding; none if the engine did not run on a GPU.
+    """
     compute = series(measurement, "gpu_ms")
     if not compute:
         return []
@@ -56,56 +65,69 @@ def advice(measurement: Measurement) -> list[str]:
     enqueue, h2d, d2h = (
         statistics.median(series(measurement, name) or [0.0]) for name in ("enqueue_ms", "h2d_ms", "d2h_ms")
     )
-    said = []
+    found = []
     if enqueue > ENQUEUE_SHARE * median:
-        said.append(f"bound by enqueue ({enqueue:.3g} ms, compute {median:.3g} ms): use a CUDA graph or a larger batch")
+        found.append(
+            f"bound by enqueue ({enqueue:.3g} ms, compute {median:.3g} ms): use a CUDA graph or a larger batch"
+        )
     if h2d >= median:
-        said.append(
-            f"bound by copies in ({h2d:.3g} ms, compute {median:.3g} ms): send less, or keep inputs on the device"
+        found.append(
+            f"bound by copies in ({h2d:.3g} ms, compute {median:.3g} ms): copy less, or keep inputs on the device"
         )
     if d2h >= median:
-        said.append(f"bound by copies out ({d2h:.3g} ms, compute {median:.3g} ms): send less, or keep outputs there")
+        found.append(
+            f"bound by copies out ({d2h:.3g} ms, compute {median:.3g} ms): copy less, or keep outputs on the device"
+        )
     mean = statistics.fmean(compute)
     variation = math.sqrt(statistics.fmean((ms - mean) ** 2 for ms in compute)) / mean
     limit = instability_threshold(measurement.environment)
     if variation > limit:
-        said.append(
+        found.append(
             f"compute is unstable (coefficient of variation {variation:.1%}, above {limit:.1%}): lock the clocks"
         )
     if measurement.proof.get("contexts", "1") != "1":
-        said.append("several contexts run at once: latencies are longer than one alone would have")
-    return said
+        found.append("several contexts run at once: each latency is longer than with a single context")
+    return found
 
 
 def instability_threshold(environment: Environment) -> float:
-    """The coefficient of variation of compute above which trtexec of that version calls it unstable."""
+    """Return the coefficient of variation of compute above which that version of trtexec calls it unstable."""
     version = [int(part) for part in environment.backend_version.split(".")[:3] if part.isdigit()]
     return 0.01 if environment.backend.startswith("tensorrt") and version <= [10, 13, 0] else 0.025
 
 
 def files(results: Sequence[Result]) -> dict[str, str]:
-    """What trtexec would have written of each measured test, by file name: its summary with its advice, the times, and
-    where layers were timed, the profile and the layers."""
-    found: dict[str, str] = {}
+    """Return the files that trtexec would have written for each measured test.
+
+    Returns:
+        The content of each file by its name: the summary with the advice (`.txt`), the times, and, if the layers were
+        timed, the profile and the layer information (`.json`).
+    """
+    contents: dict[str, str] = {}
     for result in results:
-        measured = result.measurement
-        if measured is None or not series(measured, "ms"):
+        measurement = result.measurement
+        if measurement is None or not series(measurement, "ms"):
             continue
         name = re.sub(r"[^A-Za-z0-9.]+", "-", result.node_id).strip("-.")[:150]
-        if f"{name}.txt" in found:  # of another test, whose id differs in what a file name does not show
+        if f"{name}.txt" in contents:  # The ids of two tests differ only in characters that a file name cannot have.
             name += f"-{hashlib.sha256(result.node_id.encode()).hexdigest()[:8]}"
-        said = [summary(measured), *(f"{line}\n" for line in advice(measured))]
-        found[f"{name}.txt"] = "".join(said)
-        found[f"{name}.times.json"] = export_times(measured)
-        if measured.profile is not None:
-            found[f"{name}.profile.json"] = export_profile(measured.profile)
-            found[f"{name}.layers.json"] = export_layer_info(measured.profile)
-    return found
+        contents[f"{name}.txt"] = "".join((summary(measurement), *(f"{line}\n" for line in advice(measurement))))
+        contents[f"{name}.times.json"] = export_times(measurement)
+        if measurement.profile is not None:
+            contents[f"{name}.profile.json"] = export_profile(measurement.profile)
+            contents[f"{name}.layers.json"] = export_layer_info(measurement.profile)
+    return contents
 
 
 def export_times(measurement: Measurement) -> str:
-    """--exportTimes: a row an inference, in ms. Only durations are kept, so the inferences are laid end to end: each
-    starts with its enqueue where the one before was done. Raises KeyError where no latencies were taken."""
+    """Return the JSON of --exportTimes: one row for each inference, in milliseconds.
+
+    A measurement has only durations, so the inferences are placed one after another: each is enqueued when the previous
+    one has ended.
+
+    Raises:
+        KeyError: A block has no latencies.
+    """
     rows, start = [], 0.0
     for row, end in _rows(measurement):
         rows.append({name: value + start if name[:3] in ("sta", "end") else value for name, value in row.items()})
@@ -114,8 +136,10 @@ def export_times(measurement: Measurement) -> str:
 
 
 def export_profile(layers: LayerProfile) -> str:
-    """--exportProfile: the count of runs, then a row a layer in ms. Only medians are kept, so `averageMs` is the median
-    too, and `timeMs` that times the runs."""
+    """Return the JSON of --exportProfile: the number of runs, then one row for each layer, in milliseconds.
+
+    A profile has only medians, so `averageMs` is the median too, and `timeMs` is the median times the number of runs.
+    """
     total = layers.total_ms
     rows: list[dict[str, Any]] = [{"count": layers.runs}]
     for layer in layers.layers:
@@ -127,8 +151,10 @@ def export_profile(layers: LayerProfile) -> str:
 
 
 def export_layer_info(layers: LayerProfile) -> str:
-    """--exportLayerInfo: what TensorRT's inspector said, in that version's own shape. Where there is no inspector, the
-    shape is that of 10.x, with what is known: the layers, and the names of inputs and outputs."""
+    """Return the JSON of --exportLayerInfo: the output of TensorRT's engine inspector, in the form of its version.
+
+    Without an inspector, the form is that of TensorRT 10, with the layers and the names of inputs and outputs.
+    """
     if layers.inspected:
         return json.dumps(layers.inspected, indent=1) + "\n"
     rows = [
@@ -147,13 +173,13 @@ def export_layer_info(layers: LayerProfile) -> str:
 
 
 def _rows(measurement: Measurement) -> Iterator[tuple[dict[str, float], float]]:
-    """A row an inference as if it began at 0, and when it is done."""
+    """Yield a row for each inference as if it began at 0, and the time at which it ends."""
     for block in (b for s in measurement.samples for b in s.blocks):
         absent = (0.0,) * len(block.times["ms"])
-        taken = [block.times.get(n, absent) for n in ("enqueue_ms", "h2d_ms", "gpu_ms", "d2h_ms", "ms", "host_ms")]
+        columns = [block.times.get(n, absent) for n in ("enqueue_ms", "h2d_ms", "gpu_ms", "d2h_ms", "ms", "host_ms")]
         if "gpu_ms" not in block.times:
-            taken[2] = block.times["ms"]  # on a host there is no copy: all of it is compute
-        for enqueue, h2d, compute, d2h, latency, host in zip(*taken, strict=True):
+            columns[2] = block.times["ms"]  # A CPU copies nothing: all of the latency is compute.
+        for enqueue, h2d, compute, d2h, latency, host in zip(*columns, strict=True):
             row = {
                 "startEnqMs": 0.0,
                 "endEnqMs": enqueue,
@@ -171,7 +197,8 @@ def _rows(measurement: Measurement) -> Iterator[tuple[dict[str, float], float]]:
             yield row, max(host, latency, h2d + compute + d2h)
 
 
-def _spread(samples: Sequence[float]) -> str:
+def _statistics(samples: Sequence[float]) -> str:
+    # The import is here because it loads numpy.
     from pytest_trt.core.stats import percentile
 
     named = {"min": min(samples), "max": max(samples), "mean": statistics.fmean(samples)}

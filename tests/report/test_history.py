@@ -30,12 +30,12 @@ def test_the_level_between_changes_is_their_median() -> None:
     drawn = draw(points(1.0, 1.0, 9.0, 1.0, 1.0))
     [level] = [row for row in drawn.splitlines()[1 : HEIGHT + 1] if "─" in row]
     assert level.count("●") == 4
-    assert drawn.splitlines()[-1] == "no change of level, which takes two runs on either side: median 1.000 ms"
+    assert drawn.splitlines()[-1] == "no level change (it needs two runs on either side): median 1.000 ms"
 
 
 def test_too_few_runs_tell_no_change_and_have_no_level() -> None:
     *rows, last = draw(points(0.029, 0.0756)).splitlines()
-    assert last == "2 runs: too few to tell a change of level, which takes 4"
+    assert last == "2 runs: too few to detect a level change, which needs 4"
     assert not any("─" in row for row in rows[1 : HEIGHT + 1])
 
 
@@ -44,11 +44,11 @@ def test_where_the_reference_moved_is_marked() -> None:
     moved = [dataclasses.replace(run, moved=i in (0, 1, 4)) for i, run in enumerate(runs)]
     *_, marks, level, first, second = draw(moved).splitlines()
     assert marks.split() == ["R", "R"]
-    assert level.startswith("no change of level, which takes two runs on either side")
+    assert level.startswith("no level change (it needs two runs on either side)")
     assert first == "R: the reference moved: 0010010010, 2026-07-02: 0.0290 to 0.0756 ms, +160.7 %"
     assert second.startswith("R: the reference moved: 0040040040, 2026-07-05: 0.0756 to 0.0756 ms")
     many = draw([dataclasses.replace(run, moved=True) for run in points(*range(1, 31))]).splitlines()
-    assert many[-11] == "R: the reference moved 19 times before these"
+    assert many[-11] == "R: the reference moved 19 times before those listed below"
 
 
 def test_noise_looks_small() -> None:

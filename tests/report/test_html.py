@@ -101,5 +101,5 @@ def test_a_run_of_nothing_is_still_a_page() -> None:
 def test_the_page_has_all_that_blame_found() -> None:
     slower = dataclasses.replace(compared("regressed", 1.11), causes=("new layer   <conv>   +0.028 ms",))
     page = text("html", [result("test_a", slower)], HEADER)
-    assert "all that blame found: 1" in page
+    assert "All causes found by blame: 1" in page
     assert "new layer   &lt;conv&gt;   +0.028 ms" in page

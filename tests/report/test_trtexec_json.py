@@ -80,7 +80,7 @@ def test_advice_keeps_trtexecs_thresholds(series: dict[str, tuple[float, ...]], 
 
 def test_advice_says_that_contexts_share_the_device() -> None:
     many = dataclasses.replace(measured(**QUIET), proof={"contexts": "4"})
-    assert advice(many) == ["several contexts run at once: latencies are longer than one alone would have"]
+    assert advice(many) == ["several contexts run at once: each latency is longer than with a single context"]
 
 
 def test_advice_is_for_devices() -> None:
