@@ -1,45 +1,48 @@
-"""Every error that pytest-trt raises on purpose. A message says what happened, the value, and the remedy."""
+"""The errors that pytest-trt raises on purpose.
+
+A message says what happened, shows the value, and names the remedy.
+"""
 
 
 class TrtError(Exception):
-    """The base of all of them; catching it catches whatever pytest-trt has to say."""
+    """The base class of all errors that pytest-trt raises on purpose."""
 
 
 class DeclarationError(TrtError):
-    """What a marker, an option or a spec says cannot be meant: a usage error, exit status 4."""
+    """An invalid marker, option, setting or spec. This is a usage error (exit status 4)."""
 
 
 class ModelError(TrtError):
-    """A model is missing, broken, or does not have the input, dimension or shape that was asked for."""
+    """A model that is missing or broken, or that lacks a requested input, dimension or shape."""
 
 
 class BackendError(TrtError):
-    """A backend or device is absent, does not work, or cannot do what was asked."""
+    """A backend or device that is missing, does not work, or lacks a requested feature."""
 
 
 class BuildError(TrtError):
-    """An engine could not be built; the message carries the parser's or builder's own words."""
+    """An engine that could not be built. The message includes what the parser or builder reported."""
 
 
 class InputError(TrtError):
-    """Arrays handed to a runner do not fit the engine: name, dtype, shape or content."""
+    """Arrays passed to a runner that do not fit the engine: a wrong name, dtype, shape or content."""
 
 
 class CacheError(TrtError):
-    """The engine cache cannot be used as it is: permissions, space, or content that was tampered with."""
+    """An engine cache that cannot be used: missing permissions, a full disk, or modified content."""
 
 
 class BaselineError(TrtError):
-    """A stored baseline cannot be read or written; names file and field."""
+    """A stored baseline that cannot be read or written. The message names the file and the field."""
 
 
 class GitError(TrtError):
-    """Git cannot be run, is given no repository, or does not know a revision."""
+    """A git command that failed, a folder outside any repository, or an unknown revision."""
 
 
 class RecordError(TrtError):
-    """Data does not have the form of the record it should be; names the field."""
+    """Data that does not have the form of its record. The message names the field."""
 
 
 class ProbeError(TrtError):
-    """A probe crashed, hung, ran out of memory or was lost; carries what it last said."""
+    """A probe that crashed, hung, ran out of memory or was lost. The message includes its last output."""

@@ -1,1 +1,1 @@
-"""The ground that every other package stands on: records, figures, statistics, git, files."""
+"""Records, figures, statistics, and helpers for git and files: the base of every other package."""

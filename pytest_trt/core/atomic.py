@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all: as a draft beside them, which then takes their place."""
+"""Atomic file writes: the content goes to a draft file, which then replaces the target in one step."""
 
 from __future__ import annotations
 
@@ -8,10 +8,17 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path`, whose folder is there. Raises OSError, and leaves no draft then."""
+    """Write `text` to `path`, so that a reader sees either the old file or the complete new one.
+
+    The folder of `path` must exist.
+
+    Raises:
+        OSError: The file cannot be written. No draft file remains.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")  # a path's bytes need not be UTF-8
+        # The text may contain a path, and the bytes of a path are not always valid UTF-8.
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
         draft.replace(path)
     except OSError:
         discard_draft(draft)
@@ -19,6 +26,6 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def discard_draft(draft: Path) -> None:
-    """Remove a draft that is there. A read-only file system refuses that of what is not there, too."""
-    with contextlib.suppress(OSError):
+    """Remove a draft file, if there is one."""
+    with contextlib.suppress(OSError):  # A read-only file system refuses even if there is no such file.
         draft.unlink()

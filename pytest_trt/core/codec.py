@@ -1,7 +1,7 @@
-"""Frozen dataclasses to JSON and back, with nothing taken on trust.
+"""Convert frozen dataclasses to JSON and back, and check every field.
 
-One mechanism serves markers (is this argument of the declared type?), probes (jobs and replies), xdist workers
-(results) and baseline files (hostile input): the dataclass's own annotations are the schema.
+The annotations of a dataclass are its schema. The same checks serve marker arguments, the jobs and replies of probes,
+the results of xdist workers, and baseline files, whose content is not trusted.
 """
 
 from __future__ import annotations
@@ -16,16 +16,15 @@ import typing
 from collections.abc import Callable, Set
 from typing import Any, TypeVar
 
-from pytest_trt.core import codec
 from pytest_trt.core.scalars import (
-    MAX_TEXT,
+    MAX_STRING,
     InvalidValue,
     check_callable,
     check_float,
     check_instance,
     check_int,
     check_literal,
-    check_text,
+    check_str,
     short_repr,
 )
 from pytest_trt.errors import RecordError
@@ -34,47 +33,78 @@ T = TypeVar("T")
 Checker = Callable[[Any], Any]
 
 MAX_ITEMS = 1_000_000
+"""The largest number of elements of a list or mapping that is accepted."""
+
+_JSON_SCALARS = frozenset((str, bool, int, float))
+_FLOAT_ONLY = {float}
+_SCALAR_CHECKERS: dict[Any, Checker] = {Any: lambda value: value, float: check_float, int: check_int, str: check_str}
+_FAST_CONDITIONS = {
+    bool: "type(value) is bool",
+    int: f"type(value) is int and {-(2**63)} < value < {2**63}",
+    float: "type(value) is float and isfinite(value)",
+    str: f"type(value) is str and len(value) <= {MAX_STRING}",
+}
+"""Source code of a condition on `value`: if it is true, the value has the type and needs no conversion."""
 
 
 def encode(value: Any) -> Any:
-    """A JSON-able copy of `value`: dataclasses become dicts, tuples lists. Raises RecordError on anything else."""
+    """Return a copy of `value` that JSON can represent: a dataclass becomes a dict, a tuple becomes a list.
+
+    Raises:
+        RecordError: The value contains an object that JSON cannot represent.
+    """
     kind: Any = type(value)
-    if value is None or kind in _PLAIN:
+    if value is None or kind in _JSON_SCALARS:
         return value
-    if names := _names(kind):
+    if names := _field_names(kind):
         fields = ((name, getattr(value, name)) for name in names)
-        return {name: field if type(field) in _PLAIN else encode(field) for name, field in fields}
+        return {name: field if type(field) in _JSON_SCALARS else encode(field) for name, field in fields}
     if isinstance(value, collections.abc.Mapping):
-        return {str(k): v if type(v) in _PLAIN else encode(v) for k, v in value.items()}
+        return {str(k): v if type(v) in _JSON_SCALARS else encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         if all(type(v) is float for v in value):
-            return list(value)  # long lists of samples: the common case, without a call per element
+            return list(value)  # Fast path for long lists of samples: no call per element.
         return [encode(v) for v in value]
     if isinstance(value, (str, int, float)):
         return value
     raise RecordError(f"cannot be written as JSON: {value!r} ({type(value).__name__})")
 
 
-_PLAIN = frozenset((str, bool, int, float))
-
-
 @functools.cache
-def _names(kind: Any) -> tuple[str, ...]:
-    """The fields of a dataclass; none of anything else."""
+def _field_names(kind: Any) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass. For any other type, return an empty tuple."""
     return tuple(f.name for f in dataclasses.fields(kind)) if dataclasses.is_dataclass(kind) else ()
 
 
 def decode(cls: type[T], data: Any, where: str = "") -> T:
-    """`data` (as json.loads gives it) as an instance of `cls`, every field checked.
+    """Return an instance of the dataclass `cls` made from `data`, with every field checked.
 
-    `where` names the place in messages. Raises RecordError, naming the field, for unknown or missing fields, wrong
-    types, NaN and infinities, and texts or lists beyond any honest size.
+    Args:
+        cls: The dataclass.
+        data: The object that `json.loads` returned.
+        where: The start of error messages, such as a file name. The default is the name of the class.
+
+    Raises:
+        RecordError: A field is unknown, missing, of a wrong type, NaN, infinite or too large. The message names the
+            field.
     """
     return typing.cast(T, check(cls, data, where or cls.__name__))
 
 
+def from_json(cls: type[Any], text: str) -> Any:
+    """Return an instance of the dataclass `cls` made from JSON text.
+
+    Raises:
+        RecordError: The text is not JSON, or does not have the form of the record.
+    """
+    try:
+        return decode(cls, json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"not JSON: {error}") from error
+
+
 def field_types(record: Any) -> dict[str, Any]:
-    """The fields of a dataclass, or of an instance of one, and their types, evaluated."""
+    """Return the evaluated type of every field, by name, of a dataclass or an instance of one."""
     return _field_types(record if isinstance(record, type) else type(record))
 
 
@@ -85,7 +115,11 @@ def _field_types(cls: Any) -> dict[str, Any]:
 
 
 def check(kind: Any, value: Any, where: str) -> Any:
-    """`value` converted to the annotated type `kind`, or RecordError naming `where`."""
+    """Return `value` converted to the annotated type `kind`.
+
+    Raises:
+        RecordError: The value does not have the type. The message starts with `where`.
+    """
     try:
         return _checker(kind)(value)
     except InvalidValue as invalid:
@@ -94,10 +128,10 @@ def check(kind: Any, value: Any, where: str) -> Any:
 
 @functools.cache
 def _checker(kind: Any) -> Checker:
-    """What checks a value of the annotated type `kind`, made once for each."""
+    """Return the function that checks and converts a value of the annotated type `kind`."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if kind in _SCALARS:
-        return _SCALARS[kind]
+    if kind in _SCALAR_CHECKERS:
+        return _SCALAR_CHECKERS[kind]
     if dataclasses.is_dataclass(kind):
         return _check_dataclass(typing.cast(type, kind))
     if origin in (typing.Union, types.UnionType):
@@ -118,79 +152,85 @@ def _checker(kind: Any) -> Checker:
 
 
 def _check_dataclass(kind: type) -> Checker:
-    """A function written for this very dataclass, as dataclasses writes __init__: what fits is seen without a call, and
-    a record is filled as pickle fills it, since a frozen one's own __init__ takes longer than all the checks. Baselines
-    are many, and each holds thirty records."""
-    hints, fields = _field_types(kind), dataclasses.fields(kind)
-    required = {f.name for f in fields if _default(f) is None}
-    names = {"kind": kind, "known": hints.keys(), "required": required, "refuse": _refuse, "InvalidValue": InvalidValue,
-             "isfinite": math.isfinite}  # fmt: skip
+    """Generate a function that checks and makes a record of this dataclass, as `dataclasses` generates `__init__`.
+
+    A field that fits is checked inline, without a call. The record is filled through its `__dict__`, as pickle does
+    it: the `__init__` of a frozen dataclass takes longer than all the checks. Speed matters, because a project has
+    many baselines and each of them holds thirty records.
+    """
+    types_by_name, fields = _field_types(kind), dataclasses.fields(kind)
+    required = {f.name for f in fields if _default_factory(f) is None}
+    names = {"kind": kind, "known": types_by_name.keys(), "required": required, "convert": _convert_other,
+             "InvalidValue": InvalidValue, "isfinite": math.isfinite}  # fmt: skip
     lines = [
-        "def check(given):",
-        " if not isinstance(given, dict) or not required <= given.keys() <= known:",
-        "  return refuse(kind, given, required, known)",
-        " made = kind.__new__(kind)",
-        " into = made.__dict__",
+        "def check(data):",
+        " if not isinstance(data, dict) or not required <= data.keys() <= known:",
+        "  return convert(kind, data, required, known)",
+        " record = kind.__new__(kind)",
+        " fields = record.__dict__",
     ]
     for number, field in enumerate(fields):
-        names[f"check{number}"] = _at(hints[field.name], f".{field.name}")
-        names[f"default{number}"] = _default(field)
+        names[f"check{number}"] = _check_field(types_by_name[field.name], f".{field.name}")
+        names[f"default{number}"] = _default_factory(field)
         indent = " "
-        if _default(field) is not None:
-            lines += [f" if {field.name!r} not in given:", f"  into[{field.name!r}] = default{number}()", " else:"]
+        if _default_factory(field) is not None:
+            lines += [f" if {field.name!r} not in data:", f"  fields[{field.name!r}] = default{number}()", " else:"]
             indent = "  "
+        condition = _fast_condition(types_by_name[field.name])
         lines += [
-            f"{indent}it = given[{field.name!r}]",
-            f"{indent}into[{field.name!r}] = it if {_fits(hints[field.name])} else check{number}(it)",
+            f"{indent}value = data[{field.name!r}]",
+            f"{indent}fields[{field.name!r}] = value if {condition} else check{number}(value)",
         ]
     if hasattr(kind, "__post_init__"):
-        lines += [" try: made.__post_init__()", " except (TypeError, ValueError) as error:"]
+        lines += [" try: record.__post_init__()", " except (TypeError, ValueError) as error:"]
         lines += ["  raise InvalidValue(f': {error}') from error"]
-    exec("\n".join([*lines, " return made"]), names)  # of nothing but the names of fields
+    exec("\n".join([*lines, " return record"]), names)  # The code contains field names only, no data.
     return typing.cast(Checker, names["check"])
 
 
-def _default(field: dataclasses.Field[Any]) -> Callable[[], Any] | None:
-    """What makes the value of a field that is not there; None where it must be."""
+def _default_factory(field: dataclasses.Field[Any]) -> Callable[[], Any] | None:
+    """Return the function that makes the default of a field. Return None if the field is required."""
     if field.default is not dataclasses.MISSING:
         return lambda: field.default
     return None if field.default_factory is dataclasses.MISSING else field.default_factory
 
 
-def _fits(kind: Any) -> str:
-    """The condition on which `it` is of the type `kind` and needs no converting; `False` where that takes a call."""
+def _fast_condition(kind: Any) -> str:
+    """Return source code that is true if `value` has the type `kind` and needs no conversion.
+
+    The code is `False` for a type that takes a call to check.
+    """
     arguments = typing.get_args(kind)
     if len(arguments) == 2 and arguments[1] is type(None):
-        return f"it is None or {_fits(arguments[0])}"
-    return _FITS.get(kind, "False")
+        return f"value is None or {_fast_condition(arguments[0])}"
+    return _FAST_CONDITIONS.get(kind, "False")
 
 
-_FITS = {
-    bool: "type(it) is bool",
-    int: f"type(it) is int and {-(2**63)} < it < {2**63}",
-    float: "type(it) is float and isfinite(it)",
-    str: f"type(it) is str and len(it) <= {MAX_TEXT}",
-}
-
-
-def _at(kind: Any, place: str) -> Checker:
-    """What checks a value of the type `kind` that stands at `place` in a record."""
+def _check_field(kind: Any, path: str) -> Checker:
+    """Return the function that checks a field of the type `kind`, and that adds `path` to the errors it raises."""
 
     checker: Checker | None = None
 
     def check(value: Any) -> Any:
         nonlocal checker
-        checker = checker or _checker(kind)  # not asked for earlier: a record may hold others of its kind
+        checker = checker or _checker(kind)  # Made on first use, because a record may contain records of its own type.
         try:
             return checker(value)
         except InvalidValue as invalid:
-            raise invalid.inside(place) from invalid.__cause__
+            raise invalid.inside(path) from invalid.__cause__
 
     return check
 
 
-def _refuse(kind: type, value: Any, required: Set[str], known: Set[str]) -> Any:
-    """What to say of a value that is no dict with these fields; unless it is such a record already."""
+def _convert_other(kind: type, value: Any, required: Set[str], known: Set[str]) -> Any:
+    """Return `value` if it is already a record of the type `kind`, and raise InvalidValue otherwise.
+
+    Args:
+        kind: The dataclass.
+        value: Any value that is not a dict with all `required` fields and none but the `known` ones.
+        required: The names of the fields without a default.
+        known: The names of all fields.
+    """
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):
@@ -222,28 +262,25 @@ def _check_union(arguments: tuple[Any, ...], value: Any) -> Any:
 
 def _check_list(kind: Any, value: Any) -> Any:
     _check_is_list(value)
-    if _all_plain(kind, value):
+    if _all_valid_scalars(kind, value):
         return tuple(value)
     checker, checked = _checker(kind), []
     try:
         for item in value:
-            checked.append(checker(item))  # noqa: PERF401 - its length is the place of what does not fit
+            checked.append(checker(item))  # noqa: PERF401 - the length is the index of the invalid item
     except InvalidValue as invalid:
         raise invalid.inside(f"[{len(checked)}]") from invalid.__cause__
     return tuple(checked)
 
 
-def _all_plain(kind: Any, values: collections.abc.Collection[Any]) -> bool:
-    """Whether these are floats, or texts, that need no converting: the common case, without a call for each."""
+def _all_valid_scalars(kind: Any, values: collections.abc.Collection[Any]) -> bool:
+    """Return whether all values are valid floats, or valid strings, without a call per value."""
     if kind is str:
         try:
-            return len("".join(values)) <= MAX_TEXT
+            return len("".join(values)) <= MAX_STRING
         except TypeError:
             return False
-    return kind is float and set(map(type, values)) == _FLOATS and math.isfinite(sum(values))
-
-
-_FLOATS = {float}
+    return kind is float and set(map(type, values)) == _FLOAT_ONLY and math.isfinite(sum(values))
 
 
 def _check_tuple(arguments: tuple[Any, ...], value: Any) -> Any:
@@ -271,28 +308,17 @@ def _check_mapping(key_kind: Any, item_kind: Any) -> Checker:
         if not (type(value) is dict or isinstance(value, collections.abc.Mapping)) or len(value) > MAX_ITEMS:
             raise InvalidValue(f" must be a mapping, not {short_repr(value)}")
         try:
-            keys = value if _all_plain(key_kind, value) else list(map(check_key, value))
+            keys = value if _all_valid_scalars(key_kind, value) else list(map(check_key, value))
         except InvalidValue as invalid:
             raise invalid.inside(" key") from invalid.__cause__
-        if keys is value and _all_plain(item_kind, value.values()):
+        if keys is value and _all_valid_scalars(item_kind, value.values()):
             return dict(value)
-        checked, at = {}, None
+        checked, original = {}, None
         try:
-            for at, key in zip(value, keys, strict=True):
-                checked[key] = check_item(value[at])
+            for original, key in zip(value, keys, strict=True):
+                checked[key] = check_item(value[original])
         except InvalidValue as invalid:
-            raise invalid.inside(f".{at}") from invalid.__cause__
+            raise invalid.inside(f".{original}") from invalid.__cause__
         return checked
 
     return check_mapping
-
-
-_SCALARS: dict[Any, Checker] = {Any: lambda value: value, float: check_float, int: check_int, str: check_text}
-
-
-def from_json(cls: type[Any], text: str) -> Any:
-    """A record from JSON text; RecordError where it is not one."""
-    try:
-        return codec.decode(cls, json.loads(text))
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"not JSON: {error}") from error

@@ -1,39 +1,50 @@
-"""Single values checked against the type that is declared for them, and what is said of those that do not fit."""
+"""Check a single value against its declared type, and describe a value that does not fit."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-MAX_TEXT = 100_000
+MAX_STRING = 100_000
+"""The largest number of characters of a string that is accepted."""
 
 
 class InvalidValue(Exception):
-    """A value that does not fit: what is said of it, and its path, innermost first. The path grows while the exception
-    passes outwards, so that a value that fits costs no text."""
+    """A value that does not have its declared type.
+
+    The path grows while the exception propagates outwards, so that a valid value costs no string operations.
+
+    Attributes:
+        message: The end of the error message. It starts with a space and a verb, such as ` must be a list`.
+        path: The path to the value inside its record, innermost part first, such as `["[3]", ".blocks"]`.
+    """
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message, self.path = message, list[str]()
 
-    def inside(self, place: str) -> InvalidValue:
-        self.path.append(place)
+    def inside(self, part: str) -> InvalidValue:
+        """Add the next outer part of the path, and return this exception."""
+        self.path.append(part)
         return self
 
 
-def check_literal(arguments: tuple[Any, ...], value: Any) -> Any:
-    if value not in arguments or isinstance(value, bool) != any(isinstance(a, bool) for a in arguments):
-        raise InvalidValue(f" is {value!r}: it must be one of {', '.join(map(repr, arguments))}")
+def check_literal(choices: tuple[Any, ...], value: Any) -> Any:
+    """Return `value` if it is one of `choices`. Raise InvalidValue otherwise."""
+    if value not in choices or isinstance(value, bool) != any(isinstance(choice, bool) for choice in choices):
+        raise InvalidValue(f" is {value!r}: it must be one of {', '.join(map(repr, choices))}")
     return value
 
 
 def check_callable(value: Any) -> Any:
+    """Return `value` if it can be called. Raise InvalidValue otherwise."""
     if not callable(value):
         raise InvalidValue(f" must be a function, not {short_repr(value)}")
     return value
 
 
 def check_float(value: Any) -> float:
+    """Return `value` as a float if it is a finite number. Raise InvalidValue otherwise."""
     if type(value) is float and -math.inf < value < math.inf:
         return value
     if type(value) is not float:
@@ -49,31 +60,34 @@ def check_float(value: Any) -> float:
 
 
 def check_int(value: Any) -> int:
+    """Return `value` if it is an integer of at most 64 bits. Raise InvalidValue otherwise."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise InvalidValue(f" must be of type int, not {short_repr(value)}")
     if abs(value) >= 2**63:
-        raise InvalidValue(f" is {short_repr(value)}: beyond 64 bits")
+        raise InvalidValue(f" is {short_repr(value)}: it must fit in 64 bits")
     return value
 
 
-def check_text(value: Any) -> str:
+def check_str(value: Any) -> str:
+    """Return `value` if it is a string of at most MAX_STRING characters. Raise InvalidValue otherwise."""
     if type(value) is not str and not isinstance(value, str):
         raise InvalidValue(f" must be of type str, not {short_repr(value)}")
-    if len(value) > MAX_TEXT:
-        raise InvalidValue(f" is a text of {len(value)} characters: at most {MAX_TEXT} are read")
+    if len(value) > MAX_STRING:
+        raise InvalidValue(f" is a string of {len(value)} characters: the limit is {MAX_STRING}")
     return value
 
 
 def check_instance(kind: Any, value: Any) -> Any:
+    """Return `value` if it is an instance of the class `kind`. Raise InvalidValue otherwise."""
     if not (isinstance(kind, type) and isinstance(value, kind)):
         raise InvalidValue(f" must be of type {getattr(kind, '__name__', kind)}, not {short_repr(value)}")
     return value
 
 
 def short_repr(value: Any) -> str:
-    """`value` short enough for a message. An int too long for str() would raise."""
+    """Return a representation of `value` that is short enough for a message: at most 60 characters."""
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**63:
-        return f"an integer of {value.bit_length()} bits"
+        return f"an integer of {value.bit_length()} bits"  # Python refuses to convert a very large integer to a string.
     if isinstance(value, (dict, list, tuple)) and len(value) > 8:
         return f"a {type(value).__name__} of {len(value)} elements"
     text = repr(value)

@@ -70,7 +70,7 @@ def test_a_whole_number_is_read_as_a_float_where_a_float_is_due():
         ({"inner": {"size": 1, "share": math.nan}}, "Outer.inner.share is nan: it must be a finite number"),
         ({"inner": {"size": 1, "share": math.inf}}, "Outer.inner.share is inf"),
         ({"inner": {"size": 1, "share": 10**400}}, "Outer.inner.share is an integer of 1329 bits"),
-        ({"inner": {"size": 2**70}}, "Outer.inner.size is an integer of 71 bits: beyond 64 bits"),
+        ({"inner": {"size": 2**70}}, "Outer.inner.size is an integer of 71 bits: it must fit in 64 bits"),
         ({"inner": {"size": 1, "colour": 1}}, "Outer.inner has an unknown field 'colour'"),
         ({"inner": {}}, "Outer.inner lacks the field 'size'"),
         ({"several": [{"size": 1}, {"size": "1"}]}, r"Outer.several\[1\].size must be of type int, not '1'"),
@@ -80,7 +80,7 @@ def test_a_whole_number_is_read_as_a_float_where_a_float_is_due():
         ({"kind": "c"}, "Outer.kind is 'c': it must be one of 'a', 'b'"),
         ({"maybe": "7"}, "Outer.maybe must be of type int, not '7'"),
         ({"pair": [1]}, "Outer.pair must have 2 elements, not 1"),
-        ({"name": "x" * 200_000}, "Outer.name is a text of 200000 characters"),
+        ({"name": "x" * 200_000}, "Outer.name is a string of 200000 characters"),
     ],
 )
 def test_what_does_not_fit_names_the_field(change, message):
