@@ -8,54 +8,70 @@ from pathlib import Path
 
 from pytest_trt.errors import GitError
 
-HOOK_VARIABLES = frozenset(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"))
-
-
 TIMEOUT_S = 120.0
+"""The longest that one git command may take."""
+
+HOOK_VARIABLES = frozenset(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"))
+"""The environment variables that git sets when it starts a hook."""
 
 
 def git_environment() -> dict[str, str]:
-    """This process's environment without what git hooks set in it."""
+    """Return the environment variables of this process, except those that git sets for hooks."""
     return {name: value for name, value in os.environ.items() if name not in HOOK_VARIABLES}
 
 
-def run_git(folder: Path, *words: str, stdin: bytes = b"") -> bytes:
-    """What git says of the repository that `folder` is in, and not of one that the environment names, as it does where
-    a git hook started the run. Raises GitError with git's own words."""
+def run_git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
+    """Run git in the repository that contains `folder`, and return its standard output.
+
+    The command ignores a repository that the environment names, as it does in a git hook.
+
+    Raises:
+        GitError: Git cannot be started, runs longer than TIMEOUT_S, or fails. The message includes git's own.
+    """
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *words],
+            ["git", "-C", str(folder), *arguments],
             input=stdin, capture_output=True, timeout=TIMEOUT_S, check=False, env=git_environment(),
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise GitError(f"git cannot be run in {folder} ({error}): install it, or wait and try again") from error
+        raise GitError(f"git cannot be run in {folder} ({error}): install git, or try again later") from error
     if done.returncode:
-        raise GitError(f"git {words[0]} in {folder}: {done.stderr.decode(errors='replace').strip() or 'failed'}")
+        reason = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
+        raise GitError(f"git {arguments[0]} failed in {folder}: {reason}")
     return done.stdout
 
 
 def find_commit(folder: Path, revision: str, flag: str) -> tuple[Path, str]:
-    """Return the top of the repository that `folder` is in, and the commit that `revision` names there.
+    """Return the top folder of the repository that contains `folder`, and the hash of the commit `revision`.
+
+    Args:
+        folder: Any folder inside the repository.
+        revision: A branch, a tag, a hash, or anything else that git resolves to a commit.
+        flag: The command-line option that the revision was given to, for the error message.
 
     Raises:
-        GitError: `folder` is in no repository, or git knows no such revision. The message names `flag`.
+        GitError: `folder` is not in a git repository, or the repository does not contain the revision.
     """
     try:
         top = Path(run_git(folder, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
     except GitError as error:
-        raise GitError(f"{flag}={revision} names a git revision, but {folder} is in no repository ({error})") from error
+        raise GitError(f"{flag}={revision} needs a git repository, but {folder} is not in one ({error})") from error
     try:
         found = run_git(top, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
     except GitError as error:
         raise GitError(
-            f"{flag}={revision}: git knows no such revision in {top}: fetch it first, such as with: "
+            f"{flag}={revision}: git does not know this revision in {top}: fetch it first, such as with: "
             "git fetch --depth=1 origin main:refs/remotes/origin/main"
         ) from error
     return top, found.decode().strip()
 
 
 def checked_out_commit(folder: Path) -> str | None:
-    """The commit that is checked out there, with `+` where files differ from it; None where git cannot tell."""
+    """Return the abbreviated hash of the commit that is checked out in `folder`.
+
+    The hash ends in `+` if the working tree has uncommitted changes. The result is None if git cannot be run or
+    `folder` is not in a repository.
+    """
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"],

@@ -1,4 +1,7 @@
-"""Patterns of node ids. Brackets stand for themselves: every parametrised test's id has them."""
+"""Match node ids against patterns with wildcards.
+
+Square brackets in a pattern stand for themselves, because the id of every parametrised test contains them.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ import re
 
 
 def matches(pattern: str, node_id: str) -> bool:
-    """Whether `node_id` is what `pattern` says as a whole: `*` is any text, `?` any character."""
-    return _compiled(pattern).fullmatch(node_id) is not None
+    """Return whether `pattern` matches the whole of `node_id`: `*` matches any text, `?` any single character."""
+    return _compile(pattern).fullmatch(node_id) is not None
 
 
 @functools.lru_cache(maxsize=1024)
-def _compiled(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> re.Pattern[str]:
     parts = {"*": ".*", "?": "."}
     return re.compile("".join(parts.get(character, re.escape(character)) for character in pattern), re.DOTALL)

@@ -1,4 +1,4 @@
-"""Named ranges for NVIDIA's profilers, where the package `nvtx` is installed; elsewhere they cost nothing."""
+"""Named ranges for NVIDIA's profilers. Without the package `nvtx` they do nothing and cost nothing."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 
-@functools.cache
-def _package() -> Any:
-    try:
-        import nvtx
-    except ImportError:
-        return None
-    return nvtx
-
-
 def span(name: str) -> AbstractContextManager[Any]:
-    """A range that Nsight Systems shows under that name."""
+    """Return a context manager for a range that Nsight Systems shows as `name`."""
     package = _package()
     if package is None:
         return contextlib.nullcontext()
     found: AbstractContextManager[Any] = package.annotate(name, domain="pytest-trt")
     return found
+
+
+@functools.cache
+def _package() -> Any:
+    """Return the module `nvtx`, or None if it is not installed. The import waits for the first range."""
+    try:
+        import nvtx
+    except ImportError:
+        return None
+    return nvtx

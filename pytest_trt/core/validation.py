@@ -1,4 +1,4 @@
-"""Frozen records that check what they are given: their annotations say what fits."""
+"""Check the fields of frozen records, parse shares, and suggest the nearest valid name."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ from pytest_trt.errors import DeclarationError, RecordError
 
 
 def set_fields(record: Any, **values: Any) -> None:
-    """Set fields of a frozen record that is being made."""
+    """Set fields of a frozen record, for use in its `__post_init__`."""
     for name, value in values.items():
         object.__setattr__(record, name, value)
 
 
 def check_fields(record: Any, where: str) -> None:
-    """Convert every field to its annotated type. Raises DeclarationError, naming `where` and the field, for what does
-    not fit."""
+    """Convert every field of a frozen record to its annotated type, in place.
+
+    Raises:
+        DeclarationError: A field does not have its type. The message names `where` and the field.
+    """
     try:
         for name, kind in codec.field_types(record).items():
             set_fields(record, **{name: codec.check(kind, getattr(record, name), f"{where}: {name}")})
@@ -27,13 +30,23 @@ def check_fields(record: Any, where: str) -> None:
 
 
 def suggest(name: Any, names: Iterable[str], otherwise: str) -> str:
-    """The end of an error about a name that there is not: the nearest of those that there are, else `otherwise`."""
+    """Return the end of an error message about an unknown name: a question that suggests the most similar name.
+
+    Args:
+        name: The unknown name.
+        names: The valid names.
+        otherwise: The text to return if no valid name is similar.
+    """
     near = difflib.get_close_matches(str(name), list(names), 1)
     return f"did you mean {near[0]!r}?" if near else otherwise
 
 
 def parse_share(value: Any, where: str) -> float | None:
-    """A share: 0.03, "0.03" or "3%". Raises DeclarationError, with the nearest thing that was meant, otherwise."""
+    """Return a share as a fraction. It may be written as 0.03, "0.03" or "3%"; None stays None.
+
+    Raises:
+        DeclarationError: The value is not a share from 0 to below 1. The message starts with `where`.
+    """
     if value is None:
         return None
     text = str(value).strip()
@@ -42,7 +55,7 @@ def parse_share(value: Any, where: str) -> float | None:
     except ValueError:
         raise DeclarationError(f"{where} is {value!r}: write a share such as '3%' or 0.03") from None
     if isinstance(value, bool) or not 0 <= share < 1:
-        meant = 1 <= share <= 100 and "%" not in text
-        hint = f"did you mean '{text}%'?" if meant else "it must be from 0 to below 1, or below '100%'"
+        lacks_sign = 1 <= share <= 100 and "%" not in text
+        hint = f"did you mean '{text}%'?" if lacks_sign else "it must be from 0 to below 1, or below '100%'"
         raise DeclarationError(f"{where} is {value!r}: {hint}")
     return share

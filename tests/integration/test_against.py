@@ -213,7 +213,7 @@ def test_a_project_below_the_repository_and_submodules(project, save_model, verd
 @pytest.mark.parametrize(
     ("arrange", "option", "said"),
     [
-        (lambda project: None, "nowhere", "--trt-against=nowhere: git knows no such revision in * fetch it first"),
+        (lambda project: None, "nowhere", "--trt-against=nowhere: git does not know this revision in * fetch it first"),
         (lambda project: project.makepyfile(test_m=ENGINE + MEASURES.replace("test_m", "test_x")), "HEAD",
          "has none of these tests: there is nothing to compare"),
         (lambda project: (project.path / "test_m.py").rename(project.path / "test_moved.py"), "HEAD",
@@ -244,7 +244,7 @@ def test_outside_a_repository_and_with_what_contradicts_it(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-against=HEAD")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*is in no repository*"])
+    result.stderr.fnmatch_lines(["*needs a git repository*"])
     result = project.runpytest_subprocess("--trt-against=HEAD", "--trt-baseline-save")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--trt-baseline-save and --trt-against contradict each other*"])

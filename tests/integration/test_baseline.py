@@ -54,7 +54,7 @@ def test_a_revision_that_is_not_there_is_said(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-baseline-ref=origin/main")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*--trt-baseline-ref=origin/main: git knows no such revision*fetch*"])
+    result.stdout.fnmatch_lines(["*--trt-baseline-ref=origin/main: git does not know this revision*fetch*"])
 
 
 def test_a_renamed_test_is_offered_its_baseline_and_keeps_it(project, verdicts):
