@@ -1,7 +1,7 @@
-"""The frozen records that travel: between processes, to reports, into baselines.
+"""The frozen records that are sent between processes, written to reports, and stored in baselines.
 
-Times are in milliseconds unless a name says otherwise; `_mb` is 10**6 bytes. Nothing here imports numpy: samples are
-tuples of floats, and whoever computes with them makes an array.
+Times are in milliseconds unless the name of a field ends in another unit; `_mb` means 10**6 bytes. Samples are tuples
+of floats, so that this module does not import numpy; code that computes with them converts them to arrays.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 SCHEMA = 1
-"""Raised when a stored record changes its form."""
+"""The version of the form of stored records. Increase it when that form changes."""
 
 MEASUREMENT_VERSION = 2
-"""Raised when the way of measuring changes, so that figures before and after are not the same thing."""
+"""The version of the measuring method. Increase it when figures from before and after a change are not comparable."""
 
 Status = Literal[
     "error", "invalid", "inaccurate", "over_budget", "regressed", "inconclusive", "missing", "new", "unenforced",
@@ -24,19 +24,45 @@ STATUSES: tuple[Status, ...] = (
     "error", "invalid", "inaccurate", "over_budget", "regressed", "inconclusive", "missing", "new", "unenforced",
     "improved", "ok",
 )  # fmt: skip
-"""Worst first: a test has the worst of its figures'."""
+"""All statuses, worst first. The status of a test is the worst status of its figures."""
 
 ALWAYS_FAIL: frozenset[Status] = frozenset(("error", "invalid", "inaccurate", "over_budget", "regressed"))
+"""The statuses that fail a test whatever the settings are."""
+
+_IN_REPR = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb")
+"""The figures that the `repr` of a measurement shows."""
 
 
 def worst(statuses: tuple[Status, ...]) -> Status:
-    """The status that stands first in STATUSES; of none, `ok`."""
+    """Return the worst of the given statuses, or `ok` if there are none."""
     return min(statuses, key=STATUSES.index, default="ok")
 
 
 @dataclasses.dataclass(frozen=True)
 class Environment:
-    """Where a figure was measured. `device` is the GPU's or CPU's own name."""
+    """The device and the software that produced a measurement.
+
+    Attributes:
+        device: The name of the GPU or CPU, as the driver or operating system reports it.
+        kind: Whether the engine ran on a GPU or on the CPU.
+        backend: The name of the backend, such as `tensorrt`.
+        backend_version: The version of the backend's package.
+        driver: The version of the GPU driver.
+        cuda: The version of CUDA.
+        compute_capability: The compute capability of the GPU, such as `9.0`.
+        device_uuid: The UUID of the GPU.
+        mig_profile: The profile of the MIG instance, if the device is one.
+        device_memory_bytes: The total memory of the GPU.
+        host_cpu: The name of the host's CPU.
+        host_cpus: The number of CPUs that the process may use.
+        threads: The number of CPU threads that inference may use.
+        os: The operating system and its version.
+        python: The version of Python.
+        plugin: The version of pytest-trt.
+        measurement: The version of the measuring method (MEASUREMENT_VERSION).
+        commit: The git commit of the project. It ends in `+` if there were uncommitted changes.
+        notes: Conditions that may affect the figures, in words.
+    """
 
     device: str
     kind: Literal["gpu", "cpu"]
@@ -61,8 +87,17 @@ class Environment:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """A figure with its interval, in the figure's own unit. `low` to `high` holds whenever one looks. Where too few
-    samples support it, `needs_s` says how many seconds of them would, and the ends are only what was seen."""
+    """A figure with its confidence interval, in the unit of the figure.
+
+    Attributes:
+        value: The best estimate of the figure.
+        low: The lower end of the interval.
+        high: The upper end of the interval. The confidence holds however often the interval is looked at while
+            sampling continues.
+        samples: The number of samples.
+        needs_s: If positive, there are too few samples for an interval: about this many more seconds of sampling
+            would be enough, and `low` and `high` are the extremes of the samples.
+    """
 
     value: float
     low: float
@@ -72,14 +107,20 @@ class Estimate:
 
     @classmethod
     def exact(cls, value: float) -> Estimate:
-        """A figure that has no scatter, such as a size."""
+        """Return an estimate of a figure without scatter, such as a size."""
         return cls(value, value, value)
 
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Consecutive samples of one probe. `times` maps a figure's name (`ms`, `gpu_ms`, ...) to its samples, all equally
-    long; `state` is the GPU's state around the block (MHz, W, C, NVML's event reasons)."""
+    """Consecutive samples of one probe.
+
+    Attributes:
+        times: The samples by the name of their figure (`ms`, `gpu_ms`, ...). All figures have the same number of them.
+        seconds: The duration of the block.
+        state: The state of the GPU after the block: clocks in MHz, power in W, temperature in degrees Celsius, and
+            NVML's mask of clocks event reasons.
+    """
 
     times: Mapping[str, tuple[float, ...]]
     seconds: float
@@ -88,7 +129,13 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """All blocks of one probe on one side of a comparison; `probe` and `build` number the levels of noise."""
+    """All blocks of one probe on one side of a comparison.
+
+    Attributes:
+        blocks: The blocks, in the order in which they were measured.
+        probe: The number of the probe, from 0.
+        build: The number of the build of the engine, from 0.
+    """
 
     blocks: tuple[Block, ...]
     probe: int = 0
@@ -97,7 +144,17 @@ class Samples:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One layer of an engine. `ms` is its median time an inference; `nodes` the ONNX nodes it came from."""
+    """One layer of an engine.
+
+    Attributes:
+        name: The name that the backend gives the layer.
+        ms: The median time of the layer in one inference.
+        kind: The type of the layer, such as `Convolution`.
+        tactic: The kernel that the builder chose.
+        precision: The type that the layer computes in.
+        formats: The memory formats of the layer's inputs and outputs.
+        nodes: The names of the ONNX nodes that the layer computes.
+    """
 
     name: str
     ms: float | None = None
@@ -110,9 +167,15 @@ class Layer:
 
 @dataclasses.dataclass(frozen=True)
 class LayerProfile:
-    """Per-layer times of a pass of their own, in the order in which the layers run. `bindings` names the engine's
-    inputs and outputs. `inspected` is all that TensorRT's inspector tells of the engine at the shapes that were run, in
-    its own JSON (`Layers`, and `Bindings` or `I/O Tensors`); empty where there is no inspector."""
+    """The layers of an engine with their times, measured in a separate pass.
+
+    Attributes:
+        layers: The layers, in the order in which they run.
+        runs: The number of profiled inferences.
+        bindings: The names of the inputs and outputs of the engine.
+        inspected: The report of TensorRT's engine inspector for the shapes that were run, in the inspector's JSON
+            format (`Layers`, and `Bindings` or `I/O Tensors`). It is empty for other backends.
+    """
 
     layers: tuple[Layer, ...]
     runs: int = 0
@@ -121,14 +184,20 @@ class LayerProfile:
 
     @property
     def total_ms(self) -> float:
-        """The layers' times together, in ms."""
+        """The sum of the times of all layers, in ms."""
         return sum(layer.ms or 0.0 for layer in self.layers)
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredOutput:
-    """An output, kept small. `sha256` is of its bytes; `values` is a sample of it in base64: float64, or int64 for
-    integers, little-endian."""
+    """A compact copy of an output.
+
+    Attributes:
+        dtype: The type of the elements.
+        shape: The shape of the output.
+        sha256: The SHA-256 of all bytes of the output.
+        values: A sample of the elements in base64: little-endian float64, or int64 for integer types.
+    """
 
     dtype: str
     shape: tuple[int, ...]
@@ -142,6 +211,26 @@ class Measurement:
 
     A figure's value is an attribute and an item: `measurement.ms`, `measurement["p99_ms"]`. `measurement.figures["ms"]`
     is the `Estimate`, which also has the interval.
+
+    Attributes:
+        node_id: The node id of the test.
+        environment: The device and the software.
+        figures: The estimates by the name of the figure, such as `ms` or `memory_mb`.
+        spec: What was built and run, as text by the name of the argument.
+        spec_digest: The SHA-256 of `spec`.
+        engine_digest: The key of the engine in the engine cache.
+        plan_sha256: The SHA-256 of the plan.
+        proof: Observations that show how the engine really ran, such as `{"fp16 layers": "93%"}`.
+        built: Whether this run built the engine. False if the engine came from the cache.
+        warm_up_s: The time spent on warming up.
+        measured_s: The time spent on sampling.
+        time: When the measurement was made (UTC, ISO 8601).
+        samples: The samples, one entry per probe.
+        profile: The times of the layers, if they were measured.
+        notes: Remarks about the engine, the device and the measurement, for reports.
+        build_spread: How far builds of the same engine differ, as a share, by the name of the figure.
+        outputs: Compact copies of the outputs, by name.
+        schema: The version of this record's form, see `SCHEMA`.
     """
 
     node_id: str
@@ -186,15 +275,25 @@ class Measurement:
         return f"<Measurement {self.node_id} on {self.environment.device}: {' '.join(figures) or 'no figures'}>"
 
 
-_IN_REPR = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb")
-
-
 @dataclasses.dataclass(frozen=True)
 class Verdict:
-    """What was judged of one figure. `basis` is `budget`, `baseline`, `accuracy` or `run`; `text` is one sentence for a
-    person; `limit` stands for budgets; `ratio` is new over old, with its interval, for baselines; `causes` is all
-    that blame found, of which `details` has the biggest. `departs`: the values of an
-    output do, in their places, for which some layer is to answer; not its shape, its name or its order."""
+    """The judgement of one figure.
+
+    Attributes:
+        status: The result.
+        basis: What the figure was judged against: a budget, the baseline, a reference output (`accuracy`), or
+            requirements of the run itself (`run`).
+        figure: The name of the figure.
+        text: One sentence for a person.
+        limit: The limit of the budget.
+        ratio: The new figure divided by the baseline's, with its interval.
+        tolerance: The largest accepted change against the baseline, as a share.
+        resolution: The smallest change that the measurement would have detected, as a share.
+        details: Further lines for a person, such as the layers that explain most of a regression.
+        causes: All layers that explain a part of a regression.
+        departs: Whether elements of an output differ from the reference, so that some layer is the cause. A missing
+            output, or one of a different shape or order, does not count.
+    """
 
     status: Status
     basis: Literal["budget", "baseline", "accuracy", "run"]
@@ -211,7 +310,18 @@ class Verdict:
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """One test's whole outcome, as reports, pytest-benchmark and xdist see it."""
+    """The complete result of one test, for reports, pytest-benchmark and xdist.
+
+    Attributes:
+        node_id: The node id of the test.
+        verdicts: The verdicts on its figures.
+        measurement: The measurement, if there is one.
+        baseline_time: When the baseline was measured.
+        built_s: The duration of the build, or None if the engine came from the cache.
+        saved: Whether and why the measurement was saved to the baseline, in words.
+        seconds: The duration of the test.
+        parts_s: The duration of each stage of the measurement, by name.
+    """
 
     node_id: str
     verdicts: tuple[Verdict, ...]
@@ -224,5 +334,5 @@ class Result:
 
     @property
     def status(self) -> Status:
-        """The worst of the verdicts' statuses; `ok` without any."""
+        """The worst status of the verdicts, or `ok` if there are none."""
         return worst(tuple(v.status for v in self.verdicts))
