@@ -24,12 +24,12 @@ _BATCHES = "calibration"
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """What is to be done. `by` names who does it, with version and data: the engine's digest covers it. `calibrates`
-    writes what TensorRT calibrates on: batches to the first path, or a calibration cache to the second. `shares` are of
+    """What is to be done. `fingerprint` names who does it, with version and data: the engine's digest covers it.
+    `calibrates` writes what TensorRT calibrates on: batches to the first path, or a calibration cache to the second. `shares` are of
     a model that says them itself, and `notes` of the spec, not of what is built."""
 
     model: Model
-    by: str = ""
+    fingerprint: str = ""
     convert: Callable[[Path], Conversion] | None = None
     calibrates: Callable[[Path, Path], None] | None = None
     shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -57,7 +57,7 @@ class Preparation:
         else is built differently. Empty where TensorRT calibrates nothing."""
         if self.calibrates is None:
             return ""
-        return hashlib.sha256(f"{self.model.sha256}\0{self.by}\0{backend_version}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.model.sha256}\0{self.fingerprint}\0{backend_version}".encode()).hexdigest()
 
     @staticmethod
     def clear(folder: Path) -> None:
@@ -81,40 +81,40 @@ def prepare(
     if wanted == "fp8" and not model.has_qdq:
         raise BuildError(f"fp8 needs a model with Q/DQ, and {name} has none: quantise it with nvidia-modelopt")
     if wanted == "int8" and spec.calibrator is not None:
-        return _calibrated(spec, model, spec.calibrator, strongly_typed, calibration)
-    shares = qdq.shares_of(model) if wanted == "int8" else {}
+        return _prepare_calibrator(spec, model, spec.calibrator, strongly_typed, calibration)
+    shares = qdq.read_quantised_shares(model) if wanted == "int8" else {}
     if wanted == "int8" and "int8" not in shares:
-        _refuse_quantised(model, shares)
-        data = _data(spec, model, calibration)
+        _check_not_quantised(model, shares)
+        data = _calibration_data(spec, model, calibration)
         by = int8.fingerprint(model, data)
         return Preparation(model, by, lambda output: int8.quantise(model, data, output))
     if wanted in ("fp16", "bf16") and strongly_typed:
         return Preparation(model, half.fingerprint(), lambda output: half.convert(model.path, wanted, output))
     unused = f"calibration is not used: {name} has Q/DQ, which says where it is quantised"
     notes = (unused,) if shares and spec.calibration not in (None, RANDOM_CALIBRATION) else ()
-    if host or not qdq.has_biases(model):
+    if host or not qdq.has_int32_biases(model):
         return Preparation(model, shares=shares, notes=notes)
 
     def without_biases(output: Path) -> Conversion:
-        qdq.without_biases(model, output)
+        qdq.write_without_int32_biases(model, output)
         return Conversion(shares, "")
 
     return Preparation(model, "int32 biases folded", without_biases, notes=notes)
 
 
-def _refuse_quantised(model: Model, shares: Mapping[str, float]) -> None:
+def _check_not_quantised(model: Model, shares: Mapping[str, float]) -> None:
     """Raise BuildError for a model that is quantised otherwise than by Q/DQ in int8."""
     asked = f"int8 was asked for, and {model.path.name}"
     if "fp8" in shares:
         raise BuildError(f"{asked} has its Q/DQ in fp8: ask for precision='fp8'")
-    if integer := sorted(model.ops & qdq.INTEGER):
+    if integer := sorted(model.ops & qdq.INTEGER_OPERATORS):
         raise BuildError(
             f"{asked} computes in integers as it is ({', '.join(integer)}): ask for fp32, which leaves it so; for "
             "TensorRT, which takes Q/DQ alone, give the model that it was made of"
         )
 
 
-def _data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None) -> Calibration:
+def _calibration_data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None) -> Calibration:
     """The inputs to calibrate on. Raises BuildError where there are none: int8 of a model that nobody calibrated is
     wrong in a way that only `calibration='random'` says is meant."""
     name = model.path.name
@@ -127,11 +127,11 @@ def _data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None
             "function that yields inputs, or 'random', which is right for the speed and not for the accuracy"
         )
     if isinstance(calibration, Path):
-        raise BuildError(f"calibration={str(calibration)!r} {_no_inputs(calibration)}")
-    return calibration_data.repeatable(model, calibration, spec.build_timeout_s)
+        raise BuildError(f"calibration={str(calibration)!r} {_calibration_remedy(calibration)}")
+    return calibration_data.require_repeatable(model, calibration, spec.build_timeout_s)
 
 
-def _no_inputs(path: Path) -> str:
+def _calibration_remedy(path: Path) -> str:
     """Why a text that is not 'random' gives no inputs, and what would."""
     if path.name.lower() == RANDOM_CALIBRATION:
         return f"is no file: write it {RANDOM_CALIBRATION!r}, to have inputs drawn"
@@ -145,7 +145,7 @@ def _no_inputs(path: Path) -> str:
     )
 
 
-def _calibrated(
+def _prepare_calibrator(
     spec: EngineSpec, model: Model, calibrator: str, strongly_typed: bool, calibration: Calibration | Path | None
 ) -> Preparation:
     """int8 by TensorRT's own calibrators, where there are any."""
@@ -159,7 +159,9 @@ def _calibrated(
         raise BuildError(f"{asked}: {name} has Q/DQ, which says where it is quantised: leave the calibrator out")
     if isinstance(calibration, Path):
         if not calibration.is_file():
-            raise BuildError(f"calibration={str(calibration)!r} {_no_inputs(calibration)}, or a calibration cache")
+            raise BuildError(
+                f"calibration={str(calibration)!r} {_calibration_remedy(calibration)}, or a calibration cache"
+            )
         cache = calibration_data.read_cache(calibration, calibrator)
         by = f"TensorRT's {calibrator} calibrator, cache {hashlib.sha256(cache).hexdigest()}"
 
@@ -167,10 +169,10 @@ def _calibrated(
             output.write_bytes(cache)
 
         return Preparation(model, by, calibrates=copy)
-    data = _data(spec, model, calibration)
+    data = _calibration_data(spec, model, calibration)
 
     def write(batches: Path, output: Path) -> None:
-        calibration_data.write(model, data, batches)
+        calibration_data.write_batches(model, data, batches)
 
     by = f"TensorRT's {calibrator} calibrator on {calibration_data.fingerprint(model, data)}"
     return Preparation(model, by, calibrates=write)

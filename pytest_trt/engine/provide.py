@@ -116,7 +116,7 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
     preparation = prepare(spec, model, request.strongly_typed or host, host, _calibration_source(request))
     calibration_key = preparation.calibration_key(environment.backend_version)
     cache = None if host else _timing_cache(spec, environment, store)
-    digest = engine_digest(spec, model, ranges, environment, preparation.by)
+    digest = engine_digest(spec, model, ranges, environment, preparation.fingerprint)
     said = (*preparation.notes, *(unused(spec) if host else ()))
     with contextlib.nullcontext() if fresh else store.lock(digest, resources.report_waiting):
         entry, fault = (None, "") if fresh else store.find(digest)

@@ -55,7 +55,7 @@ class Calibrated:
         output.mkdir()
         data = output / "calibration"
         if cache is None:
-            calibration_data.write(read_model(self._workshop.model(name)), given or batches(name), data)
+            calibration_data.write_batches(read_model(self._workshop.model(name)), given or batches(name), data)
         else:
             (output / CALIBRATION_CACHE).write_bytes(cache)
         spec = EngineSpec(precision="int8", calibrator=calibrator, optimization_level=level)  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def test_a_calibration_cache_of_another_model_is_refused(calibrated: Calibrated)
 @pytest.mark.usefixtures("calibrators")
 def test_a_batch_that_is_lost_on_the_way_ends_the_build(workshop: Workshop, tmp_path: Path) -> None:
     data = tmp_path / "calibration"
-    calibration_data.write(read_model(workshop.model("conv")), batches("conv"), data)
+    calibration_data.write_batches(read_model(workshop.model("conv")), batches("conv"), data)
     (data / "00002.npz").write_bytes(b"no longer arrays")
     spec = EngineSpec(precision="int8", calibrator="entropy", optimization_level=0)
     job = BuildJob(

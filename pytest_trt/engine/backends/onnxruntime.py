@@ -20,8 +20,9 @@ from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
-from pytest_trt.engine.onnx import traverse
-from pytest_trt.engine.onnx.model_files import _WEIGHTS_FOLDER, copy_model, plain
+from pytest_trt.engine.onnx import rewrite, traverse
+from pytest_trt.engine.onnx.model_files import copy_model
+from pytest_trt.engine.onnx.runtime_errors import readable_message
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -33,6 +34,9 @@ _DTYPES = {
     "float": "float32", "double": "float64", "float16": "float16", "bfloat16": "bfloat16", "bool": "bool",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
+
+_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+"""The session option that names the folder of external weights, for a model that is loaded from memory."""
 
 
 def open_backend(name: str) -> Backend:
@@ -145,7 +149,7 @@ class OnnxRuntimeEngine:
             return self._accepted(options)
         except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
             what = "the model" if self._plan.name == "plan" else self._plan  # that is how the cache names all of them
-            said = f"ONNX Runtime {self._ort.__version__} cannot load {what}: {plain(error)}"
+            said = f"ONNX Runtime {self._ort.__version__} cannot load {what}: {readable_message(error)}"
             if "NOT_IMPLEMENTED" in str(error) and (name := _bfloat16(self._plan)) is not None:
                 said += (
                     f"; {name!r} is bfloat16, in which it computes next to nothing on a CPU: export the model in "
@@ -170,7 +174,7 @@ class OnnxRuntimeEngine:
         try:
             values = self._session.run(None, dict(inputs))
         except Exception as error:  # likewise
-            raise BackendError(f"ONNX Runtime cannot run the model: {plain(error)}") from error
+            raise BackendError(f"ONNX Runtime cannot run the model: {readable_message(error)}") from error
         pairs = tuple(zip(self.outputs, values, strict=True))
         self._misdeclared = tuple(tensor.name for tensor, value in pairs if not tensor.accepts(value.shape))
         return {tensor.name: value for tensor, value in pairs}
@@ -257,7 +261,7 @@ def _told_apart(model: Path) -> bytes:
     import onnx
 
     light = onnx.load(str(model), load_external_data=False)
-    traverse.tell_apart(light)
+    rewrite.make_node_names_unique(light)
     return bytes(light.SerializeToString())
 
 

@@ -20,23 +20,23 @@ if TYPE_CHECKING:
 Calibration = Callable[[], "Iterable[Arrays]"]
 """Gives the inputs that int8 is calibrated on, the same at every call: arrays by input name."""
 
-HEADERS = {"entropy": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
+CACHE_HEADERS = {"entropy": "EntropyCalibration2", "minmax": "MinMaxCalibration"}
 """How the first line of a calibration cache names its calibrator: `TRT-8600-EntropyCalibration2`."""
 
-MOST_BATCHES = 10_000
+MAX_BATCHES = 10_000
 """Who yields more does not mean to end, such as itertools.cycle over a loader: some hundred inputs are enough."""
 
 _CACHE_BYTES = 1 << 26
 
 
-def batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
+def checked_batches(model: Model, calibration: Calibration) -> Iterator[Arrays]:
     """What `calibration` yields, checked. Raises BuildError, naming the batch, for one that does not fit the model or
     holds NaN or infinities, and where the function fails or yields nothing."""
     number, of = 0, f"int8 calibration of {model.path.name}"
     try:
         for batch in _iterable(calibration(), of):
             refuse_nan(batch)
-            ready = check_inputs(batch, [_ranked(tensor, model, batch) for tensor in model.inputs])
+            ready = check_inputs(batch, [_with_rank(tensor, model, batch) for tensor in model.inputs])
             _refuse_infinite(ready)
             yield ready
             number += 1
@@ -64,7 +64,7 @@ def _refuse_infinite(batch: Arrays) -> None:
             raise InputError(f"input {name!r} holds infinities, which have no range: feed numbers")
 
 
-def _ranked(tensor: Tensor, model: Model, batch: Arrays) -> Tensor:
+def _with_rank(tensor: Tensor, model: Model, batch: Arrays) -> Tensor:
     """The input; of unknown rank, with as many dimensions as the batch has."""
     if model.dims.get(tensor.name, ()) is not None:
         return tensor
@@ -72,20 +72,20 @@ def _ranked(tensor: Tensor, model: Model, batch: Arrays) -> Tensor:
 
 
 def fingerprint(model: Model, calibration: Calibration) -> str:
-    """The SHA-256 of what int8 is calibrated on. Raises what `batches` raises."""
+    """The SHA-256 of what int8 is calibrated on. Raises what `checked_batches` raises."""
     digest = hashlib.sha256()
-    for batch in batches(model, calibration):
-        _add(digest, batch)
+    for batch in checked_batches(model, calibration):
+        _update_digest(digest, batch)
     return digest.hexdigest()
 
 
-def _add(digest: Any, batch: Arrays) -> None:
+def _update_digest(digest: Any, batch: Arrays) -> None:
     for name, array in batch.items():
         digest.update(f"{name}\0{array.dtype.name}\0{array.shape}\0".encode())
         digest.update(array.tobytes())
 
 
-def repeatable(model: Model, calibration: Calibration, limit_s: float) -> Calibration:
+def require_repeatable(model: Model, calibration: Calibration, limit_s: float) -> Calibration:
     """`calibration`, which raises BuildError where a later call yields other inputs than the first: an engine is known
     by what its calibration yielded once. So it does where one call's batches have not ended after `limit_s`, the
     spec's build_timeout_s, with what is done with them, or after MOST_BATCHES."""
@@ -93,14 +93,14 @@ def repeatable(model: Model, calibration: Calibration, limit_s: float) -> Calibr
 
     def again() -> Iterator[Arrays]:
         digest, started = hashlib.sha256(), time.monotonic()
-        for number, batch in enumerate(batches(model, calibration)):
+        for number, batch in enumerate(checked_batches(model, calibration)):
             elapsed_s = time.monotonic() - started
-            if number == MOST_BATCHES or elapsed_s > limit_s:
+            if number == MAX_BATCHES or elapsed_s > limit_s:
                 raise BuildError(
                     f"int8 calibration of {model.path.name} has not ended after {number} batches and {elapsed_s:.1f} s "
-                    f"(at most {MOST_BATCHES}, and build_timeout_s={limit_s:g}): end it, as with itertools.islice"
+                    f"(at most {MAX_BATCHES}, and build_timeout_s={limit_s:g}): end it, as with itertools.islice"
                 )
-            _add(digest, batch)
+            _update_digest(digest, batch)
             yield batch
         seen.append(digest.hexdigest())
         if seen[0] != seen[-1]:
@@ -112,15 +112,15 @@ def repeatable(model: Model, calibration: Calibration, limit_s: float) -> Calibr
     return again
 
 
-def write(model: Model, calibration: Calibration, folder: Path) -> None:
+def write_batches(model: Model, calibration: Calibration, folder: Path) -> None:
     """The batches as 00000.npz, 00001.npz, ... in `folder`, for a calibrator in another process: in each, the names,
-    then the arrays. Raises what `batches` raises, and BuildError for batches of more than one shape: TensorRT's
+    then the arrays. Raises what `checked_batches` raises, and BuildError for batches of more than one shape: TensorRT's
     calibrators take one."""
     import numpy as np
 
     folder.mkdir()
     first: dict[str, tuple[int, ...]] = {}
-    for number, batch in zip(itertools.count(), batches(model, calibration)):
+    for number, batch in zip(itertools.count(), checked_batches(model, calibration)):
         shapes = {name: array.shape for name, array in batch.items()}
         first = first or shapes
         for name, shape in shapes.items():
@@ -143,9 +143,9 @@ def read_cache(path: Path, calibrator: str) -> bytes:
             "or give calibration= a function"
         ) from error
     head = data.partition(b"\n")[0].decode(errors="replace").strip()
-    if not head.startswith("TRT-") or not head.endswith(HEADERS[calibrator]):
+    if not head.startswith("TRT-") or not head.endswith(CACHE_HEADERS[calibrator]):
         raise BuildError(
             f"{path} is no calibration cache of the {calibrator} calibrator: it begins with {head[:60]!r}, not "
-            f"with 'TRT-...-{HEADERS[calibrator]}'"
+            f"with 'TRT-...-{CACHE_HEADERS[calibrator]}'"
         )
     return data

@@ -11,7 +11,7 @@ from pytest_trt.engine.onnx import rewrite, traverse
 RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
 
 
-def name_them(model: Any) -> frozenset[str]:
+def name_casts(model: Any) -> frozenset[str]:
     """Give each Cast of a model a name, and tell these: others are the converter's."""
     own = [node for node in traverse.nodes(model) if node.op_type == "Cast"]
     for node in own:
@@ -19,7 +19,7 @@ def name_them(model: Any) -> frozenset[str]:
     return frozenset(node.name for node in own)
 
 
-def own_weights(model: Any, nodes: Set[str]) -> None:
+def copy_shared_weights(model: Any, nodes: Set[str]) -> None:
     """Give the named nodes, which stay float32, weights of their own, in their graph, where others read them too or
     they stand in a graph around it: a weight has one type, and would be rounded for both."""
     stored = {tensor.name: tensor for graph in traverse.graphs(model) for tensor in graph.initializer
@@ -36,7 +36,7 @@ def own_weights(model: Any, nodes: Set[str]) -> None:
                 node.input[:] = [copy.name if given == name else given for given in node.input]
 
 
-def add_nothing(model: Any, nodes: Set[str]) -> set[str]:
+def add_zero_to_inputs(model: Any, nodes: Set[str]) -> set[str]:
     """Have those of the named nodes, which stay float32, that are recurrent and read what is computed in half precision
     read it through an Add of 0 in float32, and tell the names of the Adds.
 
@@ -60,14 +60,16 @@ def add_nothing(model: Any, nodes: Set[str]) -> set[str]:
     return names
 
 
-def place(model: Any, given: frozenset[str]) -> None:
+def move_casts(model: Any, given: frozenset[str]) -> None:
     """Put the converter's casts, which all stand in the main graph, into the graphs that make what they read. Casts
     whose names are `given` are the model's own."""
     main, *inner = traverse.graphs(model)
     told, placed, moved = {value.name: value for value in main.value_info}, set[str](), set[str]()
     for graph in inner:
         made = {part.name for part in (*graph.input, *graph.initializer)}.union(*(node.output for node in graph.node))
-        while new := [cast for cast in _added(main, given) if cast.input[0] in made and cast.output[0] not in made]:
+        while new := [
+            cast for cast in _added_casts(main, given) if cast.input[0] in made and cast.output[0] not in made
+        ]:
             graph.node.append(new[0])
             known = {value.name for value in graph.value_info}
             names = (told.keys() & {new[0].input[0], new[0].output[0]}) - known
@@ -75,29 +77,29 @@ def place(model: Any, given: frozenset[str]) -> None:
             made.add(new[0].output[0])
             placed.add(new[0].name)
             moved |= names
-        rewrite.sort(graph, "a graph in a node")
+        rewrite.sort_nodes(graph, "a graph in a node")
     for part, gone in ((main.node, placed), (main.value_info, moved)):
         for at in reversed(range(len(part))):
             if part[at].name in gone:
                 del part[at]
 
 
-def _added(graph: Any, given: frozenset[str]) -> list[Any]:
+def _added_casts(graph: Any, given: frozenset[str]) -> list[Any]:
     return [node for node in graph.node if node.op_type == "Cast" and node.name not in given]
 
 
-def straighten(model: Any, given: frozenset[str]) -> None:
+def remove_redundant_casts(model: Any, given: frozenset[str]) -> None:
     """Have what stays float32 read float32 where that is what there was, drop the casts that nobody reads then, and
     have tensors named as they were. Casts whose names are `given` are the model's own, and do what they say."""
     for graph in traverse.graphs(model):
-        if _added(graph, given):
-            _straighten(graph, list(traverse.nodes(model)), given)
+        if _added_casts(graph, given):
+            _remove_redundant(graph, list(traverse.nodes(model)), given)
 
 
-def _straighten(graph: Any, nodes: list[Any], given: frozenset[str]) -> None:
+def _remove_redundant(graph: Any, nodes: list[Any], given: frozenset[str]) -> None:
     from onnx import TensorProto
 
-    added = _added(graph, given)
+    added = _added_casts(graph, given)
     rounded = {node.output[0]: node.input[0] for node in added if node.attribute[0].i != TensorProto.FLOAT}
     back = {node.output[0]: rounded[node.input[0]] for node in added if node.input[0] in rounded}
     outputs = {value.name for value in graph.output}
@@ -118,7 +120,7 @@ def _straighten(graph: Any, nodes: list[Any], given: frozenset[str]) -> None:
 
 def _drop_unread(graph: Any, given: frozenset[str], outputs: set[str]) -> dict[str, str]:
     """Remove the converter's casts that nobody reads, and tell what each gave, and of what."""
-    read, dropped = outputs.union(*map(rewrite.read_by, graph.node)), {}
+    read, dropped = outputs.union(*map(rewrite.names_read, graph.node)), {}
     for place in reversed(range(len(graph.node))):
         node = graph.node[place]
         if node.op_type == "Cast" and node.name not in given and node.output[0] not in read:

@@ -36,7 +36,7 @@ _MASKING = _JOINING | frozenset((
 
 
 @dataclasses.dataclass(frozen=True)
-class Wide:
+class OutOfRange:
     """`nodes`: where in the graph those stand that have to compute in float32, with `weights` or what is made of these;
     `risky` is what they make of it that may be beyond float16's range, and is float16 again."""
 
@@ -45,16 +45,16 @@ class Wide:
     risky: tuple[str, ...]
 
 
-def wide(graph: Any, kinds: Mapping[str, str], beyond: Mapping[str, float]) -> Wide:
-    """What float16 does not hold in a graph, which is sorted. `kinds` are the types of its tensors (rewrite.types), and
-    `beyond` the weights, with their largest magnitudes.
+def find_out_of_range(graph: Any, kinds: Mapping[str, str], beyond: Mapping[str, float]) -> OutOfRange:
+    """What float16 does not hold in a graph, which is sorted. `kinds` are the types of its tensors
+    (rewrite.tensor_types), and `beyond` the weights, with their largest magnitudes.
 
     What computes with them is float32, and so is what reads the results, until an operator makes them small again: one
     that normalises, saturates, or scales. A layer is the last, for its own weights may do that too, or may not. Where
     nothing else is known, a tensor is taken to be of the order of 1.
     """
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    outlook = _Outlook(graph)
+    outlook = _Consumers(graph)
     nodes, weights, risky, sizes = set[int](), set[str](), list[str](), dict[str, float]()
     for place, node in enumerate(graph.node):
         own = {name for name in node.input if name in beyond and name in stored and outlook.counts(node, stored[name])}
@@ -64,15 +64,15 @@ def wide(graph: Any, kinds: Mapping[str, str], beyond: Mapping[str, float]) -> W
         nodes.add(place)
         weights |= own
         results = [name for name in node.output if kinds.get(name) == "FLOAT"]
-        size = _size(node, stored, max(read, default=1.0), max((beyond[name] for name in own), default=1.0))
+        size = _result_magnitude(node, stored, max(read, default=1.0), max((beyond[name] for name in own), default=1.0))
         if node.op_type in _LAYERS and not own:
             risky += results
         elif size > FLOAT16_MAX and not (node.op_type in _BOUNDED and own.isdisjoint(node.input[1:3])):
             sizes.update(dict.fromkeys(results, size))
-    return Wide(frozenset(nodes), tuple(sorted(weights)), tuple(risky))
+    return OutOfRange(frozenset(nodes), tuple(sorted(weights)), tuple(risky))
 
 
-def _size(node: Any, stored: Mapping[str, Any], read: float, own: float) -> float:
+def _result_magnitude(node: Any, stored: Mapping[str, Any], read: float, own: float) -> float:
     """How large the results of a node are."""
     import numpy as np
     from onnx import numpy_helper
@@ -87,20 +87,20 @@ def _size(node: Any, stored: Mapping[str, Any], read: float, own: float) -> floa
     return max(read, own)
 
 
-class _Outlook:
+class _Consumers:
     """Where the results of a graph's nodes go."""
 
     def __init__(self, graph: Any) -> None:
         self._outputs = {value.name for value in graph.output}
         self._readers: dict[str, list[Any]] = defaultdict(list)
         for node in graph.node:
-            for name in set(rewrite.read_by(node)):
+            for name in set(rewrite.names_read(node)):
                 self._readers[name].append(node)
 
     def counts(self, node: Any, weight: Any) -> bool:
         """Whether it matters to a node that a weight is what it is."""
         if node.op_type in _SCALING:
-            return not (self._is_mask(node) or (node.op_type in ("Add", "Sub") and _hides(weight)))
+            return not (self._is_mask(node) or (node.op_type in ("Add", "Sub") and _is_mask_weight(weight)))
         return node.op_type in _LAYERS or node.op_type in _NORMALISING
 
     def _is_mask(self, node: Any) -> bool:
@@ -121,7 +121,7 @@ class _Outlook:
         return True
 
 
-def _hides(weight: Any) -> bool:
+def _is_mask_weight(weight: Any) -> bool:
     """Whether a weight that is added is a mask: nothing here, and beyond the range and negative there."""
     import numpy as np
     from onnx import numpy_helper
@@ -131,7 +131,7 @@ def _hides(weight: Any) -> bool:
     return bool((values[hidden] < 0).all() and (values[~hidden] == 0).all() and not hidden.all())
 
 
-def beyond_float16(tensors: Iterable[Any]) -> dict[str, float]:
+def weights_beyond_float16(tensors: Iterable[Any]) -> dict[str, float]:
     """The names of those with finite float32 values beyond float16's range, and the largest magnitudes of these."""
     import numpy as np
     from onnx import numpy_helper

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.engine.convert import calibration_data, int8_compat, qdq
 from pytest_trt.engine.convert.calibration_data import Calibration
 from pytest_trt.engine.convert.half import Conversion
-from pytest_trt.engine.convert.qdq import OPERATORS
+from pytest_trt.engine.convert.qdq import QUANTISED_OPERATORS
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import opset, rewrite
-from pytest_trt.engine.onnx.model_files import plain
+from pytest_trt.engine.onnx.runtime_errors import readable_message
 from pytest_trt.errors import BuildError, TrtError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ PER_CHANNEL_OPSET = 13
 
 _NO_RANGE = "the model computes NaN or infinities from an input that it is calibrated on, or holds one"
 
-RECIPE = 6
+RECIPE_VERSION = 6
 """Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
 
 
@@ -36,7 +36,8 @@ def fingerprint(model: Model, calibration: Calibration) -> str:
 
     Raises BuildError where onnxruntime is absent, and what `quantise` raises for the inputs.
     """
-    return f"{_quantiser()}, recipe {RECIPE}, calibrated on {calibration_data.fingerprint(model, calibration)}"
+    data = calibration_data.fingerprint(model, calibration)
+    return f"{_quantiser_version()}, recipe {RECIPE_VERSION}, calibrated on {data}"
 
 
 def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion:
@@ -48,66 +49,70 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     Raises BuildError where a batch does not fit the model, where the function fails or yields nothing, where nothing in
     the model can be quantised, and where a package is absent that onnxruntime's quantiser imports.
     """
-    name = _quantiser()
-    with tempfile.TemporaryDirectory(dir=output.parent) as folder, rewrite.overheard() as notes, _quiet():
+    name = _quantiser_version()
+    with (
+        tempfile.TemporaryDirectory(dir=output.parent) as folder,
+        rewrite.capture_warnings() as notes,
+        _silence_onnxruntime(),
+    ):
         try:
-            notes += _write(model, calibration_data.batches(model, calibration), output, Path(folder))
+            notes += _quantise_model(model, calibration_data.checked_batches(model, calibration), output, Path(folder))
         except TrtError:
             raise
         except ModuleNotFoundError as error:  # onnxruntime imports here what not every version of it requires
             absent = (error.name or str(error)).partition(".")[0]
             raise BuildError(f"{name} cannot quantise without the package {absent}: pip install {absent}") from error
         except Exception as error:  # the quantiser raises what it will
-            said = rewrite.brief(plain(error))
+            said = rewrite.shorten(readable_message(error))
             why = f" ({_NO_RANGE})" if "scale issue" in said or "NaN" in said else ""
             raise BuildError(f"{name} cannot quantise {model.path.name}: {said}{why}") from error
-    light = rewrite.typed(output, output.parent)
-    shares = qdq.shares(light)
+    light = rewrite.load_typed(output, output.parent)
+    shares = qdq.quantised_shares(light)
     if not shares.get("int8"):
         raise BuildError(
-            f"int8 was asked for, and {model.path.name} has none of {', '.join(OPERATORS)} with weights to quantise"
-            f"{int8_compat.exceptions(light, OPERATORS)}"
+            f"int8 was asked for, and {model.path.name} has none of {', '.join(QUANTISED_OPERATORS)} with weights to "
+            f"quantise{int8_compat.explain_unquantised(light, QUANTISED_OPERATORS)}"
         )
     return Conversion(shares, name, tuple(notes))
 
 
-def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) -> list[str]:
+def _quantise_model(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) -> list[str]:
     """Quantise; notes are what had to be done otherwise than usual."""
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     notes = []
-    whole = rewrite.whole(rewrite.typed(model.path, folder), model.path)
+    whole = rewrite.load_normalised(rewrite.load_typed(model.path, folder), model.path)
     per_channel = model.opset >= PER_CHANNEL_OPSET
     if not per_channel:
         try:
-            whole = opset.raised(whole, PER_CHANNEL_OPSET)
+            whole = opset.upgrade(whole, PER_CHANNEL_OPSET)
             per_channel = True
         except Exception as error:  # noqa: BLE001 - the converter raises what it will
-            why = rewrite.brief(error)
+            why = rewrite.shorten(error)
             notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
-    outputs = rewrite.take_outputs(whole.graph)
-    int8_compat.refuse_nan(whole, OPERATORS)
-    int8_compat.shape_kernels(whole)
+    outputs = rewrite.reduce_outputs(whole.graph)
+    int8_compat.check_weights_finite(whole, QUANTISED_OPERATORS)
+    int8_compat.add_kernel_shapes(whole)
     given, folded = folder / "given.onnx", folder / "folded.onnx"
-    rewrite.save(whole, given, beside=False)
+    rewrite.save_model(whole, given, beside=False)
     large = given.with_name(f"{given.name}.data").exists()
     quant_pre_process(  # folds batch normalisation into the weights that are quantised
         str(given), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
     )
     whole = onnx.load(str(folded))
-    chosen = int8_compat.prepare(whole, OPERATORS)
+    chosen = int8_compat.prepare_nodes(whole, QUANTISED_OPERATORS)
     if first := next(iter(chosen.grouped), None):
         others = f" and {len(chosen.grouped) - 1} more are" if len(chosen.grouped) > 1 else " is"
         notes.append(f"{first}{others} not in int8, which takes groups of a multiple of 4 channels")
-    rewrite.save(whole, given, beside=large)
+    rewrite.save_model(whole, given, beside=large)
     quantization.quantize_static(
         str(given),
         str(output),
         _Reader(batches),
         quant_format=quantization.QuantFormat.QDQ,
-        op_types_to_quantize=list(OPERATORS),
+        op_types_to_quantize=list(QUANTISED_OPERATORS),
         nodes_to_exclude=list(chosen.excluded),
         per_channel=per_channel,
         activation_type=quantization.QuantType.QInt8,
@@ -121,18 +126,18 @@ def _write(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) 
             "QuantizeBias": False,
             "QDQDisableWeightAdjustForInt32Bias": True,  # biases stay float32: nothing has to make room for them
             "TensorQuantOverrides": {name: [{"symmetric": True}] for name in chosen.one_scale},
-            "OpTypesToExcludeOutputQuantization": list(OPERATORS),
+            "OpTypesToExcludeOutputQuantization": list(QUANTISED_OPERATORS),
         },
     )
     light = onnx.load(str(output), load_external_data=False)
-    int8_compat.give_unrounded(light)
-    rewrite.give_outputs(light.graph, outputs)
+    int8_compat.restore_unquantised_outputs(light)
+    rewrite.restore_outputs(light.graph, outputs)
     onnx.save(light, str(output))
     return notes
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _silence_onnxruntime() -> Iterator[None]:
     """Keep ONNX Runtime from printing what it warns of at every calibration run, such as what it folds. Afterwards its
     own default holds: it does not tell what held before."""
     import onnxruntime
@@ -145,7 +150,7 @@ def _quiet() -> Iterator[None]:
         onnxruntime.set_default_logger_severity(warnings)
 
 
-def _quantiser() -> str:
+def _quantiser_version() -> str:
     try:
         return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
     except importlib.metadata.PackageNotFoundError:

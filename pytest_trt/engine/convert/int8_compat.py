@@ -19,7 +19,7 @@ _GROUP = 4
 IConvolutionLayer, num_groups): for others TensorRT 8.6 could "not find any implementation" and ended the build."""
 
 
-def shape_kernels(model: Any) -> None:
+def add_kernel_shapes(model: Any) -> None:
     """Say in each convolution what its weights' shape says too: TensorRT 8.6 does not see it through a DequantizeLinear
     ("The input tensor shape misaligns with the input kernel shape")."""
     import onnx
@@ -31,7 +31,7 @@ def shape_kernels(model: Any) -> None:
             node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
 
 
-def refuse_nan(model: Any, operators: Sequence[str]) -> None:
+def check_weights_finite(model: Any, operators: Sequence[str]) -> None:
     """Raise BuildError, naming it, for a weight or bias of the operators that is not all numbers: it has no range."""
     import numpy as np
     from onnx import numpy_helper
@@ -48,10 +48,10 @@ def refuse_nan(model: Any, operators: Sequence[str]) -> None:
             )
 
 
-def exceptions(light: Any, operators: Sequence[str]) -> str:
+def explain_unquantised(light: Any, operators: Sequence[str]) -> str:
     """Which of a model's operators would be quantised, and are not, and what to do about it: the end of a sentence."""
     weights = {tensor.name: tensor for tensor in traverse.tensors(light)}
-    dequantised = qdq.dequantised(light)
+    dequantised = qdq.dequantised_tensors(light)
     inside = [node for graph in [*traverse.graphs(light)][1:] for node in graph.node if node.op_type in operators]
     read = [node.input[:2] for node in light.graph.node if node.op_type in operators]
     if inside:
@@ -69,7 +69,7 @@ def exceptions(light: Any, operators: Sequence[str]) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Chosen:
+class SelectedNodes:
     """Which operators are quantised how: nodes to leave out, those among them whose groups of channels int8 kernels do
     not take, and weights that get one scale and not one a channel."""
 
@@ -78,7 +78,7 @@ class Chosen:
     one_scale: Sequence[str]
 
 
-def prepare(model: Any, operators: Sequence[str]) -> Chosen:
+def prepare_nodes(model: Any, operators: Sequence[str]) -> SelectedNodes:
     """Give each of the operators weights of its own, and a bias that counts once. Those without constant weights are
     left out; a MatMul's weights of more than two dimensions have no channels that int8 kernels know."""
     _cast_weights(model.graph)
@@ -94,7 +94,7 @@ def prepare(model: Any, operators: Sequence[str]) -> Chosen:
     excluded = [*(node.name for _, node in nodes if node.input[1] not in weights), *grouped]
     stacked = [node for node in chosen if node.op_type == "MatMul" and len(weights[node.input[1]].dims) > _MATRIX]
     _unshare(model, chosen, weights)
-    return Chosen(excluded, grouped, [node.input[1] for node in stacked])
+    return SelectedNodes(excluded, grouped, [node.input[1] for node in stacked])
 
 
 def _is_oddly_grouped(node: Any, dims: Sequence[int]) -> bool:
@@ -137,7 +137,7 @@ def _unshare(model: Any, nodes: Sequence[Any], weights: dict[str, Any]) -> None:
     """Copy weights and biases that others read too: ONNX Runtime (1.32) cannot load two operators on one quantised
     weight, and an embedding that is also a projection need not be rounded where it is looked up. Its quantiser copies
     biases itself, and may name the copy as another tensor is named."""
-    reads = Counter(name for node in model.graph.node for name in rewrite.read_by(node))
+    reads = Counter(name for node in model.graph.node for name in rewrite.names_read(node))
     taken = {*weights, *(name for node in model.graph.node for name in node.output)}
     for node in nodes:
         for place, name in enumerate(node.input):
@@ -157,7 +157,7 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def give_unrounded(model: Any) -> None:
+def restore_unquantised_outputs(model: Any) -> None:
     """Make each output of the model what was computed, where the quantiser made it what Q/DQ leave of that for a layer
     behind it. TensorRT 8.6 failed on networks of which a DequantizeLinear was an output ("mSet.size()")."""
     made_by = {name: node for node in model.graph.node for name in node.output}

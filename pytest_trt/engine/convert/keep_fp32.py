@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_trt.engine.convert import casts, shape_arithmetic
-from pytest_trt.engine.convert.float16_range import FLOAT16_MAX, beyond_float16, wide
+from pytest_trt.engine.convert.float16_range import FLOAT16_MAX, find_out_of_range, weights_beyond_float16
 from pytest_trt.engine.onnx import rewrite, traverse
 
 _LACKING = {
@@ -31,7 +31,7 @@ _LENGTHS = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Exempt:
+class Fp32Nodes:
     """`nodes`: names of nodes that are to stay float32. `notes`: on weights that float16 does not hold. `reasons`: why
     others of these nodes stay."""
 
@@ -40,7 +40,7 @@ class Exempt:
     reasons: list[str]
 
 
-def exempt(model: Any, half: str) -> Exempt:
+def find_fp32_nodes(model: Any, half: str) -> Fp32Nodes:
     """What stays float32 in `model`, whose graph is sorted and whose nodes get names for it.
 
     That is what computes with values that float16 does not hold, or shapes and positions; operators that ONNX defines
@@ -50,14 +50,14 @@ def exempt(model: Any, half: str) -> Exempt:
     graph alone.
     """
     graphs = list(traverse.graphs(model))
-    kinds = rewrite.types(model)
+    kinds = rewrite.tensor_types(model)
     stored = {tensor.name for graph in graphs for tensor in graph.initializer}
-    beyond = beyond_float16(traverse.tensors(model)) if half == "fp16" else {}
-    beside = wide(model.graph, kinds, beyond)
+    beyond = weights_beyond_float16(traverse.tensors(model)) if half == "fp16" else {}
+    beside = find_out_of_range(model.graph, kinds, beyond)
     nodes, rounded, reasons = set[str](), set[str](), list[str]()
     for number, graph in enumerate(graphs):
         exact = frozenset() if number else beside.nodes
-        whole = shape_arithmetic.on_integers(graph, kinds, stored, exact)
+        whole = shape_arithmetic.find_shape_arithmetic(graph, kinds, stored, exact)
         for place, node in enumerate(graph.node):
             reason = _SHAPES if place in whole else _reason(node, kinds, half, model)
             if reason or place in exact:
@@ -67,7 +67,7 @@ def exempt(model: Any, half: str) -> Exempt:
             else:
                 rounded.update(node.input)
     clipped = [name or "a constant" for name in beyond if name in rounded or name not in stored]
-    return Exempt(nodes, [
+    return Fp32Nodes(nodes, [
         *_note(beside.weights, "values beyond float16's range: what computes with them stays fp32, and what follows, "
                "until it is normalised, scaled down or read by a layer"),
         *_note(beside.risky, "computed from values beyond float16's range, and fp16 again: if it is beyond it too, it "

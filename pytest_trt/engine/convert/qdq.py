@@ -11,10 +11,10 @@ from typing import Any
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import rewrite, traverse
 
-OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+QUANTISED_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 """The operators that hold nearly all weights and arithmetic."""
 
-INTEGER = frozenset((
+INTEGER_OPERATORS = frozenset((
     "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat",
     "QAttention", "QGemm", "QLinearConv", "QLinearMatMul",
 ))  # fmt: skip
@@ -30,27 +30,27 @@ _KINDS = {"INT8": "int8", "UINT8": "int8", "FLOAT8E4M3FN": "fp8", "FLOAT8E5M2": 
 """The types that operators compute in. Weights of others, such as int4, are dequantised first."""
 
 
-def shares_of(model: Model) -> Mapping[str, float]:
-    """`shares` of a model that is given; nothing where it has no Q/DQ."""
-    return _shares_of(model.path, model.sha256) if model.has_qdq else {}
+def read_quantised_shares(model: Model) -> Mapping[str, float]:
+    """`quantised_shares` of a model that is given; nothing where it has no Q/DQ."""
+    return _read_quantised_shares(model.path, model.sha256) if model.has_qdq else {}
 
 
 @functools.lru_cache(maxsize=256)
-def _shares_of(path: Path, _sha256: str) -> Mapping[str, float]:
+def _read_quantised_shares(path: Path, _sha256: str) -> Mapping[str, float]:
     with tempfile.TemporaryDirectory() as folder:
-        return shares(rewrite.typed(path, Path(folder)))
+        return quantised_shares(rewrite.load_typed(path, Path(folder)))
 
 
-def shares(light: Any) -> Mapping[str, float]:
+def quantised_shares(light: Any) -> Mapping[str, float]:
     """The share of a typed model's OPERATORS that compute in each precision: in int8 or fp8 where both activations and
     weights are quantised to it, else in fp32, which stands for the model's own. Where none of them is quantised, other
     operators that read nothing else count too."""
-    read = dequantised(light)
+    read = dequantised_tensors(light)
     kinds: dict[bool, list[str]] = {True: [], False: []}
     for node in traverse.nodes(light):
         first = [read.get(name, "") for name in node.input[:2]]
         kind = first[0] if first and len({*first}) == 1 else ""
-        if node.op_type in OPERATORS:
+        if node.op_type in QUANTISED_OPERATORS:
             kinds[True].append(kind)
         elif kind and node.op_type not in _MOVES and not node.op_type.endswith("QuantizeLinear"):
             kinds[False].append(kind)
@@ -58,10 +58,10 @@ def shares(light: Any) -> Mapping[str, float]:
     return {name or "fp32": counted.count(name) / len(counted) for name in ("int8", "fp8", "") if name in counted}
 
 
-def dequantised(light: Any) -> Mapping[str, str]:
+def dequantised_tensors(light: Any) -> Mapping[str, str]:
     """What comes out of a DequantizeLinear, however it was moved since, by name; to the precision that it had, if that
     is one to compute in."""
-    types, found = rewrite.types(light), dict[str, str]()
+    types, found = rewrite.tensor_types(light), dict[str, str]()
     for node in traverse.nodes(light):
         if node.op_type == "DequantizeLinear":
             told = (types.get(name, "UNDEFINED") for name in (node.input[0], *node.input[2:]))
@@ -71,41 +71,41 @@ def dequantised(light: Any) -> Mapping[str, str]:
     return found
 
 
-def has_biases(model: Model) -> bool:
+def has_int32_biases(model: Model) -> bool:
     """Whether a DequantizeLinear gives the model a bias from int32, as onnxruntime.quantization writes them: TensorRT's
     parser takes none ("input has type Int32 but must have type FP8, FP4, Int4, Int8, or UInt8")."""
-    return model.has_qdq and _has_biases(model.path, model.sha256)
+    return model.has_qdq and _has_int32_biases(model.path, model.sha256)
 
 
 @functools.lru_cache(maxsize=256)
-def _has_biases(path: Path, _sha256: str) -> bool:
+def _has_int32_biases(path: Path, _sha256: str) -> bool:
     import onnx
 
     light = onnx.load(str(path), load_external_data=False)
-    rewrite.store_constants(light.graph)
-    return any(True for _ in _biases(light.graph))
+    rewrite.constants_to_initializers(light.graph)
+    return any(True for _ in _int32_biases(light.graph))
 
 
-def without_biases(model: Model, output: Path) -> None:
+def write_without_int32_biases(model: Model, output: Path) -> None:
     """Write `model` to `output` with these biases as floating point weights, which changes none of them."""
-    whole = rewrite.whole(rewrite.typed(model.path, output.parent), model.path)
-    fold_biases(whole)
-    rewrite.save(whole, output, beside=bool(model.external))
+    whole = rewrite.load_normalised(rewrite.load_typed(model.path, output.parent), model.path)
+    fold_int32_biases(whole)
+    rewrite.save_model(whole, output, beside=bool(model.external))
 
 
-def fold_biases(whole: Any) -> None:
+def fold_int32_biases(whole: Any) -> None:
     """Make weights of the biases that a DequantizeLinear gives from int32."""
     from onnx import numpy_helper
 
     graph = whole.graph
-    for place, *tensors in reversed(list(_biases(graph))):
+    for place, *tensors in reversed(list(_int32_biases(graph))):
         bias, scale = map(numpy_helper.to_array, tensors)
         values = (bias * scale.astype(float)).astype(scale.dtype)
         graph.initializer.append(numpy_helper.from_array(values, graph.node[place].output[0]))
         del graph.node[place]
 
 
-def _biases(graph: Any) -> Iterator[tuple[int, Any, Any]]:
+def _int32_biases(graph: Any) -> Iterator[tuple[int, Any, Any]]:
     """Where in `graph` such nodes stand, each with its bias and scale. A bias has one scale, or one for
     each element, and int32 no zero point."""
     weights, given = {tensor.name: tensor for tensor in graph.initializer}, {value.name for value in graph.output}

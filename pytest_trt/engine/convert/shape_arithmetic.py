@@ -28,7 +28,7 @@ _MIXED = frozenset(("OneHot", "Resize"))
 """Of the first ones, those whose other inputs are the network's: converters leave these scales float32."""
 
 
-def on_integers(graph: Any, kinds: Mapping[str, str], stored: Set[str], exact: Set[int]) -> set[int]:
+def find_shape_arithmetic(graph: Any, kinds: Mapping[str, str], stored: Set[str], exact: Set[int]) -> set[int]:
     """Where in a graph, which is sorted, nodes stand that compute such numbers in float32, and those that take them:
     everything from integers and constants to an operator that a rounding would lead astray. `exact` are more of that
     kind, and to these the graph's float inputs, too, come as they are. `kinds` and `stored` are the types of all the

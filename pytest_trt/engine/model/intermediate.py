@@ -32,8 +32,8 @@ class TensorGraph:
     def __init__(self, model: Model) -> None:
         self._model = model
         with tempfile.TemporaryDirectory() as folder:
-            self._light = rewrite.typed(model.path, Path(folder))
-        rewrite.sort(self._light.graph, model.path.name)
+            self._light = rewrite.load_typed(model.path, Path(folder))
+        rewrite.sort_nodes(self._light.graph, model.path.name)
         self.outputs = tuple(value.name for value in self._light.graph.output)
         self._inputs = frozenset(tensor.name for tensor in model.inputs)
 
@@ -43,7 +43,7 @@ class TensorGraph:
     def _found(self) -> Iterator[tuple[str, IntermediateTensor]]:
         """Every point, in order. `_above` gets the nearest points above each tensor that is not of weights alone."""
         for place, node in enumerate(self._light.graph.node):
-            read = [name for name in rewrite.read_by(node) if name in self._above]
+            read = [name for name in rewrite.names_read(node) if name in self._above]
             if not read:
                 continue
             sources = tuple(dict.fromkeys(source for name in read for source in self._nearest(name)))
@@ -84,4 +84,4 @@ class TensorGraph:
                 whole.graph.output.append(onnx.helper.make_tensor_value_info(name, kinds[name], None))
         beside = any(map(traverse.is_external, traverse.tensors(whole)))
         onnx.load_external_data_for_model(whole, str(self._model.path.parent))
-        rewrite.save(whole, output, beside=beside)
+        rewrite.save_model(whole, output, beside=beside)

@@ -78,7 +78,7 @@ def read_model(path: Path) -> Model:
         if graph.external:
             whole = hashlib.sha256(sha256.encode())
             for location, (end, weight) in sorted(graph.external.items()):
-                signature.check_external(path, location, end, weight)
+                signature.check_external_file(path, location, end, weight)
                 whole.update(f"\0{location}\0{file_sha256(path.parent / location)}".encode())
             sha256 = whole.hexdigest()
     except OSError as error:
@@ -88,8 +88,8 @@ def read_model(path: Path) -> Model:
 
 
 @functools.lru_cache(maxsize=256)
-def _read_graph(path: Path, *_state: int) -> signature.Graph:
-    return signature.read(path)
+def _read_graph(path: Path, *_state: int) -> signature.ModelSignature:
+    return signature.read_signature(path)
 
 
 def _read_plan(path: Path) -> Model:
@@ -123,7 +123,7 @@ def _model_from_function(function: Callable[[], Any], folders: Sequence[Path], s
 def _save(model: Any, path: Path) -> None:
     import onnx
 
-    rewrite.save(model, path, beside=False)
+    rewrite.save_model(model, path, beside=False)
     onnx.load_external_data_for_model(model, str(path.parent))  # weights that went beside it left the user's model
 
 

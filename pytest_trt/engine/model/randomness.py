@@ -36,7 +36,7 @@ def reason_not_comparable(model: Model) -> str:
                     f"{model.path.name} draws random numbers ({node.op_type} {named!r}), so its outputs are others in "
                     "every run and cannot be compared: export it without"
                 )
-        waiting += rewrite.read_by(makers[name])
+        waiting += rewrite.names_read(makers[name])
     return ""
 
 

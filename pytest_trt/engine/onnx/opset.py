@@ -16,19 +16,19 @@ _LAST_FLAT_HARDMAX = 12
 Softmax and LogSoftmax."""
 
 
-def of(model: Any) -> int:
+def version_of(model: Any) -> int:
     """The opset of ONNX's own operators in a model; 0 where it has none of them."""
     return max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
 
 
-def raised(model: Any, opset: int) -> Any:
+def upgrade(model: Any, opset: int) -> Any:
     """`model` in a later `opset`. Raises ValueError for a Resize whose rounding no later one has, and what onnx's
     converter raises."""
     import onnx.version_converter
     from onnx import helper
 
-    before = of(model)
-    rounding = _rounding(model) if before <= _LAST_PLAIN_RESIZE < opset else {}
+    before = version_of(model)
+    rounding = _resize_attributes(model) if before <= _LAST_PLAIN_RESIZE < opset else {}
     if before <= _LAST_FLAT_HARDMAX < opset:
         for graph in traverse.graphs(model):
             _flatten_hardmax(graph)
@@ -40,7 +40,7 @@ def raised(model: Any, opset: int) -> Any:
     return model
 
 
-def _rounding(model: Any) -> dict[str, dict[str, str]]:
+def _resize_attributes(model: Any) -> dict[str, dict[str, str]]:
     """What each Upsample and Resize of an old opset, by its output, has to say in a new one of the pixel it takes."""
     from onnx import numpy_helper
 
@@ -52,12 +52,12 @@ def _rounding(model: Any) -> dict[str, dict[str, str]]:
             mode = "floor"
             if node.op_type == "Resize" and not linear:
                 known = node.input[1] in scales
-                mode = _nearest(numpy_helper.to_array(scales[node.input[1]]).tolist() if known else ())
+                mode = _nearest_mode(numpy_helper.to_array(scales[node.input[1]]).tolist() if known else ())
             found[node.output[0]] = {} if linear else {"nearest_mode": mode}
     return found
 
 
-def _nearest(scales: Sequence[float]) -> str:
+def _nearest_mode(scales: Sequence[float]) -> str:
     """How the nearest pixel is found: opset 10 leaves it open, its own tests and ONNX Runtime take the next one where
     an axis shrinks, and else the one before."""
     shrinks = {scale < 1 for scale in scales if scale != 1}

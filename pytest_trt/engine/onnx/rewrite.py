@@ -15,7 +15,7 @@ from pytest_trt.errors import ModelError
 _PROTOBUF_LIMIT = 2**31 - 2**20
 
 
-def typed(model: Path, scratch: Path) -> Any:
+def load_typed(model: Path, scratch: Path) -> Any:
     """The ModelProto with its functions inlined, which no converter looks into, and the types of all values inferred;
     weights in other files are not loaded. `scratch` is a folder to work in. Where the shapes that the model declares
     contradict its operators, these count, as in every runtime. Raises ModelError where they contradict each other."""
@@ -32,17 +32,17 @@ def typed(model: Path, scratch: Path) -> Any:
         try:
             infer(str(source), str(inferred))
         except fault:
-            _forget_shapes(light)
+            _clear_shapes(light)
             onnx.save(light, str(inferred))
             infer(str(inferred), str(inferred))
         return onnx.load(str(inferred), load_external_data=False)
     except fault as error:
-        raise ModelError(f"{model.name} contradicts itself: {brief(error)}: export it again") from error
+        raise ModelError(f"{model.name} contradicts itself: {shorten(error)}: export it again") from error
     finally:
         inferred.unlink(missing_ok=True)
 
 
-def _forget_shapes(model: Any) -> None:
+def _clear_shapes(model: Any) -> None:
     """Leave the shapes of what nodes compute to be inferred."""
     for graph in traverse.graphs(model):
         del graph.value_info[:]
@@ -51,7 +51,7 @@ def _forget_shapes(model: Any) -> None:
                 value.type.tensor_type.ClearField("shape")
 
 
-def whole(light: Any, model: Path) -> Any:
+def load_normalised(light: Any, model: Path) -> Any:
     """`light` with the weights that lie beside `model`, written as converters understand it: weights are no longer
     among the inputs, where they stand up to IR 3, nor outputs, nor sparse, nor constants, and their types are told
     once; constants inside nodes are tensors, whatever they were; no two nodes have one name, which ONNX Runtime
@@ -60,7 +60,7 @@ def whole(light: Any, model: Path) -> Any:
     import numpy as np
     import onnx
 
-    sort(light.graph, model.name)
+    sort_nodes(light.graph, model.name)
     onnx.load_external_data_for_model(light, str(model.parent))
     light.graph.initializer.extend(map(_dense, light.graph.sparse_initializer))
     del light.graph.sparse_initializer[:]
@@ -69,17 +69,17 @@ def whole(light: Any, model: Path) -> Any:
     del light.graph.input[:]
     light.graph.input.extend(inputs)
     light.ir_version = max(light.ir_version, 4)
-    store_constants(light.graph)
+    constants_to_initializers(light.graph)
     for graph in traverse.graphs(light):
         stored = {tensor.name for tensor in graph.initializer}
         told = [value for value in graph.value_info if value.name not in stored]
         del graph.value_info[:]
         graph.value_info.extend(told)
-    _give_weights(light, weights)
+    _separate_weight_outputs(light, weights)
     made = {value.name for value in light.graph.input}.union(*(node.output for node in light.graph.node))
     if missing := [value.name for value in light.graph.output if value.name not in made]:
         raise ModelError(f"{model.name}: nothing in it makes the output {missing[0]!r}: export the model again")
-    traverse.tell_apart(light)
+    make_node_names_unique(light)
     for node in traverse.nodes(light):
         for attribute in node.attribute:
             if node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
@@ -106,7 +106,19 @@ def _dense(sparse: Any) -> Any:
     return numpy_helper.from_array(whole, sparse.values.name)
 
 
-def types(model: Any) -> Mapping[str, str]:
+def make_node_names_unique(model: Any) -> None:
+    """Rename nodes until no two nodes have the same name: ONNX Runtime refuses a model with duplicate names.
+
+    A node without a name stays without one.
+    """
+    names: set[str] = set()
+    for position, node in enumerate(traverse.nodes(model)):
+        if node.name in names:
+            node.name += f"#{position}"
+        names |= {node.name} - {""}
+
+
+def tensor_types(model: Any) -> Mapping[str, str]:
     """What the tensors of a typed model are, in whatever graph, by name: "FLOAT", "INT64" and so on, as ONNX has it."""
     import onnx
 
@@ -119,7 +131,7 @@ def types(model: Any) -> Mapping[str, str]:
     return {name: name_of(kind) for name, kind in told.items()}
 
 
-def store_constants(graph: Any) -> None:
+def constants_to_initializers(graph: Any) -> None:
     """Make initialisers of Constant nodes, as which exporters of Paddle write all weights: float16 converters change
     those, whoever reads them."""
     given = {value.name for value in graph.output}
@@ -132,7 +144,7 @@ def store_constants(graph: Any) -> None:
             del graph.node[place]
 
 
-def _give_weights(model: Any, weights: set[str]) -> None:
+def _separate_weight_outputs(model: Any, weights: set[str]) -> None:
     """Have a node give each weight that is an output."""
     import onnx
 
@@ -145,7 +157,7 @@ def _give_weights(model: Any, weights: set[str]) -> None:
         model.graph.node.append(onnx.helper.make_node("Identity", [weight], [name], f"{name}_given"))
 
 
-def take_outputs(graph: Any) -> list[str]:
+def reduce_outputs(graph: Any) -> list[str]:
     """Leave a graph with the outputs that its nodes make, each once, and tell the names of all it had: converters
     change an input that is an output too, or an output that stands there twice, in two ways at once."""
     names = [value.name for value in graph.output]
@@ -157,15 +169,15 @@ def take_outputs(graph: Any) -> list[str]:
     return names
 
 
-def give_outputs(graph: Any, names: list[str]) -> None:
-    """Put back the outputs that `take_outputs` told of, in their order."""
+def restore_outputs(graph: Any, names: list[str]) -> None:
+    """Put back the outputs that `reduce_outputs` told of, in their order."""
     values = {value.name: value for value in (*graph.input, *graph.output)}
     values = {name: type(value).FromString(value.SerializeToString()) for name, value in values.items()}
     del graph.output[:]
     graph.output.extend(values[name] for name in names)
 
 
-def save(model: Any, output: Path, *, beside: bool) -> None:
+def save_model(model: Any, output: Path, *, beside: bool) -> None:
     """Write a ModelProto; its weights go to `output`.data if `beside`, and where protobuf's limit demands it."""
     import onnx
 
@@ -174,7 +186,7 @@ def save(model: Any, output: Path, *, beside: bool) -> None:
     onnx.save(model, str(output), **(data if beside or weights > _PROTOBUF_LIMIT else {}))
 
 
-def sort(graph: Any, model: str) -> None:
+def sort_nodes(graph: Any, model: str) -> None:
     """Put the nodes of the graph of `model`, a name, in an order in which each stands behind those that it reads:
     converters add theirs last. Raises ModelError where there is none."""
     makers = {name: place for place, node in enumerate(graph.node) for name in node.output if name}
@@ -184,7 +196,7 @@ def sort(graph: Any, model: str) -> None:
         stack = [start]
         while stack:
             place = stack[-1]
-            before = {makers[name] for name in read_by(graph.node[place]) if name in makers} - order.keys() - {place}
+            before = {makers[name] for name in names_read(graph.node[place]) if name in makers} - order.keys() - {place}
             if before & waiting:
                 node = graph.node[place]
                 raise ModelError(
@@ -201,24 +213,24 @@ def sort(graph: Any, model: str) -> None:
     graph.node.extend(nodes)
 
 
-def read_by(node: Any) -> Iterator[str]:
+def names_read(node: Any) -> Iterator[str]:
     """The names that a node reads, those that graphs inside it take from around it included."""
     yield from node.input
     for attribute in node.attribute:
         for graph in [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs:
             for inner in graph.node:
-                yield from read_by(inner)
+                yield from names_read(inner)
             yield from (value.name for value in graph.output)
 
 
-def brief(error: Exception | str) -> str:
+def shorten(error: Exception | str) -> str:
     """What another package says, short enough for a message."""
     text = str(error).strip() or type(error).__name__
     return text if len(text) <= 500 else text[:497] + "..."
 
 
 @contextlib.contextmanager
-def overheard() -> Iterator[list[str]]:
+def capture_warnings() -> Iterator[list[str]]:
     """What other packages warn of meanwhile, to be kept as notes instead of printed."""
     said: list[str] = []
     root = logging.getLogger()

@@ -26,7 +26,7 @@ _DTYPES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Graph:
+class ModelSignature:
     """What is read of a model. `dims` has every input and output; None stands for a tensor of unknown rank, whose
     Tensor.shape is then empty. `external` gives the files of external data, as the model names them; of each, where
     its last weight ends, and that weight."""
@@ -39,7 +39,7 @@ class Graph:
     external: dict[str, tuple[int, str]]
 
 
-def read(path: Path) -> Graph:
+def read_signature(path: Path) -> ModelSignature:
     """The graph of the model at `path`. Raises ModelError, naming the file and the fault, for one that is empty,
     truncated, no ONNX at all, or a Git LFS pointer; weights are not loaded."""
     model = _parse(path)
@@ -51,13 +51,13 @@ def read(path: Path) -> Graph:
     weights |= {sparse.values.name for sparse in graph.sparse_initializer}
     fed = [value for value in graph.input if value.name not in weights]  # up to IR 3, weights stand among the inputs
     dims = {value.name: _dims(value) for value in (*fed, *graph.output)}
-    return Graph(
+    return ModelSignature(
         inputs=tuple(_tensor(path, "input", value, dims[value.name]) for value in fed),
         outputs=tuple(_tensor(path, "output", value, dims[value.name]) for value in graph.output),
         dims=dims,
         opset=max(opsets.get("ai.onnx", 0), 0),
         ops=frozenset(node.op_type for node in traverse.nodes(model)),
-        external=_external(path, model),
+        external=_external_files(path, model),
     )
 
 
@@ -82,7 +82,7 @@ def _parse(path: Path) -> Any:
         raise ModelError(f"{path} is no ONNX model, or was cut short at {size} bytes: {error}") from error
 
 
-def _external(path: Path, model: Any) -> dict[str, tuple[int, str]]:
+def _external_files(path: Path, model: Any) -> dict[str, tuple[int, str]]:
     ends: dict[str, tuple[int, str]] = {}
     for tensor in filter(traverse.is_external, traverse.tensors(model)):
         said = {entry.key: entry.value for entry in tensor.external_data}
@@ -94,7 +94,7 @@ def _external(path: Path, model: Any) -> dict[str, tuple[int, str]]:
     return ends
 
 
-def check_external(model: Path, location: str, end: int, weight: str) -> None:
+def check_external_file(model: Path, location: str, end: int, weight: str) -> None:
     """Raise ModelError unless a file of external data is there, whole (`weight` ends at byte `end`), and inside the
     model's folder: a model must not make us read what lies elsewhere."""
     folder = model.parent.resolve()

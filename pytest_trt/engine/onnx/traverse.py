@@ -36,15 +36,6 @@ def tensors(model: Any) -> Iterator[Any]:
             yield from attribute.tensors
 
 
-def tell_apart(model: Any) -> None:
-    """Give each node of a ModelProto a name of its own, if it has one: ONNX Runtime refuses two of one name."""
-    taken: set[str] = set()
-    for place, node in enumerate(nodes(model)):
-        if node.name in taken:
-            node.name += f"#{place}"
-        taken |= {node.name} - {""}
-
-
 def is_external(tensor: Any) -> bool:
     """Whether a TensorProto's data lies in another file."""
     return bool(tensor.data_location == type(tensor).EXTERNAL)

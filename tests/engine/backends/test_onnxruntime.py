@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.engine.backends.base import backend
-from pytest_trt.engine.onnx.model_files import copy_model, plain
+from pytest_trt.engine.onnx.model_files import copy_model
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.spec.declaration import PipelineOptions
@@ -128,10 +128,6 @@ def test_its_words_stand_without_codes_and_places_in_its_source(tmp_path: Path) 
     onnx.save(made, str(tmp_path / "plan"))
     with pytest.raises(BuildError, match=r"cannot load the model: ONNX Runtime only \*guarantees\* support for models"):
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec())
-    status = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while running Gather node. "
-    said = "indices element out of data bounds, idx=9 must be within the inclusive range [-8,7]"
-    assert plain(RuntimeError(f"{status}Name:'/emb/Gather' Status Message: {said}")) == f"Gather /emb/Gather: {said}"
-    assert plain(RuntimeError(f"{status}Name:'' Status Message: {said}")) == f"Gather: {said}"
 
 
 @pytest.mark.parametrize("option", ["cuda_graph", "cold_l2"])

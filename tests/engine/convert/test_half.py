@@ -62,7 +62,7 @@ def test_fp16_is_nearly_all_of_a_model_and_right(name: str, tmp_path: Path) -> N
     path = saved(MODELS[name](), tmp_path)
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
     assert conversion.shares["fp16"] >= (0.5 if name == "passed_through" else 0.9)
-    assert conversion.by.startswith("onnxruntime ")
+    assert conversion.converter.startswith("onnxruntime ")
     assert [out.name for out in read_model(path).outputs] == [
         out.name for out in read_model(tmp_path / "half.onnx").outputs
     ]
@@ -245,7 +245,7 @@ def test_onnxconverter_common_serves_where_it_is_what_there_is(
     monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[-1:])
     path = save_model()
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
-    assert conversion.by.startswith("onnxconverter-common ")
+    assert conversion.converter.startswith("onnxconverter-common ")
     assert conversion.shares == {"fp16": 1.0}
     inputs = feed(path)
     found = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
@@ -261,7 +261,7 @@ def test_autocast_converts_where_it_is_installed(
     monkeypatch.undo()
     path = saved(MODELS[name](), tmp_path)
     conversion = convert(path, kind, tmp_path / "half.onnx")
-    assert conversion.by.startswith("nvidia-modelopt ")
+    assert conversion.converter.startswith("nvidia-modelopt ")
     assert conversion.shares[kind] > 0
     assert [tensor.dtype for tensor in read_model(tmp_path / "half.onnx").inputs] == [
         t.dtype for t in read_model(path).inputs

@@ -91,7 +91,7 @@ def shares(
     graph = helper.make_graph([*before, *nodes], "g", [x], [y], [scale, zero, stored, *(weights or ())])
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
     onnx.save(made, str(tmp_path / "m.onnx"))
-    return dict(qdq.shares_of(read_model(tmp_path / "m.onnx")))
+    return dict(qdq.read_quantised_shares(read_model(tmp_path / "m.onnx")))
 
 
 node = helper.make_node
@@ -137,16 +137,16 @@ def test_weights_in_int4_are_computed_with_in_float(tmp_path: Path) -> None:
 @pytest.mark.parametrize("per_channel", [False, True])
 def test_biases_become_floats_and_stay_what_they_were(per_channel: bool, plain: Path, tmp_path: Path) -> None:
     model = quantised(plain, per_channel)
-    assert qdq.has_biases(model)
-    qdq.without_biases(model, tmp_path / "m.onnx")
-    assert not qdq.has_biases(read_model(tmp_path / "m.onnx"))
+    assert qdq.has_int32_biases(model)
+    qdq.write_without_int32_biases(model, tmp_path / "m.onnx")
+    assert not qdq.has_int32_biases(read_model(tmp_path / "m.onnx"))
     np.testing.assert_allclose(infer(tmp_path / "m.onnx"), infer(model.path), rtol=1e-6, atol=1e-6)
 
 
 def test_tensorrt_takes_what_it_refuses_otherwise(plain: Path, tmp_path: Path) -> None:
     rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     model = quantised(plain, per_channel=True)
-    qdq.without_biases(model, tmp_path / "m.onnx")
+    qdq.write_without_int32_biases(model, tmp_path / "m.onnx")
     log = rtx.Logger(rtx.Logger.INTERNAL_ERROR)
     for path, taken in ((model.path, False), (tmp_path / "m.onnx", True)):
         builder = rtx.Builder(log)
@@ -160,6 +160,6 @@ def test_it_is_done_for_tensorrt_alone_and_where_there_is_something_to_do(plain:
     spec = EngineSpec(precision="int8")
     prepared = prepare(spec, quantised(plain, per_channel=False), True, False, None)
     source, conversion = prepared.source(tmp_path)
-    assert (prepared.by, source.name, conversion.by) == ("int32 biases folded", "prepared.onnx", "")
+    assert (prepared.fingerprint, source.name, conversion.converter) == ("int32 biases folded", "prepared.onnx", "")
     assert prepare(spec, quantised(plain, per_channel=False), True, True, None).convert is None
     assert prepare(EngineSpec(), read_model(plain), True, False, None).convert is None

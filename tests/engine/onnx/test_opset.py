@@ -59,8 +59,8 @@ def test_what_is_resized_takes_the_pixels_that_it_took(
 ) -> None:
     made = resized(version, mode, scales)
     expected = computed(made)
-    after = opset.raised(made, to)
-    assert opset.of(after) == to
+    after = opset.upgrade(made, to)
+    assert opset.version_of(after) == to
     np.testing.assert_allclose(computed(after), expected, atol=1e-6)
 
 
@@ -70,7 +70,7 @@ def test_what_is_resized_takes_the_pixels_that_it_took(
 def test_axes_that_were_taken_for_one_still_are(version: int, kind: str, axis: int | None) -> None:
     made = model(version, [helper.make_node(kind, ["x"], ["y"], **({} if axis is None else {"axis": axis}))])
     expected = computed(made)
-    np.testing.assert_allclose(computed(opset.raised(made, 13)), expected, atol=1e-6)
+    np.testing.assert_allclose(computed(opset.upgrade(made, 13)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["Hardmax", "Resize"])
@@ -83,15 +83,15 @@ def test_inside_a_branch_too(kind: str) -> None:
     weights = [floats("s", 1, 1, 2.5, 2.5), numpy_helper.from_array(np.array(True), "c")]
     made = model(10, [helper.make_node("If", ["c"], ["y"], **branches)], weights)
     expected = computed(made)
-    np.testing.assert_allclose(computed(opset.raised(made, 13)), expected, atol=1e-6)
+    np.testing.assert_allclose(computed(opset.upgrade(made, 13)), expected, atol=1e-6)
 
 
 def test_a_rounding_that_no_later_opset_has_is_refused() -> None:
     with pytest.raises(ValueError, match="makes one axis larger and another one smaller"):
-        opset.raised(resized(10, "nearest", (2, 0.5)), 13)
+        opset.upgrade(resized(10, "nearest", (2, 0.5)), 13)
     computes = model(10, [helper.make_node("Resize", ["x", "s"], ["y"], mode="nearest")], [], (info("s", (4,)),))
     with pytest.raises(ValueError, match="computes its scales"):
-        opset.raised(computes, 13)
+        opset.upgrade(computes, 13)
 
 
 def filtered(version: int, mode: str, *scales: float) -> Any:
