@@ -1,4 +1,4 @@
-"""What happens to a model before it is built: nothing, a half precision, int8 with Q/DQ, or TensorRT's calibration."""
+"""Choose what is done to a model before it is built: nothing, a half precision, int8 with Q/DQ, or calibration."""
 
 from __future__ import annotations
 
@@ -18,113 +18,190 @@ from pytest_trt.engine.model.model import Model
 from pytest_trt.errors import BuildError
 from pytest_trt.spec.engine_spec import EngineSpec
 
-_NAME = "prepared.onnx"
-_BATCHES = "calibration"
+_MODEL_NAME = "prepared.onnx"
+_BATCHES_FOLDER = "calibration"
 
 
 @dataclasses.dataclass(frozen=True)
 class Preparation:
-    """What is to be done. `fingerprint` names who does it, with version and data: the engine's digest covers it.
-    `calibrates` writes what TensorRT calibrates on: batches to the first path, or a calibration cache to the second. `shares` are of
-    a model that says them itself, and `notes` of the spec, not of what is built."""
+    """The work that precedes a build.
+
+    Attributes:
+        model: The model as the spec names it.
+        fingerprint: The name, version and data of whoever converts or calibrates the model. It is part of the engine's
+            digest, and empty if nothing is done.
+        convert: Writes the converted model to a path. None if the model is built as it is.
+        write_calibration: Writes what TensorRT calibrates on: batches to the first path, which is a folder, or a
+            calibration cache to the second path. None if TensorRT does not calibrate.
+        shares: The share of operators in each precision, for a model that comes with Q/DQ.
+        notes: Notes on the spec. Notes on the conversion are part of its result.
+    """
 
     model: Model
     fingerprint: str = ""
     convert: Callable[[Path], Conversion] | None = None
-    calibrates: Callable[[Path, Path], None] | None = None
+    write_calibration: Callable[[Path, Path], None] | None = None
     shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def source(self, folder: Path) -> tuple[Path, Conversion]:
-        """The model to build, made in `folder` if it is another than the one that was given."""
+    def write_model(self, folder: Path) -> tuple[Path, Conversion]:
+        """Return the path of the model to build, which lies in `folder` if the model is converted."""
         if self.convert is None:
             return self.model.path, Conversion(self.shares, "")
-        return folder / _NAME, self.convert(folder / _NAME)
+        return folder / _MODEL_NAME, self.convert(folder / _MODEL_NAME)
 
-    def calibration(self, folder: Path, kept: Path | None) -> Path | None:
-        """Put in `folder` what TensorRT calibrates on: the cache that an earlier build `kept`, or what there is.
-        Returns where the batches are, if this is calibrated by TensorRT at all."""
-        if self.calibrates is None:
+    def write_batches(self, folder: Path, cache: Path | None) -> Path | None:
+        """Put what TensorRT calibrates on into `folder`.
+
+        Args:
+            folder: The folder that the engine is built in.
+            cache: The calibration cache of an earlier build, which is copied instead of writing the batches again.
+
+        Returns:
+            The folder of the batches, or None if TensorRT does not calibrate.
+        """
+        if self.write_calibration is None:
             return None
-        if kept is not None:
-            shutil.copyfile(kept, folder / CALIBRATION_CACHE)
+        if cache is not None:
+            shutil.copyfile(cache, folder / CALIBRATION_CACHE)
         else:
-            self.calibrates(folder / _BATCHES, folder / CALIBRATION_CACHE)
-        return folder / _BATCHES
+            self.write_calibration(folder / _BATCHES_FOLDER, folder / CALIBRATION_CACHE)
+        return folder / _BATCHES_FOLDER
 
     def calibration_key(self, backend_version: str) -> str:
-        """What a calibration cache is of: the model, the calibrator, what it saw and the TensorRT that ran it; whatever
-        else is built differently. Empty where TensorRT calibrates nothing."""
-        if self.calibrates is None:
+        """Return the key under which later builds find the calibration cache, or "" if TensorRT does not calibrate.
+
+        The key covers the model, the calibrator, its batches and the TensorRT version. Builds with other options share
+        the cache.
+        """
+        if self.write_calibration is None:
             return ""
         return hashlib.sha256(f"{self.model.sha256}\0{self.fingerprint}\0{backend_version}".encode()).hexdigest()
 
     @staticmethod
-    def clear(folder: Path) -> None:
-        """Remove what was made for the build alone: the plan is kept, and its calibration cache."""
-        for file in folder.glob(f"{_NAME}*"):
+    def remove_temporary_files(folder: Path) -> None:
+        """Remove the converted model and the batches, which only the build needs."""
+        for file in folder.glob(f"{_MODEL_NAME}*"):
             file.unlink()
-        shutil.rmtree(folder / _BATCHES, ignore_errors=True)
+        shutil.rmtree(folder / _BATCHES_FOLDER, ignore_errors=True)
 
 
 def prepare(
-    spec: EngineSpec, model: Model, strongly_typed: bool, host: bool, calibration: Calibration | Path | None
+    spec: EngineSpec,
+    model: Model,
+    calibration: Calibration | Path | None,
+    *,
+    strongly_typed: bool,
+    takes_int32_biases: bool,
 ) -> Preparation:
-    """What `spec` asks for and the backend does not do itself; on a `host` that is ONNX Runtime. `calibration` gives
-    the inputs, or is a calibration cache. Raises BuildError where nobody can."""
-    wanted, name = spec.precision, model.path.name
-    if wanted == "best" and strongly_typed:
+    """Return the work that the requested precision needs and that the backend does not do itself.
+
+    Args:
+        spec: The build options.
+        model: The model to build.
+        calibration: The function that yields calibration inputs, or the path of a calibration cache.
+        strongly_typed: Whether the backend builds networks in the model's own types.
+        takes_int32_biases: Whether the backend takes biases that a DequantizeLinear makes from int32.
+
+    Raises:
+        BuildError: The precision cannot be built from this model on this backend.
+    """
+    precision, name = spec.precision, model.path.name
+    if precision == "best" and strongly_typed:
         raise BuildError(
-            f"precision='best' leaves the choice to the builder, and this backend builds {name} in the types that it "
-            "has: ask for fp32, fp16, bf16 or int8"
+            f"precision='best' leaves the choice to the builder, but this backend builds {name} in the model's own "
+            "types: request fp32, fp16, bf16 or int8"
         )
-    if wanted == "fp8" and not model.has_qdq:
+    if precision == "fp8" and not model.has_qdq:
         raise BuildError(f"fp8 needs a model with Q/DQ, and {name} has none: quantise it with nvidia-modelopt")
-    if wanted == "int8" and spec.calibrator is not None:
-        return _prepare_calibrator(spec, model, spec.calibrator, strongly_typed, calibration)
-    shares = qdq.read_quantised_shares(model) if wanted == "int8" else {}
-    if wanted == "int8" and "int8" not in shares:
+    if precision == "int8" and spec.calibrator is not None:
+        return _prepare_calibrator(spec, model, spec.calibrator, calibration, strongly_typed=strongly_typed)
+    shares = qdq.read_quantised_shares(model) if precision == "int8" else {}
+    if precision == "int8" and "int8" not in shares:
         _check_not_quantised(model, shares)
         data = _calibration_data(spec, model, calibration)
-        by = int8.fingerprint(model, data)
-        return Preparation(model, by, lambda output: int8.quantise(model, data, output))
-    if wanted in ("fp16", "bf16") and strongly_typed:
-        return Preparation(model, half.fingerprint(), lambda output: half.convert(model.path, wanted, output))
-    unused = f"calibration is not used: {name} has Q/DQ, which says where it is quantised"
+        fingerprint = int8.fingerprint(model, data)
+        return Preparation(model, fingerprint, lambda output: int8.quantise(model, data, output))
+    if precision in ("fp16", "bf16") and strongly_typed:
+        return Preparation(model, half.fingerprint(), lambda output: half.convert(model.path, precision, output))
+    unused = f"calibration is not used: {name} has Q/DQ, which defines where it is quantised"
     notes = (unused,) if shares and spec.calibration not in (None, RANDOM_CALIBRATION) else ()
-    if host or not qdq.has_int32_biases(model):
+    if takes_int32_biases or not qdq.has_int32_biases(model):
         return Preparation(model, shares=shares, notes=notes)
 
-    def without_biases(output: Path) -> Conversion:
+    def fold_biases(output: Path) -> Conversion:
         qdq.write_without_int32_biases(model, output)
         return Conversion(shares, "")
 
-    return Preparation(model, "int32 biases folded", without_biases, notes=notes)
+    return Preparation(model, "int32 biases folded", fold_biases, notes=notes)
+
+
+def _prepare_calibrator(
+    spec: EngineSpec,
+    model: Model,
+    calibrator: str,
+    calibration: Calibration | Path | None,
+    *,
+    strongly_typed: bool,
+) -> Preparation:
+    """Return the work that int8 by TensorRT's own calibrator needs."""
+    name, option = model.path.name, f"calibrator={calibrator!r}"
+    if strongly_typed:
+        support = SUPPORT[f"calibrator={calibrator}"].describe()
+        raise BuildError(
+            f"{option} is TensorRT's own calibration, which {support} has: leave it out, and {name} is quantised with "
+            "Q/DQ instead"
+        )
+    if model.has_qdq:
+        raise BuildError(f"{option}: {name} has Q/DQ, which defines where it is quantised: leave the calibrator out")
+    if isinstance(calibration, Path):
+        if not calibration.is_file():
+            remedy = _calibration_remedy(calibration)
+            raise BuildError(f"calibration={str(calibration)!r} {remedy}, or a calibration cache")
+        cache = calibration_data.read_cache(calibration, calibrator)
+        fingerprint = f"TensorRT's {calibrator} calibrator, cache {hashlib.sha256(cache).hexdigest()}"
+        return Preparation(model, fingerprint, write_calibration=lambda _batches, output: _write_bytes(output, cache))
+    data = _calibration_data(spec, model, calibration)
+    fingerprint = f"TensorRT's {calibrator} calibrator on {calibration_data.fingerprint(model, data)}"
+    return Preparation(
+        model,
+        fingerprint,
+        write_calibration=lambda batches, _cache: calibration_data.write_batches(model, data, batches),
+    )
+
+
+def _write_bytes(output: Path, data: bytes) -> None:
+    output.write_bytes(data)
 
 
 def _check_not_quantised(model: Model, shares: Mapping[str, float]) -> None:
-    """Raise BuildError for a model that is quantised otherwise than by Q/DQ in int8."""
-    asked = f"int8 was asked for, and {model.path.name}"
+    """Raise BuildError if the model is quantised, but not with Q/DQ in int8."""
+    requested = f"int8 was requested, but {model.path.name}"
     if "fp8" in shares:
-        raise BuildError(f"{asked} has its Q/DQ in fp8: ask for precision='fp8'")
+        raise BuildError(f"{requested} has its Q/DQ in fp8: request precision='fp8'")
     if integer := sorted(model.ops & qdq.INTEGER_OPERATORS):
         raise BuildError(
-            f"{asked} computes in integers as it is ({', '.join(integer)}): ask for fp32, which leaves it so; for "
-            "TensorRT, which takes Q/DQ alone, give the model that it was made of"
+            f"{requested} already computes in integers ({', '.join(integer)}): request fp32, which leaves it so; "
+            "TensorRT takes only Q/DQ: for it, give the float model that this one was made from"
         )
 
 
 def _calibration_data(spec: EngineSpec, model: Model, calibration: Calibration | Path | None) -> Calibration:
-    """The inputs to calibrate on. Raises BuildError where there are none: int8 of a model that nobody calibrated is
-    wrong in a way that only `calibration='random'` says is meant."""
+    """Return the function that yields calibration inputs.
+
+    Raises:
+        BuildError: There is none. int8 of a model that was not calibrated computes wrong results, so that the test has
+            to request it explicitly with `calibration='random'`.
+    """
     name = model.path.name
     if not model.inputs:
-        raise BuildError(f"{name} takes no inputs, so that there is nothing to calibrate int8 on: leave int8 out")
+        raise BuildError(f"{name} has no inputs, so there is nothing to calibrate int8 on: leave int8 out")
     if calibration is None:
-        has = "Q/DQ of weights alone, which are computed with in float" if model.has_qdq else "neither"
+        has = "only Q/DQ of weights, which are computed with in float" if model.has_qdq else "neither"
         raise BuildError(
             f"int8 needs a model with Q/DQ, or inputs to calibrate on, and {name} has {has}: give calibration= a "
-            "function that yields inputs, or 'random', which is right for the speed and not for the accuracy"
+            f"function that yields inputs, or {RANDOM_CALIBRATION!r}, with which the speed is right but the accuracy "
+            "is not"
         )
     if isinstance(calibration, Path):
         raise BuildError(f"calibration={str(calibration)!r} {_calibration_remedy(calibration)}")
@@ -132,47 +209,14 @@ def _calibration_data(spec: EngineSpec, model: Model, calibration: Calibration |
 
 
 def _calibration_remedy(path: Path) -> str:
-    """Why a text that is not 'random' gives no inputs, and what would."""
+    """Return why a text other than 'random' yields no inputs, and what to give instead."""
     if path.name.lower() == RANDOM_CALIBRATION:
-        return f"is no file: write it {RANDOM_CALIBRATION!r}, to have inputs drawn"
+        return f"is no file: write {RANDOM_CALIBRATION!r} to calibrate on generated inputs"
     if not path.is_file():
         return f"is no file: give a function that yields inputs, or {RANDOM_CALIBRATION!r}"
     if path.suffix in (".npz", ".npy"):
         return "is a file of arrays: give a function that reads it and yields dicts of arrays by input name"
     return (
-        "is a calibration cache, which TensorRT's own calibrators read: give calibrator='entropy' or 'minmax' with it, "
-        "or a function that yields inputs"
+        "is a calibration cache, which TensorRT's own calibrators read: add calibrator='entropy' or 'minmax', or give "
+        "a function that yields inputs"
     )
-
-
-def _prepare_calibrator(
-    spec: EngineSpec, model: Model, calibrator: str, strongly_typed: bool, calibration: Calibration | Path | None
-) -> Preparation:
-    """int8 by TensorRT's own calibrators, where there are any."""
-    name, asked = model.path.name, f"calibrator={calibrator!r}"
-    if strongly_typed:
-        raise BuildError(
-            f"{asked} is TensorRT's own calibration, which {SUPPORT[f'calibrator={calibrator}'].describe()} has: leave "
-            f"it out, and {name} gets Q/DQ"
-        )
-    if model.has_qdq:
-        raise BuildError(f"{asked}: {name} has Q/DQ, which says where it is quantised: leave the calibrator out")
-    if isinstance(calibration, Path):
-        if not calibration.is_file():
-            raise BuildError(
-                f"calibration={str(calibration)!r} {_calibration_remedy(calibration)}, or a calibration cache"
-            )
-        cache = calibration_data.read_cache(calibration, calibrator)
-        by = f"TensorRT's {calibrator} calibrator, cache {hashlib.sha256(cache).hexdigest()}"
-
-        def copy(batches: Path, output: Path) -> None:
-            output.write_bytes(cache)
-
-        return Preparation(model, by, calibrates=copy)
-    data = _calibration_data(spec, model, calibration)
-
-    def write(batches: Path, output: Path) -> None:
-        calibration_data.write_batches(model, data, batches)
-
-    by = f"TensorRT's {calibrator} calibrator on {calibration_data.fingerprint(model, data)}"
-    return Preparation(model, by, calibrates=write)

@@ -113,7 +113,13 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
     store = resources.store or Store.temporary()
     host = environment.backend == "onnxruntime"
     ranges = () if host else request.shapes().profiles  # ONNX Runtime's plan serves every shape
-    preparation = prepare(spec, model, request.strongly_typed or host, host, _calibration_source(request))
+    preparation = prepare(
+        spec,
+        model,
+        _calibration_source(request),
+        strongly_typed=request.strongly_typed or host,
+        takes_int32_biases=host,
+    )
     calibration_key = preparation.calibration_key(environment.backend_version)
     cache = None if host else _timing_cache(spec, environment, store)
     digest = engine_digest(spec, model, ranges, environment, preparation.fingerprint)
@@ -124,8 +130,8 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
             return _from_entry(entry, built=False, notes=said)
         with store.draft(digest) as draft:
             started = time.monotonic()
-            source, conversion = preparation.source(draft)
-            batches = preparation.calibration(draft, store.calibration_file(CALIBRATION_CACHE, calibration_key))
+            source, conversion = preparation.write_model(draft)
+            batches = preparation.write_batches(draft, store.calibration_file(CALIBRATION_CACHE, calibration_key))
             job = BuildJob(
                 backend=environment.backend,
                 device=request.device,
@@ -139,7 +145,7 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
             )
             report = resources.build(job)
             _check_result(spec, model, draft, report)
-            preparation.clear(draft)
+            preparation.remove_temporary_files(draft)
             meta = Meta(
                 digest=digest,
                 spec=spec.build_options(),

@@ -400,7 +400,7 @@ def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: D
         ({"calibrator": "entropy"}, "int8 needs a model with Q/DQ, or inputs to calibrate on"),
         ({"calibration": "entropy.calib"}, "is a calibration cache, which TensorRT's own calibrators read"),
         ({"calibration": "none.calib"}, "none.calib' is no file: give a function that yields inputs, or 'random'$"),
-        ({"calibration": "Random"}, "Random' is no file: write it 'random', to have inputs drawn"),
+        ({"calibration": "Random"}, "Random' is no file: write 'random' to calibrate on generated inputs"),
         ({"calibration": "x.npz"}, "x.npz' is a file of arrays: give a function that reads it and yields dicts"),
         ({"calibrator": "entropy", "calibration": "none.calib"}, "is no file: give .* or a calibration cache"),
         ({"calibrator": "minmax", "calibration": "entropy.calib"}, "is no calibration cache of the minmax calibrator"),
@@ -463,14 +463,14 @@ def test_a_model_that_comes_with_its_q_dq_tells_its_shares_and_that_calibration_
     assert (plain.precisions, plain.proved_by) == ({"int8": 0.5, "fp32": 0.5}, "model")
     assert (plain.built, noted.built, noted.digest) == (True, False, plain.digest)
     assert plain.notes == cpu.provide(precision="int8", calibration="random").notes == ()
-    assert noted.notes == ("calibration is not used: m.onnx has Q/DQ, which says where it is quantised",)
+    assert noted.notes == ("calibration is not used: m.onnx has Q/DQ, which defines where it is quantised",)
     assert noted.precisions == plain.precisions
 
 
 @pytest.mark.parametrize("typed", [True, False])
 def test_q_dq_of_weights_alone_is_no_int8(typed: bool, gpu: Desk) -> None:
     save_quantised(gpu.folder / "m.onnx", float_activations=2)
-    with pytest.raises(BuildError, match="has Q/DQ of weights alone, which are computed with in float"):
+    with pytest.raises(BuildError, match="has only Q/DQ of weights, which are computed with in float"):
         gpu.provide(precision="int8", strongly_typed=typed)
     with pytest.raises(BuildError, match=r"m.onnx has none of .*, but for Q/DQ of weights alone"):
         gpu.provide(precision="int8", strongly_typed=typed, calibration="random")
@@ -488,7 +488,7 @@ def test_a_model_of_integer_operators_is_told_as_that(gpu: Desk) -> None:
     opset = onnx.helper.make_opsetid("", 17)
     onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), str(gpu.folder / "m.onnx"))
     for calibration in (None, "random"):
-        with pytest.raises(BuildError, match=r"m.onnx computes in integers as it is \(MatMulInteger\): ask for fp32"):
+        with pytest.raises(BuildError, match=r"m.onnx already computes in integers \(MatMulInteger\): request fp32"):
             gpu.provide(precision="int8", calibration=calibration)
 
 
@@ -496,7 +496,7 @@ def test_a_model_without_inputs_cannot_be_calibrated(gpu: Desk) -> None:
     made = onnx.load(str(gpu.folder / "m.onnx"))
     made.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((1, 32), np.float32), "x"))
     onnx.save(made, str(gpu.folder / "m.onnx"))
-    with pytest.raises(BuildError, match=r"m.onnx takes no inputs, so that there is nothing to calibrate int8 on"):
+    with pytest.raises(BuildError, match=r"m.onnx has no inputs, so there is nothing to calibrate int8 on"):
         gpu.provide(RunShape(), precision="int8", calibration="random")
 
 

@@ -157,9 +157,9 @@ def test_tensorrt_takes_what_it_refuses_otherwise(plain: Path, tmp_path: Path) -
 
 def test_it_is_done_for_tensorrt_alone_and_where_there_is_something_to_do(plain: Path, tmp_path: Path) -> None:
     """ONNX Runtime computes with int32 biases; other engines keep what they are known by."""
-    spec = EngineSpec(precision="int8")
-    prepared = prepare(spec, quantised(plain, per_channel=False), True, False, None)
-    source, conversion = prepared.source(tmp_path)
+    spec, model = EngineSpec(precision="int8"), quantised(plain, per_channel=False)
+    prepared = prepare(spec, model, None, strongly_typed=True, takes_int32_biases=False)
+    source, conversion = prepared.write_model(tmp_path)
     assert (prepared.fingerprint, source.name, conversion.converter) == ("int32 biases folded", "prepared.onnx", "")
-    assert prepare(spec, quantised(plain, per_channel=False), True, True, None).convert is None
-    assert prepare(EngineSpec(), read_model(plain), True, False, None).convert is None
+    assert prepare(spec, model, None, strongly_typed=True, takes_int32_biases=True).convert is None
+    assert prepare(EngineSpec(), read_model(plain), None, strongly_typed=True, takes_int32_biases=False).convert is None
