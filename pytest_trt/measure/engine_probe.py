@@ -1,10 +1,9 @@
-"""One probe with an engine in it: open it, ask it for blocks, and close it."""
+"""Open one engine in a probe, and measure its blocks and other figures."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from pytest_trt.core.records import Block, LayerProfile
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.measure.probe.client import Probe
 from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.stopwatch import Stopwatch
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
@@ -21,53 +21,41 @@ from pytest_trt.spec.shape_ranges import Shape
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
+BLOCK_MS = 10.0
+"""How long a block should last, in ms: long against the cost of requesting one, short against the drift of clocks, so
+that two engines in turn run at the same clocks (docs/background/statistics.md)."""
+
+MIN_SAMPLES = 15
+"""The least samples of a block, since the median of fewer is poor: a block of a slow engine lasts longer, up to
+`MAX_BLOCK_MS`."""
+
+MAX_BLOCK_MS = 50.0
+"""How long a block may last to reach `MIN_SAMPLES`, in ms."""
+
+MAX_SAMPLES = 1000
+"""The most samples of a block."""
+
+OPEN_TIMEOUT_S = 600.0
+"""How long each step of opening an engine may take, in seconds."""
+
+BLOCK_TIMEOUT_S = 300.0
+"""How long any other call to a probe may take, in seconds."""
 
 Tensors = tuple[Tensor, ...]
 
 
-BLOCK_MS = 10.0
-"""How long a block should last: long against the cost of asking for one, short against the drift of clocks, so that
-two engines that take turns share what the clock does (docs/background/statistics.md)."""
-
-
-FEW_SAMPLES = 15
-"""Fewer samples make a poor median: a block of a slow engine lasts longer, up to LONG_MS."""
-
-
-LONG_MS = 50.0
-
-
-MOST_SAMPLES = 1000
-
-
-OPEN_TIMEOUT_S = 600.0
-
-
-BLOCK_TIMEOUT_S = 300.0
-
-
-def samples_in_block(sample_ms: float, block_ms: float = BLOCK_MS, few: int = FEW_SAMPLES) -> int:
-    """How many samples make a block: enough for `block_ms`, and `few` of them at least if LONG_MS holds as many."""
-    wanted = max(math.ceil(block_ms / sample_ms), min(few, int(LONG_MS / sample_ms)))
-    return max(1, min(MOST_SAMPLES, wanted))
-
-
-class Clock:
-    """How long each part took, in seconds by its name: the time since the part before it ended."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._since = time.perf_counter()
-
-    def ended(self, name: str) -> None:
-        now = time.perf_counter()
-        self.seconds[name] = self.seconds.get(name, 0.0) + now - self._since
-        self._since = now
-
-
 @dataclasses.dataclass(frozen=True)
 class Subject:
-    """What is opened in a probe: a plan, at one shape, through one pipeline, on inputs drawn from a seed (or given)."""
+    """What a probe opens: a plan, at one shape, run through one pipeline.
+
+    Attributes:
+        plan: The plan's file.
+        device: The device that runs it, as the backend names it.
+        spec: The options that the engine was built with, and those of loading it.
+        shapes: The shape of each input.
+        options: The options of the pipeline.
+        inputs: The inputs to run on; None to generate them from the seed of `spec`.
+    """
 
     plan: Path
     device: str
@@ -78,88 +66,106 @@ class Subject:
 
 
 class EngineProbe:
-    """A fresh probe with one engine open in it. `load_s`, `first_ms` and `proof` are known once it is made.
+    """A fresh probe with one engine open in it. Use it as a context manager, or close it.
 
-    `probe` is a fresh one of the server's, else it forks one. `clock` hears how long each part took. Raises ProbeError
-    where the probe is lost, and whatever the backend raises on loading or on the first inference.
+    Args:
+        server: Forks the probe.
+        subject: The engine, and how to run it.
+        stopwatch: Times the steps of opening.
+        probe: A fresh probe of this server; None to fork one.
+
+    Attributes:
+        inputs: The engine's inputs, with concrete shapes.
+        outputs: The engine's outputs, with concrete shapes.
+        load_s: How long loading took, in seconds: reading and deserialising the plan, and making its context.
+        first_ms: How long the first inference took, in ms.
+        proof: What really runs, as text by name (`Runner.proof`).
+
+    Raises:
+        ProbeError: The probe crashed, was killed or did not answer in time. Errors of the backend on loading or on the
+            first inference pass through.
     """
 
     def __init__(
-        self, server: ProbeServer, subject: Subject, clock: Clock | None = None, probe: Probe | None = None
+        self, server: ProbeServer, subject: Subject, stopwatch: Stopwatch | None = None, probe: Probe | None = None
     ) -> None:
         self._probe: Probe = probe or server.fork()
         try:
-            self._open(server, subject, clock or Clock())
+            self._open(server, subject, stopwatch or Stopwatch())
         except BaseException:
             self._probe.close(kill=True)
             raise
 
-    def _open(self, server: ProbeServer, subject: Subject, clock: Clock) -> None:
-        clock.ended("process")
+    def _open(self, server: ProbeServer, subject: Subject, stopwatch: Stopwatch) -> None:
+        stopwatch.lap("process")
         self._probe.call("activate", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=subject.device)
-        clock.ended("device")
+        stopwatch.lap("device")
         loaded = _load(self._probe, server, subject.plan, subject.device, subject.spec)
-        clock.ended("load")
+        stopwatch.lap("load")
         opened, _ = self._probe.call(
             "open",
             timeout_s=OPEN_TIMEOUT_S,
             shapes=codec.encode(subject.shapes),
             options=codec.encode(subject.options),
         )
-        clock.ended("open")
+        stopwatch.lap("open")
         self.load_s = float(loaded["seconds"]) + float(opened["seconds"])
-        self.inputs, self.outputs = _tensors(opened)
+        self.inputs, self.outputs = _decode_tensors(opened)
         if subject.inputs is not None:
             filled, _ = self._probe.call("fill", subject.inputs, timeout_s=OPEN_TIMEOUT_S)
         else:
             spec = subject.spec
             ranges = codec.encode(spec.input_ranges)
             filled, _ = self._probe.call("draw", timeout_s=OPEN_TIMEOUT_S, seed=spec.seed, ranges=ranges)
-        clock.ended("first run")
+        stopwatch.lap("first run")
         self.first_ms = float(filled["first_ms"])
         self.proof: Mapping[str, str] = filled["proof"]
         self._count = 1
         self._in_flight = subject.options.contexts * subject.options.depth + 1
 
     def block(self) -> Block:
-        """The next block. The first ones also find how many samples make one."""
+        """Measure the next block. The first calls also find how many samples make a block."""
         while True:
             reply, _ = self._probe.call("block", timeout_s=BLOCK_TIMEOUT_S, count=self._count)
             block = codec.decode(Block, {"times": reply["times"], "seconds": reply["seconds"]})
             sample_ms = max(block.seconds * 1000 / self._count, 1e-6)
-            wanted = samples_in_block(sample_ms)
-            if wanted <= 2 * self._count:
+            count = samples_in_block(sample_ms)
+            if count <= 2 * self._count:
                 return block
-            self._count = min(wanted, 10 * self._count)
+            self._count = min(count, 10 * self._count)
 
     def throughput(self, seconds: float) -> float:
-        """Queries a second from the overlapped pipeline."""
+        """Measure the overlapped pipeline for about that long, and return its queries a second."""
         reply, _ = self._probe.call("throughput", timeout_s=BLOCK_TIMEOUT_S + seconds, seconds=seconds)
         return float(reply["queries_per_s"])
 
     def profile(self, runs: int) -> LayerProfile:
+        """Measure the time of each layer over so many inferences."""
         return codec.decode(LayerProfile, self._probe.call("profile", timeout_s=BLOCK_TIMEOUT_S, runs=runs)[0])
 
     def memory(self) -> Mapping[str, int]:
-        """Bytes by name, see `Runner.memory`; `host` is the probe's peak resident set."""
+        """Return bytes by name: those of `Runner.memory`, and `host`, the probe's peak resident set."""
         reply, _ = self._probe.call("memory", timeout_s=BLOCK_TIMEOUT_S)
         return {name: int(size) for name, size in reply.items()}
 
     def infer(self, inputs: Arrays) -> Arrays:
+        """Run one inference and return its outputs."""
         return self._probe.call("infer", inputs, timeout_s=BLOCK_TIMEOUT_S)[1]
 
     def stream(self, batches: Iterable[Arrays]) -> Iterator[Arrays]:
-        """Outputs in order, through the overlapped pipeline."""
+        """Run batches through the overlapped pipeline and yield their outputs in order."""
         return self._probe.stream(batches, window=self._in_flight, timeout_s=BLOCK_TIMEOUT_S)
 
     def current_inputs(self) -> Arrays:
-        """The inputs that `draw` put in place."""
+        """Return the inputs that blocks run on: those of the subject, or the generated ones."""
         return self._probe.call("current_inputs", timeout_s=BLOCK_TIMEOUT_S)[1]
 
-    def hang_up(self) -> None:
-        self._probe.hang_up()
+    def disconnect(self) -> None:
+        """Let the probe free what it holds and exit, without waiting; `close` waits."""
+        self._probe.disconnect()
 
     def close(self) -> None:
+        """End the probe, and wait until it has exited."""
         self._probe.close()
 
     def __enter__(self) -> EngineProbe:
@@ -169,20 +175,32 @@ class EngineProbe:
         self.close()
 
 
+def samples_in_block(sample_ms: float, block_ms: float = BLOCK_MS, min_samples: int = MIN_SAMPLES) -> int:
+    """Return how many samples make a block.
+
+    Args:
+        sample_ms: How long one sample takes, in ms.
+        block_ms: How long the block should last, in ms.
+        min_samples: The least samples of a block that fit into `MAX_BLOCK_MS`.
+    """
+    count = max(math.ceil(block_ms / sample_ms), min(min_samples, int(MAX_BLOCK_MS / sample_ms)))
+    return max(1, min(MAX_SAMPLES, count))
+
+
 def read_tensors(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
-    """A plan's inputs and outputs, as its runtime has them."""
+    """Return a plan's inputs and outputs as its runtime reports them."""
     with server.fork() as probe:
-        return _tensors(_load(probe, server, plan, device, spec))
+        return _decode_tensors(_load(probe, server, plan, device, spec))
 
 
 def _load(probe: Probe, server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> dict[str, Any]:
-    said = codec.encode(spec.without_functions)
+    encoded = codec.encode(spec.without_functions)
     reply, _ = probe.call(
-        "load", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=device, plan=str(plan), spec=said
+        "load", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=device, plan=str(plan), spec=encoded
     )
     return reply
 
 
-def _tensors(reply: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
+def _decode_tensors(reply: Mapping[str, Any]) -> tuple[Tensors, Tensors]:
     inputs, outputs = (tuple(codec.decode(Tensor, one) for one in reply[name]) for name in ("inputs", "outputs"))
     return inputs, outputs

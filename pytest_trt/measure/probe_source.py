@@ -1,26 +1,31 @@
-"""Blocks from probes: the block source of every live measurement."""
+"""Measure blocks in live probes: the block source of every measurement."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Block
-from pytest_trt.measure.engine_probe import Clock, EngineProbe, Subject
+from pytest_trt.measure.engine_probe import EngineProbe, Subject
 from pytest_trt.measure.probe.client import Probe
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.sampler import side_order
-
-if TYPE_CHECKING:
-    pass
+from pytest_trt.measure.stopwatch import Stopwatch
 
 
 class ProbeSource:
-    """One probe a side, replaced together on `renew`. Close it: the probes of the last turn stay open until then.
+    """A block source with one probe for each side (see `sampler.BlockSource`).
 
-    They are opened one after the other, in the order of their turn: two CUDA contexts that were made at once would
-    share out the memory by chance. All are forked before that: while one is opened, the next wakes the driver.
+    Use it as a context manager, or close it: the last probes stay open until then.
+
+    The probes of a turn are opened one after the other, in the turn's order: two CUDA contexts that are made at the
+    same time would share out the memory by chance. All of them are forked first, so that the next probe can wake the
+    driver while one is opened.
+
+    Args:
+        sides: For each side, the server that forks its probes, and what they open.
+        state: Reads the state of the GPU or host after each block (`read` of `GpuState` or of `host_state`).
+        stopwatch: Times the parts of the measurement.
     """
 
     levels = ("block", "probe")
@@ -29,10 +34,9 @@ class ProbeSource:
         self,
         sides: Sequence[tuple[ProbeServer, Subject]],
         state: Callable[[], Mapping[str, float]] | None = None,
-        clock: Clock | None = None,
+        stopwatch: Stopwatch | None = None,
     ) -> None:
-        """`state` reads the state after each block (`read` of gpu_state.GpuState, or of host_state)."""
-        self._sides, self._state, self._clock = sides, state, clock or Clock()
+        self._sides, self._state, self._stopwatch = sides, state, stopwatch or Stopwatch()
         self._turn = 0
         self._probes: dict[int, EngineProbe] = {}
         self._open()
@@ -43,7 +47,7 @@ class ProbeSource:
             for side in side_order(self._turn, self.sides):
                 forked[side] = self._sides[side][0].fork()
             for side in tuple(forked):
-                self._probes[side] = EngineProbe(*self._sides[side], self._clock, forked.pop(side))
+                self._probes[side] = EngineProbe(*self._sides[side], self._stopwatch, forked.pop(side))
         except BaseException:
             for probe in forked.values():
                 probe.close(kill=True)
@@ -52,37 +56,41 @@ class ProbeSource:
 
     @property
     def probes(self) -> tuple[EngineProbe, ...]:
-        """The probes that are open, side by side."""
+        """The probes that are open, by side."""
         return tuple(self._probes[side] for side in sorted(self._probes))
 
     @property
     def sides(self) -> int:
+        """The number of sides."""
         return len(self._sides)
 
     def next_block(self, side: int, *, kept: bool = True) -> Block:
+        """Measure the next block of a side, with the state after it if the block is kept."""
         block = self._probes[side].block()
         if self._state is None or not kept:
             return block
-        self._clock.ended("sampling")
+        self._stopwatch.lap("sampling")
         state = self._state()
-        self._clock.ended("state")
+        self._stopwatch.lap("state")
         return dataclasses.replace(block, state=state)
 
     def release_all_but(self, side: int) -> None:
-        """Let the other sides' probes end while this one goes on; `close` waits for them."""
+        """Let the other sides' probes exit while this side's continues; `close` waits for them."""
         for other in set(self._probes) - {side}:
-            self._probes[other].hang_up()
+            self._probes[other].disconnect()
 
     def renew(self) -> None:
-        self._clock.ended("sampling")
+        """Replace the probes of all sides by fresh ones, opened in the next turn's order."""
+        self._stopwatch.lap("sampling")
         self.close()
-        self._clock.ended("end")
+        self._stopwatch.lap("end")
         self._turn += 1
         self._open()
 
     def close(self) -> None:
+        """End all probes, and wait until they have exited."""
         for probe in self.probes:
-            probe.hang_up()  # all of them free what they hold at once
+            probe.disconnect()  # so that all of them free their memory at the same time
         while self._probes:
             self._probes.popitem()[1].close()
 

@@ -1,4 +1,4 @@
-"""One taking: fresh probes, sampled until every question is answered, and the passes of their own after that."""
+"""Run one measurement: start fresh probes, sample until the rule stops, then run the extra passes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,40 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Estimate, LayerProfile
 from pytest_trt.measure import figures
-from pytest_trt.measure.engine_probe import Clock, Subject
+from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe_source import ProbeSource
 from pytest_trt.measure.sampler import Limits, Sampling, sample
 from pytest_trt.measure.stopping import Rule
+from pytest_trt.measure.stopwatch import Stopwatch
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 PROFILE_S = 1.0
-MOST_PROFILED = 50
-"""Layers are timed over about a second of inferences, and no more than so many."""
+"""How long the inferences that time the layers last, in seconds, within the bounds below."""
+
+MIN_PROFILED = 3
+"""The least inferences that time the layers."""
+
+MAX_PROFILED = 50
+"""The most inferences that time the layers."""
 
 
 @dataclasses.dataclass(frozen=True)
 class MeasuredRun:
-    """What one taking gave. Figures, proof and memory are side 0's, `others` the figures of side 1, where asked, as are
-    `profiles`, one for each side. `answer` is what side 0 was given and what it gave, where its outputs were asked for.
-    `around` is the state of the GPU (or host) before the probes were there and after they were gone. `parts_s` says
-    where the time went."""
+    """The result of one measurement.
+
+    Attributes:
+        sampling: The blocks of both sides.
+        figures: The figures of side 0.
+        proof: What really ran on side 0, as text by name (`Runner.proof`).
+        profiles: The layer times of each side; empty unless requested.
+        other_figures: The figures of side 1; empty unless requested.
+        inputs_and_outputs: The inputs and outputs of one inference on side 0; None unless requested.
+        idle_states: The state of the GPU or host before the probes started, and after they ended.
+        parts_s: How long each part of the measurement took, in seconds.
+    """
 
     sampling: Sampling
     figures: Mapping[str, Estimate]
@@ -40,7 +54,7 @@ class MeasuredRun:
 
     @property
     def states(self) -> list[Mapping[str, float]]:
-        """The state before, after each block of side 0, and after."""
+        """The states before the probes started, after each block of side 0, and after the probes ended."""
         before, after = self.idle_states
         return [before, *(block.state for samples in self.sampling.sides[0] for block in samples.blocks), after]
 
@@ -57,39 +71,47 @@ def measure_run(
     requested_inputs: Arrays | None = None,
     state: Callable[[], Mapping[str, float]] | None = None,
 ) -> MeasuredRun:
-    """Sample and measure. `batch` is how many inferences a query makes; `spread` how far two probes differ, as a share;
-    `profiled` is whether the layers are timed too, `compared` whether the figures of side 1 are wanted; `asked` are
-    inputs to infer on at the end, none of them: those that were measured on. `state` reads the state of the GPU, or of
-    the host, before, after each block, and afterwards. Errors of the probes pass through.
+    """Run one measurement. Errors of the probes pass through.
+
+    Args:
+        sides: For each side, the server that forks its probes, and what they open. Side 0 is the side that is judged.
+        rule: Decides when there are enough blocks.
+        limits: The least and the most time, and the most probes.
+        batch: The number of inferences in a query.
+        spread: How far two probes of one plan may differ, as a share.
+        profile_layers: Whether to time the layers of each side.
+        measure_other_side: Whether to return the figures of side 1.
+        requested_inputs: Inputs for one inference at the end, whose outputs are returned; an empty mapping for the
+            inputs that the blocks run on, None for no such inference.
+        state: Reads the state of the GPU or host: before the probes start, after each block, after the probes end.
     """
     before = state() if state is not None else {}
-    clock = Clock()
-    with ProbeSource(sides, state, clock) as source:
+    stopwatch = Stopwatch()
+    with ProbeSource(sides, state, stopwatch) as source:
         sampling = sample(source, rule, limits)
-        clock.ended("sampling")
+        stopwatch.lap("sampling")
         probe = source.probes[0]
         found = figures.from_blocks(sampling.sides[0], spread)
         found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
         found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
-        clock.ended("throughput")
+        stopwatch.lap("throughput")
         if not (measure_other_side or profile_layers):
-            source.release_all_but(0)  # they end while the passes of this one run
+            source.release_all_but(0)  # the others exit while the passes of this one run
         found.update(figures.from_memory(probe.memory()))
         other_figures: dict[str, Estimate] = {}
         if measure_other_side and len(sides) > 1:
             other_figures.update(figures.from_blocks(sampling.sides[1], spread))
             other_figures.update(figures.from_memory(source.probes[1].memory()))
-        clock.ended("memory")
-        runs = max(3, min(MOST_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
+        stopwatch.lap("memory")
+        runs = max(MIN_PROFILED, min(MAX_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
         profiles = tuple(probe.profile(runs) for probe in source.probes) if profile_layers else ()
-        clock.ended("layers")
+        stopwatch.lap("layers")
         inputs_and_outputs = None
         if requested_inputs is not None:
             inputs = requested_inputs or probe.current_inputs()
             inputs_and_outputs = inputs, probe.infer(inputs)
-            clock.ended("outputs")
-    clock.ended("end")
-    idle_states = before, state() if state is not None else {}
+            stopwatch.lap("outputs")
+    stopwatch.lap("end")
     return MeasuredRun(
         sampling,
         found,
@@ -97,13 +119,13 @@ def measure_run(
         profiles,
         other_figures,
         inputs_and_outputs,
-        idle_states,
-        _split(clock.seconds, sampling),
+        idle_states=(before, state() if state is not None else {}),
+        parts_s=_split_sampling(stopwatch.seconds, sampling),
     )
 
 
-def _split(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]:
-    """The parts, with what sampling was: warm-up, blocks, and asking for them and judging in between."""
+def _split_sampling(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]:
+    """Return the parts with `sampling` split into warm-up, blocks, and the time between blocks."""
     parts: dict[str, float] = {}
     for name, part in seconds.items():
         if name == "sampling":

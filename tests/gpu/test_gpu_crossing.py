@@ -189,7 +189,7 @@ def test_a_sticky_error_costs_its_probe_and_no_other(server: ProbeServer, conv_p
             lost.call("infer", {"x": np.full((4, 3, 32, 32), 13, np.float32)}, timeout_s=120)
         with pytest.raises((BackendError, ProbeError)):
             lost.call("infer", batches[0], timeout_s=120)
-        lost.hang_up()
+        lost.disconnect()
         process.wait(60)
     with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)})) as probe:
         assert probe.infer(batches[0])["y"].shape == (4, 8)

@@ -177,7 +177,7 @@ class Probe:
             return False
         return state not in "TtZX"
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         """Let the probe go, without waiting for its end: it frees what it holds and exits. `close` waits."""
         self._crossing.close()
 
@@ -185,7 +185,7 @@ class Probe:
         """End the probe: it frees what it holds and exits, or is killed."""
         if self._open:
             self._open = False
-            self.hang_up()
+            self.disconnect()
             with contextlib.suppress(errors.ProbeError):  # a server that is lost took its probes with it
                 self._reap(self.pid, kill=kill)
 

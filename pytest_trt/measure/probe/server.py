@@ -134,7 +134,7 @@ class ProbeServer:
     def close(self) -> None:
         """End the server and every probe it has."""
         if self._spare is not None:
-            self._spare.hang_up()
+            self._spare.disconnect()
             self._spare = None
         with contextlib.suppress(AttributeError):
             self._connection.close()
