@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pytest_trt.judge.accuracy import difference
+from pytest_trt.judge.accuracy import difference, norms
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, AccuracyLimits
 from pytest_trt.judge.accuracy.difference import compare
 
@@ -37,7 +37,8 @@ def test_comparing_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch) ->
     wanted = noise((7, 30))
     got = wanted + 0.1 * noise((7, 30), 1)
     whole = compare(got, wanted, DEFAULTS["fp16"])
-    monkeypatch.setattr(difference, "_CHUNK", 64)
+    for module in (difference, norms):
+        monkeypatch.setattr(module, "CHUNK", 64)
     parts = compare(got, wanted, DEFAULTS["fp16"])
     assert parts.worst == whole.worst
     assert (parts.beyond, parts.max_abs, parts.top1, parts.top5) == (
