@@ -1,28 +1,35 @@
-"""Host memory to host memory, on several threads where it is much: one core copies a fifth of what PCIe carries."""
+"""Copy arrays within host memory.
+
+Large arrays are copied by several threads, since one core copies only a fifth of what PCIe carries.
+"""
 
 from __future__ import annotations
 
 import itertools
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from pytest_trt.engine.backends.host import usable_cpus
+
 MIN_PART_BYTES = 4 * 2**20
-"""What is smaller is not worth a thread."""
+"""The least that a thread copies; starting a thread for less costs more than it saves."""
 
 MAX_THREADS = 8
 
 
 class Copier:
-    """Copies arrays, large ones in parts at once: numpy lets go of the interpreter while it copies."""
+    """Copies arrays, splitting large ones over threads: numpy releases the interpreter's lock while it copies.
+
+    Attributes:
+        threads: The most threads that one copy uses.
+    """
 
     def __init__(self) -> None:
-        cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self.threads = max(1, min(MAX_THREADS, cpus - 1))
+        self.threads = max(1, min(MAX_THREADS, usable_cpus() - 1))
         self._pool: ThreadPoolExecutor | None = None
 
     def copy(self, to: Any, source: Any) -> None:
-        """`to[...] = source`, for arrays of one shape."""
+        """Assign `to[...] = source`, for arrays of one shape."""
         rows = len(to) if to.ndim else 0
         parts = min(self.threads, rows, int(to.nbytes // MIN_PART_BYTES))
         if parts < 2:
@@ -36,6 +43,7 @@ class Copier:
             part.result()
 
     def close(self) -> None:
+        """Stop the threads. The copier starts them again when it needs them."""
         if self._pool is not None:
             self._pool.shutdown()
             self._pool = None

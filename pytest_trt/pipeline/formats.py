@@ -1,8 +1,12 @@
-"""The formats in which inputs and outputs lie on the device; a caller's arrays are linear ones always.
+"""Convert between a caller's linear arrays and the formats in which inputs and outputs lie on the device.
 
-From TensorRT's documentation of TensorFormat: `hwc` and its like have the channels last, padded to a multiple of 8 or
-16; `chw4` and its like have them in vectors of 2 to 32, padded to whole ones, which come last. The channels are the
-dimension before the two (or, with a depth, three) of space.
+TensorRT's documentation of TensorFormat describes the formats:
+
+- `hwc`, `hwc8` and the like store the channels last, padded to a multiple of 8 or 16.
+- `chw4` and the like store the channels in vectors of 2 to 32. The vector is the last dimension, and the last vector is
+  padded.
+
+The channels are the dimension before the two spatial dimensions, or before the three of a format with depth (`dhwc8`).
 """
 
 from __future__ import annotations
@@ -19,50 +23,62 @@ if TYPE_CHECKING:
 LINEAR = "linear"
 
 
-def _parsed(name: str, rank: int) -> tuple[int, int, bool]:
-    """Which dimension has the channels, how many of them make a whole, and whether they all come last. Raises
-    BackendError for a format that is not laid out here."""
+def _parse_format(name: str, rank: int) -> tuple[int, int, bool]:
+    """Return the channel dimension, the channels of a vector, and whether all channels come last.
+
+    Args:
+        name: The format's name.
+        rank: The number of dimensions of the tensor.
+
+    Raises:
+        BackendError: The format is unknown, or has more dimensions than the tensor.
+    """
     found = re.fullmatch(r"(c?)(d?)hwc?(\d*)", name)
     space = 3 if found and found[2] else 2
     if found is None or rank <= space:
-        raise BackendError(f"an input or output has the format {name}, in which no array of {rank} dimensions is laid")
+        raise BackendError(
+            f"an input or output has the format {name!r}, which is not supported for a tensor of {rank} dimensions: "
+            "build the engine with another format in io_formats"
+        )
     return rank - space - 1, int(found[3] or 1), not found[1]
 
 
 def storage_shape(shape: Shape, name: str) -> Shape:
-    """The shape of the memory that a tensor takes in that format."""
+    """Return the shape of the memory that a tensor of `shape` takes in the format `name`, padding included."""
     if name == LINEAR:
         return shape
-    axis, whole, last = _parsed(name, len(shape))
-    vectors = -(-shape[axis] // whole)
+    axis, width, last = _parse_format(name, len(shape))
+    vectors = -(-shape[axis] // width)
     before, after = shape[:axis], shape[axis + 1 :]
-    return (*before, *after, vectors * whole) if last else (*before, vectors, *after, whole)
+    return (*before, *after, vectors * width) if last else (*before, vectors, *after, width)
 
 
 def pack(memory: NDArray[Any], array: NDArray[Any], name: str) -> None:
-    """Lay an array out in memory of its storage shape."""
-    for part, of in _parts(memory, array.shape, name):
-        part[...] = array[of].reshape(part.shape)
+    """Write a linear array to memory in the format `name`; `memory` has the array's storage shape."""
+    for part, index in _parts(memory, array.shape, name):
+        part[...] = array[index].reshape(part.shape)
 
 
 def unpack(memory: NDArray[Any], shape: Shape, name: str) -> NDArray[Any]:
-    """A linear array of what lies in memory in that format."""
+    """Return a linear array of `shape` from memory in the format `name`."""
     import numpy as np
 
     array = np.empty(shape, memory.dtype)
-    for part, of in _parts(memory, shape, name):
-        array[of] = part.reshape(array[of].shape)
+    for part, index in _parts(memory, shape, name):
+        array[index] = part.reshape(array[index].shape)
     return array
 
 
 def _parts(memory: NDArray[Any], shape: Shape, name: str) -> list[tuple[NDArray[Any], tuple[slice, ...]]]:
-    """Views of the memory with the dimensions in a linear array's order, each with the part of the array that it is of:
-    whole vectors, and the rest of the channels in the last one."""
+    """Return views of the memory with the dimensions in a linear array's order, each with its index in the array.
+
+    There are two parts if the last vector of channels is padded: the full vectors, and the rest of the channels.
+    """
     import numpy as np
 
     if name == LINEAR:
         return [(memory, ())]
-    axis, whole, last = _parsed(name, len(shape))
+    axis, width, last = _parse_format(name, len(shape))
     channels, before = shape[axis], (slice(None),) * axis
 
     def at(*index: Any) -> Any:
@@ -70,8 +86,8 @@ def _parts(memory: NDArray[Any], shape: Shape, name: str) -> list[tuple[NDArray[
 
     if last:
         return [(np.moveaxis(memory, -1, axis)[at(slice(channels))], ())]
-    view, full = np.moveaxis(memory, -1, axis + 1), channels // whole
-    parts = [(view[at(slice(full))], at(slice(full * whole)))]
-    if channels % whole:
-        parts.append((view[at(full, slice(channels % whole))], at(slice(full * whole, None))))
+    view, full = np.moveaxis(memory, -1, axis + 1), channels // width
+    parts = [(view[at(slice(full))], at(slice(full * width)))]
+    if channels % width:
+        parts.append((view[at(full, slice(channels % width))], at(slice(full * width, None))))
     return parts

@@ -1,4 +1,4 @@
-"""The runner for engines that run on the host: a call in, a call out, timed by the host's clock."""
+"""The runner for engines that run by a call on the host, timed by the host's clock."""
 
 from __future__ import annotations
 
@@ -23,36 +23,49 @@ if TYPE_CHECKING:
 
 
 class HostRunner:
-    """A host's engine at one shape. What only a device has (graphs, pinned memory, streams) is left out."""
+    """Runs an engine of kind `host` at one shape, without graphs, pinned memory or streams.
+
+    Raises:
+        BackendError: The options request something that only a device engine has: a CUDA graph or a cold L2 cache.
+    """
 
     def __init__(self, engine: HostEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
         if options.cuda_graph:
-            raise BackendError("trt_pipeline: cuda_graph=True needs a GPU: ONNX Runtime on a CPU captures no graph")
+            raise BackendError(
+                "trt_pipeline: cuda_graph=True needs a GPU: this backend cannot capture a CUDA graph; leave it out"
+            )
         if options.cold_l2:
-            raise BackendError("trt_pipeline: cold_l2=True needs a GPU: on a CPU no cache is emptied between samples")
+            raise BackendError(
+                "trt_pipeline: cold_l2=True needs a GPU: this backend cannot flush caches between samples; leave it out"
+            )
         self._engine, self._options = engine, options
         self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs
         self.proof = engine.proof
-        self._filled: Arrays | None = None
+        self._inputs: Arrays | None = None
         self._call: Callable[[], None] | None = None
 
     def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
+        """Run one inference and return new arrays; `allocate_outputs` is ignored."""
         return self._engine.run(check_inputs(inputs, self.inputs))
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
-        return (self.infer(inputs) for inputs, _place in requests)
+        """Run the requests one after another; their allocators are ignored."""
+        return (self.infer(inputs) for inputs, _allocate_outputs in requests)
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
+        """Run the batches one after another; `postprocess` runs on threads of its own."""
         outputs = map(self.infer, batches)
         return outputs if postprocess is None else map_in_order(outputs, postprocess, self._options.postprocess_threads)
 
     def set_inputs(self, inputs: Arrays) -> None:
-        self._filled = check_inputs(inputs, self.inputs)
-        self._call = self._engine.bind_inputs(self._filled)
+        """Store the inputs on which `block`, `throughput` and `profile` run."""
+        self._inputs = check_inputs(inputs, self.inputs)
+        self._call = self._engine.bind_inputs(self._inputs)
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
-        call, clock = self._ready(), time.perf_counter_ns
+        """Time `count` inferences by the host's clock; samples in ms, the same for `ms` and `host_ms`."""
+        call, clock = self._bound_call("block"), time.perf_counter_ns
         stamps = [0] * (count + 1)
         collecting = gc.isenabled()
         gc.disable()
@@ -68,7 +81,8 @@ class HostRunner:
         return {"ms": times, "host_ms": times}
 
     def throughput(self, seconds: float) -> float:
-        call, done = self._ready(), 0
+        """Return the inferences per second of a loop over about `seconds`."""
+        call, done = self._bound_call("throughput"), 0
         started = time.perf_counter()
         while done == 0 or time.perf_counter() - started < seconds:
             call()
@@ -76,18 +90,26 @@ class HostRunner:
         return done / (time.perf_counter() - started)
 
     def profile(self, runs: int) -> LayerProfile:
-        if self._filled is None:
-            raise InputError("no inputs were put in place: call set_inputs first")
+        """Return the time of each layer, measured in a separate pass of `runs` inferences."""
+        if self._inputs is None:
+            raise _without_inputs("profile")
         names = tuple(tensor.name for tensor in (*self.inputs, *self.outputs))
-        return LayerProfile(self._engine.profile(self._filled, runs), runs, names)
+        return LayerProfile(self._engine.profile(self._inputs, runs), runs, names)
 
     def memory(self) -> Mapping[str, int]:
+        """Return the device memory of the engine in bytes by name; empty on a CPU."""
         return self._engine.memory()
 
     def close(self) -> None:
-        self._call = self._filled = None
+        """Release the inputs."""
+        self._call = self._inputs = None
 
-    def _ready(self) -> Callable[[], None]:
+    def _bound_call(self, purpose: str) -> Callable[[], None]:
+        """Return the call that infers on the stored inputs. Raises InputError if there are none."""
         if self._call is None:
-            raise InputError("no inputs were put in place: call set_inputs first")
+            raise _without_inputs(purpose)
         return self._call
+
+
+def _without_inputs(purpose: str) -> InputError:
+    return InputError(f"{purpose}: the runner has no inputs: call set_inputs first")

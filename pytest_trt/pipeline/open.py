@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 
 def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOptions) -> Runner:
-    """The runner for that kind of engine. Raises InputError where the shapes do not fit the engine, BackendError where
-    memory does not suffice."""
+    """Return the runner for the kind of `engine`, at the given input shapes.
+
+    Raises:
+        InputError: The shapes do not fit the engine.
+        BackendError: Memory does not suffice, or the engine cannot be run with these options.
+    """
+    # Each runner is imported only when it is used: a process without a GPU does not load the device pipeline.
     if engine.kind == "host":
         from pytest_trt.pipeline.host import HostRunner
 

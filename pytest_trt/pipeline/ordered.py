@@ -1,4 +1,4 @@
-"""Work on outputs, on threads of its own, in order and bounded."""
+"""Apply a function to a stream of items on several threads, keeping their order and bounding what waits."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ Result = TypeVar("Result")
 
 
 def map_in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int) -> Iterator[Result]:
-    """What `work` makes of each item, in their order, while the next items are fetched.
+    """Yield `work(item)` for each item, in the order of the items, while the next items are fetched.
 
-    At most two items a thread wait. What `work` or `items` raises comes up at its own item, after those before it;
-    after that, or after a `break`, nothing is left running, and `items` is closed.
+    At most two items per thread wait for their turn. An exception from `work` or from `items` is raised at its own
+    item, after the results of the items before it. After an exception, or if the caller stops iterating, no thread is
+    left running and `items` is closed.
     """
     fetch = iter(items)
     with ThreadPoolExecutor(threads, thread_name_prefix="trt-postprocess") as pool:
@@ -27,7 +28,7 @@ def map_in_order(items: Iterable[Item], work: Callable[[Item], Result], threads:
                     waiting.append(pool.submit(work, next(fetch)))
                 except StopIteration:
                     break
-                except Exception as error:  # noqa: BLE001 - raised below, at its turn
+                except Exception as error:  # noqa: BLE001 - raised below, after the results before it
                     failure = error
                 if len(waiting) > 2 * threads:
                     yield waiting.popleft().result()
@@ -39,4 +40,5 @@ def map_in_order(items: Iterable[Item], work: Callable[[Item], Result], threads:
             for future in waiting:
                 future.cancel()
             if isinstance(fetch, Generator):
-                fetch.close()  # a traceback would keep it, and what it holds, as long as it lives itself
+                # A traceback would keep the generator, and everything it holds, alive as long as the traceback itself.
+                fetch.close()

@@ -1,4 +1,4 @@
-"""The way an engine is run: one interface for every backend, opened by `open_runner`."""
+"""The interface of a runner: how an engine of any backend is run and timed."""
 
 from __future__ import annotations
 
@@ -13,63 +13,101 @@ if TYPE_CHECKING:
 
     from pytest_trt.engine.tensors import Arrays
 
-
 OutputAllocator = Callable[[Sequence[Tensor]], "dict[str, NDArray[Any]]"]
-"""Gives memory for outputs, whose shapes are concrete, by name: the caller's, page-locked or not."""
+"""Returns arrays for the given outputs, by name. The outputs' shapes are concrete; the memory may be pageable or
+page-locked."""
 
 Request = tuple["Arrays", "OutputAllocator | None"]
-"""Inputs, and where their outputs are wanted. With a place, both are used where they lie, without a copy on the host:
-the inputs must stay as they are, and the outputs be left alone, until the outputs are handed over."""
+"""The inputs of one inference, and an allocator for its outputs.
+
+With an allocator, the inputs are read from the caller's memory and the outputs are written to the allocator's memory,
+without a copy on the host. Until the outputs are returned, the caller must not change the inputs or touch the outputs.
+"""
 
 
 class Runner(Protocol):
     """An engine with its contexts and buffers, at one shape.
 
-    `inputs` and `outputs` have concrete shapes. `proof` says what really runs, as text by name: `graph` (`captured`,
-    `off`, or `fell back: <why>`), `pinned`, `contexts`, `depth`, `transfers`, `threads`, ...
+    `pytest_trt.pipeline.open.open_runner` returns the runner for an engine.
     """
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]: ...
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs, with concrete shapes."""
+        ...
 
     @property
-    def outputs(self) -> tuple[Tensor, ...]: ...
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The outputs, with concrete shapes; -1 where a dimension is not known yet or depends on the data."""
+        ...
 
     @property
-    def proof(self) -> Mapping[str, str]: ...
+    def proof(self) -> Mapping[str, str]:
+        """How the engine really runs, as text by name.
+
+        The names depend on the kind of engine: `graph` (`captured, N nodes`, `off`, or `fell back: REASON`), `pinned`,
+        `contexts`, `depth`, `transfers`, `threads` and others.
+        """
+        ...
 
     def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
-        """One inference. The arrays returned are the caller's own: made for it, or those of `place` (see Request)."""
+        """Run one inference.
+
+        Args:
+            inputs: The input arrays by name.
+            allocate_outputs: Provides the memory of the outputs (see `Request`).
+
+        Returns:
+            The output arrays by name: the allocator's if one was given, else new arrays that the caller owns.
+        """
         ...
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
-        """Outputs in order from the overlapped pipeline, each where its request wants it. A backend that has arrays of
-        its own to give may leave a place unused."""
+        """Run the requests through the overlapped pipeline and yield their outputs in order.
+
+        Each request's outputs are written to the memory that its allocator provides. A backend that returns arrays of
+        its own may ignore the allocator.
+        """
         ...
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
-        """Outputs in order from the overlapped pipeline, or what `postprocess` makes of them."""
+        """Run the batches through the overlapped pipeline and yield their outputs in order.
+
+        With `postprocess`, yield what it returns for each batch's outputs instead.
+        """
         ...
 
     def set_inputs(self, inputs: Arrays) -> None:
-        """Put the inputs that `block` and `throughput` run on in place."""
+        """Store the inputs on which `block`, `throughput`, `profile` and `memory` run."""
         ...
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
-        """Time `count` inferences one by one; samples in ms by figure: `ms`, `host_ms`, and on a device `gpu_ms`,
-        `h2d_ms`, `d2h_ms`, `enqueue_ms`."""
+        """Time `count` inferences, each by itself.
+
+        Returns:
+            `count` samples in ms for each figure: `ms` and `host_ms`; on a device also `gpu_ms`, `h2d_ms`, `d2h_ms`
+            and `enqueue_ms`.
+        """
         ...
 
     def throughput(self, seconds: float) -> float:
-        """Queries (not yet times batch) a second from the overlapped pipeline, over about that long."""
+        """Return the inferences per second of the overlapped pipeline, measured over about `seconds`.
+
+        An inference counts once, whatever its batch size.
+        """
         ...
 
     def profile(self, runs: int) -> LayerProfile:
-        """Per-layer times, in a pass of its own."""
+        """Return the time of each layer, measured in a separate pass of `runs` inferences."""
         ...
 
     def memory(self) -> Mapping[str, int]:
-        """Bytes by name: `weights`, `context`, `io` (device), where there is a device."""
+        """Return the device memory of the engine in bytes by name; empty if it runs without a device.
+
+        The names are `weights`, `context`, `io` and `peak`, as far as the backend reports them.
+        """
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the contexts and buffers."""
+        ...

@@ -53,5 +53,5 @@ def test_words_tell_the_format(words: str, name: str) -> None:
     ],
 )
 def test_a_format_that_has_no_name_is_never_taken_for_another(words: str) -> None:
-    with pytest.raises(BackendError, match="in which no array of 4 dimensions is laid"):
+    with pytest.raises(BackendError, match="which is not supported for a tensor of 4 dimensions"):
         storage_shape((1, 8, 4, 4), parse_format_description(words))
