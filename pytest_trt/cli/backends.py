@@ -25,7 +25,7 @@ from pytest_trt.cli.terminal import show_progress
 from pytest_trt.core.records import SCHEMA
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import BackendError, DeclarationError
-from pytest_trt.report.header import BACKENDS, environment_line
+from pytest_trt.report.header import environment_line
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
@@ -33,9 +33,11 @@ from pytest_trt.trial.case import Case
 from pytest_trt.trial.lineup import Lineup, Row
 
 if TYPE_CHECKING:
-    from pytest_trt.core.records import Environment
+    from pytest_trt.core.backends import BACKENDS, REFERENCE
+from pytest_trt.core.records import Environment
 
-_COMPARED = ("onnxruntime", "tensorrt", "tensorrt_rtx")
+_COMPARED = tuple(sorted((name for name, info in BACKENDS.items() if info.builds), key=lambda n: BACKENDS[n].kind))
+"""The backends that build engines, those of the CPU first."""
 _DESCRIPTION = """Builds MODEL on each backend at each precision, measures it as a test would be, and holds it against
 ONNX Runtime in fp32 on the CPU, on the same inputs. Exit status: 0 every row that ran agrees with it, 1 one does not
 or was compared with nothing, or none ran, 2 usage."""
@@ -65,7 +67,7 @@ def add_command(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    plain = EngineSpec(path=args.model, backend="onnxruntime", **input_fields(args))
+    plain = EngineSpec(path=args.model, backend=REFERENCE, **input_fields(args))
     specs = list(_specs(args, plain))
     settings = Project(args.rootdir).settings({
         "compute_capabilities": ("--compute-capability", args.compute_capability),
@@ -100,12 +102,12 @@ def _specs(args: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, E
         if backend not in _COMPARED:
             raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
         for precision in args.precisions.split(","):
-            level = args.optimization_level if backend != "onnxruntime" else None
+            level = args.optimization_level if not BACKENDS[backend].runs_model else None
             spec = dataclasses.replace(
                 plain, precision=precision, backend=backend, optimization_level=level,
                 calibration=calibrated if precision == "int8" else None,
             )  # fmt: skip
-            yield f"{BACKENDS[backend]} {precision}", spec
+            yield f"{BACKENDS[backend].label} {precision}", spec
 
 
 def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:
@@ -118,7 +120,7 @@ def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> 
             bench.environment_for(spec.backend, bench.completed(Declaration(spec=spec), spec.backend).spec)
         except BackendError as error:
             absent[spec.backend] = str(error)
-            yield Row(BACKENDS[spec.backend], spec.precision, why=str(error))
+            yield Row(BACKENDS[spec.backend].label, spec.precision, why=str(error))
         else:
             yield lineup.row(name, spec)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.cli.project import read_settings
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.installed import gpu_is_here, installed
 from pytest_trt.errors import TrtError
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
 
-BACKENDS = ("tensorrt", "tensorrt_rtx", "tensorrt_lean", "tensorrt_dispatch", "onnxruntime")
 PACKAGES = (
     "pytest", "pytest-xdist", "pytest-benchmark", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx",
     "tensorrt-lean", "tensorrt-dispatch", "cuda-python", "nvidia-ml-py", "nvidia-modelopt", "nvtx", "fsspec",
@@ -41,7 +41,7 @@ def _run(args: argparse.Namespace) -> int:
         print(f"  {line}")
     with Bench(settings) as bench:
         _title("backends")
-        for name in BACKENDS:
+        for name in (name for name, info in BACKENDS.items() if info.kind != "any"):
             seen = _try(bench, name)
             if isinstance(seen, Environment):
                 ran = True

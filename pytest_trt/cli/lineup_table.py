@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_trt.report.numbers import format_figure
-from pytest_trt.trial.lineup import Row
+from pytest_trt.trial.lineup import LINEUP_FIGURES, Row
 
 HEADINGS = (
     "backend", "status", "ms", "p99 ms", "inf/s", "memory MB", "host MB", "engine MB", "build s", "error", "cosine",
@@ -13,7 +13,6 @@ HEADINGS = (
 )  # fmt: skip
 """`error` is the largest absolute difference from the reference; `x` how many times as fast as another row."""
 
-_FIGURES = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb", "engine_mb", "build_s")
 _TEXTS = 2
 _OTHERS = ("ONNX Runtime fp32", "PyTorch fp32")
 
@@ -25,7 +24,7 @@ def cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
     return (
         row.name,
         row.status,
-        *(format_figure(name, row.figures[name]) if name in row.figures else "" for name in _FIGURES),
+        *(format_figure(name, row.figures[name]) if name in row.figures else "" for name in LINEUP_FIGURES),
         "" if row.max_abs is None else f"{row.max_abs:.2g}",
         "" if row.cosine is None else f"{row.cosine:.6f}",
         *("" if speed is None else f"{speed:.2f}" for speed in speeds),

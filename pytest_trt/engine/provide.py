@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.backends import BACKENDS, BackendInfo
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, BuildJob, BuildReport
-from pytest_trt.engine.backends.onnxruntime import unused
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parse_version
 from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.engine.cache.store import Store
@@ -111,19 +111,19 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
     if model.kind == "plan":
         return ProvidedEngine(model.path, model.sha256, model.sha256)
     store = resources.store or Store.temporary()
-    host = environment.backend == "onnxruntime"
-    ranges = () if host else request.shapes().profiles  # ONNX Runtime's plan serves every shape
+    backend = BACKENDS[environment.backend]
+    ranges = () if backend.runs_model else request.shapes().profiles  # such a plan serves every shape
     preparation = prepare(
         spec,
         model,
         _calibration_source(request),
-        strongly_typed=request.strongly_typed or host,
-        takes_int32_biases=host,
+        strongly_typed=request.strongly_typed or backend.runs_model,
+        takes_int32_biases=backend.runs_model,
     )
     calibration_key = preparation.calibration_key(environment.backend_version)
-    cache = None if host else _timing_cache(spec, environment, store)
+    cache = None if backend.runs_model else _timing_cache(spec, environment, store)
     digest = engine_digest(spec, model, ranges, environment, preparation.fingerprint)
-    said = (*preparation.notes, *(unused(spec) if host else ()))
+    said = (*preparation.notes, *_unused_options(spec, backend))
     with contextlib.nullcontext() if fresh else store.lock(digest, resources.report_waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
         if entry is not None:
@@ -158,6 +158,15 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
             )
             entry = (store.save_apart if fresh else store.save)(draft, meta, report.layers)
     return _from_entry(entry, built=True, notes=(*said, *filter(None, [fault])))
+
+
+def _unused_options(spec: EngineSpec, backend: BackendInfo) -> tuple[str, ...]:
+    """Return a note that names the spec's options for which the backend has no builder, if there are any.
+
+    The note belongs to the spec, not to the plan: specs that differ in nothing else share one plan.
+    """
+    without = ", ".join(spec.tensorrt_only_options) if backend.runs_model else ""
+    return (f"{backend.label} has no builder, so these are without effect: {without}",) if without else ()
 
 
 def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> Path | None:

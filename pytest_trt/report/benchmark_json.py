@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_trt.core.records import Environment, Measurement, Result
+from pytest_trt.report.header import Header
 
 
 def latencies_s(measurement: Measurement) -> list[float]:
@@ -34,7 +35,7 @@ def extra_info(result: Result, measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def render(results: Sequence[Result]) -> str:
+def render(results: Sequence[Result], header: Header | None = None) -> str:
     """The JSON of all results that measured a latency; the others have nothing that its readers would know."""
     measured = [(r, r.measurement) for r in results if r.measurement is not None]
     benchmarks = [_benchmark(result, m, data) for result, m in measured if (data := latencies_s(m))]

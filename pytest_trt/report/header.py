@@ -4,17 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from pytest_trt.core.backends import label_of
 from pytest_trt.core.records import ALWAYS_FAIL, Environment, Status
-
-BACKENDS = {
-    "tensorrt": "TensorRT",
-    "tensorrt_rtx": "TensorRT-RTX",
-    "tensorrt_lean": "TensorRT lean",
-    "tensorrt_dispatch": "TensorRT dispatch",
-    "onnxruntime": "ONNX Runtime",
-    "pytorch": "PyTorch",
-}
-"""What the backends are called where a person reads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +44,7 @@ def device_name(environment: Environment) -> str:
 
 def backend_name(environment: Environment) -> str:
     """The backend and its version, such as `TensorRT 8.6.0`."""
-    return f"{BACKENDS.get(environment.backend, environment.backend)} {environment.backend_version}"
+    return f"{label_of(environment.backend)} {environment.backend_version}"
 
 
 def environment_line(environment: Environment) -> str:

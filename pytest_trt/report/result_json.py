@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pytest_trt.core import codec
 from pytest_trt.core.records import SCHEMA, Result
 from pytest_trt.errors import RecordError
+from pytest_trt.report.header import Header
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Run:
     schema: int = SCHEMA
 
 
-def render(results: Sequence[Result]) -> str:
+def render(results: Sequence[Result], header: Header | None = None) -> str:
     """The results as JSON, one a line; numbers keep all their digits."""
     lines = ",\n".join(json.dumps(codec.encode(result), separators=(",", ":")) for result in results)
     return f'{{"schema":{SCHEMA},"results":[\n{lines}\n]}}\n'

@@ -7,6 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import STATUSES, Estimate, Result, Status, Verdict
 from pytest_trt.report.header import Header, device_name
 from pytest_trt.report.numbers import format_change, format_count, format_duration, format_figure, format_share
@@ -36,9 +37,8 @@ def build_table(results: Sequence[Result], header: Header) -> Table:
     """The table of `results`, in their order. The device stands in it only where there are several; memory is the
     device's, or the host's where no test used a device."""
     devices = [device_name(r.measurement.environment).removeprefix("NVIDIA ") if r.measurement else "" for r in results]
-    memory = "memory_mb" if any("memory_mb" in _figures(r) for r in results) else "host_mb"
-    figures = {"ms": "ms", "p99_ms": "p99 ms", "throughput": "inf/s"}
-    figures[memory] = "memory MB" if memory == "memory_mb" else "host MB"
+    hidden = "host_mb" if any("memory_mb" in _figures(r) for r in results) else "memory_mb"
+    figures = {name: about.column for name, about in FIGURES.items() if about.column and name != hidden}
     leading = ("test", "device") if len(set(devices) - {""}) > 1 else ("test",)
     heads = (*leading, *figures.values(), f"against {header.baseline}" if header.baseline else "change", "verdict")
     rows = tuple(

@@ -1,37 +1,44 @@
-"""Write a report in one of its formats."""
+"""Write a report in one of the formats of --trt-report."""
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.records import Result
+from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.report.header import Header
 
 
 def text(form: str, results: Sequence[Result], header: Header) -> str:
-    """The report in one of the forms of --trt-report. Raises KeyError for any other."""
-    from pytest_trt.report import benchmark_json, html, markdown, result_json
+    """Return the report as text.
 
-    return {
-        "html": lambda: html.render(results, header),
-        "md": lambda: markdown.render(results, header),
-        "json": lambda: result_json.render(results),
-        "benchmark-json": lambda: benchmark_json.render(results),
-    }[form]()
+    Args:
+        form: The name of a format in REPORT_FORMATS that is one file.
+        results: The tests' results, in the order of the report.
+        header: What the report says of the run as a whole.
+
+    Raises:
+        KeyError: There is no such format.
+    """
+    content: str = importlib.import_module(REPORT_FORMATS[form].module).render(results, header)
+    return content
 
 
 def write(form: str, path: Path, results: Sequence[Result], header: Header) -> None:
-    """Write that report to `path`, whose folder is made; whole or not at all. `trtexec` is a folder of files. Raises
-    OSError."""
-    if form == "trtexec":
-        from pytest_trt.report import trtexec_json
+    """Write the report to `path`, completely or not at all, and make its folder.
 
-        for name, content in trtexec_json.files(results).items():
-            _write(path / name, content)
-    else:
+    Raises:
+        OSError: A file cannot be written; the error names it.
+    """
+    found = REPORT_FORMATS[form]
+    if not found.is_folder:
         _write(path, text(form, results, header))
+        return
+    for name, content in importlib.import_module(found.module).files(results).items():
+        _write(path / name, content)
 
 
 def _write(path: Path, content: str) -> None:

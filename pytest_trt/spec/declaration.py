@@ -6,18 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from pytest_trt.core.codec import from_json
-from pytest_trt.core.validation import check_fields, parse_share
+from pytest_trt.core.validation import check_fields
 from pytest_trt.errors import DeclarationError
-from pytest_trt.spec.engine_spec import BackendName, EngineSpec, LayerType, Precision
+from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
-from pytest_trt.spec.settings import Settings
-from pytest_trt.spec.shape_ranges import DimRange, Shape, ShapeRange
-
-__all__ = [
-    "Accuracy", "BackendName", "Budget", "Declaration", "DimRange", "EngineSpec", "LayerType", "PipelineOptions",
-    "Precision", "RunShape", "Settings", "Shape", "ShapeRange", "Tolerance", "from_json", "parse_share",
-]  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

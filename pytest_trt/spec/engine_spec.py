@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 from pytest_trt.core import codec
+from pytest_trt.core.backends import BackendName
 from pytest_trt.core.validation import check_fields, set_fields
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.shape_ranges import DimRange, ShapeRange, dim_ranges, shape_ranges
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "best"]
-BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "tensorrt_dispatch", "onnxruntime"]
 LayerType = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
 IoType = Literal["fp32", "fp16", "bf16", "fp8", "int8", "uint8", "int32", "int64", "bool"]
 IoFormat = Literal[

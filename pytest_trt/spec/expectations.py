@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.validation import check_fields, parse_share, set_fields
 from pytest_trt.errors import DeclarationError
@@ -45,7 +46,7 @@ class Accuracy:
     the inputs by name and returns the outputs by name. `unordered` maps outputs to the axis along which
     they may be in any order, see judge.order. The rest are limits, see judge.tolerance.Allowed."""
 
-    reference: str | Callable[..., Any] = "onnxruntime"
+    reference: str | Callable[..., Any] = REFERENCE
     rtol: float | None = None
     atol: float | None = None
     cosine: float | None = None

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from pytest_trt.core import codec
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError, RecordError
@@ -158,9 +159,10 @@ def _refuse_without_builder(marks: Sequence[Mark], spec: EngineSpec) -> None:
     another marker, or a backend with the matrix, may be for the other runs: ONNX Runtime builds without them."""
     for mark in marks:
         meant = [name for name in spec.tensorrt_only_options if name in mark.kwargs]
-        if mark.kwargs.get("backend") == "onnxruntime" and meant:
+        backend = str(mark.kwargs.get("backend"))
+        if meant and backend in BACKENDS and BACKENDS[backend].runs_model:
             raise DeclarationError(
-                f"trt_engine: backend='onnxruntime' has no {' and no '.join(meant)}: TensorRT's builder has; drop one "
+                f"trt_engine: backend={backend!r} has no {' and no '.join(meant)}: TensorRT's builder has; drop one "
                 "or the other (docs/reference/tensorrt-versions.md: who has what)"
             )
 

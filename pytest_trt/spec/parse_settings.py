@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
+from pytest_trt.core.backends import BackendName
 from pytest_trt.core.records import STATUSES
+from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.core.validation import parse_share, suggest
 from pytest_trt.errors import DeclarationError
-from pytest_trt.spec.engine_spec import BackendName
 from pytest_trt.spec.options import Option
 from pytest_trt.spec.settings import STRICT, Settings
-
-REPORT_FORMATS = ("html", "md", "json", "benchmark-json", "trtexec")
 
 
 def _text(value: str, flag: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+from pytest_trt.core.backends import BackendName
 from pytest_trt.core.records import ALWAYS_FAIL, Status
-from pytest_trt.spec.engine_spec import BackendName
+from pytest_trt.core.report_formats import REPORT_FORMATS
 
 STRICT: frozenset[Status] = frozenset(("missing", "inconclusive", "unenforced"))
 """The verdicts that --trt-strict lets fail besides those that always do."""
@@ -54,7 +55,7 @@ class Settings:
     @property
     def exports_layers(self) -> bool:
         """Whether what TensorRT's inspector tells of an engine is wanted: it is long, and kept for this alone."""
-        return any(form == "trtexec" for form, _path in self.reports)
+        return any(REPORT_FORMATS[form].needs_layers for form, _path in self.reports)
 
     @property
     def failing(self) -> frozenset[Status]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core import codec
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
@@ -58,18 +59,16 @@ class Bench:
         for chosen in (spec.backend, self.settings.backend):
             if chosen != "auto":
                 return str(chosen)
-        if gpu_is_here():
-            able = ["tensorrt", "tensorrt_rtx"] + ["tensorrt_lean", "tensorrt_dispatch"] * spec.is_prebuilt
-            for name in able:
-                if installed(name, self.python):
-                    return name
+        kind = "gpu" if gpu_is_here() else "cpu"
+        for name, info in BACKENDS.items():
+            able = info.runs_plans if spec.is_prebuilt else info.builds
+            if able and info.kind in (kind, "cpu") and installed(name, self.python):
+                return name
         if spec.is_prebuilt:
             raise BackendError(
                 "a plan is given, and it runs on a GPU with TensorRT only: "
                 + ("no GPU is here" if not gpu_is_here() else "none of TensorRT's packages is installed")
             )
-        if installed("onnxruntime", self.python):
-            return "onnxruntime"
         raise BackendError(
             "nothing that runs engines is installed: pip install 'pytest-trt[cpu]' for ONNX Runtime on the CPU, or "
             "'pytest-trt[tensorrt]' for TensorRT on a GPU"
@@ -145,7 +144,7 @@ class Bench:
     def completed(self, declaration: Declaration, backend: str) -> Declaration:
         """The declaration with what the settings say where the spec says nothing."""
         spec = declaration.spec
-        if backend == "tensorrt_rtx" and not spec.compute_capabilities and not spec.is_prebuilt:
+        if BACKENDS[backend].ahead_of_time and not spec.compute_capabilities and not spec.is_prebuilt:
             spec = dataclasses.replace(spec, compute_capabilities=self.settings.compute_capabilities)
         return dataclasses.replace(declaration, spec=spec)
 
@@ -177,7 +176,7 @@ class Bench:
 
     def strongly_typed(self, backend: str, spec: EngineSpec) -> bool:
         """Whether a network of this backend has the types of its model, so that a precision needs a converted model."""
-        if backend == "onnxruntime" or spec.strongly_typed:
+        if BACKENDS[backend].runs_model or spec.strongly_typed:
             return True
         from pytest_trt.engine.backends.tensorrt.versions import strongly_typed
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.records import Verdict
 from pytest_trt.engine.model import randomness
 from pytest_trt.engine.model.intermediate import IntermediateTensor, TensorGraph
@@ -201,14 +202,14 @@ class _Sides:
             with EngineProbe(self._bench.server(case.backend), case.subject(engine, self._inputs)) as probe:
                 self._inputs = self._inputs or probe.current_inputs()
                 outputs = probe.infer(self._inputs)
-            reference = reference_outputs("onnxruntime", self._inputs, case.model, case.shapes, (), self._bench)
+            reference = reference_outputs(REFERENCE, self._inputs, case.model, case.shapes, (), self._bench)
         return restore_order(outputs, reference, self._unordered), reference
 
     def _read(self, outputs: Arrays, reference: Arrays) -> Mapping[str, Reading]:
         return {name: self._reading(name, outputs, wanted) for name, wanted in reference.items()}
 
     def _reading(self, name: str, outputs: Arrays, wanted: Array) -> Reading:
-        source = "onnxruntime"
+        source = REFERENCE
         if (fault := verdicts.shape_mismatch(name, outputs, wanted.shape, source)) is not None:
             return Reading(fault, math.inf)
         limits = self._limits.for_kind(wanted.dtype.kind)

@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, LayerProfile, Result, Verdict
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
@@ -51,7 +52,7 @@ class Case:
     @cached_property
     def spec(self) -> EngineSpec:
         """What is built, with the files that it names where they lie."""
-        return resolve_files(self.declaration.spec, self._folders, host=self.backend == "onnxruntime")
+        return resolve_files(self.declaration.spec, self._folders, host=BACKENDS[self.backend].runs_model)
 
     @cached_property
     def model(self) -> Model:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.model import randomness
 from pytest_trt.engine.provide import ProvidedEngine
@@ -37,7 +38,7 @@ from pytest_trt.trial.trial import WARM_UP_S, Trial
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
-FIGURES = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb", "engine_mb", "build_s")
+LINEUP_FIGURES = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb", "engine_mb", "build_s")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Lineup:
     def _reference(self) -> tuple[Arrays | None, Arrays, str]:
         """The inputs and the reference's outputs, and why there are none: ONNX Runtime cannot run the model, or no two
         runs of it agree."""
-        spec = dataclasses.replace(self._declaration.spec, backend="onnxruntime", precision="fp32")
+        spec = dataclasses.replace(self._declaration.spec, backend=REFERENCE, precision="fp32")
         try:
             with Case(self._bench, "reference", self._declared(spec), self._folders) as case:
                 if why := randomness.reason_not_comparable(case.model):
@@ -121,7 +122,7 @@ class Lineup:
             row = dataclasses.replace(
                 row,
                 ran=True,
-                figures={name: e.value for name, e in measurement.figures.items() if name in FIGURES},
+                figures={name: e.value for name, e in measurement.figures.items() if name in LINEUP_FIGURES},
                 notes=(*measurement.notes, *faults, *filter(None, [nothing])),
             )
             return row if inputs is None else self._compared(row, case(inputs), expected, spec.tf32)
@@ -138,7 +139,7 @@ class Lineup:
 
         bench, row = bench or self._bench, Row(f"PyTorch {precision}", precision)
         try:
-            spec = dataclasses.replace(self._declaration.spec, precision=precision, backend="onnxruntime")
+            spec = dataclasses.replace(self._declaration.spec, precision=precision, backend=REFERENCE)
             case = Case(self._bench, row.name, self._declared(spec), self._folders)
             inputs, expected, nothing = self._reference
             server, environment = bench.server("pytorch"), bench.environment("pytorch")
@@ -156,7 +157,7 @@ class Lineup:
                 taken = measure_run([(server, subject)], rule, limits, batch=case.batch, spread=spread)
                 with EngineProbe(server, subject) as probe:
                     outputs = probe.infer(inputs if inputs is not None else probe.current_inputs())
-            figures = {name: e.value for name, e in taken.figures.items() if name in FIGURES}
+            figures = {name: e.value for name, e in taken.figures.items() if name in LINEUP_FIGURES}
             row = dataclasses.replace(row, ran=True, figures=figures, notes=tuple(filter(None, [nothing])))
             return row if inputs is None else self._compared(row, outputs, expected, tf32=True)
         except TrtError as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.callables import call_user_function
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.errors import InputError, ModelError
@@ -52,7 +53,7 @@ def reference_outputs(
         return _by_name(
             call_user_function("trt_accuracy", "reference", InputError, reference, dict(inputs)), "the reference"
         )
-    if reference != "onnxruntime":
+    if reference != REFERENCE:
         otherwise = ", or give the reference 'onnxruntime', 'baseline' or a function"
         return _by_name(_npz(reference, folders, otherwise), "the reference")
     if model.kind != "onnx":
@@ -61,7 +62,7 @@ def reference_outputs(
         )
     inputs = _as_the_model_takes(inputs, model)
     subject = Subject(model.path, "0", EngineSpec(), shapes, PipelineOptions(), inputs)
-    with EngineProbe(bench.server("onnxruntime"), subject) as probe:
+    with EngineProbe(bench.server(REFERENCE), subject) as probe:
         return probe.infer(inputs)
 
 

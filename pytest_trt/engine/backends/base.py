@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError
@@ -130,20 +131,9 @@ class Backend(Protocol):
     def load(self, plan: Path, device: str, spec: EngineSpec) -> Engine: ...
 
 
-_MODULES = {
-    "onnxruntime": "pytest_trt.engine.backends.onnxruntime",
-    "tensorrt": "pytest_trt.engine.backends.tensorrt.backend",
-    "tensorrt_rtx": "pytest_trt.engine.backends.tensorrt.backend",
-    "tensorrt_lean": "pytest_trt.engine.backends.tensorrt.backend",
-    "tensorrt_dispatch": "pytest_trt.engine.backends.tensorrt.backend",
-    "pytorch": "pytest_trt.engine.backends.pytorch",
-}
-
-
 def backend(name: str) -> Backend:
     """The backend of that name. Imports its package; raises BackendError where that is not installed."""
-    if name not in _MODULES:
-        raise BackendError(f"there is no backend {name!r}: choose from {', '.join(_MODULES)}")
-    room = importlib.import_module(_MODULES[name])
-    found: Backend = room.open_backend(name)
+    if name not in BACKENDS:
+        raise BackendError(f"there is no backend {name!r}: choose from {', '.join(BACKENDS)}")
+    found: Backend = importlib.import_module(BACKENDS[name].module).open_backend(name)
     return found

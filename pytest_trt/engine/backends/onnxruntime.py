@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
@@ -43,7 +44,7 @@ def open_backend(name: str) -> Backend:
     try:
         import onnxruntime
     except ImportError as error:
-        raise BackendError(f"onnxruntime cannot be imported ({error}): pip install 'pytest-trt[cpu]'") from error
+        raise BackendError(f"onnxruntime cannot be imported ({error}): {BACKENDS[name].install}") from error
     return OnnxRuntime(onnxruntime)
 
 
@@ -106,13 +107,6 @@ class OnnxRuntime:
                 f"{plan} was built by {origin}, which ONNX Runtime cannot run: choose another --trt-backend"
             )
         return OnnxRuntimeEngine(self._ort, plan, spec.threads or usable_cpus())
-
-
-def unused(spec: EngineSpec) -> tuple[str, ...]:
-    """A note on what a spec asks for and ONNX Runtime does without, if there is anything. It is of the spec, not of the
-    plan: specs that differ in nothing else share one."""
-    without = ", ".join(spec.tensorrt_only_options)
-    return (f"ONNX Runtime has no builder, so these are without effect: {without}",) if without else ()
 
 
 class OnnxRuntimeEngine:

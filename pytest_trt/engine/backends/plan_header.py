@@ -7,14 +7,11 @@ import struct
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.errors import BackendError
 
 HEADER_BYTES = 64
 _TAGS = {b"ftrt": "TensorRT", b"vtrt": "TensorRT-RTX"}
-_PRODUCTS = {
-    "tensorrt": "TensorRT", "tensorrt_lean": "TensorRT", "tensorrt_dispatch": "TensorRT",
-    "tensorrt_rtx": "TensorRT-RTX",
-}  # fmt: skip
 _RTX_CAPABILITIES = (75, 80, 86, 89, 120, 121)
 """What each bit stands for, from the lowest, in the header of TensorRT-RTX 1.x: seen by building for each of them."""
 _RTX_CAPABILITIES_AT = 32
@@ -65,7 +62,7 @@ def check_origin(package: str, version: str, plan: Path, host_code: bool) -> Pla
     """Where the plan comes from. Raises BackendError where that package in that version cannot run what comes from
     there: of another product; of another version and not allowed to bring its own runtime. Asks no device."""
     origin = read_origin(plan)
-    if origin.product != _PRODUCTS.get(package):
+    if origin.product != BACKENDS[package].plan_product:
         raise BackendError(f"{plan} was built by {origin}: {package} cannot run it; choose another with --trt-backend")
     if not host_code and not _same_version(origin.version, version):
         raise BackendError(

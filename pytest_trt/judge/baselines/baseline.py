@@ -36,7 +36,7 @@ MOST = 1e15
 STORED: frozenset[Status] = frozenset(("ok", "improved", "new", "missing", "unenforced"))
 """What is stored without force."""
 
-IN_HISTORY = tuple(name for name in FIGURES if FIGURES[name].budget and name not in ("build_s", "load_s", "first_ms"))
+IN_HISTORY = tuple(name for name, figure in FIGURES.items() if figure.in_history)
 
 _DIGEST = re.compile(r"[0-9a-f]{0,128}")
 _COMMIT = re.compile(r"[0-9A-Za-z.+_-]{0,80}")

@@ -12,16 +12,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.spec.shape_ranges import Shape
-
-PACKAGES: Mapping[str, str] = {
-    "tensorrt": "pip install 'pytest-trt[tensorrt]'",
-    "tensorrt_rtx": "pip install 'pytest-trt[rtx]'",
-    "tensorrt_lean": "pip install tensorrt-lean (it runs plans built with version_compatible=True)",
-    "tensorrt_dispatch": "pip install tensorrt-dispatch (it runs plans built with version_compatible=True, by the lean "
-    "runtime that they carry)",
-}
 
 Version = tuple[int, int]
 
@@ -148,7 +141,7 @@ def import_package(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
-        raise BackendError(f"{name} cannot be imported ({error}): {PACKAGES[name]}") from error
+        raise BackendError(f"{name} cannot be imported ({error}): {BACKENDS[name].install}") from error
 
 
 def has(trt: Any, what: str) -> bool:
