@@ -208,7 +208,6 @@ def _fast_condition(kind: Any) -> str:
 
 def _check_field(kind: Any, path: str) -> Checker:
     """Return the function that checks a field of the type `kind`, and that adds `path` to the errors it raises."""
-
     checker: Checker | None = None
 
     def check(value: Any) -> Any:

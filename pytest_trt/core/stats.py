@@ -1,8 +1,8 @@
-"""Quantiles and intervals: pure functions on arrays, for whoever measures or judges.
+"""Confidence intervals and percentiles: pure functions on arrays.
 
-The unit of every interval of a location is a block's median, or the log ratio of two blocks that were taken in turn,
-since neighbouring samples are not independent. `interval` may be asked after every unit, as a stopping rule does, and
-still holds with the promised probability; docs/background/statistics.md gives the reasons.
+Neighbouring samples are not independent. The unit of an interval is therefore the median of a block, or the log ratio
+of two blocks that were measured in turn. A stopping rule may call `interval` after every unit: the interval still holds
+with the promised probability. docs/background/statistics.md gives the reasons.
 """
 
 from __future__ import annotations
@@ -20,22 +20,29 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-"""After how many units `interval` looks; beyond them, whenever their number has doubled. Each of these looks gets an
-equal part of the error, and those beyond share one such part, halved from one to the next: all of them together err no
-oftener than promised (Bonferroni). They lie a factor of 1.4 apart, where neighbours share little and that is cheap."""
+"""The numbers of units after which `interval` computes a new interval ("looks").
+
+After the last of them, there is a look whenever the number of units has doubled. Each of these looks gets an equal part
+of the error. The looks beyond them share one such part: the first gets half of it, the next a quarter, and so on. All
+looks together therefore err at most as often as promised (Bonferroni). Successive looks are a factor of 1.4 apart:
+their data overlap little, so that little of the error is wasted.
+"""
 
 MAX_BATCHES = 32
-"""Units beyond this number are averaged in batches: enough batches for a narrow t, and batches that grow, so that what
-one unit shares with the next is averaged out within them (Ibragimov and Müller 2010)."""
+"""The largest number of batches. A longer series of units is averaged in batches.
+
+There are enough batches for a small t quantile. The batches grow with the series, so that the dependence between
+neighbouring units averages out within a batch (Ibragimov and Müller 2010).
+"""
 
 CLIP = 3.0
-"""Units farther than this many robust standard deviations from the median are drawn in to there (winsorised)."""
+"""Units farther from the median than this many robust standard deviations are moved to that distance (winsorised)."""
 
 STEP_BLOCKS = 16
-"""Blocks from which a timer's step is read: it shows in the first ones."""
+"""The number of blocks from which the step of a timer is read. The first blocks are enough to see it."""
 
 MEDIAN_ERROR = 0.005
-"""The error of each end of the median's own interval, which is there to disagree where the mean tells another story."""
+"""The error of each end of the interval of the median, which widens the interval of the mean if the two disagree."""
 
 ALPHA = 0.001
 """The default error of each end of an interval."""
@@ -43,41 +50,58 @@ ALPHA = 0.001
 
 @dataclasses.dataclass(frozen=True)
 class Interval:
-    """A location with its ends: P(truth < low) and P(truth > high) are at most the alpha and beta asked for. An end is
-    infinite where too few units support it."""
+    """A location with its confidence interval.
+
+    Attributes:
+        center: The estimate of the location.
+        low: The lower end: P(truth < low) is at most alpha. It is minus infinity if there are too few units.
+        high: The upper end: P(truth > high) is at most beta. It is infinity if there are too few units.
+    """
 
     center: float
     low: float
     high: float
 
     def widened(self, below: float, above: float) -> Interval:
+        """Return this interval with its lower end moved down by `below` and its upper end moved up by `above`."""
         return Interval(self.center, self.low - below, self.high + above)
 
 
 def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float | None = None) -> Interval:
-    """The interval of the location of `units`, shape (n,), in their own unit, as it stood at the last of LOOKS.
+    """Return the confidence interval of the location of `units`, as of the last look.
 
-    A t interval of batch means of winsorised units, each end at its share of `alpha` (the low one) and `beta` (the high
-    one). A t test keeps its size for independent normal batches of unequal variances, hence for mixtures of normals:
-    heavy tails and changing noise (Bakirov and Székely 2005; used so by Ibragimov and Müller 2010). Winsorising is paid
-    for as Dixon and Tukey (1968) do: k units drawn in make the error (n - 1) / (n - k - 1) times larger and take their
-    part of the degrees of freedom. What batches still share is paid for by `dependence`. Where the median may lie
-    beyond an end, as with noise that has two levels or tails on one side, that end is moved out to where it may lie
-    (order statistics, at MEDIAN_ERROR). Fewer than six units give infinite ends.
+    The interval is a t interval of batch means of winsorised units. A t test keeps its level for independent normal
+    batches of unequal variances, and hence for mixtures of normal distributions: heavy tails and changing noise
+    (Bakirov and Székely 2005; Ibragimov and Müller 2010 use it in this way). Three corrections make it wider:
+
+    - Winsorising (Dixon and Tukey 1968): k winsorised units out of n multiply the standard error by
+      (n - 1) / (n - k - 1) and reduce the degrees of freedom in proportion.
+    - The dependence that remains between batches: see `dependence`.
+    - The median: with two levels of noise, or a tail on one side, the median may lie beyond an end. That end moves to
+      the end of the interval of the median (order statistics, at MEDIAN_ERROR).
+
+    Args:
+        units: The values in the order of measurement, shape (n,), in any unit. Values after the last look (see LOOKS)
+            are ignored.
+        alpha: The error of the lower end, shared by all looks.
+        beta: The error of the upper end, shared by all looks. The default is `alpha`.
+
+    Returns:
+        The interval, in the unit of `units`. Its ends are infinite for fewer than six units.
     """
     values = np.asarray(units, dtype=np.float64)
-    count, part = last_look(len(values))
+    count, share = last_look(len(values))
     if not count:
         center = float(np.median(values)) if len(values) else math.nan
         return Interval(center, -math.inf, math.inf)
     values = values[:count]
-    drawn = winsorise(values)
-    kept = (len(values) - 1 - int(np.count_nonzero(drawn != values))) / (len(values) - 1)
-    means = batch_means(drawn)
+    clipped = winsorise(values)
+    kept = (len(values) - 1 - int(np.count_nonzero(clipped != values))) / (len(values) - 1)
+    means = batch_means(clipped)
     center = float(means.mean())
     error = float(means.std(ddof=1)) / math.sqrt(len(means)) / kept * dependence(means)
     freedom = max(int((len(means) - 1) * kept), 1)
-    low, high = (t_quantile(part * error_of_end, freedom) for error_of_end in (alpha, alpha if beta is None else beta))
+    low, high = (t_quantile(share * error_of_end, freedom) for error_of_end in (alpha, alpha if beta is None else beta))
     first, last = _median_ranks(count)
     ordered = np.sort(values)
     ends = min(center - low * error, float(ordered[first])), max(center + high * error, float(ordered[last]))
@@ -85,48 +109,57 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
 
 
 def dependence(means: Array) -> float:
-    """By what factor the standard error of the mean of `means`, shape (n,), is larger than if they were independent.
+    """Return the factor by which dependence between `means`, shape (n,), increases the standard error of their mean.
 
-    sqrt((1 + r) / (1 - r)), as for an autoregression of order one, where r is the autocorrelation at lag one, corrected
-    for its bias (Marriott and Pope 1954) and raised by half a standard error (Bartlett 1946), so that doubt widens the
-    interval; never below 1.
+    The factor is sqrt((1 + r) / (1 - r)), as for an autoregression of order one, and at least 1. Here r is the
+    autocorrelation at lag one, corrected for its bias (Marriott and Pope 1954) and raised by half a standard error
+    (Bartlett 1946), so that doubt widens the interval.
     """
     count = len(means)
     residues = means - means.mean()
     total = float(residues @ residues)
     if total == 0:
         return 1.0
-    seen = float(residues[1:] @ residues[:-1]) / total
-    r = seen + (1 + 3 * max(seen, 0.0)) / count + 0.5 / math.sqrt(count)
+    observed = float(residues[1:] @ residues[:-1]) / total
+    r = observed + (1 + 3 * max(observed, 0.0)) / count + 0.5 / math.sqrt(count)
     return math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))) if r > 0 else 1.0
 
 
 def is_look(n: int) -> bool:
-    """Whether `interval` of n units differs from that of n - 1."""
+    """Return whether there is a look after n units: only then does `interval` differ from that of n - 1 units."""
     return n > 0 and last_look(n)[0] == n
 
 
 def last_look(n: int) -> tuple[int, float]:
-    """After how many of n units `interval` looked last, 0 where not yet, and that look's share of the error."""
-    part = 1 / (len(LOOKS) + 1)
+    """Return the number of units at the last look among n units, and the share of the error that this look gets.
+
+    The number is 0 if n is smaller than the first look.
+    """
+    share = 1 / (len(LOOKS) + 1)
     doublings = (n // LOOKS[-1]).bit_length() - 1
     if doublings > 0:
-        return LOOKS[-1] << doublings, part / 2**doublings
-    at = bisect.bisect_right(LOOKS, n)
-    return (LOOKS[at - 1] if at else 0), part
+        return LOOKS[-1] << doublings, share / 2**doublings
+    index = bisect.bisect_right(LOOKS, n)
+    return (LOOKS[index - 1] if index else 0), share
 
 
 def winsorise(values: Array) -> Array:
-    """The values, shape (n,), those beyond CLIP robust standard deviations (1.4826 times the median absolute deviation,
-    Hampel 1974) drawn in to there. Where more than half of the values are one and the same, nothing is drawn in."""
+    """Return the values, shape (n,), with outliers moved to CLIP robust standard deviations from the median.
+
+    The robust standard deviation is 1.4826 times the median absolute deviation (Hampel 1974). If it is 0, because more
+    than half of the values are equal, the values are returned unchanged.
+    """
     center = np.median(values)
     scale = 1.4826 * float(np.median(np.abs(values - center)))
     return np.clip(values, center - CLIP * scale, center + CLIP * scale) if scale > 0 else values
 
 
 def batch_means(values: Array) -> Array:
-    """Means of consecutive values in batches of 1, 2, 4, ..., the smallest that leaves at most MAX_BATCHES of them;
-    the last values that fill no batch are left out."""
+    """Return the means of batches of consecutive values.
+
+    The size of a batch is the smallest power of two that gives at most MAX_BATCHES batches. Values at the end that do
+    not fill a batch are ignored.
+    """
     size = 1
     while len(values) // size > MAX_BATCHES:
         size *= 2
@@ -137,7 +170,7 @@ def batch_means(values: Array) -> Array:
 
 @functools.cache
 def t_quantile(tail: float, freedom: int) -> float:
-    """The t that Student's distribution with `freedom` degrees exceeds with probability `tail` (0 < tail < 0.5)."""
+    """Return the value that Student's t with `freedom` degrees exceeds with probability `tail` (0 < tail < 0.5)."""
     low, high = 0.0, 1.0
     while _t_tail(high, freedom) > tail:
         high *= 2
@@ -148,7 +181,7 @@ def t_quantile(tail: float, freedom: int) -> float:
 
 
 def _t_tail(t: float, freedom: int) -> float:
-    """P(T > t), by the finite series for whole degrees of freedom (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    """Return P(T > t), by the finite series for integer degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
     angle = math.atan2(t, math.sqrt(freedom))
     sine, square = math.sin(angle), math.cos(angle) ** 2
     odd = freedom % 2
@@ -162,7 +195,7 @@ def _t_tail(t: float, freedom: int) -> float:
 
 
 def percentile(samples: Sequence[float] | Array, percent: float) -> float:
-    """The percentile by trtexec's definition: of n sorted samples, the one at n - 1 - int((1 - percent / 100) n)."""
+    """Return the percentile by trtexec's definition: element n - 1 - int((1 - percent / 100) n) of n sorted samples."""
     ordered = np.sort(np.asarray(samples, dtype=np.float64))
     return float(ordered[_trtexec_index(len(ordered), percent)])
 
@@ -173,8 +206,14 @@ def _trtexec_index(count: int, percent: float) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class PercentileInterval:
-    """A percentile with its ends. `needed` is how many samples would support both ends; below it, an end that is not
-    supported is infinite."""
+    """A percentile with its confidence interval.
+
+    Attributes:
+        value: The percentile of the samples.
+        low: The lower end. It is minus infinity if there are too few samples.
+        high: The upper end. It is infinity if there are too few samples.
+        needed: The number of samples that both ends need.
+    """
 
     value: float
     low: float
@@ -185,13 +224,21 @@ class PercentileInterval:
 def percentile_interval(
     blocks: Sequence[Sequence[float] | Array], percent: float, alpha: float = ALPHA
 ) -> PercentileInterval:
-    """The interval of a percentile of samples that depend on one another within a block.
+    """Return the confidence interval of a percentile of samples that are dependent within a block.
 
-    By order statistics: the ends are samples whose ranks a binomial count leaves with probability `alpha` at each end
-    (David and Nagaraja, Order Statistics, 7.1), for as many independent samples as the blocks are worth: n divided by
-    the design effect of the share of samples beyond the percentile (Woodruff 1952; Kish 1965, 8.2), and by what
-    neighbouring blocks have of it in common (`dependence`). Where that leaves no rank, though there were samples
-    enough but for the neighbours, the slowest sample, or the fastest, is the end.
+    The ends are order statistics: samples whose ranks a binomial count exceeds with probability `alpha` at each end
+    (David and Nagaraja, Order Statistics, 7.1). The binomial count is that of the effective number of independent
+    samples. This is n divided by the design effect of the share of samples beyond the percentile (Woodruff 1952; Kish
+    1965, 8.2) and by the effect of dependence between neighbouring blocks (`dependence`). If the dependence between
+    blocks alone leaves no valid rank, the fastest or slowest sample is the end.
+
+    Args:
+        blocks: The samples of each block, in any unit.
+        percent: The percentile, above 0 and below 100.
+        alpha: The error of each end.
+
+    Returns:
+        The percentile and its interval, in the unit of the samples.
     """
     ordered = np.sort(np.concatenate([np.asarray(block, dtype=np.float64) for block in blocks]))
     count, share = len(ordered), percent / 100
@@ -214,8 +261,16 @@ def percentile_interval(
 
 
 def _design_effect(above: Array, sizes: Array, share: float) -> float:
-    """How many dependent samples are worth one: the variance between blocks of the share of samples `above`, over that
-    of independent samples; never below 1. Both arrays have one number for each block."""
+    """Return how many dependent samples carry the information of one independent sample; at least 1.
+
+    This is the variance of the share of samples above the percentile between blocks, divided by the variance that
+    independent samples would have.
+
+    Args:
+        above: The number of samples above the percentile in each block, shape (blocks,).
+        sizes: The number of samples in each block, shape (blocks,).
+        share: The expected share of samples above the percentile.
+    """
     if len(sizes) < 2:
         return 1.0
     residues = above - sizes * above.sum() / sizes.sum()
@@ -224,8 +279,11 @@ def _design_effect(above: Array, sizes: Array, share: float) -> float:
 
 
 def _ranks(count: int, share: float, alpha: float) -> tuple[int | None, int | None]:
-    """The ranks (from 0) of `count` sorted independent samples that enclose the quantile `share`, each failing with
-    probability alpha at most; None where no sample does."""
+    """Return the ranks, from 0, of two sorted samples that enclose the quantile `share`.
+
+    Each rank is wrong with a probability of at most `alpha` for `count` independent samples. A rank is None if no
+    sample achieves that.
+    """
     below = np.cumsum(_binomial(count, share))
     low = int(np.searchsorted(below, alpha, side="right")) - 1
     high = int(np.searchsorted(below, 1 - alpha))
@@ -234,13 +292,13 @@ def _ranks(count: int, share: float, alpha: float) -> tuple[int | None, int | No
 
 @functools.cache
 def _median_ranks(count: int) -> tuple[int, int]:
-    """The ranks that enclose the median at MEDIAN_ERROR, or else the first and the last."""
+    """Return the ranks that enclose the median at MEDIAN_ERROR, or the first and last rank if there are too few."""
     low, high = _ranks(count, 0.5, MEDIAN_ERROR)
     return 0 if low is None else low, count - 1 if high is None else high
 
 
 def _binomial(count: int, share: float) -> Array:
-    """The probabilities of 0 to `count` successes, shape (count + 1,)."""
+    """Return the probabilities of 0 to `count` successes in `count` trials, shape (count + 1,)."""
     k = np.arange(count + 1)
     logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
     weights: Array = np.exp(
@@ -250,9 +308,12 @@ def _binomial(count: int, share: float) -> Array:
 
 
 def timer_step(blocks: Sequence[Sequence[float]]) -> float:
-    """The resolution of the timer, as a share of the samples: the smallest step between two samples. 0 for a timer that
-    is finer than the samples' scatter: then no two of them are alike. 1 where all are: that may be the timer's first
-    tick. Steps below 1e-6 are rounding."""
+    """Return the resolution of the timer, as a share of the samples: the smallest step between two samples.
+
+    The result is 0 if no two samples are equal: the timer is finer than the scatter of the samples. The result is 1 if
+    all samples are equal: they may be a single tick of the timer. Samples that differ by less than 1e-6 count as equal,
+    because the difference is a rounding error.
+    """
     ordered = sorted(sample for block in blocks for sample in block)
     steps = [(b - a) / a for a, b in itertools.pairwise(ordered)]
     coarse = [step for step in steps if step > 1e-6]
@@ -262,7 +323,10 @@ def timer_step(blocks: Sequence[Sequence[float]]) -> float:
 
 
 def median(samples: Sequence[float]) -> float:
-    """The median of a block, in the unit of `samples`. Blocks are short tuples, for which sorting beats an array."""
+    """Return the median of a block, in the unit of `samples`.
+
+    A block is a short tuple, for which sorting is faster than numpy.
+    """
     ordered = sorted(samples)
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
