@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_trt.cli.arguments import (
     add_calibration_argument,
@@ -22,7 +22,8 @@ from pytest_trt.cli.arguments import (
 )
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show_progress
-from pytest_trt.core.records import SCHEMA
+from pytest_trt.core.backends import BACKENDS, REFERENCE
+from pytest_trt.core.records import SCHEMA, Environment
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.report.header import environment_line
@@ -31,10 +32,6 @@ from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
 from pytest_trt.trial.lineup import Lineup, Row
-
-if TYPE_CHECKING:
-    from pytest_trt.core.backends import BACKENDS, REFERENCE
-from pytest_trt.core.records import Environment
 
 _COMPARED = tuple(sorted((name for name, info in BACKENDS.items() if info.builds), key=lambda n: BACKENDS[n].kind))
 """The backends that build engines, those of the CPU first."""
