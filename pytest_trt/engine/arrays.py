@@ -1,4 +1,4 @@
-"""Arrays from a user, checked against what the engine takes, before anything is copied."""
+"""Check a user's arrays against the inputs of an engine before anything is copied."""
 
 from __future__ import annotations
 
@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 
 
 def check_inputs(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
-    """`inputs` in the engine's order, contiguous. Raises InputError, naming the input, for a name that is unknown or
-    missing, a value that is no array, and a dtype or shape that is not the engine's; nothing is cast or reshaped, but
-    for the order of bytes."""
+    """Return contiguous arrays in native byte order, in the order of `tensors`.
+
+    Nothing is cast or reshaped.
+
+    Raises:
+        InputError: A name is unknown or missing, a value is not an array, or its dtype or shape does not fit the
+            engine. The message names the input.
+    """
     import numpy as np
 
     names = [tensor.name for tensor in tensors]
@@ -25,28 +30,30 @@ def check_inputs(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
         if name not in names:
             hint = suggest(name, names, f"it has {', '.join(map(repr, names))}")
             raise InputError(f"the engine has no input {name!r}: {hint}")
-    ready = {}
+    checked = {}
     for tensor in tensors:
         if tensor.name not in inputs:
             raise InputError(f"input {tensor.name!r} is missing: give an array {_expected(tensor)}")
         array = inputs[tensor.name]
         if not isinstance(array, np.ndarray):
-            raise InputError(
-                f"input {tensor.name!r} is a {type(array).__name__}: give a numpy array {_expected(tensor)}"
-            )
+            type_name = type(array).__name__
+            raise InputError(f"input {tensor.name!r} is a {type_name}: give a numpy array {_expected(tensor)}")
         if array.dtype.name != tensor.dtype:
             raise InputError(f"input {tensor.name!r} is {array.dtype.name}: it must be {tensor.dtype} (astype it)")
         if not tensor.accepts(array.shape):
             raise InputError(f"input {tensor.name!r} has the shape {array.shape}: it must be {tensor.shape}")
-        as_it_is = array.dtype.isnative and array.flags.c_contiguous
-        # not ascontiguousarray, which makes a scalar 1-d
-        ready[tensor.name] = array if as_it_is else np.asarray(array, array.dtype.newbyteorder("="), order="C")
-    return ready
+        if not (array.dtype.isnative and array.flags.c_contiguous):
+            # ascontiguousarray would turn a scalar into an array of one dimension
+            array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
+        checked[tensor.name] = array
+    return checked
 
 
 def refuse_nan(inputs: Arrays) -> None:
-    """Raise InputError where inputs are no arrays of numbers by name, or a float input holds NaN: nothing measured or
-    compared on it would mean anything."""
+    """Raise InputError unless `inputs` maps names to arrays of numbers without NaN.
+
+    With NaN among the inputs, neither a measurement nor a comparison of outputs is valid.
+    """
     import numpy as np
 
     if not isinstance(inputs, Mapping):
@@ -57,13 +64,16 @@ def refuse_nan(inputs: Arrays) -> None:
         if array.dtype.hasobject or array.dtype.kind in "SUmM":
             raise InputError(f"input {name!r} is an array of {array.dtype.name}: give numbers")
         if _has_nan(array):
-            missing = int(np.isnan(array).sum())
-            raise InputError(f"input {name!r} holds {missing} NaN of {array.size} values: feed numbers")
+            count = int(np.isnan(array).sum())
+            raise InputError(f"input {name!r} holds {count} NaN of {array.size} values: give numbers")
 
 
 def _has_nan(array: NDArray[Any]) -> bool:
-    """By the maximum, which passes NaN on and is several times faster than asking each value; numpy has no fast one of
-    half precision, whose bits tell."""
+    """Return whether an array contains NaN.
+
+    The maximum of an array with NaN is NaN, and computing it is several times faster than testing each value. numpy
+    has no fast maximum for float16, so its bits are compared instead.
+    """
     import numpy as np
 
     if array.dtype.kind != "f" or not array.size:

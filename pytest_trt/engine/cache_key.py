@@ -1,4 +1,4 @@
-"""The digest under which the engine cache keeps a plan."""
+"""The digest under which the engine cache stores a plan."""
 
 from __future__ import annotations
 
@@ -19,25 +19,34 @@ from pytest_trt.spec.shape_ranges import ShapeRange
 def engine_digest(
     spec: EngineSpec,
     model: Model,
-    ranges: tuple[Mapping[str, ShapeRange], ...],
+    profiles: tuple[Mapping[str, ShapeRange], ...],
     environment: Environment,
-    prepared_by: str,
+    fingerprint: str,
 ) -> str:
-    """What the plan is made from: change any of it, and another one is built. A plan that is compatible with more than
-    one device is found again on each of them."""
+    """Return the SHA-256 of everything that a plan is made from: if any of it changes, another plan is built.
+
+    A plan that is compatible with several devices has the same digest on each of them.
+
+    Args:
+        spec: The build options.
+        model: The model to build.
+        profiles: The optimisation profiles, as in ResolvedShapes.
+        environment: The device and the software that the plan is for.
+        fingerprint: What is done to the model before the build (Preparation.fingerprint).
+    """
     device: tuple[str | None, ...] = (environment.device, environment.mig_profile, environment.compute_capability)
     if spec.compute_capabilities or spec.hardware_compatibility == "ampere_plus":
-        device = ()  # the build options name what it is for
+        device = ()  # the build options name the devices
     elif spec.hardware_compatibility == "same_compute_capability":
         device = (environment.compute_capability,)
     made_from = {
         "store": SCHEMA,
         "model": model.sha256,
         "options": spec.build_options(),
-        "profiles": codec.encode(ranges),
+        "profiles": codec.encode(profiles),
         "backend": (environment.backend, environment.backend_version),
         "device": device,
-        "prepared_by": prepared_by,
+        "prepared_by": fingerprint,
         "files": []
         if environment.kind == "cpu"
         else [*map(file_sha256, map(Path, spec.plugins)), _timing_cache_key(spec)],
@@ -46,7 +55,10 @@ def engine_digest(
 
 
 def _timing_cache_key(spec: EngineSpec) -> str:
-    """What a timing cache that is only read decides; one that is written to changes with every build."""
+    """Return the mode and the content of a timing cache that is only read.
+
+    The content of a timing cache that is updated is not part of the digest: every build changes it.
+    """
     if isinstance(spec.timing_cache, str) and spec.timing_cache_mode != "update":
         return f"{spec.timing_cache_mode} {file_sha256(Path(spec.timing_cache))}"
     return "" if spec.timing_cache_mode == "update" else spec.timing_cache_mode

@@ -1,4 +1,4 @@
-"""Inputs drawn from a seed: the same on every machine, for every version of numpy."""
+"""Generate inputs from a seed: the same on every machine and with every version of numpy."""
 
 from __future__ import annotations
 
@@ -19,23 +19,30 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Tensor
 
 INTEGER_RANGE = (0, 1)
-"""What integers are drawn from unless a range is set. An index, a token, a length, a mask or a class may be 0 or 1
-nearly everywhere; a wider range would reach outside what a Gather or an embedding has."""
-
+"""The default range of integers. 0 and 1 are valid as an index, a token, a length, a mask or a class in nearly every
+model; a wider range would exceed the bounds of a Gather or an embedding."""
 
 NORMAL_LEVELS = 4096
-"""How many normal numbers there are to draw from; the outermost are +-3.67."""
+"""How many different values the generated normal numbers have. The outermost are +-3.67."""
 
 
 def generate_inputs(
     tensors: Iterable[Tensor], seed: int, ranges: Mapping[str, tuple[float, float]]
 ) -> dict[str, NDArray[np.generic]]:
-    """An array for each of `tensors`, whose shapes are concrete.
+    """Return an array for each of `tensors`.
 
-    Floats are standard normal, integers uniform in INTEGER_RANGE, bools even; where `ranges` names an input, uniform
-    from low to high, both included for integers. Each input has a generator of its own, seeded by `seed` and its name,
-    so that their order does not matter. numpy's RandomState is used because its streams are frozen (NEP 19): stored
-    outputs stay comparable. Raises InputError for a range that names no input or that the dtype cannot hold.
+    By default, floats are standard normal, integers are uniform in INTEGER_RANGE, and bools are uniform. Each input has
+    its own generator, which is seeded by `seed` and the input's name, so the order of the inputs does not matter. The
+    generator is numpy's RandomState, whose streams are frozen (NEP 19), so stored outputs stay comparable.
+
+    Args:
+        tensors: The inputs, with concrete shapes.
+        seed: The seed of all inputs.
+        ranges: By input name, the lowest and highest value of a uniform distribution. Integers include both.
+
+    Raises:
+        InputError: A range names no input or exceeds the dtype, a shape is dynamic, or arrays of a dtype cannot be
+            generated.
     """
     tensors = tuple(tensors)
     names = [tensor.name for tensor in tensors]
@@ -50,8 +57,8 @@ def _generate(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> 
     import numpy as np
 
     if any(size < 0 for size in tensor.shape):
-        raise InputError(f"input {tensor.name!r} has the shape {tensor.shape}: fill its dynamic dimensions first")
-    dtype = _numpy_dtype(tensor)
+        raise InputError(f"input {tensor.name!r} has the shape {tensor.shape}: give its dynamic dimensions a size")
+    dtype = _dtype(tensor)
     words = hashlib.sha256(f"{seed}\0{tensor.name}".encode()).digest()[:16]
     random = np.random.RandomState(np.frombuffer(words, dtype="<u4"))
     if dtype.kind == "b" or _is_integer(dtype):
@@ -64,31 +71,36 @@ def _generate(tensor: Tensor, seed: int, limits: tuple[float, float] | None) -> 
             values = values + 1j * _normal(random, tensor.shape)
         return np.asarray(values).astype(dtype)
     with np.errstate(over="ignore"):
-        held = np.array(limits).astype(dtype).astype(np.complex128)
-    if not np.isfinite(held).all():
-        raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: {tensor.dtype} does not hold that")
+        rounded = np.array(limits).astype(dtype).astype(np.complex128)
+    if not np.isfinite(rounded).all():
+        raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: that exceeds {tensor.dtype}")
     return np.asarray(random.uniform(*limits, size=tensor.shape)).astype(dtype)
 
 
 def _normal(random: np.random.RandomState, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Standard normal numbers, each one of LEVELS equally likely quantiles: a large batch is drawn in a tenth of the
-    time that `standard_normal` takes."""
+    """Return standard normal numbers, each one of NORMAL_LEVELS equally likely quantiles.
+
+    For a large batch this takes a tenth of the time of `standard_normal`.
+    """
     import numpy as np
 
     normal = statistics.NormalDist()
-    quantiles = np.array(
-        [normal.inv_cdf((level + 0.5) / NORMAL_LEVELS) for level in range(NORMAL_LEVELS)], dtype=np.float32
-    )
-    return quantiles[random.randint(0, NORMAL_LEVELS, shape, dtype=np.uint16)]
+    levels = [normal.inv_cdf((level + 0.5) / NORMAL_LEVELS) for level in range(NORMAL_LEVELS)]
+    return np.array(levels, dtype=np.float32)[random.randint(0, NORMAL_LEVELS, shape, dtype=np.uint16)]
 
 
-def _numpy_dtype(tensor: Tensor) -> np.dtype[Any]:
+def _dtype(tensor: Tensor) -> np.dtype[Any]:
     try:
         return numpy_dtype(tensor.dtype)
     except ImportError as error:
-        raise InputError(f"input {tensor.name!r} is {tensor.dtype}: pip install ml_dtypes, which has it") from error
+        raise InputError(
+            f"input {tensor.name!r} is {tensor.dtype}, which the package ml_dtypes defines: pip install ml_dtypes"
+        ) from error
     except AttributeError as error:
-        raise InputError(f"input {tensor.name!r} is {tensor.dtype}: no array of that can be drawn") from error
+        raise InputError(
+            f"input {tensor.name!r} is {tensor.dtype}, for which no array can be generated: export the model with "
+            "another type"
+        ) from error
 
 
 def _is_integer(dtype: np.dtype[Any]) -> bool:
@@ -96,12 +108,13 @@ def _is_integer(dtype: np.dtype[Any]) -> bool:
 
 
 def _integer_limits(tensor: Tensor, dtype: np.dtype[Any], limits: tuple[float, float] | None) -> tuple[int, int]:
+    """Return the lowest and highest integer to generate."""
     bits = 1 if dtype.kind == "b" else int("".join(filter(str.isdigit, dtype.name)))
     signed = dtype.name.startswith("i")
     least, most = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
     low, high = (math.ceil(limits[0]), math.floor(limits[1])) if limits is not None else INTEGER_RANGE
     if low > high:
-        raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: no whole number lies in it")
+        raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: it contains no integer")
     if low < least or high > most:
         raise InputError(f"input_ranges[{tensor.name!r}] is {limits}: {tensor.dtype} holds {least} to {most}")
     return low, high

@@ -1,4 +1,4 @@
-"""Tensors as an engine declares them, and arrays by the names of its inputs and outputs."""
+"""The tensors that an engine declares, and arrays by tensor name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Arrays = Mapping[str, NDArray[np.generic]]
-    """Arrays by the names of the inputs or outputs they are for."""
+    """Arrays by the name of the input or output that they belong to."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """An input or output of an engine. `numpy_dtype` is numpy's name, or ml_dtypes' (`bfloat16`, ...); -1 in `shape` is
-    dynamic. `on_host`: a shape tensor, read by the host. `format`: how it lies on the device, in TensorRT's name."""
+    """An input or output of an engine.
+
+    Attributes:
+        name: The tensor's name in the model.
+        dtype: The name of its type in numpy, or in ml_dtypes (`bfloat16`, ...).
+        shape: Its shape. A dynamic dimension is -1.
+        on_host: Whether it is a shape tensor, which TensorRT reads from host memory.
+        format: The name of its layout in device memory, as TensorRT calls it.
+    """
 
     name: str
     dtype: str
@@ -28,15 +35,19 @@ class Tensor:
     format: str = "linear"
 
     def accepts(self, shape: Shape) -> bool:
-        """Whether an array of that shape is one of these."""
+        """Return whether an array of this shape fits the tensor."""
         return len(shape) == len(self.shape) and all(
-            size in (-1, given) for size, given in zip(self.shape, shape, strict=True)
+            declared in (-1, size) for declared, size in zip(self.shape, shape, strict=True)
         )
 
 
 def numpy_dtype(name: str) -> np.dtype[Any]:
-    """The dtype that a Tensor names. Raises ImportError where ml_dtypes is needed and absent, AttributeError for a name
-    that neither has."""
+    """Return the dtype with the name that a Tensor declares.
+
+    Raises:
+        ImportError: The type is defined by ml_dtypes, which is not installed.
+        AttributeError: Neither numpy nor ml_dtypes defines the type.
+    """
     import numpy as np
 
     try:

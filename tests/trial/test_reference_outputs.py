@@ -80,7 +80,7 @@ def gives_up() -> None:
         (lambda: {"y": np.array([1, None])}, "inputs has an array of object for 'y': give real numbers"),
         (lambda: {"y": np.array([1j])}, "inputs has an array of complex128 for 'y': give real numbers"),
         (dict, "inputs holds no array"),
-        (lambda: {"y": np.array([1, np.nan, 2])}, "input 'y' holds 1 NaN of 3 values: feed numbers"),
+        (lambda: {"y": np.array([1, np.nan, 2])}, "input 'y' holds 1 NaN of 3 values: give numbers"),
     ],
 )
 def test_a_function_that_gives_no_arrays_is_told(function: Callable[[], Any], said: str, tmp_path: Path) -> None:
