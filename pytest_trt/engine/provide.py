@@ -1,4 +1,4 @@
-"""The plan for a spec: out of the cache, or built once."""
+"""Provide the plan that a spec requests: from the cache, or from a new build."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.engine.model.model import Model, read_model
 from pytest_trt.engine.model.shapes import ResolvedShapes
-from pytest_trt.engine.prepare import prepare
+from pytest_trt.engine.prepare import Preparation, prepare
 from pytest_trt.errors import BuildError
 from pytest_trt.spec.engine_spec import EngineSpec
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 CALIBRATION_BATCHES = 8
+"""How many batches are generated to calibrate on."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,8 +39,8 @@ class BuildRequest:
     Attributes:
         spec: The build options, with the paths of files resolved.
         model: The model to build, or the prebuilt plan.
-        shapes: Returns the resolved shapes. It is not called for a prebuilt plan, and for ONNX Runtime only to generate
-            calibration inputs: ONNX Runtime's plan serves every shape.
+        shapes: Returns the resolved shapes. It is not called for a prebuilt plan. For a backend that runs the model
+            itself it is only called to generate calibration inputs, because its plan serves every shape.
         environment: The device and the software that the engine is for.
         strongly_typed: Whether the backend builds networks in the model's own types.
         device: The device's name for the backend.
@@ -70,9 +71,20 @@ class BuildResources:
 
 @dataclasses.dataclass(frozen=True)
 class ProvidedEngine:
-    """A plan to load. `digest` says what it was made from, `plan_sha256` what it is; `build_s` is how long its build
-    took, whenever that was, and None for a plan that was given. `precisions` maps a precision to a share, `proved_by`
-    says of what: of the engine's layers (`inspector`), or of the model's operators (`model`)."""
+    """A plan that can be loaded.
+
+    Attributes:
+        plan: The plan's file.
+        digest: The SHA-256 of what the plan was made from, or of a prebuilt plan itself.
+        plan_sha256: The SHA-256 of the plan.
+        built: Whether this call built the plan.
+        build_s: How long the plan's build took, in seconds, even if that was in an earlier run. None for a prebuilt
+            plan.
+        precisions: The share (0 to 1) of layers or operators in each precision.
+        proved_by: Where `precisions` comes from: the engine's layers (`inspector`) or the model's operators (`model`).
+        layers: The engine's layers, if the backend reports them.
+        notes: Notes for the report.
+    """
 
     plan: Path
     digest: str
@@ -88,10 +100,10 @@ class ProvidedEngine:
 def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = False) -> ProvidedEngine:
     """Return the requested plan: the prebuilt one, the cached one, or a new build.
 
-    For a strongly typed backend, which ONNX Runtime always is, the model is first converted to the requested half
-    precision. For int8 the model is quantised, unless it already has Q/DQ or the spec names TensorRT's own calibrator.
-    The calibration cache that this calibrator writes is stored with the engine; later builds of the same model reuse
-    it.
+    If networks are strongly typed, the model is first converted to the requested half precision; a backend that runs
+    the model itself always needs that. For int8 the model is quantised, unless it already has Q/DQ or the spec names
+    TensorRT's own calibrator. The calibration cache that this calibrator writes is stored with the engine, and later
+    builds of the same model reuse it.
 
     Do not hold the device's lock while calling, unless `fresh` is true: the process that builds the same engine may be
     waiting for that lock.
@@ -104,15 +116,15 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
 
     Raises:
         ModelError: The shapes do not fit the model.
-        BuildError: The build failed. The message is the builder's own.
-        CacheError: The cache cannot be used. Nothing is cached then.
+        BuildError: The build failed; the message is the builder's own. Nothing is cached.
+        CacheError: The cache cannot be used.
     """
     spec, model, environment = request.spec, request.model, request.environment
     if model.kind == "plan":
         return ProvidedEngine(model.path, model.sha256, model.sha256)
     store = resources.store or Store.temporary()
     backend = BACKENDS[environment.backend]
-    ranges = () if backend.runs_model else request.shapes().profiles  # such a plan serves every shape
+    profiles = () if backend.runs_model else request.shapes().profiles
     preparation = prepare(
         spec,
         model,
@@ -120,44 +132,85 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
         strongly_typed=request.strongly_typed or backend.runs_model,
         takes_int32_biases=backend.runs_model,
     )
-    calibration_key = preparation.calibration_key(environment.backend_version)
-    cache = None if backend.runs_model else _timing_cache(spec, environment, store)
-    digest = engine_digest(spec, model, ranges, environment, preparation.fingerprint)
-    said = (*preparation.notes, *_unused_options(spec, backend))
+    timing_cache = None if backend.runs_model else _timing_cache(spec, environment, store)
+    digest = engine_digest(spec, model, profiles, environment, preparation.fingerprint)
+    notes = (*preparation.notes, *_unused_options(spec, backend))
     with contextlib.nullcontext() if fresh else store.lock(digest, resources.report_waiting):
         entry, fault = (None, "") if fresh else store.find(digest)
         if entry is not None:
-            return _from_entry(entry, built=False, notes=said)
+            return _from_entry(entry, built=False, notes=notes)
         with store.draft(digest) as draft:
-            started = time.monotonic()
-            source, conversion = preparation.write_model(draft)
-            batches = preparation.write_batches(draft, store.calibration_file(CALIBRATION_CACHE, calibration_key))
             job = BuildJob(
                 backend=environment.backend,
                 device=request.device,
                 spec=dataclasses.replace(spec.without_functions, path=str(model.path)),
-                model=str(source),
+                model=str(model.path),
                 output=str(draft),
-                profiles=ranges,
-                timing_cache=str(cache) if cache else None,
-                calibration=str(batches) if batches else None,
-                preparation_s=time.monotonic() - started,
+                profiles=profiles,
+                timing_cache=str(timing_cache) if timing_cache else None,
             )
-            report = resources.build(job)
-            _check_result(spec, model, draft, report)
-            preparation.remove_temporary_files(draft)
+            calibration_key = preparation.calibration_key(environment.backend_version)
+            calibration_cache = store.calibration_file(CALIBRATION_CACHE, calibration_key)
+            report = _build(job, model, preparation, calibration_cache, resources.build)
             meta = Meta(
                 digest=digest,
                 spec=spec.build_options(),
                 environment=environment,
                 build_s=report.seconds,
-                precisions=report.precisions or conversion.shares,
-                proved_by=report.proved_by or ("model" if conversion.shares else ""),
-                notes=(*conversion.notes, *report.notes),
+                precisions=report.precisions,
+                proved_by=report.proved_by,
+                notes=report.notes,
                 calibration=calibration_key,
             )
             entry = (store.save_apart if fresh else store.save)(draft, meta, report.layers)
-    return _from_entry(entry, built=True, notes=(*said, *filter(None, [fault])))
+    return _from_entry(entry, built=True, notes=(*notes, *filter(None, [fault])))
+
+
+def _build(
+    job: BuildJob,
+    model: Model,
+    preparation: Preparation,
+    calibration_cache: Path | None,
+    build: Callable[[BuildJob], BuildReport],
+) -> BuildReport:
+    """Prepare the model in the job's output folder, build it there, and return the build's report.
+
+    The report has the precisions and notes of the conversion where the builder reports none.
+    """
+    draft, started = Path(job.output), time.monotonic()
+    source, conversion = preparation.write_model(draft)
+    batches = preparation.write_batches(draft, calibration_cache)
+    job = dataclasses.replace(
+        job,
+        model=str(source),
+        calibration=str(batches) if batches else None,
+        preparation_s=time.monotonic() - started,
+    )
+    report = build(job)
+    _check_result(job.spec, model, draft, report)
+    preparation.remove_temporary_files(draft)
+    return dataclasses.replace(
+        report,
+        precisions=report.precisions or conversion.shares,
+        proved_by=report.proved_by or ("model" if conversion.shares else ""),
+        notes=(*conversion.notes, *report.notes),
+    )
+
+
+def _check_result(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> None:
+    """Raise BuildError if the build did not produce what the spec requests."""
+    if not (draft / "plan").is_file():
+        raise BuildError(f"the build of {model.path.name} reported success but left no plan: this is a backend's bug")
+    if read_model(model.path).sha256 != model.sha256:
+        raise BuildError(f"{model.path} changed while it was built: run again when nothing writes to it")
+    requested = spec.precision
+    used = {requested, UNREPORTED} & {name for name, share in report.precisions.items() if share}
+    if report.proved_by == "inspector" and requested not in ("fp32", "best") and not used:
+        shares = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items())
+        raise BuildError(
+            f"{requested} was requested, but no layer of {model.path.name} runs in it ({shares}): see the layers with "
+            "trt_runner.profile(), or request a precision that the model can have"
+        )
 
 
 def _unused_options(spec: EngineSpec, backend: BackendInfo) -> tuple[str, ...]:
@@ -170,8 +223,11 @@ def _unused_options(spec: EngineSpec, backend: BackendInfo) -> tuple[str, ...]:
 
 
 def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> Path | None:
-    """The one that the spec names, or the one that all engines of that TensorRT and device share. Raises BuildError
-    where one is named to a backend that has none, cached or not: what is in it would decide nothing."""
+    """Return the timing cache that the spec names, or the one that this TensorRT version and device share.
+
+    Raises:
+        BuildError: The spec names a timing cache, but the backend has none. A cached engine raises it too.
+    """
     if isinstance(spec.timing_cache, str):
         support = SUPPORT["timing_cache"]
         if not support.includes(environment.backend, parse_version(environment.backend_version)):
@@ -197,19 +253,6 @@ def _random_batches(request: BuildRequest) -> Iterator[Arrays]:
     tensors = [dataclasses.replace(tensor, shape=shapes[tensor.name]) for tensor in request.model.inputs]
     for number in range(CALIBRATION_BATCHES):
         yield generate_inputs(tensors, spec.seed + number, spec.input_ranges)
-
-
-def _check_result(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> None:
-    """Raise BuildError where what was built is not what was asked for."""
-    if not (draft / "plan").is_file():
-        raise BuildError(f"{model.path.name} was reported built, and there is no plan: this is a fault of the backend")
-    if read_model(model.path).sha256 != model.sha256:
-        raise BuildError(f"{model.path} changed while it was built: run again when it is whole")
-    wanted = spec.precision
-    proved = {wanted, UNREPORTED} & {name for name, share in report.precisions.items() if share}
-    if report.proved_by == "inspector" and wanted not in ("fp32", "best") and not proved:
-        got = ", ".join(f"{share:.0%} {name}" for name, share in report.precisions.items())
-        raise BuildError(f"{wanted} was asked for, and no layer of {model.path.name} runs in it ({got})")
 
 
 def _from_entry(entry: Entry, *, built: bool, notes: tuple[str, ...] = ()) -> ProvidedEngine:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from samples import ROOT
+from samples import ROOT, TESTS_FOLDER
 
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport, backend
@@ -180,7 +181,7 @@ def test_what_is_without_effect_is_said_of_the_spec_that_asks_for_it(cpu: Desk) 
 @pytest.mark.parametrize("field", ["device", "backend", "backend_version", "compute_capability", "mig_profile"])
 def test_another_device_or_version_makes_another_engine(field: str, gpu: Desk) -> None:
     gpu.provide()
-    gpu.environment = dataclasses.replace(GPU, **{field: "another"})
+    gpu.environment = dataclasses.replace(GPU, **{field: "tensorrt_rtx" if field == "backend" else "another"})
     assert gpu.provide().built
 
 
@@ -250,7 +251,7 @@ def test_a_failed_build_leaves_nothing_and_the_next_one_builds(gpu: Desk) -> Non
 
 def test_a_build_without_a_plan_is_an_error(gpu: Desk) -> None:
     gpu.build = lambda job: gpu.report  # type: ignore[method-assign]
-    with pytest.raises(BuildError, match=r"m.onnx was reported built, and there is no plan"):
+    with pytest.raises(BuildError, match=r"the build of m.onnx reported success but left no plan"):
         gpu.provide()
 
 
@@ -270,7 +271,7 @@ def test_a_model_that_changes_while_it_is_built_is_an_error(gpu: Desk, save_mode
 
 def test_asking_for_a_precision_and_getting_none_is_an_error(gpu: Desk) -> None:
     gpu.report = dataclasses.replace(gpu.report, precisions={"fp32": 1.0}, proved_by="inspector")
-    with pytest.raises(BuildError, match=r"fp16 was asked for, and no layer of m.onnx runs in it \(100% fp32\)"):
+    with pytest.raises(BuildError, match=r"fp16 was requested, but no layer of m.onnx runs in it \(100% fp32\)"):
         gpu.provide(precision="fp16")
     assert gpu.provide(precision="fp32").precisions == {"fp32": 1.0}
 
@@ -524,14 +525,17 @@ def test_without_a_cache_the_plan_lasts_as_long_as_the_process(tmp_path: Path, s
     save_model()
     script = f"""
 from pathlib import Path
-from tests.engine.test_provide import GPU, Desk
+from engine.test_provide import GPU, Desk
 desk = Desk(Path({str(tmp_path)!r}), None, GPU)
 provided = desk.provide()
 assert provided.plan.read_bytes() == b"plan 1"
 assert desk.provide().built
 print(provided.plan)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(TESTS_FOLDER)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT, env=environment, check=True
+    )
     assert not Path(done.stdout.strip()).exists()
 
 
