@@ -1,8 +1,8 @@
-"""Budgets in a file, for those who keep them out of code.
+"""Read budgets from a TOML file, as an alternative to `trt_budget` markers.
 
 [[budget]]
-test = "tests/test_models.py::test_resnet18[fp16-*]"      # * and ? are wildcards, brackets stand for themselves
-device = "H200"                                           # as in trt_budget; "gpu" where it is left out
+test = "tests/test_models.py::test_resnet18[fp16-*]"      # * and ? are wildcards, square brackets are literal
+device = "H200"                                           # as in trt_budget; the default is "gpu"
 ms = 0.31
 memory_mb = 700
 where = { batch = 1 }
@@ -25,12 +25,12 @@ from pytest_trt.spec.expectations import Budget
 
 _LIMITS = tuple(name for name, figure in FIGURES.items() if figure.budget)
 _KEYS = ("test", "device", "where", *_LIMITS)
-_MOST_BYTES = 10_000_000
+_MAX_BYTES = 10_000_000
 
 
 @dataclasses.dataclass(frozen=True)
 class FileBudget:
-    """A budget, and the tests that it is for."""
+    """A budget from a file, with the pattern of the node ids of its tests."""
 
     test: str
     budget: Budget
@@ -38,49 +38,59 @@ class FileBudget:
 
 @dataclasses.dataclass(frozen=True)
 class BudgetFile:
-    """The budgets of a file, in its order."""
+    """All budgets of a file, in the order of the file."""
 
     path: Path
     entries: tuple[FileBudget, ...] = ()
 
     def matching(self, node_id: str) -> tuple[Budget, ...]:
-        """The budgets of a test."""
+        """Return the budgets whose pattern matches a node id."""
         return tuple(entry.budget for entry in self.entries if matches(entry.test, node_id))
 
     def merge(self, own: Sequence[Budget], node_id: str) -> tuple[Budget, ...]:
-        """A test's `own` budgets and those that the file has for it. Of limits for one device and the same parameters
-        the test's own counts, else the last in the file: exceptions stand below the rule."""
-        found = list(own)
+        """Return a test's `own` budgets, followed by the budgets of the file that match it.
+
+        Of several limits on the same figure, for the same device and the same `where`, only one remains: the test's
+        own, or else the last one in the file. In the file, exceptions therefore follow the general rule.
+        """
+        merged = list(own)
         for budget in reversed(self.matching(node_id)):
-            said = {name for other in found if _holds_where(other) == _holds_where(budget) for name in other.limits}
-            left = {name: limit for name, limit in budget.limits.items() if name not in said}
-            found += [dataclasses.replace(budget, limits=left)] if left else []
-        return tuple(found)
+            limited = {name for other in merged if _scope(other) == _scope(budget) for name in other.limits}
+            limits = {name: limit for name, limit in budget.limits.items() if name not in limited}
+            merged += [dataclasses.replace(budget, limits=limits)] if limits else []
+        return tuple(merged)
 
     def unmatched_patterns(self, node_ids: Iterable[str]) -> tuple[str, ...]:
-        """The patterns that no test has: a budget that nothing is held to."""
+        """Return the patterns that match none of the tests. Their budgets are never checked."""
         tests = list(node_ids)
         patterns = dict.fromkeys(entry.test for entry in self.entries)
         return tuple(pattern for pattern in patterns if not any(matches(pattern, test) for test in tests))
 
     def unmatched_where(self, params: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-        """The patterns whose `where` holds for no test that has them, with the reason. `params` are the parameters of
-        each test, by node id."""
+        """Yield the pattern of every budget whose `where` holds for none of the matching tests, with the reason.
+
+        Args:
+            params: The values of the parameters of each test, by its node id.
+        """
         for entry in self.entries:
-            there, where = [case for test, case in params.items() if matches(entry.test, test)], entry.budget.where
-            absent = [name for name in where if there and not any(name in case for case in there)]
+            cases, where = [case for test, case in params.items() if matches(entry.test, test)], entry.budget.where
+            absent = [name for name in where if cases and not any(name in case for case in cases)]
             for name in absent:
-                yield entry.test, f"no test that is {entry.test!r} has the parameter {name!r}"
-            if there and not absent and (why := reason_unmatched(where, there)):
-                yield entry.test, f"of the tests that are {entry.test!r}: {why}"
+                yield entry.test, f"no test that matches {entry.test!r} has the parameter {name!r}"
+            if cases and not absent and (reason := reason_unmatched(where, cases)):
+                yield entry.test, f"for the tests that match {entry.test!r}, {reason}"
 
 
-def _holds_where(budget: Budget) -> tuple[str, dict[str, Any]]:
+def _scope(budget: Budget) -> tuple[str, dict[str, Any]]:
     return budget.device, dict(budget.where)
 
 
 def read_budgets(path: Path) -> BudgetFile:
-    """The budgets in a TOML file. Raises DeclarationError, with all that is wrong in it, where it cannot be meant."""
+    """Read the budgets of a TOML file.
+
+    Raises:
+        DeclarationError: The file cannot be read, or a budget in it is invalid. The message lists all invalid budgets.
+    """
     entries, problems = [], []
     for number, data in enumerate(_tables(path), 1):
         try:
@@ -98,31 +108,31 @@ def _tables(path: Path) -> list[Any]:
     else:
         import tomli as tomllib
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise DeclarationError(f"{path} is longer than {_MOST_BYTES} bytes: is it a file of budgets?")
+        if path.stat().st_size > _MAX_BYTES:
+            raise DeclarationError(f"{path} is larger than {_MAX_BYTES} bytes: name a TOML file of budgets")
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror}): correct --trt-budgets, or trt_budgets in the ini file"
         raise DeclarationError(message) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DeclarationError(f"{path} is not TOML: {error}") from error
+        raise DeclarationError(f"{path} is not valid TOML: {error}") from error
     budgets = data.pop("budget", [])
     for name in data:
-        raise DeclarationError(f"{path} has {name!r}: it holds [[budget]] tables alone")
+        raise DeclarationError(f"{path} has the unknown key {name!r}: it may contain only [[budget]] tables")
     if not isinstance(budgets, list) or not budgets:
-        raise DeclarationError(f"{path} has no budget: begin one with a line [[budget]]")
+        raise DeclarationError(f"{path} contains no budget: start one with a line [[budget]]")
     return budgets
 
 
 def _entry(data: Any) -> FileBudget:
     if not isinstance(data, Mapping):
-        raise DeclarationError(f"{data!r} is no table: begin it with a line [[budget]]")
+        raise DeclarationError(f"{data!r} is not a table: start each budget with a line [[budget]]")
     for name in data:
         if name not in _KEYS:
-            hint = suggest(name, _KEYS, f"it may have {', '.join(_KEYS)}")
-            raise DeclarationError(f"{name!r} is nothing that a budget has: {hint}")
+            hint = suggest(name, _KEYS, f"a budget may have {', '.join(_KEYS)}")
+            raise DeclarationError(f"unknown key {name!r}: {hint}")
     test = data.get("test")
     if not isinstance(test, str) or not test.strip():
-        raise DeclarationError("it names no test: add test = 'tests/test_models.py::*'")
+        raise DeclarationError("it does not name its tests: add a pattern such as test = 'tests/test_models.py::*'")
     limits = {name: data[name] for name in _LIMITS if name in data}
     return FileBudget(test, Budget(device=data.get("device", "gpu"), limits=limits, where=data.get("where", {})))

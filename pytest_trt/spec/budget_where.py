@@ -1,4 +1,4 @@
-"""Whether a budget's `where` ever holds: a limit that nothing is held to leaves a gate open."""
+"""Find out whether the `where` of a budget can match any test. A budget that matches none would never be checked."""
 
 from __future__ import annotations
 
@@ -8,25 +8,32 @@ from typing import Any
 from pytest_trt.core.scalars import short_repr
 
 UNKNOWN: Any = object()
-"""The value of a parameter that another run may give: by a fixture, or by a conftest that asks the command line."""
+"""The value of a parameter that may differ in another run, because a fixture or a hook chooses it."""
 
 
 def reason_unmatched(where: Mapping[str, Any], cases: Collection[Mapping[str, Any]]) -> str:
-    """Why `where` holds for none of `cases`, each the values of a test's parameters; empty where it may hold for one.
-    A name that no case has is not told here."""
+    """Return why `where` matches none of `cases`, or an empty string if it may match one.
+
+    A parameter that no case has is not reported here.
+
+    Args:
+        where: The values that a budget requires, by the name of the parameter.
+        cases: The values of a test's parameters, one mapping for each case of the test.
+    """
     if not where or not cases:
         return ""
-    for name, value in where.items():
-        known = [case[name] for case in cases if name in case]
-        if not known:
+    for name, required in where.items():
+        values = [case[name] for case in cases if name in case]
+        if not values:
             return ""
-        if not any(_is(one, value) for one in known):
-            return f"where says {name}={value!r}, but {name} is {' or '.join(dict.fromkeys(map(short_repr, known)))}"
-    if any(all(name in case and _is(case[name], value) for name, value in where.items()) for case in cases):
+        if not any(_may_equal(value, required) for value in values):
+            found = " or ".join(dict.fromkeys(map(short_repr, values)))
+            return f"where requires {name}={required!r}, but {name} is {found}"
+    if any(all(name in case and _may_equal(case[name], value) for name, value in where.items()) for case in cases):
         return ""
-    said = " and ".join(f"{name}={value!r}" for name, value in where.items())
-    return f"where says {said}, but no case has all of that at once"
+    required = " and ".join(f"{name}={value!r}" for name, value in where.items())
+    return f"where requires {required}, but no case has this combination"
 
 
-def _is(seen: Any, wanted: Any) -> bool:
-    return seen is UNKNOWN or (isinstance(seen, (str, int, float, bool)) and bool(seen == wanted))
+def _may_equal(value: Any, required: Any) -> bool:
+    return value is UNKNOWN or (isinstance(value, (str, int, float, bool)) and bool(value == required))

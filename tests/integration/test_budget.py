@@ -151,7 +151,7 @@ ABSENT = {
     "a text": ({"batch": "8"}, "batch='8', but batch is 1 or 8"),
     "in capitals": ({"precision": "FP32"}, "precision='FP32', but precision is 'fp32'"),
     "of parametrize": ({"size": 3}, "size=3, but size is 1 or 2"),
-    "of another case": ({"size": 1, "kind": "b"}, "size=1 and kind='b', but no case has all of that at once"),
+    "of another case": ({"size": 1, "kind": "b"}, "size=1 and kind='b', but no case has this combination"),
 }
 VARIED = """
 @pytest.mark.trt_matrix(batch=[1, 8], precision=["fp32"])
@@ -167,7 +167,7 @@ def test_a_budget_for_a_value_that_no_case_has_never_holds_and_is_refused(projec
     for options in ((), ("-k", "b1"), ("test_m.py::test_m[b1-fp32-1-a]",), ("-n", "1")):
         result = project.runpytest_subprocess("--collect-only" if options != ("-n", "1") else "-q", *options)
         assert result.ret == pytest.ExitCode.USAGE_ERROR, options
-        assert f"test_m.py::test_m: trt_budget: where says {said}" in result.stdout.str() + result.stderr.str()
+        assert f"test_m.py::test_m: trt_budget: where requires {said}" in result.stdout.str() + result.stderr.str()
 
 
 HELD = (

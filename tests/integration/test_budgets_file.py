@@ -56,7 +56,10 @@ def test_a_pattern_that_no_test_has_is_a_warning_and_strictly_an_error(project, 
 
 def test_a_parameter_that_no_such_test_has_is_a_warning_and_strictly_an_error(project, budgets):
     budgets(RULE + EXCEPTION.replace("batch =", "bach ="))
-    said = "*trt-budgets.toml: no test that is 'test_m.py::test_[*]' has the parameter 'bach': nothing has that budget"
+    said = (
+        "*trt-budgets.toml: no test that matches 'test_m.py::test_[*]' has the parameter 'bach': "
+        "nothing has that budget"
+    )
     for arguments in ((), ("-k", "own"), ("test_m.py",)):
         project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])
     assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
@@ -66,7 +69,10 @@ def test_a_parameter_that_no_such_test_has_is_a_warning_and_strictly_an_error(pr
 
 def test_a_value_that_no_such_test_has_is_a_warning_and_strictly_an_error(project, budgets):
     budgets(RULE + EXCEPTION.replace("batch = 8", "batch = '8'"))
-    said = "*trt-budgets.toml: of the tests that are 'test_m.py::test_[*]': where says batch='8', but batch is 1 or 8*"
+    said = (
+        "*trt-budgets.toml: for the tests that match 'test_m.py::test_[*]', "
+        "where requires batch='8', but batch is 1 or 8*"
+    )
     for arguments in ((), ("-k", "own"), ("test_m.py",)):
         project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])
     assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
@@ -90,7 +96,7 @@ def test_a_wrong_file_is_a_usage_error_that_names_the_entry(project, budgets, xd
     result = project.runpytest_subprocess(*xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     said = result.stdout.str() + result.stderr.str()
-    assert "trt-budgets.toml: budget 1: 'p98_ms' is nothing that a budget has: did you mean 'p99_ms'?" in said
+    assert "trt-budgets.toml: budget 1: unknown key 'p98_ms': did you mean 'p99_ms'?" in said
     assert "trt-budgets.toml: budget 2: trt_budget: limits" in said
     assert "Traceback" not in said
 

@@ -53,7 +53,7 @@ def test_what_no_test_has_is_told(tmp_path: Path) -> None:
 def test_a_parameter_that_no_such_test_has_is_told(tmp_path: Path) -> None:
     budgets = read(tmp_path, "[[budget]]\ntest = 't*'\nms = 1\nwhere = { batch = 1, precison = 'fp16' }")
     assert list(budgets.unmatched_where({"ta": {"batch": 1}, "tb": {}, "other": {"precison": "fp16"}})) == [
-        ("t*", "no test that is 't*' has the parameter 'precison'")
+        ("t*", "no test that matches 't*' has the parameter 'precison'")
     ]
     assert not list(budgets.unmatched_where({"other": {}})), "that no test is so named is another thing"
 
@@ -61,13 +61,13 @@ def test_a_parameter_that_no_such_test_has_is_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[[budget", "is not TOML"),
-        ("", "has no budget"),
-        ("budget = 3", "has no budget"),
-        ("budget = [3]", "3 is no table"),
-        ("[[budgets]]\nms = 1", "has 'budgets'"),
-        ("[[budget]]\nms = 1", "names no test"),
-        ("[[budget]]\ntest = 3\nms = 1", "names no test"),
+        ("[[budget", "is not valid TOML"),
+        ("", "contains no budget"),
+        ("budget = 3", "contains no budget"),
+        ("budget = [3]", "3 is not a table"),
+        ("[[budgets]]\nms = 1", "has the unknown key 'budgets'"),
+        ("[[budget]]\nms = 1", "does not name its tests"),
+        ("[[budget]]\ntest = 3\nms = 1", "does not name its tests"),
         ("[[budget]]\ntest = 't'", "no limit is given"),
         ("[[budget]]\ntest = 't'\nmemory_mbb = 1", "did you mean 'memory_mb'"),
         ("[[budget]]\ntest = 't'\nms = 'fast'", "ms must be of type float"),

@@ -19,9 +19,9 @@ def test_what_may_hold(where: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("where", "why"),
     [
-        ({"batch": "8"}, "where says batch='8', but batch is 1 or 8"),
-        ({"batch": 1, "kind": "b"}, "where says batch=1 and kind='b', but no case has all of that at once"),
-        ({"size": 1}, "where says size=1, but size is <object*"),
+        ({"batch": "8"}, "where requires batch='8', but batch is 1 or 8"),
+        ({"batch": 1, "kind": "b"}, "where requires batch=1 and kind='b', but no case has this combination"),
+        ({"size": 1}, "where requires size=1, but size is <object*"),
     ],
 )
 def test_what_never_does(where: dict[str, Any], why: str) -> None:
