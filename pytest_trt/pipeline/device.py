@@ -1,4 +1,7 @@
-"""The runner for engines on a device: pinned buffers, three streams a context, CUDA graphs, several contexts."""
+"""The runner for engines on a device.
+
+It uses page-locked buffers, three streams per context, CUDA graphs and one or more contexts.
+"""
 
 from __future__ import annotations
 
@@ -28,12 +31,26 @@ if TYPE_CHECKING:
 
 _FELL_BACK = "fell back: "
 
-SHAPES_KEPT = 4
-"""How many shapes keep their contexts and buffers at a time; the one least recently used goes."""
+MAX_SHAPES = 4
+"""The most shapes that keep their contexts and buffers at a time; the least recently used shape is freed first."""
 
 
 class LaneGroup:
-    """An engine at one shape (and, for inputs that the host reads, with one set of values): `contexts` lanes."""
+    """The lanes that run an engine at one shape; inputs that the host reads have one set of values, too.
+
+    Args:
+        engine: The engine.
+        shapes: The input shapes by name.
+        values: The inputs that the host reads, by name.
+        options: How the engine is run; there are `contexts` lanes.
+
+    Attributes:
+        profile: The number of the optimisation profile.
+        graph: Whether CUDA graphs are used, in words for `Runner.proof`; empty until `capture` has run.
+        timer: Times blocks in the first lane.
+        inputs: The inputs, with concrete shapes.
+        outputs: The outputs; -1 in a shape depends on the data.
+    """
 
     def __init__(
         self, engine: DeviceEngine, shapes: Mapping[str, Shape], values: Arrays, options: PipelineOptions
@@ -52,22 +69,30 @@ class LaneGroup:
             self.close()
             raise
         io = self.lanes[0].io
-        self.inputs, self.outputs, self.leaving = io.inputs, io.outputs, io.output_layout
+        self.inputs, self.outputs = io.inputs, io.outputs
 
     @property
     def slots(self) -> list[Slot]:
-        """In the order in which they take turns: another lane each time."""
+        """The slots of all lanes, in the order in which they take turns: the next slot is in the next lane."""
         return [slot for turn in zip(*(lane.slots for lane in self.lanes), strict=True) for slot in turn]
 
     def capture(self, inputs: Arrays, copier: Copier) -> None:
-        """Capture a graph for every slot, once, on real inputs: for all or for none. `graph` says what came of it;
-        raises BackendError where it failed and `cuda_graph=True`."""
-        if not self.graph:
-            self.graph = self._captured(inputs, copier)
-        if self.options.cuda_graph and self.graph.startswith(_FELL_BACK):
-            raise BackendError(f"trt_pipeline: cuda_graph=True, and {self.graph.removeprefix(_FELL_BACK)}")
+        """Capture a graph for every slot on the given inputs, or for none of them; only the first call does anything.
 
-    def _captured(self, inputs: Arrays, copier: Copier) -> str:
+        Raises:
+            BackendError: No graph can be captured, and the options say `cuda_graph=True`.
+        """
+        if not self.graph:
+            self.graph = self._try_capture(inputs, copier)
+        if self.options.cuda_graph and self.graph.startswith(_FELL_BACK):
+            reason = self.graph.removeprefix(_FELL_BACK)
+            raise BackendError(
+                f"trt_pipeline: cuda_graph=True, but no graph can be captured: {reason}; leave cuda_graph out to run "
+                "without one"
+            )
+
+    def _try_capture(self, inputs: Arrays, copier: Copier) -> str:
+        """Capture the graphs and return what `graph` says of it."""
         try:
             with span("capture"):
                 for slot in self.slots:
@@ -78,60 +103,75 @@ class LaneGroup:
             for slot in self.slots:
                 slot.drop_graph()
             return f"{_FELL_BACK}{error}"
-        nodes = self.lanes[0].slots[0].graph
-        return f"captured, {nodes.nodes if nodes else 0} nodes"
+        graph = self.lanes[0].slots[0].graph
+        return f"captured, {graph.nodes if graph else 0} nodes"
 
     def _keep(self, part: Any) -> Any:
         self._parts.append(part)
         return part
 
     def close(self) -> None:
+        """Free the lanes and the timer."""
         self.lanes.clear()
         while self._parts:
             self._parts.pop().close()
 
 
 class DeviceRunner:
-    """An engine on a device. Another shape than the one it was opened with gets contexts and buffers of its own, in the
-    narrowest profile that fits."""
+    """Runs an engine on a device.
+
+    Inputs of another shape than the first get contexts and buffers of their own, in the profile that fits them best.
+
+    Args:
+        engine: The engine.
+        shapes: The first input shapes by name.
+        options: How the engine is run.
+
+    Raises:
+        InputError: No profile of the engine covers the shapes.
+        BackendError: Memory does not suffice.
+    """
 
     def __init__(self, engine: DeviceEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
         self._engine, self._options = engine, options
         engine.device.activate()
-        self._kept: OrderedDict[Any, LaneGroup] = OrderedDict()
+        self._groups: OrderedDict[Any, LaneGroup] = OrderedDict()
         self._copier = Copier()
         self._current: LaneGroup | None = None
-        self._filled = False
+        self._has_inputs = False
         engine.select_profile(shapes)
         self.inputs = tuple(dataclasses.replace(t, shape=tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs
-        if not any(t.on_host for t in engine.inputs):  # whose values decide shapes: they come with the first inputs
-            self._use(self._shaped(shapes, {}))
+        # The values of inputs that the host reads decide shapes, and come only with the first inputs.
+        if not any(t.on_host for t in engine.inputs):
+            self._set_current(self._lane_group(shapes, {}))
 
-    def _use(self, shaped: LaneGroup) -> None:
-        self._current, self.inputs, self.outputs = shaped, shaped.inputs, shaped.outputs
+    def _set_current(self, group: LaneGroup) -> None:
+        self._current, self.inputs, self.outputs = group, group.inputs, group.outputs
 
-    def _shaped(self, shapes: Mapping[str, Shape], values: Arrays) -> LaneGroup:
+    def _lane_group(self, shapes: Mapping[str, Shape], values: Arrays) -> LaneGroup:
+        """Return the lane group of these shapes and values, made if it does not exist."""
         key = (tuple(sorted(shapes.items())), tuple((name, values[name].tobytes()) for name in sorted(values)))
-        if key not in self._kept:
-            while len(self._kept) >= SHAPES_KEPT:
-                self._kept.popitem(last=False)[1].close()
-            self._kept[key] = LaneGroup(self._engine, shapes, values, self._options)
-        self._kept.move_to_end(key)
-        return self._kept[key]
+        if key not in self._groups:
+            while len(self._groups) >= MAX_SHAPES:
+                self._groups.popitem(last=False)[1].close()
+            self._groups[key] = LaneGroup(self._engine, shapes, values, self._options)
+        self._groups.move_to_end(key)
+        return self._groups[key]
 
-    def _take(self, inputs: Arrays) -> tuple[Arrays, LaneGroup]:
-        """The inputs, checked, and what runs them. Raises InputError where they do not fit the engine."""
-        ready = check_inputs(inputs, self._engine.inputs)
-        shapes = {name: tuple(array.shape) for name, array in ready.items()}
-        values = {t.name: ready[t.name] for t in self._engine.inputs if t.on_host}
-        return ready, self._shaped(shapes, values)
+    def _prepare(self, inputs: Arrays) -> tuple[Arrays, LaneGroup]:
+        """Return the checked inputs and the lane group that runs them; raise InputError if they do not fit."""
+        checked = check_inputs(inputs, self._engine.inputs)
+        shapes = {name: tuple(array.shape) for name, array in checked.items()}
+        values = {t.name: checked[t.name] for t in self._engine.inputs if t.on_host}
+        return checked, self._lane_group(shapes, values)
 
     @property
     def proof(self) -> Mapping[str, str]:
-        options, shaped = self._options, self._current
+        """How the engine really runs, as text by name; see `Runner.proof`."""
+        options, group = self._options, self._current
         return {
-            "graph": (shaped.graph if shaped else "") or "not yet",
+            "graph": (group.graph if group else "") or "not yet",
             "contexts": str(options.contexts),
             "depth": str(options.depth),
             "pinned": "yes" if options.pinned else "no",
@@ -139,109 +179,122 @@ class DeviceRunner:
             "wait": "spin" if options.spin_wait else "sleep",
             "l2": "cold" if options.cold_l2 else "warm",
             "aux_streams": str(self._engine.aux_streams),
-            **({"profile": str(shaped.profile)} if shaped else {}),
-            **(
-                {"events_us": f"{shaped.timer.event_cost_ms * 1000:.2f}"}
-                if shaped and shaped.timer.event_cost_ms
-                else {}
-            ),
+            **({"profile": str(group.profile)} if group else {}),
+            **({"events_us": f"{group.timer.event_cost_ms * 1000:.2f}"} if group and group.timer.event_cost_ms else {}),
         }
 
     def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
-        """The first inference of a shape is TensorRT's own call; from the second on it is a graph's launch."""
-        ready, shaped = self._take(inputs)
-        slot = shaped.slots[0]
+        """Run one inference; see `Runner.infer`.
+
+        The first inference at a shape is TensorRT's own call; from the second on, a graph is launched.
+        """
+        checked, group = self._prepare(inputs)
+        slot = group.slots[0]
         if slot.used:
-            shaped.capture(ready, self._copier)
-        self._start(slot, ready, allocate_outputs)
+            group.capture(checked, self._copier)
+        self._start(slot, checked, allocate_outputs)
         return slot.fetch()
 
-    def _start(self, slot: Slot, ready: Arrays, allocate_outputs: OutputAllocator | None) -> None:
+    def _start(self, slot: Slot, checked: Arrays, allocate_outputs: OutputAllocator | None) -> None:
+        """Start an inference in a slot, without copies on the host if the caller has an allocator."""
         slot.used = True
         slot.unfix_output_shapes()
         if allocate_outputs is not None and slot.buffers.inputs.linear and slot.buffers.outputs.linear:
-            slot.start_in_place(ready, allocate_outputs)
+            slot.start_in_place(checked, allocate_outputs)
             return
-        slot.buffers.write_inputs(ready, self._copier)
+        slot.buffers.write_inputs(checked, self._copier)
         slot.start()
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
+        """Run the batches through the overlapped pipeline and yield their outputs in order; see `Runner.stream`."""
         outputs = self.serve((batch, None) for batch in batches)
         if postprocess is None:
             return outputs
         return map_in_order(outputs, postprocess, self._options.postprocess_threads)
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
-        """Outputs in order, while the next ones are made. What `requests` raises, or an inference that cannot be
-        started, is raised after the outputs before."""
-        waiting, flying = iter(requests), deque[Slot]()
+        """Run the requests through the overlapped pipeline and yield their outputs in order; see `Runner.serve`.
+
+        An exception from `requests`, or from starting an inference, is raised after the outputs before it.
+        """
+        pending, in_flight = iter(requests), deque[Slot]()
         failure: Exception | None = None
-        shaped: LaneGroup | None = None
+        group: LaneGroup | None = None
         turn = 0
         try:
             while failure is None:
                 try:
-                    inputs, allocate_outputs = next(waiting)
-                    ready, wanted = self._take(inputs)
+                    inputs, allocate_outputs = next(pending)
+                    checked, next_group = self._prepare(inputs)
                 except StopIteration:
                     break
-                except Exception as error:  # noqa: BLE001 - raised below, at its turn
+                except Exception as error:  # noqa: BLE001 - raised below, after the outputs before it
                     failure = error
                     break
-                if wanted is not shaped:
-                    while flying:
-                        yield flying.popleft().fetch()
-                    shaped, slots, turn = wanted, wanted.slots, 0
-                if len(flying) == len(slots):
-                    yield flying.popleft().fetch()
+                if next_group is not group:
+                    while in_flight:
+                        yield in_flight.popleft().fetch()
+                    group, slots, turn = next_group, next_group.slots, 0
+                if len(in_flight) == len(slots):
+                    yield in_flight.popleft().fetch()
                 slot = slots[turn % len(slots)]
                 turn += 1
                 try:
-                    shaped.capture(ready, self._copier)
-                    self._start(slot, ready, allocate_outputs)
-                    flying.append(slot)
-                except Exception as error:  # noqa: BLE001 - likewise
+                    group.capture(checked, self._copier)
+                    self._start(slot, checked, allocate_outputs)
+                    in_flight.append(slot)
+                except Exception as error:  # noqa: BLE001 - raised below, after the outputs before it
                     failure = error
-            while flying:
-                yield flying.popleft().fetch()
+            while in_flight:
+                yield in_flight.popleft().fetch()
             if failure is not None:
                 raise failure
         finally:
-            for slot in flying:
+            for slot in in_flight:
                 slot.wait()
 
     def set_inputs(self, inputs: Arrays) -> None:
-        ready, shaped = self._take(inputs)
-        shaped.capture(ready, self._copier)
-        for slot in shaped.slots:
+        """Store the inputs on which `block`, `throughput`, `profile` and `memory` run, and run them in every slot.
+
+        The first call at a shape also measures the cost of events.
+        """
+        checked, group = self._prepare(inputs)
+        group.capture(checked, self._copier)
+        for slot in group.slots:
             slot.unfix_output_shapes()
-            slot.buffers.write_inputs(ready, self._copier)
+            slot.buffers.write_inputs(checked, self._copier)
             slot.start()
             slot.fetch()
             slot.fix_output_shapes()
-        if shaped.timer.event_cost_ms is None:
-            shaped.timer.calibrate()
-        self._filled = True
-        self._use(shaped)
+        if group.timer.event_cost_ms is None:
+            group.timer.calibrate()
+        self._has_inputs = True
+        self._set_current(group)
 
-    def _ready(self, what: str) -> LaneGroup:
-        if self._current is None or not self._filled:
-            raise InputError(f"{what}: no inputs were put in place: call set_inputs first")
+    def _group_with_inputs(self, purpose: str) -> LaneGroup:
+        """Return the lane group whose inputs are set. Raises InputError if there is none."""
+        if self._current is None or not self._has_inputs:
+            raise InputError(f"{purpose}: the runner has no inputs: call set_inputs first")
         return self._current
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
-        return self._ready("block").timer.block(count)
+        """Time `count` inferences; see `BlockTimer.block`."""
+        return self._group_with_inputs("block").timer.block(count)
 
     def throughput(self, seconds: float) -> float:
-        return steady_throughput(self._ready("throughput").lanes, seconds)
+        """Return the inferences per second of the overlapped pipeline; see `steady_throughput`."""
+        return steady_throughput(self._group_with_inputs("throughput").lanes, seconds)
 
     def profile(self, runs: int) -> LayerProfile:
-        return layer_profile(self._engine, self._ready("profile").lanes[0], runs)
+        """Return the time of each layer; see `layer_profile`."""
+        return layer_profile(self._engine, self._group_with_inputs("profile").lanes[0], runs)
 
     def memory(self) -> Mapping[str, int]:
-        return memory_bytes(self._engine, self._ready("memory").lanes)
+        """Return the device memory of the engine in bytes by name; see `memory_bytes`."""
+        return memory_bytes(self._engine, self._group_with_inputs("memory").lanes)
 
     def close(self) -> None:
+        """Free the contexts and buffers of every shape."""
         self._copier.close()
-        while self._kept:
-            self._kept.popitem()[1].close()
+        while self._groups:
+            self._groups.popitem()[1].close()

@@ -1,4 +1,7 @@
-"""One context at work: its streams, its buffer sets, and the order of copying in, computing and copying out."""
+"""A lane: an execution context with its streams and buffer sets.
+
+This module also orders the work in the streams: copy the inputs in, compute, copy the outputs out.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError
-from pytest_trt.pipeline.buffers import BufferSet, Copy, Layout
+from pytest_trt.pipeline.buffers import BufferSet, Copy
+from pytest_trt.pipeline.context_io import ContextIO
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
@@ -19,127 +23,111 @@ if TYPE_CHECKING:
     from pytest_trt.pipeline.runner import OutputAllocator
 
 
-@dataclasses.dataclass(frozen=True)
-class ContextIO:
-    """What an engine is run with: its input shapes, the values of inputs that the host reads, and what follows."""
-
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    profile: int
-    input_layout: Layout
-    output_layout: Layout
-
-    @classmethod
-    def of(
-        cls, context: DeviceContext, engine: DeviceEngine, profile: int, shapes: Mapping[str, Shape], values: Arrays
-    ) -> ContextIO:
-        """Tell a context what it is run with, and ask what follows. Raises InputError where that is no inference."""
-        inputs = tuple(dataclasses.replace(t, shape=tuple(shapes[t.name])) for t in engine.inputs)
-        for tensor, declared in zip(inputs, engine.inputs, strict=True):
-            if -1 in declared.shape:
-                context.set_shape(tensor.name, tensor.shape)
-        for name, value in values.items():
-            context.set_address(name, int(value.ctypes.data))
-        context.infer_shapes()
-        outputs = tuple(dataclasses.replace(t, shape=context.shape(t.name)) for t in engine.outputs)
-        most = {t.name: max(context.max_output_bytes(t.name), 1) for t in outputs if -1 in t.shape}
-        return cls(inputs, outputs, profile, Layout(inputs), Layout(outputs, most))
-
-
 class Slot:
-    """A buffer set in a lane, its graph, and the calls that make one inference in it."""
+    """A buffer set of a lane, its CUDA graph, and the commands that run one inference in it.
+
+    Attributes:
+        graph: The captured graph, or None while inference is TensorRT's own call.
+        last_shapes: The shapes of the data-dependent outputs in the last inference, by name.
+        fixed_shapes: The same shapes, if they are known to stay the same because the inputs do.
+        used: Whether the slot has run an inference.
+        compute_commands: Runs the engine, without copies.
+        inputs_free: The event after which the inputs may be overwritten.
+        inference_commands: Runs a whole inference, from the inputs in host memory to the outputs there.
+    """
 
     def __init__(self, lane: Lane, buffers: BufferSet) -> None:
         self.lane, self.buffers = lane, buffers
         self.graph: cuda.Graph | None = None
-        #: the shapes that the data gave the last inference here; `sizes`, where they are known to stay as they are
         self.last_shapes: dict[str, Shape] = {}
         self.fixed_shapes: Mapping[str, Shape] = {}
         self.used = False
-        #: where the outputs are wanted, and the arrays there once they are known
+        # The caller's allocator of the last inference, if it has one, and the arrays that it returned.
         self._allocate_outputs: OutputAllocator | None = None
         self._outputs: dict[str, Any] | None = None
         self.build_commands()
 
     def build_commands(self) -> None:
-        """Put the calls together: anew once a graph is captured, or the outputs' sizes are known."""
+        """Build the commands; again when a graph is captured or dropped, or the outputs' shapes become known."""
         lane, buffers = self.lane, self.buffers
         self.compute_commands = cuda.Commands()
         if self.graph is not None:
             self.compute_commands.launch(self.graph, lane.compute)
         else:
             self.compute_commands.call(self.enqueue)
-        #: what tells that the inputs may be overwritten: a graph has no event of its own inside
+        # TensorRT records `inputs_read` as soon as it has read the inputs; a graph does not contain that event.
         self.inputs_free = buffers.computed if self.graph is not None else buffers.inputs_read
         self.inference_commands = self._inference_commands(
             [self.input_copy()], self.output_copies() if self.copies_outputs else []
         )
 
-    def _inference_commands(self, entering: Iterable[Copy], leaving: Iterable[Copy]) -> cuda.Commands:
-        """One inference: these copies in, the computation, and these copies out where the outputs' sizes are known."""
-        lane, buffers, calls = self.lane, self.buffers, cuda.Commands()
+    def _inference_commands(self, input_copies: Iterable[Copy], output_copies: Iterable[Copy]) -> cuda.Commands:
+        """Return the commands of one inference: copy in, compute, and copy out if `copies_outputs`."""
+        lane, buffers, commands = self.lane, self.buffers, cuda.Commands()
         if lane.transfers:
-            calls.wait(lane.copy_in, self.inputs_free)
-            for copy in entering:
-                calls.copy(lane.copy_in, *copy)
-            calls.record(buffers.inputs_arrived, lane.copy_in)
-            calls.wait(lane.compute, buffers.inputs_arrived)
-            calls.wait(lane.compute, buffers.outputs_arrived)
-        calls.extend(self.compute_commands)
-        calls.record(buffers.computed, lane.compute)
+            commands.wait(lane.copy_in, self.inputs_free)
+            for copy in input_copies:
+                commands.copy(lane.copy_in, *copy)
+            commands.record(buffers.inputs_arrived, lane.copy_in)
+            commands.wait(lane.compute, buffers.inputs_arrived)
+            commands.wait(lane.compute, buffers.outputs_arrived)
+        commands.extend(self.compute_commands)
+        commands.record(buffers.computed, lane.compute)
         if self.copies_outputs:
-            calls.wait(lane.copy_out, buffers.computed)
-            for copy in leaving:
-                calls.copy(lane.copy_out, *copy)
-            calls.record(buffers.outputs_arrived, lane.copy_out)
-        return calls
+            commands.wait(lane.copy_out, buffers.computed)
+            for copy in output_copies:
+                commands.copy(lane.copy_out, *copy)
+            commands.record(buffers.outputs_arrived, lane.copy_out)
+        return commands
 
     @property
     def copies_outputs(self) -> bool:
-        """Whether the outputs' copies can be given along with the inference: their sizes are known."""
+        """Whether an inference copies its outputs itself, because it transfers data and knows all output shapes."""
         return self.lane.transfers and len(self.fixed_shapes) == len(self.buffers.outputs.data_dependent)
 
     def input_copy(self) -> Copy:
+        """Return the copy of all inputs from host memory to the device."""
         return self.buffers.device_in.address, self.buffers.host_in.address, self.buffers.inputs.single_copy_bytes
 
     def output_copies(self) -> list[Copy]:
+        """Return the copies of the outputs from the device to host memory, at the fixed shapes."""
         return list(self.buffers.output_copies(self.fixed_shapes))
 
     def enqueue(self) -> None:
-        """Compute, with TensorRT's own call."""
+        """Run the engine by TensorRT's own call, without a graph."""
         self.lane.bind(self)
         self.lane.context.enqueue(self.lane.compute)
 
     def wait(self) -> None:
-        """Until the last inference given to this slot is done."""
+        """Wait until the last inference of this slot has ended."""
         (self.buffers.outputs_arrived if self.copies_outputs else self.buffers.computed).synchronize()
 
     def start(self) -> None:
-        """Infer on the inputs that were put in place."""
+        """Start an inference on the inputs in the slot's host memory."""
         self._allocate_outputs = self._outputs = None
-        if not self.lane.transfers:  # nothing brings them when timed, so that here something must
+        if not self.lane.transfers:  # The commands copy nothing, so the inputs are copied here.
             self.upload([self.input_copy()])
         self.inference_commands.run()
 
     def start_in_place(self, inputs: Arrays, allocate_outputs: OutputAllocator) -> None:
-        """Infer on inputs where they lie, with the outputs brought to where `place` wants them. The values of those
-        that only the host reads were put in place when the lane was made for them."""
-        self._allocate_outputs, self._outputs = (
-            allocate_outputs,
-            allocate_outputs(self._current_outputs()) if self.copies_outputs else None,
-        )
-        entering = list(self.buffers.input_copies_from(inputs))
+        """Start an inference that reads the caller's inputs and writes to the memory of `allocate_outputs`.
+
+        Inputs that only the host reads are not copied: the lane was made for their values.
+        """
+        self._allocate_outputs = allocate_outputs
+        self._outputs = allocate_outputs(self._current_outputs()) if self.copies_outputs else None
+        input_copies = list(self.buffers.input_copies_from(inputs))
         if not self.lane.transfers:
-            self.upload(entering)
-        self._inference_commands(entering, self.buffers.output_copies_to(self._outputs or {})).run()
+            self.upload(input_copies)
+        self._inference_commands(input_copies, self.buffers.output_copies_to(self._outputs or {})).run()
 
     def _current_outputs(self) -> list[Tensor]:
-        """The outputs, in the shapes that the last inference gave those that depend on the data."""
+        """Return the outputs; those that depend on the data have the shapes of the last inference."""
         outputs = self.lane.io.outputs
         return [dataclasses.replace(t, shape=self.last_shapes.get(t.name, t.shape)) for t in outputs]
 
     def fetch(self) -> dict[str, Any]:
-        """The outputs of the last inference: the caller's own, or where it wanted them."""
+        """Wait for the last inference and return its outputs: new arrays, or those of the caller's allocator."""
         self.wait()
         buffers = self.buffers
         if self._allocate_outputs is None:
@@ -159,21 +147,24 @@ class Slot:
             self.lane.copy_out.copy(*copy)
         self.lane.copy_out.synchronize()
 
-    def upload(self, entering: Iterable[Copy]) -> None:
-        """Bring inputs to the device, and wait for it."""
-        for copy in entering:
+    def upload(self, input_copies: Iterable[Copy]) -> None:
+        """Copy inputs to the device and wait for the copies."""
+        for copy in input_copies:
             self.lane.copy_in.copy(*copy)
         self.lane.copy_in.synchronize()
 
     def capture(self) -> None:
-        """Make a graph of this slot's computation, after one real run of it. Raises BackendError where it cannot be
-        captured, or nothing was."""
+        """Capture this slot's computation as a CUDA graph, after running it once.
+
+        Raises:
+            BackendError: The computation cannot be captured, or the captured graph is empty.
+        """
         lane = self.lane
-        if unknown := lane.io.output_layout.data_dependent:
-            names = ", ".join(repr(region.tensor.name) for region in unknown)
+        if data_dependent := lane.io.output_layout.data_dependent:
+            names = ", ".join(repr(region.tensor.name) for region in data_dependent)
             raise BackendError(f"the shape of {names} depends on the data")
         if lane.context.cannot_capture(lane.compute):
-            raise BackendError("TensorRT says that this context cannot be captured")
+            raise BackendError("TensorRT reports that this context cannot be captured")
         self.enqueue()
         lane.compute.synchronize()
         lane.context.set_consumed_event(None)
@@ -183,39 +174,58 @@ class Slot:
             lane.unbind()
         if not graph.nodes:
             graph.close()
-            raise BackendError("the captured graph is empty: the work went to another device or stream")
+            raise BackendError("the captured graph is empty: TensorRT enqueued its work on another device or stream")
         self.graph = graph
         self.build_commands()
 
     def drop_graph(self) -> None:
-        """Go back to TensorRT's own call."""
+        """Discard the graph and run the engine by TensorRT's own call again."""
         graph, self.graph = self.graph, None
         if graph is not None:
             graph.close()
             self.build_commands()
 
     def fix_output_shapes(self) -> None:
-        """Take the outputs' sizes as those of the last inference: for inputs that stay as they are."""
+        """Take the output shapes of the last inference as fixed. Call this only if the inputs stay the same."""
         self.fixed_shapes = dict(self.last_shapes)
         self.build_commands()
 
     def unfix_output_shapes(self) -> None:
-        """The inputs change: the outputs' sizes are unknown again."""
+        """Treat the shapes of data-dependent outputs as unknown again, because the inputs change."""
         if self.fixed_shapes:
             self.fixed_shapes = {}
             self.build_commands()
 
     def close(self) -> None:
+        """Free the graph and the buffers."""
         self.drop_graph()
         self.buffers.close()
 
 
 class Lane:
-    """A context with three streams and `depth` slots, for one ContextIO.
+    """An execution context with three streams and `depth` slots.
 
-    Slots take turns: while one computes, the next is filled and the last is emptied.
+    The slots take turns: while one computes, the inputs of the next are copied in and the outputs of the previous one
+    are copied out.
 
-    An output whose shape depends on the data has memory for the most it can be; TensorRT says in every run what it was.
+    An output whose shape depends on the data has memory for its largest possible size. TensorRT reports its shape in
+    every inference.
+
+    Args:
+        engine: The engine to run.
+        profile: The number of the optimisation profile.
+        shapes: The input shapes by name.
+        values: The inputs that the host reads, by name.
+        options: `depth`, `pinned`, `transfers` and `spin_wait` apply.
+
+    Attributes:
+        transfers: Whether an inference copies its inputs and outputs.
+        spin: Whether the host spins while it waits for the device.
+        copy_in: The stream that copies inputs.
+        compute: The stream that runs the engine.
+        copy_out: The stream that copies outputs.
+        io: The inputs and outputs, and how they lie in memory.
+        slots: The slots, in the order in which they take turns.
     """
 
     def __init__(
@@ -235,12 +245,13 @@ class Lane:
             self.compute: cuda.Stream = self._keep(cuda.Stream())
             self.copy_out: cuda.Stream = self._keep(cuda.Stream())
             self.context: DeviceContext = self._keep(engine.create_context(profile, self.compute))
-            self.io = io = ContextIO.of(self.context, engine, profile, shapes, values)
+            self.io = io = ContextIO.from_context(self.context, engine, profile, shapes, values)
             for _ in range(options.depth):
                 buffers = BufferSet(
                     io.input_layout, io.output_layout, pinned=options.pinned, blocking=not options.spin_wait
                 )
                 self._parts.append(buffers)
+                # Zeros instead of arbitrary bytes: an input of indices must never be out of range.
                 self.compute.fill(buffers.device_in.address, buffers.device_in.nbytes)
                 for name, value in values.items():
                     buffers.arrays[name][...] = value
@@ -256,9 +267,14 @@ class Lane:
         self._parts.append(part)
         return part
 
-    def _set_output_allocator(self, name: str, offset: int, most: int) -> None:
+    def _set_output_allocator(self, name: str, offset: int, max_bytes: int) -> None:
+        """Let TensorRT write a data-dependent output to the bound slot's memory and report its shape there."""
+
         def allocate(nbytes: int) -> int:
-            return self._bound_slot.buffers.device_out.address + offset if self._bound_slot and nbytes <= most else 0
+            if self._bound_slot is None or nbytes > max_bytes:
+                return 0
+            outputs: cuda.DeviceBuffer = self._bound_slot.buffers.device_out
+            return outputs.address + offset
 
         def notify(shape: Shape) -> None:
             if self._bound_slot:
@@ -267,28 +283,32 @@ class Lane:
         self.context.set_output_allocator(name, allocate, notify)
 
     def bind(self, slot: Slot) -> None:
-        """Point the context at a slot's memory."""
+        """Make the context read and write a slot's memory."""
         if self._bound_slot is slot:
             return
         self._bound_slot = slot
-        unknown = {region.tensor.name for region in self.io.output_layout.data_dependent}
+        data_dependent = {region.tensor.name for region in self.io.output_layout.data_dependent}
         for name, address in slot.buffers.addresses():
-            if name not in unknown:
+            if name not in data_dependent:
                 self.context.set_address(name, address)
         self.context.set_consumed_event(slot.buffers.inputs_read)
 
     def unbind(self) -> None:
+        """Forget the bound slot, so that the next `bind` sets all addresses."""
         self._bound_slot = None
 
     @property
     def device_bytes(self) -> int:
+        """The device memory of all buffer sets."""
         return sum(slot.buffers.device_bytes for slot in self.slots)
 
     def synchronize(self) -> None:
+        """Wait until all three streams are idle."""
         for stream in (self.copy_in, self.compute, self.copy_out):
             stream.synchronize()
 
     def close(self) -> None:
+        """Free the slots, the context and the streams."""
         for slot in self.slots:
             slot.close()
         self.slots.clear()

@@ -1,4 +1,4 @@
-"""What is measured in a pass of its own, so that it does not disturb latency: layers and memory."""
+"""Measure layer times and device memory, in passes of their own that do not disturb the latency measurement."""
 
 from __future__ import annotations
 
@@ -10,31 +10,42 @@ from typing import TYPE_CHECKING
 from pytest_trt.core.records import Layer, LayerProfile
 from pytest_trt.engine.backends.tensorrt.layers import parse_layers
 from pytest_trt.engine.backends.tensorrt.memory import AllocationTracker, counting_allocator
-from pytest_trt.pipeline.lane import ContextIO, Lane
+from pytest_trt.pipeline.context_io import ContextIO
+from pytest_trt.pipeline.lane import Lane
 
 if TYPE_CHECKING:
     from pytest_trt.engine.backends.tensorrt.load import DeviceContext, DeviceEngine
 
 WARM_UP = 3
+"""Inferences of a layer profile that are not counted."""
 
 
 def _prepare_context(context: DeviceContext, engine: DeviceEngine, lane: Lane) -> None:
-    """A second context on the buffers of a lane's first slot, whose inputs are in place."""
+    """Make a new context use the buffers and the inputs of a lane's first slot."""
     slot, io = lane.slots[0], lane.io
     shapes = {tensor.name: tensor.shape for tensor in io.inputs}
     values = {t.name: slot.buffers.arrays[t.name] for t in io.inputs if t.on_host}
-    ContextIO.of(context, engine, io.profile, shapes, values)
-    unknown = {region.tensor.name: region for region in io.output_layout.data_dependent}
+    ContextIO.from_context(context, engine, io.profile, shapes, values)
+    data_dependent = {region.tensor.name for region in io.output_layout.data_dependent}
     for name, address in slot.buffers.addresses():
-        if name in unknown:
+        if name in data_dependent:
             context.set_output_allocator(name, lambda _nbytes, address=address: address, lambda _shape: None)  # type: ignore[misc]
         else:
             context.set_address(name, address)
 
 
 def layer_profile(engine: DeviceEngine, lane: Lane, runs: int) -> LayerProfile:
-    """Per-layer times in ms, medians over `runs` inferences, by TensorRT's own call with its profiler on: the layers of
-    a graph are the same ones. Names that the inspector does not have (reformats of some versions) are kept too."""
+    """Return the median time of each layer in ms.
+
+    The engine runs by TensorRT's own call with its profiler attached, since a CUDA graph reports no layers; the layers
+    of a graph are the same. Layers that the profiler reports but the inspector does not (reformats, in some versions)
+    are kept.
+
+    Args:
+        engine: The engine.
+        lane: A lane of the engine, whose inputs are set.
+        runs: The number of inferences to measure, after the warm-up.
+    """
     times: dict[str, list[float]] = {}
     with engine.create_context(lane.io.profile, lane.compute) as context:
         _prepare_context(context, engine, lane)
@@ -44,23 +55,28 @@ def layer_profile(engine: DeviceEngine, lane: Lane, runs: int) -> LayerProfile:
             lane.compute.synchronize()
         inspected = engine.inspect(context)
     known = {layer.name: layer for layer in parse_layers(inspected)}
-    # a layer in a loop reports several times a run: what counts is the time of all its turns
+    # A layer in a loop is reported several times in a run; its time in the run is the sum of these.
     medians = {name: _median_per_run(samples, runs + WARM_UP) for name, samples in times.items()}
     layers = tuple(dataclasses.replace(known.get(name, Layer(name)), ms=ms) for name, ms in medians.items())
     return LayerProfile(layers, runs, tuple(t.name for t in (*engine.inputs, *engine.outputs)), inspected)
 
 
 def _median_per_run(samples: Sequence[float], runs: int) -> float:
-    turns = max(1, len(samples) // runs)
-    sums = [sum(samples[i : i + turns]) for i in range(0, len(samples), turns)]
+    """Return the median over the runs after the warm-up; a run has one or more samples."""
+    per_run = max(1, len(samples) // runs)
+    sums = [sum(samples[i : i + per_run]) for i in range(0, len(samples), per_run)]
     return statistics.median(sums[WARM_UP:] or sums)
 
 
 def memory_bytes(engine: DeviceEngine, lanes: Sequence[Lane]) -> Mapping[str, int]:
-    """Bytes by name, exact whatever else is on the device: the plan is loaded once more with an allocator that counts.
+    """Return the device memory that the engine needs, in bytes by name.
 
-    `weights` (what loading left), `context` (all contexts, after a run), `io` (all buffer sets), and `peak`, the most
-    that all of it took at a time.
+    The plan is loaded once more with an allocator that counts its allocations. The figures are therefore exact,
+    whatever else uses the device.
+
+    Returns:
+        `weights`: what the loaded engine holds; `context`: what all contexts hold after an inference; `io`: all buffer
+        sets; `peak`: the most that all of these held at a time.
     """
     tracker = AllocationTracker()
     io = sum(lane.device_bytes for lane in lanes)
