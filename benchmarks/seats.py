@@ -21,7 +21,7 @@ from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import backend
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.probe.__main__ import die_with
+from pytest_trt.measure.probe.__main__ import die_with_parent
 from pytest_trt.measure.stopping import Steady
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.pipeline.runner import Runner
@@ -63,7 +63,7 @@ def child(work: Callable[[], Any], environment: Mapping[str, str] | None = None,
 def _answer(work: Callable[[], Any], descriptor: int, parent: int, environment: Mapping[str, str]) -> None:
     """In the child: say what came of it, and never return."""
     try:
-        die_with(parent)
+        die_with_parent(parent)
         os.environ.update(environment)
         answer = {"value": work()}
     except BaseException as error:  # noqa: BLE001 - told to the parent, which raises it
@@ -81,7 +81,7 @@ def bystander(device: str, nbytes: int) -> Iterator[None]:
     pid = os.fork()
     if pid == 0:
         try:
-            die_with(parent)
+            die_with_parent(parent)
             kept = occupied(device, nbytes)
             os.write(ready[1], b"y")
             os.close(waiting[1])

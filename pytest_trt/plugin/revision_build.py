@@ -19,7 +19,7 @@ from pytest_trt.core import codec
 from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.codec import from_json
 from pytest_trt.errors import TrtError
-from pytest_trt.measure.probe.__main__ import die_with
+from pytest_trt.measure.probe.__main__ import die_with_parent
 from pytest_trt.plugin.stash import TRIAL
 from pytest_trt.spec.description import description_digest
 from pytest_trt.spec.options import OPTIONS
@@ -37,7 +37,7 @@ _OFF: dict[str, Any] = {
 
 def main() -> None:
     request: Request = from_json(Request, Path(sys.argv[1]).read_text())
-    die_with(int(sys.argv[2]))
+    die_with_parent(int(sys.argv[2]))
     ground = Ground(request)
     sys.path[:] = [ground.moved(path) for path in sys.path]
     sys.argv[1:] = request.arguments

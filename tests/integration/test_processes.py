@@ -53,7 +53,7 @@ def test_a_lost_probe_costs_one_test_which_says_how_it_ended(project, verdicts):
         + """
 import os, signal
 import numpy as np
-import pytest_trt.measure.probe_source as source
+import pytest_trt.measure.engine_probe as engine_probe
 from samples.processes import below
 
 X = {"x": np.ones((4, 32), np.float32)}
@@ -61,7 +61,7 @@ X = {"x": np.ones((4, 32), np.float32)}
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGSTOP], ids=str)
 def test_lost(trt_runner, number, monkeypatch):
     trt_runner(X)
-    monkeypatch.setattr(source, "BLOCK_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(engine_probe, "BLOCK_TIMEOUT_S", 0.5)
     os.kill(below(os.getpid())[-2], number)  # the last one is the spare
     trt_runner(X)
 """
@@ -71,8 +71,8 @@ def test_lost(trt_runner, number, monkeypatch):
     result.assert_outcomes(failed=3, passed=1)
     result.stdout.fnmatch_lines(
         [
-            "ProbeError: the probe was ended by SIGSEGV in 'infer'; it said nothing",
-            "ProbeError: the probe was ended by SIGKILL (was host memory used up?) in 'infer'*",
+            "ProbeError: the probe was killed by SIGSEGV in 'infer'; its log is empty",
+            "ProbeError: the probe was killed by SIGKILL (out of host memory?) in 'infer'*",
             "ProbeError: the probe did not answer 'infer' within 0.5 s and was killed*",
         ]
     )

@@ -1,1 +1,1 @@
-"""A probe: a fresh process that holds one engine, and the two ends of the connection to it."""
+"""Probes: fresh processes with one engine each, and the connections to them."""

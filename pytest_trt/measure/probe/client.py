@@ -1,6 +1,6 @@
-"""The parent's end of one probe: its verbs, its time-outs and its crashes.
+"""The parent's end of the connection to one probe: calls, time-outs and crashes.
 
-A probe that crashes, hangs or is lost is a ProbeError with what it last said; the run goes on.
+A probe that crashes, hangs or is lost raises a ProbeError with the end of its log. The test run continues.
 """
 
 from __future__ import annotations
@@ -17,27 +17,37 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_trt import errors
 from pytest_trt.measure.probe import wire
-from pytest_trt.measure.probe.shared_arrays import Crossing
+from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
-LAST_WORDS = 20
-"""How many lines of a lost probe's log its error carries."""
+LOG_LINES = 20
+"""How many lines of a lost probe's log are part of its error."""
+
+MAX_LINE = 300
+"""How many characters of such a line are."""
 
 
 class Reap(Protocol):
-    """Waits for a probe's process, or kills it, and returns its wait status (os.wait)."""
+    """Wait until a probe's process ends, or kill it, and return its wait status (os.wait)."""
 
     def __call__(self, pid: int, *, kill: bool) -> int: ...
 
 
 class Probe:
-    """A fresh process that holds one engine. `call` asks it a verb (probe/verbs.py)."""
+    """A fresh process for one engine. Use it as a context manager, or close it.
+
+    Args:
+        reap: Ends the process and returns its wait status.
+        connection: The socket to the process.
+        pid: Its process id.
+        log: The file that its standard output and error go to.
+    """
 
     def __init__(self, reap: Reap, connection: socket.socket, pid: int, log: Path) -> None:
         self._reap, self.pid, self.log = reap, pid, log
-        self._connection, self._crossing = connection, Crossing(connection)
+        self._connection, self._channel = connection, ArrayChannel(connection)
         self._open = True
         self._streaming = False
 
@@ -50,56 +60,74 @@ class Probe:
         progress: Callable[[str, float], None] | None = None,
         **arguments: Any,
     ) -> tuple[dict[str, Any], Arrays]:
-        """The reply to a verb, and its arrays. `progress` is told what the probe is doing and the share that is done
-        (see backends.base.Progress), and is called every second even when nothing is new.
+        """Call a verb (see probe/verbs.py) and wait for the reply. Errors of the probe are raised here again.
 
-        Raises what the probe raised; ProbeError where it crashed, was killed, or did not answer in time: then it is
-        gone.
+        Args:
+            verb: The verb's name.
+            inputs: Arrays to send with it.
+            timeout_s: How long to wait for the reply, in seconds.
+            progress: Called with what the probe is doing and the share that is done (`backends.base.Progress`), and
+                at least once a second with the last of these.
+            arguments: The verb's arguments; they must be JSON values.
+
+        Returns:
+            The reply, and the arrays that came with it.
+
+        Raises:
+            ProbeError: The probe crashed, was killed or did not answer in time. It has ended then.
         """
-        self._check_free(verb)
+        self._check_idle(verb)
         deadline = time.monotonic() + timeout_s
-        doing: tuple[str, float] = ("", -1.0)
-        with self._watched(verb, timeout_s):
-            self._crossing.send({"verb": verb, **arguments}, inputs)
+        last_progress: tuple[str, float] = ("", -1.0)
+        with self._guard(verb, timeout_s):
+            self._channel.send({"verb": verb, **arguments}, inputs)
             while True:
-                self._wait(deadline, progress, doing)
-                reply, arrays, _number = self._crossing.receive()
+                self._wait(deadline, progress, last_progress)
+                reply, arrays, _number = self._channel.receive()
                 if "progress" not in reply:
                     break
-                doing = (str(reply["progress"][0]), float(reply["progress"][1]))
+                last_progress = (str(reply["progress"][0]), float(reply["progress"][1]))
                 if progress is not None:
-                    progress(*doing)
+                    progress(*last_progress)
         raise_error(reply)
-        return reply, self._crossing.own(arrays)
+        return reply, self._channel.copy(arrays)
 
     def stream(self, batches: Iterable[Arrays], *, window: int, timeout_s: float) -> Iterator[Arrays]:
-        """The outputs of the batches, in order, with `window` batches on their way at most: no fewer than the probe's
-        pipeline holds. Raises as `call` does; what `batches` raises comes after the outputs before it, and the probe
-        lives on."""
-        self._check_free("stream")
-        waiting, pending, ended, failure = enumerate(batches), 0, False, None
-        with self._watched("stream", timeout_s):
-            self._crossing.send({"verb": "stream"})
+        """Send batches through the overlapped pipeline, and yield their outputs in order.
+
+        Args:
+            batches: The inputs of each query. If it raises, the outputs of the earlier batches are yielded first, then
+                its error is raised; the probe stays open.
+            window: The most batches in flight, no fewer than the probe's pipeline holds.
+            timeout_s: How long to wait for each output, in seconds.
+
+        Raises:
+            ProbeError: As for `call`.
+        """
+        self._check_idle("stream")
+        numbered, pending, ended, failure = enumerate(batches), 0, False, None
+        with self._guard("stream", timeout_s):
+            self._channel.send({"verb": "stream"})
         self._streaming = True
         try:
             while failure is None:
                 try:
-                    number, batch = next(waiting)
+                    number, batch = next(numbered)
                 except StopIteration:
                     break
-                except Exception as error:  # noqa: BLE001 - raised below, at its turn
+                except Exception as error:  # noqa: BLE001 - raised below, after the outputs before it
                     failure = error
                     break
                 self._check_open("stream")
-                with self._watched("stream", timeout_s):
-                    self._crossing.send({}, batch, number % window)
+                with self._guard("stream", timeout_s):
+                    self._channel.send({}, batch, number % window)
                 pending += 1
                 if pending == window:
                     yield self._output(timeout_s)
                     pending -= 1
             ended = True
-            with self._watched("stream", timeout_s):
-                self._crossing.send({"end": True})
+            with self._guard("stream", timeout_s):
+                self._channel.send({"end": True})
             for _ in range(pending):
                 yield self._output(timeout_s)
             if failure is not None:
@@ -107,70 +135,79 @@ class Probe:
         finally:
             self._streaming = False
             if self._open:
-                with self._watched("stream", timeout_s):
+                with self._guard("stream", timeout_s):
                     if not ended:
-                        self._crossing.send({"end": True})
-                    while "ended" not in self._crossing.receive()[0]:
+                        self._channel.send({"end": True})
+                    while "ended" not in self._channel.receive()[0]:
                         pass
 
     def _check_open(self, verb: str) -> None:
         if not self._open:
-            raise errors.ProbeError(f"{verb!r} was asked of a probe that has ended: what it held is gone")
+            raise errors.ProbeError(f"{verb!r} cannot run: the probe has ended, and its engine with it")
 
-    def _check_free(self, verb: str) -> None:
-        """In the middle of a stream every answer belongs to it."""
+    def _check_idle(self, verb: str) -> None:
+        """Raise ProbeError if the probe has ended, or if a stream is open: every message then belongs to the stream."""
         self._check_open(verb)
         if self._streaming:
-            message = f"{verb!r} was asked in the middle of a stream: exhaust the stream, or close it, first"
-            raise errors.ProbeError(message)
+            raise errors.ProbeError(f"{verb!r} cannot run while a stream is open: exhaust or close the stream first")
 
     def _output(self, timeout_s: float) -> Arrays:
         self._check_open("stream")
-        with self._watched("stream", timeout_s):
-            reply, outputs, _number = self._crossing.receive()
+        with self._guard("stream", timeout_s):
+            reply, outputs, _number = self._channel.receive()
         raise_error(reply)
-        return self._crossing.own(outputs)
+        return self._channel.copy(outputs)
 
     @contextlib.contextmanager
-    def _watched(self, verb: str, timeout_s: float) -> Iterator[None]:
-        """Turn a probe that is lost into a ProbeError. One that is left in the middle, by Ctrl-C or by a plugin's
-        time-out, is killed: its answer would be taken for the next one."""
+    def _guard(self, verb: str, timeout_s: float) -> Iterator[None]:
+        """Raise a ProbeError if the probe is lost.
+
+        If a call is interrupted, by Ctrl-C or by a plugin's time-out, its probe is killed: its late reply would be read
+        as the reply to the next call.
+        """
         self._connection.settimeout(timeout_s)
         try:
             yield
         except TimeoutError as error:
             self.close(kill=True)
             message = f"the probe did not answer {verb!r} within {timeout_s:g} s and was killed"
-            raise errors.ProbeError(message + last_words(self.log)) from error
+            raise errors.ProbeError(message + log_tail(self.log)) from error
         except wire.Closed as error:
-            raise errors.ProbeError(f"the probe {self._how_it_ended()} in {verb!r}{last_words(self.log)}") from error
-        except MemoryError:  # there was none for what would have been sent
+            raise errors.ProbeError(f"the probe {self._end()} in {verb!r}{log_tail(self.log)}") from error
+        except MemoryError:  # for the message's arrays: nothing was sent, so the probe is still in step
             raise
         except BaseException:
             self.close(kill=True)
             raise
 
-    def _wait(self, deadline: float, progress: Callable[[str, float], None] | None, doing: tuple[str, float]) -> None:
-        """Until the probe says something. Raises TimeoutError at the deadline."""
-        while (left := deadline - time.monotonic()) > 0:
-            if select.select([self._connection], [], [], min(left, 1.0))[0]:
+    def _wait(
+        self, deadline: float, progress: Callable[[str, float], None] | None, last_progress: tuple[str, float]
+    ) -> None:
+        """Wait for the probe's next message, and repeat the last progress every second.
+
+        Raises:
+            TimeoutError: There was none before the deadline.
+        """
+        while (left_s := deadline - time.monotonic()) > 0:
+            if select.select([self._connection], [], [], min(left_s, 1.0))[0]:
                 return
             if progress is not None:
-                progress(*doing)
+                progress(*last_progress)
         raise TimeoutError
 
-    def _how_it_ended(self) -> str:
+    def _end(self) -> str:
+        """Give up a probe that has closed its connection, and return how its process ended."""
         self._open = False
-        self._crossing.close()
+        self._channel.close()
         status = self._reap(self.pid, kill=False)
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
-            hint = " (was host memory used up?)" if number == signal.SIGKILL else ""
-            return f"was ended by {signal.Signals(number).name}{hint}"
+            hint = " (out of host memory?)" if number == signal.SIGKILL else ""
+            return f"was killed by {signal.Signals(number).name}{hint}"
         return f"exited with status {os.WEXITSTATUS(status)}"
 
     def is_running(self) -> bool:
-        """Whether its process is there, and nobody has stopped it."""
+        """Return whether the process exists and has not been stopped."""
         try:
             state = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
@@ -178,15 +215,19 @@ class Probe:
         return state not in "TtZX"
 
     def disconnect(self) -> None:
-        """Let the probe go, without waiting for its end: it frees what it holds and exits. `close` waits."""
-        self._crossing.close()
+        """Let the probe free what it holds and exit, without waiting; `close` waits."""
+        self._channel.close()
 
     def close(self, *, kill: bool = False) -> None:
-        """End the probe: it frees what it holds and exits, or is killed."""
+        """End the probe, and wait until its process has ended.
+
+        Args:
+            kill: Whether to kill the process, rather than to let it free what it holds and exit.
+        """
         if self._open:
             self._open = False
             self.disconnect()
-            with contextlib.suppress(errors.ProbeError):  # a server that is lost took its probes with it
+            with contextlib.suppress(errors.ProbeError):  # if the server is lost, its probes have ended too
                 self._reap(self.pid, kill=kill)
 
     def __enter__(self) -> Probe:
@@ -196,19 +237,20 @@ class Probe:
         self.close(kill=kind is not None)
 
 
-def last_words(log: Path) -> str:
-    """The end of a log, as the end of an error message."""
+def log_tail(log: Path) -> str:
+    """Return the last `LOG_LINES` lines of a log, as the end of an error message."""
     try:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
     if not lines:
-        return "; it said nothing"
-    shown = "\n".join(f"  {line[:300]}" for line in lines[-LAST_WORDS:])
-    return f"; its last words:\n{shown}"
+        return "; its log is empty"
+    shown = "\n".join(f"  {line[:MAX_LINE]}" for line in lines[-LOG_LINES:])
+    return f"; the end of its log:\n{shown}"
 
 
 def raise_error(reply: Mapping[str, Any]) -> None:
+    """Raise the error that a reply carries; do nothing if it carries none."""
     if "error" in reply:
         kind = getattr(errors, str(reply["error"]["type"]), errors.ProbeError)
         raise kind(reply["error"]["message"])

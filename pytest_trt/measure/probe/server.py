@@ -1,4 +1,4 @@
-"""The parent's end of the fork server (probe/__main__.py), from which probes come."""
+"""Start the fork server (probe/__main__.py) and fork probes from it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,28 @@ from typing import Any
 from pytest_trt import errors
 from pytest_trt.engine.backends.installed import OF_ONE_INTERPRETER
 from pytest_trt.measure.probe import wire
-from pytest_trt.measure.probe.client import Probe, last_words, raise_error
+from pytest_trt.measure.probe.client import Probe, log_tail, raise_error
 
 START_TIMEOUT_S = 120.0
+"""How long the server may take to start, and to answer a request, in seconds."""
+
+_CLOSE_TIMEOUT_S = 5
+"""How long the server may take to exit before it is killed, in seconds."""
 
 
 class ProbeServer:
-    """A fork server for one backend, under this interpreter or another. Use it as a context manager, or close it.
+    """A fork server for one backend. Use it as a context manager, or close it.
 
-    Raises ProbeError where it does not start, and the backend's own BackendError where its package does not import.
+    Args:
+        backend: The backend's name.
+        python: The interpreter that runs the server and its probes.
+
+    Attributes:
+        version: The version of the backend's package.
+
+    Raises:
+        ProbeError: The server does not start.
+        BackendError: The backend's package cannot be imported.
     """
 
     def __init__(self, backend: str, python: str = sys.executable) -> None:
@@ -40,12 +53,12 @@ class ProbeServer:
 
     def _start(self, python: str) -> None:
         home = Path(self._folder.name)
-        # a folder with nothing but this package: another interpreter must not see this one's site-packages, nor any
-        # the modules that happen to lie in the user's current folder
+        # The server starts in a folder that has this package alone: another interpreter must not import from this
+        # one's site-packages, and none may import modules from the user's current folder.
         (home / "pytest_trt").symlink_to(Path(__file__).resolve().parents[2])
         self._connection, theirs = socket.socketpair()
         command = [python, "-m", "pytest_trt.measure.probe", str(theirs.fileno()), self.backend, str(os.getpid())]
-        # one thread: a process with more must not fork; and none of a probe's spins while it waits
+        # A process with several threads must not fork, and threads must not spin while a probe waits.
         one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         environment = {**os.environ, **one_thread, "PYTHONUNBUFFERED": "1"}
         if python != sys.executable:
@@ -67,26 +80,32 @@ class ProbeServer:
             raise errors.ProbeError(f"the interpreter {python} cannot be started: {error}") from error
         finally:
             theirs.close()
-        answer = self._ask(None, START_TIMEOUT_S)
-        raise_error(answer)
-        self.version = str(answer["version"])
+        reply = self._request(None, START_TIMEOUT_S)
+        raise_error(reply)
+        self.version = str(reply["version"])
 
     @property
     def is_lost(self) -> bool:
-        """Whether its process has ended, however it did."""
+        """Whether the server's process has ended for any reason."""
         return self._process is None or self._process.poll() is not None
 
     def fork(self) -> Probe:
-        """A fresh probe. It was forked when the one before it was asked for: waking the driver takes a tenth of a
-        second, which it has had since. It holds nothing of the device until it is asked to."""
-        ready, self._spare = self._spare, None
-        if ready is not None and not ready.is_running():  # whatever became of it, it is no test's fault
-            ready.close(kill=True)
-            ready = None
-        ready = ready or self._fork()
-        with contextlib.suppress(errors.ProbeError):  # the next one is forked when it is needed, or says why not
+        """Return a fresh probe, and fork the next one in advance.
+
+        Waking the driver takes a tenth of a second, which a probe spends before it is needed. It uses no device memory
+        until its first call.
+
+        Raises:
+            ProbeError: The server is lost, or no process can be forked.
+        """
+        probe, self._spare = self._spare, None
+        if probe is not None and not probe.is_running():  # it ended while no test used it
+            probe.close(kill=True)
+            probe = None
+        probe = probe or self._fork()
+        with contextlib.suppress(errors.ProbeError):  # the next call forks it, or raises the error
             self._spare = self._fork()
-        return ready
+        return probe
 
     def _fork(self) -> Probe:
         try:
@@ -96,22 +115,23 @@ class ProbeServer:
         self._probes += 1
         log = Path(self._folder.name) / f"probe-{self._probes}.log"
         try:
-            answer = self._ask({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))
-            raise_error(answer)
+            reply = self._request({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))
+            raise_error(reply)
         except BaseException:
             ours.close()
             raise
         finally:
             theirs.close()
-        return Probe(self.ended, ours, int(answer["pid"]), log)
+        return Probe(self.reap, ours, int(reply["pid"]), log)
 
-    def ended(self, pid: int, *, kill: bool) -> int:
-        """How a probe ended: its wait status (os.wait)."""
-        return int(self._ask({"do": "kill" if kill else "reap", "pid": pid}, START_TIMEOUT_S)["status"])
+    def reap(self, pid: int, *, kill: bool) -> int:
+        """Wait until a probe ends, or kill it, and return its wait status (os.wait)."""
+        return int(self._request({"do": "kill" if kill else "reap", "pid": pid}, START_TIMEOUT_S)["status"])
 
-    def _ask(
+    def _request(
         self, request: Mapping[str, Any] | None, timeout_s: float, descriptors: tuple[int, ...] = ()
     ) -> dict[str, Any]:
+        """Send a request, if any, and wait for the next reply."""
         try:
             self._connection.settimeout(timeout_s)
             if request is not None:
@@ -119,20 +139,20 @@ class ProbeServer:
             return wire.receive(self._connection)[0]
         except (wire.Closed, TimeoutError, OSError) as error:
             self._kill()
-            words = last_words(Path(self._folder.name) / "server.log")
-            raise errors.ProbeError(f"the probe server for {self.backend} is lost ({error}){words}") from error
-        except BaseException:  # left in the middle, by Ctrl-C or by a plugin's time-out
+            tail = log_tail(Path(self._folder.name) / "server.log")
+            raise errors.ProbeError(f"the probe server for {self.backend} is lost ({error}){tail}") from error
+        except BaseException:  # interrupted, by Ctrl-C or by a plugin's time-out
             self._kill()
             raise
 
     def _kill(self) -> None:
-        """End a server at once: what it may still answer would be taken for the answer to the next request."""
+        """Kill the server: a late reply would be read as the reply to the next request."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def close(self) -> None:
-        """End the server and every probe it has."""
+        """End the server and all its probes."""
         if self._spare is not None:
             self._spare.disconnect()
             self._spare = None
@@ -140,7 +160,7 @@ class ProbeServer:
             self._connection.close()
         if self._process is not None:
             try:
-                self._process.wait(5)
+                self._process.wait(_CLOSE_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self._kill()
             self._process = None

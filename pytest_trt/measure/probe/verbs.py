@@ -1,4 +1,4 @@
-"""What a probe can be asked: one method a verb, records and arrays in and out."""
+"""The verbs of a probe: one method for each, with JSON values and arrays in and out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pytest_trt.engine.backends.base import BuildJob, Engine, backend
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.measure.probe import wire
-from pytest_trt.measure.probe.shared_arrays import Crossing
+from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.pipeline.runner import Request, Runner
 from pytest_trt.spec.declaration import PipelineOptions
@@ -33,39 +33,42 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 STACK_BYTES = 96 * 2**20
-"""Linux keeps 128 MiB below the stack free of other memory, whatever the limit was at the start."""
+"""How large the stack may grow while an engine is built. Linux keeps 128 MiB below the stack free of other memory,
+whatever the limit was when the process started."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Reply = tuple[dict[str, Any], "Arrays | None"]
+"""A reply's JSON object, and the arrays that go with it, if any."""
 
 
 def serve(connection: socket.socket) -> None:
-    """Answer verbs until the other end closes. An error is an answer too; only a crash ends a probe early."""
-    crossing = Crossing(connection)
-    probe = Probe(crossing)
+    """Answer calls until the other end closes the connection. An error is a reply too: only a crash ends a probe."""
+    channel = ArrayChannel(connection)
+    probe = Probe(channel)
     try:
         while True:
             try:
-                request, arrays, _number = crossing.receive()
+                request, arrays, _number = channel.receive()
             except wire.Closed:
                 return
             try:
                 reply, outputs = probe.answer(request, arrays)
-            except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it again
-                reply, outputs = _failure(error), None
-            crossing.send(reply, outputs)
+            except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it again
+                reply, outputs = _error_reply(error), None
+            channel.send(reply, outputs)
     except wire.Closed:
         return
     finally:
         probe.close()
-        crossing.close()
+        channel.close()
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _error_reply(error: Exception) -> dict[str, Any]:
+    """Return an error as a reply that `client.raise_error` raises again."""
     kind, message = type(error).__name__, str(error)
     if isinstance(error, MemoryError):
-        kind, message = "ProbeError", f"host memory does not suffice: {message or 'MemoryError'}"
+        kind, message = "ProbeError", f"not enough host memory: {message or 'MemoryError'}"
     elif isinstance(error, OSError) and error.errno in _DISK_FULL:
         remedy = "make space, or name another cache with --trt-cache-dir"
         kind, message = "CacheError", f"{error.filename2 or error.filename}: {error.strerror}: {remedy}"
@@ -77,10 +80,13 @@ def _failure(error: Exception) -> dict[str, Any]:
 
 
 class Probe:
-    """One engine, alone in its process."""
+    """The one engine of this process. Its public methods are the verbs, and `answer` calls them by name.
 
-    def __init__(self, crossing: Crossing) -> None:
-        self._crossing = crossing
+    A verb's arguments and the object that it returns are JSON values; `codec` encodes the records among them.
+    """
+
+    def __init__(self, channel: ArrayChannel) -> None:
+        self._channel = channel
         self._engine: Engine | None = None
         self._runner: Runner | None = None
         self._options = PipelineOptions()
@@ -103,6 +109,7 @@ class Probe:
         }
 
     def answer(self, request: dict[str, Any], arrays: Arrays) -> Reply:
+        """Call the verb that a request names, with the request's other entries as its arguments."""
         verb = str(request.pop("verb"))
         if arrays or verb in ("fill", "infer"):  # a model may take no inputs
             request["inputs"] = arrays
@@ -110,17 +117,18 @@ class Probe:
             return self._verbs[verb](**request)
 
     def environment(self, name: str, device: str) -> Reply:
+        """Return the environment record of this backend on this device."""
         return codec.encode(backend(name).environment(device)), None
 
     def build(self, job: dict[str, Any]) -> Reply:
-        """Build, sending what goes on as messages of their own before the report."""
-        work = codec.decode(BuildJob, job)
-        deepen_stack()
-        report = backend(work.backend).build(work, self._progress)
+        """Build an engine and return the report, after messages with the build's progress."""
+        decoded = codec.decode(BuildJob, job)
+        raise_stack_limit()
+        report = backend(decoded.backend).build(decoded, self._progress)
         return codec.encode(report), None
 
     def _progress(self, text: str, share: float) -> None:
-        self._crossing.send({"progress": [text, share]})
+        self._channel.send({"progress": [text, share]})
 
     def activate(self, name: str, device: str) -> Reply:
         """Make the device ready, so that loading an engine is timed without it."""
@@ -128,33 +136,45 @@ class Probe:
         return {}, None
 
     def load(self, name: str, device: str, plan: str, spec: dict[str, Any]) -> Reply:
-        """Load the plan: what it takes and gives, and how long reading and deserialising took."""
+        """Load a plan.
+
+        Returns:
+            `inputs` and `outputs`, the tensors of the plan, and `seconds`, how long reading and deserialising took.
+        """
         chosen = backend(name)
         started = time.perf_counter()
         self._engine = chosen.load(Path(plan), device, codec.decode(EngineSpec, spec))
         return _opened(self._engine, started), None
 
     def open(self, shapes: dict[str, list[int]], options: dict[str, Any]) -> Reply:
-        """Make the session of the engine that is loaded, at these shapes."""
+        """Open the runner of the loaded engine at these shapes.
+
+        Returns:
+            `inputs` and `outputs`, the tensors with concrete shapes, and `seconds`, how long opening took.
+        """
         if self._engine is None:
-            raise ProbeError("no engine is loaded in this probe: ask it to load one first")
+            raise ProbeError("no engine is loaded in this probe: call 'load' first")
         started = time.perf_counter()
-        given = {key: tuple(shape) for key, shape in shapes.items()}
+        concrete = {name: tuple(shape) for name, shape in shapes.items()}
         self._options = codec.decode(PipelineOptions, options)
-        self._runner = open_runner(self._engine, given, self._options)
+        self._runner = open_runner(self._engine, concrete, self._options)
         return _opened(self._runner, started), None
 
     def draw(self, seed: int, ranges: dict[str, tuple[float, float]]) -> Reply:
-        """Draw inputs from the seed and put them in place as `fill` does."""
+        """Generate inputs from the seed, and set them as `fill` does."""
         return self.fill(generate_inputs(self._ready().inputs, seed, ranges))
 
     def current_inputs(self) -> Reply:
-        """The inputs that are in place."""
+        """Return the inputs that blocks run on."""
         return {}, self._inputs
 
     def fill(self, inputs: Arrays) -> Reply:
-        """Put the inputs in place and infer once: `first_ms` is that first inference by the host's clock."""
-        runner, inputs = self._ready(), self._crossing.own(inputs)
+        """Set the inputs that blocks run on, and run the first inference on them.
+
+        Returns:
+            `first_ms`, how long that inference took by the host's clock, and `proof` (`Runner.proof`).
+        """
+        runner, inputs = self._ready(), self._channel.copy(inputs)
         started = time.perf_counter()
         runner.infer(inputs)
         first_ms = (time.perf_counter() - started) * 1000
@@ -163,63 +183,69 @@ class Probe:
         return {"first_ms": first_ms, "proof": dict(runner.proof)}, None
 
     def block(self, count: int) -> Reply:
+        """Measure a block of so many samples: `times` in ms by figure, and `seconds` for the whole block."""
         started = time.perf_counter()
         times = self._ready().block(count)
         return {"times": times, "seconds": time.perf_counter() - started}, None
 
     def throughput(self, seconds: float) -> Reply:
+        """Measure the overlapped pipeline for about that long: `queries_per_s`."""
         return {"queries_per_s": self._ready().throughput(seconds)}, None
 
     def profile(self, runs: int) -> Reply:
+        """Return the layer profile of so many inferences."""
         return codec.encode(self._ready().profile(runs)), None
 
     def memory(self) -> Reply:
-        """Bytes by name: what the runner knows, and `host`, the process's peak resident set."""
+        """Return bytes by name: those of `Runner.memory`, and `host`, the process's peak resident set."""
         return {**self._ready().memory(), "host": peak_resident_bytes()}, None
 
     def infer(self, inputs: Arrays) -> Reply:
-        """One inference, on the inputs where they lie, its outputs laid where they are sent from."""
-        self._share()
-        return {}, self._ready().infer(inputs, functools.partial(self._crossing.place, 0))
+        """Run one inference. Its inputs are read, and its outputs are written, in shared memory."""
+        self._page_lock_regions()
+        return {}, self._ready().infer(inputs, functools.partial(self._channel.allocate, 0))
 
     def stream(self) -> Reply:
-        """Run the batches that follow, each a message, until one says `end`; outputs go as they are ready, under the
-        number of its batch.
+        """Run the batches of the messages that follow, until one has `end`.
 
-        An error is said at once, and what was sent already is let pass.
+        The outputs of each batch are sent as soon as they are ready, with the batch's number. An error is sent at once;
+        the batches that follow it are then received and dropped.
         """
         ended, numbers = False, deque[int]()
 
         def requests() -> Iterator[Request]:
             nonlocal ended
             while True:
-                message, arrays, number = self._crossing.receive()
+                message, arrays, number = self._channel.receive()
                 if "end" in message:
                     ended = True
                     return
                 numbers.append(number)
-                yield arrays, functools.partial(self._crossing.place, number)
+                yield arrays, functools.partial(self._channel.allocate, number)
 
         try:
-            self._share()
+            self._page_lock_regions()
             for outputs in self._ready().serve(requests()):
-                self._crossing.send({}, outputs, numbers.popleft())
+                self._channel.send({}, outputs, numbers.popleft())
         except wire.Closed:
             raise
-        except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it again
-            self._crossing.send(_failure(error))
+        except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it again
+            self._channel.send(_error_reply(error))
         while not ended:
-            with contextlib.suppress(BackendError):  # memory that cannot be page-locked: nobody reads it any more
-                ended = "end" in self._crossing.receive()[0]
+            with contextlib.suppress(BackendError):  # memory cannot be page-locked: nothing will use it
+                ended = "end" in self._channel.receive()[0]
         return {"ended": True}, None
 
-    def _share(self) -> None:
-        """Page-lock what arrays cross in, where the device copies from there and back: not before it is used, since
-        what a process has locked may tell in what is measured."""
+    def _page_lock_regions(self) -> None:
+        """Page-lock the shared memory of arrays if the device copies from and to it.
+
+        Not before the first inference or stream, since page-locked memory may change what is measured.
+        """
         if self._engine is not None and self._engine.kind == "device" and self._options.pinned:
-            self._crossing.page_lock(cuda.RegisteredMemory)
+            self._channel.page_lock(cuda.RegisteredMemory)
 
     def close(self) -> None:
+        """Free the runner and the engine."""
         for part in (self._runner, self._engine):
             if part is not None:
                 part.close()
@@ -227,7 +253,7 @@ class Probe:
 
     def _ready(self) -> Runner:
         if self._runner is None:
-            raise ProbeError("no engine is open in this probe: ask it to open one first")
+            raise ProbeError("no engine is open in this probe: call 'open' first")
         return self._runner
 
 
@@ -236,9 +262,11 @@ def _opened(part: Engine | Runner, started: float) -> dict[str, Any]:
     return {"inputs": inputs, "outputs": outputs, "seconds": time.perf_counter() - started}
 
 
-def deepen_stack() -> None:
-    """Let this process's stack grow to STACK_BYTES: TensorRT's builder goes down a network layer by layer, and 5000 of
-    them end it at the 8 MiB that are usual."""
+def raise_stack_limit() -> None:
+    """Let this process's stack grow to STACK_BYTES.
+
+    TensorRT's builder recurses from layer to layer: at the usual limit of 8 MiB, a network of 5000 layers crashes it.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
     most = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
     if soft != resource.RLIM_INFINITY and soft < most:
@@ -246,7 +274,7 @@ def deepen_stack() -> None:
 
 
 def peak_resident_bytes() -> int:
-    """This process's largest resident set so far (VmHWM, proc(5))."""
+    """Return this process's largest resident set so far, in bytes (VmHWM, proc(5))."""
     status: Mapping[str, str] = dict(
         line.split(":", 1) for line in Path(f"/proc/{os.getpid()}/status").read_text().splitlines() if ":" in line
     )

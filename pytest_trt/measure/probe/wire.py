@@ -1,6 +1,6 @@
-"""Messages between pytest and a probe: JSON with a length before it, and descriptors beside it.
+"""Messages between two processes: JSON after its length, with file descriptors beside it.
 
-Arrays go another way (probe/crossing.py).
+Arrays are sent through shared memory instead (shared_arrays.py).
 """
 
 from __future__ import annotations
@@ -16,38 +16,52 @@ _HEADER = struct.Struct("!I")
 
 
 class Closed(ConnectionError):
-    """The other end is gone."""
+    """The other end has closed the connection, or has ended."""
 
 
 def send(connection: socket.socket, message: Mapping[str, Any], descriptors: tuple[int, ...] = ()) -> None:
-    """Send one message. Raises Closed where nobody reads any more."""
+    """Send one message.
+
+    Args:
+        connection: A Unix socket.
+        message: A JSON object.
+        descriptors: File descriptors to send with it, which stay open here.
+
+    Raises:
+        Closed: The other end is gone.
+    """
     text = json.dumps(message, allow_nan=False).encode()
     data = _HEADER.pack(len(text)) + text
     ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
     try:
         sent = connection.sendmsg([data], ancillary)
-        if sent < len(data):  # sending nothing, too, fails where whoever has read it all is gone
+        if sent < len(data):  # to send an empty rest would fail if the reader has read everything and exited
             connection.sendall(data[sent:])
     except (BrokenPipeError, ConnectionResetError) as error:
         raise Closed("the other end has closed the connection") from error
 
 
 def receive(connection: socket.socket) -> tuple[dict[str, Any], list[int]]:
-    """The next message, and the descriptors that came with it, which are the receiver's to close.
+    """Wait for the next message.
 
-    Raises Closed at the end of the connection, TimeoutError after the socket's time-out.
+    Returns:
+        The message, and the file descriptors that came with it. The caller closes them.
+
+    Raises:
+        Closed: The other end is gone.
+        TimeoutError: The socket's time-out has passed.
     """
-    head, descriptors = _exactly(connection, _HEADER.size)
-    text, more = _exactly(connection, _HEADER.unpack(head)[0])
+    head, descriptors = _receive_exactly(connection, _HEADER.size)
+    text, more = _receive_exactly(connection, _HEADER.unpack(head)[0])
     return json.loads(text), descriptors + more
 
 
-def _exactly(connection: socket.socket, size: int) -> tuple[bytes, list[int]]:
+def _receive_exactly(connection: socket.socket, size: int) -> tuple[bytes, list[int]]:
     data, descriptors = bytearray(), array.array("i")
-    room = socket.CMSG_SPACE(4 * descriptors.itemsize)
+    ancillary_size = socket.CMSG_SPACE(4 * descriptors.itemsize)
     while len(data) < size:
         try:
-            chunk, ancillary, _flags, _address = connection.recvmsg(size - len(data), room)
+            chunk, ancillary, _flags, _address = connection.recvmsg(size - len(data), ancillary_size)
         except ConnectionResetError as error:
             raise Closed("the other end has closed the connection") from error
         for _level, kind, payload in ancillary:

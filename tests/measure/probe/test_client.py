@@ -20,7 +20,7 @@ def batch(value: float) -> dict[str, np.ndarray]:
 def test_a_crash_says_how_it_ended_and_costs_only_that_probe(server, subject, probe):
     lost = EngineProbe(server, subject)
     os.kill(lost._probe.pid, signal.SIGSEGV)
-    with pytest.raises(ProbeError, match=r"the probe was ended by SIGSEGV in 'infer'"):
+    with pytest.raises(ProbeError, match=r"the probe was killed by SIGSEGV in 'infer'"):
         lost.infer(batch(1.0))
     lost.close()
     assert probe.infer(batch(0.0))["y"].shape == (4, 32)
@@ -29,7 +29,7 @@ def test_a_crash_says_how_it_ended_and_costs_only_that_probe(server, subject, pr
 def test_a_killed_probe_is_suspected_of_memory(server, subject):
     lost = EngineProbe(server, subject)
     os.kill(lost._probe.pid, signal.SIGKILL)
-    with pytest.raises(ProbeError, match=r"was ended by SIGKILL \(was host memory used up"):
+    with pytest.raises(ProbeError, match=r"was killed by SIGKILL \(out of host memory"):
         lost.infer(batch(1.0))
 
 
@@ -45,7 +45,7 @@ def test_what_a_lost_probe_said_last_is_told(server, subject):
     lost = EngineProbe(server, subject)
     lost._probe.log.write_text("line\n" * 50 + "out of cheese\n")
     os.kill(lost._probe.pid, signal.SIGABRT)
-    with pytest.raises(ProbeError, match=r"its last words:\n(  line\n){19}  out of cheese"):
+    with pytest.raises(ProbeError, match=r"the end of its log:\n(  line\n){19}  out of cheese"):
         lost.infer(batch(1.0))
 
 

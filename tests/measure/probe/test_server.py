@@ -17,7 +17,7 @@ from pytest_trt.errors import BackendError, ProbeError
 from pytest_trt.measure.engine_probe import EngineProbe
 from pytest_trt.measure.probe import server as servers
 from pytest_trt.measure.probe import wire
-from pytest_trt.measure.probe.__main__ import _serve
+from pytest_trt.measure.probe.__main__ import serve_forks
 from pytest_trt.measure.probe.server import ProbeServer
 
 
@@ -66,7 +66,7 @@ def test_a_server_that_cannot_fork_says_so_and_goes_on(monkeypatch):
     monkeypatch.setattr(os, "fork", refuse)
     ours, theirs = socket.socketpair()
     with ours, theirs, open(os.devnull) as log:
-        serving = threading.Thread(target=_serve, args=(theirs, {}))
+        serving = threading.Thread(target=serve_forks, args=(theirs, {}))
         serving.start()
         for _ in range(2):
             wire.send(ours, {"do": "fork", "log": os.devnull}, (log.fileno(),))

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from pytest_trt.engine.tensors import Tensor
-from pytest_trt.measure.probe.shared_arrays import Crossing
+from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 
-Ends = tuple[Crossing, Crossing]
+Ends = tuple[ArrayChannel, ArrayChannel]
 
 
 @pytest.fixture
 def ends() -> Iterator[Ends]:
-    ours, theirs = (Crossing(end) for end in socket.socketpair())
+    ours, theirs = (ArrayChannel(end) for end in socket.socketpair())
     yield ours, theirs
     ours.close()
     theirs.close()
@@ -101,16 +101,16 @@ def test_other_arrays_take_the_same_memory_where_it_suffices_and_new_memory_wher
 
 
 def test_what_is_written_in_its_place_is_not_copied(ends: Ends) -> None:
-    room = ends[0].place(3, (Tensor("y", "float32", (2, 2)), Tensor("z", "int64", ())))
+    room = ends[0].allocate(3, (Tensor("y", "float32", (2, 2)), Tensor("z", "int64", ())))
     room["y"][...], room["z"][...] = 5, 6
     received = crossed(ends, room, 3)
     assert (received["y"] == 5).all()
     assert received["z"] == 6
-    assert ends[0].place(3, (Tensor("y", "float32", (2, 2)), Tensor("z", "int64", ()))) is room
+    assert ends[0].allocate(3, (Tensor("y", "float32", (2, 2)), Tensor("z", "int64", ()))) is room
 
 
 def test_what_is_owned_outlives_the_next_exchange(ends: Ends) -> None:
-    mine = ends[1].own(crossed(ends, {"x": np.ones(4)}))
+    mine = ends[1].copy(crossed(ends, {"x": np.ones(4)}))
     crossed(ends, {"x": np.zeros(4)})
     assert (mine["x"] == 1).all()
 
@@ -132,7 +132,7 @@ def test_page_locking_holds_what_is_kept_and_what_comes_and_lets_go_of_each_once
     there.page_lock(Hold)
     assert list(held) == [address(early["x"])]
     late = crossed(ends, {"x": np.ones(10)}, 1)
-    placed = there.place(0, (Tensor("y", "int8", (3,)),))
+    placed = there.allocate(0, (Tensor("y", "int8", (3,)),))
     there.page_lock(Hold)
     assert set(held) == {address(early["x"]), address(late["x"]), address(placed["y"])}
     old = address(early["x"])
@@ -161,16 +161,16 @@ def test_what_cannot_be_page_locked_is_said_and_costs_no_later_exchange(ends: En
     assert crossed(ends, {"x": np.full(10_000, 4.0)})["x"][-1] == 4
     there._page_lock = refuse
     with pytest.raises(OSError, match="bytes cannot be locked"):
-        there.place(5, (Tensor("y", "int8", (3,)),))
-    there.place(5, (Tensor("y", "int8", (3,)),))["y"][...] = 7
-    there.send({}, there.place(5, (Tensor("y", "int8", (3,)),)), 5)
+        there.allocate(5, (Tensor("y", "int8", (3,)),))
+    there.allocate(5, (Tensor("y", "int8", (3,)),))["y"][...] = 7
+    there.send({}, there.allocate(5, (Tensor("y", "int8", (3,)),)), 5)
     assert (ours.receive()[1]["y"] == 7).all()
 
 
 def test_closing_leaves_nothing(ends: Ends) -> None:
     before = open_files()
     received = crossed(ends, {"x": np.arange(10)})
-    ends[0].place(1, (Tensor("y", "int8", (3,)),))  # whose descriptor the other end never gets
+    ends[0].allocate(1, (Tensor("y", "int8", (3,)),))  # whose descriptor the other end never gets
     assert regions() == 3
     for end in ends:
         end.close()
@@ -183,8 +183,8 @@ def test_closing_leaves_nothing(ends: Ends) -> None:
 
 def test_memory_that_cannot_be_had_is_an_error_and_what_was_there_stays(ends: Ends) -> None:
     crossed(ends, {"x": np.ones(3)})
-    with pytest.raises(MemoryError, match=r"shared memory cannot be had: \d+ bytes are free"):
-        ends[0].place(0, (Tensor("x", "int8", (1 << 60,)),))
+    with pytest.raises(MemoryError, match=r"shared memory cannot be allocated: \d+ bytes are free"):
+        ends[0].allocate(0, (Tensor("x", "int8", (1 << 60,)),))
     assert (crossed(ends, {"x": np.full(3, 2.0)})["x"] == 2).all()
 
 
