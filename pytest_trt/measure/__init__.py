@@ -1,1 +1,1 @@
-"""From a plan to figures: probes, sampling, stopping."""
+"""Measure the figures of a plan: probes, sampling and stopping rules."""

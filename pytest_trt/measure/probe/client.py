@@ -30,9 +30,11 @@ MAX_LINE = 300
 
 
 class Reap(Protocol):
-    """Wait until a probe's process ends, or kill it, and return its wait status (os.wait)."""
+    """Reaps a probe's process."""
 
-    def __call__(self, pid: int, *, kill: bool) -> int: ...
+    def __call__(self, pid: int, *, kill: bool) -> int:
+        """Wait until the process ends, or kill it, and return its wait status (os.wait)."""
+        ...
 
 
 class Probe:
