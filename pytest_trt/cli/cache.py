@@ -13,7 +13,8 @@ from pytest_trt.cli.project import Project
 from pytest_trt.errors import DeclarationError
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.cache.store import CachedItem, Store
+    from pytest_trt.engine.cache.item import CachedItem
+    from pytest_trt.engine.cache.store import Store
 
 _AGES = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 

@@ -1,4 +1,4 @@
-"""SHA-256 of files, streamed."""
+"""The SHA-256 of files."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ _CHUNK = 1 << 20
 
 
 def file_sha256(path: Path) -> str:
-    """The file's SHA-256 in hex. A file that has not changed since (size, times, inode) is not read again: a model is
-    named by every test of a matrix, and a plan is checked before every use. Raises OSError."""
+    """Return the file's SHA-256 in hexadecimal.
+
+    A file whose size, times and inode have not changed is not read again: every test of a matrix names the same model,
+    and a plan is checked before every use.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
     state = path.stat()
     return _sha256(str(path), state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino, state.st_dev)
 
@@ -23,3 +29,13 @@ def _sha256(path: str, *_state: int) -> str:
         while count := file.readinto(buffer):
             digest.update(buffer[:count])
     return digest.hexdigest()
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return the SHA-256 of the names and contents of all files in a folder.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    hashes = [f"{file.name} {file_sha256(file)}" for file in sorted(folder.iterdir())]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""One engine in the cache: its files, and the proof that they are what was saved."""
+"""One engine in the cache: its files, and their hashes."""
 
 from __future__ import annotations
 
@@ -17,15 +17,29 @@ from pytest_trt.engine.cache.digest import file_sha256
 from pytest_trt.errors import RecordError
 
 SCHEMA = 1
-"""Raised when an entry changes its form: engines saved before are then built again."""
+"""The version of an entry's format. After it is increased, engines that were saved before are built again."""
 
-_META_BYTES = 1 << 20
+_MAX_META_BYTES = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
 class Meta:
-    """What meta.json says. `files` maps the name of each file to its SHA-256; `created` is UTC, ISO 8601; `calibration`
-    is the key of what TensorRT calibrated (Preparation.calibration_key), empty where it did not."""
+    """The content of meta.json.
+
+    Attributes:
+        digest: The key of the engine in the cache (cache_key.engine_digest).
+        spec: The build options.
+        environment: The device and the software that the engine was built for.
+        build_s: How long the build took, in seconds.
+        precisions: The share (0 to 1) of layers or operators in each precision.
+        proved_by: Where `precisions` comes from: the engine's layers (`inspector`) or the model's operators (`model`).
+        notes: Notes on the build.
+        calibration: The key of TensorRT's calibration (Preparation.calibration_key). Empty if TensorRT did not
+            calibrate.
+        files: The SHA-256 of each file, by name.
+        created: When the entry was saved (UTC, ISO 8601).
+        schema: The version of the format.
+    """
 
     digest: str
     spec: Mapping[str, Any]
@@ -42,7 +56,13 @@ class Meta:
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """An engine in the cache, its files as they were saved."""
+    """An engine in the cache, whose files are unchanged since they were saved.
+
+    Attributes:
+        folder: The folder of the entry.
+        meta: The content of its meta.json.
+        layers: The engine's layers, from its layers.json.
+    """
 
     folder: Path
     meta: Meta
@@ -50,11 +70,16 @@ class Entry:
 
     @property
     def plan(self) -> Path:
+        """The plan's file."""
         return self.folder / "plan"
 
 
 def seal(folder: Path, meta: Meta, layers: tuple[Layer, ...]) -> Entry:
-    """Make an entry of a folder with a plan: layers.json and meta.json, with the hash of every file. Raises OSError."""
+    """Turn a folder with a plan into an entry: write its layers.json, and its meta.json with the hash of every file.
+
+    Raises:
+        OSError: A file cannot be read or written.
+    """
     (folder / "layers.json").write_text(json.dumps(codec.encode(layers)))
     files = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
     meta = dataclasses.replace(meta, files=files, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
@@ -63,11 +88,15 @@ def seal(folder: Path, meta: Meta, layers: tuple[Layer, ...]) -> Entry:
 
 
 def read(folder: Path) -> Entry:
-    """The entry in a folder named by its digest, every file's SHA-256 checked. Raises RecordError or OSError where
-    anything is not as it was saved."""
+    """Return the entry in `folder`, which is named by the engine's digest, after checking the hash of every file.
+
+    Raises:
+        RecordError: A file differs from what was saved.
+        OSError: A file cannot be read.
+    """
     meta = read_meta(folder)
     if meta.schema != SCHEMA or meta.digest != folder.name:
-        raise RecordError(f"meta.json is of schema {meta.schema}, engine {meta.digest[:12]}")
+        raise RecordError(f"meta.json has schema {meta.schema} and belongs to engine {meta.digest[:12]}")
     if not {"plan", "layers.json"} <= meta.files.keys() or any(os.sep in name for name in meta.files):
         raise RecordError("meta.json does not list the plan and its layers")
     for name, sha256 in meta.files.items():
@@ -78,16 +107,25 @@ def read(folder: Path) -> Entry:
 
 
 def read_meta(folder: Path) -> Meta:
-    """What a folder's meta.json says. Raises RecordError or OSError."""
+    """Return the content of a folder's meta.json.
+
+    Raises:
+        RecordError: The file is not valid.
+        OSError: The file cannot be read.
+    """
     file = folder / "meta.json"
-    if file.stat().st_size > _META_BYTES:
-        raise RecordError(f"meta.json is longer than {_META_BYTES} bytes")
+    if file.stat().st_size > _MAX_META_BYTES:
+        raise RecordError(f"meta.json is longer than {_MAX_META_BYTES} bytes")
     meta: Meta = from_json(Meta, file.read_text(errors="replace"))
     return meta
 
 
 def sync(*paths: Path) -> None:
-    """Have files, or the lists of what folders hold, on the disk. Raises OSError."""
+    """Flush files, or the directory entries of folders, to the disk.
+
+    Raises:
+        OSError: A file cannot be opened or flushed.
+    """
     for path in paths:
         descriptor = os.open(path, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Who builds an engine, and who uses it: locks of the kernel's, which end with the process that holds them."""
+"""Locks on cached engines while they are built or used. The kernel releases them when their process ends."""
 
 from __future__ import annotations
 
@@ -12,49 +12,67 @@ from pathlib import Path
 import filelock
 
 WAIT_S = 10.0
-"""How often a process that waits for another one's build says so."""
+"""How often a process that waits for another process's build reports it."""
 
 
 class Locks:
-    """Two lock files a key in `folder`: `.lock`, held by the one that builds, and `.use`, shared by all that use."""
+    """The locks in one folder. Each key has two lock files.
+
+    `.lock` is held by the process that builds the engine. `.use` is shared by all processes that use it.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._used: dict[str, int] = {}
 
     @contextlib.contextmanager
-    def building(self, key: str, waiting: Callable[[str], None]) -> Iterator[None]:
-        """Hold `key` alone; `waiting` is told, every WAIT_S, that another process has it. Raises OSError."""
+    def building(self, key: str, report_waiting: Callable[[str], None]) -> Iterator[None]:
+        """Hold the build lock of `key` within the block.
+
+        Args:
+            key: The engine's digest, or the model's.
+            report_waiting: Called with a line of text every WAIT_S while another process holds the lock.
+
+        Raises:
+            OSError: The lock file cannot be opened.
+        """
         lock = self._lock(key)
         started = time.monotonic()
-        patience_s = 0.1
+        timeout_s = 0.1
         while True:
             try:
-                lock.acquire(timeout=patience_s)
+                lock.acquire(timeout=timeout_s)
                 break
             except filelock.Timeout:
-                seconds, patience_s = time.monotonic() - started, WAIT_S
-                waiting(f"another process builds this engine ({key[:12]}): waiting for it, {seconds:.0f} s")
+                timeout_s, elapsed_s = WAIT_S, time.monotonic() - started
+                report_waiting(f"another process builds this engine ({key[:12]}): waiting for it, {elapsed_s:.0f} s")
         try:
             yield
         finally:
             lock.release()
 
     def use(self, key: str) -> None:
-        """Mark `key` as used by this process until `release`. Raises OSError."""
+        """Mark `key` as used by this process, until `release` is called.
+
+        Raises:
+            OSError: The lock file cannot be opened.
+        """
         if key not in self._used:
             descriptor = self._open(key)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             self._used[key] = descriptor
 
     def release(self) -> None:
-        """Use nothing any more."""
+        """Release every key that this process uses."""
         while self._used:
             os.close(self._used.popitem()[1])
 
     @contextlib.contextmanager
     def idle(self, key: str) -> Iterator[bool]:
-        """Whether nobody builds or uses `key`, this process included; if so, nobody begins to within the block."""
+        """Yield whether no process, this one included, builds or uses `key`.
+
+        If so, no process can start to build or use it within the block.
+        """
         lock = self._lock(key)
         try:
             lock.acquire(timeout=0)
@@ -64,7 +82,7 @@ class Locks:
         try:
             descriptor = self._open(key)
             try:
-                yield _taken(descriptor)
+                yield _lock_exclusively(descriptor)
             finally:
                 os.close(descriptor)
         finally:
@@ -77,7 +95,8 @@ class Locks:
         return os.open(self._folder / f"{key}.use", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _taken(descriptor: int) -> bool:
+def _lock_exclusively(descriptor: int) -> bool:
+    """Return whether the file could be locked at once, because no other descriptor holds a lock on it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
