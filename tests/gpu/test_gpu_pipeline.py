@@ -305,7 +305,7 @@ def test_a_sticky_error_costs_one_process(conv_plan: Path, open_conv: Callable[.
     done = subprocess.run([sys.executable, "-c", STICKY, str(conv_plan)], capture_output=True, text=True, check=False,
                           env=environment)  # fmt: skip
     assert "cudaErrorIllegalAddress" in done.stdout
-    assert "this process's CUDA context is lost with it" in done.stdout
+    assert "the CUDA context of this process is lost" in done.stdout
     assert "then: " in done.stdout
     np.testing.assert_array_equal(runner.infer(batches[0])["y"], before["y"])
 

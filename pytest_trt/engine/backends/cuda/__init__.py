@@ -1,7 +1,8 @@
-"""CUDA, as far as a pipeline needs it: the only room that imports the CUDA bindings, and not before they are used.
+"""CUDA, as far as a pipeline needs it.
 
-Everything that holds a resource has `close`, which may be called twice. An error is a BackendError with the call,
-CUDA's name for the error and what that means.
+Only this package imports the CUDA bindings, and only when they are first used. Every class that holds a resource has
+`close`, which may be called twice. A call that fails raises BackendError with the call, CUDA's name for the error and
+its meaning.
 """
 
 from pytest_trt.engine.backends.cuda.buffers import DeviceBuffer, PinnedBuffer, RegisteredMemory

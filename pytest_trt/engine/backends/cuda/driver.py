@@ -1,4 +1,4 @@
-"""The driver asked, its devices described, and every call's status checked."""
+"""Query the driver and its devices, and check the status of CUDA calls."""
 
 from __future__ import annotations
 
@@ -17,62 +17,83 @@ _STICKY = frozenset((
     "cudaErrorIllegalInstruction", "cudaErrorMisalignedAddress", "cudaErrorInvalidAddressSpace", "cudaErrorInvalidPc",
     "cudaErrorECCUncorrectable", "cudaErrorNvlinkUncorrectable", "cudaErrorAssert", "cudaErrorContained",
 ))  # fmt: skip
-"""Errors after which every further call of the process fails (CUDA Runtime API, cudaError)."""
+"""Sticky errors: every later call of the process fails, too (CUDA Runtime API, cudaError)."""
 
 
 @functools.cache
 def runtime() -> Any:
-    """The runtime's bindings: cuda-python from 12.3 on has them at either place."""
+    """Return the bindings of the CUDA runtime.
+
+    cuda-python from 12.3 on has them in `cuda.bindings.runtime` or in `cuda.cudart`.
+
+    Raises:
+        BackendError: The bindings are not installed.
+    """
     try:
         from cuda.bindings import runtime as bindings
     except ImportError:
         try:
             from cuda import cudart as bindings
         except ImportError as error:
-            message = f"the CUDA bindings cannot be imported ({error}): pip install cuda-python"
-            raise BackendError(message) from error
+            raise BackendError(_without_bindings(error)) from error
     return bindings
 
 
 @functools.cache
 def reason_unusable() -> str | None:
-    """Why there is no usable driver or GPU, or None where there is: cuInit is asked, which never crashes."""
+    """Return why the driver cannot be used, or None if it can.
+
+    This calls only cuInit, which fails without a driver but never crashes.
+    """
     try:
         try:
             from cuda.bindings import driver
         except ImportError:
             from cuda import cuda as driver
     except ImportError as error:
-        return f"the CUDA bindings cannot be imported ({error}): pip install cuda-python"
+        return _without_bindings(error)
     try:
         (status,) = driver.cuInit(0)
-    except RuntimeError as error:  # the library itself is absent
-        return f"there is no NVIDIA driver ({str(error).splitlines()[0]}): install one, or run where one is"
+    except RuntimeError as error:  # The driver's library is absent.
+        return f"there is no NVIDIA driver ({str(error).splitlines()[0]}): install it, or run on a machine that has one"
     if status != 0:
         _, name = driver.cuGetErrorName(status)
         _, text = driver.cuGetErrorString(status)
-        said = f"{(name or b'').decode() or status} ({(text or b'').decode()})"
-        return f"the NVIDIA driver does not work: cuInit answered {said}: see what nvidia-smi says"
+        result = f"{(name or b'').decode() or status} ({(text or b'').decode()})"
+        return f"the NVIDIA driver does not work: cuInit returned {result}: run nvidia-smi to find the cause"
     return None
 
 
+def _without_bindings(error: ImportError) -> str:
+    return f"the CUDA bindings cannot be imported ({error}): pip install cuda-python"
+
+
 def require_driver() -> None:
-    """Raise BackendError, with the reason, where there is no usable driver."""
+    """Raise BackendError, with the reason, if the driver cannot be used."""
     if reason := reason_unusable():
         raise BackendError(reason)
 
 
 def check_status(status: Any, call: str) -> None:
-    """Raise BackendError for any status but success."""
+    """Raise BackendError for any status but success.
+
+    Args:
+        status: The status that a runtime call returned.
+        call: The call, as the beginning of the message.
+    """
     if status:
         name = runtime().cudaGetErrorName(status)[1].decode()
         text = runtime().cudaGetErrorString(status)[1].decode()
-        lost = ": this process's CUDA context is lost with it" if name in _STICKY else ""
+        lost = ": the CUDA context of this process is lost" if name in _STICKY else ""
         raise BackendError(f"{call} failed: {name} ({text}){lost}")
 
 
 def call(name: str, *arguments: Any) -> Any:
-    """What a runtime call returns beside its status: nothing, a value or a tuple."""
+    """Call a function of the runtime and check its status.
+
+    Returns:
+        What the function returns besides its status: None, one value, or a tuple of values.
+    """
     status, *values = getattr(runtime(), name)(*arguments)
     check_status(status, name)
     return values[0] if len(values) == 1 else tuple(values) if values else None
@@ -80,7 +101,17 @@ def call(name: str, *arguments: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Device:
-    """A GPU, or a MIG slice of one. `l2_bytes` is its level-2 cache."""
+    """A frozen record of a GPU, or of a MIG slice.
+
+    Attributes:
+        ordinal: The number of the device, counted among the visible ones.
+        name: The device's name, such as "NVIDIA H200".
+        uuid: `GPU-...` or `MIG-...`.
+        compute_capability: Major and minor, such as (9, 0).
+        memory_bytes: The total device memory.
+        l2_bytes: The size of the L2 cache.
+        mig_profile: The profile of a MIG slice, such as "1g.18gb"; None for a whole GPU.
+    """
 
     ordinal: int
     name: str
@@ -91,25 +122,32 @@ class Device:
     mig_profile: str | None
 
     def activate(self) -> None:
-        """Make this the calling thread's device, its context too."""
+        """Make this the calling thread's device, and create its CUDA context."""
         call("cudaSetDevice", self.ordinal)
-        call("cudaFree", 0)
+        call("cudaFree", 0)  # The first call that needs a context creates it.
 
 
 def device(name: str) -> Device:
-    """The device of that number or UUID (`GPU-...`, `MIG-...`, or its beginning). Raises BackendError where there is no
-    driver or no such device, and names those that there are."""
+    """Return the device with that number or UUID.
+
+    Args:
+        name: A number, a UUID (`GPU-...` or `MIG-...`), or the first 8 or more characters of a UUID.
+
+    Raises:
+        BackendError: There is no driver, or no such device; the error lists the visible devices.
+    """
     require_driver()
     found = [_describe(ordinal) for ordinal in range(call("cudaGetDeviceCount"))]
     for candidate in found:
         if name == str(candidate.ordinal) or (len(name) >= 8 and candidate.uuid.lower().startswith(name.lower())):
             return candidate
-    listed = "; ".join(f"{d.ordinal}: {d.name}, {d.uuid}" for d in found) or "none (see CUDA_VISIBLE_DEVICES)"
-    raise BackendError(f"there is no GPU {name!r}: the visible ones are {listed}")
+    visible = "; ".join(f"{d.ordinal}: {d.name}, {d.uuid}" for d in found) or "none (see CUDA_VISIBLE_DEVICES)"
+    raise BackendError(f"there is no GPU {name!r}: the visible GPUs are {visible}")
 
 
 @functools.cache
 def _describe(ordinal: int) -> Device:
+    """Return the record of the device with that number."""
     properties = call("cudaGetDeviceProperties", ordinal)
     name = properties.name.split(b"\0")[0].decode()
     mig = re.search(r"\bMIG (\S+)", name)
@@ -126,13 +164,16 @@ def _describe(ordinal: int) -> Device:
 
 
 def cuda_version() -> str:
-    """The newest CUDA that the driver knows, such as "13.0"."""
+    """Return the newest CUDA version that the driver supports, such as "13.0"."""
     version = int(call("cudaDriverGetVersion"))
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
 def driver_version() -> str | None:
-    """The driver's own version, such as "580.65.06", from the kernel module or from the library's file name."""
+    """Return the driver's version, such as "580.65.06"; None if it cannot be found.
+
+    The version comes from the kernel module, or else from the file name of the loaded library.
+    """
     with contextlib.suppress(OSError):
         return Path("/sys/module/nvidia/version").read_text().strip()
     with contextlib.suppress(OSError):
@@ -145,6 +186,6 @@ def driver_version() -> str | None:
 
 
 def memory_info() -> tuple[int, int]:
-    """Free and total bytes of the current device."""
+    """Return the free and the total memory of the current device in bytes."""
     free, total = call("cudaMemGetInfo")
     return int(free), int(total)

@@ -1,4 +1,4 @@
-"""Work that is put together once and given again: by the device as a graph, by the host as a list of calls."""
+"""Work that is prepared once and run many times: CUDA graphs on the device, lists of calls on the host."""
 
 from __future__ import annotations
 
@@ -10,12 +10,23 @@ from pytest_trt.engine.backends.cuda.streams import Event, Stream
 
 
 class Graph:
-    """Work that was captured from a stream once and is launched as one."""
+    """A CUDA graph, captured from a stream in thread-local mode.
+
+    An exception from `work` is passed on.
+
+    Args:
+        stream: The stream to capture.
+        work: Enqueues the work in `stream`.
+
+    Attributes:
+        nodes: The number of the graph's nodes; 0 if `work` enqueued nothing in `stream`.
+        executable: The instantiated graph; None if it has no nodes, and after `close`.
+
+    Raises:
+        BackendError: The work cannot be captured.
+    """
 
     def __init__(self, stream: Stream, work: Callable[[], None]) -> None:
-        """Capture what `work` puts into `stream`, in thread-local mode. `nodes` says how many nodes that was: none
-        where the work went elsewhere. Raises BackendError where it cannot be captured; what `work` raises goes
-        through."""
         self._graph: Any = None
         self.executable: Any = None
         self._runtime = runtime()
@@ -36,15 +47,17 @@ class Graph:
             work()
         finally:
             status, self._graph = self._runtime.cudaStreamEndCapture(stream.native)
-            self._runtime.cudaGetLastError()  # a failed capture leaves its error behind for the next call
+            self._runtime.cudaGetLastError()  # A failed capture would otherwise leave its error to the next call.
         check_status(status, "cudaStreamEndCapture")
 
     def launch(self, stream: Stream) -> None:
+        """Enqueue the graph in a stream."""
         (status,) = self._runtime.cudaGraphLaunch(self.executable, stream.native)
         if status:
             check_status(status, "cudaGraphLaunch")
 
     def close(self) -> None:
+        """Destroy the graph."""
         executable, self.executable = self.executable, None
         graph, self._graph = self._graph, None
         if executable is not None:
@@ -54,40 +67,49 @@ class Graph:
 
 
 class Commands:
-    """Device work, put together once and given again and again: in between stands no Python but one loop."""
+    """A list of runtime calls that is prepared once and run many times, by a loop with as little Python as possible.
+
+    Attributes:
+        calls: The functions and their arguments, in order; each function returns a tuple of its status.
+    """
 
     def __init__(self) -> None:
         self.calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
         self._runtime = runtime()
 
     def wait(self, stream: Stream, event: Event) -> None:
+        """Append cudaStreamWaitEvent: the stream waits for the event."""
         self.calls.append((self._runtime.cudaStreamWaitEvent, (stream.native, event.native, 0)))
 
     def record(self, event: Event, stream: Stream) -> None:
+        """Append cudaEventRecord: the event happens when the stream reaches it."""
         self.calls.append((self._runtime.cudaEventRecord, (event.native, stream.native)))
 
     def copy(self, stream: Stream, to: int, source: int, nbytes: int) -> None:
+        """Append cudaMemcpyAsync: copy `nbytes` between any two addresses of the host or the device."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
         self.calls.append((self._runtime.cudaMemcpyAsync, (to, source, nbytes, kind, stream.native)))
 
     def launch(self, graph: Graph, stream: Stream) -> None:
+        """Append cudaGraphLaunch: enqueue the graph in the stream."""
         self.calls.append((self._runtime.cudaGraphLaunch, (graph.executable, stream.native)))
 
     def extend(self, others: Commands) -> None:
+        """Append the calls of another list."""
         self.calls.extend(others.calls)
 
     def call(self, work: Callable[[], None]) -> None:
-        """Anything else that puts work into a stream."""
+        """Append any other function that enqueues work; it raises an exception if it fails."""
         success = (self._runtime.cudaError_t.cudaSuccess,)
 
-        def done() -> tuple[Any]:
+        def call_work() -> tuple[Any]:
             work()
             return success
 
-        self.calls.append((done, ()))
+        self.calls.append((call_work, ()))
 
     def run(self) -> None:
-        """Give all of it. Raises BackendError at the first call that fails."""
+        """Run all calls in order. Raises BackendError at the first call that fails."""
         for function, arguments in self.calls:
             (status,) = function(*arguments)
             if status:
