@@ -1,1 +1,1 @@
-"""What a test requests: the engine, its shapes, its pipeline, its limits, and the settings of the run."""
+"""What a test requests: its engine, shapes, pipeline and limits, and the settings of the run."""

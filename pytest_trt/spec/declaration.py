@@ -1,4 +1,4 @@
-"""What can be said: which engine, in which shape, through which pipeline, within which limits. Frozen, and checked."""
+"""The complete declaration of a test: its engine, the shape that is run, its pipeline, and its limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunShape:
-    """The shape that is run. `batch` fills the leading dimension of every input where that is dynamic."""
+    """The sizes of the dynamic dimensions of the inputs in a run.
+
+    Attributes:
+        batch: The size of the first dimension of every input in which that dimension is dynamic.
+        dims: The sizes of dynamic dimensions, by the name that the model gives them.
+    """
 
     batch: int | None = None
     dims: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -28,8 +33,19 @@ class RunShape:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PipelineOptions:
-    """How the engine is run. `cuda_graph=None` captures where it can and says where it could not; True makes that a
-    failure."""
+    """How an engine is run.
+
+    Attributes:
+        cuda_graph: True captures a CUDA graph, and fails if the engine does not allow it. None captures one if
+            possible, and reports it if not. False launches the layers one by one.
+        contexts: The number of execution contexts that work at the same time.
+        depth: The number of buffer sets of each context: how many inferences are in flight.
+        pinned: Whether host buffers are page-locked.
+        transfers: Whether an inference includes copying inputs to the device and outputs back.
+        spin_wait: Whether the host spins, rather than sleeps, while it waits for the device.
+        cold_l2: Whether the L2 cache is emptied before each sample.
+        postprocess_threads: The number of threads for the `postprocess` function of `stream`.
+    """
 
     cuda_graph: bool | None = None
     contexts: int = 1
@@ -49,8 +65,17 @@ class PipelineOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """Everything that one test says, its markers and parameters put together. `params` are the values by which
-    budgets' `where` is matched and a report names the test."""
+    """Everything that the markers and parameters of one test declare.
+
+    Attributes:
+        spec: The engine.
+        run: The shape that is run.
+        pipeline: How the engine is run.
+        budgets: The limits on figures.
+        accuracy: The reference of the outputs. None if they are not checked.
+        tolerance: How far the test may move from its baseline.
+        params: The values of the test's parameters, which the `where` of a budget is matched against.
+    """
 
     spec: EngineSpec
     run: RunShape = RunShape()

@@ -1,4 +1,7 @@
-"""What is built and run, as text: for reports, for baselines, and to know a test by when its name has changed."""
+"""Describe what a test builds and runs, as text for reports and baselines.
+
+A baseline stores the description too, so that a renamed test can be recognised.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,26 @@ from pytest_trt.spec.shape_ranges import Shape
 
 
 def describe(declaration: Declaration, shapes: Mapping[str, Shape] | None = None) -> dict[str, str]:
-    """The model's name, the precision, and whatever differs from its default, by name; `inputs` are the `shapes` that
-    are run, where they are known."""
+    """Return the model, the precision, and every field that differs from its default, as text by name.
+
+    Args:
+        declaration: The declaration of the test.
+        shapes: The shapes of the inputs that are run, by name, if they are known. They become the entry `inputs`.
+    """
     spec = declaration.spec
     source = spec.onnx or spec.build
     model = Path(spec.path).name if spec.path else function_name(source)
-    said = {"model": model, "precision": spec.precision}
+    description = {"model": model, "precision": spec.precision}
     pairs = ((spec, EngineSpec()), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions()))
     for record, default in pairs:
         for name in codec.field_types(record):
             value = getattr(record, name)
             if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
-                said[name] = _text(value)
+                description[name] = _text(value)
     if shapes:
-        said["inputs"] = ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in sorted(shapes.items()))
-    return said
+        inputs = (f"{name} {'x'.join(map(str, shape))}" for name, shape in sorted(shapes.items()))
+        description["inputs"] = ", ".join(inputs)
+    return description
 
 
 def _text(value: object) -> str:
@@ -39,15 +47,15 @@ def _text(value: object) -> str:
     return function_name(value) if callable(value) else json.dumps(codec.encode(value), sort_keys=True)
 
 
-def parse_pipeline(said: Mapping[str, str]) -> PipelineOptions | None:
-    """The pipeline that a description tells of; None where it is one that there is not here."""
-    given = {name: said[name] for name in codec.field_types(PipelineOptions()) if name in said}
+def parse_pipeline(description: Mapping[str, str]) -> PipelineOptions | None:
+    """Return the pipeline of a description. Return None if this version of pytest-trt does not support it."""
+    fields = {name: description[name] for name in codec.field_types(PipelineOptions()) if name in description}
     try:
-        return PipelineOptions(**{name: json.loads(text) for name, text in given.items()})
+        return PipelineOptions(**{name: json.loads(text) for name, text in fields.items()})
     except (ValueError, DeclarationError):
         return None
 
 
-def description_digest(said: Mapping[str, str]) -> str:
-    """The SHA-256 of a description."""
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def description_digest(description: Mapping[str, str]) -> str:
+    """Return the SHA-256 of a description."""
+    return hashlib.sha256(json.dumps(description, sort_keys=True).encode()).hexdigest()

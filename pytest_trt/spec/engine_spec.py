@@ -1,4 +1,4 @@
-"""Which engine: a model, and how it is built. Frozen, and checked."""
+"""The specification of an engine: its model, and how it is built."""
 
 from __future__ import annotations
 
@@ -25,45 +25,78 @@ MemoryPool = Literal[
     "workspace", "tactic_dram", "tactic_shared_memory", "dla_managed_sram", "dla_local_dram", "dla_global_dram"
 ]
 
-_NOT_BUILT = frozenset((
+_NOT_BUILD_OPTIONS = frozenset((
     "path", "onnx", "build", "calibration", "seed", "input_ranges", "threads", "build_timeout_s", "backend",
     "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget", "engine_host_code_allowed",
 ))  # fmt: skip
-"""Fields that decide nothing of what is built, or that the digest covers by the content of the file they name."""
-_OF_A_GIVEN_PLAN = frozenset(("shapes", "dims", "precision", "tf32", "version_compatible", "dla_core"))
-"""What is built, and tells of a plan that is given too."""
-_OF_EVERY_BACKEND = frozenset((
+"""Fields that do not change what is built, or whose file is part of the cache key by its content."""
+
+_ALLOWED_FOR_PLANS = frozenset(("shapes", "dims", "precision", "tf32", "version_compatible", "dla_core"))
+"""Build options that also apply to a prebuilt plan."""
+
+_FOR_EVERY_BACKEND = frozenset((
     "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend", "seed",
     "input_ranges", "threads", "build_timeout_s",
 ))  # fmt: skip
-"""Fields that mean something to ONNX Runtime too, or ask of it what it does anyhow."""
+"""Fields that ONNX Runtime supports too, or that request what it does in any case."""
+
 _LAYER_TYPES: Mapping[Precision, tuple[LayerType, ...]] = {
     "fp32": ("fp32",), "fp16": ("fp32", "fp16"), "bf16": ("fp32", "bf16"), "int8": ("fp32", "fp16", "int8"),
     "fp8": ("fp32", "fp16", "fp8"), "best": ("fp32", "fp16", "bf16", "int8", "fp8"),
 }  # fmt: skip
-"""The types that a layer may be given, by what the builder is allowed."""
-_LEAST = {
+"""The types that the builder may use for a layer, by the precision of the engine."""
+
+_MINIMUM = {
     "optimization_level": 0, "workspace_mb": 1, "avg_timing_iterations": 1, "max_aux_streams": 0, "max_num_tactics": 1,
     "l2_limit_for_tiling_bytes": 0, "dla_core": 0, "threads": 1,
 }  # fmt: skip
-_MOST = {"optimization_level": 5, "threads": 1024, "build_timeout_s": 1e7}
-"""A system does not start any number of threads, and a socket does not wait for any time."""
+
+_MAXIMUM = {"optimization_level": 5, "threads": 1024, "build_timeout_s": 1e7}
+"""The limits on threads and time are what a system can start, and how long a socket can wait."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EngineSpec:
-    """Which engine: a model and how it is built.
+    """The specification of an engine: a model, and how it is built.
 
-    One of `path` (an .onnx model, or a .plan/.engine that is given, not built), `onnx` (a function that returns a path
-    or a ModelProto) and `build` (a function that returns plan bytes) names the model. `calibration` is a function that
-    yields what int8 is calibrated on, arrays by input name, the same at every call; `"random"` has them drawn; another
-    text is the path of a calibration cache, which TensorRT's own `calibrator` reads. Without a `calibrator`, int8 is
-    Q/DQ in the model. `shapes` maps an input's name, and `dims` a dimension's name as the model gives it, to
-    (min, opt, max), or to a list of such triples, one for each optimisation profile; a single shape or size stands for
-    all three. `fp32` leaves TF32 on, as TensorRT does, unless `tf32=False`. `layer_precisions` and `layer_output_types`
-    map a layer's name, in which `*` is any text, to what it computes in and gives. `plugins` are libraries that are
-    loaded where the engine is built and where it is run. docs/reference/markers.md has the rest. Raises
-    DeclarationError for what cannot be meant.
+    Name the model by one of `path`, `onnx` and `build`. docs/reference/markers.md describes every field in detail.
+
+    Attributes:
+        path: The path of an .onnx model, or of a prebuilt plan (.plan, .engine or .trt).
+        onnx: A function that returns the path of a model or a ModelProto.
+        build: A function that returns the bytes of a plan.
+        shapes: The range of an input's shape, by the name of the input: a (min, opt, max) triple of shapes, a single
+            shape, or a list of triples, one per optimisation profile.
+        dims: The range of a dimension, by the name that the model gives it, in the same notations.
+        precision: The precision of the engine. `best` lets the builder choose.
+        calibration: The data for int8: a function that yields dicts of arrays by input name, the same at every call;
+            `"random"` for generated arrays; or, with `calibrator`, the path of a calibration cache.
+        calibrator: The calibration algorithm of TensorRT. Without one, int8 is added to the model as Q/DQ nodes.
+        tf32: Whether fp32 may be computed as TF32. TensorRT allows it by default.
+        strongly_typed: Whether every layer computes in the type that the model declares.
+        layer_precisions: The type that a layer computes in, by the name of the layer. `*` matches any text.
+        layer_output_types: The type of a layer's output, or one type for each output, by the name of the layer.
+        precision_constraints: Whether the builder must obey these two, or may deviate from them.
+        io_dtypes: The type of an input or output, by its name.
+        io_formats: The memory format of an input or output, by its name.
+        direct_io: Whether the build fails if an input or output needs a reformat.
+        backend: The backend for this engine. `auto` means the setting of the run.
+        seed: The seed of generated inputs.
+        input_ranges: The range (low, high) of a generated input, by its name. For integers, both ends are included.
+        threads: The number of CPU threads of ONNX Runtime.
+        build_timeout_s: The longest time that a build may take, including conversion and calibration.
+        timing_cache: Whether to use the shared timing cache, or the path of another one.
+        timing_cache_mode: Whether the timing cache is read and updated, only read, or must contain every timing.
+        weight_streaming_budget: How much of the weights stays on the device: bytes, a share such as `"40%"`, or
+            `"auto"`.
+        plugins: Libraries of plugins, loaded wherever the engine is built or run.
+        compute_capabilities: The compute capabilities that TensorRT-RTX builds for ahead of time, such as (89, 120).
+        engine_host_code_allowed: Whether the code inside a version compatible plan may run. Only for trusted plans.
+
+    The other fields are options of TensorRT's builder.
+
+    Raises:
+        DeclarationError: A field is invalid, or fields contradict each other.
     """
 
     path: str | None = None
@@ -120,13 +153,13 @@ class EngineSpec:
             set_fields(self, shapes={name: shape_ranges(name, value) for name, value in self.shapes.items()})
         if isinstance(self.dims, Mapping):
             set_fields(self, dims={name: dim_ranges(name, value) for name, value in self.dims.items()})
-        self._take_short_forms()
+        self._expand_short_forms()
         check_fields(self, "trt_engine")
-        for fault in self._faults():
-            raise DeclarationError(f"trt_engine: {fault}")
+        for problem in self._problems():
+            raise DeclarationError(f"trt_engine: {problem}")
 
-    def _take_short_forms(self) -> None:
-        """One library, one type, or a path where a list or a text is kept."""
+    def _expand_short_forms(self) -> None:
+        """Replace a single library, a single type or a path object by a list, a tuple or a string."""
         if isinstance(self.timing_cache, os.PathLike):
             set_fields(self, timing_cache=os.fspath(self.timing_cache))
         alone = isinstance(self.plugins, (str, os.PathLike))
@@ -137,54 +170,58 @@ class EngineSpec:
             types = {name: (t,) if isinstance(t, str) else t for name, t in self.layer_output_types.items()}
             set_fields(self, layer_output_types=types)
 
-    def _faults(self) -> Iterator[str]:
+    def _problems(self) -> Iterator[str]:
         sources = [name for name in ("path", "onnx", "build") if getattr(self, name) is not None]
         if len(sources) > 1:
             yield f"{' and '.join(sources)} both name the model: keep one of them"
         counts = {len(v) for v in (*self.shapes.values(), *self.dims.values())} - {1}
         if len(counts) > 1:
-            yield f"shapes and dims give {sorted(counts)} profiles: give each the same number"
+            yield f"shapes and dims define {sorted(counts)} optimisation profiles: define the same number for each"
         for name, (low, high) in self.input_ranges.items():
             if low > high:
-                yield f"input_ranges[{name!r}] is ({low}, {high}): low is above high"
+                yield f"input_ranges[{name!r}] is ({low}, {high}): low must not be above high"
         if self.build_timeout_s <= 0:
             yield f"build_timeout_s is {self.build_timeout_s}: it must be above 0"
-        for name, least in _LEAST.items():
-            if (value := getattr(self, name)) is not None and value < least:
-                yield f"{name} is {value}: it must be at least {least}"
-        for name, most in _MOST.items():
-            if (getattr(self, name) or 0) > most:
-                yield f"{name} is {getattr(self, name):g}: it must be at most {most:g}"
+        for name, minimum in _MINIMUM.items():
+            if (value := getattr(self, name)) is not None and value < minimum:
+                yield f"{name} is {value}: it must be at least {minimum}"
+        for name, maximum in _MAXIMUM.items():
+            if (getattr(self, name) or 0) > maximum:
+                yield f"{name} is {getattr(self, name):g}: it must be at most {maximum:g}"
         for pool, size in self.memory_pool_bytes.items():
             if size < 1:
                 yield f"memory_pool_bytes[{pool!r}] is {size}: it must be at least 1"
-        yield from self._layer_faults()
+        yield from self._layer_problems()
         yield from self._contradictions()
-        if self.is_prebuilt and (meant := sorted(self._changed() - _NOT_BUILT - _OF_A_GIVEN_PLAN)):
-            yield f"the plan is given, so {', '.join(meant)} would change nothing: give the model, or drop that"
+        ineffective = sorted(self._changed() - _NOT_BUILD_OPTIONS - _ALLOWED_FOR_PLANS)
+        if self.is_prebuilt and ineffective:
+            yield (
+                f"the engine is a prebuilt plan, so {', '.join(ineffective)} would have no effect: name the model "
+                "instead of the plan, or remove these arguments"
+            )
 
-    def _layer_faults(self) -> Iterator[str]:
+    def _layer_problems(self) -> Iterator[str]:
         allowed = _LAYER_TYPES[self.precision]
         for field in ("layer_precisions", "layer_output_types"):
             for name, types in getattr(self, field).items():
                 for kind in (types,) if isinstance(types, str) else types:
                     if kind not in allowed:
                         yield (
-                            f"{field}[{name!r}] is {kind!r}, which precision={self.precision!r} does not allow the "
-                            f"builder (it allows {', '.join(allowed)}): ask for a precision that has both, or 'best'"
+                            f"{field}[{name!r}] is {kind!r}, but precision={self.precision!r} allows only "
+                            f"{', '.join(allowed)}: choose a precision that allows it, such as 'best'"
                         )
 
     def _contradictions(self) -> Iterator[str]:
         by_layer = self.layer_precisions or self.layer_output_types
         budget, cache = self.weight_streaming_budget, self.timing_cache
         if self.precision_constraints != "obey" and not by_layer:
-            yield "precision_constraints needs layer_precisions or layer_output_types: it holds for what they name"
+            yield "precision_constraints needs layer_precisions or layer_output_types: it applies only to their layers"
         if self.strongly_typed and by_layer:
-            yield "strongly_typed=True leaves every type to the model: drop layer_precisions and layer_output_types"
+            yield "strongly_typed=True takes every type from the model: remove layer_precisions and layer_output_types"
         if self.workspace_mb is not None and "workspace" in self.memory_pool_bytes:
             yield "workspace_mb and memory_pool_bytes['workspace'] both limit the workspace: keep one of them"
         if self.exclude_lean_runtime and not self.version_compatible:
-            yield "exclude_lean_runtime=True needs version_compatible=True: no other plan has a lean runtime"
+            yield "exclude_lean_runtime=True needs version_compatible=True: no other plan contains a lean runtime"
         if self.gpu_fallback and self.dla_core is None:
             yield "gpu_fallback=True needs dla_core: without a DLA everything runs on the GPU"
         if budget is not None and not (self.weight_streaming or self.is_prebuilt):
@@ -192,43 +229,47 @@ class EngineSpec:
         if budget is not None and not _is_budget(budget):
             yield f"weight_streaming_budget is {budget!r}: give bytes, a share of the weights such as '40%', or 'auto'"
         if cache is False and self.timing_cache_mode != "update":
-            yield f"timing_cache=False leaves timing_cache_mode={self.timing_cache_mode!r} nothing: drop one of them"
+            yield f"timing_cache_mode={self.timing_cache_mode!r} has no effect with timing_cache=False: remove either"
         if not cache and isinstance(cache, str):
             yield "timing_cache is '': name a file, or give True or False"
 
     def _changed(self) -> set[str]:
-        """The fields that are not as they stand by default."""
+        """Return the names of the fields that differ from their defaults."""
         return {field.name for field in dataclasses.fields(self) if getattr(self, field.name) != _default(field)}
 
     @property
     def tensorrt_only_options(self) -> tuple[str, ...]:
-        """The options that are given and that only TensorRT has: ONNX Runtime builds and runs without them."""
-        anyhow = () if self.timing_cache else ("timing_cache",)
-        return tuple(sorted(self._changed().difference(_OF_EVERY_BACKEND, anyhow)))
+        """The names of the options that are set and that only TensorRT has. ONNX Runtime ignores them."""
+        satisfied = () if self.timing_cache else ("timing_cache",)  # ONNX Runtime never has a timing cache.
+        return tuple(sorted(self._changed().difference(_FOR_EVERY_BACKEND, satisfied)))
 
     @property
     def host_code_allowed(self) -> bool:
-        """Whether the code that a version compatible plan carries may run here."""
+        """Whether the code inside a version compatible plan may run."""
         return self.version_compatible or self.engine_host_code_allowed
 
     @property
     def profile_count(self) -> int:
-        """How many optimisation profiles the ranges give."""
+        """The number of optimisation profiles that `shapes` and `dims` define."""
         return max((len(v) for v in (*self.shapes.values(), *self.dims.values())), default=1)
 
     @property
     def is_prebuilt(self) -> bool:
-        """Whether the engine is given as a plan, not built from a model."""
+        """Whether the engine is a prebuilt plan, rather than built from a model."""
         return self.build is not None or (self.path or "").endswith((".plan", ".engine", ".trt"))
 
     @property
     def without_functions(self) -> EngineSpec:
-        """This spec without its functions, which do not travel to another process."""
+        """This spec without its functions, which cannot be sent to another process."""
         return dataclasses.replace(self, onnx=None, build=None, calibration=None)
 
     def build_options(self) -> dict[str, Any]:
-        """Every field that decides what is built, for the digest and for reports: not the model, nor how it is run."""
-        return {name: codec.encode(getattr(self, name)) for name in codec.field_types(self) if name not in _NOT_BUILT}
+        """Return every field that changes what is built, except the model, as JSON values by name."""
+        return {
+            name: codec.encode(getattr(self, name))
+            for name in codec.field_types(self)
+            if name not in _NOT_BUILD_OPTIONS
+        }
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:

@@ -1,4 +1,4 @@
-"""What a test expects of its engine: budgets, accuracy, and the tolerance against its baseline."""
+"""What a test requires of its engine: budgets, accuracy, and a tolerance against its baseline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from pytest_trt.errors import DeclarationError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Limits that hold for a device (`gpu`, `cpu`, or whole words of its name) and for parameters (`where`)."""
+    """Limits on figures, for a device and for parameters of the test.
+
+    Attributes:
+        device: `gpu`, `cpu`, or whole words of the name of the device.
+        limits: The limits by the name of the figure, in the unit of the figure.
+        where: The values of parameters that the test must have, by name.
+    """
 
     device: str = "gpu"
     limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -29,22 +35,38 @@ class Budget:
             raise DeclarationError("trt_budget: no limit is given: name one, such as ms=10")
         for name, limit in self.limits.items():
             if name not in FIGURES or not FIGURES[name].budget:
-                raise DeclarationError(f"trt_budget: {name!r} is no figure that has a budget")
+                budgetable = ", ".join(known for known, figure in FIGURES.items() if figure.budget)
+                raise DeclarationError(f"trt_budget: {name!r} cannot have a limit: choose from {budgetable}")
             if limit <= 0:
                 raise DeclarationError(f"trt_budget: {name} is {limit:g}: a limit must be above 0")
 
     @property
     def scope(self) -> str:
-        """What it holds for, in words."""
+        """The device and the parameters that the budget is for, in words."""
         where = ", ".join(f"{name}={value!r}" for name, value in sorted(self.where.items()))
         return f"{self.device!r} where {where}" if where else repr(self.device)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """What the outputs must be. `reference` is `onnxruntime`, `baseline`, a path to an .npz, or a function that takes
-    the inputs by name and returns the outputs by name. `unordered` maps outputs to the axis along which
-    they may be in any order, see judge.order. The rest are limits, see judge.tolerance.Allowed."""
+    """The reference of a test's outputs, and how far they may differ from it.
+
+    Without any limit, the limits depend on the precision: see `judge.accuracy.allowed_error`.
+
+    Attributes:
+        reference: `onnxruntime`, `baseline`, the path of an .npz file, or a function that takes the inputs by name and
+            returns the outputs by name.
+        rtol: The largest relative error of an element, as in `numpy.allclose`.
+        atol: The largest absolute error of an element, as in `numpy.allclose`.
+        cosine: The smallest cosine similarity of an output.
+        psnr_db: The smallest peak signal-to-noise ratio of an output, in dB.
+        top1: The smallest share of rows whose largest element is at the same index.
+        top5: The smallest share of the five largest elements of a row that are the same.
+        inputs: The path of an .npz file of inputs, or a function that returns the inputs by name. By default, inputs
+            are generated from the seed.
+        unordered: The axis along which an output may be in any order, by the name of the output: see
+            `judge.accuracy.unordered`.
+    """
 
     reference: str | Callable[..., Any] = REFERENCE
     rtol: float | None = None
@@ -68,14 +90,24 @@ class Accuracy:
                 raise DeclarationError(f"trt_accuracy: {name} is {value:g}: it must be from {least} to 1")
         if self.reference == "baseline" and (self.top1 is not None or self.top5 is not None or self.unordered):
             raise DeclarationError(
-                "trt_accuracy: a baseline keeps a sample of the outputs, of which no top1, top5 or order can be told: "
-                "name another reference"
+                "trt_accuracy: reference='baseline' does not allow top1, top5 or unordered, because a baseline keeps "
+                "only a sample of each output: name another reference"
             )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """How far a test may move from its baseline, as shares (0.03 is 3 %), and whether that is enforced."""
+    """How far a test may move from its baseline, and whether that is enforced.
+
+    Attributes:
+        max_slowdown: The largest accepted slowdown, as a share (0.03 is 3 %). None means the setting of the run.
+        max_memory_growth: The largest accepted growth in memory, as a share. None means the setting of the run.
+        paired: True measures the engine alternately with the baseline's even if their plans are identical. False always
+            compares with the stored figures. None chooses automatically.
+        enforce: Whether a regression fails the test.
+        until: The last day on which a regression does not fail the test, if it is not enforced.
+        reason: Why it is not enforced.
+    """
 
     max_slowdown: float | None = None
     max_memory_growth: float | None = None

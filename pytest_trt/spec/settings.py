@@ -1,4 +1,4 @@
-"""The settings of a run: the command line and the ini file, parsed."""
+"""The settings of a run, as parsed from the command line and the ini file."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from pytest_trt.core.records import ALWAYS_FAIL, Status
 from pytest_trt.core.report_formats import REPORT_FORMATS
 
 STRICT: frozenset[Status] = frozenset(("missing", "inconclusive", "unenforced"))
-"""The verdicts that --trt-strict lets fail besides those that always do."""
+"""The verdicts that fail a test under --trt-strict, in addition to those that always do."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The command line and the ini file, parsed once. Shares are fractions, times seconds, sizes bytes."""
+    """The settings of a run. Each field is described by its option in `pytest_trt.spec.options`.
+
+    Shares are fractions, times are in seconds, and sizes are in bytes.
+    """
 
     backend: BackendName = "auto"
     device: str = "0"
@@ -49,12 +52,12 @@ class Settings:
 
     @property
     def strict(self) -> bool:
-        """Whether everything that is left undecided fails."""
+        """Whether every undecided verdict fails its test."""
         return self.fail_on >= STRICT
 
     @property
     def exports_layers(self) -> bool:
-        """Whether what TensorRT's inspector tells of an engine is wanted: it is long, and kept for this alone."""
+        """Whether to keep the report of TensorRT's engine inspector, which is long. Few report formats need it."""
         return any(REPORT_FORMATS[form].needs_layers for form, _path in self.reports)
 
     @property

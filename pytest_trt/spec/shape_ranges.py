@@ -1,4 +1,4 @@
-"""What may be written for a range of sizes or shapes, made into (min, opt, max) triples, one for each profile."""
+"""Convert the notations for a range of sizes or shapes to (min, opt, max) triples, one per optimisation profile."""
 
 from __future__ import annotations
 
@@ -11,28 +11,40 @@ ShapeRange = tuple[Shape, Shape, Shape]
 DimRange = tuple[int, int, int]
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
 def dim_ranges(name: str, value: Any) -> tuple[DimRange, ...]:
-    """A size, a triple or a list of triples as triples. Raises DeclarationError naming the dimension."""
+    """Return the range of a dimension as (min, opt, max) triples, one per optimisation profile.
+
+    Args:
+        name: The name of the dimension, for error messages.
+        value: A size, a triple of sizes, or a list of such triples.
+
+    Raises:
+        DeclarationError: The value has another form, or the sizes are not in ascending order from 1.
+    """
     if _is_int(value):
         value = (value, value, value)
     ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(_is_int, value)) else value
-    wanted = "(min, opt, max), a single size, or a list of such triples"
+    accepted = "(min, opt, max), a single size, or a list of such triples"
     if not isinstance(ranges, (tuple, list)) or not ranges:
-        raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {wanted}")
+        raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {accepted}")
     for triple in ranges:
         if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(_is_int, triple)):
-            raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {wanted}")
+            raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {accepted}")
         if not 1 <= triple[0] <= triple[1] <= triple[2]:
             raise DeclarationError(f"trt_engine: dims[{name!r}] is {tuple(triple)}: it must be 1 <= min <= opt <= max")
     return tuple((r[0], r[1], r[2]) for r in ranges)
 
 
 def shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
-    """A shape, a triple of shapes or a list of triples as triples. Raises DeclarationError naming the input."""
+    """Return the range of an input's shape as (min, opt, max) triples, one per optimisation profile.
+
+    Args:
+        name: The name of the input, for error messages.
+        value: A shape, a triple of shapes, or a list of such triples.
+
+    Raises:
+        DeclarationError: The value has another form, or the shapes differ in rank or are not in ascending order.
+    """
 
     def is_shape(item: Any) -> bool:
         return isinstance(item, (tuple, list)) and all(map(_is_int, item))
@@ -40,16 +52,22 @@ def shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
     if is_shape(value):
         value = (value, value, value)
     ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(is_shape, value)) else value
-    wanted = "(min, opt, max) shapes, a single shape, or a list of such triples"
+    accepted = "(min, opt, max) shapes, a single shape, or a list of such triples"
     if not isinstance(ranges, (tuple, list)) or not ranges:
-        raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {wanted}")
+        raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {accepted}")
     for triple in ranges:
         if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(is_shape, triple)):
-            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {wanted}")
+            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {accepted}")
         low, opt, high = triple
         if not len(low) == len(opt) == len(high):
-            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: min, opt and max differ in rank")
+            raise DeclarationError(
+                f"trt_engine: shapes[{name!r}] is {value!r}: min, opt and max must have the same rank"
+            )
         if not all(0 <= a <= b <= c for a, b, c in zip(low, opt, high, strict=True)):
-            message = f"trt_engine: shapes[{name!r}] is {value!r}: it must be min <= opt <= max everywhere"
+            message = f"trt_engine: shapes[{name!r}] is {value!r}: it must be min <= opt <= max in every dimension"
             raise DeclarationError(message)
     return tuple((tuple(r[0]), tuple(r[1]), tuple(r[2])) for r in ranges)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -129,4 +129,4 @@ def test_m(trt_runner): trt_runner.measure()
     )
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*the plan is given, so refit would change nothing*"])
+    result.stderr.fnmatch_lines(["*the engine is a prebuilt plan, so refit would have no effect*"])

@@ -14,8 +14,8 @@ from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
     ("arguments", "message"),
     [
         ({"limits": {}}, "no limit is given"),
-        ({"limits": {"mss": 1.0}}, "'mss' is no figure"),
-        ({"limits": {"enqueue_ms": 1.0}}, "'enqueue_ms' is no figure that has a budget"),
+        ({"limits": {"mss": 1.0}}, "'mss' cannot have a limit"),
+        ({"limits": {"enqueue_ms": 1.0}}, "'enqueue_ms' cannot have a limit: choose from ms, gpu_ms"),
         ({"limits": {"ms": -1.0}}, "ms is -1: a limit must be above 0"),
         ({"limits": {"ms": float("nan")}}, "ms is nan"),
         ({"limits": {"ms": "10"}}, "must be of type float, not '10'"),
@@ -42,5 +42,5 @@ def test_accuracy_bounds_are_checked():
         Accuracy(cosine=2)
     with pytest.raises(DeclarationError, match="top5 is 95: it must be from 0 to 1"):
         Accuracy(top5=95)
-    with pytest.raises(DeclarationError, match="a sample of the outputs, of which no top1, top5 or order"):
+    with pytest.raises(DeclarationError, match="only a sample of each output: name another reference"):
         Accuracy(reference="baseline", top1=0.9)

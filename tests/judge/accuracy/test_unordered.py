@@ -133,5 +133,5 @@ def test_a_declaration_of_it_is_checked() -> None:
     assert limits_for(Accuracy(unordered={"y": 0}), "fp16", True) == DEFAULTS["fp16"]
     with pytest.raises(DeclarationError, match=r"trt_accuracy: unordered.*'first'"):
         Accuracy(unordered={"y": "first"})  # type: ignore[dict-item]
-    with pytest.raises(DeclarationError, match=r"no top1, top5 or order can be told"):
+    with pytest.raises(DeclarationError, match=r"does not allow top1, top5 or unordered"):
         Accuracy(reference="baseline", unordered={"y": 0})
