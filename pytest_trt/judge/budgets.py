@@ -1,4 +1,4 @@
-"""Does it cost more than it may? Which budget counts, and the verdict of a figure against its limit.
+"""Judge figures against budgets: find the limits that apply, and compare each figure with its limit.
 
 limits = matching_limits(budgets, device="NVIDIA H200", kind="gpu", mig_profile=None, params={"precision": "fp16"})
 sampling = sample(source, LimitRule(limits, spread=0.002), sampling_limits)
@@ -17,13 +17,15 @@ from pytest_trt.core.records import Block, Estimate, Samples, Status, Verdict
 from pytest_trt.spec.expectations import Budget
 
 NEAR = 0.95
-"""From this share of a limit on, a verdict that is `ok` carries a warning."""
+"""The share of a limit from which an `ok` verdict carries a warning."""
 
+MIN_PERCENTILE_S = 0.5
+"""How long a percentile is sampled at least, in seconds of blocks: no interval knows of slow blocks that have not
+occurred yet. If 30 % of the blocks are 8 % slower, 11 of 1000 first answers about a p95 at its limit were wrong, and
+none after 0.5 s (simulated)."""
 
-SPELLS_S = 0.5
-"""A percentile is sampled for so long at least, in seconds of blocks: slow blocks that have not come yet are in no
-interval. Of blocks of which 30 % are 8 % slower, 11 of 1000 first answers were wrong about a p95 at its limit, and none
-after 0.5 s (simulated)."""
+_ABSENT = object()
+"""Stands for a parameter that a test does not have; it equals no value."""
 
 
 def matching_limits(
@@ -34,8 +36,18 @@ def matching_limits(
     mig_profile: str | None = None,
     params: Mapping[str, Any] | None = None,
 ) -> dict[str, float]:
-    """The limits that hold here, by figure. Of several for one figure the most specific counts: first the one that
-    names more words of the device, then the one with more parameters, then the tighter one."""
+    """Return the limits that apply, by figure.
+
+    If several budgets limit one figure, the most specific counts: the one that names more words of the device, then
+    the one with more parameters, then the tighter one.
+
+    Args:
+        budgets: The test's budgets.
+        device: The device's own name.
+        kind: Whether the device is a GPU or a CPU.
+        mig_profile: The profile of a MIG slice; None for a whole card.
+        params: The test's parameters, which a budget's `where` is compared with.
+    """
     chosen: dict[str, tuple[tuple[int, int, float], float]] = {}
     for budget in budgets:
         words = _matched_words(budget.device, device, kind, mig_profile)
@@ -49,24 +61,23 @@ def matching_limits(
     return {figure: limit for figure, (_, limit) in chosen.items()}
 
 
-_ABSENT = object()
-
-
 def names_device(words: str, device: str, kind: str, mig_profile: str | None = None) -> bool:
-    """Whether `words` (`gpu`, `cpu`, or whole words of a device's name) name this device."""
+    """Return whether `words` name this device: `gpu`, `cpu`, or whole words of a device's name."""
     return _matched_words(words, device, kind, mig_profile) is not None
 
 
 def _matched_words(wanted: str, device: str, kind: str, mig_profile: str | None) -> int | None:
-    """How many words of the device `wanted` names; 0 for a whole kind; None where it does not match. A MIG slice is
-    another device than the card: it matches only where the slice is named."""
+    """Return how many words of the device `wanted` names: 0 for a whole kind, None if it does not match.
+
+    A MIG slice is another device than its card: it matches only if `wanted` names the slice.
+    """
     if wanted.lower() in ("gpu", "cpu"):
         return 0 if wanted.lower() == kind else None
-    have, named = _words(device), _words(wanted)
+    device_words, named = _words(device), _words(wanted)
     slice_words = _words(mig_profile or "")
     if slice_words and not slice_words <= named:
         return None
-    return len(named) if named <= have | slice_words else None
+    return len(named) if named <= device_words | slice_words else None
 
 
 def _words(text: str) -> set[str]:
@@ -74,8 +85,16 @@ def _words(text: str) -> set[str]:
 
 
 def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
-    """The verdict of one figure: `over_budget` when its whole interval lies beyond the limit, `ok` when the whole of it
-    lies within, else `inconclusive`. Throughput is a lower limit; every other limit is an upper one."""
+    """Return the verdict of one figure.
+
+    It is `over_budget` if the whole interval lies beyond the limit, `ok` if the whole interval lies within it, and
+    `inconclusive` otherwise. A limit on throughput is a lower limit; every other limit is an upper one.
+
+    Args:
+        figure: The figure's name.
+        estimate: The figure with its interval, in the figure's unit.
+        limit: The limit, in the figure's unit.
+    """
     about = FIGURES[figure]
     value, limit_text = f"{estimate.value:.4g} {about.unit}", f"{limit:.4g} {about.unit}"
     low, high, bound = (estimate.low, estimate.high, limit)
@@ -99,21 +118,28 @@ def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
 
 
 class LimitRule:
-    """Stops when each figure of side 0 that comes from blocks is decided against its limit. Figures that do not come
-    from blocks (sizes, build time) are not its business: leave them out. Neither are those that the blocks of this
-    backend lack, such as `gpu_ms` on a CPU: whoever judges the measurement says so."""
+    """A stopping rule (`measure.stopping.Rule`): stop when each figure of side 0 is decided against its limit.
+
+    Figures that the blocks of a backend lack, such as `gpu_ms` on a CPU, are ignored: the trial reports them.
+
+    Args:
+        limits: Limits by figure, without figures that do not come from blocks (sizes, build time).
+        spread: How far two probes of one plan may differ, as a share.
+    """
 
     def __init__(self, limits: Mapping[str, float], *, spread: float = 0.002) -> None:
         self._limits, self._spread = dict(limits), spread
         self.start(1)
 
     def start(self, sides: int) -> None:
+        """Forget an earlier sampling."""
         self._probes: list[list[Block]] = []
         self._verdicts: dict[str, Verdict] = {}
         self._spread_decides = False
         self._seconds = 0.0
 
     def add(self, side: int, probe: int, block: Block) -> None:
+        """Add one block; blocks of side 1 are ignored."""
         if side:
             return
         if not self._probes:
@@ -126,22 +152,24 @@ class LimitRule:
         self._seconds += block.seconds
         if stats.is_look(len(self._probes[-1])):
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
-            self._verdicts = self._judged(samples, self._spread)
-            open_alone = {f for f, v in self._judged(samples, 0.0).items() if v.status == "inconclusive"}
-            in_vain = noise_levels.last_probe_caught_up(self._probes) and open_alone.isdisjoint(
-                noise_levels.PERCENTILES
-            )
-            self._spread_decides = not open_alone or in_vain
+            self._verdicts = self._judge(samples, self._spread)
+            undecided = {f for f, v in self._judge(samples, 0.0).items() if v.status == "inconclusive"}
+            caught_up = noise_levels.last_probe_caught_up(self._probes)
+            self._spread_decides = not undecided or (caught_up and undecided.isdisjoint(noise_levels.PERCENTILES))
 
-    def _judged(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
+    def _judge(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
         return {f: judge(f, noise_levels.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
 
     def finished(self) -> str:
+        """Return the reason to stop; empty while a figure is undecided, or a percentile was not sampled for long."""
         undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]
-        too_soon = not noise_levels.PERCENTILES.keys().isdisjoint(self._limits) and self._seconds < SPELLS_S
+        too_soon = not noise_levels.PERCENTILES.keys().isdisjoint(self._limits) and self._seconds < MIN_PERCENTILE_S
         return "" if undecided or too_soon else "budgets decided"
 
     def wants_probe(self) -> bool:
-        """Whether nothing but the spread between probes leaves a figure at its limit, or more blocks of this probe
-        would not count. A probe that has only just begun is given its time first."""
+        """Return whether only fresh probes can decide.
+
+        That is so if the spread between probes alone leaves a figure undecided, or if more blocks of this probe would
+        not count. The probe is first sampled until its first look.
+        """
         return self._spread_decides and not self.finished() and len(self._probes[-1]) >= stats.LOOKS[0]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.core.records import Block, Estimate
-from pytest_trt.judge.budgets import SPELLS_S, LimitRule, judge, matching_limits, names_device
+from pytest_trt.judge.budgets import MIN_PERCENTILE_S, LimitRule, judge, matching_limits, names_device
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.spec.expectations import Budget
 
@@ -132,7 +132,7 @@ def test_sampling_goes_on_for_a_percentile():
     sampling = sample(Source(1.0), LimitRule({"ms": 2.0, "p99_ms": 2.0}), LIMITS)
     assert sampling.finished
     assert sampling.blocks * 50 > 600
-    assert sample(Source(1.0), LimitRule({"p95_ms": 2.0}), LIMITS).seconds == pytest.approx(SPELLS_S, abs=0.05)
+    assert sample(Source(1.0), LimitRule({"p95_ms": 2.0}), LIMITS).seconds == pytest.approx(MIN_PERCENTILE_S, abs=0.05)
 
 
 def test_at_the_limit_it_goes_on_to_the_time_limit():
