@@ -153,7 +153,7 @@ def test_a_timing_cache_of_ones_own_is_read_written_and_never_spoilt(workshop: W
     else:
         build(timing_cache_mode="error_on_miss")
     cache.write_bytes(garbage := b"this is no timing cache" * 100)
-    with pytest.raises(BuildError, match=r"mine\.cache is not of this TensorRT and GPU: name another"):
+    with pytest.raises(BuildError, match=r"mine\.cache was not written by this TensorRT on this GPU: name another"):
         build()
     assert cache.read_bytes() == garbage
 

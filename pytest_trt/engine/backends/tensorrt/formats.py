@@ -1,7 +1,8 @@
-"""How an input or output lies: where, and in which of TensorRT's formats.
+"""Find out where an input or output lies, and in which of TensorRT's formats.
 
-The bindings of the lean and dispatch runtimes do not have the type TensorFormat, and 8.6's not TensorLocation: what
-would return one of these raises TypeError there. They describe the format in words, which tell it.
+The bindings of the lean and dispatch runtimes lack the type TensorFormat, and those of version 8.6 also TensorLocation.
+A call that would return one of these types raises TypeError there. The runtimes do describe the format in words, from
+which this module derives its name.
 """
 
 from __future__ import annotations
@@ -18,15 +19,19 @@ _CHANNELS_LAST = (
 
 
 def is_on_host(trt: Any, engine: Any, name: str) -> bool:
-    """Whether the host reads or writes that input or output: a shape tensor."""
+    """Return whether the host reads or writes that input or output, as it does a shape tensor."""
     if hasattr(trt, "TensorLocation"):
         return bool(engine.get_tensor_location(name) == trt.TensorLocation.HOST)
     return bool(engine.is_shape_inference_io(name))
 
 
 def format_name(trt: Any, engine: Any, name: str) -> str:
-    """TensorRT's name of the format of that input or output, in small letters; its own words where they name none of
-    those. Where it has no words, what is in no vectors is taken to be linear."""
+    """Return the name of the format of that input or output.
+
+    Returns:
+        TensorRT's name in lower case, such as `linear` or `chw4`; TensorRT's description if no name matches it. A
+        format without a description is taken as linear if it has no vectors.
+    """
     if hasattr(trt, "TensorFormat"):
         return str(engine.get_tensor_format(name).name).lower()
     words = engine.get_tensor_format_desc(name)
@@ -36,8 +41,11 @@ def format_name(trt: Any, engine: Any, name: str) -> str:
 
 
 def parse_format_description(words: str) -> str:
-    """The name of the format that TensorRT describes so, in the words of 8.6 to 10.16: newer ones have the name in
-    them. `words` itself where they say more, such as a stride."""
+    """Return the name of the format that TensorRT describes with `words`.
+
+    The descriptions are those of versions 8.6 to 10.16; newer ones contain the name. If a description says more than a
+    name can, such as a stride, it is returned unchanged.
+    """
     if found := re.search(r"\(k(\w+)\)", words):
         return found[1].lower()
     deep = "d" if "3 spatial dimensions" in words else ""

@@ -1,4 +1,4 @@
-"""TensorRT's log: what it said last is why a call returned nothing."""
+"""TensorRT's log, whose last messages are the reason why a call failed."""
 
 from __future__ import annotations
 
@@ -7,22 +7,26 @@ import functools
 import sys
 from typing import Any
 
-KEPT = 50
-SHOWN = 5
+MAX_KEPT, MAX_SHOWN = 50, 5
+"""The most messages of a severity that are kept, and that an error shows."""
 
 
 @functools.cache
 def logger(trt: Any) -> Any:
-    """The one logger of a package: TensorRT keeps the first it is given for the whole process.
+    """Return the logger of a package; there is one per process, since TensorRT keeps the first logger that it gets.
 
-    It keeps errors and warnings, prints them to stderr (a probe's log), and gives them with `reason`.
+    The logger keeps errors and warnings, and prints them to stderr (the log of a probe). `logger(trt).clear()` forgets
+    them, `logger(trt).reason()` returns them as text.
+
+    Args:
+        trt: The module of the package.
     """
 
     class Log(trt.ILogger):  # type: ignore[misc]
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
-            self.errors: collections.deque[str] = collections.deque(maxlen=KEPT)
-            self.warnings: collections.deque[str] = collections.deque(maxlen=KEPT)
+            self.errors: collections.deque[str] = collections.deque(maxlen=MAX_KEPT)
+            self.warnings: collections.deque[str] = collections.deque(maxlen=MAX_KEPT)
 
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.ERROR:
@@ -38,8 +42,8 @@ def logger(trt: Any) -> Any:
             self.warnings.clear()
 
         def reason(self) -> str:
-            """The errors since `clear`, the last of them, as the end of a sentence."""
-            said = list(dict.fromkeys(self.errors))[-SHOWN:] or list(dict.fromkeys(self.warnings))[-SHOWN:]
-            return "; ".join(said) if said else "it gave no reason"
+            """Return the last errors since `clear`, or else the last warnings, as the end of a sentence."""
+            messages = list(dict.fromkeys(self.errors)) or list(dict.fromkeys(self.warnings))
+            return "; ".join(messages[-MAX_SHOWN:]) if messages else "TensorRT gave no reason"
 
     return Log()

@@ -1,4 +1,4 @@
-"""Device memory as TensorRT takes it: an allocator that counts."""
+"""Count the device memory that TensorRT allocates."""
 
 from __future__ import annotations
 
@@ -10,21 +10,25 @@ from pytest_trt.errors import BackendError
 
 
 class AllocationTracker:
-    """What is allocated now, and the most there was at a time, in bytes."""
+    """Allocates device memory and counts it.
+
+    Attributes:
+        current_bytes: The bytes that are allocated now.
+        peak_bytes: The most bytes that were allocated at a time.
+    """
 
     def __init__(self) -> None:
-        self._sizes: dict[int, int] = {}
         self._buffers: dict[int, cuda.DeviceBuffer] = {}
         self._lock = threading.Lock()
         self.current_bytes = self.peak_bytes = 0
 
     def allocate(self, nbytes: int) -> int:
-        """The address of so many new bytes; 0, which TensorRT understands, where there are none."""
+        """Allocate memory and return its address; 0 if there is not enough, or if `nbytes` is 0."""
         if nbytes == 0:
             return 0
         try:
             buffer = cuda.DeviceBuffer(nbytes)
-        except BackendError:  # TensorRT says what it could not have, and why
+        except BackendError:  # TensorRT reports the failed allocation itself.
             return 0
         with self._lock:
             self._buffers[buffer.address] = buffer
@@ -33,6 +37,7 @@ class AllocationTracker:
         return buffer.address
 
     def free(self, address: int) -> bool:
+        """Free the memory at an address; return whether the address was allocated here, or 0."""
         with self._lock:
             buffer = self._buffers.pop(address, None)
             if buffer is None:
@@ -42,12 +47,16 @@ class AllocationTracker:
         return True
 
     def close(self) -> None:
+        """Free everything that is still allocated."""
         for address in list(self._buffers):
             self.free(address)
 
 
 def counting_allocator(trt: Any, tracker: AllocationTracker) -> Any:
-    """An IGpuAllocator over `tracker`. Every method that any version calls is there, or the bindings do not find it."""
+    """Return an IGpuAllocator that allocates through `tracker`.
+
+    It defines every method that any supported version calls; the bindings of each version look them up by name.
+    """
 
     class Allocator(trt.IGpuAllocator):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -60,7 +69,7 @@ def counting_allocator(trt: Any, tracker: AllocationTracker) -> Any:
             return tracker.allocate(size) or None
 
         def reallocate(self, _address: int, _alignment: int, _size: int) -> None:
-            return None  # not in place: TensorRT allocates anew and copies
+            return None  # Memory cannot be resized in place: TensorRT allocates new memory and copies.
 
         def deallocate(self, address: int) -> bool:
             return tracker.free(int(address or 0))

@@ -1,4 +1,4 @@
-"""Plugins: TensorRT's own, and those of libraries that a spec names."""
+"""Load plugins: TensorRT's own, and those of the libraries that a spec names."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from pytest_trt.errors import BackendError
 
 
 def load_plugins(trt: Any, owner: Any, libraries: tuple[str, ...]) -> None:
-    """Register TensorRT's own plugins where it has any, and those of `libraries` with `owner`, a Builder or a Runtime.
+    """Register TensorRT's own plugins, and the plugins of the given libraries.
 
-    Raises BackendError, with the loader's own words, for a library that does not load or that brings no plugin.
+    Args:
+        trt: The module of the package.
+        owner: The Builder or Runtime that uses the plugins of `libraries`.
+        libraries: The paths of the plugin libraries.
+
+    Raises:
+        BackendError: A library does not exist, does not load, or contains no plugin.
     """
     _register_own(trt)
     log = logger(trt)
     for library in libraries:
         log.clear()
         if not Path(library).is_file():
-            raise BackendError(f"the plugin library {library} is not there: name an existing file in plugins")
+            raise BackendError(f"the plugin library {library} does not exist: name an existing file in plugins")
         if owner.get_plugin_registry().load_library(library) is None:
             raise BackendError(
                 f"the plugin library {library} cannot be loaded by {trt.__name__} {trt.__version__}: {log.reason()}"
@@ -29,6 +35,9 @@ def load_plugins(trt: Any, owner: Any, libraries: tuple[str, ...]) -> None:
 
 @functools.cache
 def _register_own(trt: Any) -> None:
-    """Once a process: TensorRT would complain of a second time. The lean runtime has none."""
+    """Register TensorRT's own plugins once per process; a second call would log a warning.
+
+    The lean and dispatch runtimes have none.
+    """
     if hasattr(trt, "init_libnvinfer_plugins"):
         trt.init_libnvinfer_plugins(logger(trt), "")

@@ -1,4 +1,4 @@
-"""The timing cache: what earlier builds found out about tactics, as a file that many builds share."""
+"""Read and write the timing cache: a file with the tactic timings of earlier builds, shared by many builds."""
 
 from __future__ import annotations
 
@@ -17,15 +17,26 @@ from pytest_trt.errors import BuildError
 
 @contextlib.contextmanager
 def timing_cache(trt: Any, config: Any, job: BuildJob) -> Iterator[list[str]]:
-    """Build with the timing cache of `job.timing_cache`, and write it back, with what others added to it meanwhile,
-    unless its mode is to read it alone. Yields what is to be noted of it.
+    """Use the timing cache `job.timing_cache` for the builds in the `with` block.
 
-    Our own cache that does not fit is begun anew; one that the spec names is the user's: raises BuildError, and leaves
-    it as it is.
+    If the mode is `update`, the cache is written back at the end, merged with what other builds wrote meanwhile.
+    pytest-trt's own cache is replaced if it does not fit this TensorRT and GPU. A cache that the spec names belongs to
+    the user and is left as it is.
+
+    Args:
+        trt: The module of the package.
+        config: The builder's configuration.
+        job: The build.
+
+    Yields:
+        Notes for the build's report.
+
+    Raises:
+        BuildError: This TensorRT lacks the requested mode, or the user's cache does not fit it.
     """
     notes: list[str] = []
-    mode, given = job.spec.timing_cache_mode, isinstance(job.spec.timing_cache, str)
-    if given or mode != "update":
+    mode, is_users = job.spec.timing_cache_mode, isinstance(job.spec.timing_cache, str)
+    if is_users or mode != "update":
         versions.require(trt, "timing_cache")
     if job.timing_cache is None or not versions.has(trt, "timing_cache"):
         yield notes
@@ -37,12 +48,13 @@ def timing_cache(trt: Any, config: Any, job: BuildJob) -> Iterator[list[str]]:
     log = logger(trt)
     log.clear()
     cache = config.create_timing_cache(stored)
-    refused = any("Serialization" in said for said in log.errors)  # 8.6 makes an empty one then, and says it only there
-    if cache is None or refused or not config.set_timing_cache(cache, False):
-        misfit = f"the timing cache {path} is not of this TensorRT and GPU"
-        if given:
-            raise BuildError(f"{misfit}: name another with timing_cache, or a file that is not there yet")
-        notes.append(f"{misfit}: started a new one")
+    # TensorRT 8.6 returns an empty cache instead of an unreadable one, and reports that only in its log.
+    unreadable = any("Serialization" in message for message in log.errors)
+    if cache is None or unreadable or not config.set_timing_cache(cache, False):
+        misfit = f"the timing cache {path} was not written by this TensorRT on this GPU"
+        if is_users:
+            raise BuildError(f"{misfit}: name another file in timing_cache, or one that does not exist yet")
+        notes.append(f"{misfit}: a new one was started")
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
     yield notes
@@ -56,12 +68,12 @@ def timing_cache(trt: Any, config: Any, job: BuildJob) -> Iterator[list[str]]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Whole or not at all."""
+    """Write the file completely or not at all."""
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
-        os.replace(temporary, path)  # noqa: PTH105 - both are text here
+        os.replace(temporary, path)  # noqa: PTH105 - mkstemp returns the path as text
     except BaseException:
         Path(temporary).unlink()
         raise
