@@ -174,7 +174,7 @@ class TestPlugins:
     @pytest.mark.parametrize(
         ("content", "message"),
         [
-            (None, r"the plugin library .*/bad\.so is not there"),
+            (None, r"the plugin library .*/bad\.so does not exist"),
             (b"nothing", r"bad\.so cannot be loaded by tensorrt_rtx 1.*: .*file too short"),
         ],
     )
