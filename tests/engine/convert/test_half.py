@@ -99,6 +99,7 @@ def test_inputs_and_outputs_keep_their_types_unless_asked(save_model: Save, tmp_
 
 def test_bf16_leaves_the_float16_that_a_model_has(tmp_path: Path) -> None:
     """Inputs, outputs, weights and operators: they were made bfloat16 with the rest, the model's interface too."""
+    pytest.importorskip("onnx", minversion="1.19", reason="the older evaluator rounds bfloat16 wrongly")
     node, half = helper.make_node, TensorProto.FLOAT16
     own = numpy_helper.from_array(numpy_helper.to_array(weight("v", 8, 8)).astype(np.float16), "v")
     nodes = [

@@ -163,6 +163,7 @@ SCALE = numpy_helper.from_array(np.float32(0.01), "s")
 
 def test_what_is_still_float_beside_weights_that_have_q_dq_is_quantised(tmp_path: Path) -> None:
     """An embedding, and a layer that keeps its float activations."""
+    pytest.importorskip("onnxruntime", minversion="1.30", reason="the older ones abort on the result")
     ids = helper.make_tensor_value_info("i", TensorProto.INT64, ("N",))
     nodes = [
         node("DequantizeLinear", ["e", "s"], ["table"]),
@@ -179,6 +180,8 @@ def test_what_is_still_float_beside_weights_that_have_q_dq_is_quantised(tmp_path
 
 @pytest.mark.parametrize("moved", [False, True])
 def test_weights_alone_that_are_quantised_leave_nothing_to_quantise(moved: bool, tmp_path: Path) -> None:
+    if not moved:
+        pytest.importorskip("onnxruntime", minversion="1.24", reason="the older quantiser fails on this model")
     nodes = [node("DequantizeLinear", ["k", "s"], ["kept"]), node("Transpose", ["kept"], ["t"])]
     nodes.append(node("MatMul", ["x", "t" if moved else "kept"], ["y"]))
     path = saved(tmp_path, nodes, ("N", 8), [int8_weight("k", 8, 8), SCALE])
