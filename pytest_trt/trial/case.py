@@ -52,7 +52,8 @@ class Case:
     @cached_property
     def spec(self) -> EngineSpec:
         """What is built, with the files that it names where they lie."""
-        return resolve_files(self.declaration.spec, self._folders, host=BACKENDS[self.backend].runs_model)
+        has_timing_cache = not BACKENDS[self.backend].runs_model
+        return resolve_files(self.declaration.spec, self._folders, has_timing_cache=has_timing_cache)
 
     @cached_property
     def model(self) -> Model:

@@ -107,8 +107,8 @@ COMMANDS = {
 def test_every_command_takes_them(command: str, run: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
     assert run(command, *COMMANDS[command]) == 2
     said = capfd.readouterr().err
-    assert "dimension 0, which has no name, of input 'x' of m.onnx is dynamic, and nothing fills it" in said
-    assert "(to a command: --shapes=x=SIZExSIZE, or --batch=SIZE)" in said
+    assert "dimension 0, which has no name, of input 'x' of m.onnx is dynamic, and nothing defines its size" in said
+    assert "(for a command: --shapes=x=SIZExSIZE, or --batch=SIZE)" in said
     assert run(command, *COMMANDS[command], "--shapes=x=2x8", "--input-range=index=16000,16003") in (0, 125)
 
 

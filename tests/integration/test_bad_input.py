@@ -78,7 +78,7 @@ def test_range(trt_runner): trt_runner.measure()
         "test_shape": "ModelError: shapes['x'] has (4, 33): the model's input is (N, 32)",
         "test_name": "ModelError: shapes: m.onnx has no input 'z': it has 'x'",
         "test_dimension": "'M'",
-        "test_dynamic": "dimension 'N' of input 'x' of m.onnx is dynamic, and nothing fills it: write dims=",
+        "test_dynamic": "dimension 'N' of input 'x' of m.onnx is dynamic, and nothing defines its size: write dims=",
         "test_array_name": "InputError: the engine has no input 'z': it has 'x'",
         "test_array_shape": "InputError: input 'x' has the shape (4, 31): it must be (4, 32)",
         "test_array_dtype": "InputError: input 'x' is float64: it must be float32 (astype it)",

@@ -1,4 +1,4 @@
-"""The tensors between a model's inputs and outputs, and the model with some of them marked as outputs."""
+"""The tensors between a model's inputs and outputs, and copies of the model with some of them as outputs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,19 @@ from pathlib import Path
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import rewrite, traverse
 
-_FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+_FLOAT_TYPES = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 
 @dataclasses.dataclass(frozen=True)
 class IntermediateTensor:
-    """A tensor that a node of the main graph gives. `node` is its name, or its operator and place where it has none;
-    `sources` are the points that it is computed from, the nearest ones."""
+    """A float tensor that a node of the main graph computes.
+
+    Attributes:
+        tensor: The tensor's name.
+        node: The name of the node that computes it, or the node's operator and position if it has no name.
+        op: The node's operator.
+        sources: The nearest intermediate tensors that it is computed from.
+    """
 
     tensor: str
     node: str
@@ -26,46 +32,62 @@ class IntermediateTensor:
 
 
 class TensorGraph:
-    """The float tensors of a model that depend on its inputs, by name, in an order in which each stands behind those
-    that it is computed from. What is inside an If, a Loop or a Scan belongs to that node."""
+    """The intermediate float tensors of a model, and how they depend on each other.
+
+    The graphs inside an If, a Loop or a Scan count as part of that node.
+
+    Attributes:
+        tensors: The float tensors that depend on the model's inputs, by name. Each stands after those that it is
+            computed from.
+        outputs: The names of the model's outputs.
+    """
 
     def __init__(self, model: Model) -> None:
         self._model = model
         with tempfile.TemporaryDirectory() as folder:
-            self._light = rewrite.load_typed(model.path, Path(folder))
-        rewrite.sort_nodes(self._light.graph, model.path.name)
-        self.outputs = tuple(value.name for value in self._light.graph.output)
+            self._typed = rewrite.load_typed(model.path, Path(folder))
+        rewrite.sort_nodes(self._typed.graph, model.path.name)
+        self.outputs = tuple(value.name for value in self._typed.graph.output)
         self._inputs = frozenset(tensor.name for tensor in model.inputs)
+        self._sources: dict[str, tuple[str, ...]] = {tensor.name: () for tensor in model.inputs}
+        self.tensors: Mapping[str, IntermediateTensor] = dict(self._find_tensors())
 
-        self._above: dict[str, tuple[str, ...]] = {tensor.name: () for tensor in model.inputs}
-        self.tensors: Mapping[str, IntermediateTensor] = dict(self._found())
+    def _find_tensors(self) -> Iterator[tuple[str, IntermediateTensor]]:
+        """Yield every intermediate tensor by name, in order.
 
-    def _found(self) -> Iterator[tuple[str, IntermediateTensor]]:
-        """Every point, in order. `_above` gets the nearest points above each tensor that is not of weights alone."""
-        for place, node in enumerate(self._light.graph.node):
-            read = [name for name in rewrite.names_read(node) if name in self._above]
+        Fills `_sources`: the nearest intermediate tensors of each tensor that depends on an input.
+        """
+        for position, node in enumerate(self._typed.graph.node):
+            read = [name for name in rewrite.names_read(node) if name in self._sources]
             if not read:
                 continue
             sources = tuple(dict.fromkeys(source for name in read for source in self._nearest(name)))
             for name in filter(None, node.output):
-                self._above[name] = sources
-                if self._types.get(name) in _FLOATS:
-                    yield name, IntermediateTensor(name, node.name or f"{node.op_type} #{place}", node.op_type, sources)
+                self._sources[name] = sources
+                if self._types.get(name) in _FLOAT_TYPES:
+                    yield (
+                        name,
+                        IntermediateTensor(name, node.name or f"{node.op_type} #{position}", node.op_type, sources),
+                    )
 
     def _nearest(self, tensor: str) -> tuple[str, ...]:
-        """The tensor, if it is a point, else the nearest ones above it; none above what no input goes into."""
-        is_point = self._types.get(tensor) in _FLOATS and tensor not in self._inputs and tensor in self._above
-        return (tensor,) if is_point else self._above.get(tensor, ())
+        """Return the tensor itself if it is intermediate, else the nearest intermediate tensors that it depends on.
+
+        There are none for a tensor that does not depend on an input.
+        """
+        computed = tensor in self._sources and tensor not in self._inputs
+        is_intermediate = computed and self._types.get(tensor) in _FLOAT_TYPES
+        return (tensor,) if is_intermediate else self._sources.get(tensor, ())
 
     @cached_property
     def _types(self) -> Mapping[str, str]:
         import onnx
 
-        graph, name_of = self._light.graph, onnx.TensorProto.DataType.Name
-        return {v.name: name_of(v.type.tensor_type.elem_type) for v in (*graph.value_info, *graph.output)}
+        graph, type_name = self._typed.graph, onnx.TensorProto.DataType.Name
+        return {v.name: type_name(v.type.tensor_type.elem_type) for v in (*graph.value_info, *graph.output)}
 
     def upstream(self, tensor: str) -> frozenset[str]:
-        """The points that `tensor` is computed from, near and far; itself too, if it is one."""
+        """Return all intermediate tensors that `tensor` is computed from, and `tensor` itself if it is one."""
         found, waiting = set[str](), [tensor]
         while waiting:
             new = set(self._nearest(waiting.pop())) - found
@@ -74,14 +96,14 @@ class TensorGraph:
         return frozenset(found)
 
     def write_marked(self, tensors: Iterable[str], output: Path) -> None:
-        """Write the model to `output` with these tensors as outputs too, behind its own."""
+        """Write the model to `output`, with the given tensors as additional outputs after its own."""
         import onnx
 
-        whole = type(self._light).FromString(self._light.SerializeToString())
-        kinds = {value.name: value.type.tensor_type.elem_type for value in whole.graph.value_info}
+        marked = type(self._typed).FromString(self._typed.SerializeToString())
+        types = {value.name: value.type.tensor_type.elem_type for value in marked.graph.value_info}
         for name in tensors:
             if name not in self.outputs:
-                whole.graph.output.append(onnx.helper.make_tensor_value_info(name, kinds[name], None))
-        beside = any(map(traverse.is_external, traverse.tensors(whole)))
-        onnx.load_external_data_for_model(whole, str(self._model.path.parent))
-        rewrite.save_model(whole, output, beside=beside)
+                marked.graph.output.append(onnx.helper.make_tensor_value_info(name, types[name], None))
+        beside = any(map(traverse.is_external, traverse.tensors(marked)))
+        onnx.load_external_data_for_model(marked, str(self._model.path.parent))
+        rewrite.save_model(marked, output, beside=beside)

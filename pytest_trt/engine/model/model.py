@@ -1,4 +1,4 @@
-"""The model that a spec names: found, read and hashed."""
+"""Find, read and hash the model that a spec names."""
 
 from __future__ import annotations
 
@@ -23,11 +23,20 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """A model, or a plan that is given.
+    """An ONNX model, or a prebuilt plan.
 
-    `sha256` covers the bytes of the file and of its external data: of a model in one file it is that file's. `dims`
-    gives each input's and output's dimensions with the model's own names, None for a tensor of unknown rank. Of a plan
-    only its runtime knows the inputs: they are empty until `with_tensors` gives them.
+    Only a plan's runtime knows its inputs and outputs: they are empty until `with_tensors` sets them.
+
+    Attributes:
+        path: The model's file.
+        sha256: The SHA-256 of the file. For a model with external data it covers these files too.
+        kind: `onnx` for a model, `plan` for a prebuilt plan.
+        inputs: The model's inputs.
+        outputs: The model's outputs.
+        dims: The dimensions of each input and output, with the model's names. None for a tensor of unknown rank.
+        opset: The version of ONNX's own operators, or 0.
+        ops: The names of all operators in the model.
+        external: The files of external data, as the model names them.
     """
 
     path: Path
@@ -42,21 +51,25 @@ class Model:
 
     @property
     def has_qdq(self) -> bool:
-        """Whether the model says itself where it is quantised."""
+        """Whether the model contains Q/DQ, which defines where it is quantised."""
         return "DequantizeLinear" in self.ops
 
     def with_tensors(self, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> Model:
-        """This plan with the inputs and outputs that its engine, once loaded, has."""
+        """Return this plan with the inputs and outputs that its loaded engine reports."""
         dims = {t.name: tuple(None if size < 0 else size for size in t.shape) for t in (*inputs, *outputs)}
         return dataclasses.replace(self, inputs=tuple(inputs), outputs=tuple(outputs), dims=dims)
 
 
 def resolve_model(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Model:
-    """The model of `spec`. A relative path is looked for in each of `folders` in turn; what a function returns is
-    written to `store`.
+    """Return the model that `spec` names.
 
-    Raises ModelError where nothing is there, or what is there is no model; it carries the words of a function that
-    raised.
+    Args:
+        spec: The spec with a path, or a function that returns a model or a plan.
+        folders: The folders that a relative path may be relative to, in the order of preference.
+        store: The engine cache, which the result of a function is saved to.
+
+    Raises:
+        ModelError: There is no such file, it is not a model, or the function failed.
     """
     if spec.path is not None:
         path = find_file("model", spec.path, folders)
@@ -69,18 +82,23 @@ def resolve_model(spec: EngineSpec, folders: Sequence[Path], store: Store) -> Mo
 
 
 def read_model(path: Path) -> Model:
-    """The ONNX model at `path`. Raises ModelError, naming the file and the fault. A file that has not changed is not
-    parsed again."""
+    """Return the ONNX model at `path`.
+
+    A file that has not changed is not parsed again.
+
+    Raises:
+        ModelError: The file, or a file of its external data, is missing or not valid. The message names the file.
+    """
     try:
         state = path.stat()
         graph = _read_graph(path, state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
         sha256 = file_sha256(path)
         if graph.external:
-            whole = hashlib.sha256(sha256.encode())
+            digest = hashlib.sha256(sha256.encode())
             for location, (end, weight) in sorted(graph.external.items()):
                 signature.check_external_file(path, location, end, weight)
-                whole.update(f"\0{location}\0{file_sha256(path.parent / location)}".encode())
-            sha256 = whole.hexdigest()
+                digest.update(f"\0{location}\0{file_sha256(path.parent / location)}".encode())
+            sha256 = digest.hexdigest()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
     external = tuple(sorted(graph.external))
@@ -93,6 +111,7 @@ def _read_graph(path: Path, *_state: int) -> signature.ModelSignature:
 
 
 def _read_plan(path: Path) -> Model:
+    """Return the prebuilt plan at `path`, whose content is not parsed."""
     try:
         with path.open("rb") as file:
             head = file.read(len(signature.LFS_POINTER))
@@ -106,31 +125,34 @@ def _read_plan(path: Path) -> Model:
 
 
 def _model_from_function(function: Callable[[], Any], folders: Sequence[Path], store: Store) -> Model:
+    """Return the model whose path or ModelProto `function` returns."""
     import onnx
 
-    made = call_user_function("trt_engine", "onnx", ModelError, function)
-    if isinstance(made, (str, os.PathLike)):
-        return read_model(find_file("model", os.fspath(made), [Path.cwd(), *folders]))
-    if not isinstance(made, onnx.ModelProto):
-        message = f"returned {type(made).__name__}: it must return a path or a ModelProto"
+    returned = call_user_function("trt_engine", "onnx", ModelError, function)
+    if isinstance(returned, (str, os.PathLike)):
+        return read_model(find_file("model", os.fspath(returned), [Path.cwd(), *folders]))
+    if not isinstance(returned, onnx.ModelProto):
+        message = f"returned {type(returned).__name__}: it must return a path or a ModelProto"
         raise ModelError(f"trt_engine(onnx={function_name(function)}): the function {message}")
-    if any(map(traverse.is_external, traverse.tensors(made))):
+    if any(map(traverse.is_external, traverse.tensors(returned))):
         message = "returned a ModelProto whose weights lie in another file: return its path, or load them with it"
         raise ModelError(f"trt_engine(onnx={function_name(function)}): the function {message}")
-    return read_model(store.save_model("model.onnx", lambda path: _save(made, path)))
+    return read_model(store.save_model("model.onnx", lambda path: _save(returned, path)))
 
 
 def _save(model: Any, path: Path) -> None:
+    """Write the user's ModelProto, and leave it unchanged."""
     import onnx
 
     rewrite.save_model(model, path, beside=False)
-    onnx.load_external_data_for_model(model, str(path.parent))  # weights that went beside it left the user's model
+    onnx.load_external_data_for_model(model, str(path.parent))  # saving moves weights out of a large ModelProto
 
 
 def _plan_from_function(function: Callable[[], bytes], store: Store) -> Path:
-    made = call_user_function("trt_engine", "build", ModelError, function)
-    if not isinstance(made, (bytes, bytearray, memoryview)) or not made:
-        what = "no bytes" if isinstance(made, (bytes, bytearray, memoryview)) else type(made).__name__
+    """Return the path of the plan whose bytes `function` returns."""
+    returned = call_user_function("trt_engine", "build", ModelError, function)
+    if not isinstance(returned, (bytes, bytearray, memoryview)) or not returned:
+        what = "no bytes" if isinstance(returned, (bytes, bytearray, memoryview)) else type(returned).__name__
         message = f"returned {what}: it must return a plan's bytes"
         raise ModelError(f"trt_engine(build={function_name(function)}): the function {message}")
-    return store.save_model("model.plan", lambda path: path.write_bytes(made))
+    return store.save_model("model.plan", lambda path: path.write_bytes(returned))

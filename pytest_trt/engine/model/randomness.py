@@ -1,4 +1,4 @@
-"""Random numbers that a model draws itself: what they go into has other values in every run."""
+"""Models that draw random numbers, whose outputs differ in every run."""
 
 from __future__ import annotations
 
@@ -11,47 +11,52 @@ from pytest_trt.engine.onnx import rewrite, traverse
 _RANDOM_OPERATORS = frozenset(
     ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
 )
-"""ONNX's operators that draw whatever they are told. A seed makes a session's first run repeatable, not the next."""
+"""ONNX's operators that always draw random numbers. A seed only makes the first run of a session repeatable."""
 
 
 def reason_not_comparable(model: Model) -> str:
-    """Why outputs of `model` cannot be compared, as a sentence that names the operator that draws and its node; empty
-    where no random number goes into any of them."""
+    """Return why the outputs of `model` cannot be compared, or "" if no output depends on a random number.
+
+    The sentence names the operator that draws random numbers, and its node.
+    """
     if model.kind != "onnx" or model.ops.isdisjoint(_RANDOM_OPERATORS | {"Dropout"}):
         return ""
     import onnx
 
-    whole = onnx.load(str(model.path), load_external_data=False)
-    makers = {name: node for node in whole.graph.node for name in node.output if name}
-    waiting, seen = [output.name for output in whole.graph.output], set[str]()
+    loaded = onnx.load(str(model.path), load_external_data=False)
+    makers = {name: node for node in loaded.graph.node for name in node.output if name}
+    waiting, seen = [output.name for output in loaded.graph.output], set[str]()
     while waiting:
         name = waiting.pop(0)
         if name in seen or name not in makers:
             continue
         seen.add(name)
-        for node in _inside(makers[name], whole):
-            if _is_random(node, whole):
-                named = node.name or next(filter(None, node.output))
+        for node in _nodes_run_by(makers[name], loaded):
+            if _is_random(node, loaded):
+                node_name = node.name or next(filter(None, node.output))
                 return (
-                    f"{model.path.name} draws random numbers ({node.op_type} {named!r}), so its outputs are others in "
-                    "every run and cannot be compared: export it without"
+                    f"{model.path.name} draws random numbers ({node.op_type} {node_name!r}), so its outputs differ "
+                    "in every run and cannot be compared: export it without that operator"
                 )
         waiting += rewrite.names_read(makers[name])
     return ""
 
 
-def _inside(node: Any, model: Any) -> Iterator[Any]:
-    """The node, and those of the graphs and of the function that it runs."""
+def _nodes_run_by(node: Any, model: Any) -> Iterator[Any]:
+    """Yield the node, and the nodes of the graphs and of the function that it runs."""
     yield node
     parts = [graph for a in node.attribute for graph in ([a.g] if a.type == a.GRAPH else a.graphs)]
     parts += [each for each in model.functions if (each.domain, each.name) == (node.domain, node.op_type)]
     for part in parts:
         for inner in part.node:
-            yield from _inside(inner, model)
+            yield from _nodes_run_by(inner, model)
 
 
 def _is_random(node: Any, model: Any) -> bool:
-    """Whether a node draws; a Dropout does in training mode, and may where that is not known before it runs."""
+    """Return whether a node draws random numbers.
+
+    A Dropout does so in training mode. It counts as random too if its mode is not known before it runs.
+    """
     if node.domain not in ("", "ai.onnx"):
         return False
     if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
@@ -60,7 +65,7 @@ def _is_random(node: Any, model: Any) -> bool:
 
 
 def _is_false(name: str, model: Any) -> bool:
-    """Whether that value is a stored `false`."""
+    """Return whether the value `name` is a constant `false`."""
     from onnx import numpy_helper
 
     stored = [tensor for graph in traverse.graphs(model) for tensor in graph.initializer if tensor.name == name]

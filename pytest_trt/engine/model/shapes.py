@@ -11,7 +11,7 @@ from pytest_trt.engine.onnx.signature import Dims
 from pytest_trt.errors import ModelError
 from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.shape_ranges import Shape, ShapeRange
+from pytest_trt.spec.shape_ranges import DimRange, Shape, ShapeRange
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,44 +45,48 @@ def resolve_shapes(model: Model, spec: EngineSpec, run: RunShape) -> ResolvedSha
         ModelError: A name does not exist in the model, a size contradicts the model, a dimension has no size, or the
             shapes lie outside every profile.
     """
-    shapes = _filled(model, spec, run)
+    shapes = _run_shapes(model, spec, run)
     profiles = _profiles(model, spec, shapes)
     if profiles and not any(_covers(profile, shapes) for profile in profiles):
-        listed = "; ".join(f"profile {i}: {_shown(profile)}" for i, profile in enumerate(profiles))
-        wanted = ", ".join(f"{name!r} {shapes[name]}" for name in profiles[0])
-        raise ModelError(f"{model.path.name} is to run with {wanted}, outside every profile it is built for ({listed})")
+        listed = "; ".join(f"profile {i}: {_describe_profile(profile)}" for i, profile in enumerate(profiles))
+        requested = ", ".join(f"{name!r} {shapes[name]}" for name in profiles[0])
+        raise ModelError(
+            f"{model.path.name} is run with {requested}, which is outside every profile ({listed}): change that shape, "
+            "or widen the range in dims or shapes"
+        )
     return ResolvedShapes(shapes, profiles)
 
 
-def _inputs(model: Model) -> dict[str, Dims | None]:
+def _input_dims(model: Model) -> dict[str, Dims | None]:
     return {tensor.name: model.dims[tensor.name] for tensor in model.inputs}
 
 
-def _filled(model: Model, spec: EngineSpec, run: RunShape) -> dict[str, Shape]:
-    inputs = _inputs(model)
+def _run_shapes(model: Model, spec: EngineSpec, run: RunShape) -> dict[str, Shape]:
+    """Return the concrete shape of every input."""
+    inputs = _input_dims(model)
     _check_names(model, inputs, spec, run)
-    named = _batch_names(model, inputs, run) | dict(run.dims)
-    declared = _declared(inputs, spec)
+    sizes_by_name = _batch_sizes(model, inputs, run) | dict(run.dims)
+    ranges = _declared_ranges(inputs, spec)
     shapes: dict[str, Shape] = {}
     for name, dims in inputs.items():
-        given = spec.shapes[name][0][1] if name in spec.shapes else None
+        optimum = spec.shapes[name][0][1] if name in spec.shapes else None
         if dims is None:
-            if given is None:
+            if optimum is None:
                 raise ModelError(
                     f"input {name!r} of {model.path.name} is of unknown rank: give shapes={{{name!r}: ...}}"
                 )
-            dims = (None,) * len(given)
+            dims = (None,) * len(optimum)
         sizes = []
         for axis, dim in enumerate(dims):
-            size = dim if isinstance(dim, int) else named.get(dim) if dim else None
+            size = dim if isinstance(dim, int) else sizes_by_name.get(dim) if dim else None
             if size is None and axis == 0:
                 size = run.batch
-            if size is None and given is not None:
-                size = given[axis]
-            if size is None and isinstance(dim, str) and dim in declared:
-                size = declared[dim][0][1]
+            if size is None and optimum is not None:
+                size = optimum[axis]
+            if size is None and isinstance(dim, str) and dim in ranges:
+                size = ranges[dim][0][1]
             if size is None:
-                raise ModelError(_unfilled(model, name, dims, axis))
+                raise ModelError(_missing_size(model, name, dims, axis))
             sizes.append(size)
         shapes[name] = tuple(sizes)
     _check_consistent(model, inputs, shapes)
@@ -90,10 +94,11 @@ def _filled(model: Model, spec: EngineSpec, run: RunShape) -> dict[str, Shape]:
 
 
 def _check_names(model: Model, inputs: Mapping[str, Dims | None], spec: EngineSpec, run: RunShape) -> None:
+    """Raise ModelError for a name that the model does not have, or a shape that does not fit its input."""
     names = {dim for dims in inputs.values() for dim in dims or () if isinstance(dim, str)}
     for name, triples in spec.shapes.items():
         if name not in inputs:
-            raise ModelError(f"shapes: {model.path.name} has no input {name!r}: {_nearest(name, inputs)}")
+            raise ModelError(f"shapes: {model.path.name} has no input {name!r}: {_suggest_name(name, inputs)}")
         dims = inputs[name]
         for shape in (shape for triple in triples for shape in triple if dims is not None):
             assert dims is not None
@@ -101,18 +106,21 @@ def _check_names(model: Model, inputs: Mapping[str, Dims | None], spec: EngineSp
                 dim == size for dim, size in zip(dims, shape, strict=True) if isinstance(dim, int)
             )
             if not fits:
-                raise ModelError(f"shapes[{name!r}] has {shape}: the model's input is {_form(dims)}")
+                raise ModelError(f"shapes[{name!r}] has {shape}: the model's input is {_describe_dims(dims)}")
     for name in (*spec.dims, *run.dims):
         if name not in names:
             where = "dims" if name in spec.dims else "the shape that is run"
             unnamed = any(dim is None for dims in inputs.values() for dim in dims or ())
-            known = _nearest(name, names) if names or not unnamed else "none of its has a name: give shapes"
-            raise ModelError(f"{where}: {model.path.name} has no dimension {name!r}: {known}")
+            hint = _suggest_name(name, names) if names or not unnamed else "its dimensions have no names: give shapes"
+            raise ModelError(f"{where}: {model.path.name} has no dimension {name!r}: {hint}")
 
 
-def _batch_names(model: Model, inputs: Mapping[str, Dims | None], run: RunShape) -> dict[str, int]:
-    """The names that the batch gives a size to. Raises ModelError where it fills nothing and the model's own leading
-    sizes are others."""
+def _batch_sizes(model: Model, inputs: Mapping[str, Dims | None], run: RunShape) -> dict[str, int]:
+    """Return the sizes of the named dimensions that the batch fills.
+
+    Raises:
+        ModelError: The batch fills no dimension, and no input has it as its leading size.
+    """
     if run.batch is None:
         return {}
     leading = {name: dims[0] for name, dims in inputs.items() if dims}
@@ -128,9 +136,12 @@ def _batch_names(model: Model, inputs: Mapping[str, Dims | None], run: RunShape)
     return {d: run.batch for d in filled if d is not None}
 
 
-def _declared(inputs: Mapping[str, Dims | None], spec: EngineSpec) -> dict[str, tuple[tuple[int, int, int], ...]]:
-    """The ranges of dimensions by name: from `dims`, and from the `shapes` of any input that has the name."""
-    found: dict[str, tuple[tuple[int, int, int], ...]] = {}
+def _declared_ranges(inputs: Mapping[str, Dims | None], spec: EngineSpec) -> dict[str, tuple[DimRange, ...]]:
+    """Return the (min, opt, max) sizes of named dimensions, one triple for each profile.
+
+    They come from `dims`, and from the `shapes` of any input with a dimension of that name.
+    """
+    found: dict[str, tuple[DimRange, ...]] = {}
     for name, triples in spec.shapes.items():
         for axis, dim in enumerate(inputs[name] or ()):
             if isinstance(dim, str):
@@ -139,6 +150,7 @@ def _declared(inputs: Mapping[str, Dims | None], spec: EngineSpec) -> dict[str, 
 
 
 def _check_consistent(model: Model, inputs: Mapping[str, Dims | None], shapes: Mapping[str, Shape]) -> None:
+    """Raise ModelError if a named dimension has two different sizes."""
     seen: dict[str, tuple[int, str]] = {}
     for name, dims in inputs.items():
         for dim, size in zip(dims or (), shapes[name], strict=False):
@@ -151,8 +163,9 @@ def _check_consistent(model: Model, inputs: Mapping[str, Dims | None], shapes: M
 
 
 def _profiles(model: Model, spec: EngineSpec, shapes: Mapping[str, Shape]) -> tuple[Mapping[str, ShapeRange], ...]:
-    inputs = _inputs(model)
-    declared = _declared(inputs, spec)
+    """Return the optimisation profiles. `shapes` has the sizes of dimensions without a declared range."""
+    inputs = _input_dims(model)
+    ranges = _declared_ranges(inputs, spec)
     dynamic = {name: dims for name, dims in inputs.items() if dims is None or not all(isinstance(d, int) for d in dims)}
     if not dynamic:
         return ()
@@ -163,8 +176,8 @@ def _profiles(model: Model, spec: EngineSpec, shapes: Mapping[str, Shape]) -> tu
             return triples[profile % len(triples)]
         axes = []
         for dim, size in zip(dims or (), shapes[name], strict=True):
-            triples_of = declared.get(dim) if isinstance(dim, str) else None
-            axes.append(triples_of[profile % len(triples_of)] if triples_of else (size, size, size))
+            of_dim = ranges.get(dim) if isinstance(dim, str) else None
+            axes.append(of_dim[profile % len(of_dim)] if of_dim else (size, size, size))
         low, opt, high = (tuple(axis[i] for axis in axes) for i in range(3))
         return (low, opt, high)
 
@@ -175,6 +188,7 @@ def _profiles(model: Model, spec: EngineSpec, shapes: Mapping[str, Shape]) -> tu
 
 
 def _covers(profile: Mapping[str, ShapeRange], shapes: Mapping[str, Shape]) -> bool:
+    """Return whether all shapes lie within the profile."""
     return all(
         low <= size <= high
         for name, (lows, _, highs) in profile.items()
@@ -182,26 +196,27 @@ def _covers(profile: Mapping[str, ShapeRange], shapes: Mapping[str, Shape]) -> b
     )
 
 
-def _unfilled(model: Model, name: str, dims: Dims, axis: int) -> str:
+def _missing_size(model: Model, name: str, dims: Dims, axis: int) -> str:
+    """Return the error for a dynamic dimension without a size."""
     dim = dims[axis]
-    what = f"dimension {dim!r}" if dim else f"dimension {axis}, which has no name,"
-    write = f"dims={{{dim!r}: (min, opt, max)}}" if dim else f"shapes={{{name!r}: ((min), (opt), (max))}}"
+    subject = f"dimension {dim!r}" if dim else f"dimension {axis}, which has no name,"
+    remedy = f"dims={{{dim!r}: (min, opt, max)}}" if dim else f"shapes={{{name!r}: ((min), (opt), (max))}}"
     batch = ", or batch" if axis == 0 else ""
     shape = "x".join(str(dim) if isinstance(dim, int) else "SIZE" for dim in dims)
     option = f"--dims={dim}=SIZE" if dim else f"--shapes={name}={shape}"
-    command = f" (to a command: {option}{batch and ', or --batch=SIZE'})"
-    unfilled = f"{what} of input {name!r} of {model.path.name} is dynamic, and nothing fills it"
-    return f"{unfilled}: write {write}{batch}{command}"
+    command = f" (for a command: {option}{batch and ', or --batch=SIZE'})"
+    fault = f"{subject} of input {name!r} of {model.path.name} is dynamic, and nothing defines its size"
+    return f"{fault}: write {remedy}{batch}{command}"
 
 
-def _form(dims: Dims) -> str:
+def _describe_dims(dims: Dims) -> str:
     return f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
 
 
-def _shown(profile: Mapping[str, ShapeRange]) -> str:
+def _describe_profile(profile: Mapping[str, ShapeRange]) -> str:
     return ", ".join(f"{name!r} {low} to {high}" for name, (low, _, high) in profile.items())
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
+def _suggest_name(name: str, names: Iterable[str]) -> str:
     known = sorted(names)
     return suggest(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")

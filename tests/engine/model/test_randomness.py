@@ -32,8 +32,8 @@ ADD = node("Add", ["x", "n"], ["y"])
 
 def test_the_operator_and_its_node_are_named(tmp_path: Path) -> None:
     assert why(tmp_path, NOISE, ADD) == (
-        "m.onnx draws random numbers (RandomNormalLike 'noise'), so its outputs are others in every run and cannot be "
-        "compared: export it without"
+        "m.onnx draws random numbers (RandomNormalLike 'noise'), so its outputs differ in every run and cannot be "
+        "compared: export it without that operator"
     )
     assert "(RandomUniform 'n')" in why(tmp_path, node("RandomUniform", [], ["n"], shape=[1, 4]), ADD)
     assert "(Bernoulli 'n')" in why(tmp_path, node("Bernoulli", ["x"], ["n"]), ADD)

@@ -96,7 +96,7 @@ def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
     [
         (IMAGES, EngineSpec(), RunShape(), r"dimension 'N' of input 'x' .* write dims=\{'N': .*or batch"),
         (model(x=(2, None)), EngineSpec(), RunShape(), r"dimension 1, which has no name, .*write shapes=\{'x'"),
-        (model(x=(2, None)), EngineSpec(dims={"N": 1}), RunShape(), r"'N': none of its has a name: give shapes"),
+        (model(x=(2, None)), EngineSpec(dims={"N": 1}), RunShape(), r"'N': its dimensions have no names: give shapes"),
         (ENCODER, EngineSpec(), RunShape(batch=2), r"dimension 'S' of input 'ids' .*write dims=\{'S'"),
         (IMAGES, EngineSpec(shapes={"X": (1, 3, 224, 224)}), RunShape(), r"no input 'X': (did you mean|it has) 'x'"),
         (IMAGES, EngineSpec(dims={"M": 1}), RunShape(batch=1), r"dims: m.onnx has no dimension 'M': it has 'N'"),
