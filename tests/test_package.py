@@ -63,7 +63,7 @@ def test_the_wheel_has_types_entry_points_and_license(tmp_path):
     assert {"pytest_trt/py.typed", f"{info}/licenses/LICENSE"} <= names
     assert not [name for name in names if not name.startswith(("pytest_trt/", info))]
     assert "[pytest11]\ntrt = pytest_trt.plugin" in points
-    assert "pytest-trt = pytest_trt.cli:main" in points
+    assert "pytest-trt = pytest_trt.cli.main:main" in points
     assert "License-Expression: Apache-2.0" in metadata
     assert f"\nVersion: {pytest_trt.__version__}\n" in metadata
     for required in ("pytest>=8", "numpy", "onnx", "pytest-benchmark", "filelock", "platformdirs", "rich"):

@@ -1,1 +1,1 @@
-"""The shell's way in: the command `pytest-trt`."""
+"""The command `pytest-trt`: one module for each of its commands, and what they share."""

@@ -1,4 +1,4 @@
-"""What a command is told of its model's inputs: their shapes, what they are drawn from, what int8 is calibrated on."""
+"""Arguments that several commands share, and their values."""
 
 from __future__ import annotations
 
@@ -10,108 +10,169 @@ import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from pytest_trt.core.validation import suggest
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import RunShape
+from pytest_trt.spec.engine_spec import Precision
+
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-def add_input_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments; `input_fields` and `run_shape` read them."""
-    parser.add_argument("--batch", type=int, metavar="N")
-    parser.add_argument("--dims", action="append", default=[], metavar="NAME=SIZE|MIN,OPT,MAX",
-                        help="a dimension's size, or its range: its optimum is run; more than once")  # fmt: skip
-    parser.add_argument("--shapes", action="append", default=[], metavar="NAME=1x3x48|MIN,OPT,MAX",
-                        help="an input's shape, or its range: for dimensions without names")  # fmt: skip
-    parser.add_argument("--input-range", action="append", default=[], metavar="NAME=LOW,HIGH",
-                        help="what an input is drawn from, both included for integers; more than once")  # fmt: skip
+def add_project_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a project and its baselines, for `Project`."""
+    _add_rootdir(parser)
+    parser.add_argument(
+        "--baseline-dir",
+        metavar="PATH|URL",
+        help="the folder or URL of the baselines (default: the ini setting, or .trt-baselines)",
+    )
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="the name of the baseline (default: the ini setting, or main)"
+    )
+
+
+def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that name a project and its engine cache."""
+    _add_rootdir(parser)
+    parser.add_argument(
+        "--cache-dir",
+        metavar="PATH",
+        help="the folder of the engine cache (default: the ini setting, or the user's cache folder)",
+    )
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of a command that builds and runs engines, for `run_options`."""
+    parser.add_argument(
+        "--device", metavar="N|UUID", help="the GPU to use, by number or UUID (default: the ini setting, or 0)"
+    )
+    add_cache_arguments(parser)
+
+
+def _add_rootdir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--rootdir",
+        type=Path,
+        default=Path(),
+        metavar="PATH",
+        help="a folder of the project, whose ini settings apply (default: the current folder)",
+    )
+
+
+def run_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
+    """Return the values of `add_run_arguments` in the form that `Project.settings` takes."""
+    return {"device": ("--device", args.device), "cache_dir": ("--cache-dir", args.cache_dir)}
+
+
+def add_time_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that limit the time of a measurement, for `time_options`."""
+    parser.add_argument(
+        "--max-time",
+        metavar="S",
+        help="stop each measurement after this many seconds (default: the ini setting, or 10)",
+    )
+    parser.add_argument(
+        "--wait", metavar="S", help="wait at most this many seconds for a busy GPU (default: the ini setting, or 60)"
+    )
+
+
+def time_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
+    """Return the values of `add_time_arguments` in the form that `Project.settings` takes."""
+    return {"max_time_s": ("--max-time", args.max_time), "wait_s": ("--wait", args.wait)}
+
+
+def add_input_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    """Add the arguments that describe a model's inputs, for `input_fields` and `run_shape`, and return their group."""
+    group = parser.add_argument_group("inputs of the model")
+    group.add_argument("--batch", type=int, metavar="N", help="the batch size to run")
+    group.add_argument(
+        "--dims",
+        action="append",
+        default=[],
+        metavar="NAME=SIZE|MIN,OPT,MAX",
+        help="the size of a named dimension, or its range, of which OPT is run; may be repeated",
+    )
+    group.add_argument(
+        "--shapes",
+        action="append",
+        default=[],
+        metavar="NAME=1x3x48|MIN,OPT,MAX",
+        help="the shape of an input whose dimensions have no names, or its range; may be repeated",
+    )
+    group.add_argument(
+        "--input-range",
+        action="append",
+        default=[],
+        metavar="NAME=LOW,HIGH",
+        help="the range of an input's random values; integers include both ends; may be repeated",
+    )
+    return group
 
 
 def input_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """The fields of EngineSpec that they give. Raises DeclarationError, naming the argument."""
+    """Return the fields of EngineSpec that the arguments of `add_input_arguments` set.
+
+    Raises:
+        DeclarationError: An argument is malformed, or sets one name twice.
+    """
     return {
         "dims": _dims(args, tuple),
-        "shapes": _once("--shapes", map(_shape_of, args.shapes)),
-        "input_ranges": _once("--input-range", map(_range_of, args.input_range)),
+        "shapes": _unique("--shapes", map(_parse_shape, args.shapes)),
+        "input_ranges": _unique("--input-range", map(_parse_range, args.input_range)),
     }
 
 
 def run_shape(args: argparse.Namespace) -> RunShape:
-    """The shape that is run, as far as they give it. Raises as `input_fields` does."""
+    """Return the shape to run that the arguments of `add_input_arguments` set.
+
+    Raises:
+        DeclarationError: As `input_fields`.
+    """
     return RunShape(batch=args.batch, dims=_dims(args, int))
 
 
-def add_calibration_argument(parser: argparse.ArgumentParser, without: str) -> None:
-    """The argument, for `parse_calibration` to read; `without` says what holds without it."""
-    parser.add_argument("--calibration", metavar="random|MODULE:FUNCTION|CACHE",
-                        help="what int8 is calibrated on: drawn inputs, a function that yields inputs, or what one of "
-                             f"TensorRT's own calibrators kept ({without})")  # fmt: skip
-
-
-def parse_calibration(text: str | None, calibrator: str | None = None) -> str | Callable[..., Any] | None:
-    """EngineSpec.calibration, as that argument says it. Any other text is a calibration cache, and needs a
-    `calibrator`. Raises DeclarationError, naming the argument."""
-    if text is None or text == RANDOM_CALIBRATION:
-        return text
-    if re.fullmatch(r"[\w.]+:\w+", text):
-        return _function("--calibration", text)
-    if calibrator is None:
-        own = "a calibration cache is what TensorRT's own calibrators read"
-        raise DeclarationError(f"--calibration is {text!r}: write {RANDOM_CALIBRATION} or MODULE:FUNCTION ({own})")
-    return text
-
-
-def _function(flag: str, text: str) -> Callable[..., Any]:
-    """The function that an option names, looked for in the current folder too."""
-    module, _, name = text.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    except Exception as error:  # a user's module raises what it will
-        raise DeclarationError(f"{flag} is {text!r}: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
-    if not callable(found):
-        kind = type(found).__name__
-        raise DeclarationError(f"{flag} is {text!r}: it is no function ({kind}): name one that yields inputs")
-    return found
-
-
 def _dims(args: argparse.Namespace, kind: type) -> dict[str, Any]:
-    return _once("--dims", [(name, said) for name, said in map(_dim_of, args.dims) if isinstance(said, kind)])
+    """Return the dimensions that have a size (`kind` is int) or a range (`kind` is tuple)."""
+    return _unique("--dims", [(name, value) for name, value in map(_parse_dim, args.dims) if isinstance(value, kind)])
 
 
-def _once(option: str, said: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(flag: str, items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in said:
+    for name, value in items:
         if name in found:
-            raise DeclarationError(f"{option} says of {name!r} both {found[name]} and {value}: keep one of them")
+            raise DeclarationError(f"{flag} sets {name!r} to both {found[name]} and {value}: keep one of them")
         found[name] = value
     return found
 
 
-def _dim_of(text: str) -> tuple[str, Any]:
+def _parse_dim(text: str) -> tuple[str, Any]:
     name, _, sizes = text.rpartition("=")
     numbers = sizes.split(",")
     if not name or not all(number.strip().isdecimal() for number in numbers) or len(numbers) not in (1, 3):
-        raise DeclarationError(f"--dims is {text!r}: write a dimension's name and size, or its min,opt,max: N=1,4,8")
+        raise DeclarationError(
+            f"--dims is {text!r}: write a dimension's name and its size or min,opt,max, such as N=4 or N=1,4,8"
+        )
     return name, _one_or_three([int(number) for number in numbers])
 
 
-def _shape_of(text: str) -> tuple[str, Any]:
+def _parse_shape(text: str) -> tuple[str, Any]:
     name, _, shapes = text.rpartition("=")
-    written = shapes.split(",")
-    if not name or not all(re.fullmatch(r"\d+(x\d+)*", shape) for shape in written) or len(written) not in (1, 3):
-        raise DeclarationError(f"--shapes is {text!r}: write an input's name and shape, or its min,opt,max: x=1x3x8x8")
-    return name, _one_or_three([tuple(map(int, shape.split("x"))) for shape in written])
+    parts = shapes.split(",")
+    if not name or not all(re.fullmatch(r"\d+(x\d+)*", part) for part in parts) or len(parts) not in (1, 3):
+        raise DeclarationError(
+            f"--shapes is {text!r}: write an input's name and its shape or min,opt,max, such as x=1x3x8x8"
+        )
+    return name, _one_or_three([tuple(map(int, part.split("x"))) for part in parts])
 
 
-def _one_or_three(said: Sequence[Any]) -> Any:
-    return tuple(said) if len(said) == 3 else said[0]
+def _one_or_three(values: Sequence[Any]) -> Any:
+    return tuple(values) if len(values) == 3 else values[0]
 
 
-def _range_of(text: str) -> tuple[str, tuple[float, float]]:
+def _parse_range(text: str) -> tuple[str, tuple[float, float]]:
     name, _, limits = text.rpartition("=")
     try:
         low, high = map(float, limits.split(","))
@@ -119,31 +180,94 @@ def _range_of(text: str) -> tuple[str, tuple[float, float]]:
             return name, (low, high)
     except ValueError:
         pass
-    raise DeclarationError(f"--input-range is {text!r}: write an input's name, the least and the greatest: ids=0,30521")
+    raise DeclarationError(
+        f"--input-range is {text!r}: write an input's name, its least and its greatest value, such as ids=0,30521"
+    )
 
 
-def add_project_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments that name the project and its baselines."""
-    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
-    parser.add_argument("--baseline-dir", metavar="PATH|URL", help="where baselines are kept (the ini file's)")
-    parser.add_argument("--baseline", metavar="NAME", help="which of them (the ini file's, or main)")
+def add_precision_argument(parser: argparse.ArgumentParser, default: Precision) -> None:
+    """Add the argument that names a precision, for `parse_precision`."""
+    parser.add_argument(
+        "--precision",
+        default=default,
+        metavar="NAME",
+        help=f"the precision to build in: {', '.join(PRECISIONS)} (default: {default})",
+    )
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a command that builds and runs engines itself; `run_options` reads them."""
-    parser.add_argument("--device", metavar="N|UUID", help="as --trt-device (the ini file's, or 0)")
-    parser.add_argument("--cache-dir", metavar="PATH", help="as --trt-cache-dir (the ini file's, or the user's)")
-    parser.add_argument("--rootdir", type=Path, default=Path(), help="a folder of the project (the current one)")
+def parse_precision(text: str, message: str = "--precision is") -> Precision:
+    """Return `text` as the name of a precision.
+
+    Raises:
+        DeclarationError: There is no such precision. The error begins with `message`.
+    """
+    if text not in PRECISIONS:
+        nearest = suggest(text, PRECISIONS, f"choose from {', '.join(PRECISIONS)}")
+        raise DeclarationError(f"{message} {text!r}: {nearest}")
+    return text
 
 
-def run_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
-    """What those arguments say, for Project.settings."""
-    return {"device": ("--device", args.device), "cache_dir": ("--cache-dir", args.cache_dir)}
+def add_calibration_argument(parser: argparse.ArgumentParser, default: str) -> None:
+    """Add the argument that names the calibration data of int8, for `parse_calibration`.
+
+    Args:
+        parser: The parser of the command.
+        default: What happens without the argument, for the help.
+    """
+    parser.add_argument(
+        "--calibration",
+        metavar="random|MODULE:FUNCTION|CACHE",
+        help="the calibration data of int8: random inputs, a function that yields inputs, or the cache "
+        f"file of one of TensorRT's calibrators (default: {default})",
+    )
+
+
+def parse_calibration(text: str | None, calibrator: str | None = None) -> str | Callable[..., Any] | None:
+    """Return the value of EngineSpec.calibration for the argument of `add_calibration_argument`.
+
+    Args:
+        text: The value of the argument. Anything but `random` and MODULE:FUNCTION is the path of a calibration cache.
+        calibrator: The name of one of TensorRT's calibrators. Only they read a calibration cache.
+
+    Raises:
+        DeclarationError: The function cannot be loaded, or a cache is named without a calibrator.
+    """
+    if text is None or text == RANDOM_CALIBRATION:
+        return text
+    if re.fullmatch(r"[\w.]+:\w+", text):
+        return _load_function("--calibration", text)
+    if calibrator is None:
+        reason = "only TensorRT's own calibrators read a calibration cache"
+        raise DeclarationError(f"--calibration is {text!r}: write {RANDOM_CALIBRATION} or MODULE:FUNCTION ({reason})")
+    return text
+
+
+def _load_function(flag: str, text: str) -> Callable[..., Any]:
+    """Import the function MODULE:FUNCTION. The current folder is searched too."""
+    module, _, name = text.partition(":")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except Exception as error:  # Importing a user's module can raise anything.
+        cause = f"{type(error).__name__}: {error}"
+        raise DeclarationError(
+            f"{flag} is {text!r}, which cannot be imported ({cause}): name a function that Python finds from here"
+        ) from error
+    finally:
+        sys.path.remove(str(Path.cwd()))
+    if not callable(function):
+        kind = type(function).__name__
+        raise DeclarationError(f"{flag} is {text!r}, which is not a function ({kind}): name one that yields inputs")
+    return function
 
 
 def find_interpreter(flag: str, name: str) -> str:
-    """The path of an interpreter that an option names. Raises DeclarationError where there is none."""
+    """Return the absolute path of the Python interpreter `name`, which is a path or a command on PATH.
+
+    Raises:
+        DeclarationError: There is no such interpreter. The message names `flag`.
+    """
     python = shutil.which(name)
     if python is None:
-        raise DeclarationError(f"{flag} is {name!r}: there is no such interpreter")
+        raise DeclarationError(f"{flag} is {name!r}: there is no such interpreter: give its path or a command on PATH")
     return str(Path(python).absolute())

@@ -1,4 +1,4 @@
-"""`pytest-trt backends MODEL`: one model on every backend that is here, side by side."""
+"""`pytest-trt backends MODEL`: compare the installed backends on one model."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.cli import lineup_table
 from pytest_trt.cli.arguments import (
     add_calibration_argument,
     add_input_arguments,
     add_run_arguments,
+    add_time_arguments,
     find_interpreter,
     input_fields,
     parse_calibration,
+    parse_precision,
     run_options,
     run_shape,
+    time_options,
 )
+from pytest_trt.cli.exit_status import FAILED
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show_progress
+from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS, REFERENCE
-from pytest_trt.core.records import SCHEMA, Environment
+from pytest_trt.core.records import SCHEMA
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.report.header import environment_line
@@ -35,104 +41,138 @@ from pytest_trt.trial.lineup import Lineup, Row
 
 _COMPARED = tuple(sorted((name for name, info in BACKENDS.items() if info.builds), key=lambda n: BACKENDS[n].kind))
 """The backends that build engines, those of the CPU first."""
-_DESCRIPTION = """Builds MODEL on each backend at each precision, measures it as a test would be, and holds it against
-ONNX Runtime in fp32 on the CPU, on the same inputs. Exit status: 0 every row that ran agrees with it, 1 one does not
-or was compared with nothing, or none ran, 2 usage."""
+_PRECISIONS = ("fp32", "fp16", "int8")
+_DESCRIPTION = f"""Build MODEL on each backend in each precision, measure it as a test would, and compare its outputs
+with those of {BACKENDS[REFERENCE].label} in fp32 on the CPU for the same inputs."""
+_EPILOG = """Exit status: 0 if every row that ran agrees with the reference, 1 if a row does not or could not be
+compared, or if none ran, 2 for a usage error."""
 
 
 def add_command(subparsers: Any) -> None:
-    parser = subparsers.add_parser("backends", help="one model on every backend: speed, size, accuracy",
-                              description=_DESCRIPTION)  # fmt: skip
+    """Add the command's parser to `subparsers`."""
+    parser = subparsers.add_parser(
+        "backends",
+        help="compare speed, size and accuracy of one model on every backend",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
     parser.add_argument("model", metavar="MODEL", help="an .onnx model")
-    parser.add_argument("--precisions", default="fp32,fp16,int8", metavar="LIST", help="(fp32,fp16,int8)")
-    parser.add_argument("--backends", default=",".join(_COMPARED), metavar="LIST", help=f"({','.join(_COMPARED)})")
-    add_input_arguments(parser)
+    for name, default in (("precisions", _PRECISIONS), ("backends", _COMPARED)):
+        parser.add_argument(
+            f"--{name}",
+            default=",".join(default),
+            metavar="LIST",
+            help=f"the {name} to build with, separated by commas (default: {','.join(default)})",
+        )
     add_calibration_argument(parser, "random")
-    parser.add_argument("--torch", metavar="MODULE:FUNCTION",
-                        help="a function that returns the torch.nn.Module to run beside them, in eager mode; it takes "
-                             "the model's inputs in their order")  # fmt: skip
-    parser.add_argument("--torch-python", metavar="PYTHON", default=sys.executable,
-                        help="the interpreter that has torch (this one)")  # fmt: skip
-    parser.add_argument("--compute-capability", metavar="89,120",
-                        help="build TensorRT-RTX's engines ahead of time for these, and run them not")  # fmt: skip
-    parser.add_argument("--optimization-level", type=int, metavar="N", help="TensorRT's builder's, 0 to 5")
-    parser.add_argument("--max-time", metavar="S", help="stop measuring a row after this many seconds (10)")
-    parser.add_argument("--wait", metavar="S", help="how long to wait for a busy GPU (60)")
+    parser.add_argument(
+        "--torch",
+        metavar="MODULE:FUNCTION",
+        help="also run the torch.nn.Module that this function returns, in eager mode; the module takes the model's "
+        "inputs in their order",
+    )
+    parser.add_argument(
+        "--torch-python",
+        metavar="PYTHON",
+        default=sys.executable,
+        help="the interpreter that has torch (default: this one)",
+    )
+    parser.add_argument(
+        "--compute-capability",
+        metavar="89,120",
+        help="build TensorRT-RTX engines ahead of time for these compute capabilities; run nothing on a GPU",
+    )
+    parser.add_argument(
+        "--optimization-level",
+        type=int,
+        choices=range(6),
+        metavar="N",
+        help="the optimization level of TensorRT's builder, from 0 to 5",
+    )
+    add_time_arguments(parser)
     add_run_arguments(parser)
-    parser.add_argument("--format", choices=("table", "md", "json"), default="table")
-    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--format", choices=("table", "md", "json"), default="table", help="the form of the output (default: table)"
+    )
+    add_input_arguments(parser)
+    parser.set_defaults(run=_run)
 
 
-def run(args: argparse.Namespace) -> int:
+def _run(args: argparse.Namespace) -> int:
     plain = EngineSpec(path=args.model, backend=REFERENCE, **input_fields(args))
     specs = list(_specs(args, plain))
-    settings = Project(args.rootdir).settings({
-        "compute_capabilities": ("--compute-capability", args.compute_capability),
-        **run_options(args),
-        "max_time_s": ("--max-time", args.max_time),
-        "wait_s": ("--wait", args.wait),
-    })  # fmt: skip
+    settings = Project(args.rootdir).settings(
+        {
+            "compute_capabilities": ("--compute-capability", args.compute_capability),
+            **run_options(args),
+            **time_options(args),
+        }
+    )
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
     torch_python = find_interpreter("--torch-python", args.torch_python)
     if plain.is_prebuilt:
-        raise DeclarationError(f"{args.model} is a plan, which one backend runs: name the .onnx model it was built of")
+        raise DeclarationError(
+            f"{args.model} is a plan, which only one backend runs: name the .onnx model it was built from"
+        )
     declaration = Declaration(spec=plain, run=run_shape(args))
+    folders = [Path.cwd()]
     with Bench(settings, show_progress) as bench, Bench(settings, show_progress, torch_python) as torch_bench:
-        with Case(bench, args.model, declaration, [Path.cwd()]) as case:
-            _ = case.shapes  # what cannot be run at all is no row's fault
-        lineup = Lineup(declaration, bench, [Path.cwd()])
+        with Case(bench, args.model, declaration, folders) as case:
+            _ = case.shapes  # If the shapes cannot be resolved, this fails the command and not every row.
+        lineup = Lineup(declaration, bench, folders)
         rows = list(_rows(lineup, bench, specs))
         if args.torch is not None:
             rows.append(lineup.torch_row(args.torch, Path.cwd(), torch_bench))
-    print(_rendered(rows, args), end="")
+    print(_render(rows, args), end="")
     ran = [row for row in rows if row.ran]
-    return 0 if ran and all(row.status == "ok" for row in ran) else 1
+    return 0 if ran and all(row.status == "ok" for row in ran) else FAILED
 
 
 def _specs(args: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
-    """What is built of the model that `plain` says, with the names of the rows. Raises DeclarationError for what
-    cannot be meant."""
+    """Yield the name of each row and the engine to build for it, a variant of `plain`.
+
+    Raises:
+        DeclarationError: An argument is invalid.
+    """
     if args.torch is not None and not all(args.torch.partition(":")):
         raise DeclarationError(f"--torch is {args.torch!r}: write MODULE:FUNCTION")
-    calibrated = parse_calibration(args.calibration or RANDOM_CALIBRATION)
+    calibration = parse_calibration(args.calibration or RANDOM_CALIBRATION)
     for backend in args.backends.split(","):
         if backend not in _COMPARED:
             raise DeclarationError(f"--backends has {backend!r}: choose from {', '.join(_COMPARED)}")
         for precision in args.precisions.split(","):
-            level = args.optimization_level if not BACKENDS[backend].runs_model else None
             spec = dataclasses.replace(
-                plain, precision=precision, backend=backend, optimization_level=level,
-                calibration=calibrated if precision == "int8" else None,
-            )  # fmt: skip
+                plain,
+                precision=parse_precision(precision, "--precisions has"),
+                backend=backend,
+                optimization_level=None if BACKENDS[backend].runs_model else args.optimization_level,
+                calibration=calibration if precision == "int8" else None,
+            )
             yield f"{BACKENDS[backend].label} {precision}", spec
 
 
 def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:
-    """A row for each spec; one alone for a backend that is not here."""
-    absent: dict[str, str] = {}
+    """Yield a row for each spec, or a single row for a backend that cannot be used here."""
+    unusable: set[str] = set()
     for name, spec in specs:
-        if spec.backend in absent:
+        if spec.backend in unusable:
             continue
         try:
             bench.environment_for(spec.backend, bench.completed(Declaration(spec=spec), spec.backend).spec)
         except BackendError as error:
-            absent[spec.backend] = str(error)
+            unusable.add(spec.backend)
             yield Row(BACKENDS[spec.backend].label, spec.precision, why=str(error))
         else:
             yield lineup.row(name, spec)
 
 
-def _rendered(rows: list[Row], args: argparse.Namespace) -> str:
-    from pytest_trt.cli import lineup_table
-    from pytest_trt.core import codec
-
+def _render(rows: list[Row], args: argparse.Namespace) -> str:
     if args.format == "json":
         return json.dumps({"schema": SCHEMA, "model": args.model, "rows": codec.encode(rows)}, indent=1) + "\n"
-    seen: list[Environment] = [row.environment for row in rows if row.environment is not None]
-    where = list(dict.fromkeys(map(environment_line, seen)))
+    name = Path(args.model).name
+    environments = dict.fromkeys(environment_line(row.environment) for row in rows if row.environment is not None)
     if args.format == "md":
-        head = [f"### {Path(args.model).name}", "", *(f"- {line}" for line in where), ""]
-        return "\n".join(head) + "\n" + lineup_table.markdown([("", rows)])
-    return (
-        "\n".join([Path(args.model).name, *(f"  {line}" for line in where), ""]) + "\n" + lineup_table.plain_text(rows)
-    )
+        return "\n".join(
+            [f"### {name}", "", *(f"- {line}" for line in environments), "", lineup_table.markdown([("", rows)])]
+        )
+    return "\n".join([name, *(f"  {line}" for line in environments), "", lineup_table.plain_text(rows)])

@@ -1,134 +1,146 @@
-"""`pytest-trt baseline`: see what is stored, accept a change on purpose, follow a renamed test, remove what is gone."""
+"""`pytest-trt baseline`: list, show, accept, rename and prune stored baselines."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_trt.cli.arguments import add_project_arguments
 from pytest_trt.cli.project import Project
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.node_patterns import matches
+from pytest_trt.core.records import Result
 from pytest_trt.errors import BaselineError, DeclarationError
-
-if TYPE_CHECKING:
-    from pytest_trt.core.records import Result
-    from pytest_trt.judge.baselines import BaselineFolder
-    from pytest_trt.judge.baselines.baseline import Baseline
+from pytest_trt.judge.baselines import Baseline, BaselineFolder
+from pytest_trt.judge.regression.changes import age
+from pytest_trt.judge.regression.offline import RUN_SPREAD
+from pytest_trt.judge.regression.stored import run_spread
+from pytest_trt.report.header import environment_line
+from pytest_trt.report.numbers import format_figure, format_share, format_with_unit
 
 
 def add_command(subparsers: Any) -> None:
+    """Add the command's parser to `subparsers`."""
     parser = subparsers.add_parser("baseline", help="list, show, accept, rename and prune baselines")
-    commands = parser.add_subparsers(metavar="WHAT", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    listing = _command(commands, "list", _list, "every stored baseline with its age and commit")
-    listing.add_argument("test", nargs="?", default="*", metavar="GLOB", help="only these tests")
+    listing = _add_subcommand(commands, "list", _list, "list the stored baselines with their age and commit")
+    listing.add_argument(
+        "test", nargs="?", default="*", metavar="GLOB", help="list only these tests; * and ? are wildcards"
+    )
 
-    show = _command(commands, "show", _show, "one test's baseline, on every device")
-    show.add_argument("test", metavar="TEST", help="its node id, or a pattern with * and ?")
+    show = _add_subcommand(commands, "show", _show, "show the baseline of a test on every device")
+    show.add_argument("test", metavar="TEST", help="a node id, or a pattern with * and ?")
 
-    accept = _command(commands, "accept", _accept, "make what was measured the baseline, on purpose")
+    accept = _add_subcommand(commands, "accept", _accept, "make the measurements of a run the baseline")
     accept.add_argument("test", nargs="+", metavar="TEST", help="node ids, or patterns with * and ?")
-    accept.add_argument("--reason", required=True, help="why it may cost what it costs now; kept in the history")
     accept.add_argument(
-        "--from", dest="run_file", type=Path, metavar="RUN.json",
-        help="a run that --trt-report=json:PATH wrote, such as a CI job's (the last run here)",
-    )  # fmt: skip
+        "--reason", required=True, metavar="TEXT", help="why the new cost is accepted; stored in the history"
+    )
+    accept.add_argument(
+        "--from",
+        dest="run_file",
+        type=Path,
+        metavar="RUN.json",
+        help="a file that --trt-report=json:PATH wrote, such as a CI job's (default: the last run here)",
+    )
 
-    rename = _command(commands, "rename", _rename, "let a renamed test keep its baseline")
-    rename.add_argument("old", metavar="OLD")
-    rename.add_argument("new", metavar="NEW")
+    rename = _add_subcommand(commands, "rename", _rename, "give the baseline of a renamed test its new name")
+    rename.add_argument("old", metavar="OLD", help="the node id that the baseline has")
+    rename.add_argument("new", metavar="NEW", help="the node id that the test has now")
 
-    prune = _command(commands, "prune", _prune, "remove the baselines of tests that are no longer there")
-    prune.add_argument("--yes", action="store_true", help="remove them; without this, only say which they are")
-    prune.add_argument("pytest", nargs="*", metavar="PATH", help="what pytest collects (all that it would)")
+    prune = _add_subcommand(commands, "prune", _prune, "remove the baselines of tests that no longer exist")
+    prune.add_argument("--yes", action="store_true", help="remove them; without this they are only listed")
+    prune.add_argument(
+        "pytest", nargs="*", metavar="PATH", help="the paths that pytest collects (default: as pytest alone)"
+    )
 
 
-def _command(commands: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+def _add_subcommand(
+    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     add_project_arguments(parser)
     parser.set_defaults(run=run)
     return parser
 
 
 def _list(args: argparse.Namespace) -> int:
-    from pytest_trt.core.node_patterns import matches
-    from pytest_trt.judge.regression.changes import age
-    from pytest_trt.report.numbers import format_figure
-
     folder = Project(args.rootdir).baselines(args)
     rows: list[tuple[str, ...]] = [("test", "device", "ms", "memory MB", "commit", "age", "runs")]
-    faults = []
+    errors = []
     for entry in folder.list():
-        found = entry.content
-        if isinstance(found, BaselineError):
-            faults.append(str(found))
-        elif matches(args.test, found.node_id):
-            values = [
-                format_figure(f, found.figures[f].value) if f in found.figures else "-" for f in ("ms", "memory_mb")
-            ]
-            runs = str(len(found.history))
-            rows.append((found.node_id, found.environment.device, *values, found.commit or "-", age(found.time), runs))
-    for line in _columns(rows) if len(rows) > 1 else (f"no baseline is stored in {folder.where}",):
+        if isinstance(entry.content, BaselineError):
+            errors.append(entry.content)
+        elif matches(args.test, entry.content.node_id):
+            rows.append(_list_row(entry.content))
+    for line in _align(rows) if len(rows) > 1 else (f"no baseline is stored in {folder.where}",):
         print(line)
-    for fault in faults:
-        print(f"ERROR: {fault}", file=sys.stderr)
-    return 1 if faults else 0
+    for error in errors:
+        print(f"ERROR: {error}", file=sys.stderr)
+    return 1 if errors else 0
+
+
+def _list_row(baseline: Baseline) -> tuple[str, ...]:
+    figures = baseline.figures
+    return (
+        baseline.node_id,
+        baseline.environment.device,
+        *(format_figure(name, figures[name].value) if name in figures else "-" for name in ("ms", "memory_mb")),
+        baseline.commit or "-",
+        age(baseline.time),
+        str(len(baseline.history)),
+    )
+
+
+def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def _show(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
-    for baseline in _found(folder, args.test):
-        print("\n".join(_described(baseline)))
+    for baseline in _find(folder, args.test):
+        print("\n".join(_describe(baseline)))
     return 0
 
 
-def _found(folder: BaselineFolder, test: str) -> list[Baseline]:
-    """The baselines whose test matches. Raises DeclarationError, with the nearest that there are, where none does."""
-    from pytest_trt.core.node_patterns import matches
-
-    there = [entry.content for entry in folder.list() if not isinstance(entry.content, BaselineError)]
-    found = [baseline for baseline in there if matches(test, baseline.node_id)]
+def _find(folder: BaselineFolder, test: str) -> list[Baseline]:
+    """Return the baselines whose test matches. Raise DeclarationError with the most similar tests if none does."""
+    readable = [entry.content for entry in folder.list() if not isinstance(entry.content, BaselineError)]
+    found = [baseline for baseline in readable if matches(test, baseline.node_id)]
     if not found:
-        near = _nearest(test, [baseline.node_id for baseline in there], ": pytest-trt baseline list shows all")
-        raise DeclarationError(f"{folder.where} has no baseline of {test!r}{near}")
+        hint = _suggest(test, [baseline.node_id for baseline in readable], "run pytest-trt baseline list to see all")
+        raise DeclarationError(f"{folder.where} has no baseline of {test!r}: {hint}")
     return found
 
 
-def _nearest(test: str, node_ids: Sequence[str], otherwise: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(test, list(dict.fromkeys(node_ids)), 3, 0.5)
-    return ": did you mean " + " or ".join(map(repr, near)) + "?" if near else otherwise
+def _suggest(test: str, node_ids: Sequence[str], otherwise: str) -> str:
+    similar = difflib.get_close_matches(test, list(dict.fromkeys(node_ids)), 3, 0.5)
+    return f"did you mean {' or '.join(map(repr, similar))}?" if similar else otherwise
 
 
-def _described(baseline: Baseline) -> Iterator[str]:
-    from pytest_trt.core.figures import FIGURES
-    from pytest_trt.judge.regression.changes import age
-    from pytest_trt.judge.regression.offline import RUN_SPREAD
-    from pytest_trt.judge.regression.stored import run_spread
-    from pytest_trt.report.header import environment_line
-    from pytest_trt.report.numbers import format_figure, format_share, format_with_unit
-
+def _describe(baseline: Baseline) -> Iterator[str]:
     yield baseline.node_id
     yield f"  {environment_line(baseline.environment)}"
     yield f"  measured {baseline.time} ({age(baseline.time)}), plan {baseline.plan_sha256[:12]}"
     yield "  " + ", ".join(f"{name}={value}" for name, value in sorted(baseline.spec.items()))
     for name in (name for name in FIGURES if name in baseline.figures):
         estimate = baseline.figures[name]
-        ends = (
-            f" [{format_figure(name, estimate.low)}, {format_figure(name, estimate.high)}]"
-            if estimate.low < estimate.high
-            else ""
-        )
-        yield f"  {FIGURES[name].title:<30} {format_with_unit(name, estimate.value)}{ends}"
+        interval = f" [{format_figure(name, estimate.low)}, {format_figure(name, estimate.high)}]"
+        value = format_with_unit(name, estimate.value)
+        yield f"  {FIGURES[name].title:<30} {value}{interval if estimate.low < estimate.high else ''}"
     if baseline.history:
-        differ = format_share(run_spread(baseline, "ms", RUN_SPREAD[baseline.environment.kind]))
-        yield f"  runs are taken to differ by up to {differ}; the last {len(baseline.history)}:"
+        spread = format_share(run_spread(baseline, "ms", RUN_SPREAD[baseline.environment.kind]))
+        yield f"  two runs are assumed to differ by up to {spread}; the last {len(baseline.history)}:"
     for run in baseline.history:
         moved = f"   reference{': ' + run.reason if run.reason else ''}" if run.moved else ""
         value = format_with_unit("ms", run.figures["ms"]) if "ms" in run.figures else "-"
@@ -136,37 +148,40 @@ def _described(baseline: Baseline) -> Iterator[str]:
 
 
 def _accept(args: argparse.Namespace) -> int:
-    from pytest_trt.core.node_patterns import matches
-
     if not args.reason.strip():
-        raise DeclarationError("--reason is empty: say why it may cost what it costs now")
+        raise DeclarationError("--reason is empty: say why the new cost is accepted")
     project = Project(args.rootdir)
-    results = project.results(args.run_file)
-    chosen: dict[str, Result] = {}
-    for test in args.test:
-        found = {r.node_id: r for r in results if matches(test, r.node_id)}
-        if not found:
-            known = list(dict.fromkeys(r.node_id for r in results))
-            has = ", ".join(known[:2]) + (f" and {len(known) - 2} more" if len(known) > 2 else "")
-            near = _nearest(test, known, f": it has {has or 'none'}; --from names another run")
-            raise DeclarationError(f"the run has no test {test!r}{near}")
-        chosen.update(found)
+    results = _choose(project.results(args.run_file), args.test)
     folder = project.baselines(args)
-    good, refused = [], []
-    for node_id, result in sorted(chosen.items()):
+    accepted, refused = [], []
+    for node_id, result in sorted(results.items()):
         if result.measurement is None or result.status in ("error", "invalid", "inaccurate"):
-            refused.append(f"{node_id}: not accepted: it is {result.status}, so that its figures mean nothing")
+            refused.append(f"{node_id}: not accepted: it is {result.status}, so its figures cannot be used")
         else:
-            good.append(result.measurement)
+            accepted.append(result.measurement)
     try:
-        saved = folder.accept(good, args.reason)
+        all_saved = folder.accept(accepted, args.reason)
     except ValueError as error:
-        raise DeclarationError(f"the run was not written as it is: {error}") from error
-    for measurement, what in zip(good, saved, strict=True):
-        print(f"{measurement.node_id}: {what.text}")
+        raise DeclarationError(f"the run cannot become a baseline: {error}: use the file as pytest wrote it") from error
+    for measurement, saved in zip(accepted, all_saved, strict=True):
+        print(f"{measurement.node_id}: {saved.text}")
     for line in refused:
         print(line, file=sys.stderr)
     return 1 if refused else 0
+
+
+def _choose(results: Sequence[Result], tests: Sequence[str]) -> dict[str, Result]:
+    """Return the results of the tests that match. Raise DeclarationError if one of `tests` matches none."""
+    chosen: dict[str, Result] = {}
+    for test in tests:
+        found = {result.node_id: result for result in results if matches(test, result.node_id)}
+        if not found:
+            known = list(dict.fromkeys(result.node_id for result in results))
+            more = f" and {len(known) - 2} more" if len(known) > 2 else ""
+            hint = f"it has {', '.join(known[:2]) or 'none'}{more}; name another run with --from"
+            raise DeclarationError(f"the run has no test {test!r}: {_suggest(test, known, hint)}")
+        chosen.update(found)
+    return chosen
 
 
 def _rename(args: argparse.Namespace) -> int:
@@ -179,34 +194,38 @@ def _rename(args: argparse.Namespace) -> int:
 def _prune(args: argparse.Namespace) -> int:
     project = Project(args.rootdir)
     folder = project.baselines(args)
-    gone = folder.prune(collect_node_ids(project.folder, args.pytest), dry_run=not args.yes)
-    for path in gone:
+    paths = folder.prune(_collect_node_ids(project.folder, args.pytest), dry_run=not args.yes)
+    for path in paths:
         print(f"{'removed' if args.yes else 'would be removed'}: {path}")
-    if not gone:
-        print("nothing to remove: every baseline's test is there")
+    if not paths:
+        print("nothing to remove: the test of every baseline exists")
     elif not args.yes:
-        print(f"{len(gone)} in all; --yes removes them")
+        print(f"{len(paths)} in all: add --yes to remove them")
     return 0
 
 
-def collect_node_ids(folder: Path, arguments: Sequence[str]) -> frozenset[str]:
-    """The node ids that pytest collects there, deselected ones too. Raises DeclarationError, with pytest's own words,
-    where it does not collect everything or finds nothing: that is no reason to remove anything."""
+def _collect_node_ids(folder: Path, arguments: Sequence[str]) -> frozenset[str]:
+    """Return the node ids of the tests that pytest collects in `folder`, deselected ones too.
+
+    Raises:
+        DeclarationError: pytest fails to collect a test, or finds none. Missing tests are then no reason to remove
+            their baselines. The message has pytest's output.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         listed = Path(scratch) / "collected"
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "pytest_trt.plugin.collect_node_ids"]
         environment = {**os.environ, "PYTEST_TRT_COLLECTED": str(listed)}
         done = subprocess.run(
             [*command, "-p", "no:cacheprovider", *arguments],
-            cwd=folder, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode or not listed.exists():
-            said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-            raise DeclarationError(f"pytest does not collect everything in {folder}, so nothing is removed:\n{said}")
+            output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
+            raise DeclarationError(
+                f"pytest cannot collect every test in {folder}, so no baseline is removed:\n{output}"
+            )
         return frozenset(listed.read_text(encoding="utf-8").split("\0")[:-1])
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()

@@ -1,4 +1,4 @@
-"""`pytest-trt doctor`: what is installed, what runs here, and what would make figures unstable. Sets nothing."""
+"""`pytest-trt doctor`: report what is installed, which backends work, and what makes figures noisy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import importlib.metadata
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.cli.exit_status import FAILED
 from pytest_trt.cli.project import read_settings
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment
+from pytest_trt.core.version import __version__
 from pytest_trt.engine.backends.installed import gpu_is_here, installed
 from pytest_trt.errors import TrtError
+from pytest_trt.measure.gpu_state import advice, decode_reasons
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
 
@@ -23,52 +26,59 @@ PACKAGES = (
     "pytest", "pytest-xdist", "pytest-benchmark", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx",
     "tensorrt-lean", "tensorrt-dispatch", "cuda-python", "nvidia-ml-py", "nvidia-modelopt", "nvtx", "fsspec",
 )  # fmt: skip
+"""The packages whose versions are reported."""
+
+CHECKED = tuple(name for name, info in BACKENDS.items() if info.kind != "any")
+"""The backends that a test may name."""
+
+HOT_C = 80
+"""The temperature of a GPU from which it is likely to reduce its clocks under load, in degrees Celsius."""
+
+_DESCRIPTION = """Report what is installed, which backends work on this machine, which one the tests use by default, and
+what makes their figures noisy. Nothing is changed."""
+_EPILOG = "Exit status: 0 if engines can be run here, 1 if not, 2 for a usage error."
 
 
 def add_command(subparsers: Any) -> None:
-    text = "say what is installed, what runs here, and what would make figures unstable"
-    parser = subparsers.add_parser("doctor", help=text, description=text)
-    parser.add_argument("--device", default="0", metavar="N|UUID", help="which GPU (0)")
+    """Add the command's parser to `subparsers`."""
+    parser = subparsers.add_parser(
+        "doctor",
+        help="report what is installed, what works here, and what makes figures noisy",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.add_argument("--device", default="0", metavar="N|UUID", help="the GPU, by number or UUID (default: 0)")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    """0 where engines can be run here, 1 where they cannot."""
     settings = read_settings({}, {"device": ("--device", args.device)}, Path.cwd())
-    ran = False
-    _title("installed")
-    for line in _packages():
-        print(f"  {line}")
+    _print_section("installed", _packages())
     with Bench(settings) as bench:
-        _title("backends")
-        for name in (name for name, info in BACKENDS.items() if info.kind != "any"):
-            seen = _try(bench, name)
-            if isinstance(seen, Environment):
-                ran = True
-                print(f"  {name}: works on {seen.device} ({_facts(seen)})")
-            else:
-                print(f"  {name}: {seen}")
-        _title("would be used")
+        print("backends:")
+        works = False
+        for name in CHECKED:
+            found = _environment(bench, name)
+            works = works or isinstance(found, Environment)
+            print(f"  {name}: {_describe(found)}")
         try:
-            chosen = bench.backend_name(EngineSpec())
-            print(f"  {chosen}, since --trt-backend=auto takes TensorRT where a GPU and TensorRT are")
+            default = bench.backend_name(EngineSpec())
         except TrtError as error:
-            print(f"  nothing: {error}")
-            return 1
-        _title("would make figures unstable")
-        found = list(_unstable(bench, chosen))
-        for line in found or ["nothing that can be seen from here"]:
-            print(f"  {line}")
-    return 0 if ran else 1
+            _print_section("default backend", [f"none: {error}"])
+            return FAILED
+        reason = "--trt-backend=auto uses TensorRT if it is installed and there is a GPU"
+        _print_section("default backend", [f"{default} ({reason})"])
+        _print_section("sources of noise", list(_noise(bench, default)) or ["none found"])
+    return 0 if works else FAILED
 
 
-def _title(text: str) -> None:
-    print(f"{text}:")
+def _print_section(title: str, lines: Iterable[str]) -> None:
+    print(f"{title}:")
+    for line in lines:
+        print(f"  {line}")
 
 
 def _packages() -> Iterator[str]:
-    from pytest_trt.core.version import __version__
-
     yield f"pytest-trt {__version__}, Python {platform.python_version()} ({sys.executable})"
     yield platform.platform(terse=True)
     for name in PACKAGES:
@@ -78,7 +88,8 @@ def _packages() -> Iterator[str]:
             continue
 
 
-def _try(bench: Bench, name: str) -> Environment | str:
+def _environment(bench: Bench, name: str) -> Environment | str:
+    """Return the environment of a backend, or why it cannot be used."""
     if not installed(name):
         return "not installed"
     try:
@@ -87,27 +98,27 @@ def _try(bench: Bench, name: str) -> Environment | str:
         return str(error)
 
 
-def _facts(seen: Environment) -> str:
-    facts = [f"version {seen.backend_version}"]
-    facts += [f"compute capability {seen.compute_capability}"] if seen.compute_capability else []
-    facts += [f"driver {seen.driver}"] if seen.driver else []
-    facts += [f"CUDA {seen.cuda}"] if seen.cuda else []
-    facts += [f"{seen.threads} threads"] if seen.threads else []
-    return ", ".join((*facts, *seen.notes))
+def _describe(found: Environment | str) -> str:
+    if isinstance(found, str):
+        return found
+    facts = [f"version {found.backend_version}"]
+    facts += [f"compute capability {found.compute_capability}"] if found.compute_capability else []
+    facts += [f"driver {found.driver}"] if found.driver else []
+    facts += [f"CUDA {found.cuda}"] if found.cuda else []
+    facts += [f"{found.threads} threads"] if found.threads else []
+    return f"works on {found.device} ({', '.join((*facts, *found.notes))})"
 
 
-def _unstable(bench: Bench, chosen: str) -> Iterator[str]:
-    """What an administrator could do about noise."""
+def _noise(bench: Bench, backend: str) -> Iterator[str]:
+    """Yield what makes figures noisy and what an administrator can do about it."""
     load, cpus = os.getloadavg()[0], os.cpu_count() or 1
     if load > cpus / 2:
         yield f"the host is busy: load {load:.1f} on {cpus} CPUs"
     if not gpu_is_here():
-        yield "no GPU: figures of a CPU differ by some 10 % from process to process, and judge only large changes"
+        yield "there is no GPU: a CPU's figures differ by some 10 % between processes, so only large changes show"
         return
-    from pytest_trt.measure.gpu_state import advice, decode_reasons
-
     try:
-        gpu = bench.gpu(bench.environment(chosen))
+        gpu = bench.gpu(bench.environment(backend))
     except TrtError as error:
         yield str(error)
         return
@@ -115,10 +126,10 @@ def _unstable(bench: Bench, chosen: str) -> Iterator[str]:
         return
     yield from advice(gpu.facts())
     for other in gpu.other_processes(()):
-        yield f"on the GPU too: {other}"
+        yield f"another process uses the GPU: {other}"
     state = gpu.read()
     for reason in decode_reasons(state.get("reasons", 0)):
         if reason != "idle":
-            yield f"clocks are held down now: {reason}"
-    if state.get("temperature_c", 0) >= 80:
+            yield f"the clocks are reduced at the moment: {reason}"
+    if state.get("temperature_c", 0) >= HOT_C:
         yield f"the GPU is at {state['temperature_c']:.0f} C: it will slow down under load"

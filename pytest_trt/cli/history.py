@@ -1,4 +1,4 @@
-"""`pytest-trt history TEST`: a figure over commits, with its changes of level marked."""
+"""`pytest-trt history TEST`: draw a figure over commits, and mark where its level changes."""
 
 from __future__ import annotations
 
@@ -6,57 +6,62 @@ import argparse
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_trt.cli.arguments import add_project_arguments
 from pytest_trt.cli.project import Project
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.node_patterns import matches
 from pytest_trt.errors import BaselineError, DeclarationError
+from pytest_trt.judge.baselines import Run
+from pytest_trt.judge.baselines.history import runs_in_git
+from pytest_trt.judge.regression.change_points import LONGEST, change_points
+from pytest_trt.report.header import device_name
+from pytest_trt.report.history import Point, draw
 
-if TYPE_CHECKING:
-    from pytest_trt.judge.baselines.baseline import Run
-    from pytest_trt.report.history import Point
+_DESCRIPTION = """Draw a figure of a test over commits, on every device, from the history in its baseline and from the
+versions of that file in git. Level changes are marked."""
 
 
 def add_command(subparsers: Any) -> None:
-    about = "draw a test's figure over commits"
-    parser = subparsers.add_parser("history", help=about, description=about)
-    parser.add_argument("test", metavar="TEST", help="its node id, or a pattern with * and ?")
-    parser.add_argument("--figure", choices=tuple(FIGURES), default="ms")
-    parser.add_argument("--no-git", action="store_true", help="only the runs that the baseline remembers itself")
+    """Add the command's parser to `subparsers`."""
+    parser = subparsers.add_parser("history", help="draw a figure of a test over commits", description=_DESCRIPTION)
+    parser.add_argument("test", metavar="TEST", help="a node id, or a pattern with * and ?")
+    parser.add_argument(
+        "--figure",
+        choices=tuple(FIGURES),
+        default="ms",
+        metavar="NAME",
+        help=f"the figure to draw (default: ms); one of {', '.join(FIGURES)}",
+    )
+    parser.add_argument("--no-git", action="store_true", help="use only the history in the baseline itself")
     add_project_arguments(parser)
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=_run)
 
 
-def run(args: argparse.Namespace) -> int:
-    from pytest_trt.core.node_patterns import matches
-    from pytest_trt.judge.baselines.history import runs_in_git
-    from pytest_trt.report.header import device_name
-    from pytest_trt.report.history import draw
-
+def _run(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
-    drawn = 0
+    matched = 0
     for entry in folder.list():
         baseline = entry.content
         if isinstance(baseline, BaselineError) or not matches(args.test, baseline.node_id):
             continue
-        runs = {found.time: found for found in baseline.history}
+        runs = {run.time: run for run in baseline.history}
         if not args.no_git:
-            runs = {**{found.time: found for found in runs_in_git(folder, entry.path)}, **runs}
+            runs = {**{run.time: run for run in runs_in_git(folder, entry.path)}, **runs}
         points = _points([runs[time] for time in sorted(runs)], args.figure)
         print(f"{baseline.node_id}, {device_name(baseline.environment)}")
         width = shutil.get_terminal_size().columns
         print(draw(points, args.figure, width=width, encoding=sys.stdout.encoding or "utf-8"))
-        drawn += 1
-    if not drawn:
-        raise DeclarationError(f"{folder.where} has no baseline of {args.test!r}: pytest-trt baseline list shows all")
+        matched += 1
+    if not matched:
+        raise DeclarationError(
+            f"{folder.where} has no baseline of {args.test!r}: run pytest-trt baseline list to see all"
+        )
     return 0
 
 
 def _points(runs: Sequence[Run], figure: str) -> list[Point]:
-    from pytest_trt.judge.regression.change_points import LONGEST, change_points
-    from pytest_trt.report.history import Point
-
     known = [run for run in runs if run.figures.get(figure, 0.0) > 0][-LONGEST:]
     changes = set(change_points([run.figures[figure] for run in known]))
     return [

@@ -1,4 +1,4 @@
-"""A line-up as a table: for a person at a terminal, or in Markdown."""
+"""Render the rows of `pytest-trt backends` as a table, for the terminal or in Markdown."""
 
 from __future__ import annotations
 
@@ -11,16 +11,21 @@ HEADINGS = (
     "backend", "status", "ms", "p99 ms", "inf/s", "memory MB", "host MB", "engine MB", "build s", "error", "cosine",
     "x ONNX Runtime", "x PyTorch",
 )  # fmt: skip
-"""`error` is the largest absolute difference from the reference; `x` how many times as fast as another row."""
+"""`error` is the largest absolute difference from the reference. `x` is how many times as fast as that row it is."""
 
-_TEXTS = 2
-_OTHERS = ("ONNX Runtime fp32", "PyTorch fp32")
+_TEXT_COLUMNS = 2
+_SPEED_REFERENCES = ("ONNX Runtime fp32", "PyTorch fp32")
 
 
 def cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
-    """What stands under HEADINGS; empty where nothing is known."""
+    """Return the cells of `row` under HEADINGS, empty where a value is unknown.
+
+    Args:
+        row: The row.
+        rows: All rows of the table. The speed of `row` is compared with that of the references among them.
+    """
     by_name = {other.name: other for other in rows}
-    speeds = (row.faster_than(by_name.get(other)) for other in _OTHERS)
+    speeds = (row.faster_than(by_name.get(name)) for name in _SPEED_REFERENCES)
     return (
         row.name,
         row.status,
@@ -32,33 +37,40 @@ def cells(row: Row, rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def remarks(row: Row) -> tuple[str, ...]:
-    """What has to be said of a row in words: why it did not run, what departs, which precisions its layers have."""
-    mixed = ", ".join(f"{share:.0%} {name}" for name, share in row.precisions.items())
-    shares = f"its layers are {mixed}" if row.precisions and row.precisions.get(row.precision, 0) < 1 else ""
-    return tuple(said for said in (row.why, row.departs, shares, *row.notes) if said)
+    """Return the remarks on `row`: why it did not run, what differs, the precisions of its layers, and notes."""
+    shares = ", ".join(f"{share:.0%} {name}" for name, share in row.precisions.items())
+    is_mixed = row.precisions and row.precisions.get(row.precision, 0) < 1
+    return tuple(
+        text for text in (row.why, row.departs, f"its layers are {shares}" if is_mixed else "", *row.notes) if text
+    )
 
 
 def plain_text(rows: Sequence[Row]) -> str:
-    """The table with aligned columns, without those that are empty, and the remarks below it."""
+    """Return the table with aligned columns and without empty ones, followed by the remarks."""
     table = [HEADINGS, *(cells(row, rows) for row in rows)]
-    kept = [i for i in range(len(HEADINGS)) if i < _TEXTS or any(line[i] for line in table[1:])]
+    kept = [i for i in range(len(HEADINGS)) if i < _TEXT_COLUMNS or any(line[i] for line in table[1:])]
     widths = {i: max(len(line[i]) for line in table) for i in kept}
     lines = [
-        "  ".join(line[i].ljust(widths[i]) if i < _TEXTS else line[i].rjust(widths[i]) for i in kept).rstrip()
+        "  ".join(line[i].ljust(widths[i]) if i < _TEXT_COLUMNS else line[i].rjust(widths[i]) for i in kept).rstrip()
         for line in table
     ]
-    said = [f"{row.name}: {remark}" for row in rows for remark in remarks(row)]
-    return "\n".join([*lines, *said]) + "\n"
+    lines += [f"{row.name}: {remark}" for row in rows for remark in remarks(row)]
+    return "\n".join(lines) + "\n"
 
 
-def markdown(named: Sequence[tuple[str, Sequence[Row]]]) -> str:
-    """One table for several models by name, or for one without a name, and the remarks below it."""
-    leading = ("model",) if any(name for name, _ in named) else ()
-    heads = (*leading, *HEADINGS)
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * (_TEXTS + len(leading))}{'---:|' * (len(HEADINGS) - _TEXTS)}"]
-    said = []
-    for name, rows in named:
+def markdown(rows_by_model: Sequence[tuple[str, Sequence[Row]]]) -> str:
+    """Return one Markdown table for several models, followed by the remarks.
+
+    Args:
+        rows_by_model: The name and the rows of each model. If every name is empty, the table has no column for it.
+    """
+    leading = ("model",) if any(name for name, _ in rows_by_model) else ()
+    headings = (*leading, *HEADINGS)
+    rule = "---|" * (_TEXT_COLUMNS + len(leading)) + "---:|" * (len(HEADINGS) - _TEXT_COLUMNS)
+    lines = [f"| {' | '.join(headings)} |", f"|{rule}"]
+    notes = []
+    for name, rows in rows_by_model:
         for row in rows:
             lines.append(f"| {' | '.join((*([name] if leading else []), *cells(row, rows)))} |")
-            said += [f"- {', '.join(filter(None, (name, row.name)))}: {remark}" for remark in remarks(row)]
-    return "\n".join([*lines, *(["", *said] if said else [])]) + "\n"
+            notes += [f"- {', '.join(filter(None, (name, row.name)))}: {remark}" for remark in remarks(row)]
+    return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"

@@ -1,4 +1,4 @@
-"""The command `pytest-trt`: what can be done without a test run."""
+"""The entry point of the command `pytest-trt`."""
 
 from __future__ import annotations
 
@@ -8,34 +8,47 @@ import os
 import sys
 from collections.abc import Sequence
 
+from pytest_trt.cli.exit_status import INTERRUPTED, USAGE_ERROR
+from pytest_trt.core.version import __version__
 from pytest_trt.errors import TrtError
 
 COMMANDS = ("compare", "ab", "backends", "bisect", "baseline", "history", "cache", "calibrate", "doctor")
-"""The rooms of `commands`, in the order of the help."""
-
-USAGE = 2
-"""The exit status of what cannot be meant or cannot be read, as argparse's."""
+"""The commands in the order of the help. Each is a module of this package."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit status."""
-    from pytest_trt.core.version import __version__
+    """Run a command and return its exit status.
 
-    parser = argparse.ArgumentParser(prog="pytest-trt", description=__doc__)
-    parser.add_argument("--version", action="version", version=f"pytest-trt {__version__}")
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        importlib.import_module(f"pytest_trt.cli.{name}").add_command(subparsers)
-    args = parser.parse_args(arguments)
+    Args:
+        arguments: The arguments after `pytest-trt`; None stands for those of the process.
+
+    Raises:
+        SystemExit: The arguments do not parse, or ask for help or the version.
+    """
+    args = _parser().parse_args(arguments)
     try:
         status: int = args.run(args)
         sys.stdout.flush()
     except TrtError as error:
         print(f"pytest-trt: error: {error}", file=sys.stderr)
-        return USAGE
-    except BrokenPipeError:  # the reader, such as head, has seen enough
+        return USAGE_ERROR
+    except BrokenPipeError:
+        # The reader, such as head, has closed the pipe. Without this, Python would fail again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-trt",
+        description="Compare engines, manage baselines and the engine cache, and check a machine, without a test run.",
+        epilog="Run 'pytest-trt COMMAND --help' for the arguments of a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-trt {__version__}")
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        importlib.import_module(f"pytest_trt.cli.{name}").add_command(subparsers)
+    return parser

@@ -1,4 +1,7 @@
-"""The project a command works on: its folder, its ini settings, its baselines. Knows pytest's files, not pytest."""
+"""The project that a command works on: its folder, its ini settings, its baselines and its last run.
+
+A command reads pytest's files itself and does not import pytest.
+"""
 
 from __future__ import annotations
 
@@ -7,68 +10,96 @@ import configparser
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pytest_trt.core.records import Result
 from pytest_trt.errors import DeclarationError
+from pytest_trt.judge.baselines import BaselineFolder, open_baselines
+from pytest_trt.report import result_json
+from pytest_trt.spec.options import OPTIONS, Option
+from pytest_trt.spec.parse_settings import parse
+from pytest_trt.spec.settings import Settings
 
-if TYPE_CHECKING:
-    from pytest_trt.core.records import Result
-    from pytest_trt.judge.baselines import BaselineFolder
-    from pytest_trt.spec.options import Option
-    from pytest_trt.spec.settings import Settings
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 LAST_RUN = "trt/last-run.json"
-"""Where, below `d` of pytest's cache folder, a run leaves its results: what Config.cache.mkdir("trt") gives."""
+"""Where a run stores its results, below the folder `d` of pytest's cache: the folder of `Config.cache.mkdir("trt")`."""
 
-_FILES = (
+_OWN_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")
+"""The files that make their folder pytest's rootdir even if they are empty."""
+
+_CONFIG_FILES = (
     ("pytest.toml", "pytest"), (".pytest.toml", "pytest"), ("pytest.ini", "pytest"), (".pytest.ini", "pytest"),
     ("pyproject.toml", "tool.pytest"), ("tox.ini", "pytest"), ("setup.cfg", "tool:pytest"),
 )  # fmt: skip
-"""The files that pytest looks into, in its order, and where in them its settings stand."""
+"""The files that pytest reads, in its order, and the section of each that has its settings."""
+
+Flags = Mapping[str, tuple[str, str | None]]
+"""A command's options: the name of a field of Settings, and the flag and text that set it, None if it is not set."""
 
 
 class Project:
-    """The folder of the nearest of pytest's ini files at or above `start`, and what that file says."""
+    """A project: the folder of the nearest of pytest's files at or above `start`, and the settings in that file.
+
+    Attributes:
+        folder: The folder of the file, or `start` if there is none.
+
+    Raises:
+        DeclarationError: `start` is not a folder, or a file cannot be parsed.
+    """
 
     def __init__(self, start: Path) -> None:
         start = start.absolute()
         if not start.is_dir():
-            raise DeclarationError(f"--rootdir {start} is no folder")
-        self.folder, self._settings = start, {}
+            raise DeclarationError(f"--rootdir is {str(start)!r}, which is not a folder: name the project's folder")
+        self.folder, self._ini = start, {}
         for folder in (start, *start.parents):
-            settings = _settings(folder)
-            if settings is not None:
-                self.folder, self._settings = folder, settings
+            ini = _read_ini_settings(folder)
+            if ini is not None:
+                self.folder, self._ini = folder, ini
                 break
 
-    def settings(self, flags: Mapping[str, tuple[str, str | None]]) -> Settings:
-        """What the ini file says, below the `flags`: by the name of the Settings field, a flag and its text."""
-        return read_settings(self._settings, flags, self.folder)
+    def settings(self, flags: Flags) -> Settings:
+        """Return the settings of the ini file, overridden by `flags`. Raise as `read_settings`."""
+        return read_settings(self._ini, flags, self.folder)
 
     def baselines(self, args: argparse.Namespace) -> BaselineFolder:
-        """The baselines that the arguments, else the ini settings, name."""
-        from pytest_trt.judge.baselines import open_baselines
+        """Return the baselines that the arguments name, or else the ini settings.
 
+        Raises:
+            DeclarationError: The name is invalid, or `off`.
+            BaselineError: The baselines cannot be opened.
+        """
         settings = self.settings({
             "baseline_dir": ("--baseline-dir", args.baseline_dir), "baseline": ("--baseline", args.baseline),
         })  # fmt: skip
         if settings.baseline is None:
-            raise DeclarationError("baselines are off: name one with --baseline")
+            raise DeclarationError("the baseline is 'off': name one with --baseline")
         return open_baselines(settings.baseline_dir, settings.baseline, revision=None, rootdir=self.folder)
 
     def results(self, path: Path | None) -> tuple[Result, ...]:
-        """Those in the file, else the last run's. Raises DeclarationError where there are none."""
-        cache = self.folder / str(self._settings.get("cache_dir", ".pytest_cache")) / "d" / LAST_RUN
-        if path is None and not cache.exists():
-            raise DeclarationError(f"there is no last run at {cache}: run pytest, or name a run's file with --from")
-        return read_results(path or cache)
+        """Return the results in a file, or those of the last run if `path` is None.
+
+        Raises:
+            DeclarationError: The file does not exist or cannot be read.
+            RecordError: The file is not the report of a run.
+        """
+        last_run = self.folder / str(self._ini.get("cache_dir", ".pytest_cache")) / "d" / LAST_RUN
+        if path is None and not last_run.exists():
+            raise DeclarationError(f"there is no last run at {last_run}: run pytest, or name a run's file with --from")
+        return read_results(path or last_run)
 
 
 def read_results(path: Path) -> tuple[Result, ...]:
-    """The results in a file that --trt-report=json: wrote. Raises DeclarationError where it cannot be read, RecordError
-    where it is something else."""
-    from pytest_trt.report import result_json
+    """Return the results in a file that --trt-report=json:PATH wrote.
 
+    Raises:
+        DeclarationError: The file cannot be read.
+        RecordError: The file is not the report of a run.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -77,53 +108,53 @@ def read_results(path: Path) -> tuple[Result, ...]:
     return result_json.read(text, str(path))
 
 
-def read_settings(
-    ini: Mapping[str, Any], flags: Mapping[str, tuple[str, str | None]], folder: Path = Path()
-) -> Settings:
-    """The settings as a test run would read them. Raises DeclarationError, naming the flag or ini setting."""
-    from pytest_trt.spec.options import OPTIONS
-    from pytest_trt.spec.parse_settings import parse
+def read_settings(ini: Mapping[str, Any], flags: Flags, folder: Path = Path()) -> Settings:
+    """Return the settings as a test run would read them.
 
+    Args:
+        ini: The settings of the ini file, by name.
+        flags: The options of the command, which override the ini file's.
+        folder: The folder of the project.
+
+    Raises:
+        DeclarationError: A value is invalid. The message names its flag or ini setting.
+    """
     values: dict[Option, tuple[Any, str]] = {}
     for option in OPTIONS:
-        flag, value = flags.get(option.field, ("", None))
-        if value is not None:
-            values[option] = value, flag
+        flag, text = flags.get(option.field, ("", None))
+        if text is not None:
+            values[option] = text, flag
         elif option.name in ini and option.ini_type == "string":
             values[option] = ini[option.name], f"ini setting {option.name}"
     return parse(values, str(folder))
 
 
-def _settings(folder: Path) -> dict[str, Any] | None:
-    """What the first of pytest's files in `folder` says; None where none is pytest's."""
-    for name, section in _FILES:
+def _read_ini_settings(folder: Path) -> dict[str, Any] | None:
+    """Return the settings in the first of pytest's files in `folder`, or None if it has no such file."""
+    for name, section in _CONFIG_FILES:
         file = folder / name
         if not file.is_file():
             continue
-        found = _toml(file, section) if name.endswith(".toml") else _ini(file, section)
-        if found is not None or name in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml"):
+        found = _read_toml(file, section) if name.endswith(".toml") else _read_ini(file, section)
+        if found is not None or name in _OWN_FILES:
             return found or {}
     return None
 
 
-def _ini(file: Path, section: str) -> dict[str, Any] | None:
+def _read_ini(file: Path, section: str) -> dict[str, Any] | None:
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read(file, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
-        raise DeclarationError(f"{file} cannot be read: {error}") from error
+        raise DeclarationError(f"{file} cannot be parsed: {error}") from error
     return dict(parser[section]) if parser.has_section(section) else None
 
 
-def _toml(file: Path, section: str) -> dict[str, Any] | None:
-    if sys.version_info >= (3, 11):
-        import tomllib
-    else:
-        import tomli as tomllib
+def _read_toml(file: Path, section: str) -> dict[str, Any] | None:
     try:
         found = tomllib.loads(file.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DeclarationError(f"{file} cannot be read: {error}") from error
+        raise DeclarationError(f"{file} cannot be parsed: {error}") from error
     for part in section.split("."):
         found = found.get(part, {})
     return {**found, **found.pop("ini_options", {})} if found else None

@@ -1,4 +1,4 @@
-"""Progress messages on the terminal."""
+"""Progress messages in the terminal."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import sys
 
 
 def show_progress(message: str) -> None:
-    """Replace the progress line on standard error; print nothing if that is not a terminal."""
+    """Show `message` in place of the previous one on standard error; show nothing if that is not a terminal."""
     if sys.stderr.isatty():
         print(f"\r\x1b[2K{message}", end="", file=sys.stderr, flush=True)

@@ -55,7 +55,7 @@ def test_two_of_a_kind_are_equal(ab, capfd):
     assert out[1].startswith("  A  ONNX Runtime ")
     assert out[2].startswith("  B  ONNX Runtime ")
     assert sys.executable in out[1]
-    assert out[3] == "  both ran one plan"
+    assert out[3] == "  both ran the same plan"
     assert out[4].startswith("latency ok: ")
     assert "judged engine against engine" in out[5]
 
@@ -88,9 +88,9 @@ def test_another_interpreter_sees_its_own_packages_alone(ab, tmp_path, monkeypat
     [
         (["--b-python=/no/python"], "--b-python is '/no/python': there is no such interpreter"),
         (["--backend-b=onnxruntim"], "--backend-b is 'onnxruntim': did you mean 'onnxruntime'?"),
-        (["--dims=N"], "--dims is 'N': write a dimension's name and size"),
+        (["--dims=N"], "--dims is 'N': write a dimension's name and its size or min,opt,max"),
         (["--dims=M=3"], "'M'"),
-        (["--precision=fp61"], "trt_engine: precision"),
+        (["--precision=fp61"], "--precision is 'fp61': did you mean 'fp16'?"),
         (["--max-slowdown=5"], "--max-slowdown is '5': did you mean '5%'?"),
         (["--b-python=/bin/true"], "B (/bin/true): "),
     ],

@@ -67,7 +67,7 @@ def test_what_is_no_shape_is_named_with_its_argument(wrong: str) -> None:
 )
 def test_what_is_said_twice_is_an_error(twice: list[str]) -> None:
     option, name, _ = twice[0].split("=")
-    with pytest.raises(DeclarationError, match=rf"{option} says of '{name}' both .* and .*: keep one of them"):
+    with pytest.raises(DeclarationError, match=rf"{option} sets '{name}' to both .* and .*: keep one of them"):
         run_shape(parsed(*twice)), input_fields(parsed(*twice))
     assert run_shape(parsed("--dims=N=1,2,4", "--dims=N=3")).dims == {"N": 3}  # a range, and what of it is run
 
@@ -121,10 +121,10 @@ def test_a_calibration_is_random_a_function_or_a_cache(monkeypatch: pytest.Monke
     assert callable(parse_calibration("calibration_of_test:f", "entropy"))
     assert parse_calibration("nets/a.cache", "entropy") == "nets/a.cache"
     for text, said in {
-        "a.cache": "write random or MODULE:FUNCTION .a calibration cache is what TensorRT's own calibrators read",
+        "a.cache": "write random or MODULE:FUNCTION .only TensorRT's own calibrators read a calibration cache",
         "calibration_of_test": "write random or MODULE:FUNCTION",
         "calibration_of_test:g": "AttributeError",
-        "calibration_of_test:number": "it is no function .int.: name one that yields inputs",
+        "calibration_of_test:number": "which is not a function .int.: name one that yields inputs",
     }.items():
         with pytest.raises(DeclarationError, match=f"--calibration is '{text}'.*{said}"):
             parse_calibration(text)

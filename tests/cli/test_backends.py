@@ -78,9 +78,9 @@ def test_pytorch_that_is_absent_says_so(backends, capfd):
     ("arguments", "said"),
     [
         (["--backends=tensorrt_lean"], "--backends has 'tensorrt_lean': choose from onnxruntime, tensorrt"),
-        (["--precisions=fp12"], "precision is 'fp12'"),
+        (["--precisions=fp12"], "--precisions has 'fp12': did you mean 'fp32'?"),
         (["--calibration=a.cache"], "--calibration is 'a.cache': write random or MODULE:FUNCTION"),
-        (["--calibration=no_such:f"], "--calibration is 'no_such:f': ModuleNotFoundError"),
+        (["--calibration=no_such:f"], "--calibration is 'no_such:f', which cannot be imported (ModuleNotFoundError"),
         (["--dims=M=4"], "'M'"),
         (["--torch=net"], "--torch is 'net': write MODULE:FUNCTION"),
         (["--dims=N"], "--dims is 'N'"),
@@ -99,7 +99,7 @@ def test_a_model_that_is_not_there_or_no_model_is_usage(backends, capfd):
     assert main(["backends", "m.plan"]) == 2
     said = capfd.readouterr().err
     assert "there is no model 'no.onnx'" in said
-    assert "m.plan is a plan, which one backend runs" in said
+    assert "m.plan is a plan, which only one backend runs" in said
 
 
 def test_rows_that_were_compared_with_nothing_are_not_ok(backends, capfd):

@@ -79,7 +79,7 @@ def test_accept_refuses_what_means_nothing(run: Run) -> None:
     assert folder().load(TEST, DEVICE) is None
     status, _, error = run("baseline", "accept", "test_nothing", "--reason", "x", "--from", file)
     assert status == 2
-    assert f"the run has no test 'test_nothing': it has {TEST}; --from names another run" in error
+    assert f"the run has no test 'test_nothing': it has {TEST}; name another run with --from" in error
 
 
 def test_accept_needs_a_reason(run: Run) -> None:

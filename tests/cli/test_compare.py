@@ -36,7 +36,7 @@ def test_compare_never_passes_what_was_not_compared(run: Run) -> None:
     assert run("compare", both, one, "--test", TEST)[0] == 0
     status, _, error = run("compare", one, write_run("other.json", measurement(node_id=OTHER)))
     assert status == 2
-    assert "no test on one device in common" in error
+    assert "no test on the same device" in error
     status, _, error = run("compare", one, write_run("none.json"))
     assert status == 2
     assert "no measured test" in error

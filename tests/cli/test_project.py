@@ -43,5 +43,5 @@ def test_a_broken_ini_file_is_named(tmp_path: Path, name: str, text: str) -> Non
 
 
 def test_no_such_folder(tmp_path: Path) -> None:
-    with pytest.raises(DeclarationError, match="is no folder"):
+    with pytest.raises(DeclarationError, match="is not a folder"):
         Project(tmp_path / "nothing")
