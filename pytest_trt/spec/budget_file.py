@@ -16,15 +16,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.budget_where import reason_unmatched
-from pytest_trt.spec.expectations import Budget
+from pytest_trt.spec.expectations import LIMITS, Budget
 
-_LIMITS = tuple(name for name, figure in FIGURES.items() if figure.budget)
-_KEYS = ("test", "device", "where", *_LIMITS)
+_KEYS = ("test", "device", "where", *LIMITS)
 _MAX_BYTES = 10_000_000
 
 
@@ -134,5 +132,5 @@ def _entry(data: Any) -> FileBudget:
     test = data.get("test")
     if not isinstance(test, str) or not test.strip():
         raise DeclarationError("it does not name its tests: add a pattern such as test = 'tests/test_models.py::*'")
-    limits = {name: data[name] for name in _LIMITS if name in data}
+    limits = {name: data[name] for name in LIMITS if name in data}
     return FileBudget(test, Budget(device=data.get("device", "gpu"), limits=limits, where=data.get("where", {})))

@@ -12,6 +12,9 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.validation import check_fields, parse_share, set_fields
 from pytest_trt.errors import DeclarationError
 
+LIMITS = tuple(name for name, figure in FIGURES.items() if figure.budget)
+"""The names of the figures that a budget may limit."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Budget:
@@ -34,9 +37,8 @@ class Budget:
         if not self.limits:
             raise DeclarationError("trt_budget: no limit is given: name one, such as ms=10")
         for name, limit in self.limits.items():
-            if name not in FIGURES or not FIGURES[name].budget:
-                budgetable = ", ".join(known for known, figure in FIGURES.items() if figure.budget)
-                raise DeclarationError(f"trt_budget: {name!r} cannot have a limit: choose from {budgetable}")
+            if name not in LIMITS:
+                raise DeclarationError(f"trt_budget: {name!r} cannot have a limit: choose from {', '.join(LIMITS)}")
             if limit <= 0:
                 raise DeclarationError(f"trt_budget: {name} is {limit:g}: a limit must be above 0")
 

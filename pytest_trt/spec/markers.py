@@ -1,7 +1,7 @@
-"""A test's markers and parameters, put together into one Declaration. Knows pytest's Mark by its form alone.
+"""Combine the markers and parameters of a test into one Declaration.
 
-The marker closest to the test wins, argument by argument; budgets add up. What cannot be meant is a DeclarationError
-that names the marker, the argument and the nearest valid name.
+For each argument, the marker closest to the test wins. Budgets of all markers apply. An invalid marker raises a
+DeclarationError that names the marker, the argument and the nearest valid name. This module does not import pytest.
 """
 
 from __future__ import annotations
@@ -14,97 +14,121 @@ from typing import Any, Protocol
 
 from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS
-from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
+from pytest_trt.spec.expectations import LIMITS, Accuracy, Budget, Tolerance
 from pytest_trt.spec.options import MARKERS
 
-BUDGETS = tuple(name for name, figure in FIGURES.items() if figure.budget)
-
-_SPEC = tuple(f.name for f in dataclasses.fields(EngineSpec))
-_PIPELINE = tuple(f.name for f in dataclasses.fields(PipelineOptions))
-_AXES = tuple(name for name in (*_SPEC, *_PIPELINE) if name not in ("path", "onnx", "build"))
+_SPEC_FIELDS = tuple(f.name for f in dataclasses.fields(EngineSpec))
+_PIPELINE_FIELDS = tuple(f.name for f in dataclasses.fields(PipelineOptions))
+_AXES = tuple(name for name in (*_SPEC_FIELDS, *_PIPELINE_FIELDS) if name not in ("path", "onnx", "build"))
 
 
 class Mark(Protocol):
-    """What is used of pytest.Mark."""
+    """The part of `pytest.Mark` that this module uses."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the marker."""
+
     @property
-    def args(self) -> tuple[Any, ...]: ...
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments."""
+
     @property
-    def kwargs(self) -> Mapping[str, Any]: ...
+    def kwargs(self) -> Mapping[str, Any]:
+        """The keyword arguments, in the order in which they are written."""
 
 
 def matrix_axes(marks: Iterable[Mark]) -> dict[str, Sequence[Any]]:
-    """The axes of `trt_matrix` markers, closest first, by name. The order is that in which they stand."""
-    found: dict[str, Sequence[Any]] = {}
+    """Return the values of every axis, by name, in the order in which the markers list them.
+
+    Args:
+        marks: The `trt_matrix` markers of a test, closest first.
+
+    Raises:
+        DeclarationError: There is no axis, or an axis has no values.
+    """
+    axes: dict[str, Sequence[Any]] = {}
     for mark in marks:
-        _no_positional(mark, 0)
+        _check_positional(mark, 0)
         for name, values in mark.kwargs.items():
             if not isinstance(values, (list, tuple)) or not values:
                 raise DeclarationError(f"trt_matrix: {name} is {values!r}: give a list with at least one value")
-            found.setdefault(name, values)
-    if not found:
+            axes.setdefault(name, values)
+    if not axes:
         raise DeclarationError("trt_matrix: no axis is given: name one, such as batch=[1, 8]")
-    return found
+    return axes
 
 
-def combinations(found: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
-    """The product of the axes, the last axis varying fastest."""
-    return [dict(zip(found, values, strict=True)) for values in itertools.product(*found.values())]
+def combinations(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return all combinations of the values of the axes. The last axis varies fastest."""
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
 def case_id(case: Mapping[str, Any]) -> str:
-    """A combination as part of a test's id: a precision bare, a batch as bN, else field=value."""
-    return "-".join(_axis_id(name, value) for name, value in case.items())
+    """Return a combination as part of a test's id, such as `fp16-b8-S=128`."""
+    return "-".join(_axis_text(name, value) for name, value in case.items())
 
 
-def _axis_id(name: str, value: Any) -> str:
+def _axis_text(name: str, value: Any) -> str:
     if name == "precision":
         return str(value)
     return f"b{value}" if name == "batch" else f"{name}={value}"
 
 
 def declare(marks: Sequence[Mark], case: Mapping[str, Any], params: Mapping[str, Any]) -> Declaration:
-    """One test's declaration. `marks` are all of the test's, closest first; `case` is its combination of the matrix and
-    `params` the parameters that pytest's own parametrize gave it."""
-    named: dict[str, list[Mark]] = {name: [m for m in marks if m.name == name] for name in MARKERS}
-    varied = {name: value for name, value in case.items() if name in _SPEC and name in _AXES}
-    spec = EngineSpec(**{**_merged(named["trt_engine"], _SPEC, positional="path"), **varied})
-    _refuse_without_builder(named["trt_engine"], spec)
-    pipeline = PipelineOptions(**_merged(named["trt_pipeline"], _PIPELINE))
+    """Return the declaration of one test.
+
+    Args:
+        marks: All markers of the test, closest first.
+        case: The combination of the matrix that the test runs, by the name of the axis.
+        params: The parameters from pytest's own `parametrize`, by name.
+
+    Raises:
+        DeclarationError: A marker is invalid, or markers contradict each other.
+    """
+    by_name: dict[str, list[Mark]] = {name: [m for m in marks if m.name == name] for name in MARKERS}
+    varied = {name: value for name, value in case.items() if name in _SPEC_FIELDS and name in _AXES}
+    spec = EngineSpec(**{**_merge(by_name["trt_engine"], _SPEC_FIELDS, positional="path"), **varied})
+    _check_builder_options(by_name["trt_engine"], spec)
+    pipeline = PipelineOptions(**_merge(by_name["trt_pipeline"], _PIPELINE_FIELDS))
     declaration = Declaration(
         spec=spec,
         pipeline=pipeline,
-        budgets=_budgets(named["trt_budget"]),
-        accuracy=_accuracy(named["trt_accuracy"]),
-        tolerance=Tolerance(**_merged(named["trt_regression"], tuple(f.name for f in dataclasses.fields(Tolerance)))),
+        budgets=_make_budgets(by_name["trt_budget"]),
+        accuracy=_make_accuracy(by_name["trt_accuracy"]),
+        tolerance=Tolerance(**_merge(by_name["trt_regression"], tuple(f.name for f in dataclasses.fields(Tolerance)))),
         params={**{k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}, **case},
     )
     return with_case(declaration, case)
 
 
 def with_case(declaration: Declaration, case: Mapping[str, Any]) -> Declaration:
-    """The declaration with one combination of the matrix put in: a field's name wins over a dimension's."""
+    """Return the declaration for one combination of the matrix.
+
+    An axis is `batch`, a field of EngineSpec or PipelineOptions, or a dimension of the model. If a field and a
+    dimension have the same name, the axis is the field.
+
+    Raises:
+        DeclarationError: An axis is unknown, or a value is invalid.
+    """
     fields: dict[str, dict[str, Any]] = {"spec": {}, "pipeline": {}}
     batch, dims = declaration.run.batch, dict(declaration.run.dims)
     for name, value in case.items():
         if name == "batch":
-            batch = _size(name, value)
-        elif name in _SPEC:
+            batch = _check_size(name, value)
+        elif name in _SPEC_FIELDS:
             if name not in _AXES:
                 raise DeclarationError(f"trt_matrix: {name} cannot be an axis: write a test for each model")
             fields["spec"][name] = value
-        elif name in _PIPELINE:
+        elif name in _PIPELINE_FIELDS:
             fields["pipeline"][name] = value
         else:
-            _refuse_misspelt(name, declaration.spec)
-            dims[name] = _size(name, value)
+            _check_dimension(name, declaration.spec)
+            dims[name] = _check_size(name, value)
     return dataclasses.replace(
         declaration,
         spec=dataclasses.replace(declaration.spec, **fields["spec"]),
@@ -113,67 +137,78 @@ def with_case(declaration: Declaration, case: Mapping[str, Any]) -> Declaration:
     )
 
 
-def _size(name: str, value: Any) -> int:
+def _check_size(name: str, value: Any) -> int:
     try:
         return int(codec.check(int, value, f"trt_matrix: {name}"))
     except RecordError as error:
         raise DeclarationError(str(error)) from None
 
 
-def _refuse_misspelt(name: str, spec: EngineSpec) -> None:
-    """A name that is no field is a dimension's, unless it looks like a field's and no marker knows that dimension."""
+def _check_dimension(name: str, spec: EngineSpec) -> None:
+    """Check that an axis that is not a field is a dimension, rather than a field with a spelling mistake."""
     near = difflib.get_close_matches(name, (*_AXES, "batch"), 1, 0.75)
     if near and name not in spec.dims:
         raise DeclarationError(
-            f"trt_matrix: {name!r} is no field: did you mean {near[0]!r}? (a dimension of that name needs "
-            f"dims={{{name!r}: (min, opt, max)}} in trt_engine)"
+            f"trt_matrix: {name!r} is not a field: did you mean {near[0]!r}? (If the model has a dimension of this "
+            f"name, add dims={{{name!r}: (min, opt, max)}} to trt_engine.)"
         )
 
 
-def _merged(marks: Sequence[Mark], names: Sequence[str], positional: str = "") -> dict[str, Any]:
-    """The arguments of all markers of one name, the closest winning."""
+def _merge(marks: Sequence[Mark], names: Sequence[str], positional: str = "") -> dict[str, Any]:
+    """Return the arguments of all markers of one kind. For each argument, the closest marker wins.
+
+    Args:
+        marks: The markers, closest first.
+        names: The names of the valid arguments.
+        positional: The name of the argument that may be passed by position.
+    """
     merged: dict[str, Any] = {}
     models = ("path", "onnx", "build")
     for mark in marks:
-        _no_positional(mark, 1 if positional else 0)
+        _check_positional(mark, 1 if positional else 0)
         given = dict(mark.kwargs)
         if mark.args:
             if positional in given:
-                raise DeclarationError(f"{mark.name}: {positional} is given twice: by position and by keyword")
+                raise DeclarationError(
+                    f"{mark.name}: {positional} is passed by position and by keyword: keep one of them"
+                )
             given[positional] = mark.args[0]
-        _refuse_unknown(mark.name, given, names)
-        named_already = [m for m in models if m in merged]
+        _check_argument_names(mark.name, given, names)
+        model_is_named = any(model in merged for model in models)
         for name, value in given.items():
-            if not (name in models and named_already):  # a closer marker names another model
+            if not (name in models and model_is_named):  # A closer marker names another model.
                 merged.setdefault(name, value)
     path = merged.get("path")
     if path is not None and not isinstance(path, str):
         if callable(path) and not hasattr(path, "__fspath__"):
-            raise DeclarationError("trt_engine: the model is a function: hand it over by keyword, onnx=f or build=f")
+            raise DeclarationError("trt_engine: the model is a function: pass it by keyword, as onnx=f or build=f")
         merged["path"] = str(path)
     return merged
 
 
-def _refuse_without_builder(marks: Sequence[Mark], spec: EngineSpec) -> None:
-    """One marker that names ONNX Runtime and asks a builder for something contradicts itself. Options that came with
-    another marker, or a backend with the matrix, may be for the other runs: ONNX Runtime builds without them."""
+def _check_builder_options(marks: Sequence[Mark], spec: EngineSpec) -> None:
+    """Reject a single marker that requests both a backend without a builder and options of TensorRT's builder.
+
+    If the options are in another marker, or the backend comes from the matrix, they may be meant for other cases of the
+    test. Such a backend then ignores them.
+    """
     for mark in marks:
-        meant = [name for name in spec.tensorrt_only_options if name in mark.kwargs]
+        unsupported = [name for name in spec.tensorrt_only_options if name in mark.kwargs]
         backend = str(mark.kwargs.get("backend"))
-        if meant and backend in BACKENDS and BACKENDS[backend].runs_model:
+        if unsupported and backend in BACKENDS and BACKENDS[backend].runs_model:
             raise DeclarationError(
-                f"trt_engine: backend={backend!r} has no {' and no '.join(meant)}: TensorRT's builder has; drop one "
-                "or the other (docs/reference/tensorrt-versions.md: who has what)"
+                f"trt_engine: backend={backend!r} does not support {', '.join(unsupported)}: remove these options of "
+                "TensorRT's builder, or choose another backend (docs/reference/tensorrt-versions.md lists what each supports)"
             )
 
 
-def _budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:
+def _make_budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:
     budgets: list[Budget] = []
     for mark in marks:
-        _no_positional(mark, 1)
+        _check_positional(mark, 1)
         given = dict(mark.kwargs)
         where = given.pop("where", {})
-        _refuse_unknown("trt_budget", given, (*BUDGETS, "where"))
+        _check_argument_names("trt_budget", given, (*LIMITS, "where"))
         budget = Budget(device=mark.args[0] if mark.args else "gpu", limits=given, where=where)
         for other in budgets:
             same = set(budget.limits) & set(other.limits)
@@ -188,28 +223,36 @@ def _budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:
 
 
 def check_where(where: Any, params: Collection[str]) -> None:
-    """Raises DeclarationError for a budget whose `where` names what is none of the test's `params`: it never holds."""
+    """Check that the `where` of a budget names only parameters of the test.
+
+    Args:
+        where: The argument `where`. Anything other than a mapping is ignored here.
+        params: The names of the test's parameters.
+
+    Raises:
+        DeclarationError: A name is not a parameter, so that the budget could never apply.
+    """
     for name in where if isinstance(where, Mapping) else ():
         if name not in params:
-            known = f"it has {', '.join(sorted(params))}" if params else "it has none, so drop where"
+            known = f"it has {', '.join(sorted(params))}" if params else "it has no parameters, so remove where"
             hint = suggest(name, params, known)
-            raise DeclarationError(f"trt_budget: where names {name!r}, which is no parameter of the test: {hint}")
+            raise DeclarationError(f"trt_budget: where names {name!r}, which is not a parameter of the test: {hint}")
 
 
-def _accuracy(marks: Sequence[Mark]) -> Accuracy | None:
+def _make_accuracy(marks: Sequence[Mark]) -> Accuracy | None:
     if not marks:
         return None
-    return Accuracy(**_merged(marks, tuple(f.name for f in dataclasses.fields(Accuracy))))
+    return Accuracy(**_merge(marks, tuple(f.name for f in dataclasses.fields(Accuracy))))
 
 
-def _no_positional(mark: Mark, allowed: int) -> None:
+def _check_positional(mark: Mark, allowed: int) -> None:
     if len(mark.args) > allowed:
         extra = mark.args[allowed]
-        known = "its arguments go by keyword" if not allowed else "only the first goes by position"
-        raise DeclarationError(f"{mark.name}: {extra!r} is one argument too many by position: {known}")
+        remedy = "pass only the first argument by position" if allowed else "pass all arguments by keyword"
+        raise DeclarationError(f"{mark.name}: {extra!r} is an unexpected positional argument: {remedy}")
 
 
-def _refuse_unknown(marker: str, given: Iterable[str], names: Sequence[str]) -> None:
+def _check_argument_names(marker: str, given: Iterable[str], names: Sequence[str]) -> None:
     for name in given:
         if name not in names:
             hint = suggest(name, names, f"it has {', '.join(names)}")
@@ -217,7 +260,7 @@ def _refuse_unknown(marker: str, given: Iterable[str], names: Sequence[str]) -> 
 
 
 def suggest_marker(name: str) -> str | None:
-    """The marker that was probably meant by a name that starts with `trt_` and is none of ours."""
+    """Return the marker that is most similar to an unknown name starting with `trt_`. Return None if there is none."""
     if not name.startswith("trt_") or name in MARKERS:
         return None
     near = difflib.get_close_matches(name, MARKERS, 1)

@@ -81,8 +81,8 @@ def test_a_budget_for_a_parameter_that_the_test_lacks_never_holds_and_is_refused
     project.makepyfile(test_a=ENGINE + misspelt + varied + MEASURES, test_b=ENGINE + misspelt + MEASURES)
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = "trt_budget: where names 'precison', which is no parameter of the test: "
-    result.stderr.fnmatch_lines([f"*{said}did you mean 'precision'?", f"*{said}it has none, so drop where"])
+    said = "trt_budget: where names 'precison', which is not a parameter of the test: "
+    result.stderr.fnmatch_lines([f"*{said}did you mean 'precision'?", f"*{said}it has no parameters, so remove where"])
 
 
 def test_a_budget_of_the_module_may_be_for_parameters_that_only_other_tests_have(project):

@@ -114,7 +114,7 @@ def test_m(trt_runner): trt_runner.measure()
     )
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*backend='onnxruntime' has no workspace_mb: TensorRT's builder has*"])
+    result.stderr.fnmatch_lines(["*backend='onnxruntime' does not support workspace_mb: remove these options*"])
 
 
 def test_a_plan_that_is_given_takes_no_build_options(project):

@@ -124,7 +124,7 @@ def test_other(): pass
     said = (result.stdout if xdist else result.stderr).str()
     for line in (
         "test_m.py::test_axis: trt_matrix: batch is []: give a list with at least one value",
-        "test_m.py::test_field[precison=fp16]: trt_matrix: 'precison' is no field: did you mean 'precision'?",
+        "test_m.py::test_field[precison=fp16]: trt_matrix: 'precison' is not a field: did you mean 'precision'?",
         "test_m.py::test_argument: trt_engine: unknown argument 'precison': did you mean 'precision'?",
         "test_m.py::test_value: trt_engine: precision is 'fp12': it must be one of 'fp32', 'fp16'",
         "test_m.py::test_two: trt_engine: path and onnx both name the model",
