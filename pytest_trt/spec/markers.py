@@ -198,7 +198,7 @@ def _check_builder_options(marks: Sequence[Mark], spec: EngineSpec) -> None:
         if unsupported and backend in BACKENDS and BACKENDS[backend].runs_model:
             raise DeclarationError(
                 f"trt_engine: backend={backend!r} does not support {', '.join(unsupported)}: remove these options of "
-                "TensorRT's builder, or choose another backend (docs/reference/tensorrt-versions.md lists what each supports)"
+                "TensorRT's builder, or choose another backend (see docs/reference/tensorrt-versions.md)"
             )
 
 
