@@ -110,7 +110,7 @@ def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
             IMAGES,
             EngineSpec(dims={"N": [(1, 2, 4), (16, 16, 32)]}),
             RunShape(batch=8),
-            r"'x' \(8, 3, 224, 224\), outside every profile .*profile 0: 'x' \(1, .* to \(4, .*profile 1: 'x' \(16, ",
+            r"'x' \(8, 3, 224, 224\), which is outside .*profile 0: 'x' \(1, .* to \(4, .*profile 1: 'x' \(16, ",
         ),
         (
             ENCODER,
