@@ -37,7 +37,7 @@ from pytest_trt.report import failure
 from pytest_trt.report.header import environment_line
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.comparison import scaled
+from pytest_trt.trial.explain import scale_to_latency
 from pytest_trt.trial.trial import Trial
 
 BATCH = 8
@@ -138,7 +138,7 @@ def answer(live: Live, asked: Asked, old: LayerProfile) -> Answer:
     if ratio is not None and result.measurement is not None:
         now = result.measurement.figures["ms"].value
         then = now / ratio.value
-        causes = blame(scaled(old, then), scaled(trial.profile(), now), now - then).lines(99)
+        causes = blame(scale_to_latency(old, then), scale_to_latency(trial.profile(), now), now - then).lines(99)
         trial.close()
     text = failure.text(result) or "\n  ".join((verdict.text, *verdict.details, *_notes(result)))
     blamed = any(asked.cause in line and asked.layer in line for line in text.splitlines())

@@ -37,7 +37,8 @@ from networks import NETWORKS
 
 from pytest_trt.cli import lineup_table
 from pytest_trt.core import codec
-from pytest_trt.report.header import BACKENDS, environment_line
+from pytest_trt.core.backends import BACKENDS
+from pytest_trt.report.header import environment_line
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Accuracy
@@ -94,7 +95,7 @@ class Work:
         level = None if backend == "onnxruntime" else self.given.optimization_level
         for precision in self.given.precisions:
             if (backend, precision) != ("onnxruntime", "fp32"):  # that is the reference's own row
-                yield f"{BACKENDS[backend]} {precision}", dataclasses.replace(
+                yield f"{BACKENDS[backend].label} {precision}", dataclasses.replace(
                     self.spec(name), precision=precision, backend=backend, optimization_level=level,
                     compute_capabilities=capabilities, calibration="random" if precision == "int8" else None,
                 )  # fmt: skip

@@ -32,7 +32,7 @@ from pytest_trt.report.header import backend_name, device_name
 from pytest_trt.report.numbers import format_with_unit
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.trial.ab import Duel, Outcome, Side
+from pytest_trt.trial.ab import AbComparison, AbOutcome, AbSide
 from pytest_trt.trial.bench import Bench
 
 _DESCRIPTION = """Build MODEL under two interpreters, A and B, each with its own backend, and measure the two engines
@@ -95,12 +95,12 @@ def _run(args: argparse.Namespace) -> int:
     project = Project(args.rootdir)
     with contextlib.ExitStack() as stack:
         sides = [
-            stack.enter_context(Side(side.upper(), _bench(project, args, side), declaration, [Path.cwd()]))
+            stack.enter_context(AbSide(side.upper(), _bench(project, args, side), declaration, [Path.cwd()]))
             for side in "ab"
         ]
-        duel = Duel(sides[0], sides[1], args.plan_from)
+        comparison = AbComparison(sides[0], sides[1], args.plan_from)
         try:
-            outcome = duel.fought()
+            outcome = comparison.run()
         except (BuildError, ProbeError) as error:
             print(f"pytest-trt: nothing to compare: {error}", file=sys.stderr)
             return UNDECIDED
@@ -121,7 +121,7 @@ def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
     return Bench(settings, show_progress, find_interpreter(f"--{side}-python", getattr(args, f"{side}_python")))
 
 
-def _as_text(outcome: Outcome, args: argparse.Namespace) -> str:
+def _as_text(outcome: AbOutcome, args: argparse.Namespace) -> str:
     lines = [f"{Path(args.model).name} on {device_name(outcome.new.environment)}"]
     labels = {"ms": "", "p99_ms": "p99 ", "memory_mb": "", "host_mb": "host "}
     for name, measurement, python in (("A", outcome.old, args.a_python), ("B", outcome.new, args.b_python)):
@@ -141,6 +141,6 @@ def _as_text(outcome: Outcome, args: argparse.Namespace) -> str:
     return "\n".join(lines)
 
 
-def _as_json(outcome: Outcome) -> str:
+def _as_json(outcome: AbOutcome) -> str:
     sides = {"a": outcome.old, "b": outcome.new, "verdicts": outcome.verdicts}
     return json.dumps({"schema": SCHEMA, "status": outcome.status, **codec.encode(sides)}, indent=1)

@@ -96,6 +96,11 @@ class ProvidedEngine:
     layers: tuple[Layer, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def size_mb(self) -> float:
+        """The size of the plan with the data beside it, in MB."""
+        return sum(part.stat().st_size for part in self.plan.parent.glob(f"{self.plan.name}*")) / 1e6
+
 
 def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = False) -> ProvidedEngine:
     """Return the requested plan: the prebuilt one, the cached one, or a new build.

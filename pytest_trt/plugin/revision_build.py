@@ -148,7 +148,7 @@ class Declaring:
 
 
 def _built(trial: Trial) -> Built:
-    engine, said = trial.engine, trial.said
+    engine, description = trial.engine, trial.description
     subject = trial.subject(engine)
     return Built(
         model=str(trial.model.path.absolute()),
@@ -160,6 +160,6 @@ def _built(trial: Trial) -> Built:
         spec=subject.spec.without_functions,
         shapes=subject.shapes,
         pipeline=subject.options,
-        said=said,
-        spec_digest=description_digest(said),
+        description=description,
+        spec_digest=description_digest(description),
     )

@@ -222,9 +222,9 @@ class Session:
         if self.settings.disabled:
             result = dataclasses.replace(result, measurement=None)
         if (baselines := self.compared.baselines) is not None:
-            result = save_baseline.offered(result, baselines, self._collected)
+            result = save_baseline.suggest_renamed(result, baselines, self._collected)
             if save:
-                result = save_baseline.saved(result, baselines, self.settings, self.bench.store)
+                result = save_baseline.save_measurement(result, baselines, self.settings, self.bench.store)
             elif self.settings.baseline_save:
                 result = dataclasses.replace(result, saved="not saved: the test was skipped, or failed by itself")
         item.stash[RESULT] = result
@@ -252,7 +252,7 @@ class Session:
     def _without_trial(self, item: pytest.Item) -> Result | None:
         """What came of a test that never had a runner of ours; None where nothing asks for a measurement."""
         from pytest_trt.core.records import Result, Verdict
-        from pytest_trt.trial.trial import owed
+        from pytest_trt.trial.trial import missing_measurement
 
         if STORED in item.stash:
             text = (
@@ -261,7 +261,9 @@ class Session:
             )
         else:
             stored = self._is_stored(item.nodeid)
-            text = "" if self.settings.disabled else owed(item.stash.get(DECLARATION, None), stored=stored)
+            text = (
+                "" if self.settings.disabled else missing_measurement(item.stash.get(DECLARATION, None), stored=stored)
+            )
         return Result(item.nodeid, (Verdict("error", "run", "", text),)) if text else None
 
     def error(self, item: pytest.Item, error: TrtError) -> str:

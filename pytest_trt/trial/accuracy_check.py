@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Rightness:
+class AccuracyCheck:
     """What `trt_accuracy` asks of a case, which a test of that node id measures. Errors of a reference pass through."""
 
     case: Case
@@ -35,22 +35,22 @@ class Rightness:
     folders: Sequence[Path]
     baselines: BaselineFolder | None
 
-    def asked(self) -> Arrays | None:
+    def requested_inputs(self) -> Arrays | None:
         """The inputs that `trt_accuracy` names, none of them for those that are measured on; None without it."""
         wanted = self.case.declaration.accuracy
         if wanted is None or self.bench.settings.disabled:
             return None
         return given_inputs(wanted.inputs, self.folders) or {}
 
-    def judged(
-        self, taken: MeasuredRun, baseline: Baseline | None
+    def judge(
+        self, run: MeasuredRun, baseline: Baseline | None
     ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
         """The outputs of the very engine that was measured against what `trt_accuracy` names; and what a baseline is to
         keep of them, where that is what they are held against."""
         case, wanted = self.case, self.case.declaration.accuracy
-        if wanted is None or taken.inputs_and_outputs is None:
+        if wanted is None or run.inputs_and_outputs is None:
             return (), {}
-        inputs, outputs = taken.inputs_and_outputs
+        inputs, outputs = run.inputs_and_outputs
         spec = case.declaration.spec
         limits = allowed_error.limits_for(wanted, spec.precision, spec.tf32 and case.environment.kind == "gpu")
         if wanted.reference == "baseline":
@@ -73,11 +73,11 @@ class Rightness:
             return (Verdict("missing", "accuracy", "", text),)
         return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
 
-    def traced(self, verdicts: tuple[Verdict, ...], taken: MeasuredRun) -> tuple[Verdict, ...]:
+    def trace(self, verdicts: tuple[Verdict, ...], run: MeasuredRun) -> tuple[Verdict, ...]:
         """The verdicts, the first on values that depart with the layer that does so first, with how to find it, or with
         why there is none. Builds, so not under the device's lock."""
         wrong = next((verdict for verdict in verdicts if verdict.departs), None)
-        if wrong is None or taken.inputs_and_outputs is None or self.case.model.kind != "onnx":
+        if wrong is None or run.inputs_and_outputs is None or self.case.model.kind != "onnx":
             return verdicts
         told: tuple[str, ...] = (
             f"find the first layer that departs: pytest --trt-bisect {quote_node_id(self.node_id)}",
@@ -86,7 +86,7 @@ class Rightness:
             told = (why,)
         elif self.bench.settings.bisect:
             try:
-                told = lines(bisect(self.bench, self.case.declaration, self.folders, taken.inputs_and_outputs[0]))
+                told = lines(bisect(self.bench, self.case.declaration, self.folders, run.inputs_and_outputs[0]))
             except TrtError as error:  # what was judged stands all the same
                 told = (f"the first layer that departs cannot be found: {error}",)
         traced = dataclasses.replace(wrong, details=(*wrong.details, *told))

@@ -1,4 +1,4 @@
-"""The build lottery: builds of one model differ, and a verdict about one of them is not one about the model."""
+"""The build lottery: builds of one model differ, so a verdict about one build is not a verdict about the model."""
 
 from __future__ import annotations
 
@@ -8,25 +8,34 @@ from collections.abc import Mapping, Sequence
 
 from pytest_trt.core.records import Samples, Verdict
 from pytest_trt.judge.regression import paired
-from pytest_trt.trial.comparison import Comparison
 
 Sides = Sequence[Sequence[Samples]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Lottery:
-    """How far builds differ: `spread` as shares by figure, said in `notes`. `verdict` is that of all builds together,
-    where they were compared with a baseline's engine."""
+class BuildLottery:
+    """A frozen record of how far builds of one model differ.
+
+    Attributes:
+        spread: By figure, how far the builds differ, as a share.
+        notes: The same as sentences for the report.
+        verdict: The verdict of all builds together; None if they were not compared with a baseline's engine.
+    """
 
     spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
     verdict: Verdict | None = None
 
     @classmethod
-    def of(cls, comparison: Comparison, builds: Sequence[Sides], *, judged: bool) -> Lottery:
-        """From the samplings of builds that took turns with one and the same engine: the baseline's (`judged`), or the
-        first build, which then is one more at a ratio of 1."""
-        question = comparison.question
+    def of(cls, question: paired.RegressionQuestion, builds: Sequence[Sides], *, judged: bool) -> BuildLottery:
+        """Return the lottery of builds that each took turns with one and the same engine.
+
+        Args:
+            question: What is asked of each pair.
+            builds: For each build, the blocks of both sides.
+            judged: Whether the other engine was the baseline's. If not, it was the first build, which then counts as
+                one more build at a ratio of 1.
+        """
         centers = [paired.compare_paired(question, new, old).center for new, old in builds]
         centers += [] if judged else [0.0]
         spread = math.expm1(max(centers) - min(centers))
@@ -34,10 +43,9 @@ class Lottery:
         verdict = paired.judge_builds(question, builds) if judged else None
         return cls({"ms": spread}, (note,), verdict)
 
-    def weighed(self, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-        """The verdicts, with that of all builds in place of the one build's."""
+    def replace_verdict(self, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+        """Return the verdicts, with that of all builds in place of the one build's."""
         if self.verdict is None:
             return tuple(verdicts)
-        return tuple(
-            self.verdict if (v.basis, v.figure) == (self.verdict.basis, self.verdict.figure) else v for v in verdicts
-        )
+        mine = self.verdict
+        return tuple(mine if (v.basis, v.figure) == (mine.basis, mine.figure) else v for v in verdicts)

@@ -101,7 +101,7 @@ class Case:
         return self.resolved_shapes.run
 
     @property
-    def said(self) -> Mapping[str, str]:
+    def description(self) -> Mapping[str, str]:
         """What is built and run, as text."""
         return describe(self.declaration, self.shapes)
 

@@ -1,4 +1,4 @@
-"""How a test is compared with its baseline: what that asks of the sampling, and the verdicts."""
+"""How a test is compared with its baseline: what the comparison needs from the sampling, and its verdicts."""
 
 from __future__ import annotations
 
@@ -7,61 +7,97 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from pytest_trt.core import stats
 from pytest_trt.core.records import Estimate, LayerProfile, Measurement, Samples, Verdict
 from pytest_trt.judge import budgets
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression import stored as stored_figures
-from pytest_trt.judge.regression.blame import Blame, blame
 from pytest_trt.judge.regression.changes import describe_changes
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
 from pytest_trt.spec.expectations import Tolerance
-from pytest_trt.trial import probe_spread
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.explain import EngineCosts, explain_slowdown
+from pytest_trt.trial.probe_spread import ProbeSpread
 
 if TYPE_CHECKING:
     from pytest_trt.judge.baselines import BaselineFolder
 
-Way = Literal["off", "absent", "identical", "paired", "stored"]
+ComparisonMode = Literal["off", "absent", "identical", "paired", "stored"]
+"""No comparison is requested; there is no baseline; the engine is the baseline's; both engines take turns; the new
+engine is compared with the stored figures."""
 
 BUILD_SPREAD = 0.01
 """How far two builds of one model may differ, as a share, until --trt-builds has measured it."""
 
+RUN_SPREAD = 0.01
+"""How far two runs on a GPU may differ, as a share, until a baseline's history shows it."""
+
 REBUILT = "build lottery: the baseline's model and options, in another build; --trt-builds=3 judges three together"
 
-FROM_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
-"""Figures that more blocks tell better."""
+NARROWED_BY_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
+"""Figures whose interval narrows with more blocks."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ComparisonTerms:
+    """A frozen record of what a comparison allows, and of how far probes differ by themselves.
+
+    Attributes:
+        slowdown: How much slower than its baseline the engine may be, as a share.
+        memory_growth: How much more device memory it may need, as a share.
+        tolerance: The test's own `trt_regression`, with its quarantine.
+        spread: How far two probes of one plan differ on this device.
+    """
+
+    slowdown: float
+    memory_growth: float
+    tolerance: Tolerance
+    spread: ProbeSpread
+
+    @classmethod
+    def of(cls, tolerance: Tolerance, settings: Settings, spread: ProbeSpread) -> ComparisonTerms:
+        """Return the terms of a test: its own tolerances, else those of the settings."""
+        slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
+        return cls(
+            slowdown=settings.max_slowdown if slowdown is None else slowdown,
+            memory_growth=settings.max_memory_growth if growth is None else growth,
+            tolerance=tolerance,
+            spread=spread,
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """`way` is how; `other` is the baseline's engine where the two take turns; `absence` the verdict where there is no
-    baseline. `spread` is how far two probes of one plan differ here, and `open_order_effect` how far the order
-    in which they are opened moves them, as shares; `since` is what the baseline is called where it is told what
-    changed; `rebuilt` is whether this engine is another build of the baseline's model and options: then the build
-    lottery is named."""
+    """A frozen record of how one engine is compared.
 
-    way: Way
-    spread: float
-    open_order_effect: float
-    slowdown: float
-    memory_growth: float
-    tolerance: Tolerance
+    Attributes:
+        mode: How.
+        terms: What the comparison allows.
+        baseline: What the engine is compared with; None if there is nothing.
+        other: The baseline's engine, if the two take turns.
+        absence: The verdict if there is no baseline.
+        since: The name of the baseline in sentences that say what changed since then.
+        rebuilt: Whether this engine is another build of the baseline's model and options; the verdict then names the
+            build lottery.
+    """
+
+    mode: ComparisonMode
+    terms: ComparisonTerms
     baseline: Baseline | None = None
     other: Subject | None = None
     absence: Verdict | None = None
     since: str = "the baseline"
     rebuilt: bool = False
 
-    def against(self, other: Subject) -> Comparison:
-        """The same question, asked of another engine in turns."""
-        return dataclasses.replace(self, way="paired", other=other)
+    def paired_with(self, other: Subject) -> Comparison:
+        """Return the same comparison, with another engine to take turns with."""
+        return dataclasses.replace(self, mode="paired", other=other)
 
-    def knowing(self, others: Mapping[str, Estimate]) -> Comparison:
-        """The comparison, once what it compares with is measured: the engine of a revision has no figures before."""
+    def with_measurements(self, others: Mapping[str, Estimate]) -> Comparison:
+        """Return the comparison with the other engine's figures, which for a git revision are measured only now."""
         if self.baseline is None or not self.measures_other:
             return self
         figures = {**others, **self.baseline.figures}
@@ -69,148 +105,129 @@ class Comparison:
 
     @property
     def measures_other(self) -> bool:
-        """Whether the figures of what it is compared with are not known yet (see `knowing`)."""
+        """Whether the other engine's figures are not known yet (see `with_measurements`)."""
         return self.baseline is not None and "ms" not in self.baseline.figures
 
     @property
-    def time(self) -> str | None:
+    def baseline_time(self) -> str | None:
+        """When the baseline was saved, in ISO 8601."""
         return self.baseline.time if self.baseline is not None else None
 
     @property
     def question(self) -> paired.RegressionQuestion:
-        """Is `ms` worse than the baseline's by more than the tolerance?"""
-        run_spread = 0.01 if self.spread < DEFAULT_PROBE_SPREAD["cpu"] else DEFAULT_PROBE_SPREAD["cpu"]
-        build_spread = self.baseline.build_spread.get("ms", BUILD_SPREAD) if self.baseline else BUILD_SPREAD
+        """Whether `ms` is worse than the baseline's by more than the tolerance."""
+        spread = self.terms.spread
         return paired.RegressionQuestion(
-            tolerance=self.slowdown,
-            spread=self.spread,
-            open_order_effect=self.open_order_effect,
-            run_spread=run_spread,
-            build_spread=build_spread,
+            tolerance=self.terms.slowdown,
+            spread=spread.share,
+            open_order_effect=spread.open_order_effect,
+            run_spread=RUN_SPREAD if spread.share < DEFAULT_PROBE_SPREAD["cpu"] else DEFAULT_PROBE_SPREAD["cpu"],
+            build_spread=self.baseline.build_spread.get("ms", BUILD_SPREAD) if self.baseline else BUILD_SPREAD,
         )
 
     def rule(self, limits: Mapping[str, float], resolution: float, builds: int = 1) -> Rule:
-        """When there are blocks enough: each budget decided, and the question of the baseline, with the lottery of so
-        many `builds` in it; with neither, when the interval is as narrow as `resolution`, or as a quarter of what
-        probes differ by: more blocks of this one would say no more of the next."""
-        asked = {name: limit for name, limit in limits.items() if name in FROM_BLOCKS}
-        rules: list[Rule] = [budgets.LimitRule(asked, spread=self.spread)] if asked else []
-        if self.way == "paired":
+        """Return the rule that decides when there are enough blocks.
+
+        Every budget and the question of the baseline must be decided. With neither, the interval must be as narrow as
+        `resolution`, or as a quarter of the spread between probes: more blocks of this probe would not tell more about
+        the next one.
+
+        Args:
+            limits: The budgets by figure.
+            resolution: The half-width of the interval, as a share.
+            builds: How many builds are judged together.
+        """
+        narrowed = {name: limit for name, limit in limits.items() if name in NARROWED_BY_BLOCKS}
+        spread = self.terms.spread.share
+        rules: list[Rule] = [budgets.LimitRule(narrowed, spread=spread)] if narrowed else []
+        if self.mode == "paired":
             rules.append(paired.PairedRule(self.question, builds))
-        elif self.way in ("stored", "absent") or not rules:  # what is to be compared, now or later, has to be narrow
-            rules.append(Resolution("ms", max(resolution, self.spread / 4)))
+        elif self.mode in ("stored", "absent") or not rules:  # a figure that is compared, now or later, must be narrow
+            rules.append(Resolution("ms", max(resolution, spread / 4)))
         return AllOf(rules)
 
     def verdicts(self, sides: Sequence[Sequence[Samples]], figures: Mapping[str, Estimate]) -> tuple[Verdict, ...]:
-        """The verdicts of the figures that baselines gate: `ms` and `memory_mb`."""
+        """Return the verdicts of the figures that baselines gate: `ms` and `memory_mb`."""
         if self.absence is not None:
             return (self.absence,)
         if self.baseline is None:
             return ()
-        if self.way == "identical":
-            return (Verdict("ok", "baseline", "ms", "identical plan: nothing to compare", tolerance=self.slowdown),)
-        found = [
-            paired.judge_paired(self.question, *sides)
-            if self.way == "paired"
-            else stored_figures.judge_stored(self.question, figures["ms"], self.baseline)
-        ]
-        told = (REBUILT,) if self.rebuilt else ()
-        if self.way == "paired" and found[0].status == "inconclusive":
-            told = (*told, *probe_spread.advice(self.spread, self.open_order_effect))
-        found[0] = dataclasses.replace(found[0], details=(*found[0].details, *told))
+        if self.mode == "identical":
+            text = "identical plan: nothing to compare"
+            return (Verdict("ok", "baseline", "ms", text, tolerance=self.terms.slowdown),)
+        latency = self._latency_verdict(self.baseline, sides, figures)
+        found = [dataclasses.replace(latency, details=(*latency.details, *self._notes(latency)))]
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
-            question = paired.RegressionQuestion(figure="memory_mb", tolerance=self.memory_growth)
+            question = paired.RegressionQuestion(figure="memory_mb", tolerance=self.terms.memory_growth)
             found.append(stored_figures.judge_stored(question, figures["memory_mb"], self.baseline))
-        return tuple(self._enforced(verdict) for verdict in found)
+        return tuple(map(self._quarantine, found))
 
-    def explained(
+    def _latency_verdict(
+        self, baseline: Baseline, sides: Sequence[Sequence[Samples]], figures: Mapping[str, Estimate]
+    ) -> Verdict:
+        if self.mode == "paired":
+            return paired.judge_paired(self.question, *sides)
+        return stored_figures.judge_stored(self.question, figures["ms"], baseline)
+
+    def _notes(self, latency: Verdict) -> tuple[str, ...]:
+        notes = (REBUILT,) if self.rebuilt else ()
+        if self.mode == "paired" and latency.status == "inconclusive":
+            notes = (*notes, *self.terms.spread.advice())
+        return notes
+
+    def explain(
         self,
         verdicts: Sequence[Verdict],
         measurement: Measurement,
         again: MeasuredRun,
         folder: BaselineFolder | None,
     ) -> tuple[Verdict, ...]:
-        """The verdicts, regressions with what changed and which layers explain it. `again` has the new engine's layers
-        and, where the two took turns, the old one's; else those that are stored are asked for."""
-        if self.baseline is None or not any(verdict.status == "regressed" for verdict in verdicts):
+        """Return the verdicts; regressions also say what changed and which layers explain them.
+
+        Args:
+            verdicts: The confirmed verdicts.
+            measurement: The test's measurement.
+            again: The second measurement, with the new engine's layers and, if the two took turns, the old one's.
+            folder: The baselines, whose stored layers stand in for the old engine's.
+        """
+        first = next((verdict for verdict in verdicts if verdict.status == "regressed"), None)
+        if self.baseline is None or first is None:
             return tuple(verdicts)
         changed = describe_changes(self.baseline, measurement, since=self.since)
-        first = next(verdict for verdict in verdicts if verdict.status == "regressed")
+        new = EngineCosts(measurement.figures, *_side(again, 0))
+        old = self._baseline_costs(self.baseline, again, folder)
 
-        def with_details(verdict: Verdict) -> Verdict:
+        def explain(verdict: Verdict) -> Verdict:
             if verdict.status != "regressed":
                 return verdict
-            found = self._blame(verdict, measurement, again, folder) if verdict.figure == "ms" else None
+            found = explain_slowdown(verdict, new, old)
             lines, causes = ((), ()) if found is None else (found.lines(), found.all_causes())
-            said = changed if verdict is first else ()  # once a test
-            return dataclasses.replace(verdict, details=(*verdict.details, *lines, *said), causes=causes)
+            changes = changed if verdict is first else ()  # once a test
+            return dataclasses.replace(verdict, details=(*verdict.details, *lines, *changes), causes=causes)
 
-        return tuple(map(with_details, verdicts))
+        return tuple(map(explain, verdicts))
 
-    def _blame(
-        self,
-        verdict: Verdict,
-        measurement: Measurement,
-        again: MeasuredRun,
-        folder: BaselineFolder | None,
-    ) -> Blame | None:
-        """Which layers explain a slowdown; None where one side has no profile."""
-        sides, profiles = again.sampling.sides, again.profiles
-        old, before = (profiles[1], sides[1]) if len(profiles) > 1 else (None, ())
-        if old is None and folder is not None and self.baseline is not None:
-            data = folder.data(self.baseline)
-            old, before = (data.profile, data.samples) if data is not None else (None, ())
-        if not profiles or old is None or verdict.ratio is None or self.baseline is None:
-            return None
-        now, then = measurement.figures["ms"].value, measurement.figures["ms"].value / verdict.ratio.value
-        stored, figures = self.baseline.figures, measurement.figures
-        others = {
-            name: (stored[name].value, figures[name].value)
-            for name in ("h2d_ms", "d2h_ms", "enqueue_ms")
-            if name in stored and name in figures
-        }
-        others.update(clocks(before, sides[0]))
-        return blame(scaled(old, then), scaled(profiles[0], now), now - then, others)
+    @staticmethod
+    def _baseline_costs(baseline: Baseline, again: MeasuredRun, folder: BaselineFolder | None) -> EngineCosts:
+        if len(again.profiles) > 1:
+            return EngineCosts(baseline.figures, *_side(again, 1))
+        data = folder.data(baseline) if folder is not None else None
+        return EngineCosts(baseline.figures, *((data.profile, data.samples) if data is not None else (None, ())))
 
-    def _enforced(self, verdict: Verdict) -> Verdict:
-        """A regression that is quarantined until a day that has not passed is said, and does not fail."""
-        until = self.tolerance.until
-        if self.tolerance.enforce or verdict.status != "regressed" or until is None:
+    def _quarantine(self, verdict: Verdict) -> Verdict:
+        """Return a regression as `unenforced` until its quarantine ends."""
+        tolerance = self.terms.tolerance
+        if tolerance.enforce or verdict.status != "regressed" or tolerance.until is None:
             return verdict
-        if datetime.date.today() > until:
-            return dataclasses.replace(verdict, details=(*verdict.details, f"its quarantine ended on {until}"))
-        text = f"{verdict.text}; quarantined until {until}: {self.tolerance.reason}"
+        if datetime.date.today() > tolerance.until:
+            return dataclasses.replace(
+                verdict, details=(*verdict.details, f"its quarantine ended on {tolerance.until}")
+            )
+        text = f"{verdict.text}; quarantined until {tolerance.until}: {tolerance.reason}"
         return dataclasses.replace(verdict, status="unenforced", text=text)
 
 
-def clocks(old: Sequence[Samples], new: Sequence[Samples]) -> dict[str, tuple[float, float]]:
-    """The SM clock that was and is, in MHz: medians over blocks; empty where a side did not read it."""
-    read = [[b.state["sm_mhz"] for s in side for b in s.blocks if "sm_mhz" in b.state] for side in (old, new)]
-    return {"sm_mhz": (stats.median(read[0]), stats.median(read[1]))} if all(read) else {}
-
-
-def scaled(profile: LayerProfile, ms: float) -> LayerProfile:
-    """A profile whose layers sum up to no more than the latency that was measured: timing each layer by itself costs
-    something, and what runs as a graph overlaps."""
-    factor = ms / profile.total_ms if profile.total_ms > ms else 1.0
-    layers = (dataclasses.replace(layer, ms=layer.ms and layer.ms * factor) for layer in profile.layers)
-    return dataclasses.replace(profile, layers=tuple(layers))
-
-
-def confirmed(first: Sequence[Verdict], again: Sequence[Verdict], *, rebuilt: bool = False) -> tuple[Verdict, ...]:
-    """The first verdicts, of which a failing one stands only where it was seen again: what was over budget may have
-    been one bad process, and what regressed one unlucky build."""
-    seen = {(verdict.basis, verdict.figure): verdict for verdict in again}
-
-    def stands(verdict: Verdict) -> Verdict:
-        second = seen.get((verdict.basis, verdict.figure))
-        if second is None:  # accuracy is not asked twice
-            return verdict
-        if verdict.basis == "baseline":
-            return paired.confirm_regression(verdict, second, rebuilt=rebuilt)
-        if verdict.status == "over_budget" and second.status != "over_budget" and not rebuilt:
-            text = f"{verdict.text} (at the limit: not seen again in a fresh probe)"
-            return dataclasses.replace(verdict, status="inconclusive", text=text)
-        return verdict
-
-    return tuple(stands(verdict) for verdict in first)
+def _side(run: MeasuredRun, number: int) -> tuple[LayerProfile | None, Sequence[Samples]]:
+    """Return a side's layers and blocks."""
+    profile = run.profiles[number] if len(run.profiles) > number else None
+    return profile, run.sampling.sides[number]

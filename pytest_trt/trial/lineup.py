@@ -24,16 +24,15 @@ from pytest_trt.errors import TrtError
 from pytest_trt.judge.accuracy import allowed_error
 from pytest_trt.judge.accuracy import verdicts as accuracy
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
-from pytest_trt.measure.run import measure_run
-from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Resolution
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec, Precision
 from pytest_trt.spec.expectations import Accuracy
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
+from pytest_trt.trial.measuring import MeasuringDevice
 from pytest_trt.trial.probe_spread import spread_of
-from pytest_trt.trial.trial import WARM_UP_S, Trial
+from pytest_trt.trial.trial import Trial
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
@@ -144,20 +143,19 @@ class Lineup:
             inputs, expected, nothing = self._reference
             server, environment = bench.server("pytorch"), bench.environment("pytorch")
             row = dataclasses.replace(row, environment=environment)
-            with tempfile.TemporaryDirectory() as scratch, bench.lock(environment):
+            device = MeasuringDevice(bench, environment)
+            with tempfile.TemporaryDirectory() as scratch, device.exclusively(wait=False):
                 plan = Path(scratch) / "plan"
                 write_plan(plan, function, folder, case.model.inputs, case.model.outputs)
                 subject = Subject(
                     plan, bench.settings.device, case.declaration.spec, case.shapes, self._declaration.pipeline, inputs
                 )
-                settings = bench.settings
-                limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
-                spread, _open_order_effect = spread_of(self._bench.store.folder, environment)
-                rule = Resolution("ms", max(settings.resolution, spread / 4))
-                taken = measure_run([(server, subject)], rule, limits, batch=case.batch, spread=spread)
+                spread = spread_of(self._bench.store.folder, environment).share
+                rule = Resolution("ms", max(bench.settings.resolution, spread / 4))
+                run = device.measure([(server, subject)], rule, batch=case.batch, spread=spread)
                 with EngineProbe(server, subject) as probe:
                     outputs = probe.infer(inputs if inputs is not None else probe.current_inputs())
-            figures = {name: e.value for name, e in taken.figures.items() if name in LINEUP_FIGURES}
+            figures = {name: e.value for name, e in run.figures.items() if name in LINEUP_FIGURES}
             row = dataclasses.replace(row, ran=True, figures=figures, notes=tuple(filter(None, [nothing])))
             return row if inputs is None else self._compared(row, outputs, expected, tf32=True)
         except TrtError as error:
@@ -178,8 +176,7 @@ class Lineup:
 
 
 def _built(row: Row, engine: ProvidedEngine) -> Row:
-    size = sum(part.stat().st_size for part in engine.plan.parent.glob(f"{engine.plan.name}*"))
-    figures = {"engine_mb": size / 1e6, **({"build_s": engine.build_s} if engine.build_s is not None else {})}
+    figures = {"engine_mb": engine.size_mb, **({"build_s": engine.build_s} if engine.build_s is not None else {})}
     return dataclasses.replace(row, built=True, figures=figures, precisions=engine.precisions, notes=engine.notes)
 
 

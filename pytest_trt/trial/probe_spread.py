@@ -1,7 +1,7 @@
-"""How far two probes of one plan differ on this device: measured by A/A pairs, kept beside the engine cache.
+"""How far two probes of one plan differ on a device: measured by A/A pairs, and kept beside the engine cache.
 
-A comparison of one probe a side cannot see the spread between probes; what it adds to its interval comes from here, or
-from figures.DEFAULT_PROBE_SPREAD until there are calibrations.
+A comparison with one probe on each side cannot see the spread between probes. It widens its interval by the spread that
+is kept here, or by a default until the device is calibrated (`measure.figures.DEFAULT_PROBE_SPREAD`).
 """
 
 from __future__ import annotations
@@ -23,56 +23,94 @@ from pytest_trt.measure.run import measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 
-MOST = 64
-"""How many pairs are remembered, the last ones."""
+MAX_PAIRS = 64
+"""How many pairs a calibration keeps: the last ones."""
 
 BLOCKS_S = 0.25
-"""How long the blocks of a pair are sampled, in seconds."""
+"""How many seconds of blocks a pair is sampled for, on each side."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """The log ratios of pairs of probes that held one and the same plan, the first that was opened to the second."""
+    """A frozen record of A/A pairs, as it is stored.
+
+    Attributes:
+        device: The device's own name.
+        differences: For each pair of probes of one plan, the log of the latency in the probe that was opened first over
+            that in the second.
+    """
 
     device: str
     differences: tuple[float, ...] = ()
 
     @property
     def spread(self) -> float:
-        """How far two probes differ but for their place, as a share (noise_levels.calibrated_spread)."""
+        """How far two probes differ, apart from their order, as a share (`noise_levels.calibrated_spread`)."""
         return noise_levels.calibrated_spread(self.differences)
 
     @property
     def open_order_effect(self) -> float:
-        """How far the order in which they are opened moves a pair, as a share."""
+        """How far the order in which a pair is opened moves its ratio, as a share."""
         return noise_levels.calibrated_open_order_effect(self.differences)
 
     def with_more(self, differences: tuple[float, ...]) -> Calibration:
-        return dataclasses.replace(self, differences=(*self.differences, *differences)[-MOST:])
+        """Return the calibration with further pairs."""
+        return dataclasses.replace(self, differences=(*self.differences, *differences)[-MAX_PAIRS:])
 
 
-def spread_of(cache: Path, environment: Environment) -> tuple[float, float]:
-    """How far two probes differ on this device, and how far the order in which they are opened moves a pair of them:
-    calibrated, or else the defaults of its kind."""
+@dataclasses.dataclass(frozen=True)
+class ProbeSpread:
+    """A frozen record of how far two probes of one plan differ on a device.
+
+    Attributes:
+        share: How far two probes differ, apart from the order in which they were opened, as a share.
+        open_order_effect: How far the order in which a pair is opened moves its ratio, as a share.
+        calibrated: Whether A/A pairs on the device have shown it; otherwise it is the default of the device's kind.
+    """
+
+    share: float
+    open_order_effect: float
+    calibrated: bool = True
+
+    def advice(self) -> tuple[str, ...]:
+        """Return what to do about a spread that is only assumed; nothing if it was measured."""
+        if self.calibrated:
+            return ()
+        percent = f"{100 * (self.share + self.open_order_effect):.2g} %"
+        return (f"two processes are assumed to differ by {percent}: pytest-trt calibrate measures it",)
+
+    def widest(self, other: ProbeSpread) -> ProbeSpread:
+        """Return the spread that covers both, for two environments whose engines take turns."""
+        return ProbeSpread(
+            max(self.share, other.share),
+            max(self.open_order_effect, other.open_order_effect),
+            self.calibrated and other.calibrated,
+        )
+
+
+def spread_of(cache: Path, environment: Environment) -> ProbeSpread:
+    """Return the calibrated spread of the device, or the default of its kind.
+
+    Args:
+        cache: The folder of the engine cache, beside which calibrations are kept.
+        environment: The device and the backend.
+
+    Raises:
+        CacheError: The calibration cannot be read.
+    """
     found = load(cache, environment)
     if len(found.differences) < 2:
-        return DEFAULT_PROBE_SPREAD[environment.kind], DEFAULT_OPEN_ORDER_EFFECT[environment.kind]
-    return found.spread, found.open_order_effect
-
-
-def advice(spread: float, open_order_effect: float) -> tuple[str, ...]:
-    """What to do about a spread and an order effect that are the defaults; nothing where they were measured."""
-    if all(
-        (spread, open_order_effect) != (DEFAULT_PROBE_SPREAD[kind], DEFAULT_OPEN_ORDER_EFFECT[kind])
-        for kind in DEFAULT_PROBE_SPREAD
-    ):
-        return ()
-    percent = f"{100 * (spread + open_order_effect):.2g} %"
-    return (f"two processes are taken to differ by {percent}: pytest-trt calibrate measures it",)
+        kind = environment.kind
+        return ProbeSpread(DEFAULT_PROBE_SPREAD[kind], DEFAULT_OPEN_ORDER_EFFECT[kind], calibrated=False)
+    return ProbeSpread(found.spread, found.open_order_effect)
 
 
 def load(cache: Path, environment: Environment) -> Calibration:
-    """What is known of this device; nothing, where nothing was measured. Raises CacheError for what cannot be read."""
+    """Return the calibration of the device; an empty one if there is none.
+
+    Raises:
+        CacheError: The file cannot be read.
+    """
     path = _path(cache, environment)
     try:
         return codec.decode(Calibration, json.loads(path.read_bytes()), str(path))
@@ -83,7 +121,11 @@ def load(cache: Path, environment: Environment) -> Calibration:
 
 
 def save(cache: Path, environment: Environment, calibration: Calibration) -> Path:
-    """Write it, whole or not at all."""
+    """Write the calibration, completely or not at all, and return its path.
+
+    Raises:
+        CacheError: The file cannot be written.
+    """
     path = _path(cache, environment)
     try:
         path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -94,11 +136,19 @@ def save(cache: Path, environment: Environment, calibration: Calibration) -> Pat
 
 
 def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) -> float:
-    """The log ratio of two fresh probes of one plan that take turns, the first that is opened to the second, each
-    sampled for about `seconds`."""
+    """Measure one plan in two fresh probes that take turns.
+
+    Args:
+        server: Forks both probes.
+        subject: The engine that both open.
+        seconds: How long each is sampled.
+
+    Returns:
+        The log of the latency in the probe that was opened first over that in the second.
+    """
     limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
-    taken = measure_run([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
-    return paired.compare_paired(paired.RegressionQuestion(spread=0.0), *taken.sampling.sides).center
+    run = measure_run([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
+    return paired.compare_paired(paired.RegressionQuestion(spread=0.0), *run.sampling.sides).center
 
 
 def _path(cache: Path, environment: Environment) -> Path:

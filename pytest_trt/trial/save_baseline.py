@@ -1,4 +1,4 @@
-"""What becomes of a result beside its verdict: a renamed test is offered its baseline, and a measurement is stored."""
+"""Save the measurement to the baseline; suggest the baseline of a renamed test."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ if TYPE_CHECKING:
     from pytest_trt.spec.settings import Settings
 
 
-def offered(result: Result, folder: BaselineFolder, tests: Collection[str]) -> Result:
-    """A test that is new may be one that was renamed: its spec tells, and the way to keep its baseline is said.
-    `tests` are all there are; none, where that is not known."""
+def suggest_renamed(result: Result, folder: BaselineFolder, tests: Collection[str]) -> Result:
+    """Return the result; if its test is new, and a baseline of the same spec has no test, name the command to keep it.
+
+    Args:
+        result: The test's result.
+        folder: The stored baselines.
+        tests: The node ids of all tests; empty if not all were collected, and then nothing is suggested.
+    """
     if result.measurement is None or not tests or not any(map(_is_new, result.verdicts)):
         return result
     old = folder.find_renamed(result.measurement, tests)
@@ -31,8 +36,12 @@ def _is_new(verdict: Verdict) -> bool:
     return (verdict.basis, verdict.status) == ("baseline", "new")
 
 
-def saved(result: Result, folder: BaselineFolder, settings: Settings, store: Store) -> Result:
-    """Store the measurement as the test's baseline where that is asked for, and keep its plan in the cache."""
+def save_measurement(result: Result, folder: BaselineFolder, settings: Settings, store: Store) -> Result:
+    """Store the measurement as the test's baseline if the settings request it, and pin its plan in the cache.
+
+    Returns:
+        The result, with a sentence that says what was saved.
+    """
     if not settings.baseline_save or result.measurement is None:
         return result
     done = folder.save(

@@ -1,4 +1,4 @@
-"""One test's whole course: its engine, probes, sampling, confirmation, verdicts. Free of pytest.
+"""Walk all stages for one test: engine, measurement, verdicts, confirmation, explanation. Free of pytest.
 
 with Trial(bench, node_id, declaration, folders, baselines) as trial:
     outputs = trial(inputs)
@@ -11,43 +11,50 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.core.records import Estimate, Measurement, Result, Verdict
+from pytest_trt.core.records import Estimate, Measurement, Result, StoredOutput, Verdict
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError
-from pytest_trt.judge import budgets
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.gpu_state import decode_reasons, slowdown_reasons
-from pytest_trt.measure.run import MeasuredRun, measure_run
+from pytest_trt.measure.gpu_state import decode_reasons
+from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.description import description_digest
-from pytest_trt.trial.accuracy_check import Rightness
+from pytest_trt.trial.accuracy_check import AccuracyCheck
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.build_lottery import Lottery
+from pytest_trt.trial.budget_verdicts import budget_limits, budget_verdicts
+from pytest_trt.trial.build_lottery import BuildLottery
 from pytest_trt.trial.case import Case
-from pytest_trt.trial.choose_comparison import choose, choose_revision
-from pytest_trt.trial.comparison import Comparison, confirmed
+from pytest_trt.trial.choose_comparison import EngineUnderTest, choose_baseline, choose_revision
+from pytest_trt.trial.comparison import Comparison, ComparisonTerms
+from pytest_trt.trial.confirm import confirm_verdicts
+from pytest_trt.trial.measuring import ConfirmedRun, MeasuringDevice, measure_and_confirm
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
     from pytest_trt.judge.baselines import BaselineFolder
     from pytest_trt.trial.against.revision import Revision
 
-WARM_UP_S = 3.0
-
 
 class Trial(Case):
-    """A test's runner: a case that is measured and judged. `finish` gives the result.
+    """A test's runner: a case that is measured and judged once.
 
     Every TrtError that its parts raise passes through.
+
+    Args:
+        bench: The resources of the run.
+        node_id: The test.
+        declaration: What the test declares.
+        folders: Where relative paths are looked for, in this order.
+        baselines: The stored baselines to compare with; None for no comparison.
+        revision: The git revision to compare with instead.
     """
 
     def __init__(
@@ -61,23 +68,30 @@ class Trial(Case):
     ) -> None:
         super().__init__(bench, node_id, declaration, folders)
         self._revision = revision
-        self._baselines = baselines if revision is None else None  # what is compared with a revision needs none
-        self._right = Rightness(self, bench, node_id, folders, self._baselines)
+        self._baselines = baselines if revision is None else None
+        self._accuracy = AccuracyCheck(self, bench, node_id, folders, self._baselines)
         self.result: Result | None = None
         self._error: Exception | None = None
         self._over = False
 
     def measure(self, inputs: Arrays | None = None) -> Measurement:
-        """Measure the engine alone in a fresh probe, and judge it. Without `inputs` they are drawn from the seed.
+        """Measure the engine alone in a fresh probe, and judge it; a failing verdict fails the test after its body.
 
-        The verdict fails the test after its body. Raises DeclarationError when called a second time, or once the
-        body is over.
+        Args:
+            inputs: Arrays by input name to measure on; None to generate them from the spec's seed.
+
+        Returns:
+            The measurement, with every figure and its interval.
+
+        Raises:
+            DeclarationError: The test has measured already, or its body is over.
+            InputError: The inputs do not fit the engine, or hold NaN.
         """
         if self._over:
             raise DeclarationError("measure() was called after the test was judged: call it in its body, or before")
         try:
             return self._measure(inputs)
-        except Exception as error:  # whatever it was: a test that catches it shall not pass for that
+        except Exception as error:  # whatever it was: a test that catches it must not pass for that
             self._error = error
             raise
 
@@ -87,197 +101,183 @@ class Trial(Case):
         if self.result is not None:
             raise DeclarationError("measure() was called twice in one test: a test has one measurement; parametrise it")
         started = time.perf_counter()
-        engine, spec_digest = self.engine, description_digest(self.said)
         self.close()
-        new = self.subject(engine, inputs)
-        # reads baselines and waits for builds: under the device's lock, that build would wait for us
-        comparison = self._comparison(engine, new, spec_digest)
-        with self._bench.lock(self.environment):
-            busy = self._others()
-            taken = self._take(engine, new, comparison, asked=self._right.asked())
-            comparison = comparison.knowing(taken.other_figures)
-            verdicts = self._verdicts(taken, comparison)
-            again = None
-            if any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
-                again = self._take(engine, new, comparison, profiled=True)
-                verdicts = confirmed(verdicts, self._verdicts(again, comparison))
-            right, outputs = self._right.judged(taken, comparison.baseline)
-            verdicts = (*verdicts, *right, *self._invalid(busy, taken))
-        if engine.built and any(verdict.status == "regressed" for verdict in verdicts):
-            another = self.build_again()  # may wait for another build: not under the device's lock
-            with self._bench.lock(self.environment):
-                third = self._take(another, self.subject(another, inputs), comparison)
-            verdicts = confirmed(verdicts, self._verdicts(third, comparison), rebuilt=True)
-        verdicts = self._right.traced(verdicts, taken)
-        lottery = self._lottery(engine, new, taken, comparison) if self._bench.settings.builds > 1 else Lottery()
-        verdicts = lottery.weighed(verdicts)
-        measurement = dataclasses.replace(
-            self._measurement(engine, taken, again, spec_digest, lottery), outputs=outputs
-        )
-        if again is not None:
-            verdicts = comparison.explained(verdicts, measurement, again, self._baselines)
+        tested = self._engine_under_test(inputs)
+        comparison = self._comparison(tested)  # may wait for another build, which waits for the device's lock
+        with self._device.exclusively():
+            found, comparison = self._measure_and_confirm(tested, comparison)
+            accurate, outputs = self._accuracy.judge(found.run, comparison.baseline)
+            verdicts = (*found.verdicts, *accurate, *self._device.invalid_verdicts(found.run))
+        verdicts = self._confirm_in_another_build(verdicts, tested, comparison)
+        verdicts = self._accuracy.trace(verdicts, found.run)
+        lottery = self._build_lottery(tested, found.run, comparison)
+        measurement = self._measurement(tested, found, lottery, outputs)
+        verdicts = lottery.replace_verdict(verdicts)
+        if found.again is not None:
+            verdicts = comparison.explain(verdicts, measurement, found.again, self._baselines)
         self.result = Result(
             node_id=self._node_id,
             verdicts=verdicts,
             measurement=measurement,
-            baseline_time=comparison.time,
-            built_s=engine.build_s if engine.built else None,
+            baseline_time=comparison.baseline_time,
+            built_s=tested.engine.build_s if tested.engine.built else None,
             seconds=time.perf_counter() - started,
-            parts_s=taken.parts_s,
+            parts_s=found.run.parts_s,
         )
         return measurement
 
-    def _others(self) -> str | None:
-        """Who keeps the GPU busy, once --trt-wait has passed and nothing of ours runs."""
-        gpu = self._bench.gpu(self.environment)
-        return None if gpu is None else gpu.wait_until_free((), self._bench.settings.wait_s, self._bench.say)
+    @cached_property
+    def _device(self) -> MeasuringDevice:
+        return MeasuringDevice(self._bench, self.environment)
 
-    def _invalid(self, busy: str | None, taken: MeasuredRun) -> tuple[Verdict, ...]:
-        """Whatever makes the figures worthless: that is no regression, and no pass either."""
-        faults = [f"another process kept the GPU busy ({busy}): measure when it is free"] if busy else []
-        faults += [
-            f"the GPU was slowed down ({why}): measure when it is cool" for why in slowdown_reasons(taken.states)
-        ]
-        return tuple(Verdict("invalid", "run", "", fault) for fault in faults)
-
-    def _comparison(self, engine: ProvidedEngine, new: Subject, spec_digest: str) -> Comparison:
-        """How this engine is compared with its baseline, or with the one at a revision."""
-        settings, store, tolerance = self._bench.settings, self._bench.store, self.declaration.tolerance
-        if self._revision is not None:
-            return choose_revision(
-                self._revision,
-                self._node_id,
-                new,
-                self.model.path,
-                engine,
-                self.environment,
-                spec_digest,
-                tolerance,
-                settings,
-                store,
-            )
-        return choose(
-            self._baselines,
-            self._node_id,
-            new,
-            engine,
-            self.environment,
-            self.said,
-            spec_digest,
-            tolerance,
-            settings,
-            store,
+    def _engine_under_test(self, inputs: Arrays | None) -> EngineUnderTest:
+        engine = self.engine
+        return EngineUnderTest(
+            node_id=self._node_id,
+            model=self.model.path,
+            engine=engine,
+            subject=self.subject(engine, inputs),
+            environment=self.environment,
+            description=self.description,
         )
 
-    def _lottery(self, engine: ProvidedEngine, new: Subject, taken: MeasuredRun, comparison: Comparison) -> Lottery:
-        """Build the rest of --trt-builds, and set each against the baseline's engine, or else against the first."""
-        builds = [self.build_again() for _ in range(self._bench.settings.builds - 1)]
-        others = [build for build in builds if build.plan_sha256 != engine.plan_sha256]
-        if not others:
-            return Lottery(notes=(f"{len(builds) + 1} builds gave one and the same plan",))
-        paired = comparison if comparison.way == "paired" else comparison.against(new)
-        with self._bench.lock(self.environment):
-            takes = [self._take(build, dataclasses.replace(new, plan=build.plan), paired) for build in others]
-        first = [taken.sampling.sides] if comparison.way == "paired" else []
-        return Lottery.of(paired, [*first, *(take.sampling.sides for take in takes)], judged=bool(first))
+    def _comparison(self, tested: EngineUnderTest) -> Comparison:
+        """Return how the engine is compared with its baseline, or with the engine of a git revision."""
+        terms = ComparisonTerms.of(self.declaration.tolerance, self._bench.settings, self._device.spread)
+        if self._revision is not None:
+            return choose_revision(self._revision, tested, terms)
+        return choose_baseline(self._baselines, tested, terms, self._bench.store)
 
-    def _take(
+    def _measure_and_confirm(self, tested: EngineUnderTest, comparison: Comparison) -> tuple[ConfirmedRun, Comparison]:
+        """Measure, judge, and confirm what fails; return also the comparison with the figures of the other engine."""
+        requested, completed = self._accuracy.requested_inputs(), comparison
+
+        def measure(profile_layers: bool) -> MeasuredRun:
+            first = not profile_layers
+            return self._run(
+                tested.engine,
+                tested.subject,
+                completed,
+                profile_layers=profile_layers,
+                requested_inputs=requested if first else None,
+            )
+
+        def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
+            nonlocal completed
+            completed = completed.with_measurements(run.other_figures)
+            return self._verdicts(run, completed)
+
+        return measure_and_confirm(measure, judge), completed
+
+    def _confirm_in_another_build(
+        self, verdicts: tuple[Verdict, ...], tested: EngineUnderTest, comparison: Comparison
+    ) -> tuple[Verdict, ...]:
+        """Return the verdicts; a regression of an engine that this run built must show in another build too."""
+        if not (tested.engine.built and any(verdict.status == "regressed" for verdict in verdicts)):
+            return verdicts
+        another = self.build_again()  # may wait for another build, which waits for the device's lock
+        with self._device.exclusively(wait=False):
+            run = self._run(another, self.subject(another, tested.subject.inputs), comparison)
+        return confirm_verdicts(verdicts, self._verdicts(run, comparison), rebuilt=True)
+
+    def _build_lottery(self, tested: EngineUnderTest, run: MeasuredRun, comparison: Comparison) -> BuildLottery:
+        """Build the rest of --trt-builds, and pair each with the baseline's engine, or else with the first build."""
+        if self._bench.settings.builds == 1:
+            return BuildLottery()
+        builds = [self.build_again() for _ in range(self._bench.settings.builds - 1)]
+        others = [build for build in builds if build.plan_sha256 != tested.engine.plan_sha256]
+        if not others:
+            return BuildLottery(notes=(f"{len(builds) + 1} builds gave one and the same plan",))
+        has_baseline = comparison.mode == "paired"
+        paired = comparison if has_baseline else comparison.paired_with(tested.subject)
+        with self._device.exclusively(wait=False):
+            runs = [self._run(build, dataclasses.replace(tested.subject, plan=build.plan), paired) for build in others]
+        first = [run.sampling.sides] if has_baseline else []
+        return BuildLottery.of(paired.question, [*first, *(r.sampling.sides for r in runs)], judged=has_baseline)
+
+    def _run(
         self,
         engine: ProvidedEngine,
         new: Subject,
         comparison: Comparison,
         *,
-        profiled: bool = False,
-        asked: Arrays | None = None,
+        profile_layers: bool = False,
+        requested_inputs: Arrays | None = None,
     ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend)
-        gpu = self._bench.gpu(self.environment)
-        limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
-        rule = comparison.rule(self._limits, settings.resolution, settings.builds)
+        budgets = budget_limits(self.declaration, self.environment)
+        rule, limits = comparison.rule(budgets, settings.resolution, settings.builds), None
         if settings.disabled:
-            limits, rule = Limits(min_time_s=0.0, max_time_s=0.0), FixedTime(0.0)
-        subjects = [new] if comparison.other is None else [new, comparison.other]
-        taken = measure_run(
-            [(server, subject) for subject in subjects],
+            rule, limits = FixedTime(0.0), Limits(min_time_s=0.0, max_time_s=0.0)
+        run = self._device.measure(
+            [(server, subject) for subject in (new, comparison.other) if subject is not None],
             rule,
-            limits,
             batch=self.batch,
-            spread=comparison.spread,
-            profile_layers=profiled or settings.baseline_save or settings.exports_layers,
+            limits=limits,
+            profile_layers=profile_layers or settings.baseline_save or settings.exports_layers,
             measure_other_side=comparison.measures_other,
-            requested_inputs=asked,
-            state=gpu.read if gpu is not None else host_state.read,
+            requested_inputs=requested_inputs,
         )
-        return dataclasses.replace(taken, figures={**taken.figures, **_of_plan(engine)})
+        return dataclasses.replace(run, figures={**run.figures, **_plan_figures(engine)})
 
-    @cached_property
-    def _limits(self) -> dict[str, float]:
-        seen = self.environment
-        return budgets.matching_limits(
-            self.declaration.budgets,
-            device=seen.device,
-            kind=seen.kind,
-            mig_profile=seen.mig_profile,
-            params=self.declaration.params,
-        )
-
-    def _verdicts(self, taken: MeasuredRun, comparison: Comparison) -> tuple[Verdict, ...]:
-        """Budgets, then baselines. Nothing is left unsaid: a budget on a figure that was not measured is an error."""
+    def _verdicts(self, run: MeasuredRun, comparison: Comparison) -> tuple[Verdict, ...]:
+        """Judge the budgets, then the baseline."""
         if self._bench.settings.disabled:
             return ()
-        verdicts = [
-            budgets.judge(name, taken.figures[name], limit) if name in taken.figures else _unmeasured(name, limit)
-            for name, limit in self._limits.items()
-        ]
-        if self.declaration.budgets and not self._limits:
-            named = ", ".join(sorted({budget.scope for budget in self.declaration.budgets}))
-            text = f"no budget is for this test on {self.environment.device}: they name {named}"
-            verdicts.append(Verdict("unenforced", "budget", "", text))
-        return (*verdicts, *comparison.verdicts(taken.sampling.sides, taken.figures))
+        within_budgets = budget_verdicts(self.declaration, self.environment, run.figures)
+        return (*within_budgets, *comparison.verdicts(run.sampling.sides, run.figures))
 
     def _measurement(
-        self, engine: ProvidedEngine, taken: MeasuredRun, again: MeasuredRun | None, spec_digest: str, lottery: Lottery
+        self,
+        tested: EngineUnderTest,
+        found: ConfirmedRun,
+        lottery: BuildLottery,
+        outputs: Mapping[str, StoredOutput],
     ) -> Measurement:
-        profiles = (again.profiles if again is not None else ()) or taken.profiles
+        engine, run = tested.engine, found.run
+        profiles = (found.again.profiles if found.again is not None else ()) or run.profiles
         if not self._bench.settings.exports_layers:
             profiles = tuple(dataclasses.replace(profile, inspected={}) for profile in profiles)
         gpu = self._bench.gpu(self.environment)
         return Measurement(
             node_id=self._node_id,
             environment=self.environment,
-            figures=taken.figures,
-            spec=self.said,
-            spec_digest=spec_digest,
+            figures=run.figures,
+            spec=tested.description,
+            spec_digest=tested.spec_digest,
             engine_digest=engine.digest,
             plan_sha256=engine.plan_sha256,
             proof={
-                **taken.proof,
+                **run.proof,
                 **{f"{name} layers": f"{share:.0%}" for name, share in engine.precisions.items()},
-                **(gpu.proof(taken.states) if gpu is not None else host_state.proof(taken.states)),
+                **(gpu.proof(run.states) if gpu is not None else host_state.proof(run.states)),
             },
             built=engine.built,
-            warm_up_s=taken.sampling.warm_up_s,
-            measured_s=taken.sampling.seconds,
+            warm_up_s=run.sampling.warm_up_s,
+            measured_s=run.sampling.seconds,
             time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            samples=taken.sampling.sides[0],
+            samples=run.sampling.sides[0],
             profile=profiles[0] if profiles else None,
-            notes=(*engine.notes, *self.environment.notes, *_capped(taken), *lottery.notes),
+            notes=(*engine.notes, *self.environment.notes, *_power_notes(run), *lottery.notes),
             build_spread=lottery.spread,
+            outputs=outputs,
         )
 
     def finish(self) -> Result | None:
-        """What came of the test, whose body is over; None where it neither measured nor had to. Raises BaselineError
-        for a baseline that cannot be read."""
+        """End the test's body and return its result; None if it neither measured nor had to.
+
+        Raises:
+            BaselineError: A baseline cannot be read.
+        """
         self._over = True
-        if self.result is None and not self._bench.settings.disabled and (text := self._owed()):
+        if self.result is None and not self._bench.settings.disabled and (text := self._missing_measurement()):
             self.result = Result(self._node_id, (Verdict("error", "run", "", text),))
         return self.result
 
-    def _owed(self) -> str:
-        """Why a test that measured nothing should have; empty where nothing asks for it."""
+    def _missing_measurement(self) -> str:
         if self._error is not None:
             return f"measure() failed, and the test went on: nothing was judged ({self._error})"
-        return owed(self.declaration, stored=self._has_baseline())
+        return missing_measurement(self.declaration, stored=self._has_baseline())
 
     def _has_baseline(self) -> bool:
         from pytest_trt.judge.baselines import device_slug
@@ -287,31 +287,30 @@ class Trial(Case):
         return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
 
 
-def owed(declaration: Declaration | None, *, stored: bool) -> str:
-    """Why a test that measured nothing should have; empty where nothing that it declares, and no `stored` baseline,
-    asks for it."""
-    declared = {
+def missing_measurement(declaration: Declaration | None, *, stored: bool) -> str:
+    """Return why a test that measured nothing should have measured; empty if nothing requires it.
+
+    Args:
+        declaration: What the test declares, if it is a test of this plugin.
+        stored: Whether the test has a baseline.
+    """
+    reasons = {
         "budgets stand": declaration is not None and declaration.budgets,
         "trt_accuracy stands": declaration is not None and declaration.accuracy,
         "a baseline is stored": stored,
     }
-    stands = " and ".join(what for what, said in declared.items() if said)
+    stands = " and ".join(reason for reason, holds in reasons.items() if holds)
     return f"{stands}, but the test measured nothing: call trt_runner.measure() in it" if stands else ""
 
 
-def _of_plan(engine: ProvidedEngine) -> dict[str, Estimate]:
-    size = sum(part.stat().st_size for part in engine.plan.parent.glob(f"{engine.plan.name}*"))
-    found = {"engine_mb": Estimate.exact(size / 1e6)}
+def _plan_figures(engine: ProvidedEngine) -> dict[str, Estimate]:
+    """Return the figures of the plan itself."""
+    figures = {"engine_mb": Estimate.exact(engine.size_mb)}
     if engine.build_s is not None:
-        found["build_s"] = Estimate.exact(engine.build_s)
-    return found
+        figures["build_s"] = Estimate.exact(engine.build_s)
+    return figures
 
 
-def _capped(taken: MeasuredRun) -> tuple[str, ...]:
-    capped = any("power cap" in decode_reasons(state.get("reasons", 0)) for state in taken.states)
-    return ("the GPU was at its power cap: its clock wanders, and figures scatter with it",) if capped else ()
-
-
-def _unmeasured(name: str, limit: float) -> Verdict:
-    text = f"{name} has a budget of {limit:g}, but this backend does not measure it: drop it, or name another device"
-    return Verdict("error", "budget", name, text, limit=limit)
+def _power_notes(run: MeasuredRun) -> tuple[str, ...]:
+    capped = any("power cap" in decode_reasons(state.get("reasons", 0)) for state in run.states)
+    return ("the GPU was at its power cap: its clock varies, and figures scatter with it",) if capped else ()

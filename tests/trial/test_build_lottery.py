@@ -11,11 +11,13 @@ from samples.records import measurement
 from pytest_trt.core.records import Block, Samples, Verdict
 from pytest_trt.judge.baselines.baseline import baseline_of
 from pytest_trt.spec.expectations import Tolerance
-from pytest_trt.trial.build_lottery import Lottery
-from pytest_trt.trial.comparison import REBUILT, Comparison, clocks
+from pytest_trt.trial.build_lottery import BuildLottery
+from pytest_trt.trial.comparison import REBUILT, Comparison, ComparisonTerms
+from pytest_trt.trial.probe_spread import ProbeSpread
 
 COMPARISON = Comparison(
-    way="paired", spread=0.0, open_order_effect=0.0, slowdown=0.05, memory_growth=0.05, tolerance=Tolerance()
+    mode="paired",
+    terms=ComparisonTerms(slowdown=0.05, memory_growth=0.05, tolerance=Tolerance(), spread=ProbeSpread(0.0, 0.0)),
 )
 
 
@@ -30,26 +32,26 @@ def sides(ratio: float, seed: int):
 
 
 def test_the_spread_is_between_the_fastest_and_the_slowest_build():
-    lottery = Lottery.of(COMPARISON, [sides(1.0, 1), sides(1.02, 2), sides(1.01, 3)], judged=True)
+    lottery = BuildLottery.of(COMPARISON.question, [sides(1.0, 1), sides(1.02, 2), sides(1.01, 3)], judged=True)
     assert lottery.spread["ms"] == pytest.approx(0.02, abs=0.002)
     assert "3 builds differ by" in lottery.notes[0]
 
 
 def test_builds_set_against_the_first_count_it_as_one():
-    lottery = Lottery.of(COMPARISON, [sides(0.98, 1)], judged=False)
+    lottery = BuildLottery.of(COMPARISON.question, [sides(0.98, 1)], judged=False)
     assert lottery.spread["ms"] == pytest.approx(1 / 0.98 - 1, abs=0.002)
     assert lottery.verdict is None
     assert "2 builds differ" in lottery.notes[0]
 
 
 def test_the_verdict_of_all_builds_takes_the_place_of_the_one_builds():
-    lottery = Lottery.of(COMPARISON, [sides(1.2, seed) for seed in range(4)], judged=True)
+    lottery = BuildLottery.of(COMPARISON.question, [sides(1.2, seed) for seed in range(4)], judged=True)
     alone = Verdict("ok", "baseline", "ms", "one lucky build")
     budget = Verdict("ok", "budget", "ms", "within")
-    weighed = lottery.weighed([budget, alone])
+    weighed = lottery.replace_verdict([budget, alone])
     assert weighed[0] is budget
     assert weighed[1].status == "regressed"
-    assert Lottery().weighed([alone]) == (alone,)
+    assert BuildLottery().replace_verdict([alone]) == (alone,)
 
 
 def test_another_build_of_the_same_model_and_options_is_named():
@@ -57,12 +59,3 @@ def test_another_build_of_the_same_model_and_options_is_named():
     said = [dataclasses.replace(same, rebuilt=rebuilt).verdicts(sides(1.0, 1), {})[0] for rebuilt in (True, False)]
     assert [REBUILT in verdict.details for verdict in said] == [True, False]
     assert [verdict.status for verdict in said] == ["ok", "ok"]
-
-
-def test_the_clocks_that_were_and_are_are_told_where_both_were_read():
-    def read(*mhz):
-        return (Samples(tuple(Block({"ms": (1.0,)}, 0.01, {"sm_mhz": m} if m else {}) for m in mhz)),)
-
-    assert clocks(read(1980.0, 1980.0, 1200.0), read(1200.0)) == {"sm_mhz": (1980.0, 1200.0)}
-    assert clocks(read(1980.0), read(None)) == {}
-    assert clocks((), read(1200.0)) == {}

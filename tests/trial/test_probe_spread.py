@@ -12,29 +12,29 @@ from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.trial import probe_spread
-from pytest_trt.trial.probe_spread import Calibration
+from pytest_trt.trial.probe_spread import Calibration, ProbeSpread
 
 GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0")
 
 
 def test_until_there_are_calibrations_the_default_of_the_kind_holds(tmp_path):
-    assert probe_spread.spread_of(tmp_path, GPU) == (0.01, 0.01)
+    assert probe_spread.spread_of(tmp_path, GPU) == ProbeSpread(0.01, 0.01, calibrated=False)
 
 
 def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_path):
     known = Calibration(GPU.device).with_more((0.001, -0.001, 0.0005, 0.0))
     probe_spread.save(tmp_path, GPU, known)
     assert probe_spread.load(tmp_path, GPU) == known
-    assert probe_spread.spread_of(tmp_path, GPU) == (known.spread, known.open_order_effect)
+    assert probe_spread.spread_of(tmp_path, GPU) == ProbeSpread(known.spread, known.open_order_effect)
     other = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", mig_profile="1g.18gb")
-    assert probe_spread.spread_of(tmp_path, other) == (0.01, 0.01)
+    assert probe_spread.spread_of(tmp_path, other) == ProbeSpread(0.01, 0.01, calibrated=False)
 
 
 def test_more_pairs_make_it_narrower_and_the_last_ones_count():
     scatter = tuple(0.001 * (-1) ** i for i in range(100))
     few, many = Calibration("x", scatter[:3]), Calibration("x").with_more(scatter)
     assert many.spread < few.spread
-    assert len(many.differences) == probe_spread.MOST
+    assert len(many.differences) == probe_spread.MAX_PAIRS
     assert many.spread > 0.001
 
 
@@ -68,8 +68,15 @@ def test_what_cannot_be_meant(extra, message, tmp_path, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_what_was_never_measured_is_advised():
-    (told,) = probe_spread.advice(0.01, 0.01)
-    assert told == "two processes are taken to differ by 2 %: pytest-trt calibrate measures it"
-    assert probe_spread.advice(0.1, 0.0)[0].startswith("two processes are taken to differ by 10 %: ")
-    assert probe_spread.advice(0.004, 0.002) == ()
+def test_an_assumed_spread_comes_with_the_command_that_measures_it():
+    (advice,) = ProbeSpread(0.01, 0.01, calibrated=False).advice()
+    assert advice == "two processes are assumed to differ by 2 %: pytest-trt calibrate measures it"
+    assert (
+        ProbeSpread(0.1, 0.0, calibrated=False).advice()[0].startswith("two processes are assumed to differ by 10 %: ")
+    )
+    assert ProbeSpread(0.004, 0.002).advice() == ()
+
+
+def test_engines_of_two_environments_have_the_wider_spread_of_both():
+    wide, narrow = ProbeSpread(0.1, 0.001, calibrated=False), ProbeSpread(0.002, 0.003)
+    assert wide.widest(narrow) == ProbeSpread(0.1, 0.003, calibrated=False)

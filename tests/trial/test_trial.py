@@ -21,7 +21,7 @@ from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial import trial
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.choose_comparison import choose
+from pytest_trt.trial.choose_comparison import choose_baseline
 from pytest_trt.trial.trial import Trial
 
 NODE = "tests/test_m.py::test_m"
@@ -106,9 +106,9 @@ def test_each_engine_takes_turns_through_its_own_pipeline(measure, folder, monke
     first = measure(2, pipeline=PipelineOptions(depth=3), settings={"resolution": 0.05}).measurement
     folder.save(first, "missing")
     seen = []
-    monkeypatch.setattr(trial, "choose", lambda *args: seen.append(choose(*args)) or seen[-1])
+    monkeypatch.setattr(trial, "choose_baseline", lambda *args: seen.append(choose_baseline(*args)) or seen[-1])
     verdicts = measure(2, tolerance=Tolerance(max_slowdown=0.9)).verdicts
-    assert (seen[0].way, seen[0].other.options.depth) == ("paired", 3)
+    assert (seen[0].mode, seen[0].other.options.depth) == ("paired", 3)
     assert [v.status for v in verdicts if v.figure == "ms"] == ["ok"]
 
 

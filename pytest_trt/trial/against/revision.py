@@ -18,8 +18,21 @@ from pytest_trt.spec.shape_ranges import Shape
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Built:
-    """A test's engine at a revision, and how it is run there. `model` is the file that it is built from, `said` its
-    description, `spec` without functions."""
+    """A frozen record of a test's engine at a revision, and of how it is run there.
+
+    Attributes:
+        model: The file that the engine is built from.
+        backend: The backend that runs it.
+        environment: The device and the software.
+        engine_digest: What the plan was built from.
+        plan: The path of the plan.
+        plan_sha256: The SHA-256 of the plan.
+        spec: The build options, without functions.
+        description: What is built and run, as text by name.
+        spec_digest: The digest of the description.
+        shapes: The shapes that are run, by input.
+        pipeline: How the engine is run.
+    """
 
     model: str
     backend: str
@@ -30,7 +43,7 @@ class Built:
     spec: EngineSpec
     shapes: Mapping[str, Shape]
     pipeline: PipelineOptions
-    said: Mapping[str, str]
+    description: Mapping[str, str]
     spec_digest: str
 
 
@@ -111,7 +124,7 @@ class Revision:
         return Baseline(
             node_id=node_id,
             environment=dataclasses.replace(built.environment, commit=self.worktree.commit[:12]),
-            spec=built.said,
+            spec=built.description,
             spec_digest=built.spec_digest,
             figures={"engine_mb": Estimate.exact(size / 1e6)},
             engine_digest=built.engine_digest,

@@ -1,0 +1,135 @@
+"""Measure engines on one device while nothing else of this user runs on it: for a test, for `ab`, for the line-up."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from pytest_trt.core.records import Environment, Verdict
+from pytest_trt.measure import host_state
+from pytest_trt.measure.engine_probe import Subject
+from pytest_trt.measure.gpu_state import slowdown_reasons
+from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.run import MeasuredRun, measure_run
+from pytest_trt.measure.sampler import Limits
+from pytest_trt.measure.stopping import Rule
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.confirm import confirm_verdicts
+from pytest_trt.trial.probe_spread import ProbeSpread, spread_of
+
+if TYPE_CHECKING:
+    from pytest_trt.engine.tensors import Arrays
+
+WARM_UP_S = 3.0
+"""The most seconds that a probe may take until its latency is steady."""
+
+Side = tuple[ProbeServer, Subject]
+"""The server that forks a side's probes, and the engine that they open."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ConfirmedRun:
+    """A frozen record of a measurement whose failing verdicts were looked at twice.
+
+    Attributes:
+        run: The first measurement.
+        verdicts: Its verdicts; a failing one stands only if `again` confirms it.
+        again: The second measurement, with the layers timed; None if nothing failed.
+    """
+
+    run: MeasuredRun
+    verdicts: tuple[Verdict, ...]
+    again: MeasuredRun | None = None
+
+
+class MeasuringDevice:
+    """The device of `environment`, as engines are measured on it.
+
+    Args:
+        bench: The resources of the run: its settings, its lock for the device, its view of the GPU.
+        environment: The device.
+    """
+
+    def __init__(self, bench: Bench, environment: Environment) -> None:
+        self._bench, self._environment = bench, environment
+        self._busy: str | None = None
+
+    @cached_property
+    def spread(self) -> ProbeSpread:
+        """How far two probes of one plan differ on this device."""
+        return spread_of(self._bench.store.folder, self._environment)
+
+    @contextlib.contextmanager
+    def exclusively(self, *, wait: bool = True) -> Iterator[None]:
+        """Hold the device's lock; with `wait`, first wait at most --trt-wait for processes that are not ours."""
+        with self._bench.lock(self._environment):
+            gpu = self._bench.gpu(self._environment)
+            if wait and gpu is not None:
+                self._busy = gpu.wait_until_free((), self._bench.settings.wait_s, self._bench.say)
+            yield
+
+    def measure(
+        self,
+        sides: Sequence[Side],
+        rule: Rule,
+        *,
+        batch: int,
+        limits: Limits | None = None,
+        spread: float | None = None,
+        profile_layers: bool = False,
+        measure_other_side: bool = False,
+        requested_inputs: Arrays | None = None,
+    ) -> MeasuredRun:
+        """Measure the first side, or let both take turns, in fresh probes. The device must be held `exclusively`.
+
+        Args:
+            sides: The engine that is judged, and the one that it is compared with, if any.
+            rule: Decides when there are enough blocks.
+            batch: The number of inferences in a query.
+            limits: The least and the most time; those of the settings if None.
+            spread: How far two probes differ, as a share; that of the device if None.
+            profile_layers: Whether to time the layers of each side.
+            measure_other_side: Whether to return the figures of the second side too.
+            requested_inputs: See `measure_run`.
+        """
+        settings, gpu = self._bench.settings, self._bench.gpu(self._environment)
+        if limits is None:
+            limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
+        return measure_run(
+            sides,
+            rule,
+            limits,
+            batch=batch,
+            spread=self.spread.share if spread is None else spread,
+            profile_layers=profile_layers,
+            measure_other_side=measure_other_side,
+            requested_inputs=requested_inputs,
+            state=gpu.read if gpu is not None else host_state.read,
+        )
+
+    def invalid_verdicts(self, run: MeasuredRun) -> tuple[Verdict, ...]:
+        """Return a verdict for each reason why the figures are unusable: neither a regression nor a pass."""
+        reasons = [f"another process kept the GPU busy ({self._busy}): measure when it is free"] if self._busy else []
+        states = [*run.states, *(b.state for side in run.sampling.sides[1:] for s in side for b in s.blocks)]
+        reasons += [f"the GPU was slowed down ({why}): measure when it is cool" for why in slowdown_reasons(states)]
+        return tuple(Verdict("invalid", "run", "", reason) for reason in reasons)
+
+
+def measure_and_confirm(
+    measure: Callable[[bool], MeasuredRun], judge: Callable[[MeasuredRun], tuple[Verdict, ...]]
+) -> ConfirmedRun:
+    """Measure and judge; if a verdict fails, measure and judge again and keep only what both measurements show.
+
+    Args:
+        measure: Takes a measurement in fresh probes; its argument says whether to time the layers.
+        judge: Returns the verdicts of a measurement.
+    """
+    run = measure(False)
+    verdicts = judge(run)
+    if not any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
+        return ConfirmedRun(run, verdicts)
+    again = measure(True)
+    return ConfirmedRun(run, confirm_verdicts(verdicts, judge(again)), again)
