@@ -1,4 +1,5 @@
-# `make demo` shows what the plugin does; `make test` runs everything that CI runs. Both make their own .venv.
+# `make demo` shows what the plugin does, `make test` runs all checks, and `make docs` builds the documentation.
+# Each target creates the virtual environment .venv and installs what it needs.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,10 +35,10 @@ clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build
 
 $(VENV)/bin/python:
-	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: apt-get install python3 python3-venv, or name one with PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $$($(PYTHON) --version) is too old: pytest-trt needs Python 3.10 or newer; name one with PYTHON=..." >&2; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) has no venv: apt-get install python3-venv" >&2; exit 1; }
-	@echo "making $(VENV)"
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: apt-get install python3 python3-venv, or choose another with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "make: $$($(PYTHON) --version) is too old: pytest-trt needs Python 3.10 or newer; choose one with PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: $(PYTHON) lacks the module venv: apt-get install python3-venv" >&2; exit 1; }
+	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
@@ -46,6 +47,6 @@ $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
-	@echo "installing pytest-trt with what its tests need"
+	@echo "installing pytest-trt with its development dependencies"
 	@$(PIP) install --editable ".[dev]"
 	@touch $@ $(VENV)/.demo

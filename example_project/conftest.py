@@ -1,4 +1,4 @@
-"""Makes the models when they are missing, so that `pytest` alone is enough."""
+"""Create missing models, so that `pytest` works in a fresh clone."""
 
 from __future__ import annotations
 

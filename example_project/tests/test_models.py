@@ -1,4 +1,4 @@
-"""What our two models may cost."""
+"""Performance and accuracy tests of the two models."""
 
 from __future__ import annotations
 
