@@ -1,7 +1,7 @@
-"""What pytest-benchmark, and those who read its files, get: latencies in seconds.
+"""Hand latencies in seconds to pytest-benchmark and to the tools that read its files.
 
-`render` writes pytest-benchmark's JSON (the keys of 4.0 to 5.x, as its `--benchmark-json` does), which its own
-`compare`, github-action-benchmark and Bencher read. `fill_fixture` puts a result into its `benchmark` fixture.
+`render` writes the JSON of `--benchmark-json` with the keys of pytest-benchmark 4.0 to 5.x. pytest-benchmark's own
+`compare`, github-action-benchmark and Bencher read it. `fill_fixture` puts a result into the `benchmark` fixture.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pytest_trt.report.header import Header
 
 
 def latencies_s(measurement: Measurement) -> list[float]:
-    """Every sample of the latency in seconds, in the order taken; where samples were not kept, its median alone."""
-    kept = [ms / 1000 for s in measurement.samples for block in s.blocks for ms in block.times.get("ms", ())]
-    if not kept and "ms" in measurement.figures:
+    """Return every latency in seconds, in the order of measurement, or only the median if there are no samples."""
+    latencies = [ms / 1000 for s in measurement.samples for block in s.blocks for ms in block.times.get("ms", ())]
+    if not latencies and "ms" in measurement.figures:
         return [measurement.figures["ms"].value / 1000]
-    return kept
+    return latencies
 
 
 def extra_info(result: Result, measurement: Measurement) -> dict[str, Any]:
-    """Our figures, in the units of their names, beside what they are figures of."""
+    """Return the verdict, the environment and the figures of a test, each figure in the unit that its name has."""
     environment = measurement.environment
     return {
         "verdict": result.status,
@@ -36,7 +36,7 @@ def extra_info(result: Result, measurement: Measurement) -> dict[str, Any]:
 
 
 def render(results: Sequence[Result], header: Header | None = None) -> str:
-    """The JSON of all results that measured a latency; the others have nothing that its readers would know."""
+    """Return the JSON of all results that have a latency; its readers know nothing else. `header` is not used."""
     measured = [(r, r.measurement) for r in results if r.measurement is not None]
     benchmarks = [_benchmark(result, m, data) for result, m in measured if (data := latencies_s(m))]
     environments = [m.environment for _, m in measured]
@@ -51,10 +51,16 @@ def render(results: Sequence[Result], header: Header | None = None) -> str:
 
 
 def fill_fixture(benchmark: Any, result: Result) -> bool:
-    """Put the measured latencies into pytest-benchmark's `benchmark` fixture, and our figures into its extra_info.
+    """Put a test's latencies into pytest-benchmark's `benchmark` fixture, and its figures into the extra_info.
 
-    Returns whether it took them: not where nothing was measured, where it is switched off (under xdist, or by its own
-    options), where the test has used the fixture itself, or where its insides are not the ones known here (4.0 to 5.3).
+    Args:
+        benchmark: The fixture.
+        result: The result of the test.
+
+    Returns:
+        Whether the fixture was filled. It is left alone if nothing was measured, if pytest-benchmark is disabled (by
+        xdist or by its options), if the test has used the fixture itself, or if its private attributes differ from
+        those of 4.0 to 5.3.
     """
     known = all(hasattr(benchmark, name) for name in ("_mode", "_make_stats", "enabled", "extra_info"))
     data = latencies_s(result.measurement) if result.measurement is not None else []
@@ -69,7 +75,7 @@ def fill_fixture(benchmark: Any, result: Result) -> bool:
 
 
 def _benchmark(result: Result, measurement: Measurement, data: list[float]) -> dict[str, Any]:
-    # its own definitions of quartiles and outliers; untyped, and imports no pytest
+    # This class has pytest-benchmark's own definitions of quartiles and outliers, and it does not import pytest.
     stats: Any = importlib.import_module("pytest_benchmark.stats").Stats()
     stats.data = data
     name = _name(result.node_id)
@@ -86,7 +92,7 @@ def _benchmark(result: Result, measurement: Measurement, data: list[float]) -> d
 
 
 def _name(node_id: str) -> str:
-    """The test's name with its parameters, which may themselves hold `::`."""
+    """Return the name of the test with its parameters, which may contain `::` themselves."""
     name, bracket, parameters = node_id.partition("[")
     return name.rpartition("::")[2] + bracket + parameters
 

@@ -1,4 +1,4 @@
-"""What a report says of the run as a whole: device, backend, baseline."""
+"""The facts about a run as a whole that head a report: device, backend and baseline."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from pytest_trt.core.records import ALWAYS_FAIL, Environment, Status
 
 @dataclasses.dataclass(frozen=True)
 class Header:
-    """What a report says of the run as a whole. `baseline` is its name, None where none is compared with; with a
-    `commit` it is a git revision's. `failing` are the statuses that fail a test in this run."""
+    """A frozen record of the facts about a run as a whole.
+
+    Attributes:
+        device: The name of the device, or of several.
+        backend: The name and version of the backend; empty if the name of the device includes it.
+        baseline: The name of the baseline or git revision that the tests are compared with, or None.
+        failing: The statuses that fail a test in this run.
+        commit: The commit of the git revision; empty if `baseline` is a stored baseline.
+    """
 
     device: str
     backend: str
@@ -27,10 +34,12 @@ class Header:
         failing: frozenset[Status] = ALWAYS_FAIL,
         commit: str = "",
     ) -> Header:
+        """Return the header of a run in which every test has the same environment."""
         return cls(device_name(environment), backend_name(environment), baseline, failing, commit)
 
     @property
     def title(self) -> str:
+        """The first line of a report."""
         baseline = "no baseline" if self.baseline is None else f"baseline {self.baseline}"
         if self.commit:
             baseline = f"against {self.baseline} ({self.commit})"
@@ -38,25 +47,25 @@ class Header:
 
 
 def device_name(environment: Environment) -> str:
-    """The device's own name, and its slice where it is one."""
+    """Return the name of the device, with the profile of a MIG slice."""
     return environment.device + (f" MIG {environment.mig_profile}" if environment.mig_profile else "")
 
 
 def backend_name(environment: Environment) -> str:
-    """The backend and its version, such as `TensorRT 8.6.0`."""
+    """Return the name and version of the backend, such as `TensorRT 8.6.0`."""
     return f"{label_of(environment.backend)} {environment.backend_version}"
 
 
 def environment_line(environment: Environment) -> str:
-    """Where a figure was measured, in one line."""
+    """Return the environment of a measurement in one line: device, backend, driver, CUDA, threads and commit."""
     parts = [device_name(environment), backend_name(environment)]
     parts += [f"driver {environment.driver}"] if environment.driver else []
     parts += [f"CUDA {environment.cuda}"] if environment.cuda else []
     parts += [f"{environment.threads} threads"] if environment.kind == "cpu" and environment.threads else []
-    parts += [f"commit {_short(environment.commit)}"] if environment.commit else []
+    parts += [f"commit {_abbreviate(environment.commit)}"] if environment.commit else []
     return ", ".join(parts)
 
 
-def _short(commit: str) -> str:
-    """A commit's first digits, and its `+` where files were changed since."""
+def _abbreviate(commit: str) -> str:
+    """Return the first digits of a commit, with the `+` that marks uncommitted changes."""
     return commit[:10] + ("+" if commit.endswith("+") else "")

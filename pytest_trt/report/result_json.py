@@ -1,4 +1,4 @@
-"""A whole run as JSON, samples and all, and back: what `pytest-trt compare` and `baseline accept --from` read."""
+"""Write a whole run as JSON with all its samples, and read it for `pytest-trt compare` and `baseline accept --from`."""
 
 from __future__ import annotations
 
@@ -14,26 +14,35 @@ from pytest_trt.report.header import Header
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """The form of the file."""
+    """The content of the file."""
 
     results: tuple[Result, ...]
     schema: int = SCHEMA
 
 
 def render(results: Sequence[Result], header: Header | None = None) -> str:
-    """The results as JSON, one a line; numbers keep all their digits."""
+    """Return the results as JSON, one in each line. Numbers keep all their digits. `header` is not used."""
     lines = ",\n".join(json.dumps(codec.encode(result), separators=(",", ":")) for result in results)
     return f'{{"schema":{SCHEMA},"results":[\n{lines}\n]}}\n'
 
 
 def read(text: str, where: str = "run") -> tuple[Result, ...]:
-    """The results that `render` wrote. Raises RecordError, naming `where` and the field, for anything else, a newer
-    schema included."""
+    """Return the results in a text that `render` wrote.
+
+    Args:
+        text: The JSON.
+        where: The name of the file, for errors.
+
+    Raises:
+        RecordError: The text is not such JSON, or has a newer schema. The message names `where` and the field.
+    """
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"{where} is not JSON: {error}") from error
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
-        raise RecordError(f"{where} has schema {schema}, this pytest-trt reads up to {SCHEMA}: install a newer one")
+        raise RecordError(
+            f"{where} has schema {schema}, and this pytest-trt reads schemas up to {SCHEMA}: install a newer one"
+        )
     return codec.decode(Run, data, where).results

@@ -1,23 +1,25 @@
-"""What every table of results says, whatever it is drawn with: rows of texts, the line of totals, the warnings."""
+"""The parts that every table of results has, whatever its format: rows, totals and warnings."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import STATUSES, Estimate, Result, Status, Verdict
 from pytest_trt.report.header import Header, device_name
 from pytest_trt.report.numbers import format_change, format_count, format_duration, format_figure, format_share
 
-_NAMED, _LINES = 3, 20
+_MAX_WARNINGS = 20
+_MAX_NAMES = 3
+"""How many tests a warning names."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A result as a table shows it: `cells` stand under the table's heads."""
+    """A result and its cells, in the order of the table's headings."""
 
     result: Result
     cells: tuple[str, ...]
@@ -25,8 +27,14 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """`headings` name the columns: the first is the test, the last the verdict. `numeric` are the columns to be aligned
-    to the right."""
+    """A frozen record of a table of results.
+
+    Attributes:
+        headings: The headings of the columns. The first column is the test, the last the verdict, and the one before
+            it the change.
+        numeric: The indices of the columns that are aligned to the right.
+        rows: One row for each result.
+    """
 
     headings: tuple[str, ...]
     numeric: frozenset[int]
@@ -34,48 +42,71 @@ class Table:
 
 
 def build_table(results: Sequence[Result], header: Header) -> Table:
-    """The table of `results`, in their order. The device stands in it only where there are several; memory is the
-    device's, or the host's where no test used a device."""
+    """Return the table of `results`, in their order.
+
+    The device has a column only if there are several devices. The memory is that of the device, or of the host if no
+    test used a device.
+    """
     devices = [device_name(r.measurement.environment).removeprefix("NVIDIA ") if r.measurement else "" for r in results]
     hidden = "host_mb" if any("memory_mb" in _figures(r) for r in results) else "memory_mb"
     figures = {name: about.column for name, about in FIGURES.items() if about.column and name != hidden}
     leading = ("test", "device") if len(set(devices) - {""}) > 1 else ("test",)
-    heads = (*leading, *figures.values(), f"against {header.baseline}" if header.baseline else "change", "verdict")
+    change = f"against {header.baseline}" if header.baseline else "change"
     rows = tuple(
         Row(
             result,
             (
                 *(name, device)[: len(leading)],
                 *(format_figure(f, _figures(result)[f].value) if f in _figures(result) else "-" for f in figures),
-                _against(result),
+                _change_cell(result),
                 status_words(result.status),
             ),
         )
         for result, name, device in zip(results, display_names(results), devices, strict=True)
     )
-    return Table(heads, frozenset(range(len(leading), len(leading) + len(figures))), rows)
+    numeric = frozenset(range(len(leading), len(leading) + len(figures)))
+    return Table((*leading, *figures.values(), change, "verdict"), numeric, rows)
+
+
+def _figures(result: Result) -> Mapping[str, Estimate]:
+    return result.measurement.figures if result.measurement else {}
+
+
+def _change_cell(result: Result) -> str:
+    verdict = _main_comparison(result)
+    if verdict is None or verdict.ratio is None:
+        return ""
+    change = format_change(verdict.ratio)
+    return change if verdict.figure == "ms" else f"{verdict.figure} {change}"
+
+
+def _main_comparison(result: Result) -> Verdict | None:
+    """Return the worst verdict of a comparison with the baseline; that of the latency if several are equally bad."""
+    compared = [v for v in result.verdicts if v.basis == "baseline" and v.ratio is not None]
+    return min(compared, key=lambda v: (STATUSES.index(v.status), v.figure != "ms"), default=None)
 
 
 def display_names(results: Sequence[Result]) -> list[str]:
-    """The tests' names without their files, except where one name stands in several files."""
+    """Return the names of the tests: without the file, unless tests in several files have the same name."""
     short = [_split(r.node_id)[1] for r in results]
     count = Counter(set(zip(short, (_split(r.node_id)[0] for r in results), strict=True)))
     files = Counter(name for name, _ in count)
     return [r.node_id if files[name] > 1 else name for r, name in zip(results, short, strict=True)]
 
 
+def _split(node_id: str) -> tuple[str, str]:
+    """Return the file and the rest of a node id."""
+    path, _, name = node_id.partition("::")
+    return (path, name) if name else ("", path)
+
+
 def status_words(status: Status) -> str:
+    """Return a status for a person: `over budget` for `over_budget`."""
     return status.replace("_", " ")
 
 
-def leading_comparison(result: Result) -> Verdict | None:
-    """The verdict against the baseline that a row shows: the worst, and of equals the latency's."""
-    compared = [v for v in result.verdicts if v.basis == "baseline" and v.ratio is not None]
-    return min(compared, key=lambda v: (STATUSES.index(v.status), v.figure != "ms"), default=None)
-
-
 def totals(results: Sequence[Result]) -> str:
-    """One line: engines built and found, tests by status, and the slowdown that would have been seen."""
+    """Return one line: the engines that were built or cached, the number of tests by status, and the resolution."""
     if not results:
         return "No test measured an engine."
     built = [r.built_s for r in results if r.built_s is not None]
@@ -83,76 +114,50 @@ def totals(results: Sequence[Result]) -> str:
     cached = {r.measurement.engine_digest for r in results if r.measurement} - fresh
     engines = [f"{format_count(len(built), 'engine')} built in {format_duration(sum(built))}"] if built else []
     if cached:
-        engines.append(
-            f"{len(cached)} from the cache" if built else f"{format_count(len(cached), 'engine')} from the cache"
-        )
+        engines.append(f"{len(cached) if built else format_count(len(cached), 'engine')} from the cache")
     statuses = Counter(r.status for r in results)
     tests = [f"{statuses[s]} {status_words(s)}" for s in reversed(STATUSES) if statuses[s]]
     sentences = [", ".join(part) for part in (engines, tests) if part]
-    sentences += [seen] if (seen := _resolution(results)) else []
+    sentences += [sentence] if (sentence := _detectable_slowdown(results)) else []
     return ". ".join(sentences) + "."
 
 
+def _detectable_slowdown(results: Sequence[Result]) -> str:
+    resolutions = [v.resolution for r in results for v in r.verdicts if v.figure == "ms" and v.resolution is not None]
+    if not resolutions:
+        return ""
+    typical, poorest = statistics.median(resolutions), max(resolutions)
+    if poorest <= 2 * typical:
+        return f"Detectable slowdown: {format_share(poorest)}"
+    return f"Detectable slowdown: {format_share(typical)}, in the noisiest test {format_share(poorest)}"
+
+
 def warnings(results: Sequence[Result], header: Header) -> list[str]:
-    """What a reader should know although no test fails for it: one line a kind, with the first tests it is about."""
-    about: dict[str, list[tuple[str, str]]] = {}
+    """Return what a reader should know although it fails no test: one line for each kind, with the first tests."""
+    by_kind: dict[str, list[tuple[str, str]]] = {}
     for result, name in zip(results, display_names(results), strict=True):
         for kind, detail in _warnings(result, header):
-            about.setdefault(kind, []).append((name, detail))
-    lines = [f"{kind}: {_affected_tests(tests)}" for kind, tests in about.items()]
-    return lines if len(lines) <= _LINES else [*lines[:_LINES], f"{len(lines) - _LINES} more kinds of warnings"]
+            by_kind.setdefault(kind, []).append((name, detail))
+    lines = [f"{kind}: {_affected_tests(tests)}" for kind, tests in by_kind.items()]
+    if len(lines) <= _MAX_WARNINGS:
+        return lines
+    return [*lines[:_MAX_WARNINGS], f"{len(lines) - _MAX_WARNINGS} more kinds of warnings"]
 
 
-def _affected_tests(tests: Sequence[tuple[str, str]]) -> str:
-    """Tests with what is to be said of each; what is the same for several is said once."""
-    details = {detail for _, detail in tests}
-    if len(tests) > 1 and len(details) == 1 and (detail := details.pop()):
-        return f"{detail.removeprefix('(').removesuffix(')')} ({_some([name for name, _ in tests])})"
-    return _some([f"{name} {detail}".rstrip() for name, detail in tests])
-
-
-def _figures(result: Result) -> Mapping[str, Estimate]:
-    return result.measurement.figures if result.measurement else {}
-
-
-def _against(result: Result) -> str:
-    verdict = leading_comparison(result)
-    if verdict is None or verdict.ratio is None:
-        return ""
-    return (
-        format_change(verdict.ratio) if verdict.figure == "ms" else f"{verdict.figure} {format_change(verdict.ratio)}"
-    )
-
-
-def _split(node_id: str) -> tuple[str, str]:
-    path, _, name = node_id.partition("::")
-    return (path, name) if name else ("", path)
-
-
-def _resolution(results: Sequence[Result]) -> str:
-    seen = [v.resolution for r in results for v in r.verdicts if v.figure == "ms" and v.resolution is not None]
-    if not seen:
-        return ""
-    typical, poorest = statistics.median(seen), max(seen)
-    if poorest <= 2 * typical:
-        return f"Would see slowdowns from {format_share(poorest)}"
-    return f"Would see slowdowns from {format_share(typical)}, in the noisiest test from {format_share(poorest)}"
-
-
-def _warnings(result: Result, header: Header) -> Iterable[tuple[str, str]]:
-    """Kinds of warnings, and what of this test belongs to each."""
+def _warnings(result: Result, header: Header) -> Iterator[tuple[str, str]]:
+    """Yield the kind of each warning, and its detail for this test."""
     for v in result.verdicts:
         if v.status == "missing" and result.saved:
             continue
         if v.status in ("inconclusive", "missing", "unenforced") and v.status not in header.failing:
-            yield status_words(v.status), f"({' '.join(v.text.split())})"
+            yield status_words(v.status), " ".join(v.text.split())
         if v.status == "new" and v.details:
-            yield status_words(v.status), f"({'; '.join(v.details)})"
+            yield status_words(v.status), "; ".join(v.details)
         if v.status == "ok" and v.basis == "budget" and v.details:
-            yield "near the budget", f"({v.figure} {'; '.join(v.details)})"
+            yield "near the budget", f"{v.figure} {'; '.join(v.details)}"
         if v.resolution is not None and v.tolerance is not None and v.resolution > v.tolerance:
-            seen = f"{v.figure} within {format_share(v.tolerance)}, seen from {format_share(v.resolution)}"
-            yield "tolerance tighter than what can be seen", f"({seen})"
+            detail = f"{v.figure}: tolerance {format_share(v.tolerance)}, detectable {format_share(v.resolution)}"
+            yield "tolerance below the detectable change", detail
     if result.measurement is not None:
         proofs = result.measurement.proof.items()
         yield from ((f"{name} {proof}", "") for name, proof in proofs if proof.startswith("fell back"))
@@ -160,6 +165,14 @@ def _warnings(result: Result, header: Header) -> Iterable[tuple[str, str]]:
         yield from ((note, "") for note in dict.fromkeys(notes))
 
 
-def _some(tests: Sequence[str]) -> str:
-    listed = ", ".join(tests[:_NAMED])
-    return listed if len(tests) <= _NAMED else f"{listed} and {len(tests) - _NAMED} more"
+def _affected_tests(tests: Sequence[tuple[str, str]]) -> str:
+    """Return the names of the tests, each with its detail. A detail that all tests share is written once."""
+    details = {detail for _, detail in tests}
+    if len(tests) > 1 and len(details) == 1 and (detail := details.pop()):
+        return f"{detail} ({_first_of([name for name, _ in tests])})"
+    return _first_of([f"{name} ({detail})" if detail else name for name, detail in tests])
+
+
+def _first_of(names: Sequence[str]) -> str:
+    listed = ", ".join(names[:_MAX_NAMES])
+    return listed if len(names) <= _MAX_NAMES else f"{listed} and {len(names) - _MAX_NAMES} more"

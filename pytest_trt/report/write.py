@@ -18,7 +18,7 @@ def text(form: str, results: Sequence[Result], header: Header) -> str:
     Args:
         form: The name of a format in REPORT_FORMATS that is one file.
         results: The tests' results, in the order of the report.
-        header: What the report says of the run as a whole.
+        header: The facts about the run as a whole.
 
     Raises:
         KeyError: There is no such format.
@@ -28,16 +28,22 @@ def text(form: str, results: Sequence[Result], header: Header) -> str:
 
 
 def write(form: str, path: Path, results: Sequence[Result], header: Header) -> None:
-    """Write the report to `path`, completely or not at all, and make its folder.
+    """Write the report to `path`, completely or not at all, and create its folder.
+
+    Args:
+        form: The name of a format in REPORT_FORMATS.
+        path: The file, or the folder of a format that has several files.
+        results: The tests' results, in the order of the report.
+        header: The facts about the run as a whole.
 
     Raises:
         OSError: A file cannot be written; the error names it.
     """
-    found = REPORT_FORMATS[form]
-    if not found.is_folder:
+    report_format = REPORT_FORMATS[form]
+    if not report_format.is_folder:
         _write(path, text(form, results, header))
         return
-    for name, content in importlib.import_module(found.module).files(results).items():
+    for name, content in importlib.import_module(report_format.module).files(results).items():
         _write(path / name, content)
 
 

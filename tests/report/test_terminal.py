@@ -34,7 +34,7 @@ def test_shows_the_run_of_the_design() -> None:
         "test_resnet18[fp16-b1]  0.272   0.273  3 676        628  +0.1 % [-0.1, +0.3]     ok",
         "test_resnet18[fp16-b8]  0.306   0.307  3 268        628  +11.0 % [+10.8, +11.2]  regressed",
         "test_encoder[fp16-b1]   0.245   0.246  4 082        628                          new",
-        "1 engine built in 27 s, 2 from the cache. 1 ok, 1 new, 1 regressed. Would see slowdowns from 0.3 %.",
+        "1 engine built in 27 s, 2 from the cache. 1 ok, 1 new, 1 regressed. Detectable slowdown: 0.3 %.",
     ]
 
 
@@ -152,7 +152,7 @@ def test_totals_count_engines_not_tests() -> None:
 def test_totals_do_not_hide_a_noisy_test() -> None:
     noisy = dataclasses.replace(compared("ok", 1.0), resolution=0.04)
     results = [*(result(f"test_{i}", compared("ok", 1.0)) for i in range(5)), result("test_n", noisy)]
-    assert totals(results).endswith("Would see slowdowns from 0.3 %, in the noisiest test from 4 %.")
+    assert totals(results).endswith("Detectable slowdown: 0.3 %, in the noisiest test 4 %.")
 
 
 def test_warnings_are_told_once_a_kind() -> None:
@@ -164,7 +164,7 @@ def test_warnings_are_told_once_a_kind() -> None:
     assert warnings(results, HEADER) == [
         f"near the budget: p99_ms at 97% of its budget ({first} and 2 more)",
         "inconclusive: test_o (latency inconclusive (build lottery))",
-        "tolerance tighter than what can be seen: test_t (ms within 0.1 %, seen from 0.3 %)",
+        "tolerance below the detectable change: test_t (ms: tolerance 0.1 %, detectable 0.3 %)",
     ]
 
 
