@@ -22,8 +22,8 @@ from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Prog
 from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
 from pytest_trt.engine.onnx import rewrite, traverse
+from pytest_trt.engine.onnx.messages import readable_message
 from pytest_trt.engine.onnx.model_files import copy_model
-from pytest_trt.engine.onnx.runtime_errors import readable_message
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.spec.engine_spec import EngineSpec

@@ -120,7 +120,7 @@ def _remove_redundant(graph: Any, nodes: list[Any], given: frozenset[str]) -> No
 
 def _drop_unread(graph: Any, given: frozenset[str], outputs: set[str]) -> dict[str, str]:
     """Remove the converter's casts that nobody reads, and tell what each gave, and of what."""
-    read, dropped = outputs.union(*map(rewrite.names_read, graph.node)), {}
+    read, dropped = outputs.union(*map(traverse.names_read, graph.node)), {}
     for place in reversed(range(len(graph.node))):
         node = graph.node[place]
         if node.op_type == "Cast" and node.name not in given and node.output[0] not in read:

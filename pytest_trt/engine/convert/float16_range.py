@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_trt.engine.onnx import rewrite
+from pytest_trt.engine.onnx import traverse
 
 FLOAT16_MAX = 65504.0
 
@@ -47,7 +47,7 @@ class OutOfRange:
 
 def find_out_of_range(graph: Any, kinds: Mapping[str, str], beyond: Mapping[str, float]) -> OutOfRange:
     """What float16 does not hold in a graph, which is sorted. `kinds` are the types of its tensors
-    (rewrite.tensor_types), and `beyond` the weights, with their largest magnitudes.
+    (traverse.tensor_types), and `beyond` the weights, with their largest magnitudes.
 
     What computes with them is float32, and so is what reads the results, until an operator makes them small again: one
     that normalises, saturates, or scales. A layer is the last, for its own weights may do that too, or may not. Where
@@ -94,7 +94,7 @@ class _Consumers:
         self._outputs = {value.name for value in graph.output}
         self._readers: dict[str, list[Any]] = defaultdict(list)
         for node in graph.node:
-            for name in set(rewrite.names_read(node)):
+            for name in set(traverse.names_read(node)):
                 self._readers[name].append(node)
 
     def counts(self, node: Any, weight: Any) -> bool:

@@ -18,6 +18,7 @@ from pytest_trt.engine.convert import casts, qdq
 from pytest_trt.engine.convert.float16_range import FLOAT16_MAX
 from pytest_trt.engine.convert.keep_fp32 import find_fp32_nodes as exempted
 from pytest_trt.engine.onnx import opset, rewrite, traverse
+from pytest_trt.engine.onnx.messages import capture_warnings, shorten
 from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
@@ -92,7 +93,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
         raise BuildError(f"{model.name} has no float32 operators: nothing in it can become {precision}")
     name, room = find_converter()
     whole, reasons = rewrite.load_normalised(light, model), list[str]()
-    with rewrite.capture_warnings() as notes:
+    with capture_warnings() as notes:
         try:
             converts = importlib.import_module(room)
             qdq.fold_int32_biases(whole)
@@ -107,7 +108,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
                 after = _convert_to_half(converts, whole, precision, keep_io, exempt.nodes)
             rewrite.restore_outputs(after.graph, outputs)
         except Exception as error:  # converters raise what they will
-            raise BuildError(f"{name} cannot convert {model.name} to {precision}: {rewrite.shorten(error)}") from error
+            raise BuildError(f"{name} cannot convert {model.name} to {precision}: {shorten(error)}") from error
     rewrite.sort_nodes(after.graph, model.name)
     rewrite.save_model(after, output, beside=beside)
     _check_valid(model, output, name, precision)
@@ -161,7 +162,7 @@ def _convert_to_half(room: Any, whole: Any, precision: HalfPrecision, keep_io: b
     if precision == "fp16":
         made = room.convert_float_to_float16(whole, **options)
     else:
-        own = {name for name, kind in rewrite.tensor_types(whole).items() if kind == "FLOAT16"}
+        own = {name for name, kind in traverse.tensor_types(whole).items() if kind == "FLOAT16"}
         originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole, own)}
         made = _to_bfloat16(room.convert_float_to_float16(whole, **options), originals, own)
     casts.move_casts(made, given)
@@ -213,7 +214,7 @@ def _check_valid(model: Path, output: Path, name: str, precision: HalfPrecision)
         try:
             onnx.checker.check_model(str(path), full_check=precision == "fp16")
         except Exception as error:  # noqa: BLE001 - checker and inference errors share no base but Exception
-            return rewrite.shorten(error)
+            return shorten(error)
         return ""
 
     if (found := fault(output)) and not fault(model):

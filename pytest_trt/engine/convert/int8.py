@@ -15,7 +15,7 @@ from pytest_trt.engine.convert.half import Conversion
 from pytest_trt.engine.convert.qdq import QUANTISED_OPERATORS
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import opset, rewrite
-from pytest_trt.engine.onnx.runtime_errors import readable_message
+from pytest_trt.engine.onnx.messages import capture_warnings, readable_message, shorten
 from pytest_trt.errors import BuildError, TrtError
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     name = _quantiser_version()
     with (
         tempfile.TemporaryDirectory(dir=output.parent) as folder,
-        rewrite.capture_warnings() as notes,
+        capture_warnings() as notes,
         _silence_onnxruntime(),
     ):
         try:
@@ -63,7 +63,7 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
             absent = (error.name or str(error)).partition(".")[0]
             raise BuildError(f"{name} cannot quantise without the package {absent}: pip install {absent}") from error
         except Exception as error:  # the quantiser raises what it will
-            said = rewrite.shorten(readable_message(error))
+            said = shorten(readable_message(error))
             why = f" ({_NO_RANGE})" if "scale issue" in said or "NaN" in said else ""
             raise BuildError(f"{name} cannot quantise {model.path.name}: {said}{why}") from error
     light = rewrite.load_typed(output, output.parent)
@@ -90,7 +90,7 @@ def _quantise_model(model: Model, batches: Iterator[Arrays], output: Path, folde
             whole = opset.upgrade(whole, PER_CHANNEL_OPSET)
             per_channel = True
         except Exception as error:  # noqa: BLE001 - the converter raises what it will
-            why = rewrite.shorten(error)
+            why = shorten(error)
             notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
     outputs = rewrite.reduce_outputs(whole.graph)
     int8_compat.check_weights_finite(whole, QUANTISED_OPERATORS)

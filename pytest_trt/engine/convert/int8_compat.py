@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_trt.engine.convert import qdq
-from pytest_trt.engine.onnx import rewrite, traverse
+from pytest_trt.engine.onnx import traverse
 from pytest_trt.errors import BuildError
 
 _MATRIX = 2
@@ -137,7 +137,7 @@ def _unshare(model: Any, nodes: Sequence[Any], weights: dict[str, Any]) -> None:
     """Copy weights and biases that others read too: ONNX Runtime (1.32) cannot load two operators on one quantised
     weight, and an embedding that is also a projection need not be rounded where it is looked up. Its quantiser copies
     biases itself, and may name the copy as another tensor is named."""
-    reads = Counter(name for node in model.graph.node for name in rewrite.names_read(node))
+    reads = Counter(name for node in model.graph.node for name in traverse.names_read(node))
     taken = {*weights, *(name for node in model.graph.node for name in node.output)}
     for node in nodes:
         for place, name in enumerate(node.input):

@@ -8,7 +8,7 @@ from typing import Any
 
 from pytest_trt.engine.convert import casts, shape_arithmetic
 from pytest_trt.engine.convert.float16_range import FLOAT16_MAX, find_out_of_range, weights_beyond_float16
-from pytest_trt.engine.onnx import rewrite, traverse
+from pytest_trt.engine.onnx import traverse
 
 _LACKING = {
     "fp16": frozenset(("MeanVarianceNormalization",)),
@@ -50,7 +50,7 @@ def find_fp32_nodes(model: Any, half: str) -> Fp32Nodes:
     graph alone.
     """
     graphs = list(traverse.graphs(model))
-    kinds = rewrite.tensor_types(model)
+    kinds = traverse.tensor_types(model)
     stored = {tensor.name for graph in graphs for tensor in graph.initializer}
     beyond = weights_beyond_float16(traverse.tensors(model)) if half == "fp16" else {}
     beside = find_out_of_range(model.graph, kinds, beyond)

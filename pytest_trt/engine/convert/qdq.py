@@ -61,7 +61,7 @@ def quantised_shares(light: Any) -> Mapping[str, float]:
 def dequantised_tensors(light: Any) -> Mapping[str, str]:
     """What comes out of a DequantizeLinear, however it was moved since, by name; to the precision that it had, if that
     is one to compute in."""
-    types, found = rewrite.tensor_types(light), dict[str, str]()
+    types, found = traverse.tensor_types(light), dict[str, str]()
     for node in traverse.nodes(light):
         if node.op_type == "DequantizeLinear":
             told = (types.get(name, "UNDEFINED") for name in (node.input[0], *node.input[2:]))

@@ -58,7 +58,7 @@ class TensorGraph:
         Fills `_sources`: the nearest intermediate tensors of each tensor that depends on an input.
         """
         for position, node in enumerate(self._typed.graph.node):
-            read = [name for name in rewrite.names_read(node) if name in self._sources]
+            read = [name for name in traverse.names_read(node) if name in self._sources]
             if not read:
                 continue
             sources = tuple(dict.fromkeys(source for name in read for source in self._nearest(name)))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from pytest_trt.engine.model.model import Model
-from pytest_trt.engine.onnx import rewrite, traverse
+from pytest_trt.engine.onnx import traverse
 
 _RANDOM_OPERATORS = frozenset(
     ("Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike")
@@ -38,7 +38,7 @@ def reason_not_comparable(model: Model) -> str:
                     f"{model.path.name} draws random numbers ({node.op_type} {node_name!r}), so its outputs differ "
                     "in every run and cannot be compared: export it without that operator"
                 )
-        waiting += rewrite.names_read(makers[name])
+        waiting += traverse.names_read(makers[name])
     return ""
 
 

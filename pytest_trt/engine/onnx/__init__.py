@@ -1,1 +1,1 @@
-"""Read ONNX models, and rewrite their graphs."""
+"""Read ONNX models and rewrite their graphs."""

@@ -1,4 +1,4 @@
-"""Reading an ONNX file without its weights: what it takes, what it gives, and which files hold its data."""
+"""Read an ONNX file without its weights: its inputs, its outputs, and the files of its external data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
 
 Dims = tuple["str | int | None", ...]
-"""A tensor's dimensions as a model has them: a size, a name, or None where it is dynamic without a name."""
+"""A tensor's dimensions as a model declares them: a size, a name, or None for a dynamic dimension without a name."""
 
 LFS_POINTER = b"version https://git-lfs"
 
@@ -22,14 +22,21 @@ _DTYPES = {
     "FLOAT8E5M2FNUZ": "float8_e5m2fnuz", "FLOAT8E8M0": "float8_e8m0fnu", "FLOAT4E2M1": "float4_e2m1fn",
     **{f"{sign}INT{bits}": f"{sign}INT{bits}".lower() for sign in ("", "U") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
-"""ONNX's names of element types to numpy's and ml_dtypes' (onnx.proto, TensorProto.DataType)."""
+"""The names of element types in numpy or ml_dtypes, by ONNX's names (onnx.proto, TensorProto.DataType)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSignature:
-    """What is read of a model. `dims` has every input and output; None stands for a tensor of unknown rank, whose
-    Tensor.shape is then empty. `external` gives the files of external data, as the model names them; of each, where
-    its last weight ends, and that weight."""
+    """What a model's file declares.
+
+    Attributes:
+        inputs: The model's inputs, without weights.
+        outputs: The model's outputs.
+        dims: The dimensions of every input and output. None for a tensor of unknown rank, whose Tensor.shape is empty.
+        opset: The version of ONNX's own operators, or 0.
+        ops: The names of all operators in the model.
+        external: By the name of each file of external data, the byte at which its last weight ends, and that weight.
+    """
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -40,19 +47,22 @@ class ModelSignature:
 
 
 def read_signature(path: Path) -> ModelSignature:
-    """The graph of the model at `path`. Raises ModelError, naming the file and the fault, for one that is empty,
-    truncated, no ONNX at all, or a Git LFS pointer; weights are not loaded."""
+    """Return what the model at `path` declares, without loading its weights.
+
+    Raises:
+        ModelError: The file is empty, truncated, not an ONNX model, or a Git LFS pointer. The message names it.
+    """
     model = _parse(path)
     graph = model.graph
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     if not graph.output or not opsets:
-        raise ModelError(f"{path} is no whole ONNX model (it has no outputs or no opset): export or copy it again")
+        raise ModelError(f"{path} is no complete ONNX model (it has no outputs or no opset): export or copy it again")
     weights = {tensor.name for tensor in graph.initializer}
     weights |= {sparse.values.name for sparse in graph.sparse_initializer}
-    fed = [value for value in graph.input if value.name not in weights]  # up to IR 3, weights stand among the inputs
-    dims = {value.name: _dims(value) for value in (*fed, *graph.output)}
+    inputs = [value for value in graph.input if value.name not in weights]  # up to IR version 3, weights are inputs too
+    dims = {value.name: _dims(value) for value in (*inputs, *graph.output)}
     return ModelSignature(
-        inputs=tuple(_tensor(path, "input", value, dims[value.name]) for value in fed),
+        inputs=tuple(_tensor(path, "input", value, dims[value.name]) for value in inputs),
         outputs=tuple(_tensor(path, "output", value, dims[value.name]) for value in graph.output),
         dims=dims,
         opset=max(opsets.get("ai.onnx", 0), 0),
@@ -62,6 +72,7 @@ def read_signature(path: Path) -> ModelSignature:
 
 
 def _parse(path: Path) -> Any:
+    """Return the ModelProto in the file, without external data."""
     import onnx
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped,unused-ignore]
 
@@ -73,30 +84,44 @@ def _parse(path: Path) -> Any:
             raise ModelError(f"{path} is a Git LFS pointer, not the model: git lfs pull")
     if size >= 2**31:
         raise ModelError(
-            f"{path} has {size / 2**30:.1f} GiB in one file, and protobuf reads no more than 2: save it with "
+            f"{path} is one file of {size / 2**30:.1f} GiB, and protobuf reads at most 2 GiB: save it with "
             "onnx.save(..., save_as_external_data=True)"
         )
     try:
         return onnx.load(str(path), format="protobuf", load_external_data=False)
     except DecodeError as error:
-        raise ModelError(f"{path} is no ONNX model, or was cut short at {size} bytes: {error}") from error
+        raise ModelError(
+            f"{path} is no ONNX model, or was cut short at {size} bytes ({error}): export or copy it again"
+        ) from error
 
 
 def _external_files(path: Path, model: Any) -> dict[str, tuple[int, str]]:
+    """Return, by file of external data, the byte at which its last weight ends, and that weight."""
     ends: dict[str, tuple[int, str]] = {}
     for tensor in filter(traverse.is_external, traverse.tensors(model)):
-        said = {entry.key: entry.value for entry in tensor.external_data}
-        location, numbers = said.get("location", ""), [said.get("offset", "0"), said.get("length", "0")]
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        location, numbers = entries.get("location", ""), [entries.get("offset", "0"), entries.get("length", "0")]
         if not all(number.isdecimal() for number in numbers):
-            raise ModelError(f"{path}: the weight {tensor.name!r} lies at {numbers} of {location!r}: save it again")
+            raise ModelError(
+                f"{path}: the offset and length of the weight {tensor.name!r} in {location!r} are {numbers}, which are "
+                "no numbers of bytes: save the model again"
+            )
         end = sum(map(int, numbers))
         ends[location] = max(ends.get(location, (0, "")), (end, tensor.name))
     return ends
 
 
 def check_external_file(model: Path, location: str, end: int, weight: str) -> None:
-    """Raise ModelError unless a file of external data is there, whole (`weight` ends at byte `end`), and inside the
-    model's folder: a model must not make us read what lies elsewhere."""
+    """Raise ModelError unless a file of external data exists, is complete, and lies in the model's folder.
+
+    A model must not be able to read files elsewhere.
+
+    Args:
+        model: The model's file.
+        location: The file of external data, as the model names it.
+        end: The byte at which its last weight ends.
+        weight: The name of that weight.
+    """
     folder = model.parent.resolve()
     file = model.parent / location
     outside = not (folder / Path(location)).parent.resolve().is_relative_to(folder)
@@ -113,12 +138,13 @@ def check_external_file(model: Path, location: str, end: int, weight: str) -> No
             raise ModelError(f"{file}, the weights of {model.name}, is a Git LFS pointer: git lfs pull")
     if end > (size := file.stat().st_size):
         raise ModelError(
-            f"{file} was cut short: it has {size} bytes, and the weight {weight!r} of {model.name} ends at byte {end}: "
+            f"{file} was cut short: it has {size} bytes, but the weight {weight!r} of {model.name} ends at byte {end}: "
             "copy it again"
         )
 
 
 def _dims(value: Any) -> Dims | None:
+    """Return the dimensions of a ValueInfoProto, or None if its rank is unknown."""
     kind = value.type.tensor_type
     if not kind.HasField("shape"):
         return None
@@ -129,11 +155,12 @@ def _dims(value: Any) -> Dims | None:
 
 
 def _tensor(path: Path, role: str, value: Any, dims: Dims | None) -> Tensor:
+    """Return a ValueInfoProto as a Tensor. `role` is `input` or `output`, for the error."""
     import onnx
 
     kind = value.type.WhichOneof("value") or "untyped"
     element = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) if kind == "tensor_type" else kind
     if element not in _DTYPES:
-        what = element.lower().removesuffix("_type")
-        raise ModelError(f"{path}: the {role} {value.name!r} is of type {what}: only tensors of numbers can be run")
+        element = element.lower().removesuffix("_type")
+        raise ModelError(f"{path}: the {role} {value.name!r} is of type {element}: only tensors of numbers can be run")
     return Tensor(value.name, _DTYPES[element], tuple(size if isinstance(size, int) else -1 for size in dims or ()))

@@ -1,13 +1,13 @@
-"""The parts of an ONNX model, wherever in it they stand: in its graph, in graphs inside nodes, in functions."""
+"""Iterate over the parts of an ONNX model: in its graph, in graphs inside nodes, and in functions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 
 def graphs(model: Any) -> Iterator[Any]:
-    """Every GraphProto of a ModelProto: its own, and those inside nodes (If, Loop, Scan)."""
+    """Yield every GraphProto of a ModelProto: first its main graph, then those inside nodes (If, Loop, Scan)."""
     waiting = [model.graph]
     while waiting:
         graph = waiting.pop(0)
@@ -18,13 +18,13 @@ def graphs(model: Any) -> Iterator[Any]:
 
 
 def nodes(model: Any) -> Iterator[Any]:
-    """Every node of a ModelProto: of all its graphs and functions."""
+    """Yield every node of a ModelProto, from all its graphs and functions."""
     for part in (*graphs(model), *model.functions):
         yield from part.node
 
 
 def tensors(model: Any) -> Iterator[Any]:
-    """Every TensorProto of a ModelProto: initialisers and constants."""
+    """Yield every TensorProto of a ModelProto: initialisers and constants."""
     for graph in graphs(model):
         yield from graph.initializer
         for sparse in graph.sparse_initializer:
@@ -36,12 +36,44 @@ def tensors(model: Any) -> Iterator[Any]:
             yield from attribute.tensors
 
 
+def names_read(node: Any) -> Iterator[str]:
+    """Yield the names of all values that a node reads.
+
+    They include those that graphs inside the node read from the graphs around it.
+    """
+    yield from node.input
+    for attribute in node.attribute:
+        for graph in [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs:
+            for inner in graph.node:
+                yield from names_read(inner)
+            yield from (value.name for value in graph.output)
+
+
+def tensor_types(model: Any) -> Mapping[str, str]:
+    """Return ONNX's name of the type ("FLOAT", "INT64") of every tensor in every graph, by the tensor's name.
+
+    The model must have the inferred types of all values (rewrite.load_typed).
+    """
+    import onnx
+
+    type_name = onnx.TensorProto.DataType.Name
+    types = dict[str, int]()
+    for graph in graphs(model):
+        values = (*graph.input, *graph.value_info, *graph.output)
+        types |= {value.name: value.type.tensor_type.elem_type for value in values}
+        types |= {tensor.name: tensor.data_type for tensor in graph.initializer}
+    return {name: type_name(number) for name, number in types.items()}
+
+
 def is_external(tensor: Any) -> bool:
-    """Whether a TensorProto's data lies in another file."""
+    """Return whether a TensorProto's data lies in another file."""
     return bool(tensor.data_location == type(tensor).EXTERNAL)
 
 
-def dim_name(given: str) -> str | None:
-    """What a dimension is named by a model, or by a network parsed from it. "?" is no name: Paddle's exporter gives it
-    to the height and to the width alike, and dimensions of one name are of one size."""
-    return given if given not in ("", "?") else None
+def dim_name(declared: str) -> str | None:
+    """Return the name of a dimension of a model, or of a network that was parsed from it. None if it has no name.
+
+    "?" is no name. Paddle's exporter writes it for both the height and the width, although dimensions with the same
+    name have the same size.
+    """
+    return declared if declared not in ("", "?") else None

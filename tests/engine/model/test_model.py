@@ -133,7 +133,7 @@ def test_weights_are_not_loaded_to_read_a_model(tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(model_of([x], weights=[weight]).SerializeToString())
     with (tmp_path / "big.data").open("wb") as data:
         data.truncate(2_999_999_999)
-    with pytest.raises(ModelError, match="was cut short: it has 2999999999 bytes, and the weight 'w'"):
+    with pytest.raises(ModelError, match="was cut short: it has 2999999999 bytes, but the weight 'w'"):
         read_model(tmp_path / "m.onnx")
     (tmp_path / "big.data").unlink()
     with pytest.raises(ModelError, match=r"keeps weights in 'big\.data', which is not in"):
@@ -184,13 +184,13 @@ def broken(name: str, tmp_path: Path) -> Path:
     [
         ("empty", "is empty (0 bytes): export or copy it again"),
         ("truncated", "was cut short at"),
-        ("cut after the graph", "is no whole ONNX model"),
+        ("cut after the graph", "is no complete ONNX model"),
         ("no model", "is no ONNX model"),
         ("pointer", "is a Git LFS pointer, not the model: git lfs pull"),
         ("no data", "keeps weights in 'm.data', which is not in"),
-        ("short data", "m.data was cut short: it has 4 bytes, and the weight 'w' of m.onnx ends at byte 32"),
+        ("short data", "m.data was cut short: it has 4 bytes, but the weight 'w' of m.onnx ends at byte 32"),
         ("data is a pointer", "is a Git LFS pointer: git lfs pull"),
-        ("no number", "the weight 'w' lies at ['-1', '32'] of 'm.data'"),
+        ("no number", "the offset and length of the weight 'w' in 'm.data' are ['-1', '32']"),
         ("data above", "outside its folder"),
         ("absolute data", "outside its folder"),
         ("data behind a link", "the weights of m.onnx, is a link, which onnx does not follow: copy it"),

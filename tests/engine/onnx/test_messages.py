@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_trt.engine.onnx.runtime_errors import readable_message
+from pytest_trt.engine.onnx.messages import readable_message
 
 
 def test_a_node_that_fails_is_named_without_the_status_codes() -> None:
