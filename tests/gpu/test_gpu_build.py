@@ -103,7 +103,7 @@ def test_an_unknown_operator_is_named_with_its_node(workshop: Workshop, tmp_path
     path = tmp_path / "odd.onnx"
     onnx.save(model, str(path))
     job = BuildJob("tensorrt", "0", EngineSpec(), str(path), str(tmp_path))
-    with pytest.raises(BuildError, match=r"parser refuses odd\.onnx.*the_odd_one \(Nonsense\)"):
+    with pytest.raises(BuildError, match=r"parser rejects odd\.onnx.*the_odd_one \(Nonsense\)"):
         workshop.backend.build(job, lambda text, share: None)
 
 

@@ -69,7 +69,7 @@ def test_a_transformer_in_half_precision_is_right_though_it_is_one_layer(worksho
     row = Lineup(Declaration(spec=plain), bench, [folder]).row("fp16", half)
     assert (row.why, row.departs, row.status) == ("", "", "ok")
     told = row.precisions.get("fp16", 0) > 0
-    assert told or any("is not told" in note for note in row.notes)
+    assert told or any("is unknown" in note for note in row.notes)
 
 
 def test_integers_of_64_bits_are_held_against_the_reference_in_its_own_width(workshop: Workshop, bench: Bench) -> None:

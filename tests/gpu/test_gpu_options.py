@@ -101,9 +101,9 @@ def test_layers_compute_in_what_they_are_given(workshop: Workshop) -> None:
     report, _ = workshop.build("wide", profile, layer_precisions=types, layer_output_types=types, **asked)
     assert "fp32" in precision_of(report, "conv1")
     assert report.precisions["fp16"] > 0
-    with pytest.raises(BuildError, match=r"'fp16' was asked for and no layer has it \(there is 100% fp32"):
+    with pytest.raises(BuildError, match=r"'fp16' was requested, but no layer has it \(there is 100% fp32"):
         workshop.build("wide", profile, layer_precisions={"*": "fp32"}, layer_output_types={"*": "fp32"}, **asked)
-    with pytest.raises(BuildError, match=r"layer_precisions: no layer .* is 'convolution': there are conv0"):
+    with pytest.raises(BuildError, match=r"layer_precisions: no layer .* matches 'convolution': choose from conv0"):
         workshop.build("wide", profile, layer_precisions={"convolution": "fp32"}, **asked)
     report, _ = workshop.build(
         "wide", profile, layer_precisions={"conv*": "fp16"}, precision_constraints="prefer", **asked

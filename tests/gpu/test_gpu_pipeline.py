@@ -258,7 +258,7 @@ def test_a_context_that_cannot_be_made_is_said_and_the_next_is_made(workshop: Wo
     engine = workshop.load(workshop.plan("wide", (RANGES["wide"],)))
     hog = cuda.DeviceBuffer(cuda.memory_info()[0] - 8 * 2**20)
     try:
-        with pytest.raises(BackendError, match=r"no execution context can be made \(it needs .* MB; free: "):
+        with pytest.raises(BackendError, match=r"no execution context can be created \(it needs .* MB; free: "):
             open_runner(engine, {"x": (32, 64, 32, 32)}, PipelineOptions())
     finally:
         hog.close()

@@ -1,4 +1,4 @@
-"""TensorRT, TensorRT-RTX, and the lean and dispatch runtimes: one backend over four packages."""
+"""The backend for TensorRT, TensorRT-RTX, and the lean and dispatch runtimes, which are four packages."""
 
 from __future__ import annotations
 
@@ -19,12 +19,20 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def open_backend(name: str) -> Backend:
-    """The backend over that package. Raises BackendError, with what to install, where it cannot be imported."""
+    """Return the backend for the package with that name. Raises BackendError if it cannot be imported."""
     return TensorRT(versions.import_package(name))
 
 
 class TensorRT:
-    """`strongly_typed`: whether another precision needs another model (see `versions`)."""
+    """A backend over one of TensorRT's packages.
+
+    Args:
+        package: The module of the package.
+
+    Attributes:
+        name: The package's name, which is also the backend's.
+        strongly_typed: Whether another precision needs another model (see `versions.strongly_typed`).
+    """
 
     def __init__(self, package: Any) -> None:
         self._trt = package
@@ -32,10 +40,14 @@ class TensorRT:
         self.strongly_typed = versions.strongly_typed(self.name, self.version())
 
     def version(self) -> str:
+        """Return the version of the package."""
         return str(self._trt.__version__)
 
     def environment(self, device: str) -> Environment:
-        """The GPU and the software. The driver is asked first: the lean runtime crashes without one."""
+        """Return the record of the GPU and the software.
+
+        The driver is checked first, since the lean runtime crashes without one.
+        """
         found = cuda.device(device)
         major, minor = found.compute_capability
         return Environment(
@@ -56,17 +68,22 @@ class TensorRT:
         )
 
     def preload(self) -> None:
-        with contextlib.suppress(BackendError):  # a machine that only builds has no use for them
+        """Import the CUDA bindings, if they are installed: a machine that only builds does not need them."""
+        with contextlib.suppress(BackendError):
             cuda.runtime()
 
     def initialize_driver(self) -> None:
+        """Call cuInit; `activate` reports a driver that does not work."""
         cuda.reason_unusable()
 
     def activate(self, device: str) -> None:
+        """Create the CUDA context on that device."""
         cuda.device(device).activate()
 
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
+        """Build a plan; see `pytest_trt.engine.backends.tensorrt.build.build`."""
         return build(self._trt, job, progress)
 
     def load(self, plan: Path, device: str, spec: EngineSpec) -> DeviceEngine:
+        """Load a plan on that device; see `DeviceEngine`."""
         return DeviceEngine(self._trt, plan, cuda.device(device), spec)

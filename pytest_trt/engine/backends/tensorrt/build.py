@@ -1,4 +1,4 @@
-"""From an ONNX model to a TensorRT plan, on a GPU or ahead of time without one."""
+"""Build a TensorRT plan from an ONNX model, on a GPU or ahead of time without one."""
 
 from __future__ import annotations
 
@@ -35,41 +35,52 @@ from pytest_trt.errors import BackendError, BuildError
 
 
 def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
-    """Write `job.output`/plan.
+    """Write the plan to `job.output`/plan.
 
-    Raises BackendError where no GPU works and none is named to build for, BuildError with TensorRT's own words where it
-    refuses the model or an option, and where the precision that was asked for is in no layer of what was built.
+    The builder chooses the precision of each layer by timing, and a small network may be as fast without the requested
+    precision. If no layer has it, the engine is built again:
 
-    The builder chooses a layer's precision by timing, and a small network may be as fast without. Where it chose
-    nothing of what was asked for, everything is timed anew, once, since timings that an earlier build left in the cache
-    were taken at other clocks; then it is told to prefer what was asked for in every layer
-    (see with_precision_preferred).
+    1. Without the timing cache, since the timings of an earlier build were taken at other clocks.
+    2. With the requested precision preferred in every layer (see `with_precision_preferred`).
+
+    Args:
+        trt: The module of the package.
+        job: The build.
+        progress: Is called with the progress of the build.
+
+    Returns:
+        The report of the last build.
+
+    Raises:
+        BackendError: No GPU works, and the spec names no compute capabilities to build for.
+        BuildError: TensorRT rejects the model or an option, or no layer has the requested precision.
     """
-    if not hasattr(trt, "Builder"):  # the lean and the dispatch runtime
-        raise BuildError(f"{trt.__name__} builds no engines: build with tensorrt, and give the plan")
-    report, fault = _build(trt, job, progress)
-    if fault and job.timing_cache is not None and job.spec.timing_cache_mode == "update":
-        progress("timing everything anew", -1.0)
-        report, fault = _build(trt, dataclasses.replace(job, timing_cache=None), progress)
-    if fault and (preferred := with_precision_preferred(job.spec, report)) is not None:
-        asked = job.spec.precision
-        progress(f"building anew, {asked} preferred", -1.0)
+    if not hasattr(trt, "Builder"):  # The lean and dispatch runtimes have no builder.
+        raise BuildError(
+            f"{trt.__name__} cannot build engines: build the plan with tensorrt, and name it in trt_engine"
+        )
+    report, problem = _build(trt, job, progress)
+    if problem and job.timing_cache is not None and job.spec.timing_cache_mode == "update":
+        progress("building again without the timing cache", -1.0)
+        report, problem = _build(trt, dataclasses.replace(job, timing_cache=None), progress)
+    if problem and (preferred := with_precision_preferred(job.spec, report)) is not None:
+        precision = job.spec.precision
+        progress(f"building again with {precision} preferred", -1.0)
         try:
-            report, fault = _build(trt, dataclasses.replace(job, spec=preferred), progress)
+            report, problem = _build(trt, dataclasses.replace(job, spec=preferred), progress)
         except BuildError as error:
-            raise BuildError(f"{fault}; with it preferred: {error}") from error
-        note = f"timing chose no {asked} for any layer: built again with it preferred in each"
+            raise BuildError(f"{problem}; preferring it failed: {error}") from error
+        note = f"timing chose {precision} for no layer: the engine was built again with {precision} preferred"
         report = dataclasses.replace(report, notes=(*report.notes, note))
-    if fault:
-        raise BuildError(fault)
+    if problem:
+        raise BuildError(problem)
     return report
 
 
 def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, str]:
-    """One build, and why it is not what was asked for, if it is not."""
+    """Build once; return the report, and an error message if the engine is not what the spec requests."""
     started = time.perf_counter()
-    ahead = bool(job.spec.compute_capabilities)
-    if ahead:
+    if job.spec.compute_capabilities:
         versions.require(trt, "compute_capabilities")
         capabilities = [divmod(number, 10) for number in job.spec.compute_capabilities]
     else:
@@ -85,8 +96,8 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     log.clear()
     try:
         builder = trt.Builder(log)
-    except TypeError as error:  # what the bindings make of a null pointer
-        raise BackendError(f"{trt.__name__} {trt.__version__} makes no builder: {log.reason()}") from error
+    except TypeError as error:  # The bindings raise it if the constructor returns a null pointer.
+        raise BackendError(f"{trt.__name__} {trt.__version__} cannot create a builder: {log.reason()}") from error
     load_plugins(trt, builder, job.spec.plugins)
     network = builder.create_network(versions.network_flags(trt, typed))
     progress("parsing the model", -1.0)
@@ -100,7 +111,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
         log.clear()
         plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise BuildError(_why_not_built(trt, job))
+        raise BuildError(_describe_failure(trt, job))
     path = Path(job.output) / "plan"
     path.write_bytes(memoryview(plan))
     if job.spec.strip_weights:
@@ -120,23 +131,24 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     return report, missing_precision(job.spec, report)
 
 
-def _why_not_built(trt: Any, job: BuildJob) -> str:
-    said = logger(trt).reason()
-    text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.spec.path or job.model).name}: {said}"
+def _describe_failure(trt: Any, job: BuildJob) -> str:
+    """Return an error message with the reason from TensorRT's log and a remedy for causes that are known."""
+    reason = logger(trt).reason()
+    text = f"{trt.__name__} {trt.__version__} cannot build {Path(job.spec.path or job.model).name}: {reason}"
     limit_mb = job.spec.workspace_mb or job.spec.memory_pool_bytes.get("workspace", 0) / 1e6
-    if limit_mb and re.search(r"workspace|no implementation|scratch", said, re.IGNORECASE):
+    if limit_mb and re.search(r"workspace|no implementation|scratch", reason, re.IGNORECASE):
         text += f"; the workspace is limited to {limit_mb:g} MB: allow more with workspace_mb"
     libraries = [source for source in job.spec.tactic_sources or () if source in ("CUBLAS", "CUBLAS_LT", "CUDNN")]
-    if libraries and re.search("cublas|cudnn", said, re.IGNORECASE):
-        text += f"; tactic_sources={','.join(libraries)} needs a library that is not there or does not work: "
-        text += "put it where the dynamic linker looks (LD_LIBRARY_PATH), or leave it out"
+    if libraries and re.search("cublas|cudnn", reason, re.IGNORECASE):
+        text += f"; tactic_sources={','.join(libraries)} needs a library that is missing or does not work: "
+        text += "put it where the dynamic linker finds it (LD_LIBRARY_PATH), or leave the source out"
     if job.spec.compute_capabilities and (job.spec.refit or job.spec.strip_weights):
-        text += "; with refit or strip_weights TensorRT-RTX builds on the GPU alone: leave compute_capabilities out"
+        text += "; with refit or strip_weights, TensorRT-RTX can build only on the GPU: leave compute_capabilities out"
     return text
 
 
 def _inspect(trt: Any, plan: Path, job: BuildJob) -> tuple[Layer, ...]:
-    """The layers of the plan that was just built."""
+    """Load the plan that was just built and return its layers."""
     spec = dataclasses.replace(job.spec, engine_host_code_allowed=True, weight_streaming_budget=None)
     engine = DeviceEngine(trt, plan, cuda.device(job.device), spec)
     try:

@@ -1,4 +1,4 @@
-"""int8 as TensorRT up to 10 calibrates it: batches out of files, and a calibration cache beside the plan."""
+"""Calibrate int8 with the calibrators of TensorRT (up to version 10), on batches or from a calibration cache."""
 
 from __future__ import annotations
 
@@ -16,16 +16,27 @@ from pytest_trt.errors import BuildError
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
-SHOWN = 3
+MAX_SHOWN = 3
+"""The most tensors that an error names."""
 
 
 @contextlib.contextmanager
 def calibration(trt: Any, builder: Any, network: Any, config: Any, job: BuildJob) -> Iterator[None]:
-    """Build with the calibrator that the spec names, if the job brings anything to calibrate on: on the batches of
-    `job.calibration`, whose scales it leaves in `job.output`/CALIBRATION_CACHE, or with that cache where it is already.
+    """Use the calibrator that the spec names for the build in the `with` block; do nothing without calibration data.
 
-    Raises BuildError where this TensorRT has no calibrators, where the cache is of another model, and where a batch
-    could not be handed over: the builder would take that for the last one.
+    If `job.output`/CALIBRATION_CACHE exists, its scales are used. Otherwise the builder calibrates on the batches in
+    the folder `job.calibration` and writes that file.
+
+    Args:
+        trt: The module of the package.
+        builder: The builder.
+        network: The parsed network.
+        config: The builder's configuration.
+        job: The build.
+
+    Raises:
+        BuildError: This TensorRT has no calibrators, the cache belongs to another model, or a batch could not be read
+            (which the builder would take for the end of the data).
     """
     if job.calibration is None or job.spec.calibrator is None:
         yield
@@ -33,52 +44,67 @@ def calibration(trt: Any, builder: Any, network: Any, config: Any, job: BuildJob
     base = versions.require(trt, f"calibrator={job.spec.calibrator}")
     cache = Path(job.output) / CALIBRATION_CACHE
     if cache.exists():
-        check_calibration_cache(cache.read_bytes(), _tensors(network), Path(job.model).name)
+        check_calibration_cache(cache.read_bytes(), _float_tensors(network), Path(job.model).name)
     files = sorted(Path(job.calibration).glob("*.npz"))
-    with contextlib.ExitStack() as held:
-        feed = _Feed(network, files, held)
+    with contextlib.ExitStack() as resources:
+        feed = _BatchFeed(network, files, resources)
         config.int8_calibrator = calibrator = _calibrator(base, feed, cache)
         if files:
             config.set_calibration_profile(_profile(builder, network, feed.first))
         yield
         del calibrator
-    if feed.fault is not None:
-        raise BuildError(f"int8 calibration of {Path(job.model).name} broke off: {feed.fault}") from feed.fault
+    if feed.error is not None:
+        raise BuildError(f"int8 calibration of {Path(job.model).name} failed: {feed.error}") from feed.error
 
 
-class _Feed:
-    """The batches, one after another in the same device memory."""
+class _BatchFeed:
+    """Provides the batches one after another in the same device memory.
 
-    def __init__(self, network: Any, files: list[Path], held: contextlib.ExitStack) -> None:
+    Args:
+        network: The parsed network.
+        files: The batches in NumPy's .npz format.
+        resources: Frees the device memory and the stream.
+
+    Attributes:
+        first: The first batch, by input name.
+        error: The exception that ended the calibration early, if any.
+    """
+
+    def __init__(self, network: Any, files: list[Path], resources: contextlib.ExitStack) -> None:
         self._files, self._next = files, 0
         inputs = map(network.get_input, range(network.num_inputs))
         self._dtypes = {tensor.name: numpy_dtype(versions.dtype(tensor.dtype)) for tensor in inputs}
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self.first = self._read(files[0]) if files else {}
         self._buffers: dict[str, cuda.DeviceBuffer] = {}
         if files:
-            self._stream = held.enter_context(cuda.Stream())
+            self._stream = resources.enter_context(cuda.Stream())
         for name, array in self.first.items():
             self._buffers[name] = buffer = cuda.DeviceBuffer(array.nbytes)
-            held.callback(buffer.close)
+            resources.callback(buffer.close)
 
     def _read(self, file: Path) -> Arrays:
-        """A batch in the types that the parsed network has: TensorRT before 10 takes int64 as int32."""
+        """Return a batch in the data types of the parsed network: TensorRT before 10 turns int64 into int32."""
         import numpy as np
 
         with np.load(file, allow_pickle=False) as arrays:
             names = map(str, arrays["arr_0"])
             return {
-                name: np.ascontiguousarray(arrays[f"arr_{place}"], self._dtypes.get(name))
-                for place, name in enumerate(names, 1)
+                name: np.ascontiguousarray(arrays[f"arr_{number}"], self._dtypes.get(name))
+                for number, name in enumerate(names, 1)
             }
 
     @property
-    def batch(self) -> int:
+    def batch_size(self) -> int:
+        """The first dimension of the first input that has one; 1 if none has."""
         return next((array.shape[0] for array in self.first.values() if array.ndim), 1)
 
-    def take(self, names: list[str]) -> list[int] | None:
-        """The addresses of the next batch's arrays; None after the last one, or where it cannot be had."""
+    def next_batch(self, names: list[str]) -> list[int] | None:
+        """Copy the next batch to the device and return the addresses of its arrays.
+
+        Returns:
+            The addresses in the order of `names`; None after the last batch, or if the batch cannot be read.
+        """
         if self._next == len(self._files):
             return None
         try:
@@ -87,23 +113,25 @@ class _Feed:
                 buffer = self._buffers[name]
                 self._stream.copy(buffer.address, arrays[name].ctypes.data, buffer.nbytes)
             self._stream.synchronize()
-        except Exception as error:  # noqa: BLE001 - it must not pass through TensorRT: it is raised after the build
-            self.fault = error
+        except Exception as error:  # noqa: BLE001 - must not pass through TensorRT; raised after the build
+            self.error = error
             return None
         self._next += 1
         return [self._buffers[name].address for name in names]
 
 
-def _calibrator(base: Any, feed: _Feed, cache: Path) -> Any:
+def _calibrator(base: Any, feed: _BatchFeed, cache: Path) -> Any:
+    """Return a calibrator of TensorRT's class `base` that reads from `feed` and keeps its scales in `cache`."""
+
     class Calibrator(base):  # type: ignore[misc]
         def __init__(self) -> None:
             base.__init__(self)
 
         def get_batch_size(self) -> int:
-            return feed.batch
+            return feed.batch_size
 
         def get_batch(self, names: list[str]) -> list[int] | None:
-            return feed.take(names)
+            return feed.next_batch(names)
 
         def read_calibration_cache(self) -> bytes | None:
             return cache.read_bytes() if cache.exists() else None
@@ -115,7 +143,7 @@ def _calibrator(base: Any, feed: _Feed, cache: Path) -> Any:
 
 
 def _profile(builder: Any, network: Any, batch: Arrays) -> Any:
-    """The shapes to calibrate at: the batches' own."""
+    """Return an optimisation profile with the shapes of a batch."""
     profile = builder.create_optimization_profile()
     for tensor in map(network.get_input, range(network.num_inputs)):
         if -1 in tuple(tensor.shape) and tensor.name in batch:
@@ -124,8 +152,8 @@ def _profile(builder: Any, network: Any, batch: Arrays) -> Any:
     return profile
 
 
-def _tensors(network: Any) -> set[str]:
-    """The names of the float tensors that a calibrator gives scales."""
+def _float_tensors(network: Any) -> set[str]:
+    """Return the names of the float tensors, for which a calibrator finds scales."""
     layers = map(network.get_layer, range(network.num_layers))
     tensors = [*map(network.get_input, range(network.num_inputs))]
     tensors += [layer.get_output(i) for layer in layers for i in range(layer.num_outputs)]
@@ -133,13 +161,20 @@ def _tensors(network: Any) -> set[str]:
 
 
 def check_calibration_cache(data: bytes, tensors: set[str], model: str) -> None:
-    """Raise BuildError where a calibration cache has scales for less than half of the model's `tensors`, so that it is
-    another model's: TensorRT would build in another precision what it finds no scale for, and say so in its log alone.
-    A line is `name: scale`, the scale as the bytes of a float32 in hex."""
+    """Raise BuildError if a calibration cache belongs to another model.
+
+    That is assumed if it has scales for less than half of the model's tensors. TensorRT would build layers without a
+    scale in another precision, and report that only in its log.
+
+    Args:
+        data: The content of the cache: a header, then lines `name: scale`, the scale as the bytes of a float32 in hex.
+        tensors: The names of the model's float tensors.
+        model: The name of the model in the error.
+    """
     known = {line.rpartition(":")[0] for line in data.decode(errors="replace").splitlines()[1:]}
     if 2 * len(found := known & tensors) < len(tensors):
-        absent = ", ".join(sorted(tensors - found)[:SHOWN])
+        missing = ", ".join(sorted(tensors - found)[:MAX_SHOWN])
         raise BuildError(
-            f"the calibration cache is of another model: it has scales for {len(found)} of {len(tensors)} tensors of "
-            f"{model}, and none for {absent}: calibrate this model on a function's inputs"
+            f"the calibration cache belongs to another model: it has scales for {len(found)} of {len(tensors)} tensors "
+            f"of {model}, but none for {missing}: calibrate this model on inputs from a function instead"
         )

@@ -1,4 +1,7 @@
-"""The options of a spec, told to the builder: one that this TensorRT lacks or refuses is an error, never ignored."""
+"""Configure the builder with the options of a spec.
+
+An option that this version of TensorRT lacks or rejects is an error; it is never ignored.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ _FLAGS = (
     "tf32", "sparsity", "refit", "version_compatible", "exclude_lean_runtime", "direct_io", "gpu_fallback",
     "strip_weights", "weight_streaming",
 )  # fmt: skip
-"""Fields that are one builder flag. The lean runtime can be left out only after the plan is version compatible."""
+"""Fields of a spec that are one builder flag, in the order in which they are set: `exclude_lean_runtime` is accepted
+only after `version_compatible`."""
+
 _ATTRIBUTES = {
     "optimization_level": "builder_optimization_level",
     "avg_timing_iterations": "avg_timing_iterations",
@@ -25,12 +30,24 @@ _ATTRIBUTES = {
     "l2_limit_for_tiling_bytes": "l2_limit_for_tiling",
     "build_route": "build_route",
 }
+"""Fields of a spec that are one attribute of the builder's configuration."""
+
 _PROFILE_SHARING = "PROFILE_SHARING_0806"
 
 
 def configure(trt: Any, builder: Any, network: Any, job: BuildJob, typed: bool) -> Any:
-    """The builder's configuration for that network. Raises BuildError, naming the versions that have it, for an option
-    that this TensorRT lacks, and with TensorRT's own words for one that it refuses."""
+    """Return the builder's configuration for a network.
+
+    Args:
+        trt: The module of the package.
+        builder: The builder.
+        network: The parsed network.
+        job: The build.
+        typed: Whether the network is strongly typed.
+
+    Raises:
+        BuildError: This TensorRT lacks an option, or rejects its value.
+    """
     spec, config = job.spec, builder.create_builder_config()
     logger(trt).clear()
     _set_targets(trt, config, spec)
@@ -42,24 +59,26 @@ def configure(trt: Any, builder: Any, network: Any, job: BuildJob, typed: bool) 
         if (value := getattr(spec, option)) is not None:
             versions.require(trt, option)
             setattr(config, attribute, value)
-            _check_taken(trt, option, value, getattr(config, attribute))
+            _check_accepted(trt, option, value, getattr(config, attribute))
     if spec.tiling_optimization_level is not None:
         versions.require(trt, "tiling_optimization_level")
         level = getattr(trt.TilingOptimizationLevel, spec.tiling_optimization_level.upper())
         config.tiling_optimization_level = level
     config.profiling_verbosity = getattr(trt.ProfilingVerbosity, spec.profiling_verbosity.upper())
     if spec.tactic_sources is not None:
-        sources = [_member(trt, "TacticSource", "tactic_sources", name) for name in spec.tactic_sources]
+        sources = [_find_member(trt, "TacticSource", "tactic_sources", name) for name in spec.tactic_sources]
         config.set_tactic_sources(sum(1 << int(source) for source in sources))
     _set_previews(trt, config, spec)
     add_profiles(builder, network, config, job)
     return config
 
 
-def _check_taken(trt: Any, option: str, wanted: Any, taken: Any) -> None:
-    """TensorRT's setters return nothing: what they refuse stays as it was."""
-    if taken != wanted:
-        raise BuildError(f"{option}={wanted!r} is refused (it stays {taken!r}): {logger(trt).reason()}")
+def _check_accepted(trt: Any, option: str, requested: Any, actual: Any) -> None:
+    """Raise BuildError if TensorRT did not accept a value: its setters report nothing, and keep the old value."""
+    if actual != requested:
+        raise BuildError(
+            f"{option}={requested!r} was rejected by TensorRT (it stays {actual!r}): {logger(trt).reason()}"
+        )
 
 
 def _set_targets(trt: Any, config: Any, spec: EngineSpec) -> None:
@@ -71,7 +90,7 @@ def _set_targets(trt: Any, config: Any, spec: EngineSpec) -> None:
         if target is None:
             known = sorted(int(name[2:]) for name in vars(trt.ComputeCapability) if name.startswith("SM"))
             raise BuildError(
-                f"compute capability {number} is none that {trt.__name__} {trt.__version__} builds for: choose from "
+                f"{trt.__name__} {trt.__version__} cannot build for compute capability {number}: choose from "
                 f"{', '.join(map(str, known))}"
             )
         config.set_compute_capability(target, index)
@@ -82,10 +101,11 @@ def _set_flags(trt: Any, config: Any, spec: EngineSpec) -> None:
         if getattr(spec, what):
             flag = versions.require(trt, what)
             config.set_flag(flag)
-            _check_taken(trt, what, True, config.get_flag(flag))
+            _check_accepted(trt, what, True, config.get_flag(flag))
         elif versions.has(trt, what):
             config.clear_flag(versions.require(trt, what))
-    if spec.strip_weights and not spec.refit:  # which weights may go: those that come back as they were
+    if spec.strip_weights and not spec.refit:
+        # Only weights that can be refitted are stripped. REFIT_IDENTICAL: they come back with the same values.
         config.set_flag(trt.BuilderFlag.REFIT_IDENTICAL)
 
 
@@ -98,8 +118,10 @@ def _set_device(trt: Any, builder: Any, config: Any, spec: EngineSpec) -> None:
     versions.require(trt, "dla_core")
     cores = int(builder.num_DLA_cores)
     if spec.dla_core >= cores:
-        has = f"{cores} DLA cores, counted from 0" if cores else "no DLA"
-        raise BuildError(f"dla_core={spec.dla_core}: this device has {has}: build where there is one, or leave it out")
+        available = f"{cores} DLA cores, counted from 0" if cores else "no DLA"
+        raise BuildError(
+            f"dla_core={spec.dla_core}: this device has {available}: build on a device that has one, or leave it out"
+        )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = spec.dla_core
 
@@ -112,26 +134,32 @@ def _set_pools(trt: Any, config: Any, spec: EngineSpec) -> None:
         pool = versions.require(trt, option)
         before = config.get_memory_pool_limit(pool)
         config.set_memory_pool_limit(pool, size)
-        if size < before or logger(trt).errors:  # else it may have been cut down to what the device has
-            _check_taken(trt, option.replace("=", " "), size, config.get_memory_pool_limit(pool))
+        # A limit above the default may be cut down to what the device has, which is no error.
+        if size < before or logger(trt).errors:
+            _check_accepted(trt, option.replace("=", " "), size, config.get_memory_pool_limit(pool))
 
 
 def _set_previews(trt: Any, config: Any, spec: EngineSpec) -> None:
     features = {name.upper(): on for name, on in spec.preview_features.items()}
-    if versions.has(trt, f"preview_features={_PROFILE_SHARING}"):  # several contexts on one profile; from 10 on always
+    # Profile sharing allows several contexts on one profile; from TensorRT 10 on, it is always enabled.
+    if versions.has(trt, f"preview_features={_PROFILE_SHARING}"):
         features = {_PROFILE_SHARING: True, **features}
     for name, on in features.items():
-        feature = _member(trt, "PreviewFeature", "preview_features", name)
+        feature = _find_member(trt, "PreviewFeature", "preview_features", name)
         config.set_preview_feature(feature, on)
-        _check_taken(trt, f"preview_features[{name!r}]", on, config.get_preview_feature(feature))
+        _check_accepted(trt, f"preview_features[{name!r}]", on, config.get_preview_feature(feature))
 
 
-def _member(trt: Any, enumeration: str, option: str, name: str) -> Any:
-    """What TensorRT calls that. Raises BuildError with what there is, and with who has what was asked for."""
+def _find_member(trt: Any, enumeration: str, option: str, name: str) -> Any:
+    """Return a member of one of TensorRT's enumerations.
+
+    Raises:
+        BuildError: There is no such member; the error lists the members, and names the versions that have this one.
+    """
     known = [member for member in vars(getattr(trt, enumeration)) if member.isupper()]
     if name.upper() not in known:
         support = versions.SUPPORT.get(f"{option}={name.upper()}")
-        where = f" ({support.describe()} has it)" if support is not None else ""
-        lacks = f"{option}: {name!r} is not in {trt.__name__} {trt.__version__}{where}"
-        raise BuildError(f"{lacks}: choose from {', '.join(known)}")
+        owners = f" ({support.describe()} has it)" if support is not None else ""
+        missing = f"{option}: {name!r} is not in {trt.__name__} {trt.__version__}{owners}"
+        raise BuildError(f"{missing}: choose from {', '.join(known)}")
     return getattr(getattr(trt, enumeration), name.upper())

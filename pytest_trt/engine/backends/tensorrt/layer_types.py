@@ -1,4 +1,4 @@
-"""Which layers compute in which precision, and what types they and the network's inputs and outputs have."""
+"""Set the precisions and output types of layers, and the types and formats of a network's inputs and outputs."""
 
 from __future__ import annotations
 
@@ -14,49 +14,67 @@ DATA_TYPES = {
     "fp32": "FLOAT", "fp16": "HALF", "bf16": "BF16", "fp8": "FP8", "int8": "INT8", "uint8": "UINT8", "int32": "INT32",
     "int64": "INT64", "bool": "BOOL",
 }  # fmt: skip
-"""TensorRT's names of the types that a spec names."""
-_REAL = frozenset(("FLOAT", "HALF", "BF16", "FP8", "INT8"))
-_SHOWN = 8
+"""TensorRT's names of the data types, by the names in a spec."""
+
+_NUMBER_TYPES = frozenset(("FLOAT", "HALF", "BF16", "FP8", "INT8"))
+
+_MAX_SHOWN = 8
+"""The most layers that an error lists."""
 
 
 def constrain_layers(trt: Any, network: Any, config: Any, spec: EngineSpec) -> None:
-    """Give layers the precisions and output types that the spec says, and have the builder obey or prefer them.
+    """Set the precisions and output types of layers that the spec declares, and whether they are obeyed or preferred.
 
-    Of what a pattern names, only layers that compute on numbers are meant; a layer's whole name means it in any case. A
-    later entry overrides an earlier one. Raises BuildError for a name that no layer has.
+    A pattern matches only layers that compute numbers; the exact name of a layer matches any layer. A later entry
+    overrides an earlier one.
+
+    Raises:
+        BuildError: No layer matches a name, a layer has another number of outputs, or this TensorRT lacks the option.
     """
     if not spec.layer_precisions and not spec.layer_output_types:
         return
     for name, kind in spec.layer_precisions.items():
         versions.require(trt, "layer_precisions")
-        for layer in _named(network, "layer_precisions", name):
-            layer.precision = _type(trt, kind)
+        for layer in _find_layers(network, "layer_precisions", name):
+            layer.precision = _data_type(trt, kind)
     for name, kinds in spec.layer_output_types.items():
         versions.require(trt, "layer_output_types")
-        for layer in _named(network, "layer_output_types", name):
+        for layer in _find_layers(network, "layer_output_types", name):
             if len(kinds) not in (1, layer.num_outputs):
                 raise BuildError(
-                    f"layer_output_types[{name!r}] gives {len(kinds)} types, and {layer.name} has {layer.num_outputs} "
-                    "outputs: give one for each, or one for all"
+                    f"layer_output_types[{name!r}] has {len(kinds)} types, but {layer.name} has {layer.num_outputs} "
+                    "outputs: give one type for each output, or one for all"
                 )
             for index in range(layer.num_outputs):
-                layer.set_output_type(index, _type(trt, kinds[index if len(kinds) > 1 else 0]))
+                layer.set_output_type(index, _data_type(trt, kinds[index if len(kinds) > 1 else 0]))
     config.set_flag(versions.require(trt, f"precision_constraints={spec.precision_constraints}"))
 
 
 def set_io(trt: Any, network: Any, spec: EngineSpec, typed: bool) -> None:
-    """Give inputs and outputs the types and formats that the spec says. Raises BuildError for a name that none has, and
-    where the network's types are the model's."""
+    """Set the types and formats of inputs and outputs that the spec declares.
+
+    Args:
+        trt: The module of the package.
+        network: The parsed network.
+        spec: The engine to build.
+        typed: Whether the network is strongly typed, so that its types come from the model.
+
+    Raises:
+        BuildError: A name is neither an input nor an output, the network is strongly typed and the spec sets a type, or
+            this TensorRT lacks the option.
+    """
     tensors = {tensor.name: tensor for tensor in _io(network)}
     for option in ("io_dtypes", "io_formats"):
         for name in getattr(spec, option):
             versions.require(trt, option)
             if name not in tensors:
-                raise BuildError(f"{option} names {name!r}: the network's inputs and outputs are {', '.join(tensors)}")
+                raise BuildError(
+                    f"{option}: the network has no input or output {name!r}: choose from {', '.join(tensors)}"
+                )
     if spec.io_dtypes and typed:
         raise BuildError("io_dtypes: a strongly typed network takes its types from the model: convert the model")
     for name, kind in spec.io_dtypes.items():
-        tensors[name].dtype = _type(trt, kind)
+        tensors[name].dtype = _data_type(trt, kind)
     for name, layout in spec.io_formats.items():
         tensors[name].allowed_formats = 1 << int(getattr(trt.TensorFormat, layout.upper()))
 
@@ -66,29 +84,29 @@ def _io(network: Any) -> Iterator[Any]:
     yield from map(network.get_output, range(network.num_outputs))
 
 
-def _type(trt: Any, kind: str) -> Any:
-    found = getattr(trt.DataType, DATA_TYPES[kind], None)
-    if found is None:
-        raise BuildError(f"{trt.__name__} {trt.__version__} has no type {kind}: choose another")
-    return found
+def _data_type(trt: Any, kind: str) -> Any:
+    data_type = getattr(trt.DataType, DATA_TYPES[kind], None)
+    if data_type is None:
+        raise BuildError(f"{trt.__name__} {trt.__version__} has no data type {kind}: choose another")
+    return data_type
 
 
-def _named(network: Any, option: str, pattern: str) -> list[Any]:
+def _find_layers(network: Any, option: str, pattern: str) -> list[Any]:
+    """Return the layer whose name is `pattern`, or else the layers that match it. Raises BuildError for none."""
     layers = list(map(network.get_layer, range(network.num_layers)))
     found = [layer for layer in layers if layer.name == pattern]
-    found = found or [layer for layer in layers if matches(pattern, layer.name) and _computes(layer)]
+    found = found or [layer for layer in layers if matches(pattern, layer.name) and _computes_numbers(layer)]
     if not found:
-        names = [layer.name for layer in layers if _computes(layer)]
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise BuildError(
-            f"{option}: no layer that computes on numbers is {pattern!r}: there are {', '.join(names[:_SHOWN])}{more}"
-        )
+        names = [layer.name for layer in layers if _computes_numbers(layer)]
+        more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+        listed = ", ".join(names[:_MAX_SHOWN])
+        raise BuildError(f"{option}: no layer that computes numbers matches {pattern!r}: choose from {listed}{more}")
     return found
 
 
-def _computes(layer: Any) -> bool:
-    """Whether it gives numbers: not a shape, not an index, not whether something holds."""
+def _computes_numbers(layer: Any) -> bool:
+    """Return whether a layer computes numbers, as opposed to shapes, indices or truth values."""
     if not layer.num_outputs:
         return False
     first = layer.get_output(0)
-    return not first.is_shape_tensor and str(first.dtype).rpartition(".")[2] in _REAL
+    return not first.is_shape_tensor and str(first.dtype).rpartition(".")[2] in _NUMBER_TYPES

@@ -1,4 +1,4 @@
-"""A plan, loaded: its inputs, outputs and profiles, and the contexts that run it."""
+"""Load a plan: its inputs, outputs and profiles, and the execution contexts that run it."""
 
 from __future__ import annotations
 
@@ -22,12 +22,27 @@ from pytest_trt.spec.shape_ranges import Shape, ShapeRange
 
 
 class DeviceEngine:
-    """An engine on a device. `profiles` gives, for each, the (min, opt, max) shapes of every input.
+    """A plan, loaded on a device.
 
-    Raises BackendError for what is no plan, for a plan of another product, version or device, for a plugin library that
-    does not load, and where memory does not suffice. A plan that carries its own runtime (built version compatible) is
-    code that runs on the host: it is refused unless `spec` allows it. A plan without weights gets them from the model
-    that lies beside it. `allocator` (an IGpuAllocator) takes the place of TensorRT's own.
+    A version-compatible plan contains its own runtime, which is code that runs on the host: it is rejected unless
+    `spec` allows it. The weights of a stripped plan are restored from the model beside it.
+
+    Args:
+        trt: The module of the package.
+        plan: The file of the plan.
+        device: The device.
+        spec: Its plugins, `dla_core`, `weight_streaming_budget` and `host_code_allowed` apply.
+        allocator: An IGpuAllocator to use instead of TensorRT's own allocator.
+
+    Attributes:
+        inputs: The inputs; -1 in a shape is dynamic.
+        outputs: The outputs; -1 in a shape is dynamic or depends on the data.
+        aux_streams: The number of auxiliary streams that the engine uses.
+        profiles: For each optimisation profile, the (min, opt, max) shapes of every input by name.
+
+    Raises:
+        BackendError: The file is no plan, or belongs to another product, version or device; a plugin library does not
+            load; or memory does not suffice.
     """
 
     kind: Literal["device", "host"] = "device"
@@ -51,18 +66,19 @@ class DeviceEngine:
             self._runtime.gpu_allocator = allocator
         self._engine = self._runtime.deserialize_cuda_engine(plan.read_bytes())
         if self._engine is None:
-            raise BackendError(_why_not_loaded(trt, plan, origin, device, spec.host_code_allowed))
+            raise BackendError(_describe_failure(trt, plan, origin, device, spec.host_code_allowed))
         restore_weights(trt, self._engine, plan)
         set_streaming_budget(trt, self._engine, spec.weight_streaming_budget)
         self._read()
 
     def _read(self) -> None:
+        """Read the inputs, the outputs and the profiles."""
         engine, trt = self._engine, self.trt
         names = [engine.get_tensor_name(i) for i in range(engine.num_io_tensors)]
         tensors = {name: self._tensor(name) for name in names}
-        entering = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
-        self.inputs = tuple(tensors[name] for name in entering)
-        self.outputs = tuple(tensors[name] for name in names if name not in entering)
+        input_names = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+        self.inputs = tuple(tensors[name] for name in input_names)
+        self.outputs = tuple(tensors[name] for name in names if name not in input_names)
         self.aux_streams = int(engine.num_aux_streams)
         numbers = range(max(int(engine.num_optimization_profiles), 1))
         self.profiles: tuple[Mapping[str, ShapeRange], ...] = tuple(
@@ -71,10 +87,10 @@ class DeviceEngine:
 
     def _tensor(self, name: str) -> Tensor:
         engine = self._engine
-        there = is_on_host(self.trt, engine, name)
+        on_host = is_on_host(self.trt, engine, name)
         dtype = versions.dtype(engine.get_tensor_dtype(name))
-        layout = LINEAR if there else format_name(self.trt, engine, name)
-        return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), there, layout)
+        tensor_format = LINEAR if on_host else format_name(self.trt, engine, name)
+        return Tensor(name, dtype, versions.shape(engine.get_tensor_shape(name)), on_host, tensor_format)
 
     def _range(self, tensor: Tensor, profile: int) -> ShapeRange:
         if tensor.on_host or -1 not in tensor.shape:
@@ -83,63 +99,79 @@ class DeviceEngine:
         return (tuple(low), tuple(best), tuple(high))
 
     def select_profile(self, shapes: Mapping[str, Shape]) -> int:
-        """The profile that covers `shapes` with the fewest elements at its maximum. Raises InputError, listing the
-        profiles, where none does."""
+        """Return the number of the profile that covers `shapes` with the fewest elements at its maximum.
+
+        Raises:
+            InputError: No profile covers the shapes; the error lists the profiles.
+        """
 
         def covers(profile: Mapping[str, ShapeRange]) -> bool:
             return all(_within(shapes[name], low, high) for name, (low, _best, high) in profile.items())
 
         def size(profile: Mapping[str, ShapeRange]) -> int:
-            return sum(_count(high) for _low, _best, high in profile.values())
+            return sum(_element_count(high) for _low, _best, high in profile.values())
 
         fitting = [(size(profile), number) for number, profile in enumerate(self.profiles) if covers(profile)]
         if not fitting:
-            wanted = ", ".join(f"{name!r} {shape}" for name, shape in shapes.items())
+            requested = ", ".join(f"{name!r} {shape}" for name, shape in shapes.items())
             ranges = [", ".join(f"{n!r} {low} to {high}" for n, (low, _, high) in p.items()) for p in self.profiles]
             listed = "; ".join(f"profile {number}: {text}" for number, text in enumerate(ranges))
-            raise InputError(f"no profile of the engine covers {wanted}: it has {listed}")
+            raise InputError(f"no profile of the engine covers {requested}: it has {listed}")
         return min(fitting)[1]
 
     def create_context(self, profile: int, stream: cuda.Stream) -> DeviceContext:
-        """A context on that profile. Raises BackendError, with what was free, where it cannot be made."""
+        """Return an execution context for that profile.
+
+        Args:
+            profile: The number of the optimisation profile.
+            stream: The stream in which the context switches to the profile.
+
+        Raises:
+            BackendError: Memory does not suffice (the error states the required and the free memory), or the profile
+                cannot be used by another context.
+        """
         self.device.activate()
         log = logger(self.trt)
         log.clear()
         native = self._engine.create_execution_context()
         if native is None:
             free, total = cuda.memory_info()
-            need = versions.device_memory_bytes(self._engine)
+            required = versions.device_memory_bytes(self._engine)
             raise BackendError(
-                f"no execution context can be made (it needs {need / 1e6:.1f} MB; free: {free / 1e6:.1f} of "
+                f"no execution context can be created (it needs {required / 1e6:.1f} MB; free: {free / 1e6:.1f} of "
                 f"{total / 1e6:.1f} MB): {log.reason()}"
             )
         if profile != native.active_optimization_profile and not native.set_optimization_profile_async(
             profile, stream.handle
         ):
-            raise BackendError(f"profile {profile} cannot be used by one context more: {log.reason()}")
+            raise BackendError(f"profile {profile} cannot be used by another context: {log.reason()}")
         stream.synchronize()
         return DeviceContext(self.trt, native)
 
     @property
     def context_bytes(self) -> int:
-        """The device memory of one context."""
+        """The device memory that one context needs."""
         return versions.device_memory_bytes(self._engine)
 
     def layers(self) -> tuple[Layer, ...]:
-        """The layers, in the first profile's optimum where shapes are dynamic."""
+        """Return the layers without times; dynamic shapes are set to the optimum of the first profile."""
         if not hasattr(self.trt, "EngineInspector"):
             return ()
-        with cuda.Stream() as stream, self.create_context(0, stream) as own:
+        with cuda.Stream() as stream, self.create_context(0, stream) as context:
             for tensor in self.inputs:
                 if -1 in tensor.shape:
-                    own.set_shape(tensor.name, self.profiles[0][tensor.name][1])
-            if not any(tensor.on_host for tensor in self.inputs):  # whose values would have to be made up
-                own.infer_shapes()
-            return parse_layers(self.inspect(own))
+                    context.set_shape(tensor.name, self.profiles[0][tensor.name][1])
+            # The values of inputs that the host reads decide shapes, and are not known here.
+            if not any(tensor.on_host for tensor in self.inputs):
+                context.infer_shapes()
+            return parse_layers(self.inspect(context))
 
     def inspect(self, context: DeviceContext) -> Mapping[str, Any]:
-        """What TensorRT's inspector says of the engine, and of a context that has inferred its shapes: where they are
-        dynamic, only that knows formats. Empty for the lean runtime, which has none."""
+        """Return the report of TensorRT's inspector on the engine in a context that has inferred its shapes.
+
+        If shapes are dynamic, only a context knows the formats of tensors. The lean and dispatch runtimes have no
+        inspector: for them, the report is empty.
+        """
         if not hasattr(self.trt, "EngineInspector"):
             return {}
         inspector = self._engine.create_engine_inspector()
@@ -147,59 +179,73 @@ class DeviceEngine:
         return read_inspector_json(inspector.get_engine_information(self.trt.LayerInformationFormat.JSON))
 
     def with_allocator(self, allocator: Any) -> DeviceEngine:
-        """The same plan loaded once more, its device memory taken from `allocator`."""
+        """Load the same plan once more, with device memory from `allocator`."""
         return DeviceEngine(self.trt, self.plan, self.device, self._spec, allocator=allocator)
 
     def close(self) -> None:
+        """Free the engine. Its contexts must be closed before."""
         self._engine = self._runtime = None
 
 
 class DeviceContext:
-    """One execution context: shapes and addresses are set, then work is put into a stream."""
+    """An execution context: set the shapes and addresses, then enqueue inferences in a stream."""
 
     def __init__(self, trt: Any, native: Any) -> None:
         self._trt, self._native = trt, native
-        self._kept: list[Any] = []
+        self._callbacks: list[Any] = []  # TensorRT does not keep its callback objects alive.
 
     def set_shape(self, name: str, shape: Shape) -> None:
+        """Set the shape of an input. Raises InputError if the profile does not allow it."""
         if not self._native.set_input_shape(name, shape):
             raise InputError(f"input {name!r} cannot have the shape {shape}: {logger(self._trt).reason()}")
 
     def set_address(self, name: str, address: int) -> None:
+        """Set the address of an input or output; it is on the host for a tensor with `on_host`."""
         if not self._native.set_tensor_address(name, address):
-            raise BackendError(f"the address of {name!r} was refused: {logger(self._trt).reason()}")
+            raise BackendError(f"TensorRT rejects the address of {name!r}: {logger(self._trt).reason()}")
 
     def shape(self, name: str) -> Shape:
-        """A tensor's shape as far as it is known: -1 where it depends on the data."""
+        """Return a tensor's shape as far as it is known; -1 depends on the data."""
         return versions.shape(self._native.get_tensor_shape(name))
 
     def infer_shapes(self) -> None:
-        """Raise InputError, naming the inputs, where shapes are not yet known or contradict each other."""
+        """Infer all shapes from those of the inputs.
+
+        Raises:
+            InputError: Some inputs have no shape or value yet, or the shapes contradict each other.
+        """
         try:
             missing = self._native.infer_shapes()
         except RuntimeError as error:
             raise InputError(f"the input shapes contradict each other: {error}") from error
         if missing:
-            raise InputError(f"no shape or values for {', '.join(missing)}")
+            raise InputError(f"these inputs have no shape or values yet: {', '.join(missing)}")
 
     def max_output_bytes(self, name: str) -> int:
-        """The most that an output can take at these shapes."""
+        """Return the most bytes that an output can take at the current input shapes."""
         return int(self._native.get_max_output_size(name))
 
     def enqueue(self, stream: cuda.Stream) -> None:
+        """Enqueue one inference in a stream."""
         if not self._native.execute_async_v3(stream.handle):
             raise BackendError(f"TensorRT cannot run the engine: {logger(self._trt).reason()}")
 
     def set_consumed_event(self, event: cuda.Event | None) -> None:
-        """Have `event` recorded as soon as the inputs have been read."""
+        """Let TensorRT record `event` as soon as it has read the inputs; None to stop that."""
         self._native.set_input_consumed_event(int(event.native) if event else 0)
 
     def cannot_capture(self, stream: cuda.Stream) -> bool:
-        """Whether TensorRT itself says that it cannot be captured (TensorRT-RTX tells)."""
+        """Return whether TensorRT reports that the context cannot be captured; only TensorRT-RTX reports that."""
         return hasattr(self._native, "is_stream_capturable") and not self._native.is_stream_capturable(stream.handle)
 
     def set_output_allocator(self, name: str, allocate: Callable[[int], int], notify: Callable[[Shape], None]) -> None:
-        """Ask `allocate` for the address of an output of so many bytes, and tell `notify` its shape, on every run."""
+        """Set callbacks for an output whose shape depends on the data; TensorRT calls them in every inference.
+
+        Args:
+            name: The output.
+            allocate: Returns an address with the given number of bytes; 0 if it has none.
+            notify: Is called with the output's shape.
+        """
         trt = self._trt
 
         class Allocator(trt.IOutputAllocator):  # type: ignore[misc, name-defined]
@@ -216,12 +262,12 @@ class DeviceContext:
                 notify(tuple(shape))
 
         allocator = Allocator()
-        self._kept.append(allocator)
+        self._callbacks.append(allocator)
         if not self._native.set_output_allocator(name, allocator):
-            raise BackendError(f"the allocator of output {name!r} was refused: {logger(trt).reason()}")
+            raise BackendError(f"TensorRT rejects an allocator for output {name!r}: {logger(trt).reason()}")
 
     def profile_layers(self, report: Callable[[str, float], None]) -> None:
-        """Tell `report` the name and the milliseconds of every layer, on every run from now on."""
+        """Call `report` with the name and the time in ms of every layer, in every inference from now on."""
         trt = self._trt
 
         class Profiler(trt.IProfiler):  # type: ignore[misc, name-defined]
@@ -232,15 +278,16 @@ class DeviceContext:
                 report(layer_name, ms)
 
         self._native.profiler = profiler = Profiler()
-        self._kept.append(profiler)
+        self._callbacks.append(profiler)
 
     def attach_to(self, inspector: Any) -> None:
-        """Let an inspector tell what runs in this context."""
+        """Let an inspector report on the engine in this context."""
         inspector.execution_context = self._native
 
     def close(self) -> None:
+        """Free the context."""
         self._native = None
-        self._kept.clear()
+        self._callbacks.clear()
 
     def __enter__(self) -> DeviceContext:
         return self
@@ -253,20 +300,21 @@ def _within(shape: Shape, low: Shape, high: Shape) -> bool:
     return len(shape) == len(low) and all(a <= size <= b for a, size, b in zip(low, shape, high, strict=True))
 
 
-def _count(shape: Shape) -> int:
+def _element_count(shape: Shape) -> int:
     count = 1
     for size in shape:
         count *= max(size, 1)
     return count
 
 
-def _why_not_loaded(trt: Any, plan: Path, origin: PlanOrigin, device: cuda.Device, host_code: bool) -> str:
+def _describe_failure(trt: Any, plan: Path, origin: PlanOrigin, device: cuda.Device, host_code: bool) -> str:
+    """Return an error message with the reason from TensorRT's log and, for host code, a remedy."""
     free, total = cuda.memory_info()
     here = f"{trt.__name__} {trt.__version__} on {device.name} (free: {free / 1e6:.0f} of {total / 1e6:.0f} MB)"
     text = f"{plan}, built by {origin}, cannot be loaded by {here}: {logger(trt).reason()}"
-    if not host_code:  # those that carry a runtime of their own need it
+    if not host_code:
         text += (
-            "; one that was built version compatible runs code of its own: allow it with engine_host_code_allowed=True "
-            "(or version_compatible=True)"
+            "; if the plan is version compatible, it contains code that runs on the host: allow it with "
+            "engine_host_code_allowed=True (or version_compatible=True)"
         )
     return text

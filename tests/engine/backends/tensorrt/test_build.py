@@ -65,15 +65,15 @@ def test_fp16_is_proved_from_the_converted_model(model: Path, tmp_path: Path) ->
 
 
 def test_fp16_asked_of_a_model_without_any_is_an_error(model: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"precision='fp16' was asked for and no layer has it \(there is 100% fp32\)"):
+    with pytest.raises(BuildError, match=r"precision='fp16' was requested, but no layer has it \(there is 100% fp32\)"):
         build(model, tmp_path, (PROFILE,), precision="fp16")
 
 
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"compute_capabilities": (90,)}, r"compute capability 90 is none that .* choose from 75, 80, 86, 89, 120"),
-        ({"precision": "int8"}, "needs a model that says where it is quantised"),
+        ({"compute_capabilities": (90,)}, r"cannot build for compute capability 90: choose from 75, 80, 86, 89, 120"),
+        ({"precision": "int8"}, "precision='int8' needs a quantised model"),
         ({"precision": "fp8", "compute_capabilities": (86,)}, r"needs .* 8\.9 or later, not 8\.6"),
         ({"precision": "bf16", "compute_capabilities": (89, 75)}, r"needs .* 8\.0 or later, not 7\.5"),
         ({"tactic_sources": ("CUBLAS",)}, r"tactic_sources: 'CUBLAS' .*TensorRT from 8\.6 to before 11\.0 has it"),
@@ -110,7 +110,7 @@ def test_quantised_models_prove_what_they_are_quantised_to(precision: str, tmp_p
     report, _ = build(path, tmp_path, precision=precision)
     assert report.precisions[precision] > 0
     (other,) = KINDS.keys() - {precision}
-    with pytest.raises(BuildError, match=rf"precision='{other}' was asked for and no layer has it"):
+    with pytest.raises(BuildError, match=rf"precision='{other}' was requested, but no layer has it"):
         build(path, tmp_path, precision=other)
 
 
@@ -150,14 +150,14 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("no.such", 1)]
     path = tmp_path / "odd.onnx"
     onnx.save(helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=opsets, ir_version=8), str(path))
-    with pytest.raises(BuildError, match=r"parser refuses odd\.onnx: node the_odd_one \(Nonsense\): "):
+    with pytest.raises(BuildError, match=r"parser rejects odd\.onnx: node the_odd_one \(Nonsense\): "):
         build(path, tmp_path)
 
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 @pytest.mark.parametrize("option", ["refit", "strip_weights"])
 def test_what_is_built_on_the_device_alone_is_said(option: str, model: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match="with refit or strip_weights TensorRT-RTX builds on the GPU alone"):
+    with pytest.raises(BuildError, match="with refit or strip_weights, TensorRT-RTX can build only on the GPU"):
         build(model, tmp_path, (PROFILE,), **{option: True})
 
 
@@ -176,7 +176,7 @@ def test_operators_that_it_lacks_are_named_once(tmp_path: Path) -> None:
     with pytest.raises(BuildError) as caught:
         build(tmp_path / "m.onnx", tmp_path)
     assert str(caught.value) == (
-        "TensorRT's parser refuses m.onnx: node quantise0 (DynamicQuantizeLinear) and 2 more: TensorRT has no such "
+        "TensorRT's parser rejects m.onnx: node quantise0 (DynamicQuantizeLinear) and 2 more: TensorRT has no such "
         "operator; node matmul0 (MatMulInteger) and 2 more: TensorRT has no such operator"
     )
 
@@ -184,7 +184,7 @@ def test_operators_that_it_lacks_are_named_once(tmp_path: Path) -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"this is no model")
-    with pytest.raises(BuildError, match=r"broken\.onnx, parsed, has no outputs: is it a whole ONNX model"):
+    with pytest.raises(BuildError, match=r"the network parsed from broken\.onnx has no outputs: is it a complete"):
         build(path, tmp_path)
 
 
@@ -258,7 +258,7 @@ def test_what_timing_chooses_for_no_layer_is_preferred_in_each_and_said(monkeypa
     report = timings.build(monkeypatch, precision="fp16")
     assert report.precisions == {"fp16": 1.0}
     assert report.notes == (
-        "of this build", "timing chose no fp16 for any layer: built again with it preferred in each"
+        "of this build", "timing chose fp16 for no layer: the engine was built again with fp16 preferred"
     )  # fmt: skip
     assert [job.spec.precision_constraints for job in timings.jobs] == ["obey", "obey", "prefer"]
     assert timings.jobs[-1].spec.layer_precisions == {"*": "fp16"}
@@ -267,20 +267,24 @@ def test_what_timing_chooses_for_no_layer_is_preferred_in_each_and_said(monkeypa
 
 def test_a_precision_that_nothing_has_though_preferred_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp32"], "fp32")
-    with pytest.raises(BuildError, match=r"'fp16' was asked for and no layer has it .*: even preferred, nothing"):
+    with pytest.raises(
+        BuildError, match=r"'fp16' was requested, but no layer has it .*: no layer can compute in it, even"
+    ):
         timings.build(monkeypatch, precision="fp16")
 
 
 def test_constraints_that_are_to_be_obeyed_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp32"], "fp16")
-    with pytest.raises(BuildError, match=r"no layer has it .*give layers this one in layer_precisions, too"):
+    with pytest.raises(BuildError, match=r"no layer has it .*: set 'fp16' for layers in layer_precisions, too"):
         timings.build(monkeypatch, precision="fp16", layer_precisions={"*": "fp32"})
     assert len(timings.jobs) == 2
 
 
 def test_a_build_that_preferring_breaks_says_why_it_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp32"], BuildError("no implementation"))
-    with pytest.raises(BuildError, match=r"'fp16' was asked for and no layer has it .*; with it preferred: no impl"):
+    with pytest.raises(
+        BuildError, match=r"'fp16' was requested, but no layer has it .*; preferring it failed: no impl"
+    ):
         timings.build(monkeypatch, precision="fp16")
 
 
@@ -289,7 +293,7 @@ def test_an_input_that_is_an_output_too_is_named_before_it_has_another_name(dyna
     made = conv_model(dynamic)
     made.graph.output.append(made.graph.input[0])
     onnx.save(made, str(tmp_path / "m.onnx"))
-    with pytest.raises(BuildError, match=r"'x' of m.onnx is an input and an output at once.* put an Identity before"):
+    with pytest.raises(BuildError, match=r"'x' of m.onnx is both an input and an output.* put an Identity before"):
         build(tmp_path / "m.onnx", tmp_path, (PROFILE,) if dynamic else ())
 
 

@@ -21,7 +21,7 @@ def test_a_cache_that_knows_the_tensors_is_the_models(names: tuple[str, ...]) ->
 
 @pytest.mark.parametrize("names", [(), ("x",), ("x", "conv1", "relu1"), ("a", "b", "c")])
 def test_a_cache_of_another_model_is_refused(names: tuple[str, ...]) -> None:
-    with pytest.raises(BuildError, match=r"is of another model: it has scales for [01] of 4 tensors of m\.onnx"):
+    with pytest.raises(BuildError, match=r"belongs to another model: it has scales for [01] of 4 tensors of m\.onnx"):
         check_calibration_cache(cache(*names), TENSORS, "m.onnx")
 
 

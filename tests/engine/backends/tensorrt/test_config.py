@@ -83,7 +83,7 @@ def test_what_is_taken_changes_what_is_built(model: Path, tmp_path: Path, plain:
         ({"layer_precisions": {"conv": "fp32"}}, r"layer_precisions is not in .*: TensorRT from 8\.6 to before 11\.0"),
         ({"layer_output_types": {"conv": "fp32"}}, r"layer_output_types is not in .*: TensorRT from 8\.6"),
         ({"io_dtypes": {"x": "fp16"}}, r"io_dtypes is not in .*: TensorRT from 8\.6 to before 11\.0 has it"),
-        ({"io_formats": {"z": "hwc"}}, r"io_formats names 'z': the network's inputs and outputs are x, y"),
+        ({"io_formats": {"z": "hwc"}}, r"io_formats: the network has no input or output 'z': choose from x, y"),
         ({"io_formats": {"x": "chw4"}}, r"cannot build conv\.onnx: .*unsupported by tensor's allowed TensorFormats"),
         ({"tactic_sources": ("CUDNN",)}, r"'CUDNN' is not in .*\(TensorRT from 8\.6 to before 11\.0 has it\)"),
         ({"tactic_sources": ("NONSENSE",)}, r"'NONSENSE' is not in tensorrt_rtx .*: choose from EDGE_MASK"),
@@ -94,7 +94,10 @@ def test_what_is_taken_changes_what_is_built(model: Path, tmp_path: Path, plain:
         ({"timing_cache": "mine.cache"}, r"timing_cache is not in tensorrt_rtx .*: TensorRT 8\.6 and later has it"),
         ({"timing_cache_mode": "error_on_miss"}, r"timing_cache is not in tensorrt_rtx"),
         ({"memory_pool_bytes": {"dla_local_dram": 4096}}, r"dla_local_dram is not in tensorrt_rtx"),
-        ({"memory_pool_bytes": {"tactic_dram": 1000}}, r"memory_pool_bytes tactic_dram=1000 is refused \(it stays \d+"),
+        (
+            {"memory_pool_bytes": {"tactic_dram": 1000}},
+            r"memory_pool_bytes tactic_dram=1000 was rejected by TensorRT \(it stays \d+",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

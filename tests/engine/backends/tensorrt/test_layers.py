@@ -101,13 +101,15 @@ def report(*layers: Layer, proved_by: str = "inspector") -> BuildReport:
 def test_a_precision_that_is_in_no_layer_is_a_fault_with_its_remedy_but_not_what_is_not_told() -> None:
     single, fused = Layer("a", precision="fp32"), Layer("{ForeignNode[a...b]}", precision=UNREPORTED)
     half = EngineSpec(precision="fp16")
-    assert missing_precision(half, report(single)).endswith("or force this with layer_precisions={'*': 'fp16'}")
+    assert missing_precision(half, report(single)).endswith("or force fp16 with layer_precisions={'*': 'fp16'}")
     assert missing_precision(half, report(single, proved_by="model")).endswith(
         "(there is 100% fp32): convert the model"
     )
     assert missing_precision(half, report(single, fused)) == ""
-    assert unreported_precision_notes(half, report(single, fused)) == (
-        "whether it computes in fp16 is not told: a layer holds a whole part of the network",
+    (note,) = unreported_precision_notes(half, report(single, fused))
+    assert note == (
+        "whether the engine computes in fp16 is unknown: a fused layer holds a whole part of the network and does not "
+        "report its precision"
     )
     assert unreported_precision_notes(half, report(Layer("a", precision="fp16"), fused)) == ()
     assert unreported_precision_notes(EngineSpec(), report(fused)) == ()
@@ -123,7 +125,7 @@ def test_what_was_asked_for_is_preferred_in_every_layer(spec: EngineSpec) -> Non
     assert found is not None
     assert (found.layer_precisions, found.precision_constraints) == ({"*": spec.precision}, "prefer")
     assert dataclasses.replace(found, layer_precisions={}, precision_constraints="obey") == spec
-    assert "even preferred, nothing computes in it here" in missing_precision(found, FLOAT)
+    assert "no layer can compute in it, even if it is preferred" in missing_precision(found, FLOAT)
 
 
 def test_what_a_spec_prefers_for_a_layer_stands() -> None:
@@ -138,10 +140,10 @@ def test_what_a_spec_prefers_for_a_layer_stands() -> None:
     [
         (HALF, report(Layer("a", precision="fp32"), proved_by="model"), "convert the model"),
         (dataclasses.replace(HALF, timing_cache_mode="error_on_miss"), FLOAT, "layer_precisions={'*': 'fp16'}"),
-        (dataclasses.replace(HALF, layer_precisions={"*": "fp32"}), FLOAT, "this one in layer_precisions, too"),
-        (dataclasses.replace(HALF, layer_output_types={"*": ("fp32",)}), FLOAT, "this one in layer_precisions, too"),
-        (EngineSpec(precision="int8"), FLOAT, "faster for each of them: ask for that"),
-        (EngineSpec(precision="fp8"), FLOAT, "faster for each of them: ask for that"),
+        (dataclasses.replace(HALF, layer_precisions={"*": "fp32"}), FLOAT, "for layers in layer_precisions, too"),
+        (dataclasses.replace(HALF, layer_output_types={"*": ("fp32",)}), FLOAT, "for layers in layer_precisions, too"),
+        (EngineSpec(precision="int8"), FLOAT, "was faster in every layer: request it"),
+        (EngineSpec(precision="fp8"), FLOAT, "was faster in every layer: request it"),
     ],
 )
 def test_what_cannot_be_preferred_is_a_fault_with_its_remedy(spec: EngineSpec, told: BuildReport, remedy: str) -> None:
