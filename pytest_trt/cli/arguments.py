@@ -87,13 +87,13 @@ def time_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
 def add_input_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the arguments that describe a model's inputs, for `input_fields` and `run_shape`, and return their group."""
     group = parser.add_argument_group("inputs of the model")
-    group.add_argument("--batch", type=int, metavar="N", help="the batch size to run")
+    group.add_argument("--batch", type=int, metavar="N", help="the size of each dynamic leading dimension")
     group.add_argument(
         "--dims",
         action="append",
         default=[],
         metavar="NAME=SIZE|MIN,OPT,MAX",
-        help="the size of a named dimension, or its range, of which OPT is run; may be repeated",
+        help="the size of a named dimension, or its range, in which case OPT is run; may be repeated",
     )
     group.add_argument(
         "--shapes",
@@ -135,7 +135,7 @@ def run_shape(args: argparse.Namespace) -> RunShape:
 
 
 def _dims(args: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """Return the dimensions that have a size (`kind` is int) or a range (`kind` is tuple)."""
+    """Return the dimensions whose value is a size (`kind` is int) or a range (`kind` is tuple)."""
     return _unique("--dims", [(name, value) for name, value in map(_parse_dim, args.dims) if isinstance(value, kind)])
 
 
@@ -207,18 +207,21 @@ def parse_precision(text: str, message: str = "--precision is") -> Precision:
     return text
 
 
-def add_calibration_argument(parser: argparse.ArgumentParser, default: str) -> None:
+def add_calibration_argument(parser: argparse.ArgumentParser, default: str, *, takes_cache: bool) -> None:
     """Add the argument that names the calibration data of int8, for `parse_calibration`.
 
     Args:
         parser: The parser of the command.
         default: What happens without the argument, for the help.
+        takes_cache: Whether the command has a calibrator of TensorRT, which can read a calibration cache.
     """
+    sources = "random inputs, or a function that yields inputs"
+    if takes_cache:
+        sources = "random inputs, a function that yields inputs, or the cache file of one of TensorRT's calibrators"
     parser.add_argument(
         "--calibration",
-        metavar="random|MODULE:FUNCTION|CACHE",
-        help="the calibration data of int8: random inputs, a function that yields inputs, or the cache "
-        f"file of one of TensorRT's calibrators (default: {default})",
+        metavar="random|MODULE:FUNCTION|CACHE" if takes_cache else "random|MODULE:FUNCTION",
+        help=f"the calibration data of int8: {sources} (default: {default})",
     )
 
 

@@ -64,7 +64,7 @@ def add_command(subparsers: Any) -> None:
             metavar="LIST",
             help=f"the {name} to build with, separated by commas (default: {','.join(default)})",
         )
-    add_calibration_argument(parser, "random")
+    add_calibration_argument(parser, "random", takes_cache=False)
     parser.add_argument(
         "--torch",
         metavar="MODULE:FUNCTION",
@@ -80,7 +80,7 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument(
         "--compute-capability",
         metavar="89,120",
-        help="build TensorRT-RTX engines ahead of time for these compute capabilities; run nothing on a GPU",
+        help="build TensorRT-RTX engines for these compute capabilities, without a GPU and without running them",
     )
     parser.add_argument(
         "--optimization-level",

@@ -39,7 +39,7 @@ def add_command(subparsers: Any) -> None:
     show = _add_subcommand(commands, "show", _show, "show the baseline of a test on every device")
     show.add_argument("test", metavar="TEST", help="a node id, or a pattern with * and ?")
 
-    accept = _add_subcommand(commands, "accept", _accept, "make the measurements of a run the baseline")
+    accept = _add_subcommand(commands, "accept", _accept, "make the measurements of a run the baselines of these tests")
     accept.add_argument("test", nargs="+", metavar="TEST", help="node ids, or patterns with * and ?")
     accept.add_argument(
         "--reason", required=True, metavar="TEXT", help="why the new cost is accepted; stored in the history"
@@ -59,7 +59,10 @@ def add_command(subparsers: Any) -> None:
     prune = _add_subcommand(commands, "prune", _prune, "remove the baselines of tests that no longer exist")
     prune.add_argument("--yes", action="store_true", help="remove them; without this they are only listed")
     prune.add_argument(
-        "pytest", nargs="*", metavar="PATH", help="the paths that pytest collects (default: as pytest alone)"
+        "pytest",
+        nargs="*",
+        metavar="PATH",
+        help="the paths that pytest collects (default: what it collects without arguments)",
     )
 
 

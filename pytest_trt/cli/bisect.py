@@ -47,9 +47,9 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--backend", metavar="NAME", help="the backend to check (default: the ini setting, or auto)")
     add_precision_argument(parser, "fp16")
     parser.add_argument(
-        "--calibrator", choices=("entropy", "minmax"), help="calibrate int8 with this one of TensorRT's"
+        "--calibrator", choices=("entropy", "minmax"), help="calibrate int8 with this calibrator of TensorRT"
     )
-    add_calibration_argument(parser, "none; int8 needs one unless the model has Q/DQ nodes")
+    add_calibration_argument(parser, "none; int8 needs one unless the model has Q/DQ nodes", takes_cache=True)
     for name in ("rtol", "atol", "cosine"):
         parser.add_argument(
             f"--{name}", type=float, metavar="X", help=f"the limit {name} of trt_accuracy (default: by precision)"

@@ -24,8 +24,9 @@ from pytest_trt.trial import probe_spread
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
 
-_DESCRIPTION = """Measure how much two probes of the same plan differ on this device. The result is stored in the engine
-cache, and later comparisons on this device include it in their intervals."""
+_DESCRIPTION = """Measure how much two probes that run the same plan differ on this device. A probe is the process that
+measures an engine. The result is stored in the engine cache, and later comparisons on this device include it in their
+intervals."""
 
 DEFAULT_PAIRS = 12
 

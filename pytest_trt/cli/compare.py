@@ -47,7 +47,9 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--fail-on", metavar="LIST", help="further verdicts that fail, such as missing,new")
     parser.add_argument("--strict", action="store_true", help="also fail on inconclusive, invalid and new")
     parser.add_argument("--test", metavar="GLOB", help="compare only these tests; * and ? are wildcards")
-    parser.add_argument("--format", choices=("table", "md", "json"), default="table", help="the form of the output")
+    parser.add_argument(
+        "--format", choices=("table", "md", "json"), default="table", help="the form of the output (default: table)"
+    )
     parser.set_defaults(run=_run)
 
 
