@@ -109,15 +109,14 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
-    settings = project.settings(
-        {
-            "backend": (f"--backend-{side}", getattr(args, f"backend_{side}")),
-            **run_options(args),
-            **time_options(args),
-            "max_slowdown": ("--max-slowdown", args.max_slowdown),
-            "max_memory_growth": ("--max-memory-growth", args.max_memory_growth),
-        }
-    )
+    flags = {
+        "backend": (f"--backend-{side}", getattr(args, f"backend_{side}")),
+        **run_options(args),
+        **time_options(args),
+        "max_slowdown": ("--max-slowdown", args.max_slowdown),
+        "max_memory_growth": ("--max-memory-growth", args.max_memory_growth),
+    }
+    settings = project.settings(flags)
     return Bench(settings, show_progress, find_interpreter(f"--{side}-python", getattr(args, f"{side}_python")))
 
 

@@ -101,13 +101,12 @@ def add_command(subparsers: Any) -> None:
 def _run(args: argparse.Namespace) -> int:
     plain = EngineSpec(path=args.model, backend=REFERENCE, **input_fields(args))
     specs = list(_specs(args, plain))
-    settings = Project(args.rootdir).settings(
-        {
-            "compute_capabilities": ("--compute-capability", args.compute_capability),
-            **run_options(args),
-            **time_options(args),
-        }
-    )
+    flags = {
+        "compute_capabilities": ("--compute-capability", args.compute_capability),
+        **run_options(args),
+        **time_options(args),
+    }
+    settings = Project(args.rootdir).settings(flags)
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
     torch_python = find_interpreter("--torch-python", args.torch_python)
     if plain.is_prebuilt:

@@ -77,12 +77,11 @@ def _clear(args: argparse.Namespace) -> int:
 
 def _store(args: argparse.Namespace) -> Store:
     project = Project(args.rootdir)
-    settings = project.settings(
-        {
-            "cache_dir": ("--cache-dir", args.cache_dir),
-            "cache_bytes": ("--size", getattr(args, "size", None)),
-        }
-    )
+    flags = {
+        "cache_dir": ("--cache-dir", args.cache_dir),
+        "cache_bytes": ("--size", getattr(args, "size", None)),
+    }
+    settings = project.settings(flags)
     folder = settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
     return Store(project.folder / Path(folder).expanduser(), settings.cache_bytes)
 

@@ -73,9 +73,11 @@ class Project:
             DeclarationError: The name is invalid, or `off`.
             BaselineError: The baselines cannot be opened.
         """
-        settings = self.settings({
-            "baseline_dir": ("--baseline-dir", args.baseline_dir), "baseline": ("--baseline", args.baseline),
-        })  # fmt: skip
+        flags = {
+            "baseline_dir": ("--baseline-dir", args.baseline_dir),
+            "baseline": ("--baseline", args.baseline),
+        }
+        settings = self.settings(flags)
         if settings.baseline is None:
             raise DeclarationError("the baseline is 'off': name one with --baseline")
         return open_baselines(settings.baseline_dir, settings.baseline, revision=None, rootdir=self.folder)
