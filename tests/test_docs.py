@@ -173,3 +173,13 @@ def test_examples_are_collected_with_what_they_declare(pytester: pytest.Pytester
     assert result.ret == 0, result.stderr.str()
     collected = {line.partition("[")[0] for line in result.stdout.lines if "::" in line}
     assert len(collected) == count > 3
+
+
+CODE_PATH = re.compile(r"`([\w./-]+(?:/[\w./-]*|\.(?:py|md|toml|json|yml|yaml)))`")
+
+
+@of_pages(tuple(ROOT / name for name in ("CONTRIBUTING.md", "RELEASING.md", "SECURITY.md")))
+def test_every_path_that_a_page_for_developers_names_exists(page: Path) -> None:
+    paths = CODE_PATH.findall(page.read_text())
+    assert len(paths) > 1
+    assert [path for path in paths if not (ROOT / path).exists()] == []
