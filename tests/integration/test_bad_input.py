@@ -126,13 +126,16 @@ def test_a_cache_that_cannot_be_written_to(project):
 
 
 def test_a_disk_that_is_full_loses_nothing(project):
-    """With a limit on the size of files, which is as real. Output goes through a pipe, which has none."""
+    """A limit on the size of files stands in for a full disk. Output goes through a pipe, which has no such limit.
+
+    Python writes no bytecode meanwhile: it would leave truncated files in the package for later processes to load.
+    """
     fill = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))"
     project.makepyfile(
         test_build=ENGINE + MEASURES,
         test_store=f"{ENGINE}def test_m(trt_runner):\n    trt_runner.measure()\n    {fill}\n",
     )
-    pytest_m = f"{sys.executable} -m pytest"
+    pytest_m = f"PYTHONDONTWRITEBYTECODE=1 {sys.executable} -m pytest"
     result = project.run("sh", "-c", f"(ulimit -f 8; {pytest_m} test_build.py --trt-cache-dir=own) | cat")
     result.assert_outcomes(failed=1)
     assert "CacheError: " in error_of_each_test(result)["test_m"]

@@ -161,9 +161,10 @@ def test_a_folder_below_a_file_is_named(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "cache", 10**9)
 
 
-def test_a_disk_without_space_leaves_nothing_half_written(store: Store) -> None:
+def test_a_disk_without_space_leaves_nothing_half_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The kernel refuses to let any file grow beyond the limit, as it would on a full disk."""
     add(store, 1, b"old")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the limit would truncate bytecode, too
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, hard))
     try:

@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -476,6 +477,7 @@ def test_a_folder_that_cannot_be_written() -> None:
 
 def _save_within(folder: Path, limit: int) -> int:
     """7 where the disk, which takes no file longer than `limit`, is said to be the fault."""
+    sys.dont_write_bytecode = True  # the limit would truncate bytecode, too
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
         opened(folder).save(measurement(0.1, day=2), "improved")
