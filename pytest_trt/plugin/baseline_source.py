@@ -1,8 +1,9 @@
-"""What the tests of a run are compared with: baselines that are stored, or what they are at a git revision."""
+"""Provide what the tests of a run are compared with: stored baselines, or the engines of a git revision."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.errors import BackendError
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.settings import Settings
-from pytest_trt.trial.bench import _environment
 
 if TYPE_CHECKING:
     from pytest_trt.judge.baselines import BaselineFolder
@@ -20,13 +20,29 @@ if TYPE_CHECKING:
     from pytest_trt.trial.bench import Bench
 
 
-class Compared:
-    """`asked` is how pytest was called: its arguments, the folder, the ini file. `sent` is what `encoded` gave in the
-    run of which this is an xdist worker. Close it. Every TrtError of what is compared with passes through."""
+@dataclasses.dataclass(frozen=True)
+class Invocation:
+    """A frozen record of how pytest was called: its arguments, the current folder, the ini file (or empty)."""
 
-    def __init__(self, settings: Settings, asked: tuple[tuple[str, ...], str, str], sent: Any = None) -> None:
+    arguments: tuple[str, ...]
+    folder: str
+    inifile: str
+
+
+class BaselineSource:
+    """The baselines of a run, or the git revision that it is compared with. Close it.
+
+    Every TrtError of what is compared with passes through.
+
+    Args:
+        settings: The settings of the run.
+        invocation: How pytest was called; a revision's tests are collected in the same way.
+        received: In an xdist worker, what `for_workers` returned in the controller.
+    """
+
+    def __init__(self, settings: Settings, invocation: Invocation, received: Any = None) -> None:
         self._settings = settings
-        self._against = _against(settings, asked, sent)
+        self._against = _revision_to_compare(settings, invocation, received)
         self.revision: Revision | None = None
 
     @cached_property
@@ -34,54 +50,71 @@ class Compared:
         """The stored baselines; None with --trt-baseline=off."""
         from pytest_trt.judge.baselines import open_baselines
 
-        said = self._settings
-        if said.baseline is None:
+        settings = self._settings
+        if settings.baseline is None:
             return None
-        return open_baselines(said.baseline_dir, said.baseline, revision=said.baseline_ref, rootdir=Path(said.rootdir))
+        return open_baselines(
+            settings.baseline_dir, settings.baseline, revision=settings.baseline_ref, rootdir=Path(settings.rootdir)
+        )
+
+    def has_baseline(self, node_id: str) -> bool:
+        """Whether the test has a stored baseline on any device, and this run compares with stored baselines."""
+        settings = self._settings
+        if settings.disabled or settings.skip or settings.against or self.baselines is None:
+            return False
+        return self.baselines.has_test(node_id)
 
     @property
     def worktree(self) -> Worktree | None:
-        """Where the revision's files are; None where there is none, or they are not yet there."""
+        """Where the revision's files are; None if there is no revision, or it is not checked out yet."""
         return None if self._against is None else self._against.worktree
 
-    def encoded(self) -> dict[str, Any] | None:
-        """The revision, checked out, for the workers of this run."""
+    def for_workers(self) -> dict[str, Any] | None:
+        """Check out the revision, and return it in the form that xdist's workers receive."""
         return None if self._against is None else self._against.encoded()
 
-    def get_ready(self, bench: Bench, declared: Mapping[str, Declaration]) -> None:
-        """Have the engines of these tests at the revision built; or read their baselines together where each would take
-        a remote place's latency. Those in a folder are read as they are needed."""
+    def prepare(self, bench: Bench, declared: Mapping[str, Declaration]) -> None:
+        """Build the revision's engines, or read remote baselines together. Local ones are read when they are needed.
+
+        Args:
+            bench: The resources of the run.
+            declared: The tests by node id.
+        """
         if self._against is not None:
             cache_dir = None if self._settings.no_cache else bench.store.folder
             self.revision = self._against.revision(list(declared), cache_dir, bench.say)
         elif "://" in self._settings.baseline_dir and not self._settings.build_only and self.baselines is not None:
-            read_together(bench, self.baselines, declared)
+            prefetch(bench, self.baselines, declared)
 
     def close(self) -> None:
+        """Remove the revision's worktree."""
         if self._against is not None:
             self._against.close()
 
 
-def _against(settings: Settings, asked: tuple[tuple[str, ...], str, str], sent: Any) -> Against | None:
-    """The revision that tests are compared with; None where there is none, or nothing is compared."""
+def _revision_to_compare(settings: Settings, invocation: Invocation, received: Any) -> Against | None:
+    """Return the revision that tests are compared with; None if there is none, or nothing is compared."""
     if settings.against is None or settings.skip or settings.disabled or settings.build_only:
         return None
     from pytest_trt.trial.against import Against, Run
 
-    if sent is not None:
-        return Against.decoded(sent)
-    arguments, folder, inifile = asked
-    return Against(settings.against, Run(arguments, folder, settings.rootdir, inifile))
+    if received is not None:
+        return Against.decoded(received)
+    run = Run(invocation.arguments, invocation.folder, settings.rootdir, invocation.inifile)
+    return Against(settings.against, run)
 
 
-def read_together(bench: Bench, folder: BaselineFolder, declared: Mapping[str, Declaration]) -> None:
-    """Read the baselines of all these tests at once: one by one, a remote place would take its latency for each. Raises
-    BaselineError where it cannot be read."""
+def prefetch(bench: Bench, folder: BaselineFolder, declared: Mapping[str, Declaration]) -> None:
+    """Read the baselines of all tests at once: one by one, each would wait for a remote place.
+
+    Raises:
+        BaselineError: The baselines cannot be read.
+    """
     from pytest_trt.judge.baselines import device_slug
 
     tests: dict[str, list[str]] = {}
     for node_id, declaration in declared.items():
-        with contextlib.suppress(BackendError):  # that test will say so itself
-            tests.setdefault(device_slug(_environment(bench, declaration)), []).append(node_id)
+        with contextlib.suppress(BackendError):  # that test fails with it
+            tests.setdefault(device_slug(bench.environment_of(declaration)), []).append(node_id)
     for device, node_ids in tests.items():
         folder.prefetch(node_ids, device)

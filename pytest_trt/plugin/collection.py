@@ -1,4 +1,4 @@
-"""What a collection of tests declares: which of them are ours, what their markers say, where they would run."""
+"""Choose the tests of a collection that run, and read what their markers declare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.plugin import pytest_benchmark
-from pytest_trt.plugin.options import FIXTURES, is_marked, is_ours
+from pytest_trt.plugin.options import FIXTURES, has_plugin_marker, uses_plugin
 from pytest_trt.plugin.stash import DECLARATION
 from pytest_trt.spec import options
 from pytest_trt.spec.budget_file import BudgetFile
@@ -18,39 +18,52 @@ from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.markers import check_where, declare, suggest_marker
 from pytest_trt.spec.settings import Settings
 
-_OF_THE_RUN = frozenset(("trt_build", "trt_device"))
-"""Fixtures that need no declaration."""
+_WITHOUT_DECLARATION = frozenset(("trt_build", "trt_device"))
+"""Fixtures of the run, which a test may use without declaring an engine."""
 
 
 def select(
-    config: pytest.Config, settings: Settings, items: list[pytest.Item], once_ours: Sequence[pytest.Item]
+    config: pytest.Config, settings: Settings, items: list[pytest.Item], stored: Sequence[pytest.Item]
 ) -> list[pytest.Item]:
-    """The tests whose declarations count: those that run and are ours, or are marked as if they were. Deselects all
-    others where only ours, and those that were `once_ours`, are to run, and skips ours where none is."""
-    ours = [item for item in items if is_ours(item)]
+    """Deselect and skip tests as the settings request.
+
+    Args:
+        config: pytest's configuration.
+        settings: The settings of the run.
+        items: All tests; those that are deselected are removed.
+        stored: Tests that no longer use this plugin but still have a baseline. --trt-only keeps them.
+
+    Returns:
+        The tests that run and whose declarations count: those that use the plugin, or have one of its markers.
+    """
+    ours = [item for item in items if uses_plugin(item)]
     if (settings.only or settings.build_only) and len(ours) < len(items):
-        kept = {*ours, *(() if settings.build_only else once_ours)}
+        kept = {*ours, *(() if settings.build_only else stored)}
         config.hook.pytest_deselected(items=[item for item in items if item not in kept])
         items[:] = [item for item in items if item in kept]
     if settings.skip:
         for item in ours:
             item.add_marker(pytest.mark.skip(reason="--trt-skip"))
         return []
-    pytest_benchmark.unskip(config, ours)
-    return [item for item in items if is_ours(item) or is_marked(item)]
+    pytest_benchmark.remove_skips(config, ours)
+    return [item for item in items if uses_plugin(item) or has_plugin_marker(item)]
 
 
 def declaration(item: pytest.Item) -> Declaration | None:
-    """What the test's markers say; None where it needs no engine. Raises DeclarationError for what cannot be meant."""
+    """Return what the test's markers declare; None if it needs no engine.
+
+    Raises:
+        DeclarationError: A marker is invalid, or has no effect on this test.
+    """
     names = set(getattr(item, "fixturenames", ()))
     marks = [mark for mark in item.iter_markers() if mark.name.startswith("trt_")]
     for mark in marks:
         if suggestion := suggest_marker(mark.name):
             known = ", ".join(options.MARKERS)
             raise DeclarationError(f"there is no marker {mark.name}: did you mean {suggestion}? There are {known}")
-    needs = names & (FIXTURES - _OF_THE_RUN)
+    needs = names & (FIXTURES - _WITHOUT_DECLARATION)
     if not needs:
-        for mark in item.own_markers:  # a module's or a class's may be for its other tests
+        for mark in item.own_markers:  # those of a module or class may be for its other tests
             if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy"):
                 raise DeclarationError(f"{mark.name}: the test asks for no trt_runner, so nothing would be measured")
         return None
@@ -59,7 +72,7 @@ def declaration(item: pytest.Item) -> Declaration | None:
     params = callspec_params(item)
     case = params.get("trt_case", {})
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
-    for mark in item.own_markers:  # a module's or a class's may be for its other tests
+    for mark in item.own_markers:  # those of a module or class may be for its other tests
         if mark.name == "trt_budget":
             check_where(mark.kwargs.get("where", {}), parameter_values(item))
     spec = declared.spec
@@ -99,11 +112,11 @@ def _overridden(item: pytest.Item, fixture: str) -> bool:
 
 
 def callspec_params(item: pytest.Item) -> Mapping[str, Any]:
-    """What pytest gave the test; `trt_case` is its combination of the matrix."""
+    """Return what pytest parametrized the test with; `trt_case` is its combination of the matrix."""
     return item.callspec.params if hasattr(item, "callspec") else {}
 
 
 def parameter_values(item: pytest.Item) -> dict[str, Any]:
-    """A test's parameters by name, the matrix's among them."""
+    """Return the test's parameters by name, those of the matrix included."""
     params = callspec_params(item)
     return {**{name: value for name, value in params.items() if name != "trt_case"}, **params.get("trt_case", {})}

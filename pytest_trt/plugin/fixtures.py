@@ -1,4 +1,4 @@
-"""The fixtures. What a test gets is a Trial: its engine, its runner, its measurement."""
+"""The fixtures of this plugin. `trt_runner` is the test's Trial: its engine, its runner, its measurement."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.plugin import session as sessions
+from pytest_trt.plugin.session import session_of
 from pytest_trt.plugin.stash import DECLARATION
 
 if TYPE_CHECKING:
@@ -22,19 +22,25 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def trt_case(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """This test's combination of `trt_matrix`, by axis; empty without one."""
+    """Return this test's combination of `trt_matrix`, by axis; empty without a matrix."""
     return dict(getattr(request, "param", {}))
 
 
 @pytest.fixture
 def trt_spec(request: pytest.FixtureRequest, trt_case: dict[str, Any]) -> EngineSpec:
-    """What the test's markers say is to be built. Override it to make a spec in code: the matrix still
-    applies."""
+    """Return the engine that the test's markers declare.
+
+    Override this fixture to make a spec in code: the matrix still applies.
+    """
     return _declared(request).spec
 
 
 def _declared(request: pytest.FixtureRequest) -> Declaration:
-    """What the test declares. Raises DeclarationError for a test that was not seen to be ours when it was collected."""
+    """Return what the test declares.
+
+    Raises:
+        DeclarationError: The test was not recognised as one of this plugin when it was collected.
+    """
     from pytest_trt.errors import DeclarationError
 
     if DECLARATION not in request.node.stash:
@@ -48,17 +54,20 @@ def _declared(request: pytest.FixtureRequest) -> Declaration:
 
 @pytest.fixture
 def trt_runner(request: pytest.FixtureRequest, trt_spec: EngineSpec, trt_case: dict[str, Any]) -> Iterator[Trial]:
-    """The test's runner: `trt_runner(inputs)` infers once, `.stream(batches)` runs the overlapped pipeline,
-    `.measure()` measures and judges, `.profile()` times the layers."""
+    """Provide the test's runner.
+
+    `trt_runner(inputs)` infers once, `.stream(batches)` runs the overlapped pipeline, `.measure()` measures and judges,
+    `.profile()` times the layers.
+    """
     from pytest_trt.errors import DeclarationError
     from pytest_trt.spec.engine_spec import EngineSpec
     from pytest_trt.spec.markers import with_case
 
     item = request.node
     if not isinstance(trt_spec, EngineSpec):
-        raise DeclarationError(f"the fixture trt_spec gave {trt_spec!r}: return a pytest_trt.EngineSpec")
+        raise DeclarationError(f"the fixture trt_spec returned {trt_spec!r}: return a pytest_trt.EngineSpec")
     declared = dataclasses.replace(_declared(request), spec=trt_spec)
-    trial = sessions.of(request.config).trial(item, with_case(declared, trt_case))
+    trial = session_of(request.config).create_trial(item, with_case(declared, trt_case))
     try:
         yield trial
     finally:
@@ -67,15 +76,17 @@ def trt_runner(request: pytest.FixtureRequest, trt_spec: EngineSpec, trt_case: d
 
 @pytest.fixture
 def trt_engine(trt_runner: Trial) -> ProvidedEngine:
-    """The test's engine, built or from the cache: its plan's path, digest, precisions and layers."""
+    """Return the test's engine, built or from the cache: its plan's path, digest, precisions and layers."""
     return trt_runner.engine
 
 
 @pytest.fixture(scope="session")
 def trt_build(request: pytest.FixtureRequest) -> Callable[..., ProvidedEngine]:
-    """A function that builds an EngineSpec (or finds it in the cache): `trt_build(EngineSpec(path=...), batch=8)`.
-    Keywords are the shape that is run; paths start at the rootdir."""
-    bench = sessions.of(request.config).bench
+    """Return a function that builds an engine, or finds it in the cache: `trt_build(EngineSpec(path=...), batch=8)`.
+
+    The keywords are the shape that is run. Relative paths start at the rootdir.
+    """
+    bench = session_of(request.config).bench
     folders = (Path(str(request.config.rootpath)),)
 
     def build(spec: EngineSpec, *, batch: int | None = None, **dims: int) -> ProvidedEngine:
@@ -90,8 +101,8 @@ def trt_build(request: pytest.FixtureRequest) -> Callable[..., ProvidedEngine]:
 
 @pytest.fixture(scope="session")
 def trt_device(request: pytest.FixtureRequest) -> Environment:
-    """The device and the software that tests run on, by the options' backend."""
+    """Return the device and the software that tests run on, for the backend that the options choose."""
     from pytest_trt.spec.engine_spec import EngineSpec
 
-    bench = sessions.of(request.config).bench
+    bench = session_of(request.config).bench
     return bench.environment(bench.backend_name(EngineSpec()))

@@ -1,4 +1,4 @@
-"""The hooks, and nothing else. Rooms are imported when a hook needs them: a run without such tests pays for none."""
+"""pytest's hooks. Modules are imported when a hook needs them: a run without tests of this plugin loads few."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.plugin import unittest_cases
 from pytest_trt.plugin.fixtures import trt_build, trt_case, trt_device, trt_engine, trt_runner, trt_spec
-from pytest_trt.plugin.options import add_options, is_ours
-from pytest_trt.plugin.session import SESSION, Session, of
+from pytest_trt.plugin.options import add_options, uses_plugin
+from pytest_trt.plugin.session import SESSION, Session, session_of
 from pytest_trt.plugin.stash import CASES, DECLARATION, PROBLEMS, RESULT, STORED, TRIAL
 from pytest_trt.spec import options
 
@@ -33,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     if SESSION in config.stash:
-        of(config).close()
+        session_of(config).close()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,7 +45,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         try:
             cases = markers.combinations(markers.matrix_axes(marks))
         except DeclarationError as error:  # raised for good once everything is collected, so that pytest exits with 4
-            of(metafunc.config).problems.append(f"{metafunc.definition.nodeid}: {error}")
+            session_of(metafunc.config).problems.append(f"{metafunc.definition.nodeid}: {error}")
         else:
             metafunc.parametrize("trt_case", cases, ids=[markers.case_id(case) for case in cases], indirect=True)
 
@@ -53,7 +53,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
     made = yield
-    if isinstance(made, list) and made and is_ours(made[0]):
+    if isinstance(made, list) and made and uses_plugin(made[0]):
         for item in made:
             item.stash[CASES] = made
     return made
@@ -61,7 +61,7 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    of(config).collect(items)
+    session_of(config).collect(items)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -72,13 +72,13 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     try:
         return (yield)
     except TrtError as error:
-        if not is_ours(item):
+        if not uses_plugin(item):
             raise
         item.stash[_SETUP_ERROR] = error  # an engine that cannot be built is a failing test, not an error in a fixture
 
 
 def _forget(item: pytest.Item) -> None:
-    """Let nothing stand of an earlier try at this test: pytest-rerunfailures runs one again, and it is judged again."""
+    """Forget an earlier try at this test: pytest-rerunfailures runs a test again, and it is judged again."""
     keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT)
     for key in keys:
         if key in item.stash:
@@ -90,9 +90,9 @@ def _forget(item: pytest.Item) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     if PROBLEMS in item.stash:
         pytest.fail(item.stash[PROBLEMS], pytrace=False)
-    if not (is_ours(item) or STORED in item.stash):
+    if not (uses_plugin(item) or STORED in item.stash):
         return (yield)
-    session = of(item.config)
+    session = session_of(item.config)
     if DECLARATION in item.stash and session.settings.build_only:
         item.runtest = lambda: session.build(item)  # type: ignore[method-assign]
     try:
@@ -101,15 +101,15 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         try:
             outcome = yield
         except BaseException as error:
-            if not (text := session.judge_ended(item, error)):
+            if not (text := session.judge.judge_ended(item, error)):
                 raise
         else:
-            kept = unittest_cases.kept(item)
-            text = session.judge(item) if kept is None else session.judge_ended(item, kept)
+            caught = unittest_cases.caught_exception(item)
+            text = session.judge.judge(item) if caught is None else session.judge.judge_ended(item, caught)
     except TrtError as error:
-        text = session.error(item, error)
+        text = session.judge.error_text(item, error)
     if text:
-        unittest_cases.fail(item, text)
+        unittest_cases.fail_test(item, text)
     return outcome
 
 
@@ -126,24 +126,24 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    of(config).show(terminalreporter)
+    session_of(config).show(terminalreporter)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    of(session.config).finish(session)
+    session_of(session.config).finish(session)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    of(node.config).prepare(node.workerinput)
+    session_of(node.config).prepare_worker(node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
-    of(sched.config).outcome.lose(crashitem)
+    session_of(sched.config).outcome.add_lost_test(crashitem)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
-    of(node.config).outcome.merge(node.gateway.id, None if error else getattr(node, "workeroutput", {}))
+    session_of(node.config).outcome.merge_worker(node.gateway.id, None if error else getattr(node, "workeroutput", {}))

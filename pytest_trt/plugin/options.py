@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 FIXTURES = frozenset(("trt_runner", "trt_engine", "trt_build", "trt_device", "trt_spec"))
-"""A test that asks for one of them is ours."""
+"""A test that uses one of these is a test of this plugin."""
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Every option, and its ini setting. All defaults are None, so that whether one was given can be told."""
+    """Register every option and its ini setting. All defaults are None, which tells whether an option was given."""
     group = parser.getgroup("trt", "TensorRT performance regression (pytest-trt)")
     for option in OPTIONS:
         if option.metavar:
@@ -26,36 +26,38 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(option.name, f"default of {option.flag}", type=option.ini_type, default=None)  # type: ignore[arg-type]
 
 
-def given(config: pytest.Config) -> dict[Option, tuple[object, str]]:
-    """What was said, and where: the command line's word, else the ini file's. Raises ValueError where a flag's ini
-    setting is neither true nor false, or another's no text."""
+def read_options(config: pytest.Config) -> dict[Option, tuple[object, str]]:
+    """Return the value of every option that was given, and where: on the command line, else in the ini file.
+
+    Raises:
+        ValueError: The ini setting of a flag is neither true nor false, or another one is not a text.
+    """
     found: dict[Option, tuple[object, str]] = {}
     for option in OPTIONS:
-        said = config.getoption(option.name)
-        if said is not None:
-            found[option] = said, option.flag
-        elif (said := _ini(config, option.name)) not in (None, "", []):
-            found[option] = said, f"ini setting {option.name}"
+        value = config.getoption(option.name)
+        if value is not None:
+            found[option] = value, option.flag
+        elif (value := _ini(config, option)) not in (None, "", []):
+            found[option] = value, f"ini setting {option.name}"
     return found
 
 
-def _ini(config: pytest.Config, name: str) -> object:
+def _ini(config: pytest.Config, option: Option) -> object:
     try:
-        return config.getini(name)
+        return config.getini(option.name)
     except Exception as error:  # ValueError, TypeError or UsageError, by version and file; not all name the setting
-        wanted = {
+        remedy = {
             "bool": "write true or false",
-            "string": f'write a text in quotes, {name} = "..."',
-            "linelist": f'write a list of texts, {name} = ["..."]',
+            "string": f'write a text in quotes, {option.name} = "..."',
+            "linelist": f'write a list of texts, {option.name} = ["..."]',
         }
-        kind = next(option.ini_type for option in OPTIONS if option.name == name)
-        raise ValueError(f"ini setting {name}: {error}: {wanted[kind]}") from error
+        raise ValueError(f"ini setting {option.name}: {error}: {remedy[option.ini_type]}") from error
 
 
 def unknown_setting(warning: str) -> str:
-    """What is wrong where pytest warns of an ini setting that is meant for us, and that is none; else empty."""
-    before, said, name = warning.strip().partition("Unknown config option: ")
-    if before or not said or not name.startswith("trt_"):
+    """Return what is wrong if pytest's warning is about an unknown ini setting of this plugin; empty otherwise."""
+    before, found, name = warning.strip().partition("Unknown config option: ")
+    if before or not found or not name.startswith("trt_"):
         return ""
     import difflib
 
@@ -63,11 +65,11 @@ def unknown_setting(warning: str) -> str:
     return f"there is no ini setting {name}: " + (f"did you mean {near[0]}?" if near else "pytest --help lists them")
 
 
-def is_ours(item: pytest.Item) -> bool:
-    """Whether the test asks for one of our fixtures. A marker alone may be its module's, and makes it none of ours."""
+def uses_plugin(item: pytest.Item) -> bool:
+    """Return whether the test uses one of our fixtures. A marker alone may be there for the other tests of a module."""
     return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
-def is_marked(item: pytest.Item) -> bool:
-    """Whether the test has a marker that starts as ours do."""
+def has_plugin_marker(item: pytest.Item) -> bool:
+    """Return whether the test has a marker whose name starts with `trt_`."""
     return any(mark.name.startswith("trt_") for mark in item.iter_markers())

@@ -1,4 +1,4 @@
-"""What came of a run's tests, in this process or in its workers, and what there is to say of the run as a whole."""
+"""The results of a run's tests, from this process or its workers, and what concerns the run as a whole."""
 
 from __future__ import annotations
 
@@ -18,8 +18,16 @@ _RAN = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERR
 
 
 class RunOutcome:
-    """`problems` make the run a usage error; `warnings` are said, and change nothing. `settings` is asked for only once
-    there is a result: a run without tests of ours has no use for them."""
+    """The outcome of a run.
+
+    Args:
+        settings: Returns the settings. It is called only once there is a result: a run without tests of this plugin
+            parses none.
+
+    Attributes:
+        problems: What makes the run a usage error.
+        warnings: What is shown, and changes nothing.
+    """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
@@ -27,20 +35,20 @@ class RunOutcome:
         self.warnings: list[str] = []
         self._results: dict[str, Result] = {}
         self._unmeasured = 0
-        self._begun: set[str] = set()
+        self._started: set[str] = set()
         self._ended: set[str] = set()
         self._lost: list[str] = []
         self._lines: list[str] = []
 
     @property
     def results(self) -> list[Result]:
-        """What each test came to; of one that was run again, as pytest-rerunfailures does, at its last try."""
+        """The result of each test; of a test that was run again, as by pytest-rerunfailures, the last one."""
         return list(self._results.values())
 
-    def hear(self, report: pytest.TestReport) -> None:
-        """Keep the result that travels with a report, from this process or from a worker."""
+    def add_report(self, report: pytest.TestReport) -> None:
+        """Keep the result that a report carries, from this process or from a worker."""
         if hasattr(report, "trt_begun"):
-            self._begun.add(report.nodeid)
+            self._started.add(report.nodeid)
         if report.when == "teardown":
             self._ended.add(report.nodeid)
         if hasattr(report, "trt_result"):
@@ -53,36 +61,42 @@ class RunOutcome:
             else:
                 self._results[result.node_id] = result
 
-    def lose(self, node_id: str) -> None:
-        """The worker that ran this test is gone, and its verdict with it."""
+    def add_lost_test(self, node_id: str) -> None:
+        """Make the test an error: the worker that ran it is lost, and its verdict with it."""
         from pytest_trt.core.records import Result, Verdict
 
-        if node_id in self._begun:
+        if node_id in self._started:
             verdict = Verdict("error", "run", "", "the xdist worker that ran this test is lost: there is no verdict")
             self._results[node_id] = Result(node_id, (verdict,))
 
-    def merge(self, worker: str, output: Mapping[str, Any] | None) -> None:
-        """Take over what a worker says at its end; one that says nothing was lost."""
+    def merge_worker(self, worker: str, output: Mapping[str, Any] | None) -> None:
+        """Add the problems and warnings of a worker that ended; one without output was lost."""
         if output is None:
             self._lost.append(f"worker {worker} was lost: what it had not yet reported is in no table and no baseline")
             return
         self.problems += [p for p in output.get("trt_problems", ()) if p not in self.problems]
         self.warnings += [w for w in output.get("trt_warnings", ()) if w not in self.warnings]
 
-    def finish(self, session: pytest.Session, worktree: Callable[[], Worktree | None], *, given: bool) -> None:
-        """Write the reports of a run that ran, where an option of ours is `given` or a test came to something. With
-        problems the run is a usage error; with something lost, a failure."""
+    def finish(self, session: pytest.Session, worktree: Callable[[], Worktree | None], *, has_options: bool) -> None:
+        """Write the reports and set the exit status: a usage error for problems, a failure for what was lost.
+
+        Args:
+            session: pytest's session.
+            worktree: Returns the git revision that was compared with, if any.
+            has_options: Whether an option of this plugin was given. Without one, a run that has no results writes
+                nothing.
+        """
         config = session.config
         ran = session.exitstatus in _RAN and not self.problems and not config.option.collectonly
-        if ran and (given or self.results):
+        if ran and (has_options or self.results):
             from pytest_trt.plugin.summary import write_reports
 
             written, errors = write_reports(self.results, self._settings(), worktree())
             self._lines += written
             self.problems += [f"a report cannot be written: {e}: make space, or name another path" for e in errors]
             self._keep_last_run(config)
-        if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._begun - self._ended)):
-            text = "was begun and left, as by pytest.exit(): nothing of it is judged"
+        if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._started - self._ended)):
+            text = "was started and left, as by pytest.exit(): nothing of it is judged"
             self._lost += [f"{node_id} {text}" for node_id in left]
         if self.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
@@ -90,25 +104,25 @@ class RunOutcome:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _keep_last_run(self, config: pytest.Config) -> None:
-        """Leave the results in pytest's cache folder, where `pytest-trt baseline accept` finds them."""
+        """Write the results to pytest's cache folder, where `pytest-trt baseline accept` finds them."""
         from pytest_trt.report.header import Header
         from pytest_trt.report.write import write
 
-        cache = getattr(config, "cache", None)  # none with -p no:cacheprovider
+        cache = getattr(config, "cache", None)  # there is none with -p no:cacheprovider
         if cache is not None and self.results:
             try:
                 write("json", cache.mkdir("trt") / "last-run.json", self.results, Header("", ""))
-            except OSError as error:  # pytest, too, only warns where it cannot write there
-                without = "the last run is not kept, and pytest-trt baseline accept needs --from"
-                self.warnings.append(f"{without}: {error}")
+            except OSError as error:  # pytest, too, only warns if it cannot write there
+                consequence = "the last run is not kept, and pytest-trt baseline accept needs --from"
+                self.warnings.append(f"{consequence}: {error}")
 
-    def show(self, reporter: Any, worktree: Callable[[], Worktree | None], *, workers: bool) -> None:
-        """The table, then where reports were written and what is wrong with the run as a whole."""
+    def show(self, reporter: Any, worktree: Callable[[], Worktree | None], *, has_workers: bool) -> None:
+        """Show the table, the reports that were written, and what is wrong with the run as a whole."""
         if self.results:
-            from pytest_trt.plugin.summary import show
+            from pytest_trt.plugin.summary import show_results
 
-            show(reporter, self.results, self._settings(), worktree(), reporter.config.get_verbosity())
-            if workers and (text := pytest_benchmark.unheard(reporter.config)):
+            show_results(reporter, self.results, self._settings(), worktree(), reporter.config.get_verbosity())
+            if has_workers and (text := pytest_benchmark.xdist_warning(reporter.config)):
                 reporter.write_line(text)
         if self._unmeasured:
             from pytest_trt.report.numbers import format_count
@@ -119,6 +133,6 @@ class RunOutcome:
             reporter.write_line(f"warning: {line}", yellow=True)
         for line in self._lines:
             reporter.write_line(line)
-        told = self.problems if workers or self.results else ()  # pytest shows a UsageError itself
-        for problem in (*told, *(self._lost if self._begun else ())):
+        shown = self.problems if has_workers or self.results else ()  # otherwise pytest shows the UsageError itself
+        for problem in (*shown, *(self._lost if self._started else ())):
             reporter.write_line(f"ERROR: {problem}", red=True)

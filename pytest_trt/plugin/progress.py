@@ -1,4 +1,4 @@
-"""What goes on, while a person waits: a live line on a terminal, a line before and one after where output is a file."""
+"""Show the progress of builds and waits: one live line on a terminal, a first and a last line in a file."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pytest
 
-QUIET_S = 2.0
-"""What takes less is not worth a line in a file."""
+MIN_SHOWN_S = 2.0
+"""In a file, a build or a wait that takes less than this gets no line."""
 
 
-class Console:
-    """Says what a build or a wait is at: `console("building ...")`, again as it goes on, and `console("")` at its end.
+class ProgressLine:
+    """Shows what a build or a wait is doing: `line("building ...")`, again as it goes on, and `line("")` at its end.
 
-    Writes past pytest's capture. Under xdist's workers, which have no terminal, nothing is said.
+    It writes past pytest's capture. xdist's workers have no terminal, so they show nothing.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -26,6 +26,7 @@ class Console:
         self._printed = False
 
     def __call__(self, text: str) -> None:
+        """Replace the line by `text`; an empty text ends it."""
         if self._reporter is None or self._reporter.verbosity < 0:
             return
         now = time.monotonic()
@@ -36,7 +37,7 @@ class Console:
             return
         if self._reporter.isatty:
             self._write("\r\x1b[2K" + (text[: self._reporter._tw.fullwidth - 1] if text else ""))
-        elif text and not self._printed and self._since is not None and now - self._since >= QUIET_S:
+        elif text and not self._printed and self._since is not None and now - self._since >= MIN_SHOWN_S:
             self._printed = True
             self._write(f"\ntrt: {text}\n")
         elif not text and self._printed:

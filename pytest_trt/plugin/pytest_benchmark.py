@@ -1,4 +1,4 @@
-"""pytest-benchmark beside us: it gets the latencies, and none of its options touches our verdicts."""
+"""Work beside pytest-benchmark: it receives the latencies, and none of its options changes a verdict."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 if TYPE_CHECKING:
     from pytest_trt.core.records import Result
 
-_OUTPUTS = ("json", "save", "autosave", "compare", "histogram")
-_FED = pytest.StashKey[int]()
+_OUTPUT_OPTIONS = ("json", "save", "autosave", "compare", "histogram")
+_ADDED = pytest.StashKey[int]()
 
 
-def unskip(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Take back --benchmark-only's skips of our tests, which are benchmarks without its fixture."""
+def remove_skips(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Remove the skips that --benchmark-only gave our tests: they are benchmarks without its fixture."""
     if not config.getoption("benchmark_only", False):
         return
     for item in items:
@@ -27,33 +27,33 @@ def unskip(config: pytest.Config, items: list[pytest.Item]) -> None:
         ]
 
 
-def feed(item: pytest.Item, result: Result) -> None:
-    """Show the measured latencies in its table and files, where it is on."""
+def add_latencies(item: pytest.Item, result: Result) -> None:
+    """Add the measured latencies to pytest-benchmark's table and files, if it is enabled."""
     state = getattr(item.config, "_benchmarksession", None)
     if state is None or state.skip or state.disabled or result.measurement is None:
         return
     from pytest_trt.report import benchmark_json
 
     benchmark_json.fill_fixture(item._request.getfixturevalue("benchmark"), result)  # type: ignore[attr-defined]
-    item.config.stash[_FED] = item.config.stash.get(_FED, 0) + 1
+    item.config.stash[_ADDED] = item.config.stash.get(_ADDED, 0) + 1
 
 
-def quieten(config: pytest.Config) -> None:
-    """Leave its table out where it has nothing but our tests, which stand in ours, and it was asked for nothing."""
+def hide_redundant_table(config: pytest.Config) -> None:
+    """Hide pytest-benchmark's table if it would repeat ours, and none of its options was given."""
     state = getattr(config, "_benchmarksession", None)
-    if state is None or len(state.benchmarks) != config.stash.get(_FED, 0):
+    if state is None or len(state.benchmarks) != config.stash.get(_ADDED, 0):
         return
-    said = (*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
-    if not any(str(word).startswith("--benchmark-") for word in (*said, *config.invocation_params.args)):
+    defaults = (*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
+    if not any(str(word).startswith("--benchmark-") for word in (*defaults, *config.invocation_params.args)):
         state.quiet = True
 
 
-def unheard(config: pytest.Config) -> str:
-    """What to say where its files were asked for under xdist, where it writes none and does not say so."""
-    asked = [name for name in _OUTPUTS if config.getoption(f"benchmark_{name}", None)]
-    if not asked:
+def xdist_warning(config: pytest.Config) -> str:
+    """Return a warning if files of pytest-benchmark were requested under xdist, where it silently writes none."""
+    requested = [name for name in _OUTPUT_OPTIONS if config.getoption(f"benchmark_{name}", None)]
+    if not requested:
         return ""
     return (
-        f"pytest-benchmark writes nothing under xdist, so --benchmark-{asked[0]} had no effect: "
+        f"pytest-benchmark writes nothing under xdist, so --benchmark-{requested[0]} had no effect: "
         "--trt-report=benchmark-json:PATH writes the same keys"
     )

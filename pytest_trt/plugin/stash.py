@@ -16,8 +16,8 @@ DECLARATION: pytest.StashKey[Declaration] = pytest.StashKey()
 TRIAL: pytest.StashKey[Trial] = pytest.StashKey()
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 PROBLEMS: pytest.StashKey[str] = pytest.StashKey()
-"""Usage errors with which, in a worker, a test fails: only the controller can end the run with status 4."""
+"""Usage errors with which a test fails in a worker: only the controller can end the run with status 4."""
 STORED: pytest.StashKey[bool] = pytest.StashKey()
-"""Of a test that is none of ours: it was once, and its baseline is still there."""
+"""Set for a test that no longer uses a fixture of this plugin, but still has a baseline."""
 CASES: pytest.StashKey[Sequence[pytest.Item]] = pytest.StashKey()
 """All items that pytest made of the test's function."""

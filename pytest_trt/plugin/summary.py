@@ -1,4 +1,4 @@
-"""What a run ends with: reports in files, the table on the terminal, and what concerns the run as a whole."""
+"""The end of a run: reports in files, and the table on the terminal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,11 @@ from pytest_trt.trial.against.revision import Worktree
 def write_reports(
     results: Sequence[Result], settings: Settings, worktree: Worktree | None
 ) -> tuple[list[str], list[OSError]]:
-    """Write what --trt-report asks for, and CI's summary; gives a line for each that is written, and the error of each
-    that cannot be: the others are written all the same."""
+    """Write the reports of --trt-report, and GitHub's step summary. A report that cannot be written stops no other.
+
+    Returns:
+        A line for each report that was written, and the error of each that could not be.
+    """
     header, lines, errors = _header(results, settings, worktree), [], []
     for form, path in settings.reports:
         target = Path(settings.rootdir) / path
@@ -40,10 +43,10 @@ def write_reports(
     return lines, errors
 
 
-def show(
+def show_results(
     reporter: Any, results: Sequence[Result], settings: Settings, worktree: Worktree | None, verbosity: int
 ) -> None:
-    """The table, on pytest's terminal reporter, and a line for each thing that saving did."""
+    """Write the table to pytest's terminal reporter, and a line for each outcome of saving."""
     if results:
         writer, header = reporter._tw, _header(results, settings, worktree)
         if settings.build_only:
@@ -64,10 +67,10 @@ def show(
 
 
 def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Header:
-    compared = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
+    baseline, commit = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
     seen = [result.measurement.environment for result in results if result.measurement is not None]
     places = dict.fromkeys((device_name(one), backend_name(one)) for one in seen)
     device, backend = next(iter(places), ("nothing measured", ""))
     if len(places) > 1:
         device, backend = "; ".join(map(", ".join, places)), ""
-    return Header(device, backend, compared[0], settings.failing, compared[1])
+    return Header(device, backend, baseline, settings.failing, commit)

@@ -1,5 +1,8 @@
-"""How a test's body ended: unittest.TestCase catches what its tests raise, and pytest keeps it until it makes the
-report, where it counts before whatever is raised since."""
+"""How the body of a unittest test ended.
+
+unittest.TestCase catches what its tests raise. pytest keeps the exception until it makes the report, where it takes
+precedence over whatever is raised since.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,17 @@ from typing import NoReturn
 import pytest
 
 
-def kept(item: pytest.Item) -> BaseException | None:
-    """What ended a TestCase's test; None for one that passed so far, and for any other test, which raises it."""
+def caught_exception(item: pytest.Item) -> BaseException | None:
+    """Return what ended a TestCase's test; None for one that passed so far, and for any other test, which raises it."""
     found = getattr(item, "_excinfo", None)
     return found[0].value if found else None
 
 
 def is_overridden(item: pytest.Item, error: BaseException) -> bool:
-    """Whether a verdict counts before this end: a skip, or the success of a test that unittest expects to fail."""
+    """Return whether a verdict takes precedence over how the test ended.
+
+    It does over a skip, and over the success of a test that unittest expects to fail.
+    """
     unittest = sys.modules.get("unittest")
     skips = (pytest.skip.Exception, unittest.SkipTest) if unittest else pytest.skip.Exception
     if isinstance(error, skips):
@@ -30,8 +36,8 @@ def _expects_failure(item: pytest.Item) -> bool:
     return any(getattr(place, "__unittest_expecting_failure__", False) for place in places)
 
 
-def fail(item: pytest.Item, text: str) -> NoReturn:
-    """Fail the test, however its body ended; where unittest expects that it fails, it did."""
+def fail_test(item: pytest.Item, text: str) -> NoReturn:
+    """Fail the test with `text`, however its body ended; a failure that unittest expects is an xfail."""
     expected = False
     if (found := getattr(item, "_excinfo", None)) is not None:
         found.clear()

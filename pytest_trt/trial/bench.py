@@ -141,6 +141,11 @@ class Bench:
             compute_capability=names,
         )
 
+    def environment_of(self, declaration: Declaration) -> Environment:
+        """Return the environment that the test's engine is for. Raises as `environment_for` does."""
+        name = self.backend_name(declaration.spec)
+        return self.environment_for(name, self.completed(declaration, name).spec)
+
     def completed(self, declaration: Declaration, backend: str) -> Declaration:
         """The declaration with what the settings say where the spec says nothing."""
         spec = declaration.spec
@@ -260,8 +265,3 @@ def _lock_folder() -> Path:
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise CacheError(f"{folder} belongs to somebody else: remove it, or set TMPDIR to a folder of your own")
     return folder
-
-
-def _environment(bench: Bench, declaration: Declaration) -> Environment:
-    name = bench.backend_name(declaration.spec)
-    return bench.environment_for(name, bench.completed(declaration, name).spec)

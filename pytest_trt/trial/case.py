@@ -158,7 +158,7 @@ class Case:
             self._probe = EngineProbe(self._bench.server(self.backend), self.subject(self.engine))
         return self._probe
 
-    def built(self) -> Result:
+    def build_result(self) -> Result:
         """Build the engine, or find it in the cache, and run nothing. Raises BackendError for a plan that is given and
         cannot be run by this backend, or by the devices that engines are built for, as far as its header tells."""
         engine = self.engine

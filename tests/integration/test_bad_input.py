@@ -237,4 +237,4 @@ def test_a_spec_fixture_that_gives_no_spec(project):
     )
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=1)
-    assert "the fixture trt_spec gave None: return a pytest_trt.EngineSpec" in error_of_each_test(result)["test_m"]
+    assert "the fixture trt_spec returned None: return a pytest_trt.EngineSpec" in error_of_each_test(result)["test_m"]

@@ -24,29 +24,29 @@ OVER, OK = Verdict("over_budget", "budget", "ms", "too slow"), Verdict("ok", "bu
 def test_of_a_test_that_is_run_again_the_last_try_counts() -> None:
     outcome = RunOutcome(Settings)
     for verdict in (OVER, OK):
-        outcome.hear(report("a", "setup", trt_begun=True))
-        outcome.hear(report("a", "call", trt_result=codec.encode(result("a", verdict))))
+        outcome.add_report(report("a", "setup", trt_begun=True))
+        outcome.add_report(report("a", "call", trt_result=codec.encode(result("a", verdict))))
     assert outcome.results == [result("a", OK)]
 
 
 def test_what_is_run_unmeasured_is_no_result() -> None:
     outcome = RunOutcome(lambda: Settings(disabled=True))
-    outcome.hear(report("a", "call", trt_result=codec.encode(result("a"))))
-    outcome.hear(report("b", "call", trt_result=codec.encode(result("b", OVER))))
+    outcome.add_report(report("a", "call", trt_result=codec.encode(result("a"))))
+    outcome.add_report(report("b", "call", trt_result=codec.encode(result("b", OVER))))
     assert outcome.results == [result("b", OVER)]
 
 
 def test_a_test_whose_worker_is_lost_is_an_error_if_it_is_ours() -> None:
     outcome = RunOutcome(Settings)
-    outcome.hear(report("ours", "setup", trt_begun=True))
-    outcome.lose("ours")
-    outcome.lose("another's")
+    outcome.add_report(report("ours", "setup", trt_begun=True))
+    outcome.add_lost_test("ours")
+    outcome.add_lost_test("another's")
     assert [(r.node_id, r.status) for r in outcome.results] == [("ours", "error")]
 
 
 def test_what_every_worker_says_is_said_once() -> None:
     outcome = RunOutcome(Settings)
     for worker in ("gw0", "gw1"):
-        outcome.merge(worker, {"trt_problems": ["no such device"], "trt_warnings": [f"{worker} is slow"]})
+        outcome.merge_worker(worker, {"trt_problems": ["no such device"], "trt_warnings": [f"{worker} is slow"]})
     assert outcome.problems == ["no such device"]
     assert outcome.warnings == ["gw0 is slow", "gw1 is slow"]

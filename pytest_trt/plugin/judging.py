@@ -1,0 +1,144 @@
+"""Turn what a test's body did into its result, and into the text with which it fails."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_trt.core.records import Result, Verdict
+from pytest_trt.errors import BackendError, ProbeError, TrtError
+from pytest_trt.plugin import pytest_benchmark, unittest_cases
+from pytest_trt.plugin.baseline_source import BaselineSource
+from pytest_trt.plugin.stash import DECLARATION, RESULT, STORED, TRIAL
+from pytest_trt.report import failure
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial import save_baseline
+from pytest_trt.trial.trial import missing_measurement
+
+if TYPE_CHECKING:
+    from pytest_trt.trial.bench import Bench
+
+_NO_RUNNER = (
+    "a baseline is stored, but the test asks for no trt_runner, and measured nothing: ask for it and call its "
+    "measure(), or drop the baseline with pytest-trt baseline prune"
+)
+
+
+class ItemJudge:
+    """Judges the tests of a run, once their bodies are over.
+
+    Args:
+        settings: The settings of the run.
+        bench: The resources of the run.
+        source: What tests are compared with.
+        tests: The node ids of all tests; empty if not all were collected.
+        warnings: The warnings of the run, to which a lost GPU is added.
+    """
+
+    def __init__(
+        self, settings: Settings, bench: Bench, source: BaselineSource, tests: Collection[str], warnings: list[str]
+    ) -> None:
+        self._settings, self._bench, self._source, self._tests = settings, bench, source, tests
+        self._warnings = warnings
+
+    def judge(self, item: pytest.Item, *, save: bool = True) -> str:
+        """Keep the test's result in its stash, and save its measurement if that is requested.
+
+        Returns:
+            The text with which the test fails; empty if it does not.
+        """
+        if RESULT in item.stash:
+            return ""
+        trial = item.stash.get(TRIAL, None)
+        result = trial.finish() if trial is not None else self._result_without_trial(item)
+        if result is None:
+            return ""
+        if self._settings.disabled:
+            result = dataclasses.replace(result, measurement=None)
+        if (baselines := self._source.baselines) is not None:
+            result = save_baseline.suggest_renamed(result, baselines, self._tests)
+            if save:
+                result = save_baseline.save_measurement(result, baselines, self._settings, self._bench.store)
+            elif self._settings.baseline_save:
+                result = dataclasses.replace(result, saved="not saved: the test was skipped, or failed by itself")
+        item.stash[RESULT] = result
+        item.user_properties.extend(_properties(result))
+        pytest_benchmark.add_latencies(item, result)
+        return failure.text(result, self._settings.failing, stored=self._source.revision is None)
+
+    def judge_ended(self, item: pytest.Item, error: BaseException) -> str:
+        """Judge a test that `error` ended after it had measured; its measurement is not saved.
+
+        A skip does not avoid a verdict. A test that fails by itself fails with its own error, and the verdict is shown
+        beside it.
+
+        Returns:
+            The text with which the test fails instead of `error`; empty if `error` stands.
+
+        Raises:
+            TrtError: `error` is one.
+        """
+        if isinstance(error, TrtError):
+            raise error
+        trial = item.stash.get(TRIAL, None)
+        if trial is None or trial.result is None or isinstance(error, (KeyboardInterrupt, pytest.exit.Exception)):
+            return ""
+        try:
+            text = self.judge(item, save=False)
+        except TrtError as wrong:
+            text = self.error_text(item, wrong)
+        if text and not unittest_cases.is_overridden(item, error):
+            item.add_report_section("call", "trt", text)
+            return ""
+        return text
+
+    def _result_without_trial(self, item: pytest.Item) -> Result | None:
+        """Return the result of a test that never had a runner of ours; None if nothing requires a measurement."""
+        if STORED in item.stash:
+            text = _NO_RUNNER
+        elif self._settings.disabled:
+            return None
+        else:
+            stored = self._source.has_baseline(item.nodeid)
+            text = missing_measurement(item.stash.get(DECLARATION, None), stored=stored)
+        return Result(item.nodeid, (Verdict("error", "run", "", text),)) if text else None
+
+    def error_text(self, item: pytest.Item, error: TrtError) -> str:
+        """Keep an error that ended the test as its result.
+
+        Returns:
+            The text with which the test fails: the error, whether the GPU was lost, the line of the test.
+        """
+        trial = item.stash.get(TRIAL, None)
+        known = trial.result if trial is not None and trial.result is not None else Result(item.nodeid, ())
+        verdict = Verdict("error", "run", "", str(error))
+        item.stash[RESULT] = Result(item.nodeid, (verdict, *known.verdicts), known.measurement)
+        lost = ""
+        if trial is not None and isinstance(error, (BackendError, ProbeError)):
+            lost = self._bench.lost_device(trial.backend, item.nodeid)
+            self._warnings += [lost] if lost else []
+        parts = (f"{type(error).__name__}: {error}", lost, _line_of(error, item.path))
+        return "\n".join(filter(None, parts))
+
+
+def _properties(result: Result) -> Iterator[tuple[str, object]]:
+    """Yield what JUnit shows of a result."""
+    yield "trt_verdict", result.status
+    if result.measurement is not None:
+        yield "trt_device", result.measurement.environment.device
+        for name, estimate in result.measurement.figures.items():
+            yield f"trt_{name}", f"{estimate.value:.6g}"
+
+
+def _line_of(error: BaseException, path: Path) -> str:
+    """Return the last line of the test's file that the error passed through."""
+    trace, line = error.__traceback__, ""
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == str(path):
+            line = f"{path.name}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return line
