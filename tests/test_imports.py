@@ -58,10 +58,19 @@ MOST_FLOORS = 9
 MOST_LINES = 320
 
 KNOW_PYTEST = {
-    "plugin/baseline_source.py", "plugin/checks.py", "plugin/collection.py", "plugin/fixtures.py", "plugin/hooks.py", "plugin/judging.py",
-    "plugin/outcome.py", "plugin/pytest_benchmark.py", "plugin/revision_build.py", "plugin/session.py",
-    "plugin/stash.py", "plugin/unittest_cases.py",
-}  # fmt: skip
+    "plugin/baseline_source.py",
+    "plugin/checks.py",
+    "plugin/collection.py",
+    "plugin/fixtures.py",
+    "plugin/hooks.py",
+    "plugin/judging.py",
+    "plugin/outcome.py",
+    "plugin/pytest_benchmark.py",
+    "plugin/revision_build.py",
+    "plugin/session.py",
+    "plugin/stash.py",
+    "plugin/unittest_cases.py",
+}
 
 
 AT_START = {
