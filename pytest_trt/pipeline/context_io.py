@@ -11,7 +11,8 @@ from pytest_trt.pipeline.buffers import Layout
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.backends.tensorrt.load import DeviceContext, DeviceEngine
+    from pytest_trt.engine.backends.tensorrt.context import DeviceContext
+    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
     from pytest_trt.engine.tensors import Arrays
 
 

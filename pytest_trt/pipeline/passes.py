@@ -14,7 +14,8 @@ from pytest_trt.pipeline.context_io import ContextIO
 from pytest_trt.pipeline.lane import Lane
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.backends.tensorrt.load import DeviceContext, DeviceEngine
+    from pytest_trt.engine.backends.tensorrt.context import DeviceContext
+    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
 
 WARM_UP = 3
 """Inferences of a layer profile that are not counted."""
