@@ -1,1 +1,1 @@
-"""From figures to verdicts. Nothing here measures."""
+"""Judge figures and outputs. Nothing here measures."""

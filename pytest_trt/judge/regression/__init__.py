@@ -1,1 +1,1 @@
-"""Is an engine slower or larger than its baseline, and which layers explain it?"""
+"""Judge whether an engine is slower or larger than its baseline, and find the layers that explain it."""

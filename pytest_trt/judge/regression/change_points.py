@@ -1,10 +1,11 @@
-"""Where in a series of runs the level changes.
+"""Find the points in a series of runs at which the level changes.
 
-The candidate is found as by E-divisive (Matteson and James 2014, "A nonparametric approach for multiple change point
-analysis of multivariate data"), significance by a t test instead of permutations, as in Hunter (Fleming, Kołaczkowski,
-Kumar, Das, McCarthy, Pattabhiraman and Ingo 2023, "Hunter: using change point detection to hunt for performance
-regressions", ICPE): the same answer on every call, and points at the ends of a series are found too. Runs are few (ten
-to a thousand), so that the series is split again and again as a whole, without Hunter's sliding windows.
+Candidates are found as in E-divisive (Matteson and James 2014, "A nonparametric approach for multiple change point
+analysis of multivariate data"). Their significance is tested by a t test instead of permutations, as in Hunter
+(Fleming, Kołaczkowski, Kumar, Das, McCarthy, Pattabhiraman and Ingo 2023, "Hunter: using change point detection to hunt
+for performance regressions", ICPE). So every call gives the same answer, and points near the ends of a series are found
+too. There are few runs (ten to a thousand), so the series is split recursively as a whole, without Hunter's sliding
+windows.
 """
 
 from __future__ import annotations
@@ -17,25 +18,32 @@ from numpy.typing import NDArray
 from pytest_trt.core import stats
 
 ALPHA = 0.001
-"""The error of one test, as Hunter's default."""
+"""The error of one test, which is Hunter's default."""
 
 LEAST_CHANGE = 0.005
-"""A change of level by a smaller share than this is not worth a mark."""
+"""The smallest change of level that is reported, as a share."""
 
 LONGEST = 2000
-"""More runs than this are not looked at."""
+"""The most runs in a series."""
 
 
 def change_points(values: Sequence[float], alpha: float = ALPHA, least: float = LEAST_CHANGE) -> tuple[int, ...]:
-    """The indices, in order, at which a new level begins. Raises ValueError for more than 2000 values.
+    """Return the indices, in order, at which a new level begins.
 
-    Values are compared as logs, so that a change is a share of the level; all of them must be above 0.
+    Args:
+        values: The figure of each run, oldest first, all above 0. Their logs are compared, so that a change is a share
+            of the level.
+        alpha: The error of one test.
+        least: The smallest change of level to report, as a share.
+
+    Raises:
+        ValueError: There are more than `LONGEST` values.
     """
     if len(values) > LONGEST:
-        raise ValueError(f"{len(values)} runs: at most {LONGEST} are looked at")
+        raise ValueError(f"there are {len(values)} runs: pass at most {LONGEST}, the last ones")
     series = np.log(np.asarray(values, dtype=np.float64))
     found = _split(series, 0, alpha / 2)
-    return tuple(_kept(series, found, alpha / 2, least))
+    return tuple(_drop_weak(series, found, alpha / 2, least))
 
 
 def _split(series: NDArray[np.float64], offset: int, tail: float) -> list[int]:
@@ -45,25 +53,29 @@ def _split(series: NDArray[np.float64], offset: int, tail: float) -> list[int]:
     return [*_split(series[:at], offset, tail), offset + at, *_split(series[at:], offset + at, tail)]
 
 
-def _kept(series: NDArray[np.float64], points: list[int], tail: float, least: float) -> list[int]:
-    """The points whose levels still differ between their neighbours, the weakest dropped first, as Hunter does: a
-    point found early may have been explained by those found after it."""
+def _drop_weak(series: NDArray[np.float64], points: list[int], tail: float, least: float) -> list[int]:
+    """Return the points whose levels still differ between their neighbours, dropping the weakest first.
+
+    Hunter does the same: points that are found later may explain one that was found early.
+    """
     points = list(points)
     while points:
         ends = [0, *points, len(series)]
         sides = [(series[a:b], series[b:c]) for a, b, c in zip(ends, ends[1:], ends[2:], strict=False)]
         changes = [abs(float(right.mean() - left.mean())) for left, right in sides]
-        weak = [change if _differ(*side, tail) else -1.0 for change, side in zip(changes, sides, strict=True)]
-        lowest = int(np.argmin(weak))
-        if weak[lowest] >= np.log1p(least):
+        strengths = [change if _differ(*side, tail) else -1.0 for change, side in zip(changes, sides, strict=True)]
+        lowest = int(np.argmin(strengths))
+        if strengths[lowest] >= np.log1p(least):
             break
         del points[lowest]
     return points
 
 
 def _candidate(series: NDArray[np.float64]) -> int | None:
-    """Where the energy statistic between both parts is largest: E-divisive's Q with exponent 1, for every split at
-    once, from sums of the matrix of distances."""
+    """Return the index at which the energy statistic between both parts is largest; None if there is no such split.
+
+    The statistic is E-divisive's Q with exponent 1, computed for every split at once from sums of the distance matrix.
+    """
     count = len(series)
     if count < 4:
         return None
@@ -81,7 +93,7 @@ def _candidate(series: NDArray[np.float64]) -> int | None:
 
 
 def _differ(left: NDArray[np.float64], right: NDArray[np.float64], tail: float) -> bool:
-    """Student's two-sample t test with a common variance, as Hunter's."""
+    """Return whether two levels differ by Student's two-sample t test with a common variance, as in Hunter."""
     freedom = len(left) + len(right) - 2
     if freedom < 2:
         return False

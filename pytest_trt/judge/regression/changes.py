@@ -1,4 +1,4 @@
-"""What is not as it was when a baseline was stored: the model, its options, the software, the machine."""
+"""Describe what changed since a baseline was stored: the model, its options, the software, the machine."""
 
 from __future__ import annotations
 
@@ -16,20 +16,25 @@ def describe_changes(
     *,
     since: str = "the baseline",
 ) -> tuple[str, ...]:
-    """What is not as it was when the baseline was stored, and what is; one line, or none where nothing can be told."""
-    then, here = baseline.environment, measurement.environment
-    named = {"backend": "backend", "driver": "driver", "CUDA": "cuda", "device": "device", "host CPU": "host_cpu",
-             "threads": "threads", "OS": "os", "way of measuring": "measurement"}  # fmt: skip
-    old, new = _facts(then), _facts(here)
-    moved = [f"{name} ({_or_none(old[name])} to {_or_none(new[name])})" for name in named if old[name] != new[name]]
+    """Return one line that says what changed since the baseline was stored, and what did not.
+
+    Args:
+        baseline: The baseline.
+        measurement: The measurement that is compared with it.
+        now: The current time; None for the clock's.
+        since: What the line calls the baseline.
+    """
+    old, new = _facts(baseline.environment), _facts(measurement.environment)
+    changed = [f"{name} ({_or_none(old[name])} to {_or_none(new[name])})" for name in old if old[name] != new[name]]
     same = [name for name in ("backend", "driver", "device") if old[name] == new[name]]
-    moved = [*_engine_changes(baseline, measurement), *moved]
+    changed = [*_engine_changes(baseline, measurement), *changed]
     when = f"{baseline.commit or 'no commit'}, {age(baseline.time, now)}"
-    kept = f"; {_listed(same)} {'is' if len(same) == 1 else 'are'} the same" if same else ""
-    return (f"changed since {since} ({when}): {_listed(moved) or 'nothing that is recorded'}{kept}",)
+    unchanged = f"; {_listed(same)} {'is' if len(same) == 1 else 'are'} the same" if same else ""
+    return (f"changed since {since} ({when}): {_listed(changed) or 'nothing that is recorded'}{unchanged}",)
 
 
 def _facts(environment: Environment) -> dict[str, str | int | None]:
+    """Return what is compared of an environment, by the name that a person reads."""
     return {
         "backend": f"{environment.backend} {environment.backend_version}",
         "driver": environment.driver,
@@ -38,13 +43,15 @@ def _facts(environment: Environment) -> dict[str, str | int | None]:
         "host CPU": environment.host_cpu,
         "threads": environment.threads,
         "OS": environment.os,
-        "way of measuring": environment.measurement,
+        "measurement method": environment.measurement,
     }
 
 
 def _engine_changes(baseline: Baseline, measurement: Measurement) -> Iterator[str]:
-    """What is another about the engine and how it is run. An engine's digest covers the model, the options, backend and
-    device."""
+    """Yield what changed about the engine and how it is run.
+
+    The digest of an engine covers the model, the options, the backend and the device.
+    """
     then, now = baseline.spec, measurement.spec
     options = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
     yield from (f"{name} ({_or_none(then.get(name))} to {_or_none(now.get(name))})" for name in options)
@@ -53,7 +60,7 @@ def _engine_changes(baseline: Baseline, measurement: Measurement) -> Iterator[st
     backends = [(e.backend, e.backend_version) for e in (baseline.environment, measurement.environment)]
     if baseline.engine_digest == measurement.engine_digest:
         yield "the build alone (the same model and options)"
-    elif set(options) <= {"inputs"} and backends[0] == backends[1]:  # what is run alone makes no other engine
+    elif set(options) <= {"inputs"} and backends[0] == backends[1]:  # other inputs do not make another engine
         yield "the model"
 
 
@@ -66,7 +73,12 @@ def _listed(words: list[str]) -> str:
 
 
 def age(time: str, now: datetime.datetime | None = None) -> str:
-    """How long ago an ISO 8601 time was, for a person."""
+    """Return how long ago a time was, as text such as `3 days ago`.
+
+    Args:
+        time: An ISO 8601 time, in UTC if it has no zone. Any other text is returned as it is.
+        now: The current time; None for the clock's.
+    """
     try:
         then = datetime.datetime.fromisoformat(time.replace("Z", "+00:00"))
     except ValueError:

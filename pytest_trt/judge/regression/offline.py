@@ -1,6 +1,6 @@
-"""Two runs of the past compared: what was measured then against what was measured at another time. Pure.
+"""Compare two runs that were measured at different times.
 
-No engine takes turns with another here, so that the spread between runs is part of every interval.
+The engines were not measured in turn, so the spread between runs is part of every interval.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pytest_trt.judge.regression.paired import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 
 RUN_SPREAD = {"gpu": 0.01, "cpu": 0.1}
-"""How far two runs of one engine differ, as a share, where no history says better."""
+"""How far two runs of one engine may differ, as a share, if no history shows it."""
 
 Key = tuple[str, str]
 """A device and a test's node id."""
@@ -24,35 +24,47 @@ Key = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Tolerances:
-    """How much worse a figure may be, as shares; `figures` are those that are compared."""
+    """Which figures are compared, and how much worse they may be.
+
+    Attributes:
+        max_slowdown: How much worse a figure that is not a memory size may be, as a share.
+        max_memory_growth: How much larger a memory size may be, as a share.
+        figures: The names of the figures that are compared.
+    """
 
     max_slowdown: float = 0.05
     max_memory_growth: float = 0.05
     figures: tuple[str, ...] = ("ms", "memory_mb")
 
     def of(self, figure: str) -> float:
+        """Return how much worse this figure may be, as a share."""
         return self.max_memory_growth if FIGURES[figure].unit == "MB" else self.max_slowdown
 
 
 def compare_runs(old: Mapping[Key, Baseline], new: Mapping[Key, Result], tolerances: Tolerances) -> tuple[Result, ...]:
-    """The results of `new`, each judged against `old`, and one for each test that is in `old` alone.
+    """Return a result for every test of either run, the newer run judged against the older one.
 
-    A test that failed otherwise keeps those verdicts; one that was not measured again is `inconclusive`: nothing says
-    that it is as good as before.
+    A test that failed for another reason keeps those verdicts. A test that only the older run measured is
+    `inconclusive`: nothing shows that it is as good as before.
+
+    Args:
+        old: The older run, as the reference of each test.
+        new: The newer run's result of each test.
+        tolerances: The figures to compare, and how much worse they may be.
     """
-    found = [_compared(old.get(key), result, tolerances) for key, result in new.items()]
+    found = [_compare(old.get(key), result, tolerances) for key, result in new.items()]
     for (_, node_id), baseline in ((key, old[key]) for key in old if key not in new):
-        text = f"it was measured on {baseline.time[:10]}, and not in the run that is compared with that"
+        text = f"the older run measured it on {baseline.time[:10]}, but the newer run did not measure it"
         found.append(Result(node_id, (Verdict("inconclusive", "baseline", "", text),)))
     return tuple(found)
 
 
-def _compared(old: Baseline | None, new: Result, tolerances: Tolerances) -> Result:
+def _compare(old: Baseline | None, new: Result, tolerances: Tolerances) -> Result:
     carried = tuple(v for v in new.verdicts if v.basis != "baseline" and v.status in ALWAYS_FAIL)
     if new.measurement is not None:
         verdicts = (*carried, *_verdicts(old, new.measurement, tolerances))
     else:
-        verdicts = carried or (Verdict("inconclusive", "run", "", "it has no measurement"),)
+        verdicts = carried or (Verdict("inconclusive", "run", "", "the newer run has no measurement of it"),)
     return dataclasses.replace(new, verdicts=verdicts, baseline_time=old.time if old else None)
 
 
@@ -61,21 +73,22 @@ def _verdicts(old: Baseline | None, new: Measurement, tolerances: Tolerances) ->
         yield Verdict("new", "baseline", "", "only the newer run has this test")
         return
     kind = new.environment.kind
-    compared = 0
+    compared = False
     for figure in tolerances.figures:
         if figure not in new.figures or figure not in old.figures:
             continue
-        compared += 1
+        compared = True
         question = RegressionQuestion(figure=figure, tolerance=tolerances.of(figure), run_spread=RUN_SPREAD[kind])
         verdict = judge_stored(question, new.figures[figure], old)
         if verdict.status == "regressed":
             verdict = dataclasses.replace(verdict, details=(*verdict.details, *describe_changes(old, new)))
         yield verdict
     if not compared:
-        named = ", ".join(tolerances.figures)
-        yield Verdict("inconclusive", "baseline", "", f"both runs have none of {named}: name others with --figure")
+        names = ", ".join(tolerances.figures)
+        text = f"no figure is in both runs (looked for {names}): name others with --figure"
+        yield Verdict("inconclusive", "baseline", "", text)
 
 
 def devices(keys: Iterable[Key]) -> str:
-    """The devices that these tests ran on, for a person."""
+    """Return the devices that these tests ran on, as text; `none` without tests."""
     return ", ".join(sorted({device for device, _ in keys})) or "none"

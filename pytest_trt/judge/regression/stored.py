@@ -1,7 +1,7 @@
-"""A measurement against what is stored of a baseline: whether there is something to compare, and what it shows.
+"""Compare a measurement with a baseline's stored figures.
 
-if is_identical(stored, environment, plan_sha256, spec_digest): ...
-verdict = judge_stored(question, estimate, stored)
+if not is_identical(baseline, environment, plan_sha256, spec_digest):
+    verdict = judge_stored(question, estimate, baseline)
 """
 
 from __future__ import annotations
@@ -17,43 +17,64 @@ from pytest_trt.judge.baselines.baseline import Baseline, Run
 from pytest_trt.judge.regression.paired import RegressionQuestion, judge_exact, verdict_from_interval
 
 _ENOUGH_DIFFERENCES = 3
+"""The least differences of neighbouring runs from which a spread is estimated."""
+
+_COMPARED_FIELDS = (
+    "device", "mig_profile", "backend", "backend_version", "driver", "measurement", "host_cpu", "threads",
+)  # fmt: skip
+"""The fields of an environment that a figure depends on."""
 
 
 def is_identical(baseline: Baseline, environment: Environment, plan_sha256: str, spec_digest: str) -> bool:
-    """Whether there is nothing to compare: the same plan, run in the same way by the same software on the same machine.
-    `spec_digest` covers the shape that is run and the pipeline."""
+    """Return whether there is nothing to compare: the same plan, run in the same way on the same software and machine.
+
+    Args:
+        baseline: The test's baseline.
+        environment: The environment of this run.
+        plan_sha256: The hash of this run's plan; empty if unknown, which makes nothing identical.
+        spec_digest: The digest of this run's spec, which covers the shape and the pipeline.
+    """
     then = baseline.environment
     return (
         bool(plan_sha256)
         and (plan_sha256, spec_digest) == (baseline.plan_sha256, baseline.spec_digest)
-        and all(getattr(then, name) == getattr(environment, name) for name in _SAME)
+        and all(getattr(then, name) == getattr(environment, name) for name in _COMPARED_FIELDS)
     )
 
 
-_SAME = (
-    "device", "mig_profile", "backend", "backend_version", "driver", "measurement", "host_cpu", "threads",
-)  # fmt: skip
-
-
 def absence_verdict(name: str, device: str, *, any_of_device: bool, others: Sequence[str] = ()) -> Verdict:
-    """The verdict of a test that has no baseline: `new` where other tests of this device have one, else `missing`.
-    `others` are the names of baselines there, where there is none of this name: it may be misspelt."""
+    """Return the verdict of a test without a baseline: `new` if other tests of the device have one, else `missing`.
+
+    Args:
+        name: The baseline's name, which may be misspelt.
+        device: The device's own name.
+        any_of_device: Whether any test has a baseline of this name on this device.
+        others: The names of the baselines in the folder, if it has none of this name.
+    """
     status: Status = "new" if any_of_device else "missing"
-    text = f"baseline {name} has nothing of this test" if any_of_device else f"there is no baseline {name} for {device}"
-    hint = f", nor for any other device, but {', '.join(others)}" if others else ""
+    text = f"baseline {name} does not have this test" if any_of_device else f"there is no baseline {name} for {device}"
+    hint = f" or any other device (there is {', '.join(others)})" if others else ""
     return Verdict(status, "baseline", "", f"{text}{hint}: --trt-baseline-save stores one")
 
 
 def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: float = stats.ALPHA) -> float:
-    """How far a run may lie from another one of the same engine, as a share that holds with probability 1 - `alpha`.
+    """Return how far two runs of the same engine may differ, as a share that holds with probability 1 - `alpha`.
 
-    The deviation is the median absolute deviation of the differences of neighbouring runs, times 1.4826 / sqrt(2), as
-    for normal ones: neither a drift nor one step in the history hides what comes after it. It is pooled with `default`
-    as in noise_levels.level_margin, and no less than what the history shows by itself; with fewer than four runs since
-    the reference moved, `default` takes its place. Runs that have gone up as well as down show a swing, which is the
-    least that others of them may lie apart: between two levels the median deviation is often 0.
+    The standard deviation is estimated from the median absolute deviation of the differences of neighbouring runs,
+    times 1.4826 / sqrt(2) as for normal ones. So neither a drift nor one step in the history hides what follows it. The
+    estimate is pooled with `default` as in `noise_levels.level_margin`, and is no less than the history alone gives.
+    With fewer than four runs since the reference moved, `default` is used instead.
+
+    The result is never less than the swing: the largest difference that occurred upwards as well as downwards. Between
+    runs at two levels, the median deviation is often 0.
+
+    Args:
+        baseline: The baseline, with its history.
+        figure: The figure's name.
+        default: The spread to expect without a history, as a share.
+        alpha: The error of the margin.
     """
-    runs = list(_since_moved(baseline))
+    runs = list(_runs_of_reference(baseline))
     logs = [math.log(run.figures[figure]) for run in runs if run.figures.get(figure, 0.0) > 0]
     differences = [b - a for a, b in itertools.pairwise(logs)]
     swing = max(min(max(differences, default=0.0), -min(differences, default=0.0)), 0.0)
@@ -62,34 +83,40 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
     freedom, count = noise_levels.FREEDOM, len(differences) - 1
     prior = default / stats.t_quantile(alpha, freedom)
     drift = stats.median(differences)
-    seen = 1.4826 * stats.median([abs(difference - drift) for difference in differences]) / math.sqrt(2)
-    pooled = (freedom * prior**2 + count * seen**2) / (freedom + count)
+    deviation = 1.4826 * stats.median([abs(difference - drift) for difference in differences]) / math.sqrt(2)
+    pooled = (freedom * prior**2 + count * deviation**2) / (freedom + count)
     return max(
-        stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled), stats.t_quantile(alpha, count) * seen, swing
+        stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled), stats.t_quantile(alpha, count) * deviation, swing
     )
 
 
-def _since_moved(baseline: Baseline) -> tuple[Run, ...]:
+def _runs_of_reference(baseline: Baseline) -> tuple[Run, ...]:
+    """Return the runs since the reference moved, with the run that became the reference."""
     last = max((i for i, run in enumerate(baseline.history) if run.moved), default=0)
     return baseline.history[last:]
 
 
 def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline) -> Verdict:
-    """The verdict of a figure against what is stored, where the engines cannot take turns.
+    """Return the verdict of a figure against its stored value, for engines that cannot be measured in turn.
 
-    The reference is the stored one, not the mean of the runs since, which would drift with them. Margins of
-    independent estimates add by their squares: each side's own, and the spread between runs, once for each side. A
-    figure without scatter on both sides is compared as it is.
+    The reference is the stored value, not the mean of the runs since then, which would drift with them. The margins of
+    independent estimates add by their squares: each side's own, and the spread between runs once for each side. If
+    neither side has scatter, the two values are compared as they are.
+
+    Args:
+        question: The question to answer.
+        new: The figure of this run, in its own unit.
+        baseline: The baseline, with its history.
     """
     name = question.figure
     if name not in baseline.figures:
-        text = f"the baseline has no {FIGURES[name].title} ({name}): --trt-baseline-save puts this run in its place"
+        text = f"the baseline has no {FIGURES[name].title} ({name}): --trt-baseline-save adds it"
         return Verdict("missing", "baseline", name, text)
     old = baseline.figures[name]
     if new.low == new.high and old.low == old.high:
         return judge_exact(name, new.value, old.value, question.tolerance)
     if min(new.low, old.low) <= 0:
-        text = f"{FIGURES[name].title} inconclusive: an interval that reaches 0 has no ratio"
+        text = f"{FIGURES[name].title} inconclusive: there is no ratio, since an interval reaches 0"
         return Verdict("inconclusive", "baseline", name, text)
     spread = run_spread(baseline, name, question.run_spread, question.alpha)
     between = math.sqrt(2) * spread

@@ -136,7 +136,7 @@ def test_sizes_are_compared_as_they_are() -> None:
 def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> None:
     verdict = judge_stored(RegressionQuestion(figure="host_mb"), Estimate.exact(10.0), stored())
     assert verdict.status == "missing"
-    assert "--trt-baseline-save puts this run in its place" in verdict.text
+    assert "--trt-baseline-save adds it" in verdict.text
     old, run = stored(), measurement(0.28)
     without = dataclasses.replace(old, figures={n: e for n, e in old.figures.items() if n != "ms"})
     made, saved = update_baseline(without, run, "missing")
