@@ -16,7 +16,7 @@ from pytest_trt.cli.project import read_settings
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment
 from pytest_trt.core.version import __version__
-from pytest_trt.engine.backends.installed import gpu_is_here, installed
+from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.errors import TrtError
 from pytest_trt.measure.gpu_state import advice, decode_reasons
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -90,7 +90,7 @@ def _packages() -> Iterator[str]:
 
 def _environment(bench: Bench, name: str) -> Environment | str:
     """Return the environment of a backend, or why it cannot be used."""
-    if not installed(name):
+    if not is_installed(name):
         return "not installed"
     try:
         return bench.environment(name)
@@ -114,7 +114,7 @@ def _noise(bench: Bench, backend: str) -> Iterator[str]:
     load, cpus = os.getloadavg()[0], os.cpu_count() or 1
     if load > cpus / 2:
         yield f"the host is busy: load {load:.1f} on {cpus} CPUs"
-    if not gpu_is_here():
+    if not gpu_is_visible():
         yield "there is no GPU: a CPU's figures differ by some 10 % between processes, so only large changes show"
         return
     try:

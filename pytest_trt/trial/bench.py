@@ -21,7 +21,7 @@ from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
-from pytest_trt.engine.backends.installed import gpu_is_here, installed
+from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.errors import BackendError, BuildError, CacheError, ProbeError, TrtError
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.spec.declaration import Declaration
@@ -59,15 +59,15 @@ class Bench:
         for chosen in (spec.backend, self.settings.backend):
             if chosen != "auto":
                 return str(chosen)
-        kind = "gpu" if gpu_is_here() else "cpu"
+        kind = "gpu" if gpu_is_visible() else "cpu"
         for name, info in BACKENDS.items():
             able = info.runs_plans if spec.is_prebuilt else info.builds
-            if able and info.kind in (kind, "cpu") and installed(name, self.python):
+            if able and info.kind in (kind, "cpu") and is_installed(name, self.python):
                 return name
         if spec.is_prebuilt:
             raise BackendError(
                 "a plan is given, and it runs on a GPU with TensorRT only: "
-                + ("no GPU is here" if not gpu_is_here() else "none of TensorRT's packages is installed")
+                + ("no GPU is here" if not gpu_is_visible() else "none of TensorRT's packages is installed")
             )
         raise BackendError(
             "nothing that runs engines is installed: pip install 'pytest-trt[cpu]' for ONNX Runtime on the CPU, or "
@@ -112,7 +112,7 @@ class Bench:
             from pytest_trt.core.version import __version__
 
             notes = seen.notes
-            if seen.kind == "cpu" and gpu_is_here():
+            if seen.kind == "cpu" and gpu_is_visible():
                 notes = (*notes, "a GPU is here, but this ran on the CPU")
             self._environments[backend] = dataclasses.replace(
                 seen, plugin=__version__, commit=checked_out_commit(Path(self.settings.rootdir)), notes=notes

@@ -11,7 +11,7 @@ import pytest
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import BuildJob
-from pytest_trt.engine.backends.installed import gpu_is_here, installed
+from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.errors import BackendError, BuildError, CacheError
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -24,7 +24,7 @@ from pytest_trt.trial.bench import Bench
 def without_gpu(monkeypatch):
     """As on a machine whose GPUs are not for this process."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert not gpu_is_here()
+    assert not gpu_is_visible()
 
 
 def test_the_spec_chooses_its_backend_then_the_settings_then_what_is_there(without_gpu):
@@ -56,7 +56,7 @@ def test_an_ahead_of_time_build_is_for_what_it_names():
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 def test_what_could_be_built_without_a_gpu_and_is_to_be_run_is_told_of_the_option(without_gpu):
-    if not installed("tensorrt_rtx"):
+    if not is_installed("tensorrt_rtx"):
         pytest.skip("needs the package tensorrt_rtx")
     with Bench(Settings()) as bench:
         with pytest.raises(BackendError, match=r"driver.* \(with --trt-build-only, compute_capabilities are built for"):
@@ -125,7 +125,7 @@ def test_a_server_that_has_died_is_replaced():
             assert probe.call("environment", timeout_s=60, name="onnxruntime", device="0")[0]["kind"] == "cpu"
 
 
-@pytest.mark.skipif(gpu_is_here(), reason="needs a machine without a GPU")
+@pytest.mark.skipif(gpu_is_visible(), reason="needs a machine without a GPU")
 def test_a_gpu_that_is_lost_is_said_once_and_fails_the_rest_at_once():
     pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     with Bench(Settings(backend="tensorrt_rtx")) as bench:

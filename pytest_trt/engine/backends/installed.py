@@ -10,26 +10,36 @@ from pathlib import Path
 
 from pytest_trt.errors import BackendError
 
+INTERPRETER_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")
+"""Environment variables that are meant for this interpreter, and would mislead another one."""
 
-def installed(module: str, python: str = sys.executable) -> bool:
-    """Whether an interpreter has a package, without importing it. Raises BackendError for one that does not run."""
+
+def is_installed(module: str, python: str = sys.executable) -> bool:
+    """Return whether an interpreter has a package, without importing it.
+
+    Args:
+        module: The name of the package's module.
+        python: The interpreter; by default this one.
+
+    Raises:
+        BackendError: The interpreter cannot be started.
+    """
     if python == sys.executable:
         return importlib.util.find_spec(module) is not None
     code = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
-    environment = {name: value for name, value in os.environ.items() if name not in OF_ONE_INTERPRETER}
+    environment = {name: value for name, value in os.environ.items() if name not in INTERPRETER_VARIABLES}
     try:
-        done = subprocess.run([python, "-c", code], env=environment, cwd="/", stdin=subprocess.DEVNULL, check=False)
+        process = subprocess.run([python, "-c", code], env=environment, cwd="/", stdin=subprocess.DEVNULL, check=False)
     except OSError as error:
         raise BackendError(f"the interpreter {python} cannot be started: {error}") from error
-    return done.returncode == 0
+    return process.returncode == 0
 
 
-def gpu_is_here() -> bool:
-    """Whether the driver shows a GPU that this process may use. Asks no library: it costs and breaks nothing."""
+def gpu_is_visible() -> bool:
+    """Return whether this process may use a GPU, as far as environment variables and device files tell.
+
+    No library is loaded, so the call is fast and cannot fail.
+    """
     if os.environ.get("CUDA_VISIBLE_DEVICES", "all").strip() in ("", "-1", "none", "NoDevFiles"):
         return False
     return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg"))
-
-
-OF_ONE_INTERPRETER = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")
-"""What the environment says for this interpreter alone."""

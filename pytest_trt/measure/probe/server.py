@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt import errors
-from pytest_trt.engine.backends.installed import OF_ONE_INTERPRETER
+from pytest_trt.engine.backends.installed import INTERPRETER_VARIABLES
 from pytest_trt.measure.probe import wire
 from pytest_trt.measure.probe.client import Probe, log_tail, raise_error
 
@@ -62,7 +62,7 @@ class ProbeServer:
         one_thread = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
         environment = {**os.environ, **one_thread, "PYTHONUNBUFFERED": "1"}
         if python != sys.executable:
-            for name in OF_ONE_INTERPRETER:
+            for name in INTERPRETER_VARIABLES:
                 environment.pop(name, None)
         try:
             with (home / "server.log").open("wb") as log:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pytest_trt.engine.backends.installed import installed
+from pytest_trt.engine.backends.installed import is_installed
 
 
 def test_whether_a_package_is_there_is_known_without_importing_it():
-    assert installed("onnxruntime")
-    assert not installed("no_such_package")
+    assert is_installed("onnxruntime")
+    assert not is_installed("no_such_package")
