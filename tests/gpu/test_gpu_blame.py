@@ -68,7 +68,7 @@ def test_a_fusion_that_an_output_breaks_is_lost(profiled: Profiled) -> None:
     found = changed(profiled(), profiled(shown=2))
     assert any(cause.kind == "fusion lost" and "conv2" in cause.layer for cause in found.causes)
     won = changed(profiled(shown=2), profiled())
-    assert any(cause.kind == "fusion won" and "conv2" in cause.layer for cause in won.causes)
+    assert any(cause.kind == "fusion gained" and "conv2" in cause.layer for cause in won.causes)
 
 
 def test_one_layer_in_another_precision_is_named(workshop: Workshop, profiled: Profiled) -> None:
@@ -93,7 +93,7 @@ def test_another_optimisation_level_shows_in_tactics(profiled: Profiled) -> None
     """Where the builder chose otherwise, that is; its choice rests on what it timed."""
     old, new = profiled(level=2), profiled(level=0)
     found = changed(old, new)
-    told = {"other tactic", "other format", "other precision", "new reformat", "fusion lost", "fused otherwise"}
+    told = {"other tactic", "other format", "other precision", "new reformat", "fusion lost", "fused differently"}
     chosen = [{(layer.name, layer.tactic) for layer in profile.layers} for profile in (old, new)]
     assert bool(told & {cause.kind for cause in found.causes}) == (chosen[0] != chosen[1])
     assert all(cause.kind not in ("new layer", "layer gone") or "conv" not in cause.layer for cause in found.causes)

@@ -1,7 +1,7 @@
-"""Which layers explain a change, and what became of them.
+"""Find the layers that explain a change of latency, and what changed about them.
 
 found = blame(old_profile, new_profile, delta_ms=0.031, others={"h2d_ms": (0.012, 0.012)})
-for line in found.lines(): ...
+details = found.lines()
 """
 
 from __future__ import annotations
@@ -16,29 +16,40 @@ from pytest_trt.core.records import Layer, LayerProfile
 from pytest_trt.judge.regression.layer_matching import Group, align, origins
 
 CauseKind = Literal[
-    "new layer", "layer gone", "new reformat", "reformat gone", "other precision", "fusion lost", "fusion won",
-    "fused otherwise", "other tactic", "other format", "kernel slower", "kernel faster", "kernels as they were",
+    "new layer", "layer gone", "new reformat", "reformat gone", "other precision", "fusion lost", "fusion gained",
+    "fused differently", "other tactic", "other format", "kernel slower", "kernel faster", "kernels unchanged",
 ]  # fmt: skip
 
-ALIKE = 0.05
-"""Below this relative change, a layer with everything the same is no cause by itself; all of them together may be."""
+MIN_CHANGE = 0.05
+"""The relative change below which a layer that is otherwise the same is no cause by itself. All such layers together
+may be one."""
 
-LITTLE = 0.5
-"""Where layers explain a smaller share of the change than this, it is said, and other things are shown."""
+MIN_EXPLAINED = 0.5
+"""The share of the change that layers must explain. If they explain less, the text says so and shows other figures."""
 
 _SHOWN = 0.02
-"""A cause of a smaller share is not worth a line of a failure's text."""
+"""The smallest share of the change for which a cause gets a line in a failure's text."""
 
-_GIVEN_BACK = 0.1
+_OFFSET = 0.1
+"""The share of the change from which the other layers get a line because they work against it."""
+
 _NAMED = 3
-"""So many new layers are named one by one."""
+"""How many new or removed layers of one kind are named one by one."""
 
 _WIDTH = 44
+"""The most characters of a layer's name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cause:
-    """Something that became of a layer (or of several alike), and what that adds to an inference."""
+    """A change of one layer, or of several alike, and what it adds to an inference.
+
+    Attributes:
+        kind: What changed.
+        layer: The layer's name, or how many layers there are.
+        delta_ms: What the change adds to an inference, in ms.
+        detail: What it was and is, such as `fp16 to fp32`.
+    """
 
     kind: CauseKind
     layer: str
@@ -48,8 +59,14 @@ class Cause:
 
 @dataclasses.dataclass(frozen=True)
 class Blame:
-    """`causes` in the order of what they add to the change, `delta_ms`; those that go against it come last. `timed` is
-    whether the layers' times are known. `others` maps a figure's name (or `sm_mhz`) to what it was and is."""
+    """The causes of a change of latency.
+
+    Attributes:
+        delta_ms: The change, in ms.
+        causes: The causes, the largest first; those that work against the change come last.
+        timed: Whether the layers' times are known.
+        others: For other figures, and for `sm_mhz`, the old and the new value.
+    """
 
     delta_ms: float
     causes: tuple[Cause, ...]
@@ -62,11 +79,11 @@ class Blame:
         return sum(cause.delta_ms for cause in self.causes) / self.delta_ms if self.delta_ms else 0.0
 
     def lines(self, most: int = 3) -> tuple[str, ...]:
-        """The `most` biggest causes with their share of the change, for a failure's text."""
+        """Return the `most` largest causes and their share of the change, as lines of a failure's text."""
         return tuple(self._lines(most))
 
     def all_causes(self) -> tuple[str, ...]:
-        """Every cause, those that go against the change too, for a report."""
+        """Return every cause as a line of a report, with those that work against the change."""
         return tuple(line.strip() for line in _table(self.causes, self._decimals if self.timed else None))
 
     @property
@@ -75,23 +92,23 @@ class Blame:
 
     def _lines(self, most: int) -> Iterator[str]:
         if not self.timed:
-            yield "blame: layers were not timed; what is other about them:"
+            yield "blame: layers were not timed; what differs:"
             yield from _table(self.causes[:most], None)
             return
         decimals = self._decimals
         change = f"{self.delta_ms:+.{decimals}f} ms"
         shown = [c for c in self.causes[:most] if c.delta_ms / self.delta_ms > _SHOWN] if self.delta_ms else []
-        if self.explained >= LITTLE and shown:
+        if self.explained >= MIN_EXPLAINED and shown:
             share = sum(cause.delta_ms for cause in shown) / self.delta_ms
             yield f"blame, explains {100 * share:.0f} % of {change}:"
         else:
             yield f"blame: layers explain only {100 * max(self.explained, 0.0):.0f} % of {change}"
         yield from _table(shown, decimals)
         rest = self.delta_ms * self.explained - sum(cause.delta_ms for cause in shown)
-        if shown and rest / self.delta_ms < -_GIVEN_BACK:
+        if shown and rest / self.delta_ms < -_OFFSET:
             yield f"  the other layers together {rest:+.{decimals}f} ms"
-        if self.explained < LITTLE:
-            yield from (f"  {line}" for line in _others(self.others))
+        if self.explained < MIN_EXPLAINED:
+            yield from (f"  {line}" for line in _other_lines(self.others))
 
 
 def blame(
@@ -100,9 +117,16 @@ def blame(
     delta_ms: float,
     others: Mapping[str, tuple[float, float]] | None = None,
 ) -> Blame:
-    """What explains that an inference takes `delta_ms` (ms) longer than with the old engine."""
+    """Return what explains that an inference takes longer than with the old engine.
+
+    Args:
+        old: The old engine's layers.
+        new: The new engine's layers.
+        delta_ms: How much longer it takes, in ms.
+        others: For other figures, and for `sm_mhz`, the old and the new value.
+    """
     timed = all(any(layer.ms is not None for layer in profile.layers) for profile in (old, new))
-    causes = _collected(_cause(group) for group in align(old.layers, new.layers))
+    causes = _combine(_cause(group) for group in align(old.layers, new.layers))
     sign = -1.0 if delta_ms < 0 else 1.0
     ranked = sorted(causes, key=lambda cause: -sign * cause.delta_ms)
     return Blame(delta_ms, tuple(ranked), timed, others or {})
@@ -116,7 +140,7 @@ def _cause(group: Group) -> Cause:
 
 
 def _kind(group: Group) -> tuple[CauseKind, str]:
-    """What became of the layers, and the words for it: the first thing that differs, the most telling first."""
+    """Return the most telling change of the layers, and its detail."""
     old, new = group.old, group.new
     if not old:
         return ("new reformat" if group.reformat else "new layer"), _described(new)
@@ -128,27 +152,30 @@ def _kind(group: Group) -> tuple[CauseKind, str]:
     if len(old) != len(new) and group.reformat:
         return ("new reformat" if len(new) > len(old) else "reformat gone"), f"{len(old)} to {len(new)} of them"
     if len(old) != len(new):
-        return ("fusion lost" if len(new) > len(old) else "fusion won"), was
+        return ("fusion lost" if len(new) > len(old) else "fusion gained"), was
     if len(old) > 1 and {_name(layer) for layer in old} != {_name(layer) for layer in new}:
-        return "fused otherwise", was
+        return "fused differently", was
     if tactics := _change(_tactics(old), _tactics(new)):
         return "other tactic", tactics
     if formats := _change(_formats(old), _formats(new)):
         return "other format", formats
     before = sum(layer.ms or 0.0 for layer in old)
-    if abs(group.delta_ms) <= ALIKE * before:
-        return "kernels as they were", ""
+    if abs(group.delta_ms) <= MIN_CHANGE * before:
+        return "kernels unchanged", ""
     grown = sorted(set().union(*map(origins, new)) - set().union(*map(origins, old)))
     detail = f"now with {', '.join(grown)}" if grown else "everything else is the same"
     return ("kernel slower" if group.delta_ms > 0 else "kernel faster"), detail
 
 
-def _collected(causes: Iterator[Cause]) -> Iterator[Cause]:
-    """Causes that are one thing together: all layers of which nothing changed, all that changed their precision in the
-    same way, and new or vanished ones of one kind."""
+def _combine(causes: Iterator[Cause]) -> Iterator[Cause]:
+    """Yield the causes, with those combined that are alike.
+
+    These are all unchanged layers, all layers that changed their precision in the same way, and all new or removed
+    layers of one kind.
+    """
     together: dict[tuple[str, str], list[Cause]] = {}
     for cause in causes:
-        if cause.kind in ("kernels as they were", "other precision", "new layer", "layer gone"):
+        if cause.kind in ("kernels unchanged", "other precision", "new layer", "layer gone"):
             together.setdefault((cause.kind, cause.detail), []).append(cause)
         else:
             yield cause
@@ -157,15 +184,15 @@ def _collected(causes: Iterator[Cause]) -> Iterator[Cause]:
         if len(several) <= (_NAMED if most.kind in ("new layer", "layer gone") else 1):
             yield from several
             continue
-        if most.kind == "kernels as they were":
-            name, detail = f"{len(several)} layers together", "none by much: clocks or memory, rather than a layer"
+        if most.kind == "kernels unchanged":
+            name, detail = f"{len(several)} layers together", "none by much: clocks or memory, not a single layer"
         else:
             name = f"{len(several)} layers, most in {most.layer}"
         yield Cause(most.kind, name, sum(cause.delta_ms for cause in several), detail)
 
 
 def _change(then: str, now: str) -> str:
-    """Empty where nothing changed, or one side does not tell."""
+    """Return the change as text; empty if nothing changed, or if one side is unknown."""
     return f"{then} to {now}" if then and now and then != now else ""
 
 
@@ -186,7 +213,7 @@ def _described(layers: Sequence[Layer]) -> str:
 
 
 def _name(layer: Layer) -> str:
-    """The layer's name; the nodes that it came from, where its own name is a number."""
+    """Return the layer's name, or the nodes that it came from if its name is a number."""
     return " + ".join(origins(layer)) if layer.name.isdecimal() or not layer.name else layer.name
 
 
@@ -203,8 +230,8 @@ def _cut(text: str, width: int) -> str:
     return printable if len(printable) <= width else f"{printable[: width - 3]}..."
 
 
-def _others(others: Mapping[str, tuple[float, float]]) -> Iterator[str]:
-    """What else may explain it: transfers, enqueue, clocks."""
+def _other_lines(others: Mapping[str, tuple[float, float]]) -> Iterator[str]:
+    """Yield lines with the other figures that may explain the change: transfers, enqueue, clocks."""
     for name, (then, now) in others.items():
         about = FIGURES.get(name)
         title, unit = (about.title, about.unit) if about else (name.rpartition("_")[0], name.rpartition("_")[2].upper())

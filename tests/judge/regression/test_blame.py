@@ -121,7 +121,7 @@ def test_fusion_won() -> None:
     parts = (Layer("MatMul_1", 0.02, "Gemm", nodes=("MatMul_1",)), Layer("Add_1", 0.01, "Eltwise", nodes=("Add_1",)))
     one = Layer("MatMul_1 + Add_1", 0.022, "Gemm", nodes=("MatMul_1", "Add_1"))
     _, first = found(parts, (one,))
-    assert first.startswith("  fusion won")
+    assert first.startswith("  fusion gained")
 
 
 def test_many_to_many() -> None:
@@ -197,7 +197,7 @@ def test_what_others_give_back_is_said() -> None:
 def test_untimed_layers_still_tell_what_is_other() -> None:
     bare = [dataclasses.replace(layer, ms=None) for layer in RESNET]
     lines = found(bare, [*bare[:-1], dataclasses.replace(bare[-1], precision="fp32")], 0.01)
-    assert lines[0] == "blame: layers were not timed; what is other about them:"
+    assert lines[0] == "blame: layers were not timed; what differs:"
     assert any("fp16 to fp32" in line for line in lines)
 
 
@@ -258,7 +258,7 @@ Change = dict[str, Any]
         ({"extra": True}, {}, ("layer gone", "Extra_r_nchwc", "Conv")),
         # a fused layer is named by its output, so that no name is the same before and after
         ({}, {"shown": "A_c"}, ("fusion lost", "A_c_nchwc + Relu_A", "was A_r_nchwc")),
-        ({"shown": "A_c"}, {}, ("fusion won", "A_r_nchwc", "was A_c_nchwc + Relu_A")),
+        ({"shown": "A_c"}, {}, ("fusion gained", "A_r_nchwc", "was A_c_nchwc + Relu_A")),
         ({}, {"shown": "A_r"}, ("new reformat", "before B_r_nchwc", "ReorderOutput")),
         ({"shown": "A_r"}, {}, ("reformat gone", "before B_r_nchwc", "ReorderOutput")),
         ({}, {"double": True}, ("other precision", "MatMul_C", "float32 to float64")),
