@@ -27,7 +27,7 @@ def test_every_backend_gets_a_line_installed_or_not(capsys):
 
 def test_a_machine_on_which_nothing_runs_is_told_by_the_exit_status(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "is_installed", lambda *given: False)
-    monkeypatch.setattr("pytest_trt.trial.bench.installed", lambda *given: False)
+    monkeypatch.setattr("pytest_trt.trial.bench.is_installed", lambda *given: False)
     assert main.main(["doctor"]) == 1
     assert "nothing that runs engines is installed" in capsys.readouterr().out
 
