@@ -12,7 +12,7 @@ from pytest_trt.engine.backends.base import CALIBRATION_CACHE
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT
 from pytest_trt.engine.convert import calibration_data, half, int8, qdq
 from pytest_trt.engine.convert.calibration_data import Calibration
-from pytest_trt.engine.convert.half import Conversion
+from pytest_trt.engine.convert.conversion import Conversion
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.engine.model.model import Model
 from pytest_trt.errors import BuildError

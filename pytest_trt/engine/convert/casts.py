@@ -1,5 +1,7 @@
-"""The casts that a float16 converter puts around what stays float32, made fewer: it has each result there rounded to
-half precision, between two such operators too."""
+"""Remove the needless casts that a float16 converter adds around nodes that stay float32.
+
+The converter rounds the result of each such node to half precision, even if the next node stays float32 too.
+"""
 
 from __future__ import annotations
 
@@ -12,36 +14,49 @@ RECURRENT = frozenset(("GRU", "LSTM", "RNN"))
 
 
 def name_casts(model: Any) -> frozenset[str]:
-    """Give each Cast of a model a name, and tell these: others are the converter's."""
-    own = [node for node in traverse.nodes(model) if node.op_type == "Cast"]
-    for node in own:
+    """Give each Cast of a model a name, and return these names.
+
+    After a conversion, all other casts are the converter's.
+    """
+    casts = [node for node in traverse.nodes(model) if node.op_type == "Cast"]
+    for node in casts:
         node.name = node.name or f"{node.output[0]}_cast"
-    return frozenset(node.name for node in own)
+    return frozenset(node.name for node in casts)
 
 
 def copy_shared_weights(model: Any, nodes: Set[str]) -> None:
-    """Give the named nodes, which stay float32, weights of their own, in their graph, where others read them too or
-    they stand in a graph around it: a weight has one type, and would be rounded for both."""
+    """Give the named nodes, which stay float32, their own copies of weights.
+
+    A weight has one type, so the weights that other nodes read too would be rounded for both. Weights of a graph around
+    the node are copied into the node's graph.
+    """
     stored = {tensor.name: tensor for graph in traverse.graphs(model) for tensor in graph.initializer
               if tensor.data_type == tensor.FLOAT}  # fmt: skip
-    others = {name for node in traverse.nodes(model) if node.name not in nodes for name in node.input}
+    read_by_others = {name for node in traverse.nodes(model) if node.name not in nodes for name in node.input}
     for number, graph in enumerate(traverse.graphs(model)):
-        ours = [node for node in graph.node if node.name in nodes]
-        alone = {tensor.name for tensor in graph.initializer} - others
-        for name in sorted(stored.keys() & {name for node in ours for name in node.input} - alone):
+        kept = [node for node in graph.node if node.name in nodes]
+        unshared = {tensor.name for tensor in graph.initializer} - read_by_others
+        for name in sorted(stored.keys() & {name for node in kept for name in node.input} - unshared):
             copy = graph.initializer.add()
             copy.CopyFrom(stored[name])
             copy.name = f"{name}_float32_{number}"
-            for node in ours:
-                node.input[:] = [copy.name if given == name else given for given in node.input]
+            for node in kept:
+                node.input[:] = [copy.name if read == name else read for read in node.input]
 
 
 def add_zero_to_inputs(model: Any, nodes: Set[str]) -> set[str]:
-    """Have those of the named nodes, which stay float32, that are recurrent and read what is computed in half precision
-    read it through an Add of 0 in float32, and tell the names of the Adds.
+    """Insert an Add of 0 before recurrent nodes that stay float32 but read a half precision result.
 
-    Behind a mere cast TensorRT-RTX 1.7 cannot build the loop over a sequence ("Mismatched number of elements in reshape
-    op"), nor behind a cast and what moves data or is dropped: Transpose, Reshape, Identity, a Mul by 1.
+    Behind a mere cast, TensorRT-RTX 1.7 cannot build the loop over a sequence ("Mismatched number of elements in
+    reshape op"). Operators after the cast that only move data or are optimised away do not help either: Transpose,
+    Reshape, Identity, a Mul by 1.
+
+    Args:
+        model: The model, which is changed.
+        nodes: The names of the nodes that stay float32.
+
+    Returns:
+        The names of the new nodes, which stay float32 too.
     """
     from onnx import TensorProto, helper
 
@@ -60,70 +75,84 @@ def add_zero_to_inputs(model: Any, nodes: Set[str]) -> set[str]:
     return names
 
 
-def move_casts(model: Any, given: frozenset[str]) -> None:
-    """Put the converter's casts, which all stand in the main graph, into the graphs that make what they read. Casts
-    whose names are `given` are the model's own."""
+def move_casts(model: Any, own_casts: Set[str]) -> None:
+    """Move the converter's casts to the graphs that compute their inputs: it adds all of them to the main graph.
+
+    Args:
+        model: The converted model, which is changed.
+        own_casts: The names of the casts that the model had before the conversion.
+    """
     main, *inner = traverse.graphs(model)
-    told, placed, moved = {value.name: value for value in main.value_info}, set[str](), set[str]()
+    declared, moved, moved_types = {value.name: value for value in main.value_info}, set[str](), set[str]()
     for graph in inner:
         made = {part.name for part in (*graph.input, *graph.initializer)}.union(*(node.output for node in graph.node))
-        while new := [
-            cast for cast in _added_casts(main, given) if cast.input[0] in made and cast.output[0] not in made
-        ]:
-            graph.node.append(new[0])
+        while (cast := _next_cast(main, own_casts, made)) is not None:
+            graph.node.append(cast)
             known = {value.name for value in graph.value_info}
-            names = (told.keys() & {new[0].input[0], new[0].output[0]}) - known
-            graph.value_info.extend(told[name] for name in sorted(names))
-            made.add(new[0].output[0])
-            placed.add(new[0].name)
-            moved |= names
+            names = (declared.keys() & {cast.input[0], cast.output[0]}) - known
+            graph.value_info.extend(declared[name] for name in sorted(names))
+            made.add(cast.output[0])
+            moved.add(cast.name)
+            moved_types |= names
         rewrite.sort_nodes(graph, "a graph in a node")
-    for part, gone in ((main.node, placed), (main.value_info, moved)):
-        for at in reversed(range(len(part))):
-            if part[at].name in gone:
-                del part[at]
+    for field, names in ((main.node, moved), (main.value_info, moved_types)):
+        for position in reversed(range(len(field))):
+            if field[position].name in names:
+                del field[position]
 
 
-def _added_casts(graph: Any, given: frozenset[str]) -> list[Any]:
-    return [node for node in graph.node if node.op_type == "Cast" and node.name not in given]
+def _next_cast(graph: Any, own_casts: Set[str], made: Set[str]) -> Any:
+    """Return a cast of the converter whose input is in `made` and whose output is not, or None if there is none."""
+    casts = _added_casts(graph, own_casts)
+    return next((cast for cast in casts if cast.input[0] in made and cast.output[0] not in made), None)
 
 
-def remove_redundant_casts(model: Any, given: frozenset[str]) -> None:
-    """Have what stays float32 read float32 where that is what there was, drop the casts that nobody reads then, and
-    have tensors named as they were. Casts whose names are `given` are the model's own, and do what they say."""
+def _added_casts(graph: Any, own_casts: Set[str]) -> list[Any]:
+    return [node for node in graph.node if node.op_type == "Cast" and node.name not in own_casts]
+
+
+def remove_redundant_casts(model: Any, own_casts: Set[str]) -> None:
+    """Let nodes that stay float32 read float32 results directly, and remove the casts that nothing reads any more.
+
+    Tensors get back the names that they had before the conversion.
+
+    Args:
+        model: The converted model, which is changed.
+        own_casts: The names of the casts that the model had before the conversion. They stay.
+    """
     for graph in traverse.graphs(model):
-        if _added_casts(graph, given):
-            _remove_redundant(graph, list(traverse.nodes(model)), given)
+        if _added_casts(graph, own_casts):
+            _remove_redundant(graph, list(traverse.nodes(model)), own_casts)
 
 
-def _remove_redundant(graph: Any, nodes: list[Any], given: frozenset[str]) -> None:
+def _remove_redundant(graph: Any, nodes: list[Any], own_casts: Set[str]) -> None:
     from onnx import TensorProto
 
-    added = _added_casts(graph, given)
+    added = _added_casts(graph, own_casts)
     rounded = {node.output[0]: node.input[0] for node in added if node.attribute[0].i != TensorProto.FLOAT}
-    back = {node.output[0]: rounded[node.input[0]] for node in added if node.input[0] in rounded}
+    restored = {node.output[0]: rounded[node.input[0]] for node in added if node.input[0] in rounded}
     outputs = {value.name for value in graph.output}
     made = {name for node in graph.node for name in node.output} - outputs
-    results = {back[name]: name for name in sorted(outputs & back.keys()) if back[name] in made}
+    results = {restored[name]: name for name in sorted(outputs & restored.keys()) if restored[name] in made}
     for node in nodes:
-        node.input[:] = [back.get(name, name) for name in node.input]
-    _drop_unread(graph, given, outputs - set(results.values()))  # to float32
-    dropped = _drop_unread(graph, given, outputs - set(results.values()))  # to half
+        node.input[:] = [restored.get(name, name) for name in node.input]
+    _drop_unread(graph, own_casts, outputs - set(results.values()))  # casts to float32
+    dropped = _drop_unread(graph, own_casts, outputs - set(results.values()))  # casts to half precision
     names = {source: name for name, source in dropped.items() if source in made} | results
     for node in nodes:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    told = [value for value in graph.value_info if value.name not in {*names, *names.values()}]
+    kept = [value for value in graph.value_info if value.name not in {*names, *names.values()}]
     del graph.value_info[:]
-    graph.value_info.extend(told)
+    graph.value_info.extend(kept)
 
 
-def _drop_unread(graph: Any, given: frozenset[str], outputs: set[str]) -> dict[str, str]:
-    """Remove the converter's casts that nobody reads, and tell what each gave, and of what."""
-    read, dropped = outputs.union(*map(traverse.names_read, graph.node)), {}
-    for place in reversed(range(len(graph.node))):
-        node = graph.node[place]
-        if node.op_type == "Cast" and node.name not in given and node.output[0] not in read:
+def _drop_unread(graph: Any, own_casts: Set[str], outputs: Set[str]) -> dict[str, str]:
+    """Remove the converter's casts that no node reads, and return the input of each by its output."""
+    read, dropped = set(outputs).union(*map(traverse.names_read, graph.node)), {}
+    for position in reversed(range(len(graph.node))):
+        node = graph.node[position]
+        if node.op_type == "Cast" and node.name not in own_casts and node.output[0] not in read:
             dropped[node.output[0]] = node.input[0]
-            del graph.node[place]
+            del graph.node[position]
     return dropped

@@ -1,4 +1,4 @@
-"""Values beyond float16's range: which weights have them, what computes with those, and how far their results go."""
+"""Find weights that exceed float16's range, the nodes that compute with them, and how far their results reach."""
 
 from __future__ import annotations
 
@@ -17,63 +17,87 @@ _NORMALISING = frozenset((
     "MeanVarianceNormalization", "RMSNormalization",
 ))  # fmt: skip
 _SCALING = frozenset(("Add", "Div", "Mod", "Mul", "PRelu", "Pow", "Sub"))
-"""With the layers and norms, operators that are wrong where their weights are clipped. What others read may well be:
-before a Softmax a mask's -3.4e38 is as good as -65504, and -inf may not be; nor does it matter to the limits of a
-Clip."""
+"""Together with _LAYERS and _NORMALISING, the operators whose results are wrong if their weights are clipped.
+
+The weights of other operators may be clipped. Before a Softmax, a mask of -3.4e38 works as well as -65504, whereas -inf
+may not; and the limits of a Clip may be smaller."""
 
 _BOUNDED = _NORMALISING | frozenset((
     "Cos", "Erf", "HardSigmoid", "Hardmax", "Log", "LogSoftmax", "Sigmoid", "Sign", "Sin", "Softmax", "Softsign",
     "Sqrt", "Tanh",
 ))  # fmt: skip
-"""Operators whose results are small whatever they are given; that of Sqrt, up to the square of what float16 holds."""
+"""Operators whose results are small for any input. For Sqrt this holds up to the square of float16's maximum."""
 
 _JOINING = frozenset(("Add", "Sub", "Where"))
+"""Operators that apply a mask to what it masks."""
+
 _MASKING = _JOINING | frozenset((
     "Cast", "Clip", "Concat", "Div", "Expand", "Gather", "Identity", "Max", "Min", "Mul", "Reshape", "Slice", "Squeeze",
     "Tile", "Transpose", "Unsqueeze",
 ))  # fmt: skip
-"""What a mask meets what it masks in, and what it goes through before and behind that."""
+"""Operators through which a mask passes, before and after it is applied."""
 
 
 @dataclasses.dataclass(frozen=True)
 class OutOfRange:
-    """`nodes`: where in the graph those stand that have to compute in float32, with `weights` or what is made of these;
-    `risky` is what they make of it that may be beyond float16's range, and is float16 again."""
+    """The nodes and tensors of a graph that exceed float16's range.
+
+    Attributes:
+        nodes: The positions of the nodes that must compute in float32.
+        weights: The names of the weights that exceed the range and that these nodes compute with.
+        risky: The names of results that are converted to float16, although they may exceed its range.
+    """
 
     nodes: frozenset[int]
     weights: tuple[str, ...]
     risky: tuple[str, ...]
 
 
-def find_out_of_range(graph: Any, kinds: Mapping[str, str], beyond: Mapping[str, float]) -> OutOfRange:
-    """What float16 does not hold in a graph, which is sorted. `kinds` are the types of its tensors
-    (traverse.tensor_types), and `beyond` the weights, with their largest magnitudes.
+def find_out_of_range(graph: Any, types: Mapping[str, str], beyond: Mapping[str, float]) -> OutOfRange:
+    """Return the nodes of a graph that must compute in float32 because of weights that exceed float16's range.
 
-    What computes with them is float32, and so is what reads the results, until an operator makes them small again: one
-    that normalises, saturates, or scales. A layer is the last, for its own weights may do that too, or may not. Where
-    nothing else is known, a tensor is taken to be of the order of 1.
+    These are the nodes that compute with such weights and the nodes that read their results, until an operator makes
+    the values small again: one that normalises, saturates or scales them down. A layer ends the search too: its own
+    weights may scale the values down, but need not. If the magnitude of a tensor is not known, it is assumed to be of
+    the order of 1.
+
+    Args:
+        graph: The graph, whose nodes are sorted.
+        types: The types of the model's tensors (traverse.tensor_types).
+        beyond: The weights that exceed the range, with their largest magnitudes (weights_beyond_float16).
     """
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    outlook = _Consumers(graph)
-    nodes, weights, risky, sizes = set[int](), set[str](), list[str](), dict[str, float]()
-    for place, node in enumerate(graph.node):
-        own = {name for name in node.input if name in beyond and name in stored and outlook.counts(node, stored[name])}
-        read = [sizes[name] for name in node.input if name in sizes]
+    consumers = _Consumers(graph)
+    nodes, weights, risky, magnitudes = set[int](), set[str](), list[str](), dict[str, float]()
+    for position, node in enumerate(graph.node):
+        own = {
+            name for name in node.input if name in beyond and name in stored and consumers.matters(node, stored[name])
+        }
+        read = [magnitudes[name] for name in node.input if name in magnitudes]
         if not own and not read:
             continue
-        nodes.add(place)
+        nodes.add(position)
         weights |= own
-        results = [name for name in node.output if kinds.get(name) == "FLOAT"]
-        size = _result_magnitude(node, stored, max(read, default=1.0), max((beyond[name] for name in own), default=1.0))
+        results = [name for name in node.output if types.get(name) == "FLOAT"]
+        magnitude = _result_magnitude(
+            node, stored, max(read, default=1.0), max((beyond[name] for name in own), default=1.0)
+        )
         if node.op_type in _LAYERS and not own:
             risky += results
-        elif size > FLOAT16_MAX and not (node.op_type in _BOUNDED and own.isdisjoint(node.input[1:3])):
-            sizes.update(dict.fromkeys(results, size))
+        elif magnitude > FLOAT16_MAX and not (node.op_type in _BOUNDED and own.isdisjoint(node.input[1:3])):
+            magnitudes.update(dict.fromkeys(results, magnitude))
     return OutOfRange(frozenset(nodes), tuple(sorted(weights)), tuple(risky))
 
 
 def _result_magnitude(node: Any, stored: Mapping[str, Any], read: float, own: float) -> float:
-    """How large the results of a node are."""
+    """Return the magnitude of a node's results.
+
+    Args:
+        node: The node.
+        stored: The graph's weights.
+        read: The largest magnitude of its computed inputs.
+        own: The largest magnitude of its weights that exceed float16's range.
+    """
     import numpy as np
     from onnx import numpy_helper
 
@@ -88,7 +112,7 @@ def _result_magnitude(node: Any, stored: Mapping[str, Any], read: float, own: fl
 
 
 class _Consumers:
-    """Where the results of a graph's nodes go."""
+    """The nodes of a graph that read each tensor."""
 
     def __init__(self, graph: Any) -> None:
         self._outputs = {value.name for value in graph.output}
@@ -97,14 +121,14 @@ class _Consumers:
             for name in set(traverse.names_read(node)):
                 self._readers[name].append(node)
 
-    def counts(self, node: Any, weight: Any) -> bool:
-        """Whether it matters to a node that a weight is what it is."""
+    def matters(self, node: Any, weight: Any) -> bool:
+        """Return whether clipping this weight of a node changes the model's results."""
         if node.op_type in _SCALING:
             return not (self._is_mask(node) or (node.op_type in ("Add", "Sub") and _is_mask_weight(weight)))
         return node.op_type in _LAYERS or node.op_type in _NORMALISING
 
     def _is_mask(self, node: Any) -> bool:
-        """Whether the results are added to what goes into a Softmax, all of them, and do nothing else."""
+        """Return whether all results of a node are only used as a mask that is added to the input of a Softmax."""
         waiting, seen = [(node.output[0], node.op_type in _JOINING)], set[tuple[str, bool]]()
         while waiting:
             name, joined = waiting.pop()
@@ -122,7 +146,10 @@ class _Consumers:
 
 
 def _is_mask_weight(weight: Any) -> bool:
-    """Whether a weight that is added is a mask: nothing here, and beyond the range and negative there."""
+    """Return whether a weight that is added is a mask.
+
+    Some of its values are 0; all others are negative and exceed float16's range.
+    """
     import numpy as np
     from onnx import numpy_helper
 
@@ -132,7 +159,7 @@ def _is_mask_weight(weight: Any) -> bool:
 
 
 def weights_beyond_float16(tensors: Iterable[Any]) -> dict[str, float]:
-    """The names of those with finite float32 values beyond float16's range, and the largest magnitudes of these."""
+    """Return the largest finite magnitude of each float32 tensor that has values beyond float16's range, by name."""
     import numpy as np
     from onnx import numpy_helper
 

@@ -1,5 +1,4 @@
-"""Models converted to a half precision, for backends whose networks are strongly typed: what the model says is what
-runs."""
+"""Convert a model to a half precision, for backends that build networks in the model's own types."""
 
 from __future__ import annotations
 
@@ -15,180 +14,223 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_trt.engine.convert import casts, qdq
+from pytest_trt.engine.convert.conversion import Conversion
 from pytest_trt.engine.convert.float16_range import FLOAT16_MAX
-from pytest_trt.engine.convert.keep_fp32 import find_fp32_nodes as exempted
+from pytest_trt.engine.convert.keep_fp32 import Fp32Nodes, find_fp32_nodes
 from pytest_trt.engine.onnx import opset, rewrite, traverse
 from pytest_trt.engine.onnx.messages import capture_warnings, shorten
 from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
 
-_CONVERTERS = (
-    ("nvidia-modelopt", ("modelopt", "onnx_graphsurgeon"), "modelopt.onnx.autocast"),
-    ("onnxruntime", ("onnxruntime",), "onnxruntime.transformers.float16"),
-    ("onnxruntime-gpu", ("onnxruntime",), "onnxruntime.transformers.float16"),
-    ("onnxconverter-common", ("onnxconverter_common",), "onnxconverter_common.float16"),
-)
-"""The distribution, the modules that it must have brought, and the room that converts; the best first."""
-
-_PRECISIONS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp64"}
-
-_NOT_COMPUTING = frozenset(("Cast", "Constant", "Identity", "QuantizeLinear", "DequantizeLinear"))
-"""Operators that compute nothing: they have no precision of their own."""
+RECIPE_VERSION = 7
+"""Part of an engine's digest. Increase it whenever `convert` produces another model from the same input."""
 
 HALF_QDQ_OPSET = 19
 """The first opset whose QuantizeLinear and DequantizeLinear take float16 and bfloat16 (ONNX's operator changelog)."""
 
-
 _FLOAT16_RANGE = {"min_positive_val": 5.96e-08, "max_finite_val": FLOAT16_MAX}
-"""What a float16 converter rounds to 0 and clips beyond; onnxconverter-common would clip beyond 10000."""
+"""The magnitudes below which a float16 converter rounds to 0 and beyond which it clips. By default onnxconverter-common
+clips beyond 10000."""
 
-RECIPE_VERSION = 7
-"""Part of what an engine is known by in the cache: one more whenever `convert` makes something else of a model."""
+_PRECISIONS = {"FLOAT": "fp32", "FLOAT16": "fp16", "BFLOAT16": "bf16", "DOUBLE": "fp64"}
+
+_NOT_COMPUTING = frozenset(("Cast", "Constant", "Identity", "QuantizeLinear", "DequantizeLinear"))
+"""Operators that compute nothing and therefore have no precision of their own."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Conversion:
-    """What a conversion made. `shares` maps a precision to the share of the model's float operators whose results have
-    it; `converter` names the converter and its version, and is empty where nothing was to be converted."""
+class _Converter:
+    """A package that converts models to half precisions.
 
-    shares: Mapping[str, float]
-    converter: str
-    notes: tuple[str, ...] = ()
+    Attributes:
+        distribution: Its name on PyPI.
+        requires: The modules that must be importable.
+        module: The module with the conversion.
+    """
+
+    distribution: str
+    requires: tuple[str, ...]
+    module: str
+
+
+_CONVERTERS = (
+    _Converter("nvidia-modelopt", ("modelopt", "onnx_graphsurgeon"), "modelopt.onnx.autocast"),
+    _Converter("onnxruntime", ("onnxruntime",), "onnxruntime.transformers.float16"),
+    _Converter("onnxruntime-gpu", ("onnxruntime",), "onnxruntime.transformers.float16"),
+    _Converter("onnxconverter-common", ("onnxconverter_common",), "onnxconverter_common.float16"),
+)
+"""The best one first."""
 
 
 def find_converter() -> tuple[str, str]:
-    """The converter to half precisions that is installed, as name and version, and the room that has it. Raises
-    BuildError, with the remedy, where none is."""
-    for distribution, modules, room in _CONVERTERS:
+    """Return the name and version of the best installed converter, and the module with the conversion.
+
+    Raises:
+        BuildError: No converter is installed.
+    """
+    for converter in _CONVERTERS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            version = importlib.metadata.version(distribution)
-            if all(importlib.util.find_spec(module) for module in modules):
-                return f"{distribution} {version}", room
+            version = importlib.metadata.version(converter.distribution)
+            if all(importlib.util.find_spec(name) for name in converter.requires):
+                return f"{converter.distribution} {version}", converter.module
     raise BuildError(
-        "this backend runs the types that the model has, and nothing is installed that converts a model: "
+        "this backend builds models in their own types, and no package that converts a model is installed: "
         "pip install 'nvidia-modelopt[onnx]', onnxruntime, or onnxconverter-common"
     )
 
 
 def fingerprint() -> str:
-    """What a converted model is made by. Raises BuildError as `find_converter` does."""
+    """Return the name and version of the converter, and the version of what this module adds to it.
+
+    Raises:
+        BuildError: No converter is installed.
+    """
     return f"{find_converter()[0]}, recipe {RECIPE_VERSION}"
 
 
 def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: bool = True) -> Conversion:
-    """Write the model to `output` with its float32 operators in `precision`; inputs and outputs keep their types
-    unless `keep_io` is False. Weights that lay in other files go to `output`.data.
+    """Write the model to `output` with its float32 operators in `precision`.
 
-    Operators that cannot run in it stay float32. Raises BuildError where the result is no valid model, and where
-    nothing in it has the precision: nothing is ever quietly left as it was.
+    Operators that cannot run in `precision` stay float32. The weights of a model with external data go to
+    `output`.data.
+
+    Args:
+        model: The model's file.
+        precision: The half precision.
+        output: The file to write.
+        keep_io: Whether inputs and outputs keep their types.
+
+    Raises:
+        BuildError: No converter is installed, the conversion failed, the result is no valid model, or no operator of it
+            has the precision. A model is never left as it was without an error or a note.
     """
-    light = rewrite.load_typed(model, output.parent)
-    beside = any(map(traverse.is_external, traverse.tensors(light)))
-    before = float_shares(light)
+    typed = rewrite.load_typed(model, output.parent)
+    beside = any(map(traverse.is_external, traverse.tensors(typed)))
+    before = float_shares(typed)
     if precision in before and "fp32" not in before:
-        rewrite.save_model(rewrite.load_normalised(light, model), output, beside=beside)
+        rewrite.save_model(rewrite.load_normalised(typed, model), output, beside=beside)
         return Conversion(before, "", (f"{model.name} is in {precision} already: it was not converted",))
     if "fp32" not in before:
         raise BuildError(f"{model.name} has no float32 operators: nothing in it can become {precision}")
-    name, room = find_converter()
-    whole, reasons = rewrite.load_normalised(light, model), list[str]()
+    name, module = find_converter()
+    source, kept = rewrite.load_normalised(typed, model), Fp32Nodes()
     with capture_warnings() as notes:
         try:
-            converts = importlib.import_module(room)
-            qdq.fold_int32_biases(whole)
-            outputs = rewrite.reduce_outputs(whole.graph)
+            converter = importlib.import_module(module)
+            qdq.fold_int32_biases(source)
+            outputs = rewrite.reduce_outputs(source.graph)
             if name.startswith("nvidia-modelopt"):
-                after = _autocast(converts, whole, precision, keep_io, output.parent)
+                converted = _autocast(converter, source, precision, keep_io, output.parent)
             else:
-                whole = _upgrade_qdq(whole)
-                exempt = exempted(whole, precision)
-                notes += exempt.notes
-                reasons = exempt.reasons
-                after = _convert_to_half(converts, whole, precision, keep_io, exempt.nodes)
-            rewrite.restore_outputs(after.graph, outputs)
-        except Exception as error:  # converters raise what they will
+                source = _upgrade_qdq(source)
+                kept = find_fp32_nodes(source, precision)
+                notes += kept.notes
+                converted = _convert_to_half(converter, source, precision, keep_io, kept.nodes)
+            rewrite.restore_outputs(converted.graph, outputs)
+        except Exception as error:  # converters raise all kinds of exceptions
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {shorten(error)}") from error
-    rewrite.sort_nodes(after.graph, model.name)
-    rewrite.save_model(after, output, beside=beside)
+    rewrite.sort_nodes(converted.graph, model.name)
+    rewrite.save_model(converted, output, beside=beside)
     _check_valid(model, output, name, precision)
-    got = float_shares(rewrite.load_typed(output, output.parent))
-    if precision not in got:
-        why = "; ".join((*notes, *reasons))
+    shares = float_shares(rewrite.load_typed(output, output.parent))
+    if precision not in shares:
+        reasons = "; ".join((*notes, *kept.reasons))
         raise BuildError(
-            f"{precision} was asked for, and no operator of {model.name} can have it ({why}): leave it out"
-            if why
-            else f"{precision} was asked for, and {name} left {model.name} without an operator in it: leave it out"
+            f"{precision} was requested, but no operator of {model.name} can have it ({reasons}): leave it out"
+            if reasons
+            else f"{precision} was requested, but {name} left {model.name} without an operator in it: leave it out"
         )
-    return Conversion(got, name, tuple(notes))
+    return Conversion(shares, name, tuple(notes))
 
 
-def float_shares(light: Any) -> Mapping[str, float]:
-    """The share of a typed model's float operators in each precision, the largest first."""
+def float_shares(typed: Any) -> Mapping[str, float]:
+    """Return the share (0 to 1) of a typed model's float operators in each precision, the largest first."""
     import onnx
 
     names = {number: _PRECISIONS[name] for name, number in onnx.TensorProto.DataType.items() if name in _PRECISIONS}
     counts: Counter[str] = Counter()
-    for graph in traverse.graphs(light):
+    for graph in traverse.graphs(typed):
         types = {value.name: value.type.tensor_type.elem_type for value in (*graph.value_info, *graph.output)}
         for node in graph.node:
-            kinds = [names[types[out]] for out in node.output if types.get(out) in names]
-            if kinds and node.op_type not in _NOT_COMPUTING:
-                counts[kinds[0]] += 1
+            precisions = [names[types[name]] for name in node.output if types.get(name) in names]
+            if precisions and node.op_type not in _NOT_COMPUTING:
+                counts[precisions[0]] += 1
     return {name: count / counts.total() for name, count in counts.most_common()}
 
 
-def _autocast(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, scratch: Path) -> Any:
-    """`whole` through AutoCast, which runs the model to find the operators that have to stay float32."""
+def _autocast(converter: Any, model: Any, precision: HalfPrecision, keep_io: bool, scratch: Path) -> Any:
+    """Return `model` converted by modelopt's AutoCast, which runs it to find the operators that must stay float32."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        plain = Path(folder) / "plain.onnx"
-        rewrite.save_model(whole, plain, beside=False)
-        return room.convert_to_mixed_precision(str(plain), low_precision_type=precision, keep_io_types=keep_io)
+        source = Path(folder) / "plain.onnx"
+        rewrite.save_model(model, source, beside=False)
+        return converter.convert_to_mixed_precision(str(source), low_precision_type=precision, keep_io_types=keep_io)
 
 
-def _upgrade_qdq(whole: Any) -> Any:
-    """`whole` in an opset whose Q/DQ, if it has any, takes half precisions."""
-    quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in traverse.nodes(whole))
-    return opset.upgrade(whole, HALF_QDQ_OPSET) if quantised and 0 < opset.version_of(whole) < HALF_QDQ_OPSET else whole
+def _upgrade_qdq(model: Any) -> Any:
+    """Return `model` in an opset whose Q/DQ takes half precisions, if the model has Q/DQ."""
+    quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in traverse.nodes(model))
+    return opset.upgrade(model, HALF_QDQ_OPSET) if quantised and 0 < opset.version_of(model) < HALF_QDQ_OPSET else model
 
 
-def _convert_to_half(room: Any, whole: Any, precision: HalfPrecision, keep_io: bool, exempt: set[str]) -> Any:
-    """`whole` through a float16 converter; for bfloat16, what that made float16 is made bfloat16, its weights taken
-    from the original: bfloat16 has float32's range, and float16's would have clipped them."""
-    given = casts.name_casts(whole)
-    casts.copy_shared_weights(whole, exempt)
-    exempt |= casts.add_zero_to_inputs(whole, exempt)
-    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": list(exempt), **_FLOAT16_RANGE}
+def _convert_to_half(converter: Any, model: Any, precision: HalfPrecision, keep_io: bool, kept: Set[str]) -> Any:
+    """Return `model` converted by a float16 converter.
+
+    For bfloat16, what became float16 is turned into bfloat16. Its weights come from the original model: bfloat16 has
+    the range of float32, and a conversion to float16 clips them.
+
+    Args:
+        converter: The module with `convert_float_to_float16`.
+        model: The model, which is changed.
+        precision: The half precision.
+        keep_io: Whether inputs and outputs keep their types.
+        kept: The names of the nodes that stay float32.
+    """
+    own_casts = casts.name_casts(model)
+    casts.copy_shared_weights(model, kept)
+    kept = kept | casts.add_zero_to_inputs(model, kept)
+    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": list(kept), **_FLOAT16_RANGE}
     if precision == "fp16":
-        made = room.convert_float_to_float16(whole, **options)
+        converted = converter.convert_float_to_float16(model, **options)
     else:
-        own = {name for name, kind in traverse.tensor_types(whole).items() if kind == "FLOAT16"}
-        originals = {key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(whole, own)}
-        made = _to_bfloat16(room.convert_float_to_float16(whole, **options), originals, own)
-    casts.move_casts(made, given)
-    casts.remove_redundant_casts(made, given)
-    return made
+        own_float16 = {name for name, kind in traverse.tensor_types(model).items() if kind == "FLOAT16"}
+        originals = {
+            key: type(tensor).FromString(tensor.SerializeToString()) for key, tensor in _weights(model, own_float16)
+        }
+        converted = converter.convert_float_to_float16(model, **options)
+        _float16_to_bfloat16(converted, originals, own_float16)
+    casts.move_casts(converted, own_casts)
+    casts.remove_redundant_casts(converted, own_casts)
+    return converted
 
 
-def _weights(model: Any, own: Set[str]) -> Iterator[tuple[tuple[int, str], Any]]:
-    """Initialisers and constants, by a key that a float16 converter leaves as it is: it adds nodes at the end. Without
-    those that make the model's `own` float16."""
+def _weights(model: Any, own_float16: Set[str]) -> Iterator[tuple[tuple[int, str], Any]]:
+    """Yield initialisers and constants, by a key that a float16 converter does not change: it adds nodes at the end.
+
+    The weights that compute the model's own float16 tensors are left out.
+    """
     for number, graph in enumerate(traverse.graphs(model)):
         for tensor in graph.initializer:
-            if tensor.name not in own:
+            if tensor.name not in own_float16:
                 yield (number, tensor.name), tensor
-        for place, node in enumerate(graph.node):
+        for position, node in enumerate(graph.node):
             for attribute in node.attribute:
-                if attribute.type == attribute.TENSOR and own.isdisjoint(node.output):
-                    yield (number, f"{place} {attribute.name}"), attribute.t
+                if attribute.type == attribute.TENSOR and own_float16.isdisjoint(node.output):
+                    yield (number, f"{position} {attribute.name}"), attribute.t
 
 
-def _to_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any], own: Set[str]) -> Any:
-    """`model` with float16 made bfloat16, all but what was its `own` before the conversion."""
+def _float16_to_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any], own_float16: Set[str]) -> None:
+    """Turn float16 into bfloat16, except the tensors that were float16 before the conversion.
+
+    Args:
+        model: The converted model.
+        originals: The weights before the conversion, by the keys of `_weights`.
+        own_float16: The names of the tensors that were float16 before the conversion.
+    """
     import ml_dtypes
     from onnx import TensorProto, numpy_helper
 
-    for key, tensor in _weights(model, own):
+    for key, tensor in _weights(model, own_float16):
         if tensor.data_type == TensorProto.FLOAT16:
             array = numpy_helper.to_array(originals.get(key, tensor)).astype(ml_dtypes.bfloat16)
             name = tensor.name
@@ -197,17 +239,26 @@ def _to_bfloat16(model: Any, originals: Mapping[tuple[int, str], Any], own: Set[
             tensor.dims.extend(array.shape)
     for graph in traverse.graphs(model):
         for value in (*graph.input, *graph.output, *graph.value_info):
-            if value.type.tensor_type.elem_type == TensorProto.FLOAT16 and value.name not in own:
+            if value.type.tensor_type.elem_type == TensorProto.FLOAT16 and value.name not in own_float16:
                 value.type.tensor_type.elem_type = TensorProto.BFLOAT16
-        for attribute in (given for node in graph.node if own.isdisjoint(node.output) for given in node.attribute):
-            if attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
-                attribute.i = TensorProto.BFLOAT16
-    return model
+        for node in graph.node:
+            for attribute in node.attribute if own_float16.isdisjoint(node.output) else ():
+                if attribute.name in ("to", "dtype") and attribute.i == TensorProto.FLOAT16:
+                    attribute.i = TensorProto.BFLOAT16
 
 
 def _check_valid(model: Path, output: Path, name: str, precision: HalfPrecision) -> None:
-    """Raise BuildError where the converted model is not valid, and the model was. The types that bfloat16 may have
-    are left to the builder: standard operators took it in with opset 13 to 22, and TensorRT takes it in any."""
+    """Raise BuildError if the converted model is not valid, but the original was.
+
+    Whether an operator may be bfloat16 is left to the builder: ONNX's operators allow it from opset 13 to 22 on, and
+    TensorRT takes it in every opset.
+
+    Args:
+        model: The original model's file.
+        output: The converted model's file.
+        name: The converter's name and version.
+        precision: The half precision.
+    """
     import onnx
 
     def fault(path: Path) -> str:
@@ -219,6 +270,6 @@ def _check_valid(model: Path, output: Path, name: str, precision: HalfPrecision)
 
     if (found := fault(output)) and not fault(model):
         raise BuildError(
-            f"{name} made no valid {precision} model of {model.name} ({found}): export it in {precision}, or convert "
-            "it otherwise, and name the result with precision='fp32'"
+            f"{name} made no valid {precision} model from {model.name} ({found}): export the model in {precision}, or "
+            "convert it with another tool, and name the result with precision='fp32'"
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.convert import calibration_data, int8_compat, qdq
 from pytest_trt.engine.convert.calibration_data import Calibration
-from pytest_trt.engine.convert.half import Conversion
+from pytest_trt.engine.convert.conversion import Conversion
 from pytest_trt.engine.convert.qdq import QUANTISED_OPERATORS
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import opset, rewrite

@@ -218,7 +218,7 @@ def test_a_model_that_must_stay_float32_is_an_error(tmp_path: Path) -> None:
     made = onnx.load(str(path))
     made.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), "a"))
     onnx.save(made, str(path))
-    with pytest.raises(BuildError, match=r"fp16 was asked for, and onnxruntime .* left m.onnx without an operator"):
+    with pytest.raises(BuildError, match=r"fp16 was requested, but onnxruntime .* left m.onnx without an operator"):
         convert(path, "fp16", tmp_path / "half.onnx")
 
 

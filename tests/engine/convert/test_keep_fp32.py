@@ -23,8 +23,8 @@ node = helper.make_node
 
 
 KEPT = (
-    "values beyond float16's range: what computes with them stays fp32, and what follows, until it is normalised, "
-    "scaled down or read by a layer"
+    "values beyond float16's range: the operators that compute with them stay fp32, and so do those after them, until "
+    "the values are normalised, scaled down or read by a layer"
 )
 
 
@@ -213,7 +213,7 @@ def test_a_layer_that_reads_results_beyond_float16_is_the_last_in_float32_and_to
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == (
         f"b: {KEPT}",
-        "m: computed from values beyond float16's range, and fp16 again: if it is beyond it too, it overflows",
+        "m: computed in fp32 from values beyond float16's range, then converted to fp16, where it may overflow",
     )
     assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
     assert departs(tmp_path / "h.onnx", path, rows()) == []
@@ -263,8 +263,8 @@ def test_that_nothing_is_left_to_convert_is_said_with_why(precision: Any, tmp_pa
     x, lengths = (TensorProto.FLOAT, [6, 2, 8]), (TensorProto.INT32, [2])
     recurrent = node("LSTM", ["x", "w", "r", "", "lengths"], ["y"], hidden_size=4)
     path = saved(tmp_path, [recurrent], {"x": x, "lengths": lengths}, [weight("w", 1, 16, 8), weight("r", 1, 16, 4)])
-    said = r"no operator of m\.onnx can have it \(TensorRT takes recurrent layers that are given the lengths of seq"
-    with pytest.raises(BuildError, match=f"{precision} was asked for, and {said}"):
+    said = r"no operator of m\.onnx can have it \(TensorRT runs recurrent layers with an input of sequence lengths only"
+    with pytest.raises(BuildError, match=f"{precision} was requested, but {said}"):
         convert(path, precision, tmp_path / "h.onnx")
 
 
