@@ -79,7 +79,7 @@ def test_the_defaults_in_the_table_of_options_are_those_of_the_settings(pytester
     table = [row for row in rows((ROOT / "docs/reference/options.md").read_text()) if row[0].startswith("`--trt-")]
     said = {names(ini)[0]: names(default) for _, ini, default, _ in table}
     pytester.makeini("[pytest]\n" + "\n".join(f"{ini} = {value[0]}" for ini, value in said.items() if value))
-    parsed = parse_settings.parse(given(pytester.parseconfig()), ".")
+    parsed = parse_settings.parse_settings(given(pytester.parseconfig()), ".")
     assert parsed == Settings()
     unsaid = {option.field for option in OPTIONS if not said[option.name]}
     assert all(not getattr(Settings(), field) for field in unsaid)

@@ -17,7 +17,7 @@ from pytest_trt.errors import DeclarationError
 from pytest_trt.judge.baselines import BaselineFolder, open_baselines
 from pytest_trt.report import result_json
 from pytest_trt.spec.options import OPTIONS, Option
-from pytest_trt.spec.parse_settings import parse
+from pytest_trt.spec.parse_settings import parse_settings
 from pytest_trt.spec.settings import Settings
 
 if sys.version_info >= (3, 11):
@@ -128,7 +128,7 @@ def read_settings(ini: Mapping[str, Any], flags: Flags, folder: Path = Path()) -
             values[option] = text, flag
         elif option.name in ini and option.ini_type == "string":
             values[option] = ini[option.name], f"ini setting {option.name}"
-    return parse(values, str(folder))
+    return parse_settings(values, str(folder))
 
 
 def _read_ini_settings(folder: Path) -> dict[str, Any] | None:

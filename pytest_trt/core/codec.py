@@ -222,14 +222,7 @@ def _check_field(kind: Any, path: str) -> Checker:
 
 
 def _convert_other(kind: type, value: Any, required: Set[str], known: Set[str]) -> Any:
-    """Return `value` if it is already a record of the type `kind`, and raise InvalidValue otherwise.
-
-    Args:
-        kind: The dataclass.
-        value: Any value that is not a dict with all `required` fields and none but the `known` ones.
-        required: The names of the fields without a default.
-        known: The names of all fields.
-    """
+    """Return `value` if it is already a record of the type `kind`. Raise InvalidValue otherwise."""
     if isinstance(value, kind):
         return value
     if not isinstance(value, dict):

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from pytest_trt.core import stats
+from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import Block, Estimate, Samples
 from pytest_trt.core.stats import ALPHA, Interval
 
@@ -124,9 +125,9 @@ def level_margin(values: Sequence[float], spread: float, alpha: float = ALPHA) -
 
 
 def _margin(residues: Sequence[float], spread: float, alpha: float, count: float, freedom: int) -> float:
-    prior = spread / stats.t_quantile(alpha, FREEDOM)
+    prior = spread / t_quantile(alpha, FREEDOM)
     pooled = (FREEDOM * prior**2 + sum(r * r for r in residues)) / (FREEDOM + freedom)
-    return stats.t_quantile(alpha, FREEDOM + freedom) * math.sqrt(pooled / count)
+    return t_quantile(alpha, FREEDOM + freedom) * math.sqrt(pooled / count)
 
 
 def calibrated_spread(differences: Sequence[float], alpha: float = ALPHA) -> float:
@@ -140,7 +141,7 @@ def calibrated_spread(differences: Sequence[float], alpha: float = ALPHA) -> flo
     """
     center, freedom = sum(differences) / len(differences), len(differences) - 1
     scatter = math.sqrt(sum((d - center) ** 2 for d in differences) / freedom)
-    return stats.t_quantile(alpha, freedom) * scatter
+    return t_quantile(alpha, freedom) * scatter
 
 
 def calibrated_open_order_effect(differences: Sequence[float], alpha: float = ALPHA) -> float:

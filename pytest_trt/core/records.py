@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 SCHEMA = 1
 """The version of the form of stored records. Increase it when that form changes."""
@@ -20,10 +20,7 @@ Status = Literal[
     "error", "invalid", "inaccurate", "over_budget", "regressed", "inconclusive", "missing", "new", "unenforced",
     "improved", "ok",
 ]  # fmt: skip
-STATUSES: tuple[Status, ...] = (
-    "error", "invalid", "inaccurate", "over_budget", "regressed", "inconclusive", "missing", "new", "unenforced",
-    "improved", "ok",
-)  # fmt: skip
+STATUSES: tuple[Status, ...] = get_args(Status)
 """All statuses, worst first. The status of a test is the worst status of its figures."""
 
 ALWAYS_FAIL: frozenset[Status] = frozenset(("error", "invalid", "inaccurate", "over_budget", "regressed"))
@@ -44,20 +41,14 @@ class Environment:
 
     Attributes:
         device: The name of the GPU or CPU, as the driver or operating system reports it.
-        kind: Whether the engine ran on a GPU or on the CPU.
         backend: The name of the backend, such as `tensorrt`.
-        backend_version: The version of the backend's package.
         driver: The version of the GPU driver.
-        cuda: The version of CUDA.
         compute_capability: The compute capability of the GPU, such as `9.0`.
-        device_uuid: The UUID of the GPU.
         mig_profile: The profile of the MIG instance, if the device is one.
         device_memory_bytes: The total memory of the GPU.
         host_cpu: The name of the host's CPU.
         host_cpus: The number of CPUs that the process may use.
         threads: The number of CPU threads that inference may use.
-        os: The operating system and its version.
-        python: The version of Python.
         plugin: The version of pytest-trt.
         measurement: The version of the measuring method (MEASUREMENT_VERSION).
         commit: The git commit of the project. It ends in `+` if there were uncommitted changes.
@@ -90,7 +81,6 @@ class Estimate:
     """A figure with its confidence interval, in the unit of the figure.
 
     Attributes:
-        value: The best estimate of the figure.
         low: The lower end of the interval.
         high: The upper end of the interval. The confidence holds however often the interval is looked at while
             sampling continues.
@@ -117,7 +107,6 @@ class Block:
 
     Attributes:
         times: The samples by the name of their figure (`ms`, `gpu_ms`, ...). All figures have the same number of them.
-        seconds: The duration of the block.
         state: The state of the GPU after the block: clocks in MHz, power in W, temperature in degrees Celsius, and
             NVML's mask of clocks event reasons.
     """
@@ -132,7 +121,6 @@ class Samples:
     """All blocks of one probe on one side of a comparison.
 
     Attributes:
-        blocks: The blocks, in the order in which they were measured.
         probe: The number of the probe, from 0.
         build: The number of the build of the engine, from 0.
     """
@@ -147,7 +135,6 @@ class Layer:
     """One layer of an engine.
 
     Attributes:
-        name: The name that the backend gives the layer.
         ms: The median time of the layer in one inference.
         kind: The type of the layer, such as `Convolution`.
         tactic: The kernel that the builder chose.
@@ -193,8 +180,6 @@ class StoredOutput:
     """A compact copy of an output.
 
     Attributes:
-        dtype: The type of the elements.
-        shape: The shape of the output.
         sha256: The SHA-256 of all bytes of the output.
         values: A sample of the elements in base64: little-endian float64, or int64 for integer types.
     """
@@ -213,8 +198,6 @@ class Measurement:
     is the `Estimate`, which also has the interval.
 
     Attributes:
-        node_id: The node id of the test.
-        environment: The device and the software.
         figures: The estimates by the name of the figure, such as `ms` or `memory_mb`.
         spec: What was built and run, as text by the name of the argument.
         spec_digest: The SHA-256 of `spec`.
@@ -230,7 +213,6 @@ class Measurement:
         notes: Remarks about the engine, the device and the measurement, for reports.
         build_spread: How far builds of the same engine differ, as a share, by the name of the figure.
         outputs: Compact copies of the outputs, by name.
-        schema: The version of this record's form, see `SCHEMA`.
     """
 
     node_id: str
@@ -280,12 +262,9 @@ class Verdict:
     """The judgement of one figure.
 
     Attributes:
-        status: The result.
         basis: What the figure was judged against: a budget, the baseline, a reference output (`accuracy`), or
             requirements of the run itself (`run`).
-        figure: The name of the figure.
         text: One sentence for a person.
-        limit: The limit of the budget.
         ratio: The new figure divided by the baseline's, with its interval.
         tolerance: The largest accepted change against the baseline, as a share.
         resolution: The smallest change that the measurement would have detected, as a share.
@@ -313,9 +292,7 @@ class Result:
     """The complete result of one test, for reports, pytest-benchmark and xdist.
 
     Attributes:
-        node_id: The node id of the test.
-        verdicts: The verdicts on its figures.
-        measurement: The measurement, if there is one.
+        measurement: The measurement. None if the test failed before it.
         baseline_time: When the baseline was measured.
         built_s: The duration of the build, or None if the engine came from the cache.
         saved: Whether and why the measurement was saved to the baseline, in words.

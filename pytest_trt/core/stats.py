@@ -17,6 +17,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pytest_trt.core.distributions import quantile_ranks, t_quantile
+
 Array = NDArray[np.float64]
 
 LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -168,32 +170,6 @@ def batch_means(values: Array) -> Array:
     return means
 
 
-@functools.cache
-def t_quantile(tail: float, freedom: int) -> float:
-    """Return the value that Student's t with `freedom` degrees exceeds with probability `tail` (0 < tail < 0.5)."""
-    low, high = 0.0, 1.0
-    while _t_tail(high, freedom) > tail:
-        high *= 2
-    for _ in range(80):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_tail(middle, freedom) > tail else (low, middle)
-    return high
-
-
-def _t_tail(t: float, freedom: int) -> float:
-    """Return P(T > t), by the finite series for integer degrees of freedom (Abramowitz and Stegun 26.7.3, 26.7.4)."""
-    angle = math.atan2(t, math.sqrt(freedom))
-    sine, square = math.sin(angle), math.cos(angle) ** 2
-    odd = freedom % 2
-    term = math.cos(angle) if odd else 1.0
-    total = 0.0 if freedom == 1 else term
-    for k in range(2 + odd, freedom - 1, 2):
-        term *= square * (k - 1) / k
-        total += term
-    inside = 2 / math.pi * (angle + sine * total) if odd else sine * total
-    return (1 - inside) / 2
-
-
 def percentile(samples: Sequence[float] | Array, percent: float) -> float:
     """Return the percentile by trtexec's definition: element n - 1 - int((1 - percent / 100) n) of n sorted samples."""
     ordered = np.sort(np.asarray(samples, dtype=np.float64))
@@ -248,7 +224,7 @@ def percentile_interval(
     effect = _design_effect(above, sizes, 1 - share)
     effective = max(int(count / effect / dependence(above / sizes) ** 2), 1)
     needed = math.ceil(effect * math.log(alpha) / math.log(max(share, 1 - share)))
-    low, high = _ranks(effective, share, alpha)
+    low, high = quantile_ranks(effective, share, alpha)
     scale, beyond = count / effective, (0.0 if count >= needed else math.inf)
     first = 0 if low is None else int(low * scale)
     last = count - 1 if high is None else min(math.ceil((high + 1) * scale) - 1, count - 1)
@@ -278,33 +254,11 @@ def _design_effect(above: Array, sizes: Array, share: float) -> float:
     return max(between / (float(sizes.sum()) * share * (1 - share)), 1.0)
 
 
-def _ranks(count: int, share: float, alpha: float) -> tuple[int | None, int | None]:
-    """Return the ranks, from 0, of two sorted samples that enclose the quantile `share`.
-
-    Each rank is wrong with a probability of at most `alpha` for `count` independent samples. A rank is None if no
-    sample achieves that.
-    """
-    below = np.cumsum(_binomial(count, share))
-    low = int(np.searchsorted(below, alpha, side="right")) - 1
-    high = int(np.searchsorted(below, 1 - alpha))
-    return (low if low >= 0 else None), (high if high < count else None)
-
-
 @functools.cache
 def _median_ranks(count: int) -> tuple[int, int]:
     """Return the ranks that enclose the median at MEDIAN_ERROR, or the first and last rank if there are too few."""
-    low, high = _ranks(count, 0.5, MEDIAN_ERROR)
+    low, high = quantile_ranks(count, 0.5, MEDIAN_ERROR)
     return 0 if low is None else low, count - 1 if high is None else high
-
-
-def _binomial(count: int, share: float) -> Array:
-    """Return the probabilities of 0 to `count` successes in `count` trials, shape (count + 1,)."""
-    k = np.arange(count + 1)
-    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])
-    weights: Array = np.exp(
-        logs[count] - logs[k] - logs[count - k] + k * math.log(share) + (count - k) * math.log1p(-share)
-    )
-    return weights
 
 
 def timer_step(blocks: Sequence[Sequence[float]]) -> float:

@@ -60,10 +60,10 @@ class Session:
     @cached_property
     def settings(self) -> Settings:
         """The options and ini settings, parsed."""
-        from pytest_trt.spec.parse_settings import parse
+        from pytest_trt.spec.parse_settings import parse_settings
 
         try:
-            return parse(self._options, str(self.config.rootpath))
+            return parse_settings(self._options, str(self.config.rootpath))
         except TrtError as error:
             raise pytest.UsageError(str(error)) from error
 

@@ -1,17 +1,24 @@
-"""What pytest is told at every start: options, ini settings and markers. So this room imports nothing of ours, and
-what options mean is for `settings`, when it matters."""
+"""The options, ini settings and markers that are registered with pytest.
+
+Every start of pytest imports this module, so that it imports nothing else of pytest-trt. The values of options are
+parsed by `parse_settings`, once they are needed.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    pass
+from typing import NamedTuple
 
 
 class Option(NamedTuple):
-    """One option, and the ini setting of the same name with underscores. Without a `metavar` it is a flag; `field` is
-    the one of Settings that it gives."""
+    """One command-line option, and the ini setting of the same name with underscores.
+
+    Attributes:
+        flag: The option, such as `--trt-backend`.
+        field: The field of Settings that the option sets.
+        help: The help text, with the default in parentheses. `%%` stands for a percent sign.
+        metavar: The placeholder of the value in the help text. An option without one is a flag.
+        repeatable: Whether the option may be given more than once.
+    """
 
     flag: str
     field: str
@@ -21,62 +28,70 @@ class Option(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The ini file's name, and argparse's destination."""
+        """The name of the ini setting, and of argparse's destination."""
         return self.flag.removeprefix("--").replace("-", "_")
 
     @property
     def ini_type(self) -> str:
+        """The type of the ini setting, as `parser.addini` takes it."""
         return ("linelist" if self.repeatable else "string") if self.metavar else "bool"
 
 
 OPTIONS = (
-    Option("--trt-backend", "backend", "what runs the engines (auto: TensorRT where a GPU and TensorRT are, else ONNX "
-           "Runtime on the CPU)", "auto|tensorrt|tensorrt_rtx|tensorrt_lean|tensorrt_dispatch|onnxruntime"),
-    Option("--trt-device", "device", "which GPU, by number or UUID (0)", "N|UUID"),
-    Option("--trt-require-device", "require_device", "words of the device's name; on any other device nothing runs and "
-           "pytest exits with 4", "WORDS"),
-    Option("--trt-compute-capability", "compute_capabilities", "what an ahead-of-time TensorRT-RTX build is for",
-           "89,120"),
-    Option("--trt-baseline-save", "baseline_save", "store what the tests cost now as the baseline"),
-    Option("--trt-baseline-force", "baseline_force", "store also tests whose verdict fails"),
-    Option("--trt-baseline-new-only", "baseline_new_only", "store only tests that have no baseline yet"),
-    Option("--trt-baseline", "baseline", "the baseline to compare with or to save to (main); off: none", "NAME|off"),
-    Option("--trt-baseline-dir", "baseline_dir", "where baselines are kept: a folder or an fsspec URL "
+    Option("--trt-backend", "backend", "backend that runs the engines (auto: TensorRT if it is installed and there is "
+           "a GPU, otherwise ONNX Runtime on the CPU)",
+           "auto|tensorrt|tensorrt_rtx|tensorrt_lean|tensorrt_dispatch|onnxruntime"),
+    Option("--trt-device", "device", "GPU to use, by number or UUID (0)", "N|UUID"),
+    Option("--trt-require-device", "require_device", "words of the name of the required device; with any other device, "
+           "pytest runs no test and exits with status 4", "WORDS"),
+    Option("--trt-compute-capability", "compute_capabilities", "compute capabilities for which TensorRT-RTX builds "
+           "engines ahead of time", "89,120"),
+    Option("--trt-baseline-save", "baseline_save", "save the measurements of this run as the baseline"),
+    Option("--trt-baseline-force", "baseline_force", "with --trt-baseline-save: also save tests whose verdict fails"),
+    Option("--trt-baseline-new-only", "baseline_new_only", "with --trt-baseline-save: save only tests that have no "
+           "baseline yet"),
+    Option("--trt-baseline", "baseline", "name of the baseline to compare with or to save to (main); off: compare with "
+           "none", "NAME|off"),
+    Option("--trt-baseline-dir", "baseline_dir", "where baselines are stored: a folder or an fsspec URL "
            "(.trt-baselines)", "PATH|URL"),
-    Option("--trt-baseline-ref", "baseline_ref", "read the baselines as they stand at this git revision", "REV"),
-    Option("--trt-against", "against", "no stored baseline: build this git revision's engines too, and have each test "
-           "take turns with its own there", "REV"),
-    Option("--trt-budgets", "budgets", "a TOML file of budgets, for those who keep them out of code", "FILE"),
-    Option("--trt-fail-on", "fail_on", "further verdicts that fail a test, such as missing,inconclusive", "LIST"),
-    Option("--trt-strict", "strict", "the same as --trt-fail-on=inconclusive,missing,unenforced"),
+    Option("--trt-baseline-ref", "baseline_ref", "read the baselines from this git revision", "REV"),
+    Option("--trt-against", "against", "build the engines of this git revision too, and measure each test's engine "
+           "alternately with its counterpart, instead of comparing with a stored baseline", "REV"),
+    Option("--trt-budgets", "budgets", "TOML file of budgets, as an alternative to trt_budget markers", "FILE"),
+    Option("--trt-fail-on", "fail_on", "additional verdicts that fail a test, such as missing,inconclusive", "LIST"),
+    Option("--trt-strict", "strict", "same as --trt-fail-on=inconclusive,missing,unenforced"),
     Option("--trt-max-slowdown", "max_slowdown", "how much slower than its baseline a test may be (5%%)", "P"),
-    Option("--trt-max-memory-growth", "max_memory_growth", "how much more memory than in its baseline a test may use "
+    Option("--trt-max-memory-growth", "max_memory_growth", "how much more memory than its baseline a test may use "
            "(5%%)", "P"),
-    Option("--trt-resolution", "resolution", "stop measuring at this half-width of the interval (0.5%%)", "P"),
+    Option("--trt-resolution", "resolution", "stop measuring at this half-width of the confidence interval (0.5%%)",
+           "P"),
     Option("--trt-max-time", "max_time_s", "stop measuring a test after this many seconds (10)", "S"),
     Option("--trt-min-time", "min_time_s", "measure a test for at least this many seconds (0.1)", "S"),
-    Option("--trt-wait", "wait_s", "how long to wait for a GPU that another process keeps busy (60)", "S"),
-    Option("--trt-cache-dir", "cache_dir", "where built engines are kept (the user's cache folder)", "PATH"),
-    Option("--trt-cache-size", "cache_bytes", "how large the engine cache may grow (20GB)", "SIZE"),
+    Option("--trt-wait", "wait_s", "how many seconds to wait for a GPU that another process keeps busy (60)", "S"),
+    Option("--trt-cache-dir", "cache_dir", "folder of the engine cache (the user's cache folder)", "PATH"),
+    Option("--trt-cache-size", "cache_bytes", "maximum size of the engine cache (20GB)", "SIZE"),
     Option("--trt-no-cache", "no_cache", "build every engine anew and keep none"),
-    Option("--trt-builds", "builds", "build each engine this many times, to measure the build lottery (1)", "K"),
-    Option("--trt-build-only", "build_only", "build what each test's markers need and run no test body"),
-    Option("--trt-report", "reports", "write a report: html, md, json, benchmark-json or trtexec (a folder), a colon "
-           "and a path; may stand more than once", "FORMAT:PATH", repeatable=True),
-    Option("--trt-bisect", "bisect", "where outputs are inaccurate, find the first layer that departs: builds the "
-           "model again, with tensors marked as outputs"),
+    Option("--trt-builds", "builds", "build each engine this many times, to measure how much builds differ (1)", "K"),
+    Option("--trt-build-only", "build_only", "build the engines that the tests' markers declare, without running "
+           "the tests"),
+    Option("--trt-report", "reports", "write a report: a format (html, md, json, benchmark-json or trtexec), a colon "
+           "and a path, which is a folder for trtexec; may be repeated", "FORMAT:PATH", repeatable=True),
+    Option("--trt-bisect", "bisect", "if outputs are inaccurate, find the first layer that departs from the reference; "
+           "this builds the model again with more outputs"),
     Option("--trt-only", "only", "run only the tests of this plugin"),
-    Option("--trt-skip", "skip", "run none of the tests of this plugin"),
-    Option("--trt-disable", "disabled", "run the tests' bodies once, unmeasured"),
+    Option("--trt-skip", "skip", "skip the tests of this plugin"),
+    Option("--trt-disable", "disabled", "run the bodies of the tests once, without measuring"),
 )  # fmt: skip
+"""All options, in the order of the help text."""
 
 MARKERS = {
-    "trt_engine": "trt_engine(path, *, shapes, dims, onnx, build, **spec): which engine the test is about",
+    "trt_engine": "trt_engine(path, *, shapes, dims, onnx, build, **spec): the engine that the test is about",
     "trt_matrix": "trt_matrix(**axes): run the test for every combination of precision, batch, dimensions, ...",
-    "trt_budget": "trt_budget(device='gpu', /, *, ms, p99_ms, memory_mb, ..., where): what the test may cost",
+    "trt_budget": "trt_budget(device='gpu', /, *, ms, p99_ms, memory_mb, ..., where): limits on the test's figures",
     "trt_pipeline": "trt_pipeline(*, cuda_graph, contexts, depth, pinned, ...): how the engine is run",
-    "trt_accuracy": "trt_accuracy(*, reference, rtol, atol, cosine, psnr_db, top1, top5, unordered, inputs): what the "
-    "outputs must be",
-    "trt_regression": "trt_regression(*, max_slowdown, max_memory_growth, paired, enforce, until, reason): this test's "
-    "own tolerance against its baseline",
+    "trt_accuracy": "trt_accuracy(*, reference, rtol, atol, cosine, psnr_db, top1, top5, unordered, inputs): the "
+    "reference of the outputs, and how far they may differ from it",
+    "trt_regression": "trt_regression(*, max_slowdown, max_memory_growth, paired, enforce, until, reason): how far "
+    "this test may move from its baseline",
 }
+"""The help line of each marker, by name."""

@@ -52,7 +52,7 @@ def test_new_only_leaves_what_is_there(project):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--trt-baseline-force"], "--trt-baseline-force says how to save: add --trt-baseline-save"),
+        (["--trt-baseline-force"], "--trt-baseline-force has no effect without --trt-baseline-save: add it"),
         (["--trt-baseline-save", "--trt-baseline=off"], "--trt-baseline-save and --trt-baseline=off contradict"),
         (["--trt-baseline-save", "--trt-disable"], "--trt-baseline-save and --trt-disable (it measures nothing)"),
     ],

@@ -18,7 +18,10 @@ def test_verdicts_that_pass_by_themselves_fail_where_they_are_named(project):
 
 @pytest.mark.parametrize(
     ("names", "said"),
-    [("mising", "names 'mising', which is no verdict: did you mean 'missing'?"), ("ok", "names 'ok', which cannot*")],
+    [
+        ("mising", "names 'mising', which is not a verdict: did you mean 'missing'?"),
+        ("ok", "names 'ok', which never fails*"),
+    ],
 )
 def test_what_is_no_verdict_is_refused(project, names, said):
     result = project.runpytest_subprocess(f"--trt-fail-on={names}")

@@ -27,9 +27,9 @@ def test_sampling_lasts_at_least_the_one_and_at_most_the_other(project, save_mod
 @pytest.mark.parametrize(
     ("option", "said"),
     [
-        ("--trt-min-time=3", "--trt-min-time is 3 s, and --trt-max-time *"),
-        ("--trt-max-time=ten", "--trt-max-time is 'ten': give seconds, such as 10 or 0.5"),
-        ("--trt-wait=-1", "--trt-wait is '-1': give seconds*"),
+        ("--trt-min-time=3", "--trt-min-time is 3 s, more than --trt-max-time*"),
+        ("--trt-max-time=ten", "--trt-max-time is 'ten': give a number of seconds, such as 10 or 0.5"),
+        ("--trt-wait=-1", "--trt-wait is '-1': give a number of seconds*"),
         ("--trt-resolution=2", "--trt-resolution is '2': did you mean '2%'?"),
         ("--trt-builds=0", "--trt-builds is '0': give a whole number from 1 to 100"),
     ],

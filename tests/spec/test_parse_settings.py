@@ -20,7 +20,7 @@ def parse(**said: object) -> Settings:
     for name, value in said.items():
         option = BY_FLAG["--trt-" + name.replace("_", "-")]
         given[option] = value, option.flag
-    return settings.parse(given, "/root")
+    return settings.parse_settings(given, "/root")
 
 
 def test_every_option_has_its_field_and_every_field_its_option():
@@ -63,7 +63,7 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
     settings = parse(max_time="0.05")
     assert (settings.min_time_s, settings.max_time_s) == (0.05, 0.05)
     assert parse(max_time="20").min_time_s == 0.1
-    with pytest.raises(DeclarationError, match=r"--trt-min-time is 0\.1 s, and --trt-max-time 0\.05 s: lower"):
+    with pytest.raises(DeclarationError, match=r"--trt-min-time is 0\.1 s, more than --trt-max-time, which is 0\.05 s"):
         parse(max_time="0.05", min_time="0.1")
 
 
@@ -71,7 +71,7 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
     ("said", "message"),
     [
         ({"compute_capability": "sm89"}, "--trt-compute-capability is 'sm89': give compute capabilities such as 89"),
-        ({"baseline": "../main"}, "--trt-baseline is '../main': a baseline's name has letters, digits"),
+        ({"baseline": "../main"}, "--trt-baseline is '../main': use only letters, digits"),
         ({"baseline": ".hidden"}, "--trt-baseline is '.hidden'"),
         ({"baseline_dir": "  "}, "--trt-baseline-dir is empty"),
         ({"fail_on": ""}, "--trt-fail-on is '': name verdicts"),
@@ -79,11 +79,11 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
         ({"cache_size": "0GB"}, "--trt-cache-size is '0GB': give a size such as 20GB"),
         ({"cache_size": "nan"}, "--trt-cache-size is 'nan'"),
         ({"cache_size": "20"}, "--trt-cache-size is '20': give a size such as 20GB"),
-        ({"max_time": "inf"}, "--trt-max-time is 'inf': give seconds"),
-        ({"max_time": "nan"}, "--trt-max-time is 'nan': give seconds"),
+        ({"max_time": "inf"}, "--trt-max-time is 'inf': give a number of seconds"),
+        ({"max_time": "nan"}, "--trt-max-time is 'nan': give a number of seconds"),
         ({"builds": "2.5"}, "--trt-builds is '2.5': give a whole number from 1 to 100"),
-        ({"min_time": "11"}, "--trt-min-time is 11 s, and --trt-max-time 10 s: lower the one, or raise the other"),
-        ({"baseline_new_only": True}, "--trt-baseline-new-only says how to save: add --trt-baseline-save"),
+        ({"min_time": "11"}, "--trt-min-time is 11 s, more than --trt-max-time, which is 10 s: lower the first"),
+        ({"baseline_new_only": True}, "--trt-baseline-new-only has no effect without --trt-baseline-save: add it"),
     ],
 )
 def test_what_cannot_be_meant_is_a_usage_error(said, message):

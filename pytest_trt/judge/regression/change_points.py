@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from pytest_trt.core import stats
+from pytest_trt.core.distributions import t_quantile
 
 ALPHA = 0.001
 """The error of one test, which is Hunter's default."""
@@ -100,4 +100,4 @@ def _differ(left: NDArray[np.float64], right: NDArray[np.float64], tail: float) 
     squares = float(((left - left.mean()) ** 2).sum() + ((right - right.mean()) ** 2).sum())
     gap = abs(float(left.mean() - right.mean()))
     error = float(np.sqrt(squares / freedom * (1 / len(left) + 1 / len(right))))
-    return gap > stats.t_quantile(tail, freedom) * error and gap > 0
+    return gap > t_quantile(tail, freedom) * error and gap > 0

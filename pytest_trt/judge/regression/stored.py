@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 
 from pytest_trt.core import noise_levels, stats
+from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Status, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, Run
@@ -81,13 +82,11 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
     if len(differences) < _ENOUGH_DIFFERENCES:
         return max(default, swing)
     freedom, count = noise_levels.FREEDOM, len(differences) - 1
-    prior = default / stats.t_quantile(alpha, freedom)
+    prior = default / t_quantile(alpha, freedom)
     drift = stats.median(differences)
     deviation = 1.4826 * stats.median([abs(difference - drift) for difference in differences]) / math.sqrt(2)
     pooled = (freedom * prior**2 + count * deviation**2) / (freedom + count)
-    return max(
-        stats.t_quantile(alpha, freedom + count) * math.sqrt(pooled), stats.t_quantile(alpha, count) * deviation, swing
-    )
+    return max(t_quantile(alpha, freedom + count) * math.sqrt(pooled), t_quantile(alpha, count) * deviation, swing)
 
 
 def _runs_of_reference(baseline: Baseline) -> tuple[Run, ...]:
