@@ -1,6 +1,6 @@
-"""The backends: what each is called, what installs it, and what it can do.
+"""The table of backends: their names, how to install them, and what they support.
 
-A new backend is one row here and one module that implements `pytest_trt.engine.backends.base.Backend`.
+A new backend is one row here, and one module that implements `pytest_trt.engine.backends.base.Backend`.
 """
 
 from __future__ import annotations
@@ -10,23 +10,24 @@ from collections.abc import Mapping
 from typing import Literal
 
 BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "tensorrt_dispatch", "onnxruntime"]
-"""What a spec, an option or an ini setting may name. PyTorch is only compared with, by `pytest-trt backends`."""
+"""The names that a spec, an option or an ini setting accepts. Only `pytest-trt backends` also runs PyTorch."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class BackendInfo:
-    """A frozen record of what the project knows of a backend without importing it.
+    """A frozen record of the facts about a backend that are needed before it is imported.
 
     Attributes:
-        label: The name that a person reads.
-        module: The module with `open_backend(name)`.
-        install: The command that installs the package of the backend's own name.
-        kind: The kind of device that it runs engines on; `any` where the model decides.
-        plan_product: The product that a plan's header names where this backend runs such plans.
+        label: The name in reports and messages.
+        module: The module that defines `open_backend(name)`.
+        install: The command that installs the backend.
+        kind: The kind of device that runs the engines; `any` if the model decides.
+        plan_product: The product that a plan's header names, for plans that this backend runs. It is empty if the
+            backend runs no plans.
         builds: Whether it builds engines from ONNX models.
         runs_model: Whether its engine is the ONNX model itself: one engine serves every shape, precisions are
             converted in the model beforehand, and there are no build options, plugins or timing caches.
-        ahead_of_time: Whether it builds for compute capabilities that are not at hand.
+        ahead_of_time: Whether it builds engines for GPUs that this machine does not have.
     """
 
     label: str
@@ -40,7 +41,7 @@ class BackendInfo:
 
     @property
     def runs_plans(self) -> bool:
-        """Whether it runs a plan that was built elsewhere."""
+        """Whether the backend runs a plan that was built elsewhere."""
         return bool(self.plan_product)
 
 
@@ -90,12 +91,12 @@ BACKENDS: Mapping[str, BackendInfo] = {
         builds=False,
     ),
 }
-"""In the order in which `auto` prefers them."""
+"""All backends by name, in the order in which `auto` prefers them."""
 
 REFERENCE: BackendName = "onnxruntime"
 """The backend whose fp32 outputs the others are compared with."""
 
 
 def label_of(name: str) -> str:
-    """Return what a person reads for the backend, which a file of another version may name without a row here."""
+    """Return the label of a backend. An unknown name, as in a file of another version, is its own label."""
     return BACKENDS[name].label if name in BACKENDS else name

@@ -1,6 +1,6 @@
-"""The figures that a measurement has.
+"""The table of the figures of a measurement.
 
-A new figure is one row here and the code that measures it.
+A new figure is one row here, and the code that measures it.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A frozen record of what a name such as `p99_ms` means.
+    """A frozen record of the meaning of a figure such as `p99_ms`.
 
     Attributes:
-        unit: The unit that a person reads.
-        title: The name that a person reads, in the middle of a sentence.
-        higher_is_better: Whether a smaller value is worse.
-        budget: Whether `trt_budget` takes a limit for it.
-        gated: Whether a baseline gates it.
-        in_history: Whether a baseline's history keeps it for every run.
-        column: The head of its column in the table of results; empty where the table has none.
+        unit: The unit in reports.
+        title: The name in reports, as it is written in the middle of a sentence.
+        higher_is_better: Whether a lower value is worse.
+        budget: Whether `trt_budget` accepts a limit on the figure.
+        gated: Whether the figure is compared with the baseline, and fails a test that is worse.
+        in_history: Whether the history of a baseline keeps the figure of every run.
+        column: The title of the column in the table of results. It is empty if the table does not show the figure.
     """
 
     unit: str
@@ -33,12 +33,12 @@ class Figure:
 
 
 def _once(unit: str, title: str) -> Figure:
-    """A cost that comes once and scatters from run to run: it has a budget, and no history."""
+    """Return a cost that occurs once and scatters from run to run. It may have a budget, and has no history."""
     return Figure(unit, title, in_history=False)
 
 
 def _part(unit: str, title: str) -> Figure:
-    """A part of another figure: it is reported, and has neither a budget nor a history."""
+    """Return a part of another figure. It is reported, and has neither a budget nor a history."""
     return Figure(unit, title, budget=False, in_history=False)
 
 

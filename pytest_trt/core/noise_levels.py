@@ -19,7 +19,7 @@ from pytest_trt.core.records import Block, Estimate, Samples
 from pytest_trt.core.stats import ALPHA, Interval
 
 FREEDOM = 8
-"""The degrees of freedom that a calibrated spread is given."""
+"""The degrees of freedom that a calibrated spread counts as."""
 
 PERCENTILES = {"p95_ms": 95.0, "p99_ms": 99.0}
 """The figures that are percentiles of `ms`. Every further sample narrows their interval, whichever probe it is from."""

@@ -1,4 +1,7 @@
-"""The formats that --trt-report writes: one row here and one module in `pytest_trt.report` for each."""
+"""The table of the formats that --trt-report writes.
+
+A new format is one row here, and one module in `pytest_trt.report`.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True)
 class ReportFormat:
-    """A frozen record of a report's format.
+    """A frozen record of one format.
 
     Attributes:
-        module: The module with `render(results, header) -> str`; of a folder, `files(results) -> Mapping[str, str]`.
-        is_folder: Whether the report is a folder of files, by name.
-        needs_layers: Whether it shows all that the inspector tells of an engine: that is long, and kept for it alone.
+        module: The module that defines `render(results, header) -> str`. For a folder, it defines
+            `files(results) -> Mapping[str, str]`, the contents by file name.
+        is_folder: Whether the report is a folder of files, rather than one file.
+        needs_layers: Whether the report contains that of TensorRT's engine inspector, which is long and not kept
+            otherwise.
     """
 
     module: str

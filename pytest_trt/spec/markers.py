@@ -137,6 +137,31 @@ def with_case(declaration: Declaration, case: Mapping[str, Any]) -> Declaration:
     )
 
 
+def check_where(where: Any, params: Collection[str]) -> None:
+    """Check that the `where` of a budget names only parameters of the test.
+
+    Args:
+        where: The argument `where`. Anything other than a mapping is ignored here.
+        params: The names of the test's parameters.
+
+    Raises:
+        DeclarationError: A name is not a parameter, so that the budget could never apply.
+    """
+    for name in where if isinstance(where, Mapping) else ():
+        if name not in params:
+            known = f"it has {', '.join(sorted(params))}" if params else "it has no parameters, so remove where"
+            hint = suggest(name, params, known)
+            raise DeclarationError(f"trt_budget: where names {name!r}, which is not a parameter of the test: {hint}")
+
+
+def suggest_marker(name: str) -> str | None:
+    """Return the marker that is most similar to an unknown name starting with `trt_`. Return None if there is none."""
+    if not name.startswith("trt_") or name in MARKERS:
+        return None
+    near = difflib.get_close_matches(name, MARKERS, 1)
+    return near[0] if near else None
+
+
 def _check_size(name: str, value: Any) -> int:
     try:
         return int(codec.check(int, value, f"trt_matrix: {name}"))
@@ -166,16 +191,16 @@ def _merge(marks: Sequence[Mark], names: Sequence[str], positional: str = "") ->
     models = ("path", "onnx", "build")
     for mark in marks:
         _check_positional(mark, 1 if positional else 0)
-        given = dict(mark.kwargs)
+        arguments = dict(mark.kwargs)
         if mark.args:
-            if positional in given:
+            if positional in arguments:
                 raise DeclarationError(
                     f"{mark.name}: {positional} is passed by position and by keyword: keep one of them"
                 )
-            given[positional] = mark.args[0]
-        _check_argument_names(mark.name, given, names)
+            arguments[positional] = mark.args[0]
+        _check_argument_names(mark.name, arguments, names)
         model_is_named = any(model in merged for model in models)
-        for name, value in given.items():
+        for name, value in arguments.items():
             if not (name in models and model_is_named):  # A closer marker names another model.
                 merged.setdefault(name, value)
     path = merged.get("path")
@@ -206,10 +231,10 @@ def _make_budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:
     budgets: list[Budget] = []
     for mark in marks:
         _check_positional(mark, 1)
-        given = dict(mark.kwargs)
-        where = given.pop("where", {})
-        _check_argument_names("trt_budget", given, (*LIMITS, "where"))
-        budget = Budget(device=mark.args[0] if mark.args else "gpu", limits=given, where=where)
+        limits = dict(mark.kwargs)
+        where = limits.pop("where", {})
+        _check_argument_names("trt_budget", limits, (*LIMITS, "where"))
+        budget = Budget(device=mark.args[0] if mark.args else "gpu", limits=limits, where=where)
         for other in budgets:
             same = set(budget.limits) & set(other.limits)
             if same and (other.device, dict(other.where)) == (budget.device, dict(budget.where)):
@@ -220,23 +245,6 @@ def _make_budgets(marks: Sequence[Mark]) -> tuple[Budget, ...]:
                 )
         budgets.append(budget)
     return tuple(budgets)
-
-
-def check_where(where: Any, params: Collection[str]) -> None:
-    """Check that the `where` of a budget names only parameters of the test.
-
-    Args:
-        where: The argument `where`. Anything other than a mapping is ignored here.
-        params: The names of the test's parameters.
-
-    Raises:
-        DeclarationError: A name is not a parameter, so that the budget could never apply.
-    """
-    for name in where if isinstance(where, Mapping) else ():
-        if name not in params:
-            known = f"it has {', '.join(sorted(params))}" if params else "it has no parameters, so remove where"
-            hint = suggest(name, params, known)
-            raise DeclarationError(f"trt_budget: where names {name!r}, which is not a parameter of the test: {hint}")
 
 
 def _make_accuracy(marks: Sequence[Mark]) -> Accuracy | None:
@@ -252,16 +260,8 @@ def _check_positional(mark: Mark, allowed: int) -> None:
         raise DeclarationError(f"{mark.name}: {extra!r} is an unexpected positional argument: {remedy}")
 
 
-def _check_argument_names(marker: str, given: Iterable[str], names: Sequence[str]) -> None:
-    for name in given:
+def _check_argument_names(marker: str, arguments: Iterable[str], names: Sequence[str]) -> None:
+    for name in arguments:
         if name not in names:
             hint = suggest(name, names, f"it has {', '.join(names)}")
             raise DeclarationError(f"{marker}: unknown argument {name!r}: {hint}")
-
-
-def suggest_marker(name: str) -> str | None:
-    """Return the marker that is most similar to an unknown name starting with `trt_`. Return None if there is none."""
-    if not name.startswith("trt_") or name in MARKERS:
-        return None
-    near = difflib.get_close_matches(name, MARKERS, 1)
-    return near[0] if near else None
