@@ -32,7 +32,7 @@ from pytest_trt.trial.reference_outputs import reference_outputs
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
-    from pytest_trt.judge.accuracy.verdicts import Array
+    from pytest_trt.judge.accuracy.norms import Array
 
 AT_ONCE = 32
 """Tensors that are marked in one build."""

@@ -104,7 +104,7 @@ def test_a_reference_of_other_names_is_no_layers_fault(bench, tmp_path):
     with Trial(bench, NODE, declaration, [tmp_path]) as trial:
         trial.measure()
         (verdict,) = [verdict for verdict in trial.finish().verdicts if verdict.basis == "accuracy"]
-    assert verdict.text == "there is no output 'z', which the reference function has: there are 'y'"
+    assert verdict.text == "there is no output 'z', which the reference function has: the engine's outputs are 'y'"
     assert not any("--trt-bisect" in line for line in verdict.details)
 
 

@@ -1,1 +1,1 @@
-"""Are the outputs of an engine right?"""
+"""Judge whether the outputs of an engine agree with a reference."""

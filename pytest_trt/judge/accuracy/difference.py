@@ -1,4 +1,4 @@
-"""How far one array is from another."""
+"""Measure the difference of an array from a reference."""
 
 from __future__ import annotations
 
@@ -19,12 +19,26 @@ WORST = 5
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """How far one output is from its reference. `relative` errors are shares of the reference's size, over elements
-    where that is not 0. `psnr_db` takes the reference's range as the peak. `top1` is the share of rows (along the last
-    axis) whose largest element is at the same place, `top5` the share of the five largest that are the same ones; None
-    where rows have fewer than twice that many elements, and for bools. `nan` and
-    `inf` count those of the output and of the reference. `worst` gives index, output and reference, the worst first.
-    `worst_ratio` is the worst element's error as a share of what is allowed there."""
+    """The difference of an output from its reference. Means and cosine are over elements where both are finite.
+
+    Attributes:
+        elements: The number of elements.
+        beyond: The number of elements whose error is beyond the limits.
+        max_abs: The largest absolute error.
+        mean_abs: The mean absolute error.
+        max_relative: The largest relative error, over elements where the reference is not 0.
+        mean_relative: The mean relative error, over the same elements.
+        cosine: The cosine similarity.
+        psnr_db: The peak signal-to-noise ratio in dB, with the reference's range as the peak.
+        top1: The share of rows (along the last axis) whose largest element has the same index. None for bools, and for
+            rows of fewer than 2 elements.
+        top5: The mean share of the five largest elements of a row that have the same indices. None for bools, and for
+            rows of fewer than 10 elements.
+        nan: The number of NaNs in the output and in the reference.
+        inf: The number of infinities in the output and in the reference.
+        worst: Index, output and reference of the elements that are furthest beyond the limits, the worst first.
+        worst_ratio: The largest error of an element as a share of the error that is allowed there.
+    """
 
     elements: int
     beyond: int
@@ -43,8 +57,15 @@ class Difference:
 
 
 def compare(output: Array, reference: Array, limits: AccuracyLimits) -> Difference:
-    """How far `output` is from `reference`, which has its shape. NaN agrees with NaN, and an infinity with the same
-    one; against anything else they are infinitely far. Means and cosine are over elements where both are finite."""
+    """Return the difference of an output from its reference.
+
+    A NaN agrees with a NaN, and an infinity with the same infinity. Any other value is infinitely far from them.
+
+    Args:
+        output: The output.
+        reference: An array of the same shape.
+        limits: The error that is allowed.
+    """
     import numpy as np
 
     ours, theirs = output.reshape(-1), reference.reshape(-1)
@@ -61,12 +82,12 @@ def compare(output: Array, reference: Array, limits: AccuracyLimits) -> Differen
         apart[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
         apart[np.isnan(apart)] = np.inf
         if all(part.dtype.kind in "iu" for part in raw):
-            apart = np.maximum(apart, raw[0] != raw[1])  # beyond 2**53 float64 takes neighbours for the same
+            apart = np.maximum(apart, raw[0] != raw[1])  # beyond 2**53, neighbours are equal as float64
         finite = np.isfinite(a) & np.isfinite(b)
-        room = atol + limits.rtol * np.where(np.isfinite(b), np.abs(b), 0)
-        excess = apart - room
+        allowed = atol + limits.rtol * np.where(np.isfinite(b), np.abs(b), 0)
+        excess = apart - allowed
         with np.errstate(divide="ignore", invalid="ignore"):
-            worst_ratio = max(worst_ratio, float(np.where(apart > 0, apart / room, 0).max()))
+            worst_ratio = max(worst_ratio, float(np.where(apart > 0, apart / allowed, 0).max()))
         beyond = np.flatnonzero(excess > 0)
         sums["beyond"] += beyond.size
         worst += [(-float(excess[at]), start + int(at)) for at in beyond[np.argsort(-excess[beyond])[:WORST]]]
@@ -108,20 +129,23 @@ def compare(output: Array, reference: Array, limits: AccuracyLimits) -> Differen
 
 
 def absolute_tolerance(limits: AccuracyLimits, flat: Array) -> float:
-    """What `limits` allow of every element of `flat`: nothing beside `rtol` where squares are beyond float64."""
+    """Return the absolute error that is allowed for every element of a one-dimensional reference.
+
+    It is 0 if the root mean square is beyond float64.
+    """
     atol = limits.atol * root_mean_square(flat) if limits.atol_scaled else limits.atol
     return atol if math.isfinite(atol) else 0.0
 
 
 def _cosine(ab: float, aa: float, bb: float) -> float:
-    """The cosine of the angle between two vectors; 1 for two that are zero, 0 where only one is."""
+    """Return the cosine of the angle between two vectors: 1 if both are zero, 0 if only one is."""
     if not aa or not bb:
         return 1.0 if aa == bb else 0.0
     return ab / (math.sqrt(aa) * math.sqrt(bb))
 
 
 def _psnr_db(peak: float, mean_square: float) -> float:
-    """Peak signal-to-noise ratio, 10 log10(peak**2 / mean square error), in dB; infinite where there is no error."""
+    """Return the peak signal-to-noise ratio, 10 log10(peak**2 / mean square error), in dB; infinite without error."""
     if mean_square == 0:
         return math.inf
     ratio = peak * peak / mean_square
@@ -129,12 +153,12 @@ def _psnr_db(peak: float, mean_square: float) -> float:
 
 
 def has_rows(array: Array, count: int) -> bool:
-    """Whether the `count` largest of a row say anything: they are half of it at most."""
+    """Return whether rows are long enough for a top `count`, which must be at most half of a row."""
     return bool(array.ndim and array.size and array.shape[-1] >= 2 * count and array.dtype.kind != "b")
 
 
 def _top(output: Array, reference: Array, count: int) -> float | None:
-    """How much of the `count` largest elements of a row are the same ones, on average over the rows."""
+    """Return the mean share of a row's `count` largest elements that have the same indices; None for short rows."""
     import numpy as np
 
     if not has_rows(reference, count):
@@ -144,7 +168,7 @@ def _top(output: Array, reference: Array, count: int) -> float | None:
     step, same = max(1, CHUNK // width), 0
     for at in range(0, len(theirs), step):
         a, b = (rows[at : at + step].astype(np.float64) for rows in (ours, theirs))
-        if count == 1:  # the first of several that are the largest
+        if count == 1:  # the first of several equal ones
             same += int((a.argmax(-1) == b.argmax(-1)).sum())
         else:
             best = [np.argpartition(rows, -count)[:, -count:] for rows in (a, b)]

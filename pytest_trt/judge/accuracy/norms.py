@@ -1,20 +1,23 @@
-"""Norms of arrays too large for a copy in float64."""
+"""Norms of arrays that are too large to copy as float64."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
+    Arrays = Mapping[str, Array]
 
 CHUNK = 1 << 20
-"""Elements compared at a time: an output of a gigabyte is not copied as float64."""
+"""How many elements are compared at a time, so that an output of a gigabyte is not copied as float64."""
 
 
 def root_mean_square(flat: Array) -> float:
+    """Return the root mean square of the finite elements of a one-dimensional array; 0 if there are none."""
     import numpy as np
 
     total, count = 0.0, 0

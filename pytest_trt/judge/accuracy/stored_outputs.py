@@ -1,4 +1,4 @@
-"""A baseline's outputs, kept small: a hash of the whole, and a bounded sample to compare with."""
+"""Store a baseline's outputs as a hash and a bounded sample, and compare outputs with them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from pytest_trt.judge.accuracy.verdicts import empty_reference, judge_difference
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_trt.judge.accuracy.verdicts import Array, Arrays
+    from pytest_trt.judge.accuracy.norms import Array, Arrays
 
 SAMPLE = 1024
-"""Elements kept of an output, evenly spread over it."""
+"""How many elements of an output are stored, evenly spread over it."""
 
 
 def store(outputs: Arrays) -> Mapping[str, StoredOutput]:
-    """What is kept of `outputs`, by name."""
+    """Return what a baseline stores of outputs, by name."""
     return {
         name: StoredOutput(
             dtype=array.dtype.name,
@@ -40,8 +40,17 @@ def store(outputs: Arrays) -> Mapping[str, StoredOutput]:
 def judge(
     outputs: Arrays, stored: Mapping[str, StoredOutput], limits: AccuracyLimits, source: str
 ) -> tuple[Verdict, ...]:
-    """A verdict for each stored output, as `accuracy.judge` has them for whole ones. Raises BaselineError, naming the
-    output, where what was stored is no output."""
+    """Return a verdict for each stored output, as `verdicts.judge` does for whole ones.
+
+    Args:
+        outputs: The outputs by name.
+        stored: What `store` returned for the baseline's outputs.
+        limits: The error that is allowed.
+        source: What the baseline is called, as text.
+
+    Raises:
+        BaselineError: A stored output is not valid; the error names it.
+    """
     if (fault := empty_reference({name: math.prod(kept.shape) for name, kept in stored.items()}, source)) is not None:
         return (fault,)
     return tuple(
@@ -55,19 +64,19 @@ def _judge(name: str, output: Array, kept: StoredOutput, limits: AccuracyLimits,
 
     wanted = _values(name, kept)
     if _sha256(output) == kept.sha256 and output.dtype.name == kept.dtype:
-        return Verdict("ok", "accuracy", name, f"output {name!r} is {source}'s bit for bit")
+        return Verdict("ok", "accuracy", name, f"output {name!r} is the same as {source}'s bit for bit")
     limits = limits.for_kind("b" if kept.dtype == "bool" else wanted.dtype.kind)
-    found, places = compare(_sample(output), wanted, limits), _places(output.size)
+    found, indices = compare(_sample(output), wanted, limits), _sample_indices(output.size)
     worst = tuple(
-        (tuple(map(int, np.unravel_index(places[at], kept.shape))), got, there) for (at,), got, there in found.worst
+        (tuple(map(int, np.unravel_index(indices[at], kept.shape))), got, there) for (at,), got, there in found.worst
     )
     found = dataclasses.replace(found, worst=worst, top1=None, top5=None)  # a sample has no rows
     judged = judge_difference(name, found, limits, source)
     return dataclasses.replace(judged, details=(*judged.details, f"compared {wanted.size} of {output.size} elements"))
 
 
-def _places(size: int) -> NDArray[Any]:
-    """The flat indices of the sample."""
+def _sample_indices(size: int) -> NDArray[Any]:
+    """Return the flat indices of the sample of an output of this size."""
     import numpy as np
 
     count = min(size, SAMPLE)
@@ -75,7 +84,7 @@ def _places(size: int) -> NDArray[Any]:
 
 
 def _sample(array: Array) -> Array:
-    sample: Array = array.reshape(-1)[_places(array.size)]
+    sample: Array = array.reshape(-1)[_sample_indices(array.size)]
     return sample
 
 
@@ -86,19 +95,21 @@ def _sha256(array: Array) -> str:
 
 
 def _sample_type(dtype: str) -> str:
-    """What a sample is kept as: wide enough for what an element is compared as."""
+    """Return the dtype in which a sample is stored: the one in which its elements are compared."""
     return "<i8" if dtype.startswith(("int", "uint")) else "<f8"
 
 
 def _values(name: str, kept: StoredOutput) -> Array:
-    """The sample as an array. What was stored is read as hostile input."""
+    """Return the stored sample as an array. The stored values are checked as untrusted input."""
     import numpy as np
 
     size = math.prod(kept.shape)
     try:
         values = np.frombuffer(base64.b64decode(kept.values, validate=True), _sample_type(kept.dtype))
     except ValueError as error:
-        raise BaselineError(f"the stored output {name!r} cannot be read (values: {error}): save it again") from error
+        raise BaselineError(f"the stored output {name!r} cannot be decoded ({error}): save it again") from error
     if any(length < 0 for length in kept.shape) or values.size != min(size, SAMPLE):
-        raise BaselineError(f"the stored output {name!r} has {values.size} values for {kept.shape}: save it again")
+        raise BaselineError(
+            f"the stored output {name!r} has {values.size} values for the shape {kept.shape}: save it again"
+        )
     return values

@@ -1,4 +1,4 @@
-"""Outputs against a reference: how far they are apart, where most, and whether that is right for the precision."""
+"""Judge outputs against a reference: how far apart they are, where, and whether that is within the limits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Verdict
 from pytest_trt.judge.accuracy.allowed_error import AccuracyLimits
@@ -14,15 +14,17 @@ from pytest_trt.judge.accuracy.difference import Difference, compare, has_rows
 from pytest_trt.judge.accuracy.unordered import find_reordered_axis, restore_order
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
-    Arrays = Mapping[str, Array]
+    from pytest_trt.judge.accuracy.norms import Array, Arrays
 
 
 @dataclasses.dataclass(frozen=True)
 class ComparedOutput:
-    """An output's verdict, and how far it is from the reference; None where nothing can be compared."""
+    """The comparison of one output.
+
+    Attributes:
+        verdict: Its verdict.
+        difference: Its difference from the reference; None if the two cannot be compared.
+    """
 
     verdict: Verdict
     difference: Difference | None = None
@@ -35,7 +37,7 @@ def judge(
     source: str,
     unordered: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[Verdict, ...]:
-    """The verdicts of `compare_outputs`."""
+    """Return the verdicts of `compare_outputs`."""
     return tuple(found.verdict for found in compare_outputs(outputs, reference, limits, source, unordered))
 
 
@@ -46,44 +48,63 @@ def compare_outputs(
     source: str,
     unordered: Mapping[str, int] = MappingProxyType({}),
 ) -> tuple[ComparedOutput, ...]:
-    """Each output of `reference`, by name; `source` says what the reference is. An output that is missing or of another
-    shape is inaccurate; so is a reference that leaves nothing to compare, for it proves nothing. What `unordered` names
-    may stand in any order along that axis, see `restore_order`, whose InputError it raises."""
+    """Compare the outputs with each output of the reference.
+
+    An output that is missing or has another shape is `inaccurate`. So is an empty reference, which proves nothing.
+
+    Args:
+        outputs: The outputs by name.
+        reference: The reference's outputs by name.
+        limits: The error that is allowed.
+        source: What the reference is, as text.
+        unordered: For outputs whose rows may be in any order, the axis of the rows (see `unordered.restore_order`).
+
+    Raises:
+        InputError: `unordered` has a name or an axis that the reference lacks, or matching the rows takes too long.
+    """
     if (fault := empty_reference({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
         return (ComparedOutput(fault),)
     outputs = restore_order(outputs, reference, unordered)
     *found, last = (
-        _compared(name, outputs, wanted, _for_rows(limits, wanted, reference), source, unordered)
+        _compare_output(name, outputs, wanted, _drop_top_limits(limits, wanted, reference), source, unordered)
         for name, wanted in reference.items()
     )
-    if unseen := ", ".join(repr(name) for name in outputs if name not in reference):
-        details = (*last.verdict.details, f"not compared, {source} lacks them: {unseen}")
+    if extra := ", ".join(repr(name) for name in outputs if name not in reference):
+        details = (*last.verdict.details, f"not compared, {source} lacks them: {extra}")
         last = dataclasses.replace(last, verdict=dataclasses.replace(last.verdict, details=details))
     return (*found, last)
 
 
 def empty_reference(sizes: Mapping[str, int], source: str) -> Verdict | None:
-    """The verdict on a reference whose outputs, by name, have so many elements, if that leaves nothing to compare."""
+    """Return the verdict on a reference without any element; None if it has some.
+
+    Args:
+        sizes: The number of elements of each of its outputs.
+        source: What the reference is, as text.
+    """
     if any(sizes.values()):
         return None
     text = f"{source} has no outputs: there is nothing to compare with"
     if sizes:
         names = ", ".join(map(repr, sizes))
-        text = f"{names} of {source} {'are' if len(sizes) > 1 else 'is'} empty: give inputs on which there is something"
+        text = f"{names} of {source} {'are' if len(sizes) > 1 else 'is'} empty: use inputs for which they are not"
     return Verdict("inaccurate", "accuracy", "", text)
 
 
-def _for_rows(limits: AccuracyLimits, wanted: Array, reference: Arrays) -> AccuracyLimits:
-    """These limits without a top 1 or 5 that this output's rows are too short for, if those of another one are not."""
+def _drop_top_limits(limits: AccuracyLimits, wanted: Array, reference: Arrays) -> AccuracyLimits:
+    """Return the limits for one output, without a top 1 or top 5 that its rows are too short for.
 
-    def kept(least: float | None, count: int) -> float | None:
+    If the rows of all outputs are too short, the limit stays, and the verdict says so.
+    """
+
+    def applicable(least: float | None, count: int) -> float | None:
         elsewhere = not has_rows(wanted, count) and any(has_rows(array, count) for array in reference.values())
         return None if elsewhere else least
 
-    return dataclasses.replace(limits, top1=kept(limits.top1, 1), top5=kept(limits.top5, 5))
+    return dataclasses.replace(limits, top1=applicable(limits.top1, 1), top5=applicable(limits.top5, 5))
 
 
-def _compared(
+def _compare_output(
     name: str, outputs: Arrays, wanted: Array, limits: AccuracyLimits, source: str, unordered: Mapping[str, int]
 ) -> ComparedOutput:
     if (fault := shape_mismatch(name, outputs, wanted.shape, source)) is not None:
@@ -92,8 +113,8 @@ def _compared(
     found = compare(outputs[name], wanted, limits)
     judged = judge_difference(name, found, limits, source)
     if found.beyond and (axis := find_reordered_axis(outputs[name], wanted, limits)) is not None:
-        same = "it has the same in another order"
-        hint = f"{same}: if any will do, trt_accuracy(unordered={{{name!r}: {axis}}})"
+        same = "it has the same values in another order"
+        hint = f"{same}: if any order will do, declare trt_accuracy(unordered={{{name!r}: {axis}}})"
         if others := [other for other in unordered if name in unordered and other != name]:
             hint = f"{same} than {', '.join(map(repr, others))}: rows that belong together are apart"
         judged = dataclasses.replace(judged, details=(hint, *judged.details), departs=bool(others))
@@ -101,18 +122,26 @@ def _compared(
 
 
 def shape_mismatch(name: str, outputs: Arrays, shape: tuple[int, ...], source: str) -> Verdict | None:
-    """The verdict on an output that is missing or of another shape; None where it can be compared."""
+    """Return the verdict on an output that is missing or has another shape; None if it can be compared."""
     if name not in outputs:
-        text = f"there is no output {name!r}, which {source} has: there are {', '.join(map(repr, outputs)) or 'none'}"
+        names = ", ".join(map(repr, outputs)) or "none"
+        text = f"there is no output {name!r}, which {source} has: the engine's outputs are {names}"
     elif outputs[name].shape != shape:
-        text = f"output {name!r} has the shape {outputs[name].shape}, and {shape} in {source}"
+        text = f"output {name!r} has the shape {outputs[name].shape}, but {shape} in {source}"
     else:
         return None
     return Verdict("inaccurate", "accuracy", name, text)
 
 
 def judge_difference(name: str, found: Difference, limits: AccuracyLimits, source: str) -> Verdict:
-    """What a difference means under `limits`."""
+    """Return the verdict of a difference.
+
+    Args:
+        name: The output's name.
+        found: Its difference from the reference.
+        limits: The error that is allowed.
+        source: What the reference is, as text.
+    """
     figures = f"max abs {found.max_abs:.3g}, mean abs {found.mean_abs:.3g}, cosine {found.cosine:.6f}"
     faults = []
     if found.elements and found.nan[1] == found.elements:
@@ -129,32 +158,32 @@ def judge_difference(name: str, found: Difference, limits: AccuracyLimits, sourc
         faults.append(f"its PSNR is {found.psnr_db:.1f} dB, below {limits.psnr_db:g}")
     for count, share, least in ((1, found.top1, limits.top1), (5, found.top5, limits.top5)):
         if least is not None and share is None:
-            faults.append(f"its rows are too short to tell the top {count} of")
+            faults.append(f"its rows are too short for a top {count}")
         elif least is not None and share is not None and share < least:
             faults.append(f"its top {count} is the same in {share:.2%}, below {least:.2%}")
     if not faults:
         return Verdict(
-            "ok", "accuracy", name, f"output {name!r} agrees with {source}: {figures}", details=_details(found)
+            "ok", "accuracy", name, f"output {name!r} agrees with {source}: {figures}", details=_detail_lines(found)
         )
     text = f"output {name!r} departs from {source}: {'; '.join(faults)} ({figures})"
-    details = (*_details(found), *_worst(found))
+    details = (*_detail_lines(found), *_worst_lines(found))
     return Verdict("inaccurate", "accuracy", name, text, details=details, departs=True)
 
 
-def _details(found: Difference) -> tuple[str, ...]:
+def _detail_lines(found: Difference) -> tuple[str, ...]:
     noise = f", PSNR {found.psnr_db:.1f} dB" if math.isfinite(found.psnr_db) else ""
     lines = [f"max relative {found.max_relative:.3g}, mean relative {found.mean_relative:.3g}{noise}"]
     tops = [(count, share) for count, share in ((1, found.top1), (5, found.top5)) if share is not None]
     if tops:
-        lines.append("of its rows " + ", ".join(f"the top {count} the same in {share:.1%}" for count, share in tops))
-    for what, (ours, theirs) in (("NaN", found.nan), ("Inf", found.inf)):
+        lines.append(", ".join(f"same top {count}: {share:.1%}" for count, share in tops))
+    for kind, (ours, theirs) in (("NaN", found.nan), ("Inf", found.inf)):
         if ours or theirs:
-            lines.append(f"{ours} {what}, {theirs} in the reference")
+            lines.append(f"{ours} {kind}, {theirs} in the reference")
     return tuple(lines)
 
 
-def _worst(found: Difference) -> tuple[str, ...]:
+def _worst_lines(found: Difference) -> tuple[str, ...]:
     return tuple(
-        f"at [{', '.join(map(str, index))}] {got:.6g}, and {wanted:.6g} in the reference"
+        f"at [{', '.join(map(str, index))}]: {got:.6g}, {wanted:.6g} in the reference"
         for index, got, wanted in found.worst
     )

@@ -35,7 +35,7 @@ def test_the_same_is_the_same_bit_for_bit(dtype: str, shape: tuple[int, ...]) ->
 
     array = (10 * noise(shape)).astype(np.int64).clip(0).astype(np.dtype(getattr(ml_dtypes, dtype, dtype)))
     (verdict,) = judge({"y": array}, travelled({"y": array}), EXACT, "the baseline")
-    assert (verdict.status, verdict.text) == ("ok", "output 'y' is the baseline's bit for bit")
+    assert (verdict.status, verdict.text) == ("ok", "output 'y' is the same as the baseline's bit for bit")
 
 
 def test_what_is_stored_is_bounded() -> None:
@@ -48,7 +48,7 @@ def test_what_departs_is_told_with_its_index_in_the_whole() -> None:
     got[index] += 100
     (verdict,) = judge({"y": got}, travelled({"y": wanted}), DEFAULTS["fp16"], "the baseline")
     assert verdict.status == "inaccurate"
-    assert any(line.startswith(f"at [{index[0]}, {index[1]}] ") for line in verdict.details)
+    assert any(line.startswith(f"at [{index[0]}, {index[1]}]: ") for line in verdict.details)
     assert f"compared {SAMPLE} of 12000 elements" in verdict.details
 
 
@@ -67,7 +67,7 @@ def test_integers_are_exact() -> None:
 def test_missing_and_misshapen_outputs_are_named() -> None:
     verdicts = judge({"y": noise((2, 2))}, travelled({"y": noise(), "z": noise()}), EXACT, "the baseline")
     assert [verdict.status for verdict in verdicts] == ["inaccurate"] * 2
-    assert "(2, 2), and (3, 4000) in the baseline" in verdicts[0].text
+    assert "(2, 2), but (3, 4000) in the baseline" in verdicts[0].text
     assert "no output 'z'" in verdicts[1].text
 
 

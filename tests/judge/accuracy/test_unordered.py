@@ -1,4 +1,4 @@
-"""judge.order: outputs that stand in an order of their own."""
+"""Outputs whose rows may be in any order."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ def test_nothing_has_no_order() -> None:
 
 
 def test_more_than_can_be_compared_in_time_is_an_error_and_exact_ones_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(order, "_COMPARED", 1000)
+    monkeypatch.setattr(order, "_MOST_COMPARED", 1000)
     wanted = RANDOM.standard_normal((40, 3))
     assert np.array_equal(aligned(wanted[::-1], wanted, 0), wanted)
-    with pytest.raises(InputError, match=r"the nearest of 40 rows of 3 cannot be found in time: sort them in the mo"):
+    with pytest.raises(InputError, match=r"matching 40 rows of 3 elements would take too long: sort them in the mo"):
         aligned(wanted[::-1] * 1.001, wanted, 0)
     batch = np.stack([wanted[:10]] * 8)
     aligned(batch[:1, ::-1] * 1.001, batch[:1], 1)
-    with pytest.raises(InputError, match=r"the nearest of 10 rows of 3, 8 times, cannot be found in time"):
+    with pytest.raises(InputError, match=r"matching 10 rows of 3 elements in 8 tables would take too long"):
         aligned(batch[:, ::-1] * 1.001, batch, 1)
 
 
@@ -109,7 +109,7 @@ def test_outputs_with_as_many_rows_stand_in_one_order() -> None:
     scores = judge(got, wanted, DEFAULTS["tf32"], "it", unordered)[1]
     assert scores.status == "inaccurate"
     assert scores.details[0] == (
-        "it has the same in another order than 'boxes', 'classes': rows that belong together are apart"
+        "it has the same values in another order than 'boxes', 'classes': rows that belong together are apart"
     )
     assert [found.status for found in judge(got, wanted, DEFAULTS["tf32"], "it", {"scores": 1})[1:2]] == ["ok"]
 

@@ -36,7 +36,7 @@ def test_the_worst_elements_are_shown_with_index_and_values() -> None:
     assert found.worst == (((1, 5), -7.0, 0.0), ((4, 2), 3.0, 0.0))
     verdict = judge({"y": got}, {"y": wanted}, AccuracyLimits(0.0, 1.0, None, atol_scaled=False), "the reference")[0]
     assert verdict.status == "inaccurate"
-    assert "at [1, 5] -7, and 0 in the reference" in verdict.details
+    assert "at [1, 5]: -7, 0 in the reference" in verdict.details
     assert "2 of 30 elements are beyond rtol 0, atol 1" in verdict.text
 
 
@@ -68,14 +68,14 @@ def test_outputs_without_elements_agree_and_prove_nothing_alone() -> None:
     assert [verdict.status for verdict in found] == ["ok", "ok"]
     (alone,) = judge({"y": empty, "z": empty}, {"y": empty, "z": empty}, DEFAULTS["fp32"], "it")
     assert alone.status == "inaccurate"
-    assert alone.text == "'y', 'z' of it are empty: give inputs on which there is something"
+    assert alone.text == "'y', 'z' of it are empty: use inputs for which they are not"
 
 
 def test_a_missing_output_and_another_shape_are_named() -> None:
     reference = {"y": noise(), "z": noise((2, 2))}
     verdicts = judge({"y": noise((4, 51)), "extra": noise()}, reference, EXACT, "ref.npz")
     assert [verdict.status for verdict in verdicts] == ["inaccurate", "inaccurate"]
-    assert "(4, 51), and (4, 50) in ref.npz" in verdicts[0].text
+    assert "(4, 51), but (4, 50) in ref.npz" in verdicts[0].text
     assert "no output 'z'" in verdicts[1].text
     assert "not compared, ref.npz lacks them: 'extra'" in verdicts[1].details
 
@@ -112,7 +112,7 @@ def test_the_same_in_another_order_is_no_agreement_and_said(wanted: NDArray[Any]
     found = judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it")[0]
     assert found.status == "inaccurate"
     allowed_by = f"trt_accuracy(unordered={{'y': {wanted.ndim - axis}}})"
-    assert found.details[0] == f"it has the same in another order: if any will do, {allowed_by}"
+    assert found.details[0] == f"it has the same values in another order: if any order will do, declare {allowed_by}"
     assert judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it", {"y": -axis})[0].status == "ok"
 
 
@@ -160,7 +160,7 @@ def test_agreement_of_the_largest_and_psnr_may_be_demanded() -> None:
     assert "its top 1 is the same in 75.00%, below 80.00%" in said(top1=0.8)
     assert "its top 5 is the same in 95.00%, below 96.00%" in said(top5=0.96)
     assert "its PSNR is 4.9 dB, below 20" in said(psnr_db=20.0)
-    assert "its rows are too short to tell the top 1 of" in said({"n": wanted[:, :1]}, top1=0.1)
+    assert "its rows are too short for a top 1" in said({"n": wanted[:, :1]}, top1=0.1)
     assert "agrees" in said({"n": wanted[:, :1], "y": wanted}, top1=0.1)  # those of another output are not
 
 
