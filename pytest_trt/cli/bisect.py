@@ -28,8 +28,8 @@ from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Accuracy
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.bisection import AT_ONCE, MOST_BUILDS, Found, bisect, lines
-from pytest_trt.trial.reference_outputs import given_inputs
+from pytest_trt.trial.bisection import AT_ONCE, MAX_BUILDS, BisectionResult, bisect, describe
+from pytest_trt.trial.reference_outputs import accuracy_inputs
 
 _DESCRIPTION = """Build MODEL and compare its outputs with those of ONNX Runtime in fp32. If an output differs, find the
 first layer that does: intermediate tensors are marked as outputs, many in one build, and the range of suspects is
@@ -64,9 +64,9 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument(
         "--max-builds",
         type=int,
-        default=MOST_BUILDS,
+        default=MAX_BUILDS,
         metavar="N",
-        help=f"how many marked models to build at most (default: {MOST_BUILDS})",
+        help=f"how many marked models to build at most (default: {MAX_BUILDS})",
     )
     add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -94,14 +94,14 @@ def _run(args: argparse.Namespace) -> int:
     declaration = Declaration(spec=spec, run=run_shape(args), accuracy=accuracy)
     settings = Project(args.rootdir).settings({"backend": ("--backend", args.backend), **run_options(args)})
     folders = [Path.cwd()]
-    inputs = given_inputs(args.inputs, folders)
+    inputs = accuracy_inputs(args.inputs, folders)
     with Bench(settings, show_progress) as bench:
-        found = bisect(bench, declaration, folders, inputs, at_once=args.at_once, most_builds=args.max_builds)
-    print(_as_json(found) if args.json else "\n".join(lines(found)))
+        found = bisect(bench, declaration, folders, inputs, at_once=args.at_once, max_builds=args.max_builds)
+    print(_as_json(found) if args.json else "\n".join(describe(found)))
     if found.first is None:
         return 0
     return FAILED if found.confirmed else UNDECIDED
 
 
-def _as_json(found: Found) -> str:
+def _as_json(found: BisectionResult) -> str:
     return json.dumps({"schema": SCHEMA, **codec.encode(found)}, indent=1)

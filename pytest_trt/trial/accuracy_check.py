@@ -1,4 +1,4 @@
-"""Whether what a test's engine gave is right, and where it went wrong first."""
+"""Check a test's outputs against `trt_accuracy`, and find the first layer that departs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.report.failure import quote_node_id
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.bisection import bisect, lines
+from pytest_trt.trial.bisection import bisect, describe
 from pytest_trt.trial.case import Case
-from pytest_trt.trial.reference_outputs import given_inputs, reference_outputs
+from pytest_trt.trial.reference_outputs import accuracy_inputs, reference_outputs
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
@@ -27,7 +27,15 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True)
 class AccuracyCheck:
-    """What `trt_accuracy` asks of a case, which a test of that node id measures. Errors of a reference pass through."""
+    """A frozen record of a case and of what its outputs are compared with. Errors of a reference pass through.
+
+    Attributes:
+        case: The case whose outputs are checked.
+        bench: The resources of the run.
+        node_id: The test.
+        folders: Where relative paths are looked for.
+        baselines: The stored baselines; None if this run reads none.
+    """
 
     case: Case
     bench: Bench
@@ -36,58 +44,69 @@ class AccuracyCheck:
     baselines: BaselineFolder | None
 
     def requested_inputs(self) -> Arrays | None:
-        """The inputs that `trt_accuracy` names, none of them for those that are measured on; None without it."""
-        wanted = self.case.declaration.accuracy
-        if wanted is None or self.bench.settings.disabled:
+        """Return the inputs of `trt_accuracy`; empty for those that are measured on; None without the marker."""
+        expected = self.case.declaration.accuracy
+        if expected is None or self.bench.settings.disabled:
             return None
-        return given_inputs(wanted.inputs, self.folders) or {}
+        return accuracy_inputs(expected.inputs, self.folders) or {}
 
     def judge(
         self, run: MeasuredRun, baseline: Baseline | None
     ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
-        """The outputs of the very engine that was measured against what `trt_accuracy` names; and what a baseline is to
-        keep of them, where that is what they are held against."""
-        case, wanted = self.case, self.case.declaration.accuracy
-        if wanted is None or run.inputs_and_outputs is None:
+        """Compare the outputs of the very engine that was measured.
+
+        Args:
+            run: The measurement, with the inputs and outputs of one inference.
+            baseline: The test's baseline, if it has one.
+
+        Returns:
+            A verdict for each output; and the outputs to store, if they are compared with the baseline's.
+        """
+        case, expected = self.case, self.case.declaration.accuracy
+        if expected is None or run.inputs_and_outputs is None:
             return (), {}
         inputs, outputs = run.inputs_and_outputs
         spec = case.declaration.spec
-        limits = allowed_error.limits_for(wanted, spec.precision, spec.tf32 and case.environment.kind == "gpu")
-        if wanted.reference == "baseline":
+        limits = allowed_error.limits_for(expected, spec.precision, spec.tf32 and case.environment.kind == "gpu")
+        if expected.reference == "baseline":
             return self._against_stored(outputs, limits, baseline), stored_outputs.store(outputs)
-        reference = reference_outputs(wanted.reference, inputs, case.model, case.shapes, self.folders, self.bench)
-        source = wanted.reference if isinstance(wanted.reference, str) else "the reference function"
-        return accuracy.judge(outputs, reference, limits, source, wanted.unordered), {}
+        reference = reference_outputs(expected.reference, inputs, case.model, case.shapes, self.folders, self.bench)
+        source = expected.reference if isinstance(expected.reference, str) else "the reference function"
+        return accuracy.judge(outputs, reference, limits, source, expected.unordered), {}
 
     def _against_stored(
         self, outputs: Arrays, limits: allowed_error.AccuracyLimits, baseline: Baseline | None
     ) -> tuple[Verdict, ...]:
         if self.baselines is None:
-            text = "the outputs are held against nothing, as this run reads no stored baseline: name another reference"
+            text = "the outputs were compared with nothing: this run reads no stored baseline: name another reference"
             return (Verdict("missing", "accuracy", "", text),)
         if baseline is None:
-            return ()  # that there is none is said already
+            return ()  # the latency's verdict says that there is no baseline
         data = self.baselines.data(baseline)
         if data is None or not data.outputs:
-            text = "the baseline keeps no outputs (they lie beside it, under _data): --trt-baseline-force saves it anew"
+            text = (
+                "the baseline has no outputs (they are stored beside it, in _data): --trt-baseline-force saves it again"
+            )
             return (Verdict("missing", "accuracy", "", text),)
         return stored_outputs.judge(outputs, data.outputs, limits, "the baseline")
 
     def trace(self, verdicts: tuple[Verdict, ...], run: MeasuredRun) -> tuple[Verdict, ...]:
-        """The verdicts, the first on values that depart with the layer that does so first, with how to find it, or with
-        why there is none. Builds, so not under the device's lock."""
+        """Return the verdicts; the first on departing values also says which layer departs first, or how to find it.
+
+        This builds engines, so the device's lock must not be held.
+        """
         wrong = next((verdict for verdict in verdicts if verdict.departs), None)
         if wrong is None or run.inputs_and_outputs is None or self.case.model.kind != "onnx":
             return verdicts
-        told: tuple[str, ...] = (
+        found: tuple[str, ...] = (
             f"find the first layer that departs: pytest --trt-bisect {quote_node_id(self.node_id)}",
         )
         if why := randomness.reason_not_comparable(self.case.model):
-            told = (why,)
+            found = (why,)
         elif self.bench.settings.bisect:
             try:
-                told = lines(bisect(self.bench, self.case.declaration, self.folders, run.inputs_and_outputs[0]))
-            except TrtError as error:  # what was judged stands all the same
-                told = (f"the first layer that departs cannot be found: {error}",)
-        traced = dataclasses.replace(wrong, details=(*wrong.details, *told))
+                found = describe(bisect(self.bench, self.case.declaration, self.folders, run.inputs_and_outputs[0]))
+            except TrtError as error:  # the verdict stands all the same
+                found = (f"the first layer that departs cannot be found: {error}",)
+        traced = dataclasses.replace(wrong, details=(*wrong.details, *found))
         return tuple(traced if verdict is wrong else verdict for verdict in verdicts)

@@ -1,6 +1,6 @@
-"""What one run works with: probe servers, environments, the engine cache and the locks of devices.
+"""The resources of one run: probe servers, environments, the engine cache, the locks of devices.
 
-Everything is made when it is first asked for, and nothing survives `close`. The pytest process itself loads no backend.
+Each is created when it is first used, and none survives `close`. The pytest process itself loads no backend.
 """
 
 from __future__ import annotations
@@ -34,13 +34,20 @@ if TYPE_CHECKING:
     from pytest_trt.measure.gpu_state import GpuState
 
 ENVIRONMENT_TIMEOUT_S = 120.0
+"""How long a probe may take to make its device ready."""
 
 Say = Callable[[str], None]
-"""Shows the person who waits what is going on: a line that the next one replaces, and an empty one ends."""
+"""Shows progress: each line replaces the one before, and an empty line ends it."""
 
 
 class Bench:
-    """The resources of one run. Use it as a context manager, or close it. Engines are built and run by `python`."""
+    """The resources of one run. Use it as a context manager, or close it.
+
+    Args:
+        settings: The settings of the run.
+        say: Shows the progress of builds and waits.
+        python: The interpreter that builds and runs engines.
+    """
 
     def __init__(self, settings: Settings, say: Say = lambda text: None, python: str = sys.executable) -> None:
         self.settings, self.say, self.python = settings, say, python
@@ -52,9 +59,10 @@ class Bench:
         self._held: str | None = None
 
     def backend_name(self, spec: EngineSpec) -> str:
-        """Which backend runs this spec: its own word, else the settings', else the best there is.
+        """Return the backend that runs the spec: its own, else that of the settings, else the best installed one.
 
-        Raises BackendError where there is none.
+        Raises:
+            BackendError: No installed backend runs it.
         """
         for chosen in (spec.backend, self.settings.backend):
             if chosen != "auto":
@@ -66,8 +74,8 @@ class Bench:
                 return name
         if spec.is_prebuilt:
             raise BackendError(
-                "a plan is given, and it runs on a GPU with TensorRT only: "
-                + ("no GPU is here" if not gpu_is_visible() else "none of TensorRT's packages is installed")
+                "the model is a plan, and a plan runs only on a GPU with TensorRT: "
+                + ("there is no GPU" if not gpu_is_visible() else "none of TensorRT's packages is installed")
             )
         raise BackendError(
             "nothing that runs engines is installed: pip install 'pytest-trt[cpu]' for ONNX Runtime on the CPU, or "
@@ -75,8 +83,11 @@ class Bench:
         )
 
     def server(self, backend: str) -> ProbeServer:
-        """The probe server of a backend; another where the one that there was has died. Raises BackendError where its
-        package does not import, and at once where its device was lost."""
+        """Return the probe server of the backend; a new one if the old one has died.
+
+        Raises:
+            BackendError: The backend's package cannot be imported, or its device was lost earlier in this run.
+        """
         if backend in self._lost:
             raise BackendError(self._lost[backend])
         if backend in self._servers and self._servers[backend].is_lost:
@@ -86,8 +97,17 @@ class Bench:
         return self._servers[backend]
 
     def lost_device(self, backend: str, node_id: str) -> str:
-        """After an error in that test: why the backend's GPU does not work any more, or nothing where it does, in a
-        fresh process. What asks for a GPU that is lost fails from then on without a process of its own."""
+        """After an error in a test, find out in a fresh process whether the backend's GPU still works.
+
+        From then on, tests on a lost GPU fail at once.
+
+        Args:
+            backend: The backend of the test.
+            node_id: The test.
+
+        Returns:
+            Why the GPU no longer works; empty if it works, or is known to be lost.
+        """
         known = self._environments.get(backend)
         if known is None or known.kind != "gpu" or backend in self._lost:
             return ""
@@ -95,14 +115,18 @@ class Bench:
             with self.lock(known), self.server(backend).fork() as probe:
                 probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=self.settings.device)
         except TrtError as error:
-            if "cudaErrorMemoryAllocation" in str(error):  # somebody else has it all, and may give it back
+            if "cudaErrorMemoryAllocation" in str(error):  # another process holds all of it, and may free it
                 return ""
             self._lost[backend] = f"not run: {known.device} was lost in {node_id}"
             return f"{known.device} does not work in a fresh process either ({error}): see nvidia-smi and dmesg"
         return ""
 
     def environment(self, backend: str) -> Environment:
-        """The device and software, as a probe sees them. Raises BackendError where the device does not work."""
+        """Return the device and the software, as a probe sees them.
+
+        Raises:
+            BackendError: The device does not work.
+        """
         if backend not in self._environments:
             with self.server(backend).fork() as probe:
                 reply, _ = probe.call(
@@ -113,15 +137,21 @@ class Bench:
 
             notes = seen.notes
             if seen.kind == "cpu" and gpu_is_visible():
-                notes = (*notes, "a GPU is here, but this ran on the CPU")
+                notes = (*notes, "there is a GPU, but this ran on the CPU")
             self._environments[backend] = dataclasses.replace(
                 seen, plugin=__version__, commit=checked_out_commit(Path(self.settings.rootdir)), notes=notes
             )
         return self._environments[backend]
 
     def environment_for(self, backend: str, spec: EngineSpec) -> Environment:
-        """The environment that an engine is for: with an ahead-of-time build, the compute capabilities it names, and no
-        device is asked; nor for a plan that is given, where nothing is run."""
+        """Return the environment that an engine of the spec is for.
+
+        For an ahead-of-time build it names the compute capabilities, and no device is needed. Nor is one needed for a
+        prebuilt plan that is only checked.
+
+        Raises:
+            BackendError: The device does not work.
+        """
         if self.settings.build_only and spec.is_prebuilt:
             return Environment(device="any", kind="gpu", backend=backend, backend_version="")
         if not (self.settings.build_only and spec.compute_capabilities):
@@ -130,7 +160,7 @@ class Bench:
             except BackendError as error:
                 if not spec.compute_capabilities:
                     raise
-                hint = "with --trt-build-only, compute_capabilities are built for without a GPU"
+                hint = "with --trt-build-only, engines are built for compute_capabilities without a GPU"
                 raise BackendError(f"{error} ({hint})") from error
         names = ", ".join(f"{level // 10}.{level % 10}" for level in spec.compute_capabilities)
         return Environment(
@@ -147,14 +177,18 @@ class Bench:
         return self.environment_for(name, self.completed(declaration, name).spec)
 
     def completed(self, declaration: Declaration, backend: str) -> Declaration:
-        """The declaration with what the settings say where the spec says nothing."""
+        """Return the declaration with the settings filled in where the spec leaves them open."""
         spec = declaration.spec
         if BACKENDS[backend].ahead_of_time and not spec.compute_capabilities and not spec.is_prebuilt:
             spec = dataclasses.replace(spec, compute_capabilities=self.settings.compute_capabilities)
         return dataclasses.replace(declaration, spec=spec)
 
     def gpu(self, environment: Environment) -> GpuState | None:
-        """NVML's view of the device; None on a CPU. Raises BackendError where NVML is absent."""
+        """Return NVML's view of the device; None on a CPU.
+
+        Raises:
+            BackendError: NVML is not installed, or does not know the device.
+        """
         if environment.device_uuid is None:
             return None
         if self._gpu is None:
@@ -165,8 +199,11 @@ class Bench:
 
     @property
     def store(self) -> Store:
-        """The engine cache; with --trt-no-cache one that lasts as long as the run. Raises CacheError where it cannot
-        be used."""
+        """The engine cache; with --trt-no-cache one that lasts as long as the run.
+
+        Raises:
+            CacheError: The cache cannot be used.
+        """
         if self._store is None:
             import platformdirs
 
@@ -180,7 +217,7 @@ class Bench:
         return self._store
 
     def strongly_typed(self, backend: str, spec: EngineSpec) -> bool:
-        """Whether a network of this backend has the types of its model, so that a precision needs a converted model."""
+        """Return whether this backend builds in the model's own types, so that a precision needs a converted model."""
         if BACKENDS[backend].runs_model or spec.strongly_typed:
             return True
         from pytest_trt.engine.backends.tensorrt.versions import strongly_typed
@@ -188,7 +225,12 @@ class Bench:
         return strongly_typed(backend, self.server(backend).version)
 
     def build(self, job: BuildJob) -> BuildReport:
-        """Build in a process of its own, saying what goes on."""
+        """Build an engine in a process of its own, and show its progress.
+
+        Raises:
+            BuildError: The build failed, or took longer than the spec's build_timeout_s.
+            ProbeError: The process crashed.
+        """
         started, name = time.monotonic(), Path(job.spec.path or job.model).name
         limit_s = job.spec.build_timeout_s
         left_s = max(limit_s - job.preparation_s, 0.001)
@@ -214,7 +256,7 @@ class Bench:
 
     @contextlib.contextmanager
     def lock(self, environment: Environment) -> Iterator[None]:
-        """The device, alone: one build or measurement at a time, across workers and runs of this user on this host."""
+        """Hold the device: one build or measurement at a time, among all workers and runs of this user on this host."""
         from filelock import FileLock, Timeout
 
         device = environment.device_uuid or environment.kind
@@ -259,7 +301,10 @@ class Bench:
 
 
 def _lock_folder() -> Path:
-    """A folder of this user's on this host. Not in the engine cache: runs with different caches share a device."""
+    """Return the folder of this user's device locks on this host.
+
+    It is not in the engine cache: runs with different caches share a device.
+    """
     folder = Path(tempfile.gettempdir()) / f"pytest-trt-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():

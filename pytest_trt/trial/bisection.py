@@ -1,8 +1,8 @@
-"""From outputs that depart from their reference to the first layer that does.
+"""Find the first layer whose output departs from the reference.
 
-The model is built again with tensors between its inputs and outputs marked as outputs, many at once, and run on both
-sides: as the case declares it, and in fp32 by ONNX Runtime. Each round halves the span many times over; the last one
-marks nothing but the layer that was found and what it reads, since marked tensors keep layers from being fused.
+The model is built again with many of its inner tensors marked as outputs, and run on both sides: as the case declares
+it, and in fp32 by ONNX Runtime. Each round narrows the span of layers many times over. The last round marks only the
+layer that was found and its inputs, since marked tensors keep layers from being fused.
 """
 
 from __future__ import annotations
@@ -35,33 +35,47 @@ if TYPE_CHECKING:
     from pytest_trt.judge.accuracy.norms import Array
 
 AT_ONCE = 32
-"""Tensors that are marked in one build."""
+"""How many tensors are marked in one build."""
 
-MOST_BUILDS = 8
+MAX_BUILDS = 8
+"""How many marked models are built at most."""
 
 GRADUAL = 0.5
-"""From this share of what is allowed on, the error in what a layer reads is no smaller than what the layer adds."""
+"""From this share of the limit on, the error of a layer's inputs is as large as what the layer itself adds."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Reading:
-    """A tensor against its reference. `used` is the worst element's error as a share of what is allowed; `infinite`
-    is whether there is a NaN or an infinity that the reference has not, or the other way round."""
+    """A frozen record of one tensor compared with its reference.
+
+    Attributes:
+        verdict: The verdict on the tensor.
+        limit_share: The error of the worst element as a share of what is allowed there.
+        infinite: Whether it has a NaN or an infinity where the reference has none, or the other way round.
+    """
 
     verdict: Verdict
-    used: float
+    limit_share: float
     infinite: bool = False
 
 
 Compare = Callable[[Sequence[str]], Mapping[str, Reading]]
-"""Builds with these tensors marked, and reads each of them and each of the model's outputs."""
+"""Builds the model with these tensors marked, and compares each of them and each output with the reference."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """Where outputs depart. `first` is the first point that does, None where nothing departs; `sources` are the
-    readings of what it is computed from. `confirmed`: it departs, and they agree, with nothing else marked. Otherwise
-    `why` says what is not known. `builds` counts those of marked models."""
+class BisectionResult:
+    """A frozen record of where outputs depart.
+
+    Attributes:
+        first: The first tensor that departs; None if none does.
+        reading: Its comparison with the reference.
+        sources: The comparisons of the tensors that it is computed from.
+        confirmed: Whether it departs, and its sources agree, with nothing else marked.
+        why: What is not certain; empty if confirmed.
+        builds: How many marked models were built.
+        marked: How many tensors were marked in them.
+    """
 
     first: IntermediateTensor | None
     reading: Reading | None = None
@@ -72,92 +86,102 @@ class Found:
     marked: int = 0
 
     @property
-    def gradual(self) -> bool:
-        """Whether what it reads is nearly as wrong, so that no single layer is at fault."""
-        return any(reading.used >= GRADUAL for reading in self.sources.values())
+    def is_gradual(self) -> bool:
+        """Whether its inputs are nearly as wrong, so that no single layer is at fault."""
+        return any(reading.limit_share >= GRADUAL for reading in self.sources.values())
 
 
 class Bisection:
-    """The search, which knows names and readings alone. `compare` builds `most_builds` times at most, with `at_once`
-    tensors marked. Once a NaN or an infinity was seen, the first of those is looked for: what is merely inexact before
-    it does not explain it."""
+    """The search. It knows only names and readings.
 
-    def __init__(self, graph: TensorGraph, compare: Compare, at_once: int, most_builds: int) -> None:
-        self._graph, self._compare, self._at_once, self._most_builds = graph, compare, at_once, most_builds
+    Once a NaN or an infinity was seen, the search is for the first of those: a merely inexact tensor before it does not
+    explain it.
+
+    Args:
+        graph: The tensors of the model, and what each is computed from.
+        compare: Compares marked tensors with the reference.
+        at_once: How many tensors are marked in one build.
+        max_builds: How many marked models are built at most.
+    """
+
+    def __init__(self, graph: TensorGraph, compare: Compare, at_once: int, max_builds: int) -> None:
+        self._graph, self._compare, self._at_once, self._max_builds = graph, compare, at_once, max_builds
         self._order = {name: place for place, name in enumerate(graph.tensors)}
         self._known: dict[str, Reading] = {}
         self._builds = self._marked = 0
         self._infinite = False
 
-    def run(self) -> Found:
-        """Narrow the span above the first output that departs until one layer is left, then look at that alone."""
+    def run(self) -> BisectionResult:
+        """Narrow the span above the first departing output down to one layer, then compare that layer alone."""
         outputs = self._compare(())
-        self._learn(outputs)
+        self._add_readings(outputs)
         departing = [name for name, reading in outputs.items() if self._departs(reading)]
         if not departing:
-            return Found(None, why="every output agrees with ONNX Runtime's in fp32, element by element")
+            return BisectionResult(None, why="every output agrees with ONNX Runtime's in fp32, element by element")
         bad = min(departing, key=lambda name: self._order.get(name, len(self._order)))
-        while self._builds < self._most_builds:
+        while self._builds < self._max_builds:
             span = self._span(bad)
             if not span:
-                return self._confirmed(bad)
+                return self._confirm(bad)
             before = self._known[bad]
             looked = (*_spread(span, self._at_once), bad)
-            seen = self._look(looked)
+            seen = self._compare_marked(looked)
             first = next((name for name in looked if self._departs(seen[name])), None)
             if first is not None:
                 bad = first
                 continue
             self._known = {**outputs, bad: before}
             if self._at_once == 1 or len(looked) == 2:
-                return self._ended(bad, "it agrees as soon as a tensor before it is marked: a fusion is at fault")
+                return self._result(bad, "it agrees as soon as a tensor before it is marked: a fusion is at fault")
             self._at_once = max(1, min(self._at_once, len(span)) // 8)
-        return self._ended(bad, f"{len(self._span(bad))} layers before it were not looked at: allow more builds")
+        return self._result(bad, f"{len(self._span(bad))} layers before it were not compared: allow more builds")
 
     def _span(self, bad: str) -> list[str]:
-        """What may be the first to depart, beside `bad`: the points above it that are above nothing that agrees."""
+        """Return the tensors above `bad` that may depart: those that no agreeing tensor depends on."""
         agreeing = [name for name, reading in self._known.items() if not self._departs(reading)]
         above = self._graph.upstream(bad) - {bad}
         cleared = frozenset().union(*(self._graph.upstream(name) for name in agreeing if name in above))
         return sorted(above - cleared, key=self._order.__getitem__)
 
-    def _look(self, names: Sequence[str]) -> Mapping[str, Reading]:
+    def _compare_marked(self, names: Sequence[str]) -> Mapping[str, Reading]:
         self._builds += 1
         self._marked += len(names)
         seen = self._compare(names)
-        self._learn(seen)
+        self._add_readings(seen)
         return seen
 
-    def _learn(self, seen: Mapping[str, Reading]) -> None:
+    def _add_readings(self, seen: Mapping[str, Reading]) -> None:
         self._known.update(seen)
         self._infinite |= any(reading.infinite for reading in seen.values())
 
     def _departs(self, reading: Reading) -> bool:
         return reading.infinite if self._infinite else reading.verdict.status != "ok"
 
-    def _confirmed(self, bad: str) -> Found:
-        """`bad` with nothing but what it is computed from marked. Where a source departs then, though it was taken to
-        agree, the search goes on above it."""
+    def _confirm(self, bad: str) -> BisectionResult:
+        """Compare `bad` with only its sources marked.
+
+        If a source departs then, although it was taken to agree, the search goes on above it.
+        """
         point = self._graph.tensors.get(bad)
         if point is None:
-            return self._ended(bad, "no input goes into it, or it is no float; all it is computed from agrees")
+            return self._result(bad, "it depends on no input, or is not a float; all its inputs agree")
         while True:
-            seen = self._look((*point.sources, bad))
+            seen = self._compare_marked((*point.sources, bad))
             source = next((name for name in point.sources if self._departs(seen[name])), None)
             if source is None:
                 break
             point, bad = self._graph.tensors[source], source
-            if self._builds >= self._most_builds:
-                return self._ended(bad, "what it is computed from was not looked at: allow more builds")
+            if self._builds >= self._max_builds:
+                return self._result(bad, "its inputs were not compared: allow more builds")
         sources = {name: seen[name] for name in point.sources}
         if not self._departs(seen[bad]):
-            return self._ended(bad, "with nothing else marked it agrees: what departs is fused with others there")
-        return self._ended(bad, "", sources, seen[bad])
+            return self._result(bad, "it agrees if nothing else is marked: the fault is in a fusion with other layers")
+        return self._result(bad, "", sources, seen[bad])
 
-    def _ended(
+    def _result(
         self, bad: str, why: str, sources: Mapping[str, Reading] | None = None, reading: Reading | None = None
-    ) -> Found:
-        return Found(
+    ) -> BisectionResult:
+        return BisectionResult(
             first=self._graph.tensors.get(bad) or IntermediateTensor(bad, bad, "", ()),
             reading=reading or self._known[bad],
             sources=sources or {},
@@ -169,19 +193,19 @@ class Bisection:
 
 
 class _Sides:
-    """A model's tensors as the case computes them, against ONNX Runtime's."""
+    """A model's tensors as the case computes them, and as ONNX Runtime does."""
 
     def __init__(self, bench: Bench, case: Case, folders: Sequence[Path], inputs: Arrays | None, scratch: Path) -> None:
         self._bench, self._case, self._folders, self._scratch = bench, case, folders, scratch
         self._inputs = inputs
         self.graph = TensorGraph(case.model)
         spec, environment = case.declaration.spec, case.environment
-        wanted = case.declaration.accuracy or Accuracy()
-        limits = allowed_error.limits_for(wanted, spec.precision, spec.tf32 and environment.kind == "gpu")
-        self._limits, self._unordered = allowed_error.elementwise(limits), wanted.unordered
+        accuracy = case.declaration.accuracy or Accuracy()
+        limits = allowed_error.limits_for(accuracy, spec.precision, spec.tf32 and environment.kind == "gpu")
+        self._limits, self._unordered = allowed_error.elementwise(limits), accuracy.unordered
 
     def compare(self, names: Sequence[str]) -> Mapping[str, Reading]:
-        """See Compare. From the second time on, what is allowed goes with each tensor's own size."""
+        """Compare tensors (see `Compare`). From the second call on, limits are relative to each tensor's own size."""
         if not names:
             outputs, reference = self._run(self._case)
             found = self._read(outputs, reference)
@@ -226,14 +250,22 @@ def bisect(
     inputs: Arrays | None = None,
     *,
     at_once: int = AT_ONCE,
-    most_builds: int = MOST_BUILDS,
-) -> Found:
-    """The first layer whose output departs from what ONNX Runtime computes in fp32, by what the declaration's
-    `accuracy` allows (an absolute tolerance goes with each tensor's root mean square), on `inputs`, else on those that
-    are drawn from the seed.
+    max_builds: int = MAX_BUILDS,
+) -> BisectionResult:
+    """Find the first layer whose output departs from what ONNX Runtime computes in fp32.
 
-    Raises DeclarationError for a plan, whose model is not known, and ModelError for a model that draws random numbers;
-    every TrtError of building and running passes through.
+    Args:
+        bench: The resources of the run.
+        declaration: The model, and in `accuracy` what is allowed. An absolute tolerance is scaled to each tensor's root
+            mean square.
+        folders: Where relative paths are looked for.
+        inputs: Arrays by input name; None to generate them from the seed.
+        at_once: How many tensors are marked in one build.
+        max_builds: How many marked models are built at most.
+
+    Raises:
+        DeclarationError: The model is a plan, which has no tensors to mark.
+        ModelError: The model draws random numbers, so that it cannot be compared.
     """
     if declaration.spec.is_prebuilt:
         raise DeclarationError(f"{declaration.spec.path} is a plan, which has no tensors to mark: name its model")
@@ -241,29 +273,29 @@ def bisect(
         if why := randomness.reason_not_comparable(case.model):
             raise ModelError(why)
         sides = _Sides(bench, case, folders, inputs, Path(scratch))
-        return Bisection(sides.graph, sides.compare, at_once, most_builds).run()
+        return Bisection(sides.graph, sides.compare, at_once, max_builds).run()
 
 
-def lines(found: Found) -> tuple[str, ...]:
-    """What was found, for a person."""
+def describe(found: BisectionResult) -> tuple[str, ...]:
+    """Return the result as lines for a person."""
     if found.first is None or found.reading is None:
         return (found.why,)
     kind = f" ({found.first.op})" if found.first.op else ""
     verdict = found.reading.verdict
-    said = [f"first to depart: {found.first.node}{kind}: {verdict.text}", *(f"  {line}" for line in verdict.details)]
+    lines = [f"first to depart: {found.first.node}{kind}: {verdict.text}", *(f"  {line}" for line in verdict.details)]
     for name, reading in found.sources.items():
-        worst = f", its worst element at {reading.used:.0%} of what is allowed" if reading.used else ", exactly"
-        said.append(f"  it reads {name!r}, which agrees{worst}")
+        worst = f", its worst element at {reading.limit_share:.0%} of the limit" if reading.limit_share else ", exactly"
+        lines.append(f"  it reads {name!r}, which agrees{worst}")
     if not found.sources and found.confirmed:
-        said.append("  it reads nothing but the model's inputs")
-    if found.gradual:
-        said.append("  the error grew over the layers before it: no single one is at fault")
+        lines.append("  it reads nothing but the model's inputs")
+    if found.is_gradual:
+        lines.append("  the error grew over the layers before it: no single one is at fault")
     how = "seen again with nothing else marked" if found.confirmed else f"not certain: {found.why}"
-    return (*said, f"  {how} ({format_count(found.builds, 'build')}, {format_count(found.marked, 'tensor')} marked)")
+    return (*lines, f"  {how} ({format_count(found.builds, 'build')}, {format_count(found.marked, 'tensor')} marked)")
 
 
 def _spread(names: Sequence[str], count: int) -> list[str]:
-    """`count` of the names at most, evenly spread."""
+    """Return at most `count` of the names, evenly spread."""
     if len(names) <= count:
         return list(names)
     return [names[(place + 1) * len(names) // (count + 1)] for place in range(count)]

@@ -1,4 +1,4 @@
-"""One declaration, bound to what a run works with: its model, its engine, and a probe to infer in."""
+"""Bind a declaration to the resources of a run: its model, its engine, and a probe that infers."""
 
 from __future__ import annotations
 
@@ -28,14 +28,21 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays, Tensor
 
 PROFILE_RUNS = 50
+"""How many inferences `profile` times by default."""
 
 SomeCase = TypeVar("SomeCase", bound="Case")
 
 
 class Case:
-    """Called with inputs it infers once; `stream` infers many; `profile` times the layers. Close it.
+    """One model as a declaration builds and runs it. Call it with inputs to infer once. Close it.
 
-    Everything is made when it is first asked for; every TrtError that its parts raise passes through.
+    Each part is created when it is first used. Every TrtError that the parts raise passes through.
+
+    Args:
+        bench: The resources of the run.
+        node_id: The test, or a name that errors show.
+        declaration: The model, its shapes and its pipeline.
+        folders: Where relative paths are looked for, in this order.
     """
 
     def __init__(self, bench: Bench, node_id: str, declaration: Declaration, folders: Sequence[Path]) -> None:
@@ -51,7 +58,7 @@ class Case:
 
     @cached_property
     def spec(self) -> EngineSpec:
-        """What is built, with the files that it names where they lie."""
+        """The build options, with the paths of files resolved."""
         has_timing_cache = not BACKENDS[self.backend].runs_model
         return resolve_files(self.declaration.spec, self._folders, has_timing_cache=has_timing_cache)
 
@@ -59,7 +66,7 @@ class Case:
     def model(self) -> Model:
         """The model, found and read."""
         model = resolve_model(self.spec, self._folders, self._bench.store)
-        if model.kind == "plan" and not self._bench.settings.build_only:  # what it takes and gives, its runtime tells
+        if model.kind == "plan" and not self._bench.settings.build_only:  # only its runtime knows its tensors
             server, device = self._bench.server(self.backend), self._bench.settings.device
             model = model.with_tensors(*read_tensors(server, model.path, device, self.spec))
         return model
@@ -70,7 +77,7 @@ class Case:
         return self._provide(fresh=False)
 
     def build_again(self) -> ProvidedEngine:
-        """The same model and options, built once more beside what is cached: builds differ."""
+        """Build the same model and options once more, apart from the cached engine: builds differ."""
         return self._provide(fresh=True)
 
     def _provide(self, *, fresh: bool) -> ProvidedEngine:
@@ -102,13 +109,15 @@ class Case:
 
     @property
     def description(self) -> Mapping[str, str]:
-        """What is built and run, as text."""
+        """What is built and run, as text by name."""
         return describe(self.declaration, self.shapes)
 
     @property
     def batch(self) -> int:
-        """How many inferences a query makes: the declared batch, else the leading dimension of the first input that
-        leaves it open, else 1."""
+        """The number of inferences in a query.
+
+        It is the declared batch; else the leading dimension of the first input that leaves it open; else 1.
+        """
         open_sizes = [
             self.shapes[name][0] for name, dims in self.model.dims.items()
             if name in self.shapes and dims and not isinstance(dims[0], int)
@@ -116,7 +125,12 @@ class Case:
         return self.declaration.run.batch or next(iter(open_sizes), 1)
 
     def subject(self, engine: ProvidedEngine, inputs: Arrays | None = None) -> Subject:
-        """What is opened in a probe: that engine, as the case declares it is run."""
+        """Return the engine as a probe opens it.
+
+        Args:
+            engine: The plan.
+            inputs: Arrays by input name to run on; None to generate them from the seed.
+        """
         return Subject(
             plan=engine.plan,
             device=self._bench.settings.device,
@@ -127,46 +141,68 @@ class Case:
         )
 
     def __call__(self, inputs: Arrays) -> Arrays:
-        """One inference: arrays by name in, arrays by name out. Raises InputError where they do not fit."""
+        """Infer once.
+
+        Args:
+            inputs: Arrays by input name, in the engine's own types and shapes.
+
+        Returns:
+            Arrays by output name.
+
+        Raises:
+            InputError: The inputs do not fit the engine, or hold NaN.
+        """
         refuse_nan(inputs)
-        return self._opened().infer(inputs)
+        return self._open_probe().infer(inputs)
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
-        """Outputs in order, or what `postprocess` makes of them on threads of its own (`postprocess_threads`) while the
-        pipeline goes on. What `batches` or `postprocess` raises comes up at its item, and so does InputError for a
-        batch that does not fit. Exhaust it, or leave it, before the next call."""
-        outputs = self._opened().stream(_without_nan(batches))
+        """Infer a stream of batches through the overlapped pipeline.
+
+        An exception that `batches` or `postprocess` raises is raised at its item, and so is InputError for a batch that
+        does not fit. Exhaust the iterator, or drop it, before the next call.
+
+        Args:
+            batches: The inputs of each query.
+            postprocess: Applied to the outputs of each query, on `postprocess_threads` threads beside the pipeline.
+
+        Returns:
+            The outputs, or what `postprocess` returned for them, in the order of the batches.
+        """
+        outputs = self._open_probe().stream(_without_nan(batches))
         if postprocess is None:
             return outputs
         return map_in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
 
     def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
-        """Per-layer times, in ms, medians over `runs` inferences."""
-        return self._opened().profile(runs)
+        """Time the layers: medians over `runs` inferences, in ms."""
+        return self._open_probe().profile(runs)
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
-        """What the engine takes, in its own types and in the shapes that are run."""
-        return self._opened().inputs
+        """The engine's inputs, in its own types and in the shapes that are run."""
+        return self._open_probe().inputs
 
-    def drawn(self) -> Arrays:
-        """The inputs that the seed draws."""
-        return self._opened().current_inputs()
+    def generated_inputs(self) -> Arrays:
+        """Return the inputs that are generated from the seed."""
+        return self._open_probe().current_inputs()
 
-    def _opened(self) -> EngineProbe:
+    def _open_probe(self) -> EngineProbe:
         if self._probe is None:
             self._probe = EngineProbe(self._bench.server(self.backend), self.subject(self.engine))
         return self._probe
 
     def build_result(self) -> Result:
-        """Build the engine, or find it in the cache, and run nothing. Raises BackendError for a plan that is given and
-        cannot be run by this backend, or by the devices that engines are built for, as far as its header tells."""
+        """Build the engine, or find it in the cache, and run nothing.
+
+        Raises:
+            BackendError: A prebuilt plan is for another product, version or device, as far as its header tells.
+        """
         engine = self.engine
         if self.model.kind == "plan":
-            version, asked = self._bench.server(self.backend).version, self._bench.settings.compute_capabilities
+            version, requested = self._bench.server(self.backend).version, self._bench.settings.compute_capabilities
             origin = check_origin(self.backend, version, self.model.path, self.spec.host_code_allowed)
-            check_capabilities(origin, self.model.path, asked, "--trt-compute-capability asks for")
-            how = "given"
+            check_capabilities(origin, self.model.path, requested, "--trt-compute-capability asks for")
+            how = "is prebuilt"
         else:
             how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"
         verdict = Verdict("ok", "run", "", f"engine {how}: {engine.digest[:12]}")

@@ -1,10 +1,10 @@
-"""One model on several backends and precisions, each row measured and held against one reference.
+"""Measure one model on several backends and precisions, and compare every row's outputs with one reference.
 
     lineup = Lineup(declaration, bench, folders)
     rows = [lineup.row("TensorRT fp16", spec) for spec in ...]
 
-The reference is ONNX Runtime on the CPU, which runs the model as it is given, in fp32, on inputs from the seed; every
-row is run on the same inputs.
+The reference is ONNX Runtime on the CPU: it runs the model as it is given, in fp32. Every row runs on the same inputs,
+which are generated from the seed.
 """
 
 from __future__ import annotations
@@ -38,15 +38,28 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 LINEUP_FIGURES = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb", "engine_mb", "build_s")
+"""The figures that a row shows."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One backend at one precision. `why` says what kept it from being built or run, in the words of whoever refused,
-    and is empty where nothing did. `figures` are values by their names in records.FIGURES. `max_abs` and `cosine` are
-    of the output that is furthest from the reference, None where nothing was compared; `agrees` is whether every output
-    lies within what its precision is allowed, and `departs` says what does not. `precisions` maps a precision to the
-    share of layers in it."""
+    """A frozen record of one backend at one precision.
+
+    Attributes:
+        name: The row's name.
+        precision: The requested precision.
+        environment: The device and the software; None if they do not work.
+        built: Whether the engine was built, or found in the cache.
+        ran: Whether it was measured.
+        why: Why it was not built or not run, in the words of the error; empty if it ran.
+        figures: Values by their names in `core.figures.FIGURES`.
+        precisions: The share of layers that run in each precision.
+        max_abs: The largest error of the output that is furthest from the reference; None if nothing was compared.
+        cosine: The cosine similarity of that output; None if nothing was compared.
+        agrees: Whether every output lies within the limits of its precision; None if nothing was compared.
+        departs: What does not.
+        notes: What a reader should know of the row.
+    """
 
     name: str
     precision: Precision
@@ -64,21 +77,29 @@ class Row:
 
     @property
     def status(self) -> str:
-        """`ok`, `inaccurate`, `unchecked` (compared with nothing), `built` (and not run) or `failed`."""
+        """`ok`, `inaccurate`, `unchecked` (compared with nothing), `built` (but not run) or `failed`."""
         if not self.ran:
             return "built" if self.built else "failed"
         return {True: "ok", False: "inaccurate", None: "unchecked"}[self.agrees]
 
     def faster_than(self, other: Row | None) -> float | None:
-        """How many times the other's latency is this one's; None where either was not measured."""
+        """Return the other row's latency as a multiple of this one's; None if either was not measured."""
         if other is None or "ms" not in self.figures or "ms" not in other.figures:
             return None
         return other.figures["ms"] / self.figures["ms"]
 
 
 class Lineup:
-    """`declaration` says everything but backend and precision. What a row's backend cannot do is said in the row.
-    `accuracy` says what outputs must be where the usual of each precision is not meant."""
+    """The rows of one model.
+
+    A row says itself what its backend cannot do; no error of a row is raised.
+
+    Args:
+        declaration: The model, its shapes and its pipeline; backend and precision are each row's own.
+        bench: The resources of the run.
+        folders: Where relative paths are looked for.
+        accuracy: What outputs must be, in place of the limits of each precision.
+    """
 
     def __init__(
         self, declaration: Declaration, bench: Bench, folders: Sequence[Path], accuracy: Accuracy | None = None
@@ -91,20 +112,22 @@ class Lineup:
 
     @cached_property
     def _reference(self) -> tuple[Arrays | None, Arrays, str]:
-        """The inputs and the reference's outputs, and why there are none: ONNX Runtime cannot run the model, or no two
-        runs of it agree."""
+        """The inputs, the reference's outputs, and why there are none.
+
+        There are none if ONNX Runtime cannot run the model, or if no two runs of it agree.
+        """
         spec = dataclasses.replace(self._declaration.spec, backend=REFERENCE, precision="fp32")
         try:
             with Case(self._bench, "reference", self._declared(spec), self._folders) as case:
                 if why := randomness.reason_not_comparable(case.model):
                     return None, {}, f"compared with nothing: {why}"
-                inputs = case.drawn()
+                inputs = case.generated_inputs()
                 return inputs, case(inputs), ""
         except TrtError as error:
             return None, {}, f"compared with nothing: {error}"
 
     def row(self, name: str, spec: EngineSpec, *, run: bool = True) -> Row:
-        """Build, measure and compare; without `run`, build only, as for an engine that is for another device."""
+        """Build, measure and compare one row; without `run`, only build it."""
         row, case = Row(name, spec.precision), None
         try:
             case = Trial(self._bench, name, self._declared(spec), self._folders)
@@ -115,7 +138,7 @@ class Lineup:
             if not run:
                 return row
             inputs, expected, nothing = self._reference
-            inputs = _as_taken(inputs, case) if inputs is not None else None
+            inputs = _convert_integers(inputs, case) if inputs is not None else None
             measurement = case.measure(inputs)
             faults = tuple(v.text for v in case.result.verdicts if v.status == "invalid") if case.result else ()
             row = dataclasses.replace(
@@ -132,8 +155,14 @@ class Lineup:
                 case.close()
 
     def torch_row(self, function: str, folder: Path, bench: Bench | None = None, precision: Precision = "fp32") -> Row:
-        """PyTorch's eager mode on the module that `MODULE:FUNCTION`, looked for in `folder`, returns; under `bench`'s
-        interpreter, if it is another."""
+        """Measure PyTorch's eager mode.
+
+        Args:
+            function: `MODULE:FUNCTION`, which returns the torch.nn.Module.
+            folder: Where the module is looked for.
+            bench: The resources with the interpreter that has torch, if it is another one.
+            precision: The precision of the row.
+        """
         from pytest_trt.engine.backends.pytorch import write_plan
 
         bench, row = bench or self._bench, Row(f"PyTorch {precision}", precision)
@@ -180,8 +209,8 @@ def _built(row: Row, engine: ProvidedEngine) -> Row:
     return dataclasses.replace(row, built=True, figures=figures, precisions=engine.precisions, notes=engine.notes)
 
 
-def _as_taken(inputs: Arrays, case: Case) -> Arrays:
-    """Inputs in the engine's own types: TensorRT before 10 takes integers of 32 bits where the model has 64."""
+def _convert_integers(inputs: Arrays, case: Case) -> Arrays:
+    """Return the inputs in the engine's own integer types: TensorRT before 10 has 32-bit integers only."""
     if all(array.dtype.kind != "i" for array in inputs.values()):
         return inputs
     kinds = {tensor.name: tensor.dtype for tensor in case.inputs}

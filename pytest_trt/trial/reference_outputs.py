@@ -1,4 +1,4 @@
-"""What a test's outputs are held against: ONNX Runtime's, a file's, or a function's."""
+"""Get the outputs that a test's are compared with: those of ONNX Runtime, a file, or a function."""
 
 from __future__ import annotations
 
@@ -20,21 +20,26 @@ if TYPE_CHECKING:
     from pytest_trt.trial.bench import Bench
 
 
-def given_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
-    """The inputs that `trt_accuracy(inputs=...)` names: an .npz file's or a function's; None: draw them.
+def accuracy_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
+    """Return the inputs that `trt_accuracy(inputs=...)` names: those of an .npz file, or of a function.
 
-    Raises InputError where they are no arrays by name, or hold NaN.
+    Args:
+        source: The path or the function; None to generate inputs.
+        folders: Where a path is looked for.
+
+    Raises:
+        InputError: They are not arrays by name, or hold NaN.
     """
     if source is None:
         return None
     made = (
         call_user_function("trt_accuracy", "inputs", InputError, source) if callable(source) else _npz(source, folders)
     )
-    given = _by_name(made, "inputs")
-    if not given:
+    inputs = _by_name(made, "inputs")
+    if not inputs:
         raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
-    refuse_nan(given)
-    return given
+    refuse_nan(inputs)
+    return inputs
 
 
 def reference_outputs(
@@ -45,9 +50,21 @@ def reference_outputs(
     folders: Sequence[Path],
     bench: Bench,
 ) -> Arrays:
-    """The outputs to compare with, by name. ONNX Runtime runs the model as it is given, in fp32 on the CPU, in a probe.
+    """Return the outputs to compare with, by name.
 
-    Raises ModelError where there is no model to run, InputError where a file or function gives no arrays by name.
+    ONNX Runtime runs the model as it is given, in fp32 on the CPU, in a probe.
+
+    Args:
+        reference: `onnxruntime`, the path of an .npz file, or a function of the inputs.
+        inputs: Arrays by input name.
+        model: The model.
+        shapes: The shapes that are run, by input.
+        folders: Where a path is looked for.
+        bench: The resources of the run.
+
+    Raises:
+        ModelError: There is no model that ONNX Runtime could run.
+        InputError: The file or the function does not give arrays by name.
     """
     if callable(reference):
         return _by_name(
@@ -60,14 +77,14 @@ def reference_outputs(
         raise ModelError(
             "trt_accuracy: ONNX Runtime cannot run a plan: give the expected outputs as an .npz file or a function"
         )
-    inputs = _as_the_model_takes(inputs, model)
+    inputs = _widen_integers(inputs, model)
     subject = Subject(model.path, "0", EngineSpec(), shapes, PipelineOptions(), inputs)
     with EngineProbe(bench.server(REFERENCE), subject) as probe:
         return probe.infer(inputs)
 
 
-def _as_the_model_takes(inputs: Arrays, model: Model) -> Arrays:
-    """Integers as wide as the model's: TensorRT before 10 has none of 64 bits, and takes 32 in their place."""
+def _widen_integers(inputs: Arrays, model: Model) -> Arrays:
+    """Return the inputs with integers as wide as the model's: TensorRT before 10 has 32-bit integers only."""
     kinds = {tensor.name: tensor.dtype for tensor in model.inputs}
     return {
         name: array.astype(kinds[name]) if array.dtype.name == "int32" and kinds.get(name) == "int64" else array
@@ -94,7 +111,7 @@ def _npz(path: str, folders: Sequence[Path], otherwise: str = "") -> dict[str, A
 
 
 def _by_name(value: Any, what: str) -> Arrays:
-    """`value`, if it is arrays of real numbers by name."""
+    """Return `value` if it maps names to arrays of real numbers."""
     import numpy as np
 
     if not isinstance(value, Mapping):

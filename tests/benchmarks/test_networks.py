@@ -61,7 +61,7 @@ def case(bench: Bench, folder: Path, name: str, **spec: object) -> Case:
 @ALL
 def test_half_precision_is_right_on_onnxruntime(bench: Bench, folder: Path, name: str) -> None:
     with case(bench, folder, name, backend="onnxruntime") as whole:
-        inputs = whole.drawn()
+        inputs = whole.generated_inputs()
         expected = whole(inputs)
     with case(bench, folder, name, backend="onnxruntime", precision="fp16") as half:
         if name in NO_FLOATS:

@@ -15,7 +15,7 @@ from pytest_trt.spec.declaration import Declaration, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.bisection import Found, bisect, lines
+from pytest_trt.trial.bisection import BisectionResult, bisect, describe
 
 SHAPE = (8, 8, 16, 16)
 QUIET = 0.05
@@ -27,12 +27,12 @@ def bench(workshop: object, tmp_path: Path) -> Iterator[Bench]:
         yield bench
 
 
-def first_to_depart(bench: Bench, folder: Path, **spec: Any) -> Found:
+def first_to_depart(bench: Bench, folder: Path, **spec: Any) -> BisectionResult:
     onnx.save(chain_model(), str(folder / "m.onnx"))
     made = EngineSpec(path="m.onnx", dims={"N": (8, 8, 8)}, optimization_level=0, **spec)
     inputs = {"x": np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)}
     found = bisect(bench, Declaration(spec=made, run=RunShape(batch=8)), [folder], inputs)
-    print(*lines(found), sep="\n")
+    print(*describe(found), sep="\n")
     return found
 
 
@@ -43,8 +43,8 @@ def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench,
         yield {"x": np.full(SHAPE, QUIET, np.float32)}
 
     found = first_to_depart(bench, tmp_path, precision="int8", calibration=quiet)
-    assert found.first is not None, lines(found)
-    assert (found.first.node, found.confirmed) == ("conv0", True), lines(found)
+    assert found.first is not None, describe(found)
+    assert (found.first.node, found.confirmed) == ("conv0", True), describe(found)
 
 
 def test_what_is_right_departs_nowhere(bench: Bench, tmp_path: Path) -> None:

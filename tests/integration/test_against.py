@@ -92,7 +92,7 @@ def test_outputs_that_a_stored_baseline_is_to_be_held_against_are_not_judged(bef
     (result,) = json.loads((before.path / "out.json").read_text())["results"]
     texts = [verdict["text"] for verdict in result["verdicts"] if verdict["status"] == "missing"]
     assert texts == [
-        "the outputs are held against nothing, as this run reads no stored baseline: name another reference"
+        "the outputs were compared with nothing: this run reads no stored baseline: name another reference"
     ]
 
 

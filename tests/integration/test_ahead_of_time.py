@@ -50,7 +50,7 @@ def test_a_plan_that_is_given_asks_no_driver(example):
     shutil.copy(next((example.path / "engines").glob("*/plan")), example.path / "given.plan")
     result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines(["test_given *engine given: *"])
+    result.stdout.fnmatch_lines(["test_given *engine is prebuilt: *"])
 
 
 def test_a_plan_that_is_given_and_cannot_run_there_fails(project):

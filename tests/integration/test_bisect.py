@@ -38,7 +38,7 @@ def test_the_first_layer_is_named(clipped, xdist):
     result.stdout.fnmatch_lines([
         "*output 'y' departs from onnxruntime*",
         "*first to depart: scale_down (Mul): output 'down' departs from onnxruntime*",
-        "*it reads 't13', which agrees, its worst element at *% of what is allowed",
+        "*it reads 't13', which agrees, its worst element at *% of the limit",
         "*seen again with nothing else marked (* builds, * tensors marked)",
     ])  # fmt: skip
     assert '--trt-bisect "' not in result.stdout.str()

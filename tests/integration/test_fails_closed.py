@@ -111,7 +111,7 @@ def test_tried_again(trt_runner):
         trt_runner.measure({"z": None})
     trt_runner.measure()
 def test_late(late): pass
-def test_infers(trt_runner): assert trt_runner.drawn()
+def test_infers(trt_runner): assert trt_runner.generated_inputs()
 """
 
 
@@ -129,7 +129,7 @@ def test_who_measures_in_vain_or_too_late_does_not_pass(project, verdicts):
 def test_who_has_a_baseline_and_measures_nothing_any_more_does_not_pass(project, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
-    project.makepyfile(test_m=ENGINE + "def test_m(trt_runner): assert trt_runner.drawn()\n")
+    project.makepyfile(test_m=ENGINE + "def test_m(trt_runner): assert trt_runner.generated_inputs()\n")
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["a baseline is stored, but the test measured nothing: call *measure() in it"])

@@ -73,7 +73,7 @@ def test_outputs_that_no_stored_baseline_is_there_for_are_not_said_to_agree(benc
         trial.measure()
         (verdict,) = trial.finish().verdicts
     assert verdict.status == "missing"
-    assert verdict.text.startswith("the outputs are held against nothing, as this run reads no stored baseline")
+    assert verdict.text.startswith("the outputs were compared with nothing: this run reads no stored baseline")
 
 
 def test_a_bisection_that_fails_leaves_the_verdict(bench, tmp_path):

@@ -32,7 +32,7 @@ def test_the_spec_chooses_its_backend_then_the_settings_then_what_is_there(witho
     assert chosen.backend_name(EngineSpec(backend="onnxruntime")) == "onnxruntime"
     assert chosen.backend_name(EngineSpec()) == "tensorrt_lean"
     assert Bench(Settings()).backend_name(EngineSpec(path="m.onnx")) == "onnxruntime"
-    with pytest.raises(BackendError, match=r"a plan is given, and it runs on a GPU .*: no GPU is here"):
+    with pytest.raises(BackendError, match=r"the model is a plan, and a plan runs only on a GPU .*: there is no GPU"):
         Bench(Settings()).backend_name(EngineSpec(path="m.plan"))
 
 

@@ -22,7 +22,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Accuracy
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.bisection import Bisection, Found, Reading, bisect, lines
+from pytest_trt.trial.bisection import Bisection, BisectionResult, Reading, bisect, describe
 
 
 def chain(count: int, branch: int = 0) -> onnx.ModelProto:
@@ -58,8 +58,8 @@ class Builds:
             seen[name] = found if isinstance(found, Reading) else reading(found)
         return seen
 
-    def search(self, at_once: int = 8, most_builds: int = 8) -> Found:
-        return Bisection(self.graph, self.compare, at_once, most_builds).run()
+    def search(self, at_once: int = 8, max_builds: int = 8) -> BisectionResult:
+        return Bisection(self.graph, self.compare, at_once, max_builds).run()
 
 
 def place(name: str) -> int:
@@ -70,7 +70,7 @@ def place(name: str) -> int:
 @pytest.mark.parametrize("culprit", [0, 1, 57, 98, 99])
 def test_the_culprit_is_found_wherever_it_is(culprit: int, at_once: int, tmp_path: Path) -> None:
     builds = Builds(chain(100), tmp_path, lambda name, marked: place(name) >= culprit)
-    found = builds.search(at_once, most_builds=20)
+    found = builds.search(at_once, max_builds=20)
     assert found.first is not None
     assert (found.first.node, found.confirmed) == (f"tanh{culprit}", True)
     assert list(found.sources) == ([f"t{culprit - 1}"] if culprit else [])
@@ -80,7 +80,7 @@ def test_the_culprit_is_found_wherever_it_is(culprit: int, at_once: int, tmp_pat
 
 def test_builds_are_few(tmp_path: Path) -> None:
     builds = Builds(chain(1000), tmp_path, lambda name, marked: place(name) >= 637)
-    found = builds.search(at_once=32, most_builds=8)
+    found = builds.search(at_once=32, max_builds=8)
     assert found.confirmed
     assert found.builds == len(builds.asked) - 1 == 3
     assert found.marked == sum(map(len, builds.asked))
@@ -102,7 +102,7 @@ def test_a_join_that_departs_though_its_branches_agree_is_the_culprit(tmp_path: 
 def test_nothing_departs(tmp_path: Path) -> None:
     found = Builds(chain(9), tmp_path, lambda name, marked: False).search()
     assert (found.first, found.builds) == (None, 0)
-    assert lines(found) == ("every output agrees with ONNX Runtime's in fp32, element by element",)
+    assert describe(found) == ("every output agrees with ONNX Runtime's in fp32, element by element",)
 
 
 def test_a_layer_that_departs_above_one_that_agrees_is_found_all_the_same(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_fault_that_goes_with_its_fusion_is_not_certain(tmp_path: Path) -> Non
 
 def test_fewer_tensors_are_marked_where_many_hide_the_fault(tmp_path: Path) -> None:
     builds = Builds(chain(64), tmp_path, lambda name, marked: len(marked) < 6 and place(name) >= 30)
-    found = builds.search(at_once=32, most_builds=12)
+    found = builds.search(at_once=32, max_builds=12)
     assert found.first is not None
     assert (found.first.node, found.confirmed) == ("tanh30", True)
 
@@ -142,15 +142,15 @@ def test_what_does_not_show_alone_is_not_certain(tmp_path: Path) -> None:
     builds = Builds(chain(9), tmp_path, lambda name, marked: not marked or (len(marked) > 3 and place(name) >= 5))
     found = builds.search()
     assert (found.confirmed, found.why) == (
-        False, "with nothing else marked it agrees: what departs is fused with others there"
+        False, "it agrees if nothing else is marked: the fault is in a fusion with other layers"
     )  # fmt: skip
 
 
 def test_builds_are_bounded(tmp_path: Path) -> None:
     builds = Builds(chain(1000), tmp_path, lambda name, marked: place(name) >= 637)
-    found = builds.search(at_once=1, most_builds=3)
+    found = builds.search(at_once=1, max_builds=3)
     assert (found.builds, found.confirmed) == (3, False)
-    assert "layers before it were not looked at: allow more builds" in found.why
+    assert "layers before it were not compared: allow more builds" in found.why
 
 
 def test_an_error_that_grows_is_no_single_layers_fault(tmp_path: Path) -> None:
@@ -158,9 +158,9 @@ def test_an_error_that_grows_is_no_single_layers_fault(tmp_path: Path) -> None:
         return reading(place(name) >= 50, place(name) / 50)
 
     found = Builds(chain(100), tmp_path, departs).search()
-    assert found.gradual
-    assert any("no single one is at fault" in line for line in lines(found))
-    assert not dataclasses.replace(found, sources={"t49": reading(False, 0.1)}).gradual
+    assert found.is_gradual
+    assert any("no single one is at fault" in line for line in describe(found))
+    assert not dataclasses.replace(found, sources={"t49": reading(False, 0.1)}).is_gradual
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +182,10 @@ def test_a_weight_that_float16_clips_is_found(at_once: int, bench: Bench, tmp_pa
     assert found.first is not None
     assert (found.first.node, found.first.tensor, found.confirmed) == ("scale_down", "down", True)
     assert list(found.sources) == ["t13"]
-    text = "\n".join(lines(found))
+    text = "\n".join(describe(found))
     assert "first to depart: scale_down (Mul): output 'down' departs from onnxruntime" in text
     assert "seen again with nothing else marked" in text
-    assert not found.gradual
+    assert not found.is_gradual
 
 
 def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench, tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench,
     found = bisect(bench, declared("int8", calibration=quiet), [tmp_path], inputs)
     assert found.first is not None
     assert (found.first.node, found.confirmed) == ("matmul0", True)
-    assert "it reads nothing but the model's inputs" in "\n".join(lines(found))
+    assert "it reads nothing but the model's inputs" in "\n".join(describe(found))
 
 
 def test_absolute_tolerances_go_with_the_size_of_each_tensor(bench: Bench, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import InputError
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.reference_outputs import given_inputs, reference_outputs
+from pytest_trt.trial.reference_outputs import accuracy_inputs, reference_outputs
 
 
 def test_integers_are_as_wide_for_the_reference_as_in_the_model(tmp_path: Path) -> None:
@@ -48,17 +48,17 @@ def test_a_file_that_is_no_npz_is_named(name: str, tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "whole.npz", y=np.random.default_rng(0).standard_normal(100))
     (tmp_path / "m.npz").write_bytes(spoilt((tmp_path / "whole.npz").read_bytes())[name])
     with pytest.raises(InputError, match=r"m.npz is no .npz file of arrays \(.+\): write it with numpy.savez"):
-        given_inputs("m.npz", [tmp_path])
+        accuracy_inputs("m.npz", [tmp_path])
 
 
 def test_an_array_without_a_name_and_a_zip_of_other_things(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.ones(3))
     with pytest.raises(InputError, match=r"m.npy is no .npz file of arrays \(it holds one array without a name\)"):
-        given_inputs("m.npy", [tmp_path])
+        accuracy_inputs("m.npy", [tmp_path])
     with zipfile.ZipFile(tmp_path / "m.npz", "w") as file:
         file.writestr("y", "1")
     with pytest.raises(InputError, match=r"inputs has a bytes for 'y': give a numpy array"):
-        given_inputs("m.npz", [tmp_path])
+        accuracy_inputs("m.npz", [tmp_path])
 
 
 def fails() -> None:
@@ -85,4 +85,4 @@ def gives_up() -> None:
 )
 def test_a_function_that_gives_no_arrays_is_told(function: Callable[[], Any], said: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=said):
-        given_inputs(function, [tmp_path])
+        accuracy_inputs(function, [tmp_path])

@@ -266,7 +266,7 @@ def test_outputs_are_held_against_those_that_the_baseline_keeps(measure, folder,
     for data in (tmp_path / "baselines").rglob("*.json.gz"):
         data.unlink()
     (lost,) = (v for v in measure(accuracy=wanted).verdicts if v.basis == "accuracy")
-    assert (lost.status, "keeps no outputs" in lost.text) == ("missing", True)
+    assert (lost.status, "has no outputs" in lost.text) == ("missing", True)
 
 
 def test_throughput_counts_every_inference_of_a_batch_however_it_was_said(bench, tmp_path):
