@@ -197,7 +197,7 @@ def _calibration_data(spec: EngineSpec, model: Model, calibration: Calibration |
     if not model.inputs:
         raise BuildError(f"{name} has no inputs, so there is nothing to calibrate int8 on: leave int8 out")
     if calibration is None:
-        has = "only Q/DQ of weights, which are computed with in float" if model.has_qdq else "neither"
+        has = "only Q/DQ of weights, so its operators compute in float" if model.has_qdq else "neither"
         raise BuildError(
             f"int8 needs a model with Q/DQ, or inputs to calibrate on, and {name} has {has}: give calibration= a "
             f"function that yields inputs, or {RANDOM_CALIBRATION!r}, with which the speed is right but the accuracy "

@@ -411,7 +411,7 @@ def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: D
         ),
         (
             {"calibrator": "entropy", "calibration": lambda: [batch(1), batch(1, count=3)]},
-            r"batch 2: input 'x' has the shape \(3, 32\), and \(4, 32\) in the first",
+            r"batch 2: input 'x' has the shape \(3, 32\), but \(4, 32\) in the first batch",
         ),
         ({"calibrator": "entropy", "calibration": list}, "the function yielded nothing"),
         ({"calibration": lambda: [batch(float("nan"))]}, "batch 1: input 'x' holds 128 NaN"),
@@ -471,9 +471,9 @@ def test_a_model_that_comes_with_its_q_dq_tells_its_shares_and_that_calibration_
 @pytest.mark.parametrize("typed", [True, False])
 def test_q_dq_of_weights_alone_is_no_int8(typed: bool, gpu: Desk) -> None:
     save_quantised(gpu.folder / "m.onnx", float_activations=2)
-    with pytest.raises(BuildError, match="has only Q/DQ of weights, which are computed with in float"):
+    with pytest.raises(BuildError, match="has only Q/DQ of weights, so its operators compute in float"):
         gpu.provide(precision="int8", strongly_typed=typed)
-    with pytest.raises(BuildError, match=r"m.onnx has none of .*, but for Q/DQ of weights alone"):
+    with pytest.raises(BuildError, match=r"m.onnx has none of .*: only their weights have Q/DQ"):
         gpu.provide(precision="int8", strongly_typed=typed, calibration="random")
     assert gpu.provide().built
     assert len(gpu.jobs) == 1

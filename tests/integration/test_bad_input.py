@@ -221,7 +221,7 @@ def test_calibrated(trt_runner): trt_runner.measure()
         "test_infinite": "int8 calibration of m.onnx, batch 2: input 'x' holds infinities, which have no range",
         "test_number": "int8 calibration of m.onnx: the function returned int: it must yield dicts of arrays",
         "test_numbers": "int8 calibration of m.onnx, batch 1: inputs are a int: give a dict of numpy arrays",
-        "test_unseeded": "int8 calibration of m.onnx: the function yields other inputs at every call: seed it",
+        "test_unseeded": "int8 calibration of m.onnx: the function yields different inputs at each call: seed it",
         "test_cache": "entropy.calib' is a calibration cache, which TensorRT's own calibrators read",
         "test_calibrator": "TensorRT's own calibration, which TensorRT from 8.6 to before 11.0 has: leave it out",
     }

@@ -1,4 +1,7 @@
-"""int8: a model with explicit Q/DQ, calibrated on ONNX Runtime: it needs no GPU and serves every TensorRT."""
+"""Quantise a model to int8 with explicit Q/DQ, calibrated on ONNX Runtime.
+
+It needs no GPU, and every TensorRT version builds the result.
+"""
 
 from __future__ import annotations
 
@@ -21,33 +24,41 @@ from pytest_trt.errors import BuildError, TrtError
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
+RECIPE_VERSION = 6
+"""Part of an engine's digest. Increase it whenever `quantise` produces another model from the same input."""
+
 PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
-
-_NO_RANGE = "the model computes NaN or infinities from an input that it is calibrated on, or holds one"
-
-RECIPE_VERSION = 6
-"""Part of what an engine is known by in the cache: one more whenever `quantise` makes something else of a model."""
+_NO_RANGE = "the model computes NaN or infinities from a calibration input, or contains one"
 
 
 def fingerprint(model: Model, calibration: Calibration) -> str:
-    """What an int8 engine is made from besides its model: who quantises, and the SHA-256 of what it is calibrated on.
+    """Return the version of the quantiser, and the SHA-256 of the calibration inputs.
 
-    Raises BuildError where onnxruntime is absent, and what `quantise` raises for the inputs.
+    Raises:
+        BuildError: onnxruntime is not installed, or the inputs are not valid, as for `quantise`.
     """
     data = calibration_data.fingerprint(model, calibration)
     return f"{_quantiser_version()}, recipe {RECIPE_VERSION}, calibrated on {data}"
 
 
 def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion:
-    """Write `model` to `output` with Q/DQ before the OPERATORS that have constant weights; the model keeps its float32
-    inputs and outputs. What these operators put out is not quantised until another of them reads it, so that TensorRT
-    can fuse what lies between (Developer Guide, "Q/DQ Layer-Placement Recommendations"). Activations are int8 per
-    tensor, by the least and greatest value seen; weights int8 per channel; both symmetric, as TensorRT demands.
+    """Write `model` to `output` with Q/DQ before the QUANTISED_OPERATORS that have constant weights.
 
-    Raises BuildError where a batch does not fit the model, where the function fails or yields nothing, where nothing in
-    the model can be quantised, and where a package is absent that onnxruntime's quantiser imports.
+    The model keeps its float32 inputs and outputs. The results of quantised operators are not quantised until another
+    such operator reads them, so that TensorRT can fuse the operators between them (Developer Guide, "Q/DQ
+    Layer-Placement Recommendations"). Activations are int8 per tensor, with the range between their smallest and
+    largest value. Weights are int8 per channel. Both are symmetric, as TensorRT requires.
+
+    Args:
+        model: The model to quantise.
+        calibration: The function that yields calibration inputs.
+        output: The file to write.
+
+    Raises:
+        BuildError: A batch does not fit the model, the function fails or yields nothing, no operator can be quantised,
+            or a package that onnxruntime's quantiser imports is not installed.
     """
     name = _quantiser_version()
     with (
@@ -56,64 +67,63 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
         _silence_onnxruntime(),
     ):
         try:
-            notes += _quantise_model(model, calibration_data.checked_batches(model, calibration), output, Path(folder))
+            notes += _write_quantised(model, calibration_data.checked_batches(model, calibration), output, Path(folder))
         except TrtError:
             raise
-        except ModuleNotFoundError as error:  # onnxruntime imports here what not every version of it requires
+        except ModuleNotFoundError as error:  # the quantiser imports packages that not every onnxruntime requires
             absent = (error.name or str(error)).partition(".")[0]
             raise BuildError(f"{name} cannot quantise without the package {absent}: pip install {absent}") from error
-        except Exception as error:  # the quantiser raises what it will
-            said = shorten(readable_message(error))
-            why = f" ({_NO_RANGE})" if "scale issue" in said or "NaN" in said else ""
-            raise BuildError(f"{name} cannot quantise {model.path.name}: {said}{why}") from error
-    light = rewrite.load_typed(output, output.parent)
-    shares = qdq.quantised_shares(light)
+        except Exception as error:  # the quantiser raises all kinds of exceptions
+            message = shorten(readable_message(error))
+            reason = f" ({_NO_RANGE})" if "scale issue" in message or "NaN" in message else ""
+            raise BuildError(f"{name} cannot quantise {model.path.name}: {message}{reason}") from error
+    typed = rewrite.load_typed(output, output.parent)
+    shares = qdq.quantised_shares(typed)
     if not shares.get("int8"):
         raise BuildError(
-            f"int8 was asked for, and {model.path.name} has none of {', '.join(QUANTISED_OPERATORS)} with weights to "
-            f"quantise{int8_compat.explain_unquantised(light, QUANTISED_OPERATORS)}"
+            f"int8 was requested, but {model.path.name} has none of {', '.join(QUANTISED_OPERATORS)} that can be "
+            f"quantised{int8_compat.explain_unquantised(typed)}"
         )
     return Conversion(shares, name, tuple(notes))
 
 
-def _quantise_model(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) -> list[str]:
-    """Quantise; notes are what had to be done otherwise than usual."""
+def _write_quantised(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) -> list[str]:
+    """Write the quantised model to `output`, and return notes on what is quantised in another way than usual.
+
+    Args:
+        model: The model to quantise.
+        batches: The calibration inputs.
+        output: The file to write.
+        folder: A folder for temporary files.
+    """
     import onnx
     from onnxruntime import quantization
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    notes = []
-    whole = rewrite.load_normalised(rewrite.load_typed(model.path, folder), model.path)
-    per_channel = model.opset >= PER_CHANNEL_OPSET
-    if not per_channel:
-        try:
-            whole = opset.upgrade(whole, PER_CHANNEL_OPSET)
-            per_channel = True
-        except Exception as error:  # noqa: BLE001 - the converter raises what it will
-            why = shorten(error)
-            notes.append(f"weights are quantised per tensor, as opset {model.opset} cannot be raised: {why}")
-    outputs = rewrite.reduce_outputs(whole.graph)
-    int8_compat.check_weights_finite(whole, QUANTISED_OPERATORS)
-    int8_compat.add_kernel_shapes(whole)
+    source = rewrite.load_normalised(rewrite.load_typed(model.path, folder), model.path)
+    source, per_channel, notes = _upgrade_opset(source, model.opset)
+    outputs = rewrite.reduce_outputs(source.graph)
+    int8_compat.check_weights_finite(source)
+    int8_compat.add_kernel_shapes(source)
     given, folded = folder / "given.onnx", folder / "folded.onnx"
-    rewrite.save_model(whole, given, beside=False)
+    rewrite.save_model(source, given, beside=False)
     large = given.with_name(f"{given.name}.data").exists()
     quant_pre_process(  # folds batch normalisation into the weights that are quantised
         str(given), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
     )
-    whole = onnx.load(str(folded))
-    chosen = int8_compat.prepare_nodes(whole, QUANTISED_OPERATORS)
-    if first := next(iter(chosen.grouped), None):
-        others = f" and {len(chosen.grouped) - 1} more are" if len(chosen.grouped) > 1 else " is"
-        notes.append(f"{first}{others} not in int8, which takes groups of a multiple of 4 channels")
-    rewrite.save_model(whole, given, beside=large)
+    source = onnx.load(str(folded))
+    selected = int8_compat.prepare_nodes(source)
+    if first := next(iter(selected.grouped), None):
+        others = f" and {len(selected.grouped) - 1} more are" if len(selected.grouped) > 1 else " is"
+        notes.append(f"{first}{others} not in int8: the size of a group of channels must be a multiple of 4")
+    rewrite.save_model(source, given, beside=large)
     quantization.quantize_static(
         str(given),
         str(output),
         _Reader(batches),
         quant_format=quantization.QuantFormat.QDQ,
         op_types_to_quantize=list(QUANTISED_OPERATORS),
-        nodes_to_exclude=list(chosen.excluded),
+        nodes_to_exclude=list(selected.excluded),
         per_channel=per_channel,
         activation_type=quantization.QuantType.QInt8,
         weight_type=quantization.QuantType.QInt8,
@@ -122,24 +132,37 @@ def _quantise_model(model: Model, batches: Iterator[Arrays], output: Path, folde
         extra_options={
             "ActivationSymmetric": True,
             "WeightSymmetric": True,
-            "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and has no int32 biases
+            "AddQDQPairToWeight": True,  # TensorRT's parser folds float weights, and takes no int32 biases
             "QuantizeBias": False,
-            "QDQDisableWeightAdjustForInt32Bias": True,  # biases stay float32: nothing has to make room for them
-            "TensorQuantOverrides": {name: [{"symmetric": True}] for name in chosen.one_scale},
+            "QDQDisableWeightAdjustForInt32Bias": True,  # biases stay float32, so no scale has to be widened for them
+            "TensorQuantOverrides": {name: [{"symmetric": True}] for name in selected.one_scale},
             "OpTypesToExcludeOutputQuantization": list(QUANTISED_OPERATORS),
         },
     )
-    light = onnx.load(str(output), load_external_data=False)
-    int8_compat.restore_unquantised_outputs(light)
-    rewrite.restore_outputs(light.graph, outputs)
-    onnx.save(light, str(output))
+    quantised = onnx.load(str(output), load_external_data=False)
+    int8_compat.restore_unquantised_outputs(quantised)
+    rewrite.restore_outputs(quantised.graph, outputs)
+    onnx.save(quantised, str(output))
     return notes
+
+
+def _upgrade_opset(source: Any, version: int) -> tuple[Any, bool, list[str]]:
+    """Return the model in an opset that has scales per channel, whether it could be converted, and a note if not."""
+    if version >= PER_CHANNEL_OPSET:
+        return source, True, []
+    try:
+        return opset.upgrade(source, PER_CHANNEL_OPSET), True, []
+    except Exception as error:  # noqa: BLE001 - the converter raises all kinds of exceptions
+        note = f"weights are quantised per tensor, as opset {version} cannot be upgraded: {shorten(error)}"
+        return source, False, [note]
 
 
 @contextlib.contextmanager
 def _silence_onnxruntime() -> Iterator[None]:
-    """Keep ONNX Runtime from printing what it warns of at every calibration run, such as what it folds. Afterwards its
-    own default holds: it does not tell what held before."""
+    """Keep ONNX Runtime from printing warnings in every calibration run, such as what it folds.
+
+    Afterwards its default severity holds: it does not report the severity that was set before.
+    """
     import onnxruntime
 
     errors, warnings = 3, 2
@@ -151,6 +174,11 @@ def _silence_onnxruntime() -> Iterator[None]:
 
 
 def _quantiser_version() -> str:
+    """Return the name and version of the quantiser.
+
+    Raises:
+        BuildError: It is not installed.
+    """
     try:
         return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
     except importlib.metadata.PackageNotFoundError:
@@ -160,7 +188,7 @@ def _quantiser_version() -> str:
 
 
 class _Reader:
-    """Batches as the quantiser asks for them."""
+    """The calibration inputs, in the form that the quantiser reads."""
 
     def __init__(self, batches: Iterator[Arrays]) -> None:
         self._batches = batches

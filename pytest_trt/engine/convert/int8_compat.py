@@ -1,4 +1,4 @@
-"""A model as ONNX Runtime's quantiser, ONNX Runtime's int8 kernels and TensorRT's parser need it."""
+"""Adapt a model to ONNX Runtime's quantiser, to ONNX Runtime's int8 kernels and to TensorRT's parser."""
 
 from __future__ import annotations
 
@@ -7,37 +7,26 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_trt.engine.convert import qdq
+from pytest_trt.engine.convert.qdq import QUANTISED_OPERATORS, dequantised_tensors
 from pytest_trt.engine.onnx import traverse
 from pytest_trt.errors import BuildError
 
-_MATRIX = 2
-"""Dimensions of a MatMul's weights that have a scale for each column."""
+_MATRIX_RANK = 2
+"""The rank of a MatMul's weights that have a scale for each column."""
 
-_GROUP = 4
-"""In int8, a group of a convolution has a multiple of so many channels, inputs and outputs (TensorRT's API reference,
-IConvolutionLayer, num_groups): for others TensorRT 8.6 could "not find any implementation" and ended the build."""
-
-
-def add_kernel_shapes(model: Any) -> None:
-    """Say in each convolution what its weights' shape says too: TensorRT 8.6 does not see it through a DequantizeLinear
-    ("The input tensor shape misaligns with the input kernel shape")."""
-    import onnx
-
-    dims = {tensor.name: tensor.dims for tensor in traverse.tensors(model)}
-    for node in traverse.nodes(model):
-        shaped = any(attribute.name == "kernel_shape" for attribute in node.attribute)
-        if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dims and not shaped:
-            node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
+_GROUP_MULTIPLE = 4
+"""In int8, the numbers of input and output channels of a convolution's group are multiples of this (TensorRT's API
+reference, IConvolutionLayer, num_groups). For other groups TensorRT 8.6 could "not find any implementation", and the
+build failed."""
 
 
-def check_weights_finite(model: Any, operators: Sequence[str]) -> None:
-    """Raise BuildError, naming it, for a weight or bias of the operators that is not all numbers: it has no range."""
+def check_weights_finite(model: Any) -> None:
+    """Raise BuildError if a weight or bias of the QUANTISED_OPERATORS contains NaN or infinities: it has no range."""
     import numpy as np
     from onnx import numpy_helper
 
     weights = {tensor.name: tensor for tensor in traverse.tensors(model)}
-    read = (name for node in traverse.nodes(model) if node.op_type in operators for name in node.input)
+    read = (name for node in traverse.nodes(model) if node.op_type in QUANTISED_OPERATORS for name in node.input)
     for name in dict.fromkeys(name for name in read if name in weights):
         array = numpy_helper.to_array(weights[name])
         if array.dtype.kind == "f" and not (finite := np.isfinite(array)).all():
@@ -48,81 +37,91 @@ def check_weights_finite(model: Any, operators: Sequence[str]) -> None:
             )
 
 
-def explain_unquantised(light: Any, operators: Sequence[str]) -> str:
-    """Which of a model's operators would be quantised, and are not, and what to do about it: the end of a sentence."""
-    weights = {tensor.name: tensor for tensor in traverse.tensors(light)}
-    dequantised = qdq.dequantised_tensors(light)
-    inside = [node for graph in [*traverse.graphs(light)][1:] for node in graph.node if node.op_type in operators]
-    read = [node.input[:2] for node in light.graph.node if node.op_type in operators]
-    if inside:
-        return ", but for what is inside an If, a Loop or a Scan, which stays as it is: leave int8 out"
-    if any(right in weights and weights[right].data_type == weights[right].DOUBLE for _, right in read):
-        return ", but in float64: export it in float32"
-    if any(right in dequantised for _, right in read):
-        return (
-            ", but for Q/DQ of weights alone, which are computed with in float: ask for fp32 or fp16, or give the "
-            "model that it was made of"
-        )
-    if any(left in weights for left, _ in read):
-        return ", but for constants on a MatMul's left, which stay float: leave int8 out"
-    return ": leave int8 out"
+def add_kernel_shapes(model: Any) -> None:
+    """Add the kernel's shape to each convolution that does not declare it.
+
+    TensorRT 8.6 does not derive it from weights behind a DequantizeLinear ("The input tensor shape misaligns with the
+    input kernel shape").
+    """
+    import onnx
+
+    dims = {tensor.name: tensor.dims for tensor in traverse.tensors(model)}
+    for node in traverse.nodes(model):
+        declared = any(attribute.name == "kernel_shape" for attribute in node.attribute)
+        if node.op_type in ("Conv", "ConvTranspose") and node.input[1] in dims and not declared:
+            node.attribute.append(onnx.helper.make_attribute("kernel_shape", list(dims[node.input[1]][2:])))
 
 
 @dataclasses.dataclass(frozen=True)
 class SelectedNodes:
-    """Which operators are quantised how: nodes to leave out, those among them whose groups of channels int8 kernels do
-    not take, and weights that get one scale and not one a channel."""
+    """Which operators are quantised, and how.
+
+    Attributes:
+        excluded: The names of the nodes that are not quantised.
+        grouped: Those among them whose groups of channels int8 kernels do not take.
+        one_scale: The names of the weights that get one scale, not one for each channel.
+    """
 
     excluded: Sequence[str]
     grouped: Sequence[str]
     one_scale: Sequence[str]
 
 
-def prepare_nodes(model: Any, operators: Sequence[str]) -> SelectedNodes:
-    """Give each of the operators weights of its own, and a bias that counts once. Those without constant weights are
-    left out; a MatMul's weights of more than two dimensions have no channels that int8 kernels know."""
+def prepare_nodes(model: Any) -> SelectedNodes:
+    """Select the operators to quantise, and give each its own weights, and a bias with a factor of 1.
+
+    Operators without constant weights are excluded. A MatMul's weights of more than two dimensions get one scale: int8
+    kernels know no channels of them.
+    """
     _cast_weights(model.graph)
-    nodes = [(place, node) for place, node in enumerate(model.graph.node) if node.op_type in operators]
+    nodes = [(number, node) for number, node in enumerate(model.graph.node) if node.op_type in QUANTISED_OPERATORS]
     weights = {tensor.name: tensor for tensor in model.graph.initializer}
-    for place, node in nodes:
-        node.name = node.name or f"{node.op_type}#{place}"
+    for number, node in nodes:
+        node.name = node.name or f"{node.op_type}#{number}"
         if node.op_type == "Gemm":
-            _count_bias_once(model.graph, node, weights)
+            _multiply_bias(model.graph, node, weights)
     constant = [node for _, node in nodes if node.input[1] in weights]
-    grouped = [node.name for node in constant if _is_oddly_grouped(node, weights[node.input[1]].dims)]
-    chosen = [node for node in constant if node.name not in grouped]
+    grouped = [node.name for node in constant if _has_odd_groups(node, weights[node.input[1]].dims)]
+    selected = [node for node in constant if node.name not in grouped]
     excluded = [*(node.name for _, node in nodes if node.input[1] not in weights), *grouped]
-    stacked = [node for node in chosen if node.op_type == "MatMul" and len(weights[node.input[1]].dims) > _MATRIX]
-    _unshare(model, chosen, weights)
+    stacked = [n for n in selected if n.op_type == "MatMul" and len(weights[n.input[1]].dims) > _MATRIX_RANK]
+    _copy_shared_weights(model, selected, weights)
     return SelectedNodes(excluded, grouped, [node.input[1] for node in stacked])
 
 
-def _is_oddly_grouped(node: Any, dims: Sequence[int]) -> bool:
-    """Whether a convolution's groups are of other sizes than int8 kernels take: a multiple of 4, or one channel each,
-    which are kernels of their own (for a ConvTranspose only in later versions: TensorRT issue 1934)."""
+def _has_odd_groups(node: Any, dims: Sequence[int]) -> bool:
+    """Return whether the groups of a convolution have sizes that int8 kernels do not take.
+
+    They take multiples of 4. They also take groups of one channel, for which there are separate kernels (for a
+    ConvTranspose only in later versions: TensorRT issue 1934).
+
+    Args:
+        node: The convolution, or another node.
+        dims: The shape of its weights.
+    """
     groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
     if groups == 1 or node.op_type not in ("Conv", "ConvTranspose"):
         return False
     sizes = (dims[0] // groups, dims[1])
-    return any(size % _GROUP for size in sizes) and (node.op_type, *sizes) != ("Conv", 1, 1)
+    return any(size % _GROUP_MULTIPLE for size in sizes) and (node.op_type, *sizes) != ("Conv", 1, 1)
 
 
 def _cast_weights(graph: Any) -> None:
-    """Cast weights here, where ONNX Runtime has a node do it: it computes float16 in float32."""
+    """Apply the casts of weights: ONNX Runtime casts float16 weights to float32 with a node, to compute in float32."""
     from onnx import helper, numpy_helper
 
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    given = {value.name for value in graph.output}
+    outputs = {value.name for value in graph.output}
     for node in list(graph.node):
-        if node.op_type == "Cast" and node.input[0] in weights and node.output[0] not in given:
-            kind = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
-            array = numpy_helper.to_array(weights[node.input[0]]).astype(kind)
+        if node.op_type == "Cast" and node.input[0] in weights and node.output[0] not in outputs:
+            dtype = helper.tensor_dtype_to_np_dtype(helper.get_node_attr_value(node, "to"))
+            array = numpy_helper.to_array(weights[node.input[0]]).astype(dtype)
             graph.initializer.append(numpy_helper.from_array(array, node.output[0]))
             graph.node.remove(node)
 
 
-def _count_bias_once(graph: Any, node: Any, weights: dict[str, Any]) -> None:
-    """Multiply a constant bias by `beta`, which the quantiser sets to 1 and forgets (onnxruntime 1.32, QDQGemm)."""
+def _multiply_bias(graph: Any, node: Any, weights: dict[str, Any]) -> None:
+    """Multiply a Gemm's constant bias by `beta`, which the quantiser replaces by 1 (onnxruntime 1.32, QDQGemm)."""
     from onnx import numpy_helper
 
     for attribute in node.attribute:
@@ -133,41 +132,67 @@ def _count_bias_once(graph: Any, node: Any, weights: dict[str, Any]) -> None:
             attribute.f = 1.0
 
 
-def _unshare(model: Any, nodes: Sequence[Any], weights: dict[str, Any]) -> None:
-    """Copy weights and biases that others read too: ONNX Runtime (1.32) cannot load two operators on one quantised
-    weight, and an embedding that is also a projection need not be rounded where it is looked up. Its quantiser copies
-    biases itself, and may name the copy as another tensor is named."""
+def _copy_shared_weights(model: Any, nodes: Sequence[Any], weights: dict[str, Any]) -> None:
+    """Copy weights and biases that other nodes read too.
+
+    ONNX Runtime (1.32) cannot load two operators that read one quantised weight, and an embedding that is also used as
+    a projection need not be rounded for its look-up. ONNX Runtime's quantiser copies biases itself, but may give the
+    copy the name of another tensor.
+    """
     reads = Counter(name for node in model.graph.node for name in traverse.names_read(node))
-    taken = {*weights, *(name for node in model.graph.node for name in node.output)}
+    used = {*weights, *(name for node in model.graph.node for name in node.output)}
     for node in nodes:
-        for place, name in enumerate(node.input):
-            if place > 0 and name in weights and reads[name] > 1:
+        for index, name in enumerate(node.input):
+            if index > 0 and name in weights and reads[name] > 1:
                 reads[name] -= 1
-                node.input[place] = _free(f"{name}_{node.name}", taken)
+                node.input[index] = _unused_name(f"{name}_{node.name}", used)
                 copy = model.graph.initializer.add()
                 copy.CopyFrom(weights[name])
-                copy.name = node.input[place]
+                copy.name = node.input[index]
 
 
-def _free(name: str, taken: set[str]) -> str:
-    """`name`, lengthened until no tensor has it; it is taken from then on."""
-    while name in taken:
+def _unused_name(name: str, used: set[str]) -> str:
+    """Return `name`, lengthened until no tensor has it, and add it to the names that are used."""
+    while name in used:
         name += "_"
-    taken.add(name)
+    used.add(name)
     return name
 
 
 def restore_unquantised_outputs(model: Any) -> None:
-    """Make each output of the model what was computed, where the quantiser made it what Q/DQ leave of that for a layer
-    behind it. TensorRT 8.6 failed on networks of which a DequantizeLinear was an output ("mSet.size()")."""
+    """Make each output of the model the computed tensor, not its copy after Q/DQ.
+
+    The quantiser replaces an output that a quantised operator reads too. TensorRT 8.6 failed on networks in which an
+    output came from a DequantizeLinear ("mSet.size()").
+    """
     made_by = {name: node for node in model.graph.node for name in node.output}
     names: dict[str, str] = {}
     for name in (value.name for value in model.graph.output):
-        dequantised = made_by.get(name)
-        if dequantised is not None and dequantised.op_type == "DequantizeLinear" and dequantised.input[0] in made_by:
-            computed = made_by[dequantised.input[0]].input[0]
-            if computed in made_by:  # else it is an input of the model
+        dequantise = made_by.get(name)
+        if dequantise is not None and dequantise.op_type == "DequantizeLinear" and dequantise.input[0] in made_by:
+            computed = made_by[dequantise.input[0]].input[0]
+            if computed in made_by:  # otherwise it is an input of the model
                 names.update({name: f"{name}_DequantizeLinear_Output", computed: name})
     for node in traverse.nodes(model):
         for tensors in (node.input, node.output):
             tensors[:] = [names.get(tensor, tensor) for tensor in tensors]
+
+
+def explain_unquantised(typed: Any) -> str:
+    """Return why no operator of a typed model was quantised and what to do, as the end of a message."""
+    weights = {tensor.name: tensor for tensor in traverse.tensors(typed)}
+    dequantised = dequantised_tensors(typed)
+    inner_graphs = [*traverse.graphs(typed)][1:]
+    read = [node.input[:2] for node in typed.graph.node if node.op_type in QUANTISED_OPERATORS]
+    if any(node.op_type in QUANTISED_OPERATORS for graph in inner_graphs for node in graph.node):
+        return ": those inside an If, a Loop or a Scan stay as they are: leave int8 out"
+    if any(right in weights and weights[right].data_type == weights[right].DOUBLE for _, right in read):
+        return ": their weights are float64: export the model in float32"
+    if any(right in dequantised for _, right in read):
+        return (
+            ": only their weights have Q/DQ, so they compute in float: request fp32 or fp16, or give the float model "
+            "that this one was made from"
+        )
+    if any(left in weights for left, _ in read):
+        return ": a constant on the left of a MatMul stays float: leave int8 out"
+    return ": leave int8 out"

@@ -122,7 +122,7 @@ def test_a_constant_on_the_left_stays_float(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["v", "x"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
     assert dequantised(quantised(saved(tmp_path, nodes, (8, 3), [weight("v", 5, 8), weight("w", 3, 4)]))) == ["MatMul"]
     path = saved(tmp_path, [node("MatMul", ["v", "x"], ["y"])], (8, 3), [weight("v", 5, 8)])
-    said = r"none of Conv, .* with weights to quantise, but for constants on a MatMul's left, which stay float"
+    said = r"none of Conv, .* that can be quantised: a constant on the left of a MatMul stays float: leave int8 out"
     with pytest.raises(BuildError, match=said):
         quantised(path)
 
@@ -131,7 +131,9 @@ def test_float64_is_told_as_that(tmp_path: Path) -> None:
     double = numpy_helper.from_array(numpy_helper.to_array(weight("w", 8, 8)).astype(np.float64), "w")
     cast = [node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE), node("MatMul", ["d", "w"], ["m"])]
     path = saved(tmp_path, [*cast, node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)], ("N", 8), [double])
-    with pytest.raises(BuildError, match=r"with weights to quantise, but in float64: export it in float32"):
+    with pytest.raises(
+        BuildError, match=r"that can be quantised: their weights are float64: export the model in float32"
+    ):
         quantised(path)
 
 
@@ -185,7 +187,9 @@ def test_weights_alone_that_are_quantised_leave_nothing_to_quantise(moved: bool,
     nodes = [node("DequantizeLinear", ["k", "s"], ["kept"]), node("Transpose", ["kept"], ["t"])]
     nodes.append(node("MatMul", ["x", "t" if moved else "kept"], ["y"]))
     path = saved(tmp_path, nodes, ("N", 8), [int8_weight("k", 8, 8), SCALE])
-    with pytest.raises(BuildError, match=r", but for Q/DQ of weights alone, which are computed with in float: ask for"):
+    with pytest.raises(
+        BuildError, match=r": only their weights have Q/DQ, so they compute in float: request fp32 or fp16"
+    ):
         quantised(path)
 
 

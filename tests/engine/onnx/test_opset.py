@@ -112,7 +112,7 @@ def test_int8_of_a_model_that_resizes_is_what_it_was(tmp_path: Path) -> None:
 def test_int8_of_a_model_that_cannot_be_raised_has_one_scale_a_weight_and_says_so(tmp_path: Path) -> None:
     onnx.save(filtered(10, "nearest", 2, 0.5), str(tmp_path / "m.onnx"))
     (note,) = int8.quantise(read_model(tmp_path / "m.onnx"), lambda: [X], tmp_path / "q.onnx").notes
-    assert "per tensor, as opset 10 cannot be raised: a Resize to the nearest pixel enlarges one axis" in note
+    assert "per tensor, as opset 10 cannot be upgraded: a Resize to the nearest pixel enlarges one axis" in note
 
 
 def test_half_precision_of_a_model_with_q_dq_that_resizes_is_what_it_was(tmp_path: Path) -> None:
