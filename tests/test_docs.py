@@ -16,7 +16,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import ALWAYS_FAIL, STATUSES
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
 from pytest_trt.plugin import fixtures
-from pytest_trt.plugin.options import given
+from pytest_trt.plugin.options import read_options
 from pytest_trt.spec import parse_settings
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -79,7 +79,7 @@ def test_the_defaults_in_the_table_of_options_are_those_of_the_settings(pytester
     table = [row for row in rows((ROOT / "docs/reference/options.md").read_text()) if row[0].startswith("`--trt-")]
     said = {names(ini)[0]: names(default) for _, ini, default, _ in table}
     pytester.makeini("[pytest]\n" + "\n".join(f"{ini} = {value[0]}" for ini, value in said.items() if value))
-    parsed = parse_settings.parse_settings(given(pytester.parseconfig()), ".")
+    parsed = parse_settings.parse_settings(read_options(pytester.parseconfig()), ".")
     assert parsed == Settings()
     unsaid = {option.field for option in OPTIONS if not said[option.name]}
     assert all(not getattr(Settings(), field) for field in unsaid)
