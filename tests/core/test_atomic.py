@@ -1,4 +1,4 @@
-"""drafts: files written whole or not at all."""
+"""Atomic file writes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pytest_trt.core.atomic import discard_draft, write_atomically
 
 
-def test_a_file_is_replaced_and_no_draft_is_left(tmp_path: Path) -> None:
+def test_write_replaces_file_and_leaves_no_draft(tmp_path: Path) -> None:
     path = tmp_path / "r.json"
     for text in ("one", "two \udcff"):
         write_atomically(path, text)
@@ -17,7 +17,7 @@ def test_a_file_is_replaced_and_no_draft_is_left(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_replaced_stays_and_no_draft_is_left(tmp_path: Path) -> None:
+def test_failed_write_keeps_file_and_leaves_no_draft(tmp_path: Path) -> None:
     folder = tmp_path / "r.json"
     (folder / "inside").mkdir(parents=True)
     with pytest.raises(OSError, match=r"directory"):
@@ -27,5 +27,5 @@ def test_what_cannot_be_replaced_stays_and_no_draft_is_left(tmp_path: Path) -> N
         write_atomically(tmp_path / "nowhere" / "r.json", "text")
 
 
-def test_a_draft_that_is_not_there_need_not_be_removed(tmp_path: Path) -> None:
+def test_discard_ignores_missing_draft(tmp_path: Path) -> None:
     discard_draft(tmp_path / "draft")

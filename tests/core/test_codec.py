@@ -1,4 +1,4 @@
-"""Records to JSON and back."""
+"""Conversion of records to JSON and back."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ class Ends:
 WHOLE = Outer("x", Inner(1), (Inner(2), Inner(3, 0.25)), {"ms": 1.5}, "b", 7, (4, "four"))
 
 
-def test_what_is_encoded_decodes_to_the_same_record():
+def test_encoded_record_decodes_to_an_equal_record():
     assert codec.decode(Outer, json.loads(json.dumps(codec.encode(WHOLE)))) == WHOLE
 
 
-def test_a_whole_number_is_read_as_a_float_where_a_float_is_due():
+def test_integer_is_accepted_as_a_float():
     decoded = codec.decode(Inner, {"size": 1, "share": 2})
     assert isinstance(decoded.share, float)
 
@@ -83,18 +83,18 @@ def test_a_whole_number_is_read_as_a_float_where_a_float_is_due():
         ({"name": "x" * 200_000}, "Outer.name is a string of 200000 characters"),
     ],
 )
-def test_what_does_not_fit_names_the_field(change, message):
+def test_invalid_value_names_its_field(change, message):
     with pytest.raises(RecordError, match=message):
         codec.decode(Outer, {**codec.encode(WHOLE), **change})
 
 
-def test_a_field_that_is_left_out_has_its_default_anew_for_each_record():
+def test_missing_field_gets_a_new_default_for_each_record():
     first, second = (codec.decode(Outer, {"name": "x", "inner": {"size": 1}}) for _ in range(2))
     assert first == second == Outer("x", Inner(1))
     assert first.by_name is not second.by_name
 
 
-def test_a_record_may_hold_others_of_its_kind():
+def test_record_may_contain_records_of_its_own_type():
     tree = {"value": 1, "below": [{"value": 2, "below": []}, {"value": 3, "below": [{"value": 4}]}]}
     assert codec.decode(Tree, tree) == Tree(1, (Tree(2), Tree(3, (Tree(4),))))
     tree["below"][1]["below"][0]["value"] = "4"
@@ -102,22 +102,22 @@ def test_a_record_may_hold_others_of_its_kind():
         codec.decode(Tree, tree)
 
 
-def test_what_a_record_says_against_its_own_fields_names_it():
+def test_error_of_post_init_names_the_record():
     with pytest.raises(RecordError, match=r"tuple\[1\]: low 2 is above high 1"):
         codec.check(tuple[Ends, ...], [{"low": 1, "high": 2}, {"low": 2, "high": 1}], "tuple")
 
 
-def test_a_key_that_does_not_fit_is_named():
+def test_invalid_key_is_named():
     with pytest.raises(RecordError, match="counts key must be of type int, not 'a'"):
         codec.check(dict[int, int], {1: 1, "a": 2}, "counts")
 
 
-def test_what_has_no_json_form_is_refused():
+def test_value_without_json_form_is_rejected():
     with pytest.raises(RecordError, match="cannot be written as JSON"):
         codec.encode({"f": len})
 
 
-def test_a_measurement_travels_whole():
+def test_measurement_survives_encoding():
     measured = Measurement(
         node_id="t.py::t",
         environment=Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0"),

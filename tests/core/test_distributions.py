@@ -16,5 +16,5 @@ from pytest_trt.core.distributions import t_quantile
         (0.001, 31, 3.3749),
     ],
 )
-def test_t_quantiles_are_those_of_the_tables(tail, freedom, t):
+def test_t_quantiles_match_published_tables(tail, freedom, t):
     assert t_quantile(tail, freedom) == pytest.approx(t, rel=1e-4)

@@ -1,4 +1,4 @@
-"""The commit that is checked out."""
+"""The commit that is checked out in a folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from pytest_trt.core.git import checked_out_commit
 
 
-def test_the_commit_is_gits_and_dirty_files_are_marked(tmp_path):
+def test_commit_is_read_from_git_and_uncommitted_changes_are_marked(tmp_path):
     assert checked_out_commit(tmp_path) is None
     git = ("git", "-C", str(tmp_path), "-c", "user.name=t", "-c", "user.email=t@t")
     (tmp_path / "file").write_text("1")

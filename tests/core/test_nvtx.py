@@ -32,7 +32,7 @@ class annotate:
 """
 
 
-def test_the_package_takes_our_ranges() -> None:
+def test_nvtx_accepts_ranges() -> None:
     package = pytest.importorskip("nvtx", reason="needs the package nvtx")
     nvtx._package.cache_clear()
     assert isinstance(nvtx.span("block"), package.annotate)
@@ -40,15 +40,13 @@ def test_the_package_takes_our_ranges() -> None:
         pass
 
 
-def test_without_the_package_a_range_is_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_range_does_nothing_without_nvtx(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvtx, "_package", lambda: None)
     assert isinstance(nvtx.span("block"), contextlib.nullcontext)
 
 
-def test_a_probe_has_a_range_around_each_thing_that_it_does(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_model
-) -> None:
-    """What the package shows only a profiler sees, so another of its name stands in for it in the probe."""
+def test_probe_marks_each_step_with_a_range(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save_model) -> None:
+    """Only a profiler sees real ranges, so the probe imports a substitute that writes them to a file."""
     (tmp_path / "nvtx.py").write_text(STAND_IN)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     subject = Subject(save_model(), "0", EngineSpec(), {"x": (4, 32)}, PipelineOptions())
@@ -56,7 +54,9 @@ def test_a_probe_has_a_range_around_each_thing_that_it_does(
         probe.block()
         probe.throughput(0.01)
         probe.profile(3)
-    said = (tmp_path / "ranges.txt").read_text().splitlines()
-    names = [line.removeprefix("begin pytest-trt:") for line in said if line.startswith("begin")]
+    lines = (tmp_path / "ranges.txt").read_text().splitlines()
+    names = [line.removeprefix("begin pytest-trt:") for line in lines if line.startswith("begin")]
     assert list(dict.fromkeys(names)) == ["activate", "load", "open", "draw", "block", "throughput", "profile"]
-    assert said[1::2] == [line.replace("begin", "end") for line in said[::2]], "each ends before the next begins"
+    assert lines[1::2] == [line.replace("begin", "end") for line in lines[::2]], (
+        "each range ends before the next one begins"
+    )

@@ -1,4 +1,4 @@
-"""What a measurement shows of itself, and how its figures are read."""
+"""The repr of a measurement, and access to its figures."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def measured() -> Measurement:
     return dataclasses.replace(measurement(node_id="test_m.py::test_m"), figures=figures)
 
 
-def test_a_figure_is_an_attribute_and_an_item(measured: Measurement) -> None:
+def test_figure_is_an_attribute_and_an_item(measured: Measurement) -> None:
     assert measured.ms == measured["ms"] == measured.figures["ms"].value == 0.27214
     assert measured.throughput == measured["throughput"] == 26100.4
 
 
-def test_a_figure_that_was_not_measured_is_an_error_that_names_those_that_were(measured: Measurement) -> None:
+def test_unmeasured_figure_raises_and_names_the_measured_ones(measured: Measurement) -> None:
     with pytest.raises(KeyError, match="no figure 'p99_ms' was measured; there are ms, throughput, memory_mb"):
         measured["p99_ms"]
     with pytest.raises(AttributeError, match="no attribute or figure 'p99'; its figures are ms, throughput, memory_mb"):
@@ -51,12 +51,12 @@ def test_figures_are_listed_among_the_attributes(measured: Measurement) -> None:
     assert "p99_ms" not in dir(measured)
 
 
-def test_a_measurement_shows_itself_in_one_short_line(measured: Measurement) -> None:
+def test_repr_is_one_short_line(measured: Measurement) -> None:
     assert repr(measured) == "<Measurement test_m.py::test_m on NVIDIA H200: ms=0.2721 throughput=26100 memory_mb=628>"
     assert repr(dataclasses.replace(measured, figures={})).endswith("on NVIDIA H200: no figures>")
 
 
-def test_copies_and_json_are_as_they_were(measured: Measurement) -> None:
+def test_copies_and_json_are_unchanged(measured: Measurement) -> None:
     assert copy.deepcopy(measured) == copy.copy(measured) == pickle.loads(pickle.dumps(measured)) == measured
     encoded = codec.encode(measured)
     assert list(encoded) == [field.name for field in dataclasses.fields(Measurement)]

@@ -7,7 +7,7 @@ from pytest_trt.core import stats
 from pytest_trt.core.distributions import t_quantile
 
 
-def test_percentiles_follow_trtexecs_index():
+def test_percentile_uses_the_index_of_trtexec():
     samples = [float(n) for n in range(1, 101)]
     assert stats.percentile(samples, 99) == 99.0
     assert stats.percentile(samples, 95) == 95.0
@@ -15,32 +15,32 @@ def test_percentiles_follow_trtexecs_index():
     assert stats.percentile([5.0], 50) == 5.0
 
 
-def test_the_median_of_an_even_number_lies_between_the_middle_two():
+def test_median_of_an_even_number_is_the_mean_of_the_middle_two():
     assert stats.median((4.0, 1.0, 3.0, 2.0)) == 2.5
     assert stats.median((3.0, 1.0, 2.0)) == 2.0
 
 
-def test_too_few_units_leave_the_interval_open():
+def test_interval_is_infinite_for_too_few_units():
     found = stats.interval([1.0, 2.0, 3.0, 4.0, 5.0])
     assert (found.center, found.low, found.high) == (3.0, -math.inf, math.inf)
     assert math.isfinite(stats.interval([1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).low)
 
 
-def test_the_interval_moves_and_stretches_with_its_units():
+def test_interval_shifts_and_scales_with_its_units():
     units = np.random.default_rng(0).normal(size=100)
     plain, moved = stats.interval(units), stats.interval(3 + 2 * units)
     for end in ("center", "low", "high"):
         assert getattr(moved, end) == pytest.approx(3 + 2 * getattr(plain, end))
 
 
-def test_the_interval_stands_between_looks():
+def test_interval_does_not_change_between_looks():
     units = np.random.default_rng(0).normal(size=60)
     assert stats.interval(units[:47]) == stats.interval(units[:32])
     assert stats.interval(units[:48]) != stats.interval(units[:32])
     assert [n for n in range(20) if stats.is_look(n)] == [6, 8, 12, 16]
 
 
-def test_it_looks_at_any_number_of_units_and_all_looks_share_one_error():
+def test_looks_continue_for_any_number_of_units_and_share_the_error():
     looks = [n for n in range(1, 20000) if stats.is_look(n)]
     assert looks == [*stats.LOOKS, 1024, 2048, 4096, 8192, 16384]
     assert 0.99 < sum(stats.last_look(n)[1] for n in looks) < 1
@@ -75,14 +75,14 @@ NOISES = {
 
 
 @pytest.mark.parametrize("noise", NOISES)
-def test_looking_after_every_unit_errs_no_oftener_than_promised(noise):
+def test_looking_after_every_unit_keeps_the_promised_error(noise):
     series = NOISES[noise](np.random.default_rng(1), 600, 64)
     missed = sum(any(stats.interval(row[:n], 0.05).low > 0 for n in stats.LOOKS if n <= 64) for row in series)
     assert missed <= 0.05 * 600
 
 
-def test_an_interval_that_is_not_made_for_looking_would_err():
-    """The test above can fail: the same looks at a plain t interval miss far oftener than 5 %."""
+def test_interval_without_shared_error_would_err_too_often():
+    """The test above can fail: a plain t interval at the same looks misses in far more than 5 % of the series."""
     series = NOISES["normal"](np.random.default_rng(1), 600, 64)
 
     def low(units):
@@ -91,7 +91,7 @@ def test_an_interval_that_is_not_made_for_looking_would_err():
     assert sum(any(low(row[:n]) > 0 for n in stats.LOOKS if n <= 64) for row in series) > 0.08 * 600
 
 
-def test_an_outlier_hardly_moves_the_interval():
+def test_outlier_hardly_moves_the_interval():
     units = np.random.default_rng(0).normal(size=32)
     spoilt = units.copy()
     spoilt[5] = 1000
@@ -100,46 +100,46 @@ def test_an_outlier_hardly_moves_the_interval():
     assert found.high - found.low < 1.3 * (plain.high - plain.low)
 
 
-def test_an_end_reaches_as_far_as_the_median_may_lie():
+def test_interval_contains_the_interval_of_the_median():
     generator = np.random.default_rng(0)
     units = generator.normal(size=128) + np.where(np.arange(128) % 5 < 2, 30.0, 0.0)
-    generator.shuffle(units)  # 60 % at 0, 40 % at 30: their median is 1, and their mean is drawn up
+    generator.shuffle(units)  # 60 % at 0 and 40 % at 30: the median is 1, and the mean is far above it.
     found = stats.interval(units)
     assert found.low < 0.967 < found.center - 1
     plain = stats.interval(generator.normal(size=128))
-    assert plain.high - plain.low < 1.3  # without such noise the ends are the mean's
+    assert plain.high - plain.low < 1.3  # Without such noise, the ends are those of the mean.
 
 
-def test_winsorising_leaves_values_alone_where_most_are_the_same():
+def test_winsorise_keeps_values_if_most_are_equal():
     values = np.array([1.0, 1.0, 1.0, 1.0, 2.0])
     assert stats.winsorise(values) is values
 
 
-def test_batches_grow_so_that_at_most_32_are_left():
+def test_batches_grow_so_that_at_most_32_remain():
     assert len(stats.batch_means(np.arange(32.0))) == 32
     assert stats.batch_means(np.arange(48.0))[:2].tolist() == [0.5, 2.5]
     assert len(stats.batch_means(np.arange(512.0))) == 32
 
 
-def test_dependence_widens_and_never_narrows():
+def test_dependence_never_narrows_the_interval():
     alike, opposed = np.repeat([0.0, 1.0], 16), np.tile([0.0, 1.0], 16)
     assert stats.dependence(alike) > 3
     assert stats.dependence(opposed) == 1.0
     assert stats.dependence(np.ones(8)) == 1.0
 
 
-def test_doubt_of_dependence_costs_a_sixth_where_there_is_none():
-    alone = np.tile([0.0, 0.0, 1.0, 1.0], 8)  # neighbours alike as often as not
-    assert stats.dependence(alone) == pytest.approx(7 / 6, abs=0.01)  # twice as much misses 0.2 s at batch 1
+def test_possible_dependence_widens_independent_units_by_a_sixth():
+    alone = np.tile([0.0, 0.0, 1.0, 1.0], 8)  # Neighbours are equal as often as not.
+    assert stats.dependence(alone) == pytest.approx(7 / 6, abs=0.01)  # Twice the doubt misses 0.2 s at batch 1.
 
 
-def test_percentile_intervals_cover_the_percentile():
+def test_percentile_interval_covers_the_percentile():
     generator, truth = np.random.default_rng(2), -math.log(0.05)
     found = [stats.percentile_interval(generator.exponential(size=(20, 40)), 95, alpha=0.025) for _ in range(300)]
     assert sum(f.low <= truth <= f.high for f in found) >= 0.94 * 300
 
 
-def test_percentile_intervals_of_dependent_samples_are_wider():
+def test_percentile_interval_of_dependent_samples_is_wider():
     generator = np.random.default_rng(3)
     shared = generator.normal(size=(40, 1))
     blocks = shared + 0.1 * generator.normal(size=(40, 50))
@@ -149,16 +149,16 @@ def test_percentile_intervals_of_dependent_samples_are_wider():
     assert dependent.high - dependent.low > 2 * (independent.high - independent.low)
 
 
-def test_slow_samples_that_last_longer_than_a_block_count_for_less():
-    spell = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0], 8)[:, None]  # each some eight blocks long
+def test_slow_samples_that_span_blocks_count_less():
+    spell = np.repeat([0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0], 8)[:, None]  # Each spell is about eight blocks long.
     samples = np.random.default_rng(5).normal(size=(64, 40)) + 2 * spell
     mixed = np.random.default_rng(6).permutation(samples)
     lasting, single = stats.percentile_interval(samples, 95), stats.percentile_interval(mixed, 95)
     assert lasting.high - lasting.low > 2 * (single.high - single.low)
-    assert lasting.needed == single.needed  # else a limit far off were never reached where spells last
+    assert lasting.needed == single.needed  # Otherwise a distant limit would never be decided if spells last long.
 
 
-def test_a_percentile_of_too_few_samples_has_no_upper_end_and_says_how_many_it_needs():
+def test_percentile_of_too_few_samples_has_no_upper_end_and_reports_how_many_it_needs():
     samples = [np.random.default_rng(0).normal(size=100)]
     found = stats.percentile_interval(samples, 99, alpha=0.001)
     assert found.high == math.inf
@@ -166,7 +166,7 @@ def test_a_percentile_of_too_few_samples_has_no_upper_end_and_says_how_many_it_n
     assert math.isfinite(stats.percentile_interval([np.arange(700.0)], 99, alpha=0.001).high)
 
 
-def test_a_timers_step_is_seen():
+def test_timer_step_is_detected():
     coarse = np.round(np.random.default_rng(0).normal(1, 0.01, size=(6, 20)), 3)
     assert stats.timer_step(coarse) == pytest.approx(0.001, rel=0.05)
     assert stats.timer_step(coarse + 1e-9 * np.arange(20)) == pytest.approx(0.001, rel=0.05)

@@ -1,4 +1,4 @@
-"""Budgets in a file: whom they are for, and what a mistake in it gets."""
+"""Budget files: which tests a budget matches, and the errors of an invalid file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read(folder: Path, text: str) -> BudgetFile:
     return read_budgets(path)
 
 
-def test_a_test_has_the_budgets_that_match_it(tmp_path: Path) -> None:
+def test_budgets_match_node_ids(tmp_path: Path) -> None:
     budgets = read(tmp_path, GOOD)
     first, second = budgets.matching("tests/test_models.py::test_resnet18[fp16-b1]")
     assert (first.device, first.limits, first.where) == ("H200", {"ms": 0.31, "memory_mb": 700}, {"batch": 1})
@@ -38,28 +38,30 @@ def test_a_test_has_the_budgets_that_match_it(tmp_path: Path) -> None:
     assert budgets.matching("other/test_models.py::test_resnet18[fp16-b1]") == ()
 
 
-def test_brackets_stand_for_themselves(tmp_path: Path) -> None:
+def test_square_brackets_are_literal(tmp_path: Path) -> None:
     budgets = read(tmp_path, '[[budget]]\ntest = "t.py::t[ab]"\nms = 1')
     assert budgets.matching("t.py::t[ab]")
     assert not budgets.matching("t.py::ta")
 
 
-def test_what_no_test_has_is_told(tmp_path: Path) -> None:
+def test_pattern_without_a_test_is_reported(tmp_path: Path) -> None:
     assert read(tmp_path, GOOD).unmatched_patterns(["tests/test_other.py::t"]) == (
         "tests/test_models.py::test_resnet18[fp16-*]",
     )
 
 
-def test_a_parameter_that_no_such_test_has_is_told(tmp_path: Path) -> None:
+def test_parameter_that_no_matching_test_has_is_reported(tmp_path: Path) -> None:
     budgets = read(tmp_path, "[[budget]]\ntest = 't*'\nms = 1\nwhere = { batch = 1, precison = 'fp16' }")
     assert list(budgets.unmatched_where({"ta": {"batch": 1}, "tb": {}, "other": {"precison": "fp16"}})) == [
         ("t*", "no test that matches 't*' has the parameter 'precison'")
     ]
-    assert not list(budgets.unmatched_where({"other": {}})), "that no test is so named is another thing"
+    assert not list(budgets.unmatched_where({"other": {}})), (
+        "a pattern without a test is reported by unmatched_patterns"
+    )
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[[budget", "is not valid TOML"),
         ("", "contains no budget"),
@@ -77,16 +79,16 @@ def test_a_parameter_that_no_such_test_has_is_told(tmp_path: Path) -> None:
         ("[[budget]]\ntest = 't'\nms = 1\nwhere = 3", "where must be a mapping"),
     ],
 )
-def test_a_mistake_is_named(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(DeclarationError, match=said):
+def test_invalid_budget_is_reported(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
         read(tmp_path, text)
 
 
-def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_all_invalid_budgets_are_reported_together(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match=r"budget 1: .*\n.*budget 2: "):
         read(tmp_path, "[[budget]]\nms = 1\n[[budget]]\ntest = 't'")
 
 
-def test_no_file(tmp_path: Path) -> None:
+def test_missing_file_names_the_option(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="correct --trt-budgets, or trt_budgets in the ini file"):
         read_budgets(tmp_path / "nothing.toml")

@@ -1,4 +1,4 @@
-"""A `where` that never holds, told from one that may."""
+"""Whether the `where` of a budget may match a test."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CASES = [{"batch": 1, "kind": "a"}, {"batch": 8, "kind": "b"}, {"size": object()
 
 
 @pytest.mark.parametrize("where", [{}, {"batch": 8}, {"batch": 8, "kind": "b"}, {"unknown": 3}])
-def test_what_may_hold(where: dict[str, Any]) -> None:
+def test_where_that_may_match_has_no_reason(where: dict[str, Any]) -> None:
     assert reason_unmatched(where, CASES) == ""
 
 
@@ -24,11 +24,11 @@ def test_what_may_hold(where: dict[str, Any]) -> None:
         ({"size": 1}, "where requires size=1, but size is <object*"),
     ],
 )
-def test_what_never_does(where: dict[str, Any], why: str) -> None:
+def test_where_that_never_matches_has_a_reason(where: dict[str, Any], why: str) -> None:
     assert reason_unmatched(where, CASES).startswith(why.rstrip("*"))
 
 
-def test_what_another_run_may_give_may_hold() -> None:
+def test_unknown_value_may_match() -> None:
     assert reason_unmatched({"batch": 16, "kind": "a"}, [{"batch": UNKNOWN, "kind": "a"}]) == ""
     assert reason_unmatched({"batch": 16, "kind": "b"}, [{"batch": UNKNOWN, "kind": "a"}]) != ""
     assert reason_unmatched({"batch": 16}, []) == ""

@@ -1,4 +1,4 @@
-"""What is said of a declaration: the same in every run."""
+"""The description of a declaration is the same in every run."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def batches(count: int = 1) -> Iterator[dict[str, Any]]:
 
 
 class Pictures:
-    """A folder of pictures, say."""
+    """For example, the images in a folder."""
 
     def __call__(self) -> Iterator[dict[str, Any]]:
         return batches()
@@ -44,7 +44,7 @@ class Pictures:
         (lambda: [{}].copy, "list.copy"),
     ],
 )
-def test_a_function_is_told_by_a_name_without_an_address(make: Callable[[], Any], name: str) -> None:
+def test_function_is_described_by_a_name_without_an_address(make: Callable[[], Any], name: str) -> None:
     for field in ("calibration", "onnx", "build"):
         twice = [describe(Declaration(spec=EngineSpec(**{field: make()}))) for _ in range(2)]
         assert twice[0]["calibration" if field == "calibration" else "model"] == name

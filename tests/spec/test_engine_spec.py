@@ -13,28 +13,28 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 
 @pytest.mark.parametrize("written", [4, (4, 4, 4), [(4, 4, 4)]])
-def test_a_single_size_stands_for_min_opt_and_max(written):
+def test_single_size_becomes_min_opt_and_max(written):
     assert EngineSpec(path="m.onnx", dims={"N": written}).dims == {"N": ((4, 4, 4),)}
 
 
-def test_several_triples_are_several_profiles():
+def test_several_triples_define_several_profiles():
     spec = EngineSpec(path="m.onnx", dims={"N": [(1, 1, 4), (4, 8, 32)]}, shapes={"x": (1, 3)})
     assert spec.profile_count == 2
     assert spec.shapes == {"x": (((1, 3), (1, 3), (1, 3)),)}
 
 
-def test_the_path_tells_a_plan_that_is_given():
+def test_path_suffix_marks_a_prebuilt_plan():
     assert EngineSpec(path="a/b.plan").is_prebuilt
     assert EngineSpec(path="a/b.engine").is_prebuilt
     assert not EngineSpec(path="a/b.onnx").is_prebuilt
 
 
-def test_a_spec_travels_to_a_build_process():
+def test_spec_survives_encoding():
     spec = EngineSpec(path="m.onnx", dims={"N": (1, 8, 32)}, precision="fp16", input_ranges={"ids": (0, 100)})
     assert codec.decode(EngineSpec, codec.encode(spec)) == spec
 
 
-def test_what_is_run_is_not_part_of_what_is_built():
+def test_build_options_exclude_run_options():
     assert EngineSpec(path="a.onnx", seed=1).build_options() == EngineSpec(path="b.onnx", seed=2).build_options()
     assert EngineSpec(path="a.onnx", refit=True).build_options() != EngineSpec(path="a.onnx").build_options()
 
@@ -89,12 +89,12 @@ def test_what_is_run_is_not_part_of_what_is_built():
         ),
     ],
 )
-def test_an_engine_that_cannot_be_meant(arguments, message):
+def test_invalid_spec_is_rejected(arguments, message):
     with pytest.raises(DeclarationError, match=re.escape(message)):
         EngineSpec(**{"path": "m.onnx", **arguments})
 
 
-def test_what_may_be_written_shorter_is_kept_in_full():
+def test_short_forms_are_expanded():
     spec = EngineSpec(
         path="m.onnx", plugins="lib.so", layer_output_types={"conv": "fp32"}, timing_cache=pathlib.Path("a.cache")
     )
@@ -102,7 +102,7 @@ def test_what_may_be_written_shorter_is_kept_in_full():
     assert codec.decode(EngineSpec, codec.encode(spec)) == spec
 
 
-def test_every_option_is_in_the_digest_or_tells_why_not():
+def test_every_build_option_is_in_the_digest():
     changed = {
         "strongly_typed": True, "io_dtypes": {"x": "fp16"}, "io_formats": {"x": "hwc"}, "direct_io": True,
         "memory_pool_bytes": {"tactic_dram": 1}, "max_num_tactics": 1, "tiling_optimization_level": "fast",
@@ -120,7 +120,7 @@ def test_every_option_is_in_the_digest_or_tells_why_not():
     assert run.build_options() == EngineSpec(path="m.onnx", weight_streaming=True).build_options()
 
 
-def test_a_plan_that_is_given_may_say_how_it_is_run():
+def test_prebuilt_plan_accepts_run_options():
     spec = EngineSpec(path="m.plan", engine_host_code_allowed=True, plugins="lib.so", weight_streaming_budget=0)
     assert spec.is_prebuilt
     assert spec.host_code_allowed

@@ -22,12 +22,12 @@ from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
         ({"limits": {"ms": 1}, "device": " "}, "the device is empty"),
     ],
 )
-def test_a_budget_that_cannot_be_meant(arguments, message):
+def test_invalid_budget_is_rejected(arguments, message):
     with pytest.raises(DeclarationError, match=message):
         Budget(**arguments)
 
 
-def test_a_quarantine_needs_a_date_and_a_reason():
+def test_quarantine_needs_a_date_and_a_reason():
     assert Tolerance(enforce=False, until="2027-01-31", reason="driver bug").until == datetime.date(2027, 1, 31)  # type: ignore[arg-type]
     with pytest.raises(DeclarationError, match="enforce=False needs until"):
         Tolerance(enforce=False)
@@ -35,7 +35,7 @@ def test_a_quarantine_needs_a_date_and_a_reason():
         Tolerance(until="soon")  # type: ignore[arg-type]
 
 
-def test_accuracy_bounds_are_checked():
+def test_accuracy_limits_are_checked():
     with pytest.raises(DeclarationError, match="rtol is -1"):
         Accuracy(rtol=-1)
     with pytest.raises(DeclarationError, match="cosine is 2"):

@@ -1,4 +1,4 @@
-"""Markers, put together into one declaration."""
+"""Combining markers into one declaration."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ def declare(*marks, case=None, params=None):
     return markers.declare([mark.mark for mark in marks], case or {}, params or {})
 
 
-def test_the_closest_marker_wins_argument_by_argument():
+def test_closest_marker_wins_for_each_argument():
     close, far = pytest.mark.trt_engine(precision="fp16"), pytest.mark.trt_engine("m.onnx", precision="fp32", seed=7)
     spec = declare(close, far).spec
     assert (spec.path, spec.precision, spec.seed) == ("m.onnx", "fp16", 7)
 
 
-def test_a_closer_model_replaces_a_farther_one_of_another_kind():
+def test_closer_model_replaces_one_of_another_kind():
     spec = declare(pytest.mark.trt_engine(onnx=print), pytest.mark.trt_engine("m.onnx", seed=7)).spec
     assert spec.path is None
     assert spec.onnx is print
     assert spec.seed == 7
 
 
-def test_a_path_object_names_the_model_too():
+def test_path_object_names_the_model():
     assert declare(pytest.mark.trt_engine(Path("a") / "m.onnx")).spec.path == "a/m.onnx"
 
 
-def test_a_marker_that_contradicts_itself_is_refused_and_one_that_is_shared_is_not():
+def test_contradiction_is_rejected_within_one_marker_only():
     with pytest.raises(DeclarationError, match="backend='onnxruntime' does not support refit, workspace_mb"):
         declare(pytest.mark.trt_engine("m.onnx", backend="onnxruntime", workspace_mb=64, refit=True))
     shared = pytest.mark.trt_engine("m.onnx", workspace_mb=64)
@@ -42,14 +42,14 @@ def test_a_marker_that_contradicts_itself_is_refused_and_one_that_is_shared_is_n
     assert declare(shared, case={"backend": "onnxruntime"}).spec.backend == "onnxruntime"
 
 
-def test_what_the_matrix_says_is_there_when_a_spec_is_checked():
+def test_spec_is_checked_with_the_values_of_the_matrix():
     marker = pytest.mark.trt_engine("m.onnx", layer_precisions={"head": "fp16"})
     assert declare(marker, case={"precision": "fp16"}).spec.layer_precisions == {"head": "fp16"}
     with pytest.raises(DeclarationError, match=r"layer_precisions\['head'\] is 'fp16'"):
         declare(marker, case={"precision": "bf16"})
 
 
-def test_budgets_add_up():
+def test_budgets_of_all_markers_apply():
     budgets = declare(pytest.mark.trt_budget(ms=1), pytest.mark.trt_budget("H200", ms=0.5, where={"batch": 1})).budgets
     assert [(b.device, dict(b.limits), dict(b.where)) for b in budgets] == [
         ("gpu", {"ms": 1.0}, {}),
@@ -57,7 +57,7 @@ def test_budgets_add_up():
     ]
 
 
-def test_the_matrix_is_a_product_with_ids():
+def test_matrix_is_a_product_with_ids():
     axes = markers.matrix_axes([pytest.mark.trt_matrix(precision=["fp32", "fp16"], batch=[1, 8], seq=[32]).mark])
     cases = markers.combinations(axes)
     assert [markers.case_id(case) for case in cases] == [
@@ -68,7 +68,7 @@ def test_the_matrix_is_a_product_with_ids():
     ]
 
 
-def test_a_case_goes_where_its_names_belong():
+def test_case_sets_fields_batch_and_dimensions():
     case = {"precision": "fp16", "batch": 8, "contexts": 2, "seq": 32}
     declared = declare(pytest.mark.trt_engine("m.onnx"), case=case)
     assert declared.spec.precision == "fp16"
@@ -77,7 +77,7 @@ def test_a_case_goes_where_its_names_belong():
     assert declared.params == case
 
 
-def test_parameters_of_pytest_itself_can_be_budgeted_on_but_not_every_object():
+def test_where_may_use_simple_parameters_only():
     declared = declare(pytest.mark.trt_engine("m.onnx"), params={"mode": "fast", "model": object()})
     assert declared.params == {"mode": "fast"}
 
@@ -99,7 +99,7 @@ def test_parameters_of_pytest_itself_can_be_budgeted_on_but_not_every_object():
         ([pytest.mark.trt_accuracy(reference=3)], "trt_accuracy: reference must be"),
     ],
 )
-def test_what_cannot_be_meant_names_marker_and_argument(marks, message):
+def test_invalid_marker_names_marker_and_argument(marks, message):
     with pytest.raises(DeclarationError, match=re.escape(message)):
         declare(*marks)
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_meant_names_marker_and_argument(marks, message):
         ({"batch": []}, r"batch is \[\]: give a list"),
     ],
 )
-def test_a_matrix_that_is_none(arguments, message):
+def test_invalid_matrix_is_rejected(arguments, message):
     with pytest.raises(DeclarationError, match=message):
         markers.matrix_axes([pytest.mark.trt_matrix(**arguments).mark])
 
@@ -127,6 +127,6 @@ def test_a_matrix_that_is_none(arguments, message):
         ({"precision": "fp9"}, "precision is 'fp9'"),
     ],
 )
-def test_a_case_that_cannot_be_meant(case, message):
+def test_invalid_case_is_rejected(case, message):
     with pytest.raises(DeclarationError, match=re.escape(message)):
         declare(pytest.mark.trt_engine("m.onnx"), case=case)

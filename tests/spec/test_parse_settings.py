@@ -1,4 +1,4 @@
-"""What options and the ini file say, read into Settings."""
+"""Parsing options and ini settings."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from pytest_trt.spec.settings import Settings
 BY_FLAG = {option.flag: option for option in OPTIONS}
 
 
-def parse(**said: object) -> Settings:
-    """Settings from options, by name: `max_time="3"` is --trt-max-time=3."""
+def parse(**options: object) -> Settings:
+    """Return the settings for options, by name: `max_time="3"` is --trt-max-time=3."""
     given = {}
-    for name, value in said.items():
+    for name, value in options.items():
         option = BY_FLAG["--trt-" + name.replace("_", "-")]
         given[option] = value, option.flag
     return settings.parse_settings(given, "/root")
 
 
-def test_every_option_has_its_field_and_every_field_its_option():
+def test_every_option_has_a_field_and_every_field_an_option():
     fields = {field.name for field in dataclasses.fields(Settings)} - {"rootdir"}
     assert {option.field for option in OPTIONS} - {"strict"} == fields
     assert len(BY_FLAG) == len(OPTIONS)
 
 
-def test_nothing_said_is_every_default():
+def test_settings_without_options_are_the_defaults():
     assert parse() == Settings(rootdir="/root")
 
 
 @pytest.mark.parametrize(
-    ("said", "field", "value"),
+    ("options", "field", "value"),
     [
         ({"backend": "tensorrt_rtx"}, "backend", "tensorrt_rtx"),
         ({"device": "gpu-1b2c"}, "device", "gpu-1b2c"),
@@ -55,11 +55,11 @@ def test_nothing_said_is_every_default():
         ({"disable": True}, "disabled", True),
     ],
 )
-def test_what_is_written_is_read(said, field, value):
-    assert getattr(parse(**said), field) == value
+def test_option_value_is_parsed(options, field, value):
+    assert getattr(parse(**options), field) == value
 
 
-def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction():
+def test_default_minimum_time_follows_a_shorter_maximum():
     settings = parse(max_time="0.05")
     assert (settings.min_time_s, settings.max_time_s) == (0.05, 0.05)
     assert parse(max_time="20").min_time_s == 0.1
@@ -68,7 +68,7 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("options", "message"),
     [
         ({"compute_capability": "sm89"}, "--trt-compute-capability is 'sm89': give compute capabilities such as 89"),
         ({"baseline": "../main"}, "--trt-baseline is '../main': use only letters, digits"),
@@ -86,13 +86,13 @@ def test_a_time_limit_below_the_least_that_nobody_asked_for_is_no_contradiction(
         ({"baseline_new_only": True}, "--trt-baseline-new-only has no effect without --trt-baseline-save: add it"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(said, message):
+def test_invalid_option_is_rejected(options, message):
     with pytest.raises(DeclarationError) as raised:
-        parse(**said)
+        parse(**options)
     assert str(raised.value).startswith(message)
 
 
-def test_everything_that_is_wrong_is_said_at_once():
+def test_all_invalid_options_are_reported_together():
     with pytest.raises(DeclarationError) as raised:
         parse(backend="cuda", builds="0", fail_on="regresed")
     assert len(str(raised.value).splitlines()) == 3
