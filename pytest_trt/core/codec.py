@@ -91,7 +91,7 @@ def decode(cls: type[T], data: Any, where: str = "") -> T:
     return typing.cast(T, check(cls, data, where or cls.__name__))
 
 
-def from_json(cls: type[Any], text: str) -> Any:
+def from_json(cls: type[T], text: str) -> T:
     """Return an instance of the dataclass `cls` made from JSON text.
 
     Raises:

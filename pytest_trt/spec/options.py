@@ -42,10 +42,10 @@ OPTIONS = (
            "a GPU, otherwise ONNX Runtime on the CPU)",
            "auto|tensorrt|tensorrt_rtx|tensorrt_lean|tensorrt_dispatch|onnxruntime"),
     Option("--trt-device", "device", "GPU to use, by number or UUID (0)", "N|UUID"),
-    Option("--trt-require-device", "require_device", "words of the name of the required device; with any other device, "
+    Option("--trt-require-device", "require_device", "words of the required device's name; on any other device, "
            "pytest runs no test and exits with status 4", "WORDS"),
-    Option("--trt-compute-capability", "compute_capabilities", "compute capabilities for which TensorRT-RTX builds "
-           "engines ahead of time", "89,120"),
+    Option("--trt-compute-capability", "compute_capabilities", "compute capabilities to build TensorRT-RTX "
+           "engines for, ahead of time", "89,120"),
     Option("--trt-baseline-save", "baseline_save", "save the measurements of this run as the baseline"),
     Option("--trt-baseline-force", "baseline_force", "with --trt-baseline-save: also save tests whose verdict fails"),
     Option("--trt-baseline-new-only", "baseline_new_only", "with --trt-baseline-save: save only tests that have no "
