@@ -19,7 +19,7 @@ import yaml
 from samples.pages import EXAMPLE, PAGES, ROOT, blocks, commands, page_id, prose
 
 from pytest_trt.cli import main
-from pytest_trt.plugin.options import given
+from pytest_trt.plugin.options import read_options
 from pytest_trt.spec import parse_settings
 from pytest_trt.trial import probe_spread
 
@@ -125,7 +125,7 @@ def check(words: list[str], parser: argparse.ArgumentParser, pytester: pytest.Py
 
 def check_pytest(arguments: list[str], pytester: pytest.Pytester) -> None:
     config = pytester.parseconfig(*(word for word in arguments if "::" not in word and not word.startswith("tests/")))
-    parse_settings.parse_settings(given(config), ".")
+    parse_settings.parse_settings(read_options(config), ".")
 
 
 def check_pip(arguments: list[str]) -> None:

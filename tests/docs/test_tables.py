@@ -16,7 +16,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import ALWAYS_FAIL, STATUSES
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
 from pytest_trt.plugin import fixtures
-from pytest_trt.plugin.options import given
+from pytest_trt.plugin.options import read_options
 from pytest_trt.spec import parse_settings
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -54,7 +54,7 @@ def test_the_table_of_options_has_the_defaults_of_the_settings(pytester: pytest.
     """Setting every documented default in the ini file changes nothing."""
     documented = {names(ini)[0]: names(default) for _, ini, default, _ in option_rows()}
     pytester.makeini("[pytest]\n" + "\n".join(f"{ini} = {value[0]}" for ini, value in documented.items() if value))
-    parsed = parse_settings.parse_settings(given(pytester.parseconfig()), ".")
+    parsed = parse_settings.parse_settings(read_options(pytester.parseconfig()), ".")
     assert parsed == Settings()
     without_default = {option.field for option in OPTIONS if not documented[option.name]}
     assert all(not getattr(Settings(), field) for field in without_default)
