@@ -144,7 +144,7 @@ def test_a_plan_of_another_product_is_refused(workshop: Workshop, tmp_path: Path
     with pytest.raises(BackendError, match=r"built by TensorRT-RTX 1\.7\.1\.116: tensorrt cannot run it"):
         workshop.load(plan)
     plan.write_bytes(b"not a plan at all, but long enough")
-    with pytest.raises(BackendError, match="is no TensorRT plan"):
+    with pytest.raises(BackendError, match="is not a TensorRT plan"):
         workshop.load(plan)
 
 

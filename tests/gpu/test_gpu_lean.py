@@ -23,7 +23,7 @@ def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path, name: str
         pytest.skip("needs conv.plan in PYTEST_TRT_PLANS, which a run with TensorRT's builder leaves there")
     stored = np.load(plans / "conv.npz")
     lean, trusted = backend(name), EngineSpec(engine_host_code_allowed=True)
-    with pytest.raises(BackendError, match=rf"and this is {name} .*engine_host_code_allowed=True|cannot be loaded"):
+    with pytest.raises(BackendError, match=rf"but this is {name} .*engine_host_code_allowed=True|cannot be loaded"):
         lean.load(plans / "conv.plan", "0", EngineSpec())
     with pytest.raises(BackendError, match=rf"built by TensorRT .* cannot be loaded by {name} {lean.version()}"):
         lean.load(plans / "plain.plan", "0", trusted)

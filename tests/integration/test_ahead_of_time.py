@@ -93,14 +93,14 @@ def test_other(trt_runner): pass
     result.assert_outcomes(passed=2, failed=5)
     said = error_of_each_test(result)
     for name, words in {
-        "test_random": "random.plan is no TensorRT plan",
-        "test_model": "model.plan is no TensorRT plan",
+        "test_random": "random.plan is not a TensorRT plan",
+        "test_model": "model.plan is not a TensorRT plan",
         "test_half": "half.plan was cut short: it has",
-        "test_old": "was built by TensorRT-RTX 1.0.0.1, and this is tensorrt_rtx",
+        "test_old": "was built by TensorRT-RTX 1.0.0.1, but this is tensorrt_rtx",
         "test_other": "tensorrt_rtx cannot run it",
     }.items():
         assert words in said[name], said[name]
     result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=120", "-k", "test_whole")
     result.assert_outcomes(failed=1)
     error = error_of_each_test(result)["test_whole"]
-    assert "for compute capability 8.9, and --trt-compute-capability asks for 12.0" in error
+    assert "for compute capability 8.9, but --trt-compute-capability asks for 12.0" in error

@@ -1,7 +1,7 @@
-"""What every backend offers, and the lookup of one by name.
+"""The interface of a backend, and the lookup of a backend by name.
 
-A backend lives in a process of its own (a probe or a build), never in pytest's. Jobs and reports are frozen records
-that travel as JSON; an engine is loaded, used and gone within one process.
+A backend is used in a probe or in a build process, never in pytest's process. Build jobs and reports are frozen records
+that are sent between processes as JSON. An engine is loaded, used and closed within one process.
 """
 
 from __future__ import annotations
@@ -23,19 +23,31 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 Progress = Callable[[str, float], None]
-"""Called with what a build is doing and the share that is done (0 to 1; below 0 where that is not known)."""
-
+"""Is called with the current step of a build and the share that is done: 0 to 1, or negative if it is not known."""
 
 CALIBRATION_CACHE = "calibration.cache"
-"""The file beside a plan that has the scales which TensorRT found for it, or is to take."""
+"""The file beside a plan with the scales of its calibration: TensorRT reads it, or writes it if it does not exist."""
+
+UNREPORTED = "untold"
+"""The precision of a fused layer, which holds a whole part of the network. The builder does not report its real one."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BuildJob:
-    """What a build process is told. `model` is a file; the engine goes to `output`/plan, with its data beside it.
-    `profiles` gives, for each optimisation profile, the (min, opt, max) shapes of every dynamic input. `calibration` is
-    where the batches are that TensorRT calibrates on; none need be there if `output` has a CALIBRATION_CACHE.
-    `preparation_s` is what making all that took of the spec's build_timeout_s."""
+    """A frozen record of a build to run.
+
+    Attributes:
+        backend: The name of the backend.
+        device: The device's number or UUID.
+        spec: The engine to build.
+        model: The ONNX file.
+        output: The folder for the plan, `output`/plan, and the files beside it.
+        profiles: For each optimisation profile, the (min, opt, max) shapes of every dynamic input by name.
+        timing_cache: The file of the timing cache, if one is used.
+        calibration: The folder with the batches for TensorRT's calibrator; it may be empty if `output` contains a
+            CALIBRATION_CACHE.
+        preparation_s: The time that preparing the job took; it counts towards the spec's `build_timeout_s`.
+    """
 
     backend: str
     device: str
@@ -48,15 +60,19 @@ class BuildJob:
     preparation_s: float = 0.0
 
 
-UNREPORTED = "untold"
-"""Stands among precisions for layers into which the builder fused a whole part of the network, and of which it tells
-only what goes in and out."""
-
-
 @dataclasses.dataclass(frozen=True)
 class BuildReport:
-    """What a build says of what it built. `precisions` maps a precision to the share of layers that run in it, or is
-    empty where nothing can tell; `proved_by` says how it is known (`inspector`, `model`)."""
+    """A frozen record of a build's result.
+
+    Attributes:
+        seconds: The duration of the build.
+        plan_bytes: The size of the plan; ONNX Runtime counts weights in files beside it, too.
+        precisions: The share of layers in each precision; empty if it is not known.
+        proved_by: How the precisions are known: `inspector` (from the engine) or `model` (from a strongly typed
+            network); empty if they are not.
+        layers: The layers without times, if the backend reports them.
+        notes: What a user should know about the build.
+    """
 
     seconds: float
     plan_bytes: int
@@ -67,72 +83,112 @@ class BuildReport:
 
 
 class Engine(Protocol):
-    """A plan, loaded. `kind` says which runner drives it: `device` by streams and addresses, `host` by a call."""
+    """A loaded plan.
+
+    Attributes:
+        kind: How the engine is run: `device` by streams and addresses, `host` by a call.
+        inputs: The inputs; -1 in a shape is dynamic.
+        outputs: The outputs; -1 in a shape is dynamic or depends on the data.
+    """
 
     kind: Literal["device", "host"]
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
 
     def layers(self) -> tuple[Layer, ...]:
-        """The layers in their order, without times; empty where the plan does not tell."""
+        """Return the layers in order, without times; empty if the backend does not report them."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the engine."""
+        ...
 
 
 class HostEngine(Engine, Protocol):
-    """An engine of kind `host`. `proof` says what really runs, as text by name."""
+    """An engine of kind `host`.
+
+    Attributes:
+        proof: How the engine really runs, as text by name.
+    """
 
     proof: Mapping[str, str]
 
-    def run(self, inputs: Arrays) -> Arrays: ...
+    def run(self, inputs: Arrays) -> Arrays:
+        """Run one inference and return the outputs by name."""
+        ...
 
     def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:
-        """A call that infers on `inputs` where they lie, and returns when it is done."""
+        """Return a call that runs one inference on `inputs`, without a copy of them, and returns when it has ended."""
         ...
 
     def profile(self, inputs: Arrays, runs: int) -> tuple[Layer, ...]:
-        """The layers with their median time over `runs`; empty where nothing tells."""
+        """Return the layers with their median times over `runs` inferences; empty if times are not reported."""
         ...
 
     def memory(self) -> Mapping[str, int]:
-        """Bytes of device memory by name, where there is a device (see Runner.memory)."""
+        """Return the device memory in bytes by name; empty without a device. See `Runner.memory`."""
         ...
 
 
 class Backend(Protocol):
-    """One way of building and running engines."""
+    """A library that builds and runs engines.
+
+    Attributes:
+        name: The name of the backend.
+    """
 
     name: str
 
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Return the version of the library."""
+        ...
 
     def environment(self, device: str) -> Environment:
-        """The device and the software. Raises BackendError, with the remedy, where they do not work."""
+        """Return the record of the device and the software. Raises BackendError if they do not work."""
         ...
 
     def preload(self) -> None:
-        """Import what running engines takes, in the process that probes are forked from: the device is not touched."""
+        """Import what running engines needs, without using the device.
+
+        The process from which probes are forked calls this, so that probes start with the libraries loaded.
+        """
         ...
 
     def initialize_driver(self) -> None:
-        """In a fresh process: what making the device ready begins with, as far as it takes none of its memory. What is
-        amiss is `activate`'s to say."""
+        """Initialise the driver in a fresh process, without using device memory.
+
+        This is the first part of `activate`, which reports any error.
+        """
         ...
 
     def activate(self, device: str) -> None:
-        """Make the device ready for this process: on a GPU, its CUDA context. Raises as `environment` does."""
+        """Make the device ready for this process; on a GPU, create the CUDA context.
+
+        Raises:
+            BackendError: The device or the software does not work.
+        """
         ...
 
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
-        """Write `job.output`/plan. Raises BuildError or ModelError with the builder's own words."""
+        """Build an engine and write the plan to `job.output`/plan.
+
+        Raises:
+            BuildError: The builder rejects the model or an option.
+            ModelError: The model cannot be read.
+        """
         ...
 
-    def load(self, plan: Path, device: str, spec: EngineSpec) -> Engine: ...
+    def load(self, plan: Path, device: str, spec: EngineSpec) -> Engine:
+        """Load a plan on a device. Raises BackendError if the backend cannot run it."""
+        ...
 
 
 def backend(name: str) -> Backend:
-    """The backend of that name. Imports its package; raises BackendError where that is not installed."""
+    """Return the backend with that name, and import its package.
+
+    Raises:
+        BackendError: There is no such backend, or its package is not installed.
+    """
     if name not in BACKENDS:
         raise BackendError(f"there is no backend {name!r}: choose from {', '.join(BACKENDS)}")
     found: Backend = importlib.import_module(BACKENDS[name].module).open_backend(name)

@@ -1,4 +1,4 @@
-"""The host: its processor, how many CPUs a process may use, its operating system."""
+"""Describe the host: its processor, the CPUs that a process may use, and its operating system."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def host_os() -> str:
-    """The operating system and its release, without what a distribution or a virtual machine adds to it."""
+    """Return the operating system and its release, without the suffix of a distribution or a virtual machine."""
     return f"{platform.system()} {platform.release().partition('-')[0]}"
 
 
 def host_cpu() -> str:
-    """The processor's own name, as /proc/cpuinfo has it."""
+    """Return the name of the processor, as in /proc/cpuinfo."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -23,5 +23,5 @@ def host_cpu() -> str:
 
 
 def usable_cpus() -> int:
-    """How many processors this process may run on."""
+    """Return the number of CPUs that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

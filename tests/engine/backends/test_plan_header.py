@@ -50,7 +50,7 @@ def test_capabilities_that_nobody_knows_are_none() -> None:
 
 def test_what_is_no_plan_is_refused(plan: Path) -> None:
     plan.write_bytes(b"not a plan at all, but long enough for a header" * 2)
-    with pytest.raises(BackendError, match=r"given\.plan is no TensorRT plan \(it begins with b'not '"):
+    with pytest.raises(BackendError, match=r"given\.plan is not a TensorRT plan \(it begins with b'not '"):
         read_origin(plan)
 
 
@@ -62,8 +62,8 @@ def test_what_is_no_plan_is_refused(plan: Path) -> None:
         (header(b"ftrt", (10, 16, 1, 11)), ("tensorrt_rtx", "1.7.1.116"),
          r"built by TensorRT 10\.16\.1\.11: tensorrt_rtx cannot run it"),
         (header(b"ftrt", (8, 6, 0, 12)), ("tensorrt", "10.16.1.11"),
-         r"built by TensorRT 8\.6\.0\.12, and this is tensorrt 10\.16\.1\.11: .*engine_host_code_allowed=True"),
-        (header(b"ftrt", (10, 16, 0, 72)), ("tensorrt_dispatch", "10.16.1.11"), r"and this is tensorrt_dispatch"),
+         r"built by TensorRT 8\.6\.0\.12, but this is tensorrt 10\.16\.1\.11: .*engine_host_code_allowed=True"),
+        (header(b"ftrt", (10, 16, 0, 72)), ("tensorrt_dispatch", "10.16.1.11"), r"but this is tensorrt_dispatch"),
         (header(b"vtrt", (1, 7, 1, 116), 8), ("onnxruntime", "1.32.0"), r"onnxruntime cannot run it"),
     ],
 )  # fmt: skip
@@ -79,9 +79,9 @@ def test_a_plan_for_other_devices_is_refused_with_both_sides(plan: Path) -> None
     plan.write_bytes(header(b"vtrt", (1, 7, 1, 116), 0b110000))
     origin = read_origin(plan)
     check_capabilities(origin, plan, [120], "NVIDIA L4 has")
-    with pytest.raises(BackendError, match=r"compute capability 12\.0, 12\.1, and NVIDIA L4 has 8\.9: build it"):
+    with pytest.raises(BackendError, match=r"compute capability 12\.0, 12\.1, but NVIDIA L4 has 8\.9: build it"):
         check_capabilities(origin, plan, [89], "NVIDIA L4 has")
-    with pytest.raises(BackendError, match=r"and --trt-compute-capability asks for 8\.9, 12\.0: build it for that"):
+    with pytest.raises(BackendError, match=r"but --trt-compute-capability asks for 8\.9, 12\.0: build it for that"):
         check_capabilities(origin, plan, [89, 120], "--trt-compute-capability asks for")
 
 
