@@ -1,8 +1,12 @@
-"""ONNX Runtime on the CPU: the backend that every machine has.
+"""The backend for ONNX Runtime on the CPU, which needs no GPU.
 
-Its plan is the model itself. Threads are fixed and do not spin: two processes that spin on the same cores cost each
-other half their speed and scatter by as much. int8 is added up exactly: where an x86 CPU lacks VNNI, ONNX Runtime's
-faster sums saturate at 16 bits, and answers depend on the processor (onnxruntime_session_options_config_keys.h).
+Its plan is the model itself.
+
+The number of threads is fixed, and they do not spin: two processes that spin on the same cores run at half their speed,
+and their times scatter by half.
+
+Sums of int8 products are exact. On x86 CPUs without VNNI, ONNX Runtime's faster sums saturate at 16 bits, so that the
+outputs depend on the processor (onnxruntime_session_options_config_keys.h).
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 import functools
 import json
 import platform
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -35,12 +40,14 @@ _DTYPES = {
     "float": "float32", "double": "float64", "float16": "float16", "bfloat16": "bfloat16", "bool": "bool",
     **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }  # fmt: skip
+"""NumPy's names of data types, by ONNX Runtime's names."""
 
 _WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 """The session option that names the folder of external weights, for a model that is loaded from memory."""
 
 
 def open_backend(name: str) -> Backend:
+    """Return the backend. Raises BackendError if ONNX Runtime cannot be imported."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -49,7 +56,11 @@ def open_backend(name: str) -> Backend:
 
 
 class OnnxRuntime:
-    """ONNX Runtime with its CPU execution provider."""
+    """ONNX Runtime with its CPU execution provider.
+
+    Args:
+        module: The module `onnxruntime`.
+    """
 
     name = "onnxruntime"
 
@@ -57,9 +68,11 @@ class OnnxRuntime:
         self._ort = module
 
     def version(self) -> str:
+        """Return the version of ONNX Runtime."""
         return str(self._ort.__version__)
 
     def environment(self, device: str) -> Environment:
+        """Return the record of the CPU and the software; `device` is ignored."""
         cpus = usable_cpus()
         return Environment(
             device=f"{host_cpu()}, {cpus} CPUs",
@@ -74,10 +87,11 @@ class OnnxRuntime:
         )
 
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
+        """Copy the model to the plan, and load it once to check it; see `Backend.build`."""
         if job.spec.precision not in ("fp32", "fp16", "int8"):
             raise BuildError(
-                f"precision={job.spec.precision!r}: ONNX Runtime on a CPU has fp32, fp16 and int8; choose one of them, "
-                "or another backend with --trt-backend"
+                f"precision={job.spec.precision!r}: ONNX Runtime on a CPU supports fp32, fp16 and int8: choose one of "
+                "them, or another backend with --trt-backend"
             )
         started = time.perf_counter()
         plan = Path(job.output) / "plan"
@@ -90,42 +104,53 @@ class OnnxRuntime:
         return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
 
     def preload(self) -> None:
-        """Nothing: the package is imported."""
+        """Do nothing: the package is imported already."""
 
     def initialize_driver(self) -> None:
-        """Nothing."""
+        """Do nothing: there is no driver."""
 
     def activate(self, device: str) -> None:
-        """Nothing: the processor is ready."""
+        """Do nothing: the processor is always ready."""
 
     def load(self, plan: Path, device: str, spec: EngineSpec) -> OnnxRuntimeEngine:
-        """Raises BackendError for a plan of TensorRT's, BuildError for what is no model."""
+        """Load a model.
+
+        Raises:
+            BackendError: The plan was built by TensorRT, or a tensor's data type has no NumPy array.
+            BuildError: ONNX Runtime cannot load the model.
+        """
         with plan.open("rb") as file:
             origin = parse_header(file.read(HEADER_BYTES))
         if origin is not None:
             raise BackendError(
-                f"{plan} was built by {origin}, which ONNX Runtime cannot run: choose another --trt-backend"
+                f"{plan} was built by {origin}, which ONNX Runtime cannot run: choose a backend with --trt-backend"
             )
         return OnnxRuntimeEngine(self._ort, plan, spec.threads or usable_cpus())
 
 
 class OnnxRuntimeEngine:
-    """One inference session. `run` infers once; `bind_inputs` gives a call with inputs and outputs already in place."""
+    """An inference session of ONNX Runtime.
+
+    Args:
+        module: The module `onnxruntime`.
+        plan: The model.
+        threads: The number of threads that run an operator.
+    """
 
     kind: Literal["device", "host"] = "host"
 
     def __init__(self, module: Any, plan: Path, threads: int) -> None:
         self._ort, self._plan, self._threads = module, plan, threads
         self.proof = {"provider": "CPUExecutionProvider", "threads": str(threads), "spinning": "off"}
-        self._session = self._open(self._options())
-        self.inputs = tuple(_tensor(node) for node in self._session.get_inputs())
-        self.outputs = tuple(_tensor(node) for node in self._session.get_outputs())
+        self._session = self._open_session(self._options())
+        self.inputs = tuple(_to_tensor(node) for node in self._session.get_inputs())
+        self.outputs = tuple(_to_tensor(node) for node in self._session.get_outputs())
         self._misdeclared: tuple[str, ...] = ()
         for tensor in (*self.inputs, *self.outputs):
-            if tensor.dtype == "bfloat16":  # numpy has none, and the Python binding knows no other
+            if tensor.dtype == "bfloat16":  # The bindings accept and return NumPy's own data types only.
                 raise BackendError(
-                    f"{tensor.name!r} is bfloat16, which ONNX Runtime takes from and gives to no array: "
-                    "export the model with float32 inputs and outputs, or choose another --trt-backend"
+                    f"{tensor.name!r} is bfloat16, which NumPy arrays cannot hold: export the model with float32 "
+                    "inputs and outputs, or choose another backend with --trt-backend"
                 )
 
     def _options(self) -> Any:
@@ -135,24 +160,29 @@ class OnnxRuntimeEngine:
         options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.add_session_config_entry("session.x64quantprecision", "1")
-        options.log_severity_level = 3
+        options.log_severity_level = 3  # Errors only.
         return options
 
-    def _open(self, options: Any) -> Any:
+    def _open_session(self, options: Any) -> Any:
         try:
-            return self._accepted(options)
-        except Exception as error:  # ONNX Runtime's exceptions share no base but Exception
-            what = "the model" if self._plan.name == "plan" else self._plan  # that is how the cache names all of them
-            said = f"ONNX Runtime {self._ort.__version__} cannot load {what}: {readable_message(error)}"
-            if "NOT_IMPLEMENTED" in str(error) and (name := _bfloat16(self._plan)) is not None:
-                said += (
-                    f"; {name!r} is bfloat16, in which it computes next to nothing on a CPU: export the model in "
-                    "float32, or choose another --trt-backend"
+            return self._create_session(options)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception.
+            # In the cache, every plan has the name "plan", which tells a user nothing.
+            model = "the model" if self._plan.name == "plan" else self._plan
+            message = f"ONNX Runtime {self._ort.__version__} cannot load {model}: {readable_message(error)}"
+            if "NOT_IMPLEMENTED" in str(error) and (name := _find_bfloat16(self._plan)) is not None:
+                message += (
+                    f"; {name!r} is bfloat16, which few operators of ONNX Runtime support on a CPU: export the "
+                    "model in float32, or choose another backend with --trt-backend"
                 )
-            raise BuildError(said) from error
+            raise BuildError(message) from error
 
-    def _accepted(self, options: Any) -> Any:
-        """A session on the plan; where nodes share a name, which it refuses, on a copy that tells them apart."""
+    def _create_session(self, options: Any) -> Any:
+        """Return a session for the plan.
+
+        ONNX Runtime rejects a model in which nodes share a name. For such a model, the session runs a copy with unique
+        names.
+        """
         session = functools.partial(
             self._ort.InferenceSession, sess_options=options, providers=["CPUExecutionProvider"]
         )
@@ -162,22 +192,24 @@ class OnnxRuntimeEngine:
             if "same node name" not in str(error):
                 raise
         options.add_session_config_entry(_WEIGHTS_FOLDER, str(self._plan.parent))
-        return session(_told_apart(self._plan))
+        return session(_with_unique_node_names(self._plan))
 
     def run(self, inputs: Arrays) -> Arrays:
+        """Run one inference. Raises BackendError if ONNX Runtime cannot run the model on these inputs."""
         try:
             values = self._session.run(None, dict(inputs))
-        except Exception as error:  # likewise
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception.
             raise BackendError(f"ONNX Runtime cannot run the model: {readable_message(error)}") from error
         pairs = tuple(zip(self.outputs, values, strict=True))
         self._misdeclared = tuple(tensor.name for tensor, value in pairs if not tensor.accepts(value.shape))
         return {tensor.name: value for tensor, value in pairs}
 
     def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:
-        """A call that infers on `inputs` where they lie, for timing without the cost of handing arrays over.
+        """Return a call that infers on `inputs` without copying arrays, for timing.
 
-        Outputs lie where the call before left them. One whose shape, when it was last `run`, was not what the model
-        declares gets new memory each time: ONNX Runtime makes such an output, and refuses to write into it again.
+        Each call writes the outputs to the memory of the call before. An output whose shape differed from the model's
+        declaration in the last `run` gets new memory in each call: ONNX Runtime can allocate such an output, but
+        refuses to write to it again.
         """
         binding = self._session.io_binding()
         for name, array in inputs.items():
@@ -194,81 +226,90 @@ class OnnxRuntimeEngine:
         return call
 
     def profile(self, inputs: Arrays, runs: int) -> tuple[Layer, ...]:
-        """The layers with their median time over `runs`, from ONNX Runtime's own profiler in a session of its own."""
+        """Return the layers with their median times over `runs` inferences.
+
+        The times are those of ONNX Runtime's profiler, in a separate session.
+        """
         with tempfile.TemporaryDirectory() as folder:
             options = self._options()
             options.enable_profiling = True
             options.profile_file_prefix = str(Path(folder) / "profile")
-            session = self._open(options)
+            session = self._open_session(options)
             for _ in range(runs + 1):
                 session.run(None, dict(inputs))
             events = json.loads(Path(session.end_profiling()).read_text())
-        return _layers(events)
+        return _parse_profile(events)
 
     def memory(self) -> Mapping[str, int]:
+        """Return nothing: there is no device memory."""
         return {}
 
     def layers(self) -> tuple[Layer, ...]:
+        """Return nothing: ONNX Runtime reports layers only in `profile`."""
         return ()
 
     def close(self) -> None:
+        """Free the session."""
         self._session = None
 
 
-def _layers(events: list[dict[str, Any]]) -> tuple[Layer, ...]:
-    """Kernel events to layers, in order of first appearance. The first run of each is warm-up and left out."""
-    import statistics
-
+def _parse_profile(events: list[dict[str, Any]]) -> tuple[Layer, ...]:
+    """Return the layers of a profile in the order in which they first ran; the first run of each is not counted."""
     times: dict[str, list[float]] = {}
-    facts: dict[str, dict[str, Any]] = {}
+    arguments: dict[str, dict[str, Any]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             name = event["name"].removesuffix("_kernel_time")
             times.setdefault(name, []).append(event["dur"] / 1000)
-            facts[name] = event.get("args", {})
+            arguments[name] = event.get("args", {})
     return tuple(
         Layer(
             name=name,
             ms=statistics.median(values[1:] or values),
-            kind=str(facts[name].get("op_name", "")),
-            precision=_precision(facts[name]),
+            kind=str(arguments[name].get("op_name", "")),
+            precision=_output_precision(arguments[name]),
             nodes=(name,),
         )
         for name, values in times.items()
     )
 
 
-def _precision(facts: dict[str, Any]) -> str:
-    shapes = facts.get("output_type_shape") or []
+def _output_precision(arguments: dict[str, Any]) -> str:
+    """Return the data type of a kernel's first output; empty if the event does not contain it."""
+    shapes = arguments.get("output_type_shape") or []
     return _DTYPES.get(next(iter(shapes[0]), ""), "") if shapes else ""
 
 
-def _tensor(node: Any) -> Tensor:
+def _to_tensor(node: Any) -> Tensor:
+    """Return the record of an input or output. Raises BackendError for a type that is not a tensor of numbers."""
     kind = node.type.removeprefix("tensor(").removesuffix(")")
     if kind not in _DTYPES:
-        raise BackendError(f"{node.name!r} is of type {node.type}, which is no tensor of numbers: it cannot be fed")
+        raise BackendError(
+            f"{node.name!r} is of type {node.type}: only tensors of numbers can be inputs or outputs; export the "
+            "model without it"
+        )
     return Tensor(node.name, _DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
 
 
-def _told_apart(model: Path) -> bytes:
-    """A model whose nodes have a name each, which TensorRT does not ask for. Weights stay in their files."""
+def _with_unique_node_names(path: Path) -> bytes:
+    """Return a copy of a model in which every node has a name of its own; external weights stay in their files."""
     import onnx
 
-    light = onnx.load(str(model), load_external_data=False)
-    rewrite.make_node_names_unique(light)
-    return bytes(light.SerializeToString())
+    model = onnx.load(str(path), load_external_data=False)
+    rewrite.make_node_names_unique(model)
+    return bytes(model.SerializeToString())
 
 
-def _bfloat16(model: Path) -> str | None:
-    """A value of a model that is bfloat16, if there is one."""
+def _find_bfloat16(path: Path) -> str | None:
+    """Return the name of a bfloat16 value of a model, if there is one."""
     import onnx
 
-    kind, light = onnx.TensorProto.BFLOAT16, onnx.load(str(model), load_external_data=False)
-    for graph in traverse.graphs(light):
+    kind, model = onnx.TensorProto.BFLOAT16, onnx.load(str(path), load_external_data=False)
+    for graph in traverse.graphs(model):
         for value in (*graph.input, *graph.output, *graph.value_info):
             if value.type.tensor_type.elem_type == kind:
                 return str(value.name)
-    names = [tensor.name for tensor in traverse.tensors(light) if tensor.data_type == kind]
-    casts = (node for node in traverse.nodes(light) if node.op_type == "Cast")
+    names = [tensor.name for tensor in traverse.tensors(model) if tensor.data_type == kind]
+    casts = (node for node in traverse.nodes(model) if node.op_type == "Cast")
     names += [node.output[0] for node in casts if any(a.name == "to" and a.i == kind for a in node.attribute)]
     return next(iter(names), None)

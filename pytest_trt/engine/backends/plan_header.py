@@ -103,9 +103,9 @@ def check_origin(package: str, version: str, plan: Path, host_code: bool) -> Pla
         )
     if not host_code and not _same_version(origin.version, version):
         raise BackendError(
-            f"{plan} was built by {origin}, but this is {package} {version}: a plan runs only on the version that built "
-            "it, unless it was built version compatible; such a plan contains code of its own: allow it to run with "
-            "engine_host_code_allowed=True"
+            f"{plan} was built by {origin}, but this is {package} {version}: a plan runs only on the version that "
+            "built it, unless it was built version compatible; such a plan contains code of its own: allow it to run "
+            "with engine_host_code_allowed=True"
         )
     return origin
 

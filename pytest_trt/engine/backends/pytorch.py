@@ -1,7 +1,7 @@
-"""PyTorch in eager mode, to compare with: the module that a user's function gives, on the GPU or else the CPU.
+"""The backend for PyTorch in eager mode, on the GPU or else on the CPU.
 
-Its "plan" is a JSON file that names the function: nothing is built, and nothing is stored. It is no backend that a test
-can name; `pytest-trt backends` has a row of it.
+It runs the module that a user's function returns. Its plan is a JSON file that names the function: nothing is built,
+and nothing is stored. A test cannot choose this backend; only `pytest-trt backends` compares engines with it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
 Tensors = tuple[Tensor, ...]
-_HALVES = {"fp16": "float16", "bf16": "bfloat16"}
+_HALF_DTYPES = {"fp16": "float16", "bf16": "bfloat16"}
+"""PyTorch's names of the data types of half precisions."""
 
 
 def open_backend(name: str) -> Backend:
+    """Return the backend. Raises BackendError if PyTorch cannot be imported."""
     try:
         import torch
     except ImportError as error:
@@ -38,14 +40,25 @@ def open_backend(name: str) -> Backend:
 
 
 def write_plan(path: Path, function: str, folder: Path, inputs: Tensors, outputs: Tensors) -> None:
-    """What `load` reads: `function` is `MODULE:FUNCTION`, looked for in `folder` and where Python looks; inputs are
-    handed over in that order, and outputs named in theirs."""
-    said = {"function": function, "folder": str(folder), "inputs": inputs, "outputs": outputs}
-    path.write_text(json.dumps(codec.encode(said)))
+    """Write the file that `PyTorch.load` reads.
+
+    Args:
+        path: The file.
+        function: `MODULE:FUNCTION`, which returns the module.
+        folder: The folder where Python looks for MODULE first.
+        inputs: The inputs, in the order of the module's arguments.
+        outputs: The outputs, in the order in which the module returns them.
+    """
+    content = {"function": function, "folder": str(folder), "inputs": inputs, "outputs": outputs}
+    path.write_text(json.dumps(codec.encode(content)))
 
 
 class PyTorch:
-    """Eager mode under `torch.inference_mode`."""
+    """PyTorch's eager mode under `torch.inference_mode`.
+
+    Args:
+        torch: The module `torch`.
+    """
 
     name = "pytorch"
 
@@ -53,9 +66,11 @@ class PyTorch:
         self._torch = torch
 
     def version(self) -> str:
+        """Return the version of PyTorch."""
         return str(self._torch.__version__)
 
     def environment(self, device: str) -> Environment:
+        """Return the record of the GPU, or else the CPU, and the software."""
         common: dict[str, Any] = {
             "backend": self.name, "backend_version": self.version(), "python": platform.python_version(),
             "host_cpu": host_cpu(), "host_cpus": usable_cpus(), "os": host_os(),
@@ -64,42 +79,57 @@ class PyTorch:
             return Environment(
                 device=f"{host_cpu()}, {usable_cpus()} CPUs", kind="cpu", threads=usable_cpus(), **common
             )
-        found = self._torch.cuda.get_device_properties(_ordinal(device))
-        uuid = getattr(found, "uuid", None)
+        properties = self._torch.cuda.get_device_properties(_ordinal(device))
+        uuid = getattr(properties, "uuid", None)
         return Environment(
-            device=found.name, kind="gpu", device_uuid=f"GPU-{uuid}" if uuid else None,
-            device_memory_bytes=found.total_memory, cuda=self._torch.version.cuda, **common,
+            device=properties.name, kind="gpu", device_uuid=f"GPU-{uuid}" if uuid else None,
+            device_memory_bytes=properties.total_memory, cuda=self._torch.version.cuda, **common,
         )  # fmt: skip
 
     def preload(self) -> None:
-        """Nothing: the package is imported."""
+        """Do nothing: the package is imported already."""
 
     def initialize_driver(self) -> None:
-        """Nothing."""
+        """Do nothing: PyTorch initialises the driver in `activate`."""
 
     def activate(self, device: str) -> None:
+        """Create the CUDA context, if there is a GPU."""
         if self._torch.cuda.is_available():
             self._torch.cuda.set_device(_ordinal(device))
             self._torch.cuda.synchronize()
 
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
-        raise BuildError("PyTorch builds no engines: its eager mode is there to be compared with")
+        """Raise BuildError: there is nothing to build."""
+        raise BuildError("PyTorch cannot build engines: its eager mode only serves comparison in pytest-trt backends")
 
     def load(self, plan: Path, device: str, spec: EngineSpec) -> PyTorchEngine:
-        gpu = self._torch.cuda.is_available()
-        said = json.loads(plan.read_text())
-        inputs, outputs = (tuple(codec.decode(Tensor, t) for t in said[name]) for name in ("inputs", "outputs"))
-        module = _called(said["function"], said["folder"])
+        """Call the function that the plan names and load its module on the device.
+
+        Args:
+            plan: The file that `write_plan` wrote.
+            device: The GPU's number; ignored without a GPU.
+            spec: Its `precision` and `threads` apply.
+
+        Raises:
+            BackendError: The function cannot be called, or returns no module.
+        """
+        content = json.loads(plan.read_text())
+        inputs, outputs = (tuple(codec.decode(Tensor, t) for t in content[name]) for name in ("inputs", "outputs"))
+        function = content["function"]
+        module = _call_function(function, content["folder"])
         if not isinstance(module, self._torch.nn.Module):
-            raise BackendError(f"{said['function']} returned {type(module).__name__}: it must return a torch.nn.Module")
+            raise BackendError(f"{function} returned {type(module).__name__}: it must return a torch.nn.Module")
         threads = spec.threads or usable_cpus()
         self._torch.set_num_threads(threads)
-        where = f"cuda:{_ordinal(device)}" if gpu else "cpu"
-        return PyTorchEngine(self._torch, module.eval(), where, spec.precision, threads, inputs, outputs)
+        torch_device = f"cuda:{_ordinal(device)}" if self._torch.cuda.is_available() else "cpu"
+        return PyTorchEngine(self._torch, module.eval(), torch_device, spec.precision, threads, inputs, outputs)
 
 
 class PyTorchEngine:
-    """A module on its device. An inference copies the inputs there and the outputs back, like any other here."""
+    """A module on its device.
+
+    An inference copies the inputs to the device and the outputs back, as the engines of other backends do.
+    """
 
     kind: Literal["device", "host"] = "host"
 
@@ -109,68 +139,77 @@ class PyTorchEngine:
     ) -> None:  # fmt: skip
         self._torch, self._device = torch, device
         self.inputs, self.outputs = inputs, outputs
-        self._half = getattr(torch, _HALVES[precision]) if precision in _HALVES else None
+        self._half = getattr(torch, _HALF_DTYPES[precision]) if precision in _HALF_DTYPES else None
         self._module = module.to(device=device, dtype=self._half)
         self.proof = {"mode": "eager", "device": device, "threads": str(threads), "spinning": "off"}
 
     def run(self, inputs: Arrays) -> Arrays:
-        found = self._infer(inputs)
+        """Run one inference; floating-point outputs are returned as float32."""
+        outputs = self._infer(inputs)
         return {name: value.float().numpy() if value.is_floating_point() else value.numpy()
-                for name, value in found.items()}  # fmt: skip
+                for name, value in outputs.items()}  # fmt: skip
 
     def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:
+        """Return a call that runs one inference on `inputs`, with the copies to the device and back."""
+
         def call() -> None:
-            self._infer(inputs)  # the copy back waits for the device
+            self._infer(inputs)  # Copying the outputs back waits for the device.
 
         return call
 
     def _infer(self, inputs: Arrays) -> dict[str, Any]:
         torch = self._torch
         with torch.inference_mode():
-            ready = [torch.from_numpy(inputs[tensor.name]).to(self._device) for tensor in self.inputs]
+            arguments = [torch.from_numpy(inputs[tensor.name]).to(self._device) for tensor in self.inputs]
             if self._half is not None:
-                ready = [value.to(self._half) if value.is_floating_point() else value for value in ready]
+                arguments = [value.to(self._half) if value.is_floating_point() else value for value in arguments]
             try:
-                made = self._module(*ready)
-            except Exception as error:  # a user's module raises what it will
+                result = self._module(*arguments)
+            except Exception as error:  # A user's module may raise anything.
                 raise BackendError(f"the module raised {type(error).__name__}: {error}") from error
-            if isinstance(made, Mapping):
-                return {tensor.name: made[tensor.name].cpu() for tensor in self.outputs if tensor.name in made}
-            listed = made if isinstance(made, (tuple, list)) else (made,)
-            if len(listed) != len(self.outputs):
+            if isinstance(result, Mapping):
+                return {tensor.name: result[tensor.name].cpu() for tensor in self.outputs if tensor.name in result}
+            values = result if isinstance(result, (tuple, list)) else (result,)
+            if len(values) != len(self.outputs):
                 names = ", ".join(tensor.name for tensor in self.outputs)
-                raise BackendError(f"the module returned {len(listed)} outputs, and the model has {names}")
-            return {tensor.name: value.cpu() for tensor, value in zip(self.outputs, listed, strict=True)}
+                raise BackendError(
+                    f"the module returned {len(values)} outputs, but the model has {names}: return one for each"
+                )
+            return {tensor.name: value.cpu() for tensor, value in zip(self.outputs, values, strict=True)}
 
     def profile(self, inputs: Arrays, runs: int) -> tuple[Layer, ...]:
+        """Return nothing: layer times are not measured."""
         return ()
 
     def memory(self) -> Mapping[str, int]:
-        """The module's weights, and the peak that PyTorch's allocator held, where they are on a GPU."""
+        """Return the bytes of the module's weights and the peak of PyTorch's allocator; empty on a CPU."""
         if self._device == "cpu":
             return {}
-        held = [*self._module.parameters(), *self._module.buffers()]
-        weights = sum(tensor.numel() * tensor.element_size() for tensor in held)
+        tensors = [*self._module.parameters(), *self._module.buffers()]
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         return {"weights": weights, "peak": self._torch.cuda.max_memory_reserved(self._device)}
 
     def layers(self) -> tuple[Layer, ...]:
+        """Return nothing: the module's layers are not those of an engine."""
         return ()
 
     def close(self) -> None:
+        """Free the module."""
         self._module = None
 
 
 def _ordinal(device: str) -> int:
+    """Return the number of the device; 0 for a UUID."""
     return int(device) if device.isdecimal() else 0
 
 
-def _called(function: str, folder: str) -> Any:
-    """What `MODULE:FUNCTION` returns. Raises BackendError where there is none, or it raises."""
+def _call_function(function: str, folder: str) -> Any:
+    """Return the result of `MODULE:FUNCTION`. Raises BackendError if it cannot be imported, or raises an exception."""
     module, _, name = function.partition(":")
     sys.path.insert(0, folder)
     try:
         return getattr(importlib.import_module(module), name)()
-    except Exception as error:  # a user's code raises what it will
+    except Exception as error:  # A user's code may raise anything.
         raise BackendError(f"{function} cannot be called: {type(error).__name__}: {error}") from error
     finally:
         sys.path.remove(folder)

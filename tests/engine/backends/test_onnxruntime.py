@@ -65,7 +65,7 @@ def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
     graph = helper.make_graph([helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.FLOAT)], "cast", [x], [y])
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
-    with pytest.raises(BackendError, match=r"'pixels' is bfloat16, which ONNX Runtime takes from .* no array: export"):
+    with pytest.raises(BackendError, match=r"'pixels' is bfloat16, which NumPy arrays cannot hold: export"):
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
 
 
@@ -94,7 +94,7 @@ def test_bfloat16_that_it_cannot_compute_in_is_told(kind: int, tmp_path: Path) -
     graph = helper.make_graph(nodes, "bf16", [x], [y])
     named = "x" if kind == TensorProto.BFLOAT16 else "a"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
-    with pytest.raises(BuildError, match=rf"MatMul.*; '{named}' is bfloat16, in which .*: export the model in float32"):
+    with pytest.raises(BuildError, match=rf"MatMul.*; '{named}' is bfloat16, .*: export the model in float32"):
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
 
 

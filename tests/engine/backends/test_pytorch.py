@@ -55,5 +55,5 @@ class TestPyTorch:
             self.load(plan, name)
 
     def test_outputs_must_be_the_models(self, plan):
-        with pytest.raises(BackendError, match="returned 2 outputs, and the model has a, b, c"):
+        with pytest.raises(BackendError, match="returned 2 outputs, but the model has a, b, c"):
             self.load(plan, "doubles", ("a", "b", "c")).run({"x": np.ones((1, 2), np.float32), "y": np.arange(1)})
