@@ -37,7 +37,7 @@ def check_inputs(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
         array = inputs[tensor.name]
         if not isinstance(array, np.ndarray):
             type_name = type(array).__name__
-            raise InputError(f"input {tensor.name!r} is a {type_name}: give a numpy array {_expected(tensor)}")
+            raise InputError(f"input {tensor.name!r} is of type {type_name}: give a numpy array {_expected(tensor)}")
         if array.dtype.name != tensor.dtype:
             raise InputError(f"input {tensor.name!r} is {array.dtype.name}: it must be {tensor.dtype} (astype it)")
         if not tensor.accepts(array.shape):
@@ -57,10 +57,12 @@ def refuse_nan(inputs: Arrays) -> None:
     import numpy as np
 
     if not isinstance(inputs, Mapping):
-        raise InputError(f"inputs are a {type(inputs).__name__}: give a dict of numpy arrays by the inputs' names")
+        raise InputError(
+            f"the inputs are of type {type(inputs).__name__}: give a dict of numpy arrays by the inputs' names"
+        )
     for name, array in inputs.items():
         if not isinstance(array, np.ndarray):
-            raise InputError(f"input {name!r} is a {type(array).__name__}: give a numpy array (numpy.asarray)")
+            raise InputError(f"input {name!r} is of type {type(array).__name__}: give a numpy array (numpy.asarray)")
         if array.dtype.hasobject or array.dtype.kind in "SUmM":
             raise InputError(f"input {name!r} is an array of {array.dtype.name}: give numbers")
         if _has_nan(array):

@@ -29,7 +29,7 @@ def test_what_fits_comes_in_the_engines_order_and_contiguous() -> None:
     [
         ({"imagE": GOOD["image"]}, "the engine has no input 'imagE': did you mean 'image'?"),
         ({"zzz": GOOD["image"]}, "the engine has no input 'zzz': it has 'image', 'ids'"),
-        ({"image": None}, r"input 'image' is a NoneType: give a numpy array of float32 with the shape \(-1, 3\)"),
+        ({"image": None}, r"input 'image' is of type NoneType: give a numpy array of float32 with the shape \(-1, 3\)"),
         ({"image": np.zeros((4, 3))}, r"input 'image' is float64: it must be float32 \(astype it\)"),
         ({"image": np.zeros((4, 4), np.float32)}, r"'image' has the shape \(4, 4\): it must be \(-1, 3\)"),
         ({"image": np.zeros(3, np.float32)}, r"'image' has the shape \(3,\): it must be \(-1, 3\)"),
@@ -72,7 +72,7 @@ def test_nan_is_found_wherever_it_is(dtype: Any) -> None:
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        ([1.0, 2.0], r"input 'x' is a list: give a numpy array \(numpy.asarray\)"),
+        ([1.0, 2.0], r"input 'x' is of type list: give a numpy array \(numpy.asarray\)"),
         (1.0, "input 'x' is a float"),
         (np.array([None]), "input 'x' is an array of object: give numbers"),
         (np.array(["a"]), "input 'x' is an array of str"),
@@ -84,5 +84,7 @@ def test_what_is_no_array_of_numbers_is_refused(value: Any, said: str) -> None:
 
 
 def test_arrays_without_names_are_refused() -> None:
-    with pytest.raises(InputError, match="inputs are a ndarray: give a dict of numpy arrays by the inputs' names"):
+    with pytest.raises(
+        InputError, match="the inputs are of type ndarray: give a dict of numpy arrays by the inputs' names"
+    ):
         refuse_nan(np.zeros(3))  # type: ignore[arg-type]

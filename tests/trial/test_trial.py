@@ -204,7 +204,7 @@ def test_it_infers_and_streams_what_it_is_given(bench, tmp_path):
         with pytest.raises(InputError, match="input 'x' holds 1 NaN of 64 values"):
             some.extend(out["y"].sum() for out in trial.stream([*batches[:2], holed, *batches]))
         assert some == one_by_one[:2], "it comes up at its item"
-        with pytest.raises(InputError, match="input 'x' is a list: give a numpy array"):
+        with pytest.raises(InputError, match="input 'x' is of type list: give a numpy array"):
             trial({"x": [[1.0] * 32] * 2})
         assert trial.finish() is None
 

@@ -129,7 +129,7 @@ def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
         (lambda: [{"X": np.zeros((1, 3, 8, 8), np.float32)}], r"batch 1: the engine has no input 'X': .*'x'"),
         (lambda: [{"x": np.zeros((1, 3, 9, 8), np.float32)}], r"batch 1: input 'x' has the shape \(1, 3, 9, 8\)"),
         (lambda: [{"x": np.zeros((1, 3, 8, 8))}], "batch 1: input 'x' is float64: it must be float32"),
-        (lambda: [3], "batch 1: inputs are a int: give a dict"),
+        (lambda: [3], "batch 1: the inputs are of type int: give a dict"),
         (lambda: 3, "the function returned int: it must yield dicts"),
     ],
 )
