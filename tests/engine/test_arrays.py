@@ -73,7 +73,7 @@ def test_nan_is_found_wherever_it_is(dtype: Any) -> None:
     ("value", "said"),
     [
         ([1.0, 2.0], r"input 'x' is of type list: give a numpy array \(numpy.asarray\)"),
-        (1.0, "input 'x' is a float"),
+        (1.0, "input 'x' is of type float"),
         (np.array([None]), "input 'x' is an array of object: give numbers"),
         (np.array(["a"]), "input 'x' is an array of str"),
     ],
