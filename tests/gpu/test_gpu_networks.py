@@ -88,6 +88,6 @@ def test_bfloat16_names_the_versions_that_have_it(workshop: Workshop, bench: Ben
     wanted = asked(folder, "lstm", precision="bf16")
     row = Lineup(Declaration(spec=wanted), bench, [folder]).row("bf16", wanted, run=False)
     if versions.parse_version(workshop.backend.version()) < (9, 1):
-        assert "TensorRT from 9.1 to before 11.0 has it; later ones and TensorRT-RTX take it from the model" in row.why
+        assert "TensorRT from 9.1 to before 11.0 has it; on later versions and on TensorRT-RTX, the model" in row.why
     else:
         assert row.why == ""

@@ -1,7 +1,8 @@
-"""Every difference between TensorRT 8.6, 10, 11, TensorRT-RTX and the lean runtime, as a capability.
+"""The differences between TensorRT 8.6, 10, 11, TensorRT-RTX and the lean runtime.
 
-What a package can do is asked of the package (does it have the name?); SUPPORT says which versions have it, for
-messages and for the table of the documentation. Nothing else in this project looks at a version number.
+Whether a package has a capability is found out from the package itself: `has` looks for an attribute. The table SUPPORT
+says which versions have it, for error messages and for the documentation. No other module compares version numbers of
+TensorRT.
 """
 
 from __future__ import annotations
@@ -17,13 +18,26 @@ from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.spec.shape_ranges import Shape
 
 Version = tuple[int, int]
+"""Major and minor."""
+
+NEVER: Version = (99, 0)
+"""The `since` of a capability that no version of TensorRT has."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-    """Which versions have something: from `since` to below `before`, in TensorRT-RTX or not, in ONNX Runtime or not.
-    `name` is what the package has where it can; `instead` says what is done where networks are strongly typed and it
-    cannot. TensorRT-RTX has some names without what they name: there `rtx` counts."""
+    """A frozen record of the versions that have a capability.
+
+    Attributes:
+        attribute: The attribute of the package that exists if the capability does, such as "BuilderFlag.FP16".
+        since: The first version of TensorRT that has it.
+        before: The first version of TensorRT that no longer has it; None if the newest still does.
+        rtx: Whether TensorRT-RTX has it. TensorRT-RTX has some attributes without the capability, so this takes
+            precedence over the attribute.
+        onnxruntime: How ONNX Runtime supports it, as text for the documentation.
+        replacement: How it is achieved in a strongly typed network that lacks it: `converted` (the model is converted)
+            or `Q/DQ` (the model is quantised).
+    """
 
     attribute: str
     since: Version = (8, 6)
@@ -33,18 +47,19 @@ class Support:
     replacement: str = ""
 
     def includes(self, backend: str, version: Version) -> bool:
+        """Return whether that version of that backend has the capability."""
         if backend == "tensorrt_rtx":
             return self.rtx
         return self.since <= version and (self.before is None or version < self.before)
 
     def describe(self) -> str:
-        """The versions in words."""
+        """Return the versions in words, such as "TensorRT 9.1 and later and TensorRT-RTX"."""
         since, before = (".".join(map(str, v)) for v in (self.since, self.before or (0, 0)))
         span = f"TensorRT {since} and later" if self.before is None else f"TensorRT from {since} to before {before}"
         return " and ".join([*([] if self.since >= NEVER else [span]), *(["TensorRT-RTX"] if self.rtx else [])])
 
     def availability(self, first: Version, last: Version) -> str:
-        """Whether it is there from one version to another: `yes`, nothing, or from when on."""
+        """Return whether the versions from `first` to `last` have it: "yes", "from 10.4", or an empty string."""
         if (self.before is not None and self.before <= first) or self.since > last:
             return ""
         if self.since > first:
@@ -52,7 +67,6 @@ class Support:
         return "yes"
 
 
-NEVER: Version = (99, 0)
 _CONFIG, _FLAG, _POOL, _PREVIEW = "IBuilderConfig", "BuilderFlag", "MemoryPoolType", "PreviewFeature"
 SUPPORT: Mapping[str, Support] = {
     "fp16": Support(f"{_FLAG}.FP16", before=(11, 0), rtx=False, onnxruntime="converted", replacement="converted"),
@@ -126,100 +140,122 @@ SUPPORT: Mapping[str, Support] = {
     "progress": Support("IProgressMonitor", since=(9, 1)),
     "weights_size": Support("ICudaEngine.get_engine_stat", since=(10, 14)),
 }
-"""What not every version has, or what an option of a spec needs. An option's name, or `option=value`; the rest is what
-this package uses by itself."""
+"""The capabilities that not every version has, or that an option of a spec needs. A key is the name of an option or
+`option=value`; the other keys are capabilities that this package uses by itself."""
 
 _DTYPES = {
     "FLOAT": "float32", "HALF": "float16", "BF16": "bfloat16", "INT8": "int8", "INT32": "int32", "INT64": "int64",
     "UINT8": "uint8", "BOOL": "bool", "FP8": "float8_e4m3fn", "INT4": "int4", "FP4": "float4_e2m1fn",
     "E8M0": "float8_e8m0fnu",
 }  # fmt: skip
+"""The names of NumPy and ml_dtypes for TensorRT's data types."""
 
 
 def import_package(name: str) -> Any:
-    """The package of that backend. Raises BackendError, with what to install, where it cannot be imported."""
+    """Import the package with that name. Raises BackendError, with the command that installs it, if that fails."""
     try:
         return importlib.import_module(name)
-    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+    except (ImportError, OSError) as error:  # OSError: a shared library cannot be loaded.
         raise BackendError(f"{name} cannot be imported ({error}): {BACKENDS[name].install}") from error
 
 
 def has(trt: Any, what: str) -> bool:
-    """Whether this package has what SUPPORT knows as `what`."""
+    """Return whether a package has the capability `what`, a key of SUPPORT."""
     if trt.__name__ == "tensorrt_rtx" and not SUPPORT[what].rtx:
         return False
-    found = trt
+    value = trt
     for part in SUPPORT[what].attribute.split("."):
-        found = getattr(found, part, None)
-        if found is None:
+        value = getattr(value, part, None)
+        if value is None:
             return False
     return True
 
 
 def require(trt: Any, what: str) -> Any:
-    """What SUPPORT knows as `what`, from this package. Raises BuildError, naming the versions that have it."""
+    """Return the attribute of the capability `what`, a key of SUPPORT, such as a builder flag.
+
+    Raises:
+        BuildError: The package lacks the capability; the error names the versions that have it.
+    """
     if not has(trt, what):
         support = SUPPORT[what]
-        later = (
-            f"; later ones and TensorRT-RTX take it from the model ({support.replacement})"
-            if support.replacement
-            else ""
-        )
         message = f"{what.replace('=', ' ')} is not in {trt.__name__} {trt.__version__}: {support.describe()} has it"
-        raise BuildError(message + later)
-    found = trt
+        if support.replacement:
+            message += f"; on later versions and on TensorRT-RTX, the model decides it ({support.replacement})"
+        raise BuildError(message)
+    value = trt
     for part in SUPPORT[what].attribute.split("."):
-        found = getattr(found, part)
-    return found
+        value = getattr(value, part)
+    return value
 
 
 def parse_version(version: str) -> Version:
-    """Major and minor of a version's text."""
-    found = re.match(r"(\d+)\.(\d+)", version)
-    if found is None:
-        raise BackendError(f"{version!r} is no version of TensorRT: it should begin with two numbers")
-    return int(found.group(1)), int(found.group(2))
+    """Return major and minor of a version such as "10.16.1.11". Raises BackendError if it has no such form."""
+    match = re.match(r"(\d+)\.(\d+)", version)
+    if match is None:
+        raise BackendError(f"{version!r} is not a version of TensorRT: it must begin with two numbers")
+    return int(match.group(1)), int(match.group(2))
 
 
 def strongly_typed(name: str, version: str) -> bool:
-    """Whether networks have the model's own types whatever is asked for, so that another precision needs another
-    model: TensorRT-RTX always, TensorRT from 11 on."""
+    """Return whether all networks are strongly typed: TensorRT-RTX, and TensorRT from 11 on.
+
+    A strongly typed network has the data types of the model, so another precision needs another model.
+    """
     return name == "tensorrt_rtx" or (name == "tensorrt" and parse_version(version) >= (11, 0))
 
 
 def network_flags(trt: Any, typed: bool) -> int:
-    """The flags of a network: 8.6 must be told that the batch is explicit, 10 that types are."""
+    """Return the flags to create a network with.
+
+    Before TensorRT 10, the batch dimension is explicit only with a flag. Before TensorRT 11, a network is strongly
+    typed only with a flag.
+
+    Args:
+        trt: The module of the package.
+        typed: Whether the network is to be strongly typed.
+    """
     flags = trt.NetworkDefinitionCreationFlag
-    wanted = ["EXPLICIT_BATCH"] if parse_version(trt.__version__) < (10, 0) and trt.__name__ == "tensorrt" else []
-    wanted += ["STRONGLY_TYPED"] if typed else []
-    return sum(1 << int(getattr(flags, name)) for name in wanted if hasattr(flags, name))
+    names = ["EXPLICIT_BATCH"] if parse_version(trt.__version__) < (10, 0) and trt.__name__ == "tensorrt" else []
+    names += ["STRONGLY_TYPED"] if typed else []
+    return sum(1 << int(getattr(flags, name)) for name in names if hasattr(flags, name))
 
 
 def dtype(value: Any) -> str:
-    """numpy's (or ml_dtypes') name of a TensorRT data type."""
+    """Return the name of NumPy or ml_dtypes for one of TensorRT's data types. Raises BackendError if there is none."""
     name = str(value).rpartition(".")[2]
     if name not in _DTYPES:
-        raise BackendError(f"an input or output is of TensorRT's type {name}, which no array has")
+        raise BackendError(
+            f"an input or output has TensorRT's data type {name}, which no NumPy array can hold: build the engine with "
+            "another type in io_dtypes, or convert the model"
+        )
     return _DTYPES[name]
 
 
 def shape(dims: Any) -> Shape:
-    """A tensor's shape. Raises BackendError where 8.6 has none: for an engine that was built without a profile, though
-    a shape in it depends on the data."""
+    """Return one of TensorRT's shapes as a tuple.
+
+    Raises:
+        BackendError: TensorRT 8.6 reports no shape, because the engine was built without an optimisation profile
+        although
+            a shape depends on the data.
+    """
     try:
         return tuple(dims)
     except ValueError as error:
-        message = "the plan tells no shapes: it has no optimisation profile, though a shape in it depends on the data"
-        raise BackendError(f"{message}: build it with a profile") from error
+        raise BackendError(
+            "the plan reports no shapes, because it has no optimisation profile although a shape depends on the data: "
+            "build it with a profile"
+        ) from error
 
 
 def device_memory_bytes(engine: Any) -> int:
-    """What a context for any profile needs on the device."""
+    """Return the device memory that a context needs, whatever its profile."""
     return int(engine.device_memory_size_v2 if hasattr(engine, "device_memory_size_v2") else engine.device_memory_size)
 
 
 def option_table() -> str:
-    """Who has which option of a spec, as a Markdown table for the documentation."""
+    """Return the versions that have each capability, as a Markdown table for the documentation."""
     titles = ("8.6", "10", "11", "RTX", "ONNX Runtime")
     lines = [f"| | {' | '.join(titles)} |", f"|---|{'---|' * len(titles)}"]
     for what, support in SUPPORT.items():

@@ -98,7 +98,7 @@ def test_a_package_that_is_not_there_names_the_command() -> None:
 
 def test_a_version_that_is_none_is_refused() -> None:
     assert versions.parse_version("10.16.1.11") == (10, 16)
-    with pytest.raises(BackendError, match="'nightly' is no version"):
+    with pytest.raises(BackendError, match="'nightly' is not a version"):
         versions.parse_version("nightly")
 
 
