@@ -1,1 +1,1 @@
-"""From a spec to a plan: find the model, convert it, build the engine, keep it in the cache."""
+"""Turn a spec into a plan: find the model, convert it, build the engine, and store it in the cache."""

@@ -45,7 +45,7 @@ class Preparation:
     notes: tuple[str, ...] = ()
 
     def write_model(self, folder: Path) -> tuple[Path, Conversion]:
-        """Return the path of the model to build, which lies in `folder` if the model is converted."""
+        """Return the path of the model to build, which is in `folder` if the model is converted."""
         if self.convert is None:
             return self.model.path, Conversion(self.shares, "")
         return folder / _MODEL_NAME, self.convert(folder / _MODEL_NAME)

@@ -59,7 +59,7 @@ class BuildResources:
     """The resources that a build uses.
 
     Attributes:
-        store: The engine cache. Without one, the plan lies in a folder that is deleted when the process ends.
+        store: The engine cache. Without one, the plan is in a folder that is deleted when the process ends.
         build: Runs a build job in a process of its own.
         report_waiting: Shows a line of text while another process builds the same engine.
     """
@@ -180,7 +180,7 @@ def _build(
 ) -> BuildReport:
     """Prepare the model in the job's output folder, build it there, and return the build's report.
 
-    The report has the precisions and notes of the conversion where the builder reports none.
+    The report also has the notes of the conversion, and its precisions if the builder reports none.
     """
     draft, started = Path(job.output), time.monotonic()
     source, conversion = preparation.write_model(draft)

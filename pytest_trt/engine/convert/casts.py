@@ -85,13 +85,15 @@ def move_casts(model: Any, own_casts: Set[str]) -> None:
     main, *inner = traverse.graphs(model)
     declared, moved, moved_types = {value.name: value for value in main.value_info}, set[str](), set[str]()
     for graph in inner:
-        made = {part.name for part in (*graph.input, *graph.initializer)}.union(*(node.output for node in graph.node))
-        while (cast := _next_cast(main, own_casts, made)) is not None:
+        computed = {part.name for part in (*graph.input, *graph.initializer)}.union(
+            *(node.output for node in graph.node)
+        )
+        while (cast := _next_cast(main, own_casts, computed)) is not None:
             graph.node.append(cast)
             known = {value.name for value in graph.value_info}
             names = (declared.keys() & {cast.input[0], cast.output[0]}) - known
             graph.value_info.extend(declared[name] for name in sorted(names))
-            made.add(cast.output[0])
+            computed.add(cast.output[0])
             moved.add(cast.name)
             moved_types |= names
         rewrite.sort_nodes(graph, "a graph in a node")
@@ -101,10 +103,10 @@ def move_casts(model: Any, own_casts: Set[str]) -> None:
                 del field[position]
 
 
-def _next_cast(graph: Any, own_casts: Set[str], made: Set[str]) -> Any:
-    """Return a cast of the converter whose input is in `made` and whose output is not, or None if there is none."""
+def _next_cast(graph: Any, own_casts: Set[str], computed: Set[str]) -> Any:
+    """Return a cast of the converter whose input is in `computed` and whose output is not, or None if there is none."""
     casts = _added_casts(graph, own_casts)
-    return next((cast for cast in casts if cast.input[0] in made and cast.output[0] not in made), None)
+    return next((cast for cast in casts if cast.input[0] in computed and cast.output[0] not in computed), None)
 
 
 def _added_casts(graph: Any, own_casts: Set[str]) -> list[Any]:
@@ -132,13 +134,13 @@ def _remove_redundant(graph: Any, nodes: list[Any], own_casts: Set[str]) -> None
     rounded = {node.output[0]: node.input[0] for node in added if node.attribute[0].i != TensorProto.FLOAT}
     restored = {node.output[0]: rounded[node.input[0]] for node in added if node.input[0] in rounded}
     outputs = {value.name for value in graph.output}
-    made = {name for node in graph.node for name in node.output} - outputs
-    results = {restored[name]: name for name in sorted(outputs & restored.keys()) if restored[name] in made}
+    computed = {name for node in graph.node for name in node.output} - outputs
+    results = {restored[name]: name for name in sorted(outputs & restored.keys()) if restored[name] in computed}
     for node in nodes:
         node.input[:] = [restored.get(name, name) for name in node.input]
     _drop_unread(graph, own_casts, outputs - set(results.values()))  # casts to float32
     dropped = _drop_unread(graph, own_casts, outputs - set(results.values()))  # casts to half precision
-    names = {source: name for name, source in dropped.items() if source in made} | results
+    names = {source: name for name, source in dropped.items() if source in computed} | results
     for node in nodes:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]

@@ -105,20 +105,20 @@ def _write_quantised(model: Model, batches: Iterator[Arrays], output: Path, fold
     outputs = rewrite.reduce_outputs(source.graph)
     int8_compat.check_weights_finite(source)
     int8_compat.add_kernel_shapes(source)
-    given, folded = folder / "given.onnx", folder / "folded.onnx"
-    rewrite.save_model(source, given, beside=False)
-    large = given.with_name(f"{given.name}.data").exists()
+    prepared, folded = folder / "prepared.onnx", folder / "folded.onnx"
+    rewrite.save_model(source, prepared, beside=False)
+    large = prepared.with_name(f"{prepared.name}.data").exists()
     quant_pre_process(  # folds batch normalisation into the weights that are quantised
-        str(given), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
+        str(prepared), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
     )
     source = onnx.load(str(folded))
     selected = int8_compat.prepare_nodes(source)
     if first := next(iter(selected.grouped), None):
         others = f" and {len(selected.grouped) - 1} more are" if len(selected.grouped) > 1 else " is"
         notes.append(f"{first}{others} not in int8: the size of a group of channels must be a multiple of 4")
-    rewrite.save_model(source, given, beside=large)
+    rewrite.save_model(source, prepared, beside=large)
     quantization.quantize_static(
-        str(given),
+        str(prepared),
         str(output),
         _Reader(batches),
         quant_format=quantization.QuantFormat.QDQ,

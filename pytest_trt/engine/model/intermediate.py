@@ -37,7 +37,7 @@ class TensorGraph:
     The graphs inside an If, a Loop or a Scan count as part of that node.
 
     Attributes:
-        tensors: The float tensors that depend on the model's inputs, by name. Each stands after those that it is
+        tensors: The float tensors that depend on the model's inputs, by name. Each comes after those that it is
             computed from.
         outputs: The names of the model's outputs.
     """

@@ -69,7 +69,7 @@ def load_normalised(typed: Any, model: Path) -> Any:
       Constant nodes, and their types are declared once.
     - Constants inside nodes are tensors.
     - Node names are unique, which ONNX Runtime requires.
-    - Nodes stand after those whose outputs they read.
+    - Nodes come after those whose outputs they read.
 
     Args:
         typed: The typed model, which is changed and returned.
@@ -194,7 +194,7 @@ def make_node_names_unique(model: Any) -> None:
 
 
 def sort_nodes(graph: Any, model: str) -> None:
-    """Sort the nodes of a graph, so that each stands after those whose outputs it reads.
+    """Sort the nodes of a graph, so that each comes after those whose outputs it reads.
 
     Converters add their nodes at the end.
 

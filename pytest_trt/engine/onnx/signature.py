@@ -112,7 +112,7 @@ def _external_files(path: Path, model: Any) -> dict[str, tuple[int, str]]:
 
 
 def check_external_file(model: Path, location: str, end: int, weight: str) -> None:
-    """Raise ModelError unless a file of external data exists, is complete, and lies in the model's folder.
+    """Raise ModelError unless a file of external data exists, is complete, and is in the model's folder.
 
     A model must not be able to read files elsewhere.
 

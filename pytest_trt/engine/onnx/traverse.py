@@ -66,7 +66,7 @@ def tensor_types(model: Any) -> Mapping[str, str]:
 
 
 def is_external(tensor: Any) -> bool:
-    """Return whether a TensorProto's data lies in another file."""
+    """Return whether a TensorProto's data is stored in another file."""
     return bool(tensor.data_location == type(tensor).EXTERNAL)
 
 
