@@ -28,7 +28,7 @@ class BlockTimer:
     """Times blocks of inferences in a lane.
 
     Each stage is timed in a pass of its own, so that the stages do not disturb each other: first computing, then
-    copying in, then copying out, each between two events on the device. At last, whole inferences are timed one after
+    copying in, then copying out, each between two events on the device. Finally, whole inferences are timed one after
     another by the host's clock.
 
     The copies of a pass are enqueued while the pass before still runs, and wait for it. Otherwise, a copy of a few

@@ -92,7 +92,7 @@ class LaneGroup:
             )
 
     def _try_capture(self, inputs: Arrays, copier: Copier) -> str:
-        """Capture the graphs and return what `graph` says of it."""
+        """Capture the graphs and return the text for `graph`."""
         try:
             with span("capture"):
                 for slot in self.slots:
@@ -150,7 +150,7 @@ class DeviceRunner:
         self._current, self.inputs, self.outputs = group, group.inputs, group.outputs
 
     def _lane_group(self, shapes: Mapping[str, Shape], values: Arrays) -> LaneGroup:
-        """Return the lane group of these shapes and values, made if it does not exist."""
+        """Return the lane group of these shapes and values; create it if it does not exist."""
         key = (tuple(sorted(shapes.items())), tuple((name, values[name].tobytes()) for name in sorted(values)))
         if key not in self._groups:
             while len(self._groups) >= MAX_SHAPES:

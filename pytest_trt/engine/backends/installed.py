@@ -11,7 +11,7 @@ from pathlib import Path
 from pytest_trt.errors import BackendError
 
 INTERPRETER_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV")
-"""Environment variables that are meant for this interpreter, and would mislead another one."""
+"""Environment variables that apply to this interpreter only, and would mislead another one."""
 
 
 def is_installed(module: str, python: str = sys.executable) -> bool:

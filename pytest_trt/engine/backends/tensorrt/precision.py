@@ -62,10 +62,10 @@ def set_precision(trt: Any, network: Any, config: Any, spec: EngineSpec, typed: 
         )
     if typed or spec.precision == "fp32":
         return
-    wanted = [spec.precision] if spec.precision != "best" else [p for p in _PROVED if versions.has(trt, p)]
+    precisions = [spec.precision] if spec.precision != "best" else [p for p in _PROVED if versions.has(trt, p)]
     if spec.precision in ("int8", "fp8"):
-        wanted.append("fp16")
-    for precision in wanted:
+        precisions.append("fp16")
+    for precision in precisions:
         config.set_flag(versions.require(trt, precision))
 
 
