@@ -1,9 +1,7 @@
-"""Where a team's baselines are kept: a folder, an fsspec URL, or a folder as it stands at a git revision.
+"""Load and save a team's baselines in a folder, at an fsspec URL, or in a folder as it is at a git revision.
 
-    folder = open_baselines(".trt-baselines", "main", revision=None, rootdir=Path("."))
-    baseline = folder.load(node_id, device_slug(environment))
-
-This room stands above judge, which knows what a baseline is, and below trial and session.
+folder = open_baselines(".trt-baselines", "main", revision=None, rootdir=Path("."))
+baseline = folder.load(node_id, device_slug(environment))
 """
 
 from __future__ import annotations
@@ -28,13 +26,23 @@ __all__ = [
 
 
 def open_baselines(location: str, name: str, *, revision: str | None, rootdir: Path) -> BaselineFolder:
-    """The baselines called `name` at `location`: a path (from `rootdir`) or an fsspec URL; with `revision`, the folder
-    as it stands there in git, read-only. Raises BaselineError where that cannot be opened."""
+    """Return the baselines of one name.
+
+    Args:
+        location: A path or an fsspec URL.
+        name: The baselines' name, a folder at the location.
+        revision: A git revision, whose folder is then read, but not written; None for the folder on disk.
+        rootdir: The folder that a relative location starts from.
+
+    Raises:
+        BaselineError: The location cannot be opened, or the name is not valid.
+        GitError: Git does not know the revision.
+    """
     return BaselineFolder(_open_storage(location, revision=revision, rootdir=rootdir), name)
 
 
 def _open_storage(location: str, *, revision: str | None, rootdir: Path) -> Storage:
-    """Where files are read and written. Rooms are imported when they are asked for: fsspec is an extra."""
+    """Return the storage of a location. Its module is imported on demand, since fsspec is an extra."""
     if revision is not None:
         from pytest_trt.judge.baselines.storage.git_revision import RevisionStorage
 

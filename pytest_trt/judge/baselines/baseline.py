@@ -1,6 +1,6 @@
-"""What a stored measurement is, and when it moves. Pure: where it is kept is not known here.
+"""The records of a baseline, and the rule for when its reference moves. Storage is elsewhere.
 
-stored, saved = update_baseline(old, measurement, status)             # what to store now; the reference seldom moves
+baseline, saved = update_baseline(old, measurement, status)  # the baseline to store; its reference seldom moves
 """
 
 from __future__ import annotations
@@ -25,31 +25,49 @@ from pytest_trt.core.records import (
 )
 
 RUNS = 10
-"""How many runs a baseline remembers."""
+"""How many runs the history of a baseline has."""
 
 WHOLE_BLOCKS = 32
-"""Of how many blocks of a probe all samples are stored."""
+"""The most blocks of a probe that are stored with all their samples."""
 
 MOST = 1e15
-"""What no figure reaches: as latency, 30,000 years. What is computed with figures up to it stays finite."""
+"""The largest value of a figure; as a latency, it is 30,000 years. Results computed from such figures stay finite."""
 
 STORED: frozenset[Status] = frozenset(("ok", "improved", "new", "missing", "unenforced"))
-"""What is stored without force."""
+"""The verdicts with which a measurement is stored without force."""
 
 IN_HISTORY = tuple(name for name, figure in FIGURES.items() if figure.in_history)
+"""The figures that a run in the history has."""
 
 _DIGEST = re.compile(r"[0-9a-f]{0,128}")
 _COMMIT = re.compile(r"[0-9A-Za-z.+_-]{0,80}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
 _RUN = re.compile(rf"{_TIME.pattern}\|{_COMMIT.pattern}\|{_DIGEST.pattern}", re.ASCII)
 
+_EXPECTED = {
+    _DIGEST: "lower-case hexadecimal digits",
+    _COMMIT: "a commit of letters, digits and .+_-",
+    _TIME: "an ISO 8601 time",
+}
+
 SaveOutcome = Literal["created", "moved", "recorded", "unchanged", "refused"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """A stored run in short: its figures' values, and the first digits of its plan's SHA-256. `moved`: from here on it
-    is the reference; `reason` is what was said when that was accepted."""
+    """A run in the history of a baseline.
+
+    Attributes:
+        time: When it was measured, an ISO 8601 time.
+        commit: The commit that it measured, if known.
+        figures: The values of its figures.
+        plan: The first digits of its plan's SHA-256.
+        moved: Whether it became the reference.
+        reason: The reason that was stated when it was accepted as the reference.
+
+    Raises:
+        ValueError: A figure, time, commit or digest is not valid.
+    """
 
     time: str
     commit: str | None
@@ -59,22 +77,36 @@ class Run:
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if not _RUN.fullmatch(f"{self.time}|{self.commit or ''}|{self.plan}"):  # many: asked together, told one by one
-            _matches(_TIME, "time", self.time)
-            _matches(_COMMIT, "commit", self.commit or "")
-            _matches(_DIGEST, "plan", self.plan)
-        _are_figures(self.figures)
+        if not _RUN.fullmatch(f"{self.time}|{self.commit or ''}|{self.plan}"):  # one test of all three, for speed
+            _check_text(_TIME, "time", self.time)
+            _check_text(_COMMIT, "commit", self.commit or "")
+            _check_text(_DIGEST, "plan", self.plan)
+        _check_names(self.figures)
         if self.figures and not 0 <= min(self.figures.values()) <= max(self.figures.values()) <= MOST:
             name, value = next((n, v) for n, v in self.figures.items() if not 0 <= v <= MOST)
-            raise ValueError(f"figures.{name} is {value:g}: it cannot be negative, nor beyond {MOST:g}")
+            raise ValueError(f"figures.{name} is {value:g}: it must be between 0 and {MOST:g}")
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-    """The measurement that a test is compared with, and its last runs, oldest first.
+    """The reference that a test is compared with, and the test's last runs.
 
-    `build_spread` is how far builds of this engine differ, as shares by figure, where that was measured. Raises
-    ValueError for figures, digests and times that cannot be.
+    Attributes:
+        node_id: The test's node id.
+        environment: Where the reference was measured.
+        spec: The reference's declaration as text, by name.
+        spec_digest: The digest of the spec.
+        figures: The reference's figures.
+        engine_digest: The digest of the reference's engine in the cache.
+        plan_sha256: The SHA-256 of the reference's plan.
+        proof: What really ran, as text by name.
+        time: When the reference was measured, an ISO 8601 time.
+        history: The last runs, the oldest first.
+        build_spread: How far builds of the engine differ, as shares by figure; empty if that was not measured.
+        schema: The version of the file format.
+
+    Raises:
+        ValueError: A figure, time, commit or digest is not valid.
     """
 
     node_id: str
@@ -91,29 +123,38 @@ class Baseline:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        _matches(_TIME, "time", self.time)
+        _check_text(_TIME, "time", self.time)
         for name in ("spec_digest", "engine_digest", "plan_sha256"):
-            _matches(_DIGEST, name, getattr(self, name))
-        _matches(_COMMIT, "environment.commit", self.environment.commit or "")
+            _check_text(_DIGEST, name, getattr(self, name))
+        _check_text(_COMMIT, "environment.commit", self.environment.commit or "")
         if not self.figures:
             raise ValueError("figures is empty: nothing can be compared with it")
-        _are_figures(self.figures)
+        _check_names(self.figures)
         for name, estimate in self.figures.items():
             if not 0 <= estimate.low <= estimate.value <= estimate.high <= MOST:
                 raise ValueError(
                     f"figures.{name} is {estimate.value:g} in {estimate.low:g} to {estimate.high:g}: its value must "
-                    f"lie in its interval, and that must not be negative, nor beyond {MOST:g}"
+                    f"lie in its interval, and the interval between 0 and {MOST:g}"
                 )
 
     @property
     def commit(self) -> str | None:
+        """The commit that the reference measured, if known."""
         return self.environment.commit
 
 
 @dataclasses.dataclass(frozen=True)
 class BaselineData:
-    """What is too large to review: the reference's samples and layers. It belongs to the baseline of the same time. Of
-    many blocks some are whole; of the others the median stands for the samples."""
+    """The data of a reference that are too large to review. They belong to the baseline with the same time.
+
+    Attributes:
+        node_id: The test's node id.
+        time: The reference's time.
+        samples: The reference's samples. Of many blocks, some have all their samples, the others only their medians.
+        profile: The reference's layer times.
+        outputs: What is stored of the reference's outputs, by name.
+        schema: The version of the file format.
+    """
 
     node_id: str
     time: str
@@ -125,7 +166,12 @@ class BaselineData:
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """What saving did, in a word and in a sentence."""
+    """What saving did.
+
+    Attributes:
+        outcome: What happened, in a word.
+        text: What happened, in a sentence.
+    """
 
     outcome: SaveOutcome
     text: str
@@ -141,21 +187,30 @@ def update_baseline(
     reason: str = "",
     keep: int = RUNS,
 ) -> tuple[Baseline | None, Saved]:
-    """What to store once `measurement` was judged `status`; None where nothing changes.
+    """Return the baseline to store after a measurement (None if there is nothing to store), and what that does.
 
-    No ratchet: an `ok` run is remembered and leaves the reference where it was, so that ten times +4 % is a regression.
-    What is new, improved or forced becomes the reference, and so does what has a figure that the old one lacks; a
-    failing verdict is stored with force alone.
+    An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. The
+    measurement becomes the reference if it is new, improved or forced, or if it has a figure that the reference lacks.
+    With a failing verdict, it is stored only by force.
+
+    Args:
+        old: The stored baseline; None if there is none.
+        measurement: The measurement.
+        status: Its verdict.
+        force: Whether to make it the reference whatever its verdict.
+        new_only: Whether to store it only if there is no baseline.
+        reason: Why it is accepted as the reference.
+        keep: How many runs the history keeps.
     """
     if status not in STORED and not force:
-        return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it all the same")
+        return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it anyway")
     if old is not None and new_only:
-        return None, Saved("unchanged", "not saved: it has a baseline, and only new ones were asked for")
+        return None, Saved("unchanged", "not saved: it has a baseline, and --trt-baseline-new-only saves only new ones")
     lacks = old is not None and status == "missing" and not measurement.figures.keys() <= old.figures.keys()
     moves = old is None or force or status == "improved" or lacks
     history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
     if old is not None and not moves:
-        text = "remembered beside its baseline, which stays as it was"
+        text = "added to the history of its baseline, whose reference is unchanged"
         return dataclasses.replace(old, history=history), Saved("recorded", text)
     made = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
     if old is None:
@@ -166,7 +221,11 @@ def update_baseline(
 def baseline_of(
     measurement: Measurement, history: tuple[Run, ...] = (), build_spread: Mapping[str, float] | None = None
 ) -> Baseline:
-    """The measurement as a reference. Raises ValueError where its figures, digests or time cannot be."""
+    """Return a baseline with this measurement as its reference.
+
+    Raises:
+        ValueError: A figure, time, commit or digest of the measurement is not valid.
+    """
     return Baseline(
         node_id=measurement.node_id,
         environment=measurement.environment,
@@ -183,7 +242,7 @@ def baseline_of(
 
 
 def measurement_of(baseline: Baseline) -> Measurement:
-    """The reference as the measurement that it was, without what is not stored."""
+    """Return the reference as a measurement, without the fields that a baseline does not store."""
     return Measurement(
         node_id=baseline.node_id,
         environment=baseline.environment,
@@ -198,23 +257,26 @@ def measurement_of(baseline: Baseline) -> Measurement:
 
 
 def data_of(measurement: Measurement) -> BaselineData:
-    samples, profile = tuple(map(_thinned, measurement.samples)), measurement.profile
-    if profile is not None:  # blame reads the layers alone
+    """Return what is stored beside a baseline with this measurement as its reference."""
+    samples, profile = tuple(map(_thin_out, measurement.samples)), measurement.profile
+    if profile is not None:  # blame needs only the layers
         profile = dataclasses.replace(profile, inspected={})
     return BaselineData(measurement.node_id, measurement.time, samples, profile, measurement.outputs)
 
 
-def _thinned(samples: Samples) -> Samples:
-    """The samples with WHOLE_BLOCKS of their blocks as they are, evenly spread, and the medians of the others. Times
-    are kept to a nanosecond, which is finer than any timer's step here."""
+def _thin_out(samples: Samples) -> Samples:
+    """Return the samples with `WHOLE_BLOCKS` whole blocks, evenly spread, and the medians of the other blocks.
+
+    Times are rounded to a nanosecond, which is finer than the step of any timer that is used.
+    """
     every = -(-len(samples.blocks) // WHOLE_BLOCKS)
 
-    def kept(number: int, block: Block) -> Block:
+    def thin(number: int, block: Block) -> Block:
         whole = number % every == 0
         times = {n: t if whole else (stats.median(t),) for n, t in block.times.items()}
         return dataclasses.replace(block, times={n: tuple(round(ms, 6) for ms in t) for n, t in times.items()})
 
-    return dataclasses.replace(samples, blocks=tuple(kept(n, b) for n, b in enumerate(samples.blocks)))
+    return dataclasses.replace(samples, blocks=tuple(thin(n, b) for n, b in enumerate(samples.blocks)))
 
 
 def _run(measurement: Measurement, moved: bool, reason: str) -> Run:
@@ -223,12 +285,12 @@ def _run(measurement: Measurement, moved: bool, reason: str) -> Run:
     return Run(measurement.time, commit, values, measurement.plan_sha256[:16], moved, reason)
 
 
-def _matches(pattern: re.Pattern[str], name: str, value: str) -> None:
+def _check_text(pattern: re.Pattern[str], name: str, value: str) -> None:
     if not pattern.fullmatch(value):
-        raise ValueError(f"{name} is {value[:60]!r}, which it cannot be")
+        raise ValueError(f"{name} is {value[:60]!r}: it must be {_EXPECTED[pattern]}")
 
 
-def _are_figures(figures: Mapping[str, object]) -> None:
+def _check_names(figures: Mapping[str, object]) -> None:
     if not figures.keys() <= FIGURES.keys():
         unknown = next(name for name in figures if name not in FIGURES)
-        raise ValueError(f"figures has {unknown[:60]!r}, which is no figure")
+        raise ValueError(f"figures has {unknown[:60]!r}: there is no such figure")

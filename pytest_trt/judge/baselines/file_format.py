@@ -1,4 +1,4 @@
-"""Baselines as text that reviews well, and back, with nothing taken on trust."""
+"""Write baselines as text that is easy to review, and read it back as untrusted input."""
 
 from __future__ import annotations
 
@@ -20,42 +20,59 @@ from pytest_trt.judge.baselines.baseline import Baseline, BaselineData
 T = TypeVar("T", Baseline, BaselineData)
 
 MOST_BYTES = 8192
-"""A baseline's size when it is written."""
+"""The most bytes of a baseline that is written."""
 
 MOST_READ = 64 * 1024
+"""The most bytes of a baseline that is read. No file that was written here is larger."""
+
 MOST_DATA = 64 * 1024 * 1024
-"""What is read at all: beyond that, nothing honest lies in the file."""
+"""The most bytes of the data beside a baseline, packed or unpacked, that are read."""
+
+REMEDY = "restore it from version control, or delete it and save it again"
+"""What to do about a file that cannot be read."""
 
 _CONFLICT = re.compile(rb"^(<{7} |={7}$|>{7} )", re.MULTILINE)
-
-REMEDY = "restore it from version control, or delete it and save anew"
+_OPENING, _CLOSING = b'\n "history": [\n', b"\n ],\n"
+_SEPARATOR = ",\n  "
 
 
 def render(baseline: Baseline) -> bytes:
-    """The baseline with sorted keys, a figure and a run a line. Forgets the oldest runs where it would be too long.
+    """Return the baseline as JSON with sorted keys, and one line for each figure and run.
 
-    Raises BaselineError where that is not enough, and for a node id that cannot be shown.
+    The oldest runs are dropped while the text is too long.
+
+    Raises:
+        BaselineError: The text is too long without them, or the node id has characters that cannot be shown.
     """
     if not baseline.node_id.isprintable():
-        raise BaselineError(f"baseline of {baseline.node_id!r}: give the test an id of characters that can be shown")
+        raise BaselineError(
+            f"baseline of {baseline.node_id!r}: its id has characters that cannot be shown: give the test another id"
+        )
     while True:
         text = "{\n" + ",\n".join(_lines(baseline)) + "\n}\n"
         if len(text) <= MOST_BYTES:
             return text.encode("ascii")
         if len(baseline.history) <= 1:
             long_reason = any(len(run.reason) > MOST_BYTES // 4 for run in baseline.history)
-            remedy = "say the reason in fewer words" if long_reason else "give the test's parameters shorter ids"
+            remedy = "shorten the reason" if long_reason else "give the test's parameters shorter ids"
             raise BaselineError(
-                f"baseline of {baseline.node_id[:200]}: it would have {len(text)} bytes, and at most {MOST_BYTES} are "
-                f"stored: {remedy}"
+                f"baseline of {baseline.node_id[:200]}: it has {len(text)} bytes, but at most {MOST_BYTES} are stored: "
+                f"{remedy}"
             )
         baseline = dataclasses.replace(baseline, history=baseline.history[1:])
 
 
-def remembering(raw: bytes, old: Baseline, made: Baseline) -> bytes:
-    """The text of `made`, which is `old` as `raw` has it and a run more. That is a line more, and maybe the oldest one
-    less: no other is written anew, which would take as long as reading them. Where `raw` has been edited into another
-    form, all is rendered."""
+def append_run(raw: bytes, old: Baseline, made: Baseline) -> bytes:
+    """Return the text of a baseline that has only one run more than the stored one.
+
+    Only the lines of the first and the last run change. To render all other lines again would take as long as to read
+    them. If the stored text has another form, because it was edited, everything is rendered.
+
+    Args:
+        raw: The stored text.
+        old: The stored baseline.
+        made: The baseline to write, with one run more and maybe the oldest ones less.
+    """
     head, opening, below = raw.partition(_OPENING)
     lines, closing, tail = below.partition(_CLOSING)
     runs = lines.split(b",\n")
@@ -67,28 +84,65 @@ def remembering(raw: bytes, old: Baseline, made: Baseline) -> bytes:
     return text if len(text) <= MOST_BYTES else render(made)
 
 
-_OPENING, _CLOSING = b'\n "history": [\n', b"\n ],\n"
+def parse(raw: bytes, where: str) -> Baseline:
+    """Return the baseline that `render` wrote.
+
+    Args:
+        raw: The text.
+        where: The file, for messages.
+
+    Raises:
+        BaselineError: The text is not valid; the error names the file and the field.
+    """
+    if len(raw) > MOST_READ:
+        raise BaselineError(f"baseline {where} has {len(raw)} bytes, and at most {MOST_READ} are read: {REMEDY}")
+    return _decode(Baseline, raw, where)
+
+
+def render_data(data: BaselineData) -> bytes:
+    """Return the data beside a baseline, gzipped; the same data give the same bytes."""
+    return gzip.compress(json.dumps(codec.encode(data), separators=(",", ":")).encode("ascii"), 6, mtime=0)
+
+
+def parse_data(raw: bytes, where: str) -> BaselineData:
+    """Return the data that `render_data` wrote.
+
+    Args:
+        raw: The gzipped text.
+        where: The file, for messages.
+
+    Raises:
+        BaselineError: The text is not valid, or it unpacks to more than `MOST_DATA` bytes.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
+            unpacked = file.read(MOST_DATA + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise BaselineError(f"baseline {where} is not gzip: {error}: {REMEDY}") from error
+    if len(unpacked) > MOST_DATA:
+        raise BaselineError(f"baseline {where} unpacks to more than {MOST_DATA} bytes: {REMEDY}")
+    return _decode(BaselineData, unpacked, where)
 
 
 def _lines(baseline: Baseline) -> Iterator[str]:
-    """Each top-level field on a line, or, where it is a record, mapping or list, each of its entries on one."""
+    """Yield the lines of a baseline: one for a plain field, several for a record, mapping or list."""
     for name, key, empty in _fields(Baseline):
         value = getattr(baseline, name)
         if value and not isinstance(value, (str, int)):
             entries = list(map(_flat, value)) if isinstance(value, tuple) else _entries(value)
             opening, closing = "[]" if isinstance(value, tuple) else "{}"
-            yield f" {key}{opening}\n  {_BETWEEN.join(entries)}\n {closing}"
+            yield f" {key}{opening}\n  {_SEPARATOR.join(entries)}\n {closing}"
         elif value or not empty:
             yield f" {key}{_flat(value)}"
 
 
-_BETWEEN = ",\n  "
-
-
 def _flat(value: Any) -> str:
-    """JSON on one line. Floats have seven digits, far more than any of them is known to, at half the bytes; texts are
-    without what a terminal would not show, which is not read again. (Written straight from records: the json module
-    wants dicts, and makes an encoder for each line, which takes longer than the lines.)"""
+    """Return a value as JSON on one line.
+
+    Floats have seven digits, far more than are significant, at half the bytes. Characters that cannot be shown, which
+    `parse` would refuse, become spaces. Records are written directly: the json module needs dicts, and makes an encoder
+    for each line, which takes longer than the line.
+    """
     kind = type(value)
     if kind is float:
         digits = f"{value:.7g}"
@@ -105,7 +159,7 @@ def _flat(value: Any) -> str:
 
 
 def _entries(value: Any) -> list[str]:
-    """What stands between the braces of a record or a mapping, sorted by key."""
+    """Return the entries of a record or a mapping, sorted by key."""
     if isinstance(value, Mapping):
         return [f"{_text(key)}: {_flat(value[key])}" for key in sorted(value)]
     kind: Any = type(value)
@@ -114,8 +168,11 @@ def _entries(value: Any) -> list[str]:
 
 @functools.cache
 def _fields(kind: Any) -> list[tuple[str, str, bool]]:
-    """The fields of a record, sorted: the name, how it is written, and whether it is empty by default. What is empty,
-    and is so by default, is left out."""
+    """Return the fields of a record, sorted by name.
+
+    Returns:
+        The name, the name as a JSON key, and whether the default is empty: such a field is left out if it is empty.
+    """
     fields = sorted(dataclasses.fields(kind), key=lambda field: field.name)
     return [(f.name, f"{_text(f.name)}: ", f.default_factory is dict or not f.default) for f in fields]
 
@@ -125,38 +182,14 @@ def _text(value: str) -> str:
     return json.dumps(value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value))
 
 
-def parse(raw: bytes, where: str) -> Baseline:
-    """The baseline that `render` wrote. Raises BaselineError, naming `where` and the field, for anything else."""
-    if len(raw) > MOST_READ:
-        raise BaselineError(f"baseline {where} has {len(raw)} bytes, and at most {MOST_READ} are read: {REMEDY}")
-    return _decoded(Baseline, raw, where)
-
-
-def render_data(data: BaselineData) -> bytes:
-    """Samples and layers, gzipped; the same data give the same bytes."""
-    return gzip.compress(json.dumps(codec.encode(data), separators=(",", ":")).encode("ascii"), 6, mtime=0)
-
-
-def parse_data(raw: bytes, where: str) -> BaselineData:
-    """What `render_data` wrote. Raises BaselineError for anything else, and for what unpacks to more than 64 MiB."""
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
-            unpacked = file.read(MOST_DATA + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BaselineError(f"baseline {where} is not gzip: {error}: {REMEDY}") from error
-    if len(unpacked) > MOST_DATA:
-        raise BaselineError(f"baseline {where} unpacks to more than {MOST_DATA} bytes: {REMEDY}")
-    return _decoded(BaselineData, unpacked, where)
-
-
-def _decoded(kind: type[T], raw: bytes, where: str) -> T:
+def _decode(kind: type[T], raw: bytes, where: str) -> T:
     try:
         data = json.loads(raw)
     except (ValueError, RecursionError) as error:
         if kind is Baseline and _CONFLICT.search(raw):
             raise BaselineError(
                 f"baseline {where} holds a merge conflict: take either side whole (git checkout --ours or --theirs), "
-                "or delete it and save anew"
+                "or delete it and save it again"
             ) from error
         raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {REMEDY}") from error
     schema = data.get("schema") if isinstance(data, dict) else None
@@ -173,7 +206,7 @@ def _decoded(kind: type[T], raw: bytes, where: str) -> T:
 
 
 def _check_printable(value: Any, where: str) -> None:
-    """Raise RecordError for text that would do something to a terminal."""
+    """Raise RecordError for text that a terminal would not show, or would interpret."""
     if isinstance(value, str) and not value.isprintable():
         raise RecordError(f"{where} is {value[:60]!r}: it has characters that cannot be shown")
     if isinstance(value, dict):

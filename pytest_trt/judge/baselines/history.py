@@ -1,4 +1,4 @@
-"""The runs of a test that git remembers: those in every version of its baseline's file."""
+"""Read a test's runs from git: those in every version of its baseline's file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,26 @@ from pytest_trt.judge.baselines.baseline import Run
 from pytest_trt.judge.baselines.folder import BaselineFolder
 
 MOST_VERSIONS = 1000
+"""The most versions of a file that are read, the latest ones."""
 
 
 def runs_in_git(folder: BaselineFolder, path: str) -> Iterator[Run]:
-    """The runs in the last versions of a baseline's file, oldest version first; none where it is not kept in git. A
-    version that cannot be read is passed over: history is told, not judged."""
+    """Yield the runs in the last versions of a baseline's file, the oldest version first.
+
+    A version that cannot be read is skipped, since history is shown but not judged.
+
+    Args:
+        folder: The baselines.
+        path: The baseline's path in the folder, as `BaselineFolder.list` gives it. If the file is not in git, there are
+            no runs.
+    """
     file = folder.local_path(path)
     if file is None:
         return
     try:
         versions = run_git(file.parent, "log", f"-{MOST_VERSIONS}", "--format=%H", "--", file.name).decode().split()
-        asked = "".join(f"{version}:./{file.name}\n" for version in reversed(versions))
-        answer = run_git(file.parent, "cat-file", "--batch", stdin=asked.encode()) if versions else b""
+        names = "".join(f"{version}:./{file.name}\n" for version in reversed(versions))
+        answer = run_git(file.parent, "cat-file", "--batch", stdin=names.encode()) if versions else b""
     except GitError:
         return
     for raw in _contents(answer):
@@ -33,7 +41,7 @@ def runs_in_git(folder: BaselineFolder, path: str) -> Iterator[Run]:
 
 
 def _contents(answer: bytes) -> Iterator[bytes]:
-    """The blobs in what `git cat-file --batch` says; those that are missing, since a version removed them, left out."""
+    """Yield the blobs in the output of `git cat-file --batch`, without the missing ones, which a version removed."""
     at = 0
     while at < len(answer):
         end = answer.index(b"\n", at)

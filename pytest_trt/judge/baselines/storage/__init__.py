@@ -1,1 +1,1 @@
-"""Where baselines are kept: a folder, an fsspec URL, a git revision."""
+"""Storages of baselines: a local folder, an fsspec URL, and a git revision."""

@@ -1,4 +1,7 @@
-"""Baselines in a folder on disk, to be committed: atomic writes, and no way out of the folder."""
+"""Store baselines in a local folder, which a team commits.
+
+Every file is written completely or not at all, and no path or symbolic link leads out of the folder.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,24 @@ from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines.storage.base import Content
 
 _WRITING = ".writing-"
+"""How the names of files start that are being written."""
+
 _LEFT_OVER_S = 3600.0
+"""The age, in seconds, from which such a file was left by a process that was killed."""
+
 _FEW = 64
+"""The most files that are synced one by one."""
+
+_SMALL = 1 << 20
+"""The size in bytes below which one read returns a whole file."""
 
 
 class LocalStorage:
-    """A folder; made when something is first written to it."""
+    """A storage (see `base.Storage`) in a local folder, which is made when the first file is written.
+
+    Args:
+        folder: The folder.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -30,21 +45,24 @@ class LocalStorage:
         self._inside: set[str] = set()
 
     def read(self, paths: Sequence[str], most: int) -> dict[str, Content]:
+        """Read files, checking each of their folders once."""
         found: dict[str, Content] = dict.fromkeys(paths)
         for folder, within in self._by_folder(paths):
-            refused = self._refused(folder)
-            found.update((path, refused or _read(f"{self.where}/{path}", most)) for path in within)
+            refusal = self._refusal(folder)
+            found.update((path, refusal or _read(f"{self.where}/{path}", most)) for path in within)
         return found
 
     def _by_folder(self, paths: Iterable[str]) -> Iterable[tuple[str, Sequence[str]]]:
-        """Every folder with the paths in it: what is asked of a folder is asked once. Texts, not Paths, which take as
-        long to make as a file to be read."""
+        """Return every folder with the paths in it, so that each folder is checked once.
+
+        Folders are strings, since a Path takes as long to make as a file takes to be read.
+        """
         found: dict[str, list[str]] = {}
         for path in paths:
             found.setdefault(path.rpartition("/")[0], []).append(path)
         return ((f"{self.where}/{below}", within) for below, within in found.items())
 
-    def _refused(self, folder: str) -> BaselineError | None:
+    def _refusal(self, folder: str) -> BaselineError | None:
         try:
             self._check_inside(folder)
         except BaselineError as error:
@@ -54,7 +72,7 @@ class LocalStorage:
         return None
 
     def write(self, files: Mapping[str, bytes]) -> None:
-        """All are written and synced under other names before the first is put in its place."""
+        """Write files: all are written and synced under other names before the first is renamed."""
         mark, drafts, file = f"{_WRITING}{os.getpid()}-{secrets.token_hex(8)}", dict[str, str](), self.where
         try:
             for folder, within in self._by_folder(files):
@@ -66,7 +84,7 @@ class LocalStorage:
                     _write(drafts[file], files[path])
             _sync(list(drafts.values()))
             for file, draft in list(drafts.items()):
-                os.replace(draft, file)  # noqa: PTH105 - texts, as in _by_folder
+                os.replace(draft, file)  # noqa: PTH105 - strings, as in _by_folder
                 del drafts[file]
         except OSError as error:
             raise BaselineError(f"baseline {file} cannot be saved: {_reason(error)}") from error
@@ -81,6 +99,7 @@ class LocalStorage:
             self._inside.add(folder)
 
     def remove(self, paths: Iterable[str]) -> None:
+        """Remove files, and folders that become empty."""
         for path in paths:
             file = self.folder / path
             try:
@@ -94,6 +113,7 @@ class LocalStorage:
                 raise BaselineError(f"baseline {file} cannot be removed: {_reason(error)}") from error
 
     def list(self, prefix: str) -> list[str]:
+        """Return the sorted paths of all files below a folder, and remove files that killed processes left."""
         found = []
         for folder, _, names in os.walk(self.folder / prefix):
             below = Path(folder).relative_to(self.folder).as_posix()
@@ -101,11 +121,11 @@ class LocalStorage:
                 if not name.startswith(_WRITING):
                     found.append(f"{below}/{name}")
                 else:
-                    _sweep(Path(folder) / name)
+                    _remove_left_over(Path(folder) / name)
         return sorted(found)
 
     def _check_inside(self, folder: str) -> None:
-        """Raise BaselineError where a symbolic link leads out of the folder. Asked once a folder."""
+        """Raise BaselineError if a symbolic link leads out of the storage's folder; each folder is checked once."""
         if folder not in self._inside:
             real, root = Path(folder).resolve(), self.folder.resolve()
             if real != root and root not in real.parents:
@@ -131,11 +151,11 @@ def _read_regular(file: str, most: int) -> bytes:
     try:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
-            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "no regular file"
+            kind = "a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file"
             raise BaselineError(f"baseline {file} is {kind}: remove it, or restore it from version control")
         if state.st_size > most:
-            raise BaselineError(f"baseline {file} has {state.st_size} bytes, and at most {most} are read: remove it")
-        return os.read(descriptor, most + 1) if state.st_size < 1 << 20 else _read_all(descriptor, most)
+            raise BaselineError(f"baseline {file} has {state.st_size} bytes, but at most {most} are read: remove it")
+        return os.read(descriptor, most + 1) if state.st_size < _SMALL else _read_all(descriptor, most)
     finally:
         os.close(descriptor)
 
@@ -155,8 +175,11 @@ def _write(file: str, content: bytes) -> None:
 
 
 def _sync(files: Sequence[str]) -> None:
-    """Sync files of one file system to disk. Many of them by one call for all of it, where the system has that: each
-    file's own would wait for the disk as often as there are files."""
+    """Sync files of one file system to disk.
+
+    Many files are synced by one call for the whole file system, if the system has it: a call for each file would wait
+    for the disk as often as there are files.
+    """
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(files) > _FEW else None
     for file in files[:1] if syncfs else files:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
@@ -169,8 +192,8 @@ def _sync(files: Sequence[str]) -> None:
             os.close(descriptor)
 
 
-def _sweep(draft: Path) -> None:
-    """Remove what a killed process left; what is younger may still be written."""
+def _remove_left_over(draft: Path) -> None:
+    """Remove a file that a killed process left; a younger one may still be being written."""
     with contextlib.suppress(OSError):
         if time.time() - draft.stat().st_mtime > _LEFT_OVER_S:
             draft.unlink()

@@ -1,7 +1,7 @@
-"""Baselines at an fsspec URL: object stores such as s3://, gs:// and az://, or memory:// and sftp://.
+"""Store baselines at an fsspec URL: object stores such as s3://, gs:// and az://, or memory:// and sftp://.
 
-Everything goes in batches, which fsspec's asynchronous file systems run at once: what counts is how long one request
-takes, not how many there are.
+Files are read and written in batches, which fsspec's asynchronous file systems run at the same time. So the time
+depends on how long one request takes, not on how many there are.
 """
 
 from __future__ import annotations
@@ -17,38 +17,53 @@ from pytest_trt.judge.baselines.storage.base import Content
 T = TypeVar("T")
 
 BUCKETS = frozenset(("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss"))
-"""Protocols whose first path component is a bucket, which must exist, and where a put is whole or not at all."""
+"""Protocols that write a file completely or not at all. The first component of their paths is a bucket, which must
+exist."""
 
 _WRITING = ".writing-"
+"""How the names of files start that are being written."""
+
 _S3 = {"connect_timeout": 10, "read_timeout": 30, "retries": {"max_attempts": 1}, "max_pool_connections": 64}
-"""How long S3 is waited for (seconds, tries), and how many requests may be under way at once (botocore has 10)."""
+"""How long to wait for S3, in seconds, how often to try, and how many requests run at the same time (botocore: 10)."""
 
 _PASSWORD = re.compile(r"^(\w+://[^/@:]*):[^/@]*@")
+"""A URL with a password."""
+
 _TRIES = 2
-_NO_CREDENTIALS = (
+"""How often s3fs tries a request."""
+
+_CREDENTIAL_ERRORS = (
     "NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError", "DefaultCredentialsError",
     "AuthenticationException", "ClientAuthenticationError",
 )  # fmt: skip
+"""The names of errors for missing or wrong credentials, in the clients of the stores."""
 
 
 class RemoteStorage:
-    """The folder at `url`. Raises BaselineError where its file system is not installed."""
+    """A storage (see `base.Storage`) at an fsspec URL.
+
+    Args:
+        url: The folder's URL.
+
+    Raises:
+        BaselineError: fsspec or the URL's file system is not installed, or the store cannot be reached.
+    """
 
     def __init__(self, url: str) -> None:
-        self.where = _PASSWORD.sub(r"\1:***@", url.rstrip("/"))  # logs are read by many
+        self.where = _PASSWORD.sub(r"\1:***@", url.rstrip("/"))  # messages must not show the password
         protocol = url.partition("://")[0]
         try:
             import fsspec
         except ImportError as error:
             raise BaselineError(f"{self.where} needs fsspec: pip install 'pytest-trt[remote]'") from error
         options: dict[str, Any] = {"config_kwargs": _S3} if protocol in ("s3", "s3a") else {}
-        if protocol in BUCKETS:  # sftp would hand what it does not know to its client
+        if protocol in BUCKETS:  # sftp would pass an unknown option to its client
             options["use_listings_cache"] = False
         try:
             self._fs, root = fsspec.core.url_to_fs(url.rstrip("/"), skip_instance_cache=True, **options)
-        except Exception as error:  # some connect at once, and their clients' exceptions share no base
+        except Exception as error:  # some connect here, and their clients' exceptions have no common base class
             if isinstance(error, ImportError) or "protocol not known" in str(error).lower():
-                message = f"{self.where} cannot be opened ({error}): install what serves {protocol}://"
+                message = f"{self.where} cannot be opened ({error}): install the fsspec package for {protocol}://"
                 raise BaselineError(message) from error
             raise BaselineError(f"baselines at {self.where} cannot be reached: {_reason(error)}") from error
         if hasattr(self._fs, "retries"):
@@ -58,12 +73,13 @@ class RemoteStorage:
         self._puts_whole = bool(self._bucket) or protocol == "memory"
 
     def read(self, paths: Sequence[str], most: int) -> dict[str, Content]:
+        """Read files in one batch."""
         if not paths:
             return {}
         self._check_bucket()
         full = [self._full(path) for path in paths]
-        # a range bounds what is read, and spares the request for the size
-        answers = self._asked("read", lambda: self._fs.cat_ranges(full, 0, most + 1, on_error="return"))
+        # A range limits how much is read, without a request for the size.
+        answers = self._call("read", lambda: self._fs.cat_ranges(full, 0, most + 1, on_error="return"))
         return {path: self._content(path, answer, most) for path, answer in zip(paths, answers, strict=True)}
 
     def _content(self, path: str, answer: Any, most: int) -> Content:
@@ -72,13 +88,14 @@ class RemoteStorage:
         if isinstance(answer, BaseException):
             return BaselineError(f"baseline {self.where}/{path} cannot be read: {_reason(answer)}")
         if len(answer) > most:
-            return BaselineError(f"baseline {self.where}/{path} has more than {most} bytes, the most that is read")
+            return BaselineError(f"baseline {self.where}/{path} has more than {most} bytes: remove it")
         return bytes(answer)
 
     def write(self, files: Mapping[str, bytes]) -> None:
+        """Write files: in one batch if the store writes each completely, otherwise one by one under another name."""
         self._check_bucket()
         full = {self._full(path): content for path, content in files.items()}
-        self._asked("saved", lambda: self._put(full) if self._puts_whole else self._put_and_move(full))
+        self._call("saved", lambda: self._put(full) if self._puts_whole else self._put_and_move(full))
 
     def _put(self, files: dict[str, bytes]) -> None:
         self._fs.pipe(files)
@@ -92,15 +109,17 @@ class RemoteStorage:
             self._fs.mv(draft, path)
 
     def remove(self, paths: Iterable[str]) -> None:
-        there = set(self.list(""))
-        gone = [self._full(path) for path in paths if path in there]
-        if gone:
-            self._asked("removed", lambda: self._fs.rm(gone))
+        """Remove files; those that do not exist are ignored."""
+        existing = set(self.list(""))
+        full = [self._full(path) for path in paths if path in existing]
+        if full:
+            self._call("removed", lambda: self._fs.rm(full))
 
     def list(self, prefix: str) -> list[str]:
+        """Return the sorted paths of all files below a folder, without those that are being written."""
         self._check_bucket()
         try:
-            found = self._asked("listed", lambda: self._fs.find(self._full(prefix).rstrip("/")))
+            found = self._call("listed", lambda: self._fs.find(self._full(prefix).rstrip("/")))
         except BaselineError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 return []
@@ -112,31 +131,33 @@ class RemoteStorage:
         return f"{self._root}/{path}"
 
     def _check_bucket(self) -> None:
-        """A file that is not there and a bucket that is not there are one error to fsspec, and two to a team."""
+        """Raise BaselineError if there is no bucket: to fsspec, that is the same error as a missing file."""
         if self._bucket:
             try:
-                self._asked("read", lambda: self._fs.info(self._bucket))
+                self._call("read", lambda: self._fs.info(self._bucket))
             except BaselineError as error:
                 if isinstance(error.__cause__, FileNotFoundError):
-                    message = f"baselines at {self.where}: there is no bucket {self._bucket!r}: create or correct it"
+                    message = (
+                        f"baselines at {self.where}: there is no bucket {self._bucket!r}: create it, or correct the URL"
+                    )
                     raise BaselineError(message) from error
-                if not isinstance(error.__cause__, PermissionError):  # who may not ask may still be let read
+                if not isinstance(error.__cause__, PermissionError):  # to read may be permitted all the same
                     raise
             self._bucket = ""
 
-    def _asked(self, done: str, ask: Callable[[], T]) -> T:
-        """What the store answers; BaselineError for whatever it raises."""
+    def _call(self, done: str, request: Callable[[], T]) -> T:
+        """Return what a request returns; raise BaselineError for any error of the store."""
         try:
-            return ask()
-        except Exception as error:  # every store has exceptions of its own, and they share no base
+            return request()
+        except Exception as error:  # the stores' exceptions have no common base class
             raise BaselineError(f"baselines at {self.where} cannot be {done}: {_reason(error)}") from error
 
 
 def _reason(error: BaseException) -> str:
     name = type(error).__name__
-    said = f"{name}: {str(error).strip() or 'no reason given'}"
-    if name in _NO_CREDENTIALS or "credential" in said:
-        return f"{said}: give credentials, for S3 by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or by a profile"
+    reason = f"{name}: {str(error).strip() or 'no reason given'}"
+    if name in _CREDENTIAL_ERRORS or "credential" in reason:
+        return f"{reason}: give credentials, for S3 by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or by a profile"
     if isinstance(error, PermissionError):
-        return f"{said}: these credentials may not; they need to list, read and (to save) write there"
-    return f"{said}: check the network and the URL, and run again"
+        return f"{reason}: the credentials must permit to list, read and (to save) write there"
+    return f"{reason}: check the network and the URL, and run again"

@@ -111,7 +111,7 @@ def test_a_link_in_a_revision_is_not_followed(repository: Path) -> None:
     file.unlink()
     file.symlink_to("/etc/passwd")
     commit(repository)
-    with pytest.raises(BaselineError, match="no regular file"):
+    with pytest.raises(BaselineError, match="not a regular file"):
         opened(repository, "main").load(TEST, DEVICE)
 
 
