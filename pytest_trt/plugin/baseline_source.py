@@ -15,7 +15,7 @@ from pytest_trt.spec.settings import Settings
 
 if TYPE_CHECKING:
     from pytest_trt.judge.baselines import BaselineFolder
-    from pytest_trt.trial.against import Against
+    from pytest_trt.trial.against import RevisionBuilder
     from pytest_trt.trial.against.revision import Revision, Worktree
     from pytest_trt.trial.bench import Bench
 
@@ -42,7 +42,7 @@ class BaselineSource:
 
     def __init__(self, settings: Settings, invocation: Invocation, received: Any = None) -> None:
         self._settings = settings
-        self._against = _revision_to_compare(settings, invocation, received)
+        self._builder = _revision_builder(settings, invocation, received)
         self.revision: Revision | None = None
 
     @cached_property
@@ -67,11 +67,11 @@ class BaselineSource:
     @property
     def worktree(self) -> Worktree | None:
         """Where the revision's files are; None if there is no revision, or it is not checked out yet."""
-        return None if self._against is None else self._against.worktree
+        return None if self._builder is None else self._builder.worktree
 
     def for_workers(self) -> dict[str, Any] | None:
         """Check out the revision, and return it in the form that xdist's workers receive."""
-        return None if self._against is None else self._against.encoded()
+        return None if self._builder is None else self._builder.encode()
 
     def prepare(self, bench: Bench, declared: Mapping[str, Declaration]) -> None:
         """Build the revision's engines, or read remote baselines together. Local ones are read when they are needed.
@@ -80,28 +80,28 @@ class BaselineSource:
             bench: The resources of the run.
             declared: The tests by node id.
         """
-        if self._against is not None:
+        if self._builder is not None:
             cache_dir = None if self._settings.no_cache else bench.store.folder
-            self.revision = self._against.revision(list(declared), cache_dir, bench.say)
+            self.revision = self._builder.build(list(declared), cache_dir, bench.say)
         elif "://" in self._settings.baseline_dir and not self._settings.build_only and self.baselines is not None:
             prefetch(bench, self.baselines, declared)
 
     def close(self) -> None:
         """Remove the revision's worktree."""
-        if self._against is not None:
-            self._against.close()
+        if self._builder is not None:
+            self._builder.close()
 
 
-def _revision_to_compare(settings: Settings, invocation: Invocation, received: Any) -> Against | None:
-    """Return the revision that tests are compared with; None if there is none, or nothing is compared."""
+def _revision_builder(settings: Settings, invocation: Invocation, received: Any) -> RevisionBuilder | None:
+    """Return the builder of the revision that tests are compared with; None if they are not compared with one."""
     if settings.against is None or settings.skip or settings.disabled or settings.build_only:
         return None
-    from pytest_trt.trial.against import Against, Run
+    from pytest_trt.trial.against import PytestRun, RevisionBuilder
 
     if received is not None:
-        return Against.decoded(received)
-    run = Run(invocation.arguments, invocation.folder, settings.rootdir, invocation.inifile)
-    return Against(settings.against, run)
+        return RevisionBuilder.decode(received)
+    run = PytestRun(invocation.arguments, invocation.folder, settings.rootdir, invocation.inifile)
+    return RevisionBuilder(settings.against, run)
 
 
 def prefetch(bench: Bench, folder: BaselineFolder, declared: Mapping[str, Declaration]) -> None:

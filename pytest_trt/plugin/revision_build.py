@@ -1,7 +1,8 @@
-"""The pytest that runs in a revision's worktree: builds what tests declare there, and writes it down.
+"""Run pytest in a revision's worktree: build the engines that tests declare there, and write down the outcome.
 
-`python -c START REQUEST PARENT PATH...` (see against.building): what stands in sys.path of the pytest that asks is led
-to the worktree, so that the revision's own modules are loaded.
+`pytest_trt.trial.against.build` starts it as `python -c CODE REQUEST PARENT PATH...`, with the path of a BuildRequest,
+the process id of the pytest that compares, and that pytest's `sys.path`. Entries of `sys.path` in the checkout are
+replaced by the same folders of the worktree, so that the revision's own modules are loaded.
 """
 
 from __future__ import annotations
@@ -23,134 +24,147 @@ from pytest_trt.measure.probe.__main__ import die_with_parent
 from pytest_trt.plugin.stash import TRIAL
 from pytest_trt.spec.description import description_digest
 from pytest_trt.spec.options import OPTIONS
-from pytest_trt.trial.against.build import KEPT
-from pytest_trt.trial.against.revision import Built, Found, Request
+from pytest_trt.trial.against.build import FORWARDED_FLAGS
+from pytest_trt.trial.against.revision import BuildOutcome, BuildRequest, RevisionEngine
 from pytest_trt.trial.trial import Trial
 
-_OFF: dict[str, Any] = {
+_DEFAULTS: dict[str, Any] = {
     "basetemp": None, "collectonly": False, "continue_on_collection_errors": False, "deselect": None, "dist": "no",
     "failedfirst": False, "keyword": "", "lf": False, "markexpr": "", "maxfail": 0, "newfirst": False,
     "numprocesses": None, "stepwise": False, "trace": False, "tx": [], "usepdb": False, "xmlpath": None,
 }  # fmt: skip
-"""Options of pytest and xdist that would choose other tests, run them elsewhere, or overwrite the other run's files."""
+"""The defaults of pytest's and xdist's options that would select other tests, run them elsewhere, or overwrite files of
+the run that compares."""
 
 
 def main() -> None:
-    request: Request = from_json(Request, Path(sys.argv[1]).read_text())
+    """Run pytest as the request says, and exit with its status. The process ends if the pytest that compares ends."""
+    request: BuildRequest = from_json(BuildRequest, Path(sys.argv[1]).read_text())
     die_with_parent(int(sys.argv[2]))
-    ground = Ground(request)
-    sys.path[:] = [ground.moved(path) for path in sys.path]
+    guard = CheckoutGuard(request)
+    sys.path[:] = [guard.path_in_worktree(path) for path in sys.path]
     sys.argv[1:] = request.arguments
-    sys.exit(pytest.main(list(request.arguments), plugins=[Declaring(request, ground)]))
+    sys.exit(pytest.main(list(request.arguments), plugins=[RevisionBuildPlugin(request, guard)]))
 
 
-class Ground:
-    """Which paths are the checkout's own, and may not be loaded from. An interpreter's environment may lie in it."""
+class CheckoutGuard:
+    """Knows which paths belong to the user's checkout, from which nothing may be loaded.
 
-    def __init__(self, request: Request) -> None:
+    The interpreter's environment, this package and the engine cache may lie in the checkout; they may be used.
+    """
+
+    def __init__(self, request: BuildRequest) -> None:
         self._checkout, self._tree = Path(request.checkout), Path(request.tree)
         installed = (sys.prefix, sys.exec_prefix, *site.getsitepackages(), site.getusersitepackages())
         ours = (str(Path(__file__).parents[1]), request.cache_dir)
         self._allowed = tuple(Path(path).resolve() for path in (request.tree, *installed, *ours))
 
-    def forbidden(self, path: str | Path) -> bool:
-        here = Path(path).resolve()
-        return here.is_relative_to(self._checkout) and not any(here.is_relative_to(a) for a in self._allowed)
+    def is_in_checkout(self, path: str | Path) -> bool:
+        """Return whether the path belongs to the checkout, and not to what may be used."""
+        resolved = Path(path).resolve()
+        in_allowed = any(resolved.is_relative_to(folder) for folder in self._allowed)
+        return resolved.is_relative_to(self._checkout) and not in_allowed
 
-    def moved(self, path: str) -> str:
-        """A path of the checkout as it is in the worktree."""
-        return str(self._tree / Path(path).resolve().relative_to(self._checkout)) if self.forbidden(path) else path
+    def path_in_worktree(self, path: str) -> str:
+        """Return the path in the worktree of a file or folder of the checkout; any other path unchanged."""
+        if not self.is_in_checkout(path):
+            return path
+        return str(self._tree / Path(path).resolve().relative_to(self._checkout))
 
-    def modules(self) -> Iterator[str]:
-        """What was loaded from the checkout."""
+    def leaked_modules(self) -> Iterator[str]:
+        """Yield a description of each module that was loaded from the checkout."""
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
-            if isinstance(file, str) and self.forbidden(file):
+            if isinstance(file, str) and self.is_in_checkout(file):
                 yield f"the module {name} from {file}"
 
 
-class Declaring:
-    """A plugin that has the wanted tests built and run no further."""
+class RevisionBuildPlugin:
+    """A pytest plugin that builds the engines of the requested tests, and runs none of them."""
 
-    def __init__(self, request: Request, ground: Ground) -> None:
-        self._request, self._ground = request, ground
-        self._built: dict[str, Built] = {}
+    def __init__(self, request: BuildRequest, guard: CheckoutGuard) -> None:
+        self._request, self._guard = request, guard
+        self._engines: dict[str, RevisionEngine] = {}
         self._skipped: dict[str, str] = {}
-        self._faults: dict[str, str] = {}
+        self._failed: dict[str, str] = {}
         self._problems: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_configure(self, config: pytest.Config) -> None:
-        for name, value in _OFF.items():
+        """Reset the options that must not apply here, and collect only the files of the requested tests."""
+        for name, value in _DEFAULTS.items():
             if hasattr(config.option, name):
                 setattr(config.option, name, value)
         for option in OPTIONS:
-            if option.flag not in KEPT:
+            if option.flag not in FORWARDED_FLAGS:
                 setattr(config.option, option.name, None)
         config.option.trt_build_only, config.option.trt_cache_dir = True, self._request.cache_dir
-        files = dict.fromkeys(Path(self._request.rootdir) / test.partition("::")[0] for test in self._request.wanted)
+        files = dict.fromkeys(Path(self._request.rootdir) / test.partition("::")[0] for test in self._request.node_ids)
         config.args = [str(file) for file in files if file.exists()]
         if not config.args:
-            self._write()
-            pytest.exit("none of the files is there", 5)
+            self._write_outcome()
+            pytest.exit("none of the files exists at this revision", 5)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        wanted = frozenset(self._request.wanted)
-        items[:] = [item for item in items if item.nodeid in wanted]
+        """Keep only the requested tests."""
+        requested = frozenset(self._request.node_ids)
+        items[:] = [item for item in items if item.nodeid in requested]
 
     def pytest_collection_finish(self) -> None:
-        if self._leaks(*self._ground.modules()):
+        """End the run if the collection loaded modules from the checkout."""
+        if self._add_leaks(*self._guard.leaked_modules()):
             pytest.exit(self._problems[0], 4)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+        """Record the engine of the test, why it is skipped, or why its engine cannot be built."""
         report = yield
-        why = call.excinfo.value if call.excinfo is not None else None
-        if isinstance(why, (pytest.skip.Exception, pytest.xfail.Exception)):
-            self._skipped.setdefault(item.nodeid, str(why))
-        elif why is not None:
-            self._faults.setdefault(item.nodeid, str(why) or type(why).__name__)
+        error = call.excinfo.value if call.excinfo is not None else None
+        if isinstance(error, (pytest.skip.Exception, pytest.xfail.Exception)):
+            self._skipped.setdefault(item.nodeid, str(error))
+        elif error is not None:
+            self._failed.setdefault(item.nodeid, str(error) or type(error).__name__)
         elif call.when == "call" and TRIAL in item.stash:
-            self._note(item.nodeid, item.stash[TRIAL])
+            self._add_engine(item.nodeid, item.stash[TRIAL])
         return report
 
-    def _note(self, node_id: str, trial: Trial) -> None:
+    def _add_engine(self, node_id: str, trial: Trial) -> None:
         try:
-            if not self._leaks(*self._loaded_by(node_id, trial)):
-                self._built[node_id] = _built(trial)
+            model = trial.model.path
+            if self._guard.is_in_checkout(model):
+                self._add_leaks(f"the model of {node_id} from {model}")
+            else:
+                self._engines[node_id] = _engine_of(trial)
         except TrtError as error:
-            self._faults[node_id] = str(error)
+            self._failed[node_id] = str(error)
 
-    def _loaded_by(self, node_id: str, trial: Trial) -> Iterator[str]:
-        if self._ground.forbidden(trial.model.path):
-            yield f"the model of {node_id} from {trial.model.path}"
-
-    def _leaks(self, *loaded: str) -> bool:
-        """Whether anything was loaded from the checkout; if so, that is what there is to say."""
+    def _add_leaks(self, *loaded: str) -> bool:
+        """Add a problem if anything was loaded from the checkout, and return whether there is one."""
         if loaded:
             self._problems.append(
-                f"--trt-against: the revision's collection loads {', '.join(loaded[:5])}, out of the checkout and not "
-                "out of its worktree, so that the checkout would be compared with itself: where an editable install "
-                "or a setting leads there, put the folder on pytest's `pythonpath`, or write the path relative"
+                f"--trt-against: at the revision, pytest loads {', '.join(loaded[:5])}, out of the checkout and not "
+                "out of its worktree, so that the checkout would be compared with itself. If an editable install or a "
+                "setting names the checkout, add the folder to pytest's `pythonpath` instead, or write a relative path"
             )
         return bool(loaded)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
+        """Check again for modules from the checkout, which fixtures may have imported, and write the outcome."""
         if not self._problems:
-            self._leaks(*self._ground.modules())  # what fixtures and functions imported
-        self._write()
+            self._add_leaks(*self._guard.leaked_modules())
+        self._write_outcome()
 
-    def _write(self) -> None:
-        found = Found(self._built, self._skipped, self._faults, tuple(self._problems))
-        write_atomically(Path(self._request.found), json.dumps(codec.encode(found)))
+    def _write_outcome(self) -> None:
+        outcome = BuildOutcome(self._engines, self._skipped, self._failed, tuple(self._problems))
+        write_atomically(Path(self._request.output), json.dumps(codec.encode(outcome)))
 
 
-def _built(trial: Trial) -> Built:
+def _engine_of(trial: Trial) -> RevisionEngine:
     engine, description = trial.engine, trial.description
     subject = trial.subject(engine)
-    return Built(
+    return RevisionEngine(
         model=str(trial.model.path.absolute()),
         backend=trial.backend,
         environment=trial.environment,

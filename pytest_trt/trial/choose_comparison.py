@@ -107,20 +107,20 @@ def choose_revision(revision: Revision, tested: EngineUnderTest, terms: Comparis
     """Return the comparison with the engine that the test has at a git revision, run as that revision declares it.
 
     Raises:
-        CacheError: The revision's plan is no longer what was built.
-        DeclarationError: The revision runs the test on another backend, or its model is the very file that is tested,
-            so that git does not know what it was.
+        CacheError: The revision's plan was removed or modified after the build.
+        DeclarationError: The revision runs the test on another backend, or both sides read one model file outside the
+            repository, whose old content git does not know.
     """
-    absence = revision.absent(tested.node_id)
+    absence = revision.absence_verdict(tested.node_id)
     if absence is not None:
         return Comparison(mode="absent", terms=terms, absence=absence)
-    built, baseline = revision.found.built[tested.node_id], revision.baseline(tested.node_id)
-    if built.backend != tested.environment.backend:
+    old, baseline = revision.outcome.engines[tested.node_id], revision.baseline(tested.node_id)
+    if old.backend != tested.environment.backend:
         raise DeclarationError(
-            f"at {revision.worktree.title} the test runs on {built.backend}, here on {tested.environment.backend}: "
+            f"at {revision.worktree.title} the test runs on {old.backend}, here on {tested.environment.backend}: "
             "engines of two backends are compared with: pytest-trt ab"
         )
-    if built.model == str(tested.model.absolute()):
+    if old.model == str(tested.model.absolute()):
         raise DeclarationError(
             f"{tested.model} lies outside the repository, so that {revision.worktree.title} has no model of its own "
             "and this one would be compared with itself: keep it in the repository, or have each side's conftest make "
@@ -128,11 +128,11 @@ def choose_revision(revision: Revision, tested: EngineUnderTest, terms: Comparis
         )
     if not terms.tolerance.paired and tested.is_identical_to(baseline):
         return Comparison(mode="identical", terms=terms, baseline=baseline)
-    plan = Path(built.plan)
-    if not plan.is_file() or file_sha256(plan) != built.plan_sha256:
-        raise CacheError(f"{plan}, the engine at {revision.worktree.title}, is gone or was changed: run again")
+    plan = Path(old.plan)
+    if not plan.is_file() or file_sha256(plan) != old.plan_sha256:
+        raise CacheError(f"{plan}, the engine at {revision.worktree.title}, was removed or modified: run again")
     new = tested.subject
-    other = Subject(plan, new.device, built.spec, built.shapes, built.pipeline, new.inputs)
+    other = Subject(plan, new.device, old.spec, old.shapes, old.pipeline, new.inputs)
     return Comparison(mode="paired", terms=terms, baseline=baseline, other=other, since=revision.worktree.name)
 
 

@@ -1,8 +1,8 @@
-"""--trt-against: a git revision's tests, collected and built beside this run's own, for theirs to take turns with.
+"""Build the engines that tests have at a git revision, for --trt-against to compare with.
 
-against = Against(settings.against, run)          # in an xdist worker: Against.decoded(what the controller sent)
-revision = against.revision(node_ids, cache_dir, say)
-against.close()
+builder = RevisionBuilder(settings.against, run)   # in an xdist worker: RevisionBuilder.decode(data)
+revision = builder.build(node_ids, cache_dir, say)
+builder.close()
 """
 
 from __future__ import annotations
@@ -12,44 +12,54 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core import codec
-from pytest_trt.trial.against.build import Run, built
+from pytest_trt.trial.against.build import PytestRun, build_revision
 from pytest_trt.trial.against.revision import Revision, Worktree
 from pytest_trt.trial.against.worktree import Checkout
 
-__all__ = ["Against", "Run"]
+__all__ = ["PytestRun", "RevisionBuilder"]
 
 
-class Against:
-    """The revision called `name`, for this `run`. Whoever has no `worktree` makes one, and removes it on `close`.
+class RevisionBuilder:
+    """Checks out a git revision, and builds the engines of its tests. Close it.
 
-    Every method raises DeclarationError for what cannot be compared.
+    Args:
+        name: The revision, as the user wrote it.
+        run: The pytest run whose tests are compared.
+        worktree: Where the revision is checked out already. Without it, the first call checks the revision out, and
+            `close` removes it.
     """
 
-    def __init__(self, name: str, run: Run, worktree: Worktree | None = None) -> None:
+    def __init__(self, name: str, run: PytestRun, worktree: Worktree | None = None) -> None:
         self._name, self._run, self.worktree = name, run, worktree
         self._checkout: Checkout | None = None
 
     def check_out(self) -> Worktree:
-        """Where the revision's files are, once they are there."""
+        """Check out the revision if this is not done yet, and return where it is.
+
+        Raises:
+            GitError: There is no such revision, no repository, or the revision needs a submodule that is absent here.
+        """
         if self.worktree is None:
             self._checkout = Checkout(Path(self._run.rootdir), self._name)
             self.worktree = self._checkout.worktree
         return self.worktree
 
-    def revision(self, wanted: Sequence[str], cache_dir: Path | None, say: Callable[[str], None]) -> Revision:
-        """The engines that the tests `wanted` have there, built or out of `cache_dir` (see building.built)."""
-        return built(self.check_out(), self._run, wanted, cache_dir, say)
+    def build(self, node_ids: Sequence[str], cache_dir: Path | None, say: Callable[[str], None]) -> Revision:
+        """Return the engines that these tests have at the revision. See `build_revision`."""
+        return build_revision(self.check_out(), self._run, node_ids, cache_dir, say)
 
-    def encoded(self) -> dict[str, Any]:
-        """This one, for the workers of a run to take part in."""
+    def encode(self) -> dict[str, Any]:
+        """Check out the revision, and return this builder in the form that xdist's workers receive."""
         return {"worktree": codec.encode(self.check_out()), "run": codec.encode(self._run)}
 
     @classmethod
-    def decoded(cls, data: dict[str, Any]) -> Against:
+    def decode(cls, data: dict[str, Any]) -> RevisionBuilder:
+        """Return the controller's builder in a worker. It uses the controller's worktree, and does not remove it."""
         worktree = codec.decode(Worktree, data["worktree"])
-        return cls(worktree.name, codec.decode(Run, data["run"]), worktree)
+        return cls(worktree.name, codec.decode(PytestRun, data["run"]), worktree)
 
     def close(self) -> None:
+        """Remove the worktree, if this builder made it."""
         if self._checkout is not None:
             self._checkout.close()
             self._checkout = None

@@ -1,4 +1,4 @@
-"""Has a revision's tests collected and their engines built, by a pytest of its own in the worktree."""
+"""Collect a revision's tests and build their engines, in a pytest of its own that runs in the worktree."""
 
 from __future__ import annotations
 
@@ -17,23 +17,32 @@ from pytest_trt.core.codec import from_json
 from pytest_trt.core.git import git_environment
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.options import OPTIONS
-from pytest_trt.trial.against.revision import Found, Request, Revision, Worktree
+from pytest_trt.trial.against.revision import BuildOutcome, BuildRequest, Revision, Worktree
 
-KEPT = frozenset((
+FORWARDED_FLAGS = frozenset((
     "--trt-backend", "--trt-device", "--trt-compute-capability", "--trt-cache-dir", "--trt-cache-size",
 ))  # fmt: skip
-"""The options that mean the same there; every other one is at its default."""
+"""The options that the run in the worktree shares with this run. It uses the default of every other one."""
 
 END_TIMEOUT_S = 10.0
-LAST_LINES = 60
-"""How much of what that pytest said an error shows."""
+"""How long an interrupted run in the worktree may take to end before it is killed."""
 
-_START = "import sys; sys.path[:] = sys.argv[3:]; from pytest_trt.plugin.revision_build import main; main()"
+LAST_LINES = 60
+"""How many lines of that run's output an error shows."""
+
+_CHILD_CODE = "import sys; sys.path[:] = sys.argv[3:]; from pytest_trt.plugin.revision_build import main; main()"
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
-    """This pytest run: its arguments, where it was started, its rootdir, and its ini file, if it has one."""
+class PytestRun:
+    """A frozen record of this pytest run.
+
+    Attributes:
+        arguments: Its arguments.
+        folder: The folder that it was started in.
+        rootdir: Its rootdir.
+        inifile: Its ini file; empty if it has none.
+    """
 
     arguments: tuple[str, ...]
     folder: str
@@ -41,94 +50,111 @@ class Run:
     inifile: str
 
 
-def built(
-    worktree: Worktree, run: Run, wanted: Sequence[str], cache_dir: Path | None, say: Callable[[str], None]
+def build_revision(
+    worktree: Worktree, run: PytestRun, node_ids: Sequence[str], cache_dir: Path | None, say: Callable[[str], None]
 ) -> Revision:
-    """The engines that the tests `wanted` have at the revision, kept in `cache_dir`, or else for as long as the
-    worktree. Of several processes that ask, one does the work.
+    """Return the engines that tests have at the revision. If several processes call this, only the first one builds.
 
-    Raises DeclarationError where they cannot be told: what is collected there fails, is loaded from elsewhere, or has
-    none of these tests.
+    Args:
+        worktree: Where the revision is checked out.
+        run: This pytest run.
+        node_ids: The tests to build engines for.
+        cache_dir: The engine cache; None to keep the engines in the worktree's folder.
+        say: Shows progress.
+
+    Raises:
+        DeclarationError: The collection fails at the revision, loads files from the checkout, or finds none of the
+            tests.
     """
     from filelock import FileLock
 
-    path = Path(worktree.folder) / "found.json"
+    path = Path(worktree.folder) / "outcome.json"
     with FileLock(Path(worktree.folder) / "lock"):
         if path.exists():
-            found: Found = from_json(Found, path.read_text())
+            outcome: BuildOutcome = from_json(BuildOutcome, path.read_text())
         else:
-            found = _found(worktree, run, wanted, cache_dir or Path(worktree.folder) / "engines", say)
-            path.write_text(json.dumps(codec.encode(found)))
-    if found.problems:
-        raise DeclarationError("\n".join(found.problems))
-    return Revision(worktree, found)
+            cache_dir = cache_dir or Path(worktree.folder) / "engines"
+            outcome = _collect_and_build(worktree, run, node_ids, cache_dir, say)
+            path.write_text(json.dumps(codec.encode(outcome)))
+    if outcome.problems:
+        raise DeclarationError("\n".join(outcome.problems))
+    return Revision(worktree, outcome)
 
 
-def _found(worktree: Worktree, run: Run, wanted: Sequence[str], cache_dir: Path, say: Callable[[str], None]) -> Found:
-    here, path = Path(worktree.checkout), Path(worktree.folder) / "declared.json"
-    if not Path(run.folder).resolve().is_relative_to(here):
-        return Found(problems=(f"--trt-against={worktree.name}: start pytest in {here}, not in {run.folder}",))
-    request = Request(
+def _collect_and_build(
+    worktree: Worktree, run: PytestRun, node_ids: Sequence[str], cache_dir: Path, say: Callable[[str], None]
+) -> BuildOutcome:
+    checkout, output = Path(worktree.checkout), Path(worktree.folder) / "child-outcome.json"
+    if not Path(run.folder).resolve().is_relative_to(checkout):
+        text = f"--trt-against={worktree.name}: start pytest in {checkout}, not in {run.folder}"
+        return BuildOutcome(problems=(text,))
+    arguments = (_argument_in_worktree(argument, worktree) for argument in run.arguments)
+    request = BuildRequest(
         checkout=worktree.checkout,
         tree=str(worktree.tree),
-        rootdir=moved(run.rootdir, worktree),
+        rootdir=path_in_worktree(run.rootdir, worktree),
         cache_dir=str(cache_dir),
-        found=str(path),
-        wanted=tuple(wanted),
-        arguments=(*(_moved_argument(argument, worktree) for argument in run.arguments), *_options(worktree, run)),
+        output=str(output),
+        node_ids=tuple(node_ids),
+        arguments=(*arguments, *_extra_arguments(worktree, run)),
     )
-    status, said = _run(worktree, run, request, say)
-    if status not in (0, 1, 5) or not path.exists():
-        problems = from_json(Found, path.read_text()).problems if path.exists() else ()
-        text = f"--trt-against={worktree.name}: pytest fails at {worktree.title}, with status {status}:\n{said}"
-        return Found(problems=problems or (text,))
-    found: Found = from_json(Found, path.read_text())
-    if not (found.problems or found.built or found.skipped or found.faults):
+    status, last_lines = _run_pytest(worktree, run, request, say)
+    outcome: BuildOutcome | None = from_json(BuildOutcome, output.read_text()) if output.exists() else None
+    if status not in (0, 1, 5) or outcome is None:
+        if outcome is not None and outcome.problems:
+            return BuildOutcome(problems=outcome.problems)
+        text = f"--trt-against={worktree.name}: pytest fails at {worktree.title}, with status {status}:\n{last_lines}"
+        return BuildOutcome(problems=(text,))
+    if not (outcome.problems or outcome.engines or outcome.skipped or outcome.failed):
         text = f"--trt-against={worktree.name}: {worktree.title} has none of these tests: there is nothing to compare"
-        return Found(problems=(text,))
-    return found
+        return BuildOutcome(problems=(text,))
+    return outcome
 
 
-def moved(path: str, worktree: Worktree) -> str:
-    """A path in the checkout as it is in the worktree; any other as it is."""
-    here = Path(path).resolve()
-    return str(worktree.tree / here.relative_to(worktree.checkout)) if _in_checkout(here, worktree) else path
+def path_in_worktree(path: str, worktree: Worktree) -> str:
+    """Return the path in the worktree of a file or folder of the checkout; any other path unchanged."""
+    resolved = Path(path).resolve()
+    if not resolved.is_relative_to(worktree.checkout) or resolved.is_relative_to(worktree.folder):
+        return path
+    return str(worktree.tree / resolved.relative_to(worktree.checkout))
 
 
-def _in_checkout(path: Path, worktree: Worktree) -> bool:
-    return path.is_relative_to(worktree.checkout) and not path.is_relative_to(worktree.folder)
-
-
-def _moved_argument(argument: str, worktree: Worktree) -> str:
+def _argument_in_worktree(argument: str, worktree: Worktree) -> str:
+    """Return the argument with an absolute path, alone or after the last `=`, moved to the worktree."""
     head, equals, tail = argument.rpartition("=")
-    return head + equals + (moved(tail, worktree) if Path(tail).is_absolute() else tail)
+    return head + equals + (path_in_worktree(tail, worktree) if Path(tail).is_absolute() else tail)
 
 
-def _options(worktree: Worktree, run: Run) -> list[str]:
-    """What the worktree's pytest is told besides this one's arguments: the last of them wins."""
+def _extra_arguments(worktree: Worktree, run: PytestRun) -> list[str]:
+    """Return what follows this run's arguments; pytest uses the last value of an option."""
     cache = Path(worktree.folder) / "pytest-cache"
-    options = [f"--rootdir={moved(run.rootdir, worktree)}", "--color=no", "-o", f"cache_dir={cache}"]
+    arguments = [f"--rootdir={path_in_worktree(run.rootdir, worktree)}", "--color=no", "-o", f"cache_dir={cache}"]
     for option in OPTIONS:
-        if option.flag not in KEPT:
-            options += ["-o", f"{option.name}={'' if option.metavar else 'false'}"]
-    if run.inifile and Path(inifile := moved(run.inifile, worktree)).exists():
-        options += ["-c", inifile]
-    return options
+        if option.flag not in FORWARDED_FLAGS:
+            arguments += ["-o", f"{option.name}={'' if option.metavar else 'false'}"]
+    if run.inifile and Path(inifile := path_in_worktree(run.inifile, worktree)).exists():
+        arguments += ["-c", inifile]
+    return arguments
 
 
-def _run(worktree: Worktree, run: Run, request: Request, say: Callable[[str], None]) -> tuple[int, str]:
-    """That pytest's exit status, and the end of what it said. It ends when this process does."""
-    asked, said = Path(worktree.folder) / "request.json", Path(worktree.folder) / "said.txt"
-    asked.write_text(json.dumps(codec.encode(request)))
+def _run_pytest(
+    worktree: Worktree, run: PytestRun, request: BuildRequest, say: Callable[[str], None]
+) -> tuple[int, str]:
+    """Run pytest in the worktree, and return its exit status and the last lines of its output.
+
+    It ends if this process ends.
+    """
+    request_path, output_path = Path(worktree.folder) / "request.json", Path(worktree.folder) / "output.txt"
+    request_path.write_text(json.dumps(codec.encode(request)))
     environment = git_environment()
     for name in ("GITHUB_STEP_SUMMARY", "PYTEST_CURRENT_TEST", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         environment.pop(name, None)
     paths = environment.get("PYTHONPATH", "").split(os.pathsep)
-    environment["PYTHONPATH"] = os.pathsep.join(moved(path, worktree) for path in paths if path)
-    folder = Path(moved(run.folder, worktree))
-    command = [sys.executable, "-c", _START, str(asked), str(os.getpid()), *filter(None, sys.path)]
+    environment["PYTHONPATH"] = os.pathsep.join(path_in_worktree(path, worktree) for path in paths if path)
+    folder = Path(path_in_worktree(run.folder, worktree))
+    command = [sys.executable, "-c", _CHILD_CODE, str(request_path), str(os.getpid()), *filter(None, sys.path)]
     started = time.monotonic()
-    with said.open("wb") as log:
+    with output_path.open("wb") as log:
         process = subprocess.Popen(
             command, cwd=folder if folder.is_dir() else worktree.tree, env=environment,
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
@@ -150,5 +176,5 @@ def _run(worktree: Worktree, run: Run, request: Request, say: Callable[[str], No
             raise
         finally:
             say("")
-    lines = said.read_text(errors="replace").strip().splitlines()
+    lines = output_path.read_text(errors="replace").strip().splitlines()
     return process.returncode, "\n".join(f"  {line}" for line in lines[-LAST_LINES:])

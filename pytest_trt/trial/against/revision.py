@@ -1,6 +1,7 @@
-"""What tests declare at a git revision, and the engines that were built of it there: what --trt-against compares with.
+"""Records of what tests declare at a git revision, and of the engines that were built for them there.
 
-The pytest that runs in the revision's worktree (declaring) writes it, the one that runs here reads it.
+A pytest that runs in the revision's worktree writes them (`pytest_trt.plugin.revision_build`); the pytest that
+compares reads them.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from pytest_trt.spec.shape_ranges import Shape
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Built:
+class RevisionEngine:
     """A frozen record of a test's engine at a revision, and of how it is run there.
 
     Attributes:
         model: The file that the engine is built from.
         backend: The backend that runs it.
         environment: The device and the software.
-        engine_digest: What the plan was built from.
+        engine_digest: The digest of everything that the plan was built from.
         plan: The path of the plan.
         plan_sha256: The SHA-256 of the plan.
         spec: The build options, without functions.
@@ -48,34 +49,56 @@ class Built:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """What the run in the worktree found, by node id: engines, why a test is skipped there, why an engine cannot be
-    built. `problems` make the whole comparison meaningless."""
+class BuildOutcome:
+    """A frozen record of the run in the worktree.
 
-    built: Mapping[str, Built] = dataclasses.field(default_factory=dict)
+    Attributes:
+        engines: The engines that were built, by node id.
+        skipped: Why a test is skipped at the revision, by node id.
+        failed: Why an engine cannot be built, by node id.
+        problems: Reasons why no test can be compared with the revision.
+    """
+
+    engines: Mapping[str, RevisionEngine] = dataclasses.field(default_factory=dict)
     skipped: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    faults: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    failed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     problems: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
-class Request:
-    """What that run is told: the checkout that it must not load from, its worktree and rootdir there, where engines and
-    what it finds go, the tests that matter, and pytest's arguments."""
+class BuildRequest:
+    """A frozen record of what the run in the worktree receives.
+
+    Attributes:
+        checkout: The user's checkout, which the run must not load files from.
+        tree: The revision's files.
+        rootdir: The folder in `tree` that corresponds to the rootdir of the user's run.
+        cache_dir: The engine cache.
+        output: The file that the run writes its BuildOutcome to.
+        node_ids: The tests whose engines are built.
+        arguments: The arguments of pytest.
+    """
 
     checkout: str
     tree: str
     rootdir: str
     cache_dir: str
-    found: str
-    wanted: tuple[str, ...]
+    output: str
+    node_ids: tuple[str, ...]
     arguments: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class Worktree:
-    """A revision, checked out beside the `checkout`. `name` is what the user calls it, `time` the commit's; `folder`
-    also holds what is written on the way."""
+    """A frozen record of a revision that is checked out in a folder of its own.
+
+    Attributes:
+        name: The revision, as the user wrote it.
+        commit: The full hash of its commit.
+        time: The time of the commit, in ISO 8601.
+        checkout: The top folder of the user's checkout.
+        folder: A temporary folder: it contains the revision's files, the request, the outcome and the lock.
+    """
 
     name: str
     commit: str
@@ -85,50 +108,56 @@ class Worktree:
 
     @property
     def tree(self) -> Path:
+        """The folder of the revision's files."""
         return Path(self.folder) / "tree"
 
     @property
     def title(self) -> str:
+        """The revision's name and abbreviated hash, for messages."""
         return f"{self.name} ({self.short})"
 
     @property
     def short(self) -> str:
+        """The abbreviated hash of the commit."""
         return self.commit[:7]
 
 
 @dataclasses.dataclass(frozen=True)
 class Revision:
-    """The tests' engines at a revision."""
+    """A frozen record of a git revision and of the engines that its tests have there."""
 
     worktree: Worktree
-    found: Found
+    outcome: BuildOutcome
 
-    def absent(self, node_id: str) -> Verdict | None:
-        """Why this test has nothing there to be compared with; None where it has. What cannot be built is an error: a
-        comparison was asked for, and there is none."""
+    def absence_verdict(self, node_id: str) -> Verdict | None:
+        """Return the verdict if the test has no engine at the revision; None if it has one.
+
+        A test that does not exist there, or is skipped there, is `new`. An engine that cannot be built there is an
+        error: a comparison was requested, and it is impossible.
+        """
         title = self.worktree.title
-        if node_id in self.found.built:
+        if node_id in self.outcome.engines:
             return None
-        if node_id in self.found.faults:
-            why = self.found.faults[node_id]
+        if node_id in self.outcome.failed:
+            why = self.outcome.failed[node_id]
             text = f"at {title} its engine cannot be built, so that nothing is compared: {why}"
             return Verdict("error", "baseline", "", text)
-        skipped = self.found.skipped.get(node_id)
+        skipped = self.outcome.skipped.get(node_id)
         text = f"at {title} it is skipped: {skipped}" if skipped is not None else f"{title} does not have this test"
         return Verdict("new", "baseline", "", text)
 
     def baseline(self, node_id: str) -> Baseline:
-        """That engine as a reference, of which nothing is measured yet but its size."""
-        built = self.found.built[node_id]
-        size = Path(built.plan).stat().st_size
+        """Return the test's engine at the revision as a baseline whose only figure is the size of the plan."""
+        engine = self.outcome.engines[node_id]
+        size = Path(engine.plan).stat().st_size
         return Baseline(
             node_id=node_id,
-            environment=dataclasses.replace(built.environment, commit=self.worktree.commit[:12]),
-            spec=built.description,
-            spec_digest=built.spec_digest,
+            environment=dataclasses.replace(engine.environment, commit=self.worktree.commit[:12]),
+            spec=engine.description,
+            spec_digest=engine.spec_digest,
             figures={"engine_mb": Estimate.exact(size / 1e6)},
-            engine_digest=built.engine_digest,
-            plan_sha256=built.plan_sha256,
+            engine_digest=engine.engine_digest,
+            plan_sha256=engine.plan_sha256,
             proof={},
             time=self.worktree.time,
         )

@@ -1,4 +1,4 @@
-"""A git revision, checked out into a temporary folder for as long as a run lasts, however that ends."""
+"""Check out a git revision into a temporary folder that is removed when the run ends, even by a crash."""
 
 from __future__ import annotations
 
@@ -12,15 +12,26 @@ from pytest_trt.errors import GitError
 from pytest_trt.trial.against.revision import Worktree
 
 _SUBMODULE = "160000"
-_REMOVE = 'cat > /dev/null; git -C "$1" worktree remove --force --force "$2" 2> /dev/null; rm -rf "$3"'
-"""What the undertaker does once the run's end of its pipe is closed, be it by a crash."""
+"""The mode of a submodule in a git tree."""
+
+_CLEANUP = 'cat > /dev/null; git -C "$1" worktree remove --force --force "$2" 2> /dev/null; rm -rf "$3"'
+"""Waits until its standard input is closed, which also happens if this process crashes; then removes the worktree."""
+
 _END_TIMEOUT_S = 60.0
 
 
 class Checkout:
-    """`revision` of the repository that `rootdir` is in; `worktree` says where. Close it.
+    """A git worktree of a revision in a temporary folder. Close it.
 
-    Raises GitError where there is no such revision, no repository, or a submodule that is not at hand.
+    Args:
+        rootdir: Any folder inside the repository.
+        revision: The revision, as the user wrote it.
+
+    Attributes:
+        worktree: Where the revision is checked out.
+
+    Raises:
+        GitError: There is no such revision, no repository, or the revision needs a submodule that is absent here.
     """
 
     def __init__(self, rootdir: Path, revision: str) -> None:
@@ -30,15 +41,15 @@ class Checkout:
         folder = Path(tempfile.mkdtemp(prefix="pytest-trt-against-")).resolve()
         self.worktree = Worktree(revision, commit, time, str(top.resolve()), str(folder))
         tree = str(self.worktree.tree)
-        self._undertaker = subprocess.Popen(
-            ["sh", "-c", _REMOVE, "sh", str(top), tree, str(folder)],
+        self._cleanup = subprocess.Popen(
+            ["sh", "-c", _CLEANUP, "sh", str(top), tree, str(folder)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             env=git_environment(), start_new_session=True,
         )  # fmt: skip
         try:
-            # hooks are the user's own business, not a copy's
+            # the user's hooks are meant for the user's own checkout
             run_git(top, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", tree, commit)
-            _fill_submodules(flag, top, commit, self.worktree.tree)
+            _copy_submodules(flag, top, commit, self.worktree.tree)
         except GitError as error:
             self.close()
             raise GitError(f"{flag} cannot be checked out: {error}") from error
@@ -47,19 +58,24 @@ class Checkout:
             raise
 
     def close(self) -> None:
-        """Remove the worktree, and git's note of it. What takes long goes on without this process."""
-        assert self._undertaker.stdin is not None
-        self._undertaker.stdin.close()
+        """Remove the worktree from the disk and from git's list. A slow removal continues after this process ends."""
+        assert self._cleanup.stdin is not None
+        self._cleanup.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            self._undertaker.wait(_END_TIMEOUT_S)
+            self._cleanup.wait(_END_TIMEOUT_S)
 
 
-def _fill_submodules(flag: str, repository: Path, commit: str, tree: Path) -> None:
-    """Put the submodules' files in place, which a worktree does not: out of those that are checked out here, so that
-    nothing is fetched."""
+def _copy_submodules(flag: str, repository: Path, commit: str, tree: Path) -> None:
+    """Add the files of submodules to the worktree, which git leaves empty.
+
+    The files come from the submodules that are checked out here, so that nothing is fetched.
+
+    Raises:
+        GitError: A submodule, or the commit of it that the revision needs, is absent here.
+    """
     for line in run_git(repository, "ls-tree", "-r", "-z", "--full-tree", commit).decode().split("\0")[:-1]:
-        about, _, path = line.partition("\t")
-        mode, _, submodule = about.split()
+        metadata, _, path = line.partition("\t")
+        mode, _, submodule = metadata.split()
         if mode != _SUBMODULE:
             continue
         try:
@@ -71,4 +87,4 @@ def _fill_submodules(flag: str, repository: Path, commit: str, tree: Path) -> No
             ) from error
         (tree / path).mkdir(parents=True, exist_ok=True)
         subprocess.run(["tar", "-x", "-C", str(tree / path)], input=files, check=True)
-        _fill_submodules(flag, repository / path, submodule, tree / path)
+        _copy_submodules(flag, repository / path, submodule, tree / path)
