@@ -59,7 +59,7 @@ def test_what_could_be_built_without_a_gpu_and_is_to_be_run_is_told_of_the_optio
     if not is_installed("tensorrt_rtx"):
         pytest.skip("needs the package tensorrt_rtx")
     with Bench(Settings()) as bench:
-        with pytest.raises(BackendError, match=r"driver.* \(with --trt-build-only, compute_capabilities are built for"):
+        with pytest.raises(BackendError, match=r"driver.* \(with --trt-build-only, engines are built for"):
             bench.environment_for("tensorrt_rtx", EngineSpec(compute_capabilities=(89,)))
         with pytest.raises(BackendError, match="driver") as caught:
             bench.environment_for("tensorrt_rtx", EngineSpec())
