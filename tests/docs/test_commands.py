@@ -18,7 +18,7 @@ import tomllib
 import yaml
 from samples.pages import EXAMPLE, PAGES, ROOT, blocks, commands, page_id, prose
 
-from pytest_trt.cli import main
+from pytest_trt.cli import calibrate, main
 from pytest_trt.plugin.options import read_options
 from pytest_trt.spec import parse_settings
 from pytest_trt.trial import probe_spread
@@ -30,8 +30,8 @@ else:
 
 WORKFLOW = EXAMPLE / ".github/workflows/performance.yml"
 QUICKER = {
-    "backends": ("--max-time=0.05", "--backends=onnxruntime"),
-    "calibrate": ("--pairs=4",),
+    "backends": ("--max-time=0.05", "--backends=onnxruntime", "--precisions=fp32"),
+    "calibrate": ("--pairs=2",),
 }
 """Options that are added to a command when it is run."""
 
@@ -172,6 +172,7 @@ def prepare(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(project)
     monkeypatch.setenv("TMPDIR", str(project / "tmp"))
     monkeypatch.setattr(probe_spread, "BLOCKS_S", 0.01)
+    monkeypatch.setattr(calibrate, "LEAST", 2)
     for name in ("main.json", "pr.json"):
         shutil.copy("run.json", name)
     shutil.copytree(".trt-baselines/main", ".trt-baselines/release")

@@ -63,7 +63,7 @@ def commands(script: str) -> Iterator[list[str]]:
             text = text[:-1]
             continue
         try:
-            words = shlex.split(text, comments=True)
+            words = shlex.split(re.sub(r"(^|\s)# .*", "", text))
         except ValueError:  # a quotation that is still open
             text += "\n"
             continue
