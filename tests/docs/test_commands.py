@@ -21,7 +21,6 @@ from samples.pages import EXAMPLE, PAGES, ROOT, blocks, commands, page_id, prose
 from pytest_trt.cli import calibrate, main
 from pytest_trt.plugin.options import read_options
 from pytest_trt.spec import parse_settings
-from pytest_trt.trial import probe_spread
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -171,8 +170,7 @@ def prepare(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Provide the files that the commands name, and take little time."""
     monkeypatch.chdir(project)
     monkeypatch.setenv("TMPDIR", str(project / "tmp"))
-    monkeypatch.setattr(probe_spread, "BLOCKS_S", 0.01)
-    monkeypatch.setattr(calibrate, "LEAST", 2)
+    monkeypatch.setattr(calibrate, "MIN_PAIRS", 2)
     for name in ("main.json", "pr.json"):
         shutil.copy("run.json", name)
     shutil.copytree(".trt-baselines/main", ".trt-baselines/release")
