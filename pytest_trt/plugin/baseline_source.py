@@ -32,7 +32,7 @@ class Invocation:
 class BaselineSource:
     """The baselines of a run, or the git revision that it is compared with. Close it.
 
-    Every TrtError of what is compared with passes through.
+    Methods let every TrtError of the baselines or of the revision pass through.
 
     Args:
         settings: The settings of the run.
@@ -105,7 +105,7 @@ def _revision_builder(settings: Settings, invocation: Invocation, received: Any)
 
 
 def prefetch(bench: Bench, folder: BaselineFolder, declared: Mapping[str, Declaration]) -> None:
-    """Read the baselines of all tests at once: one by one, each would wait for a remote place.
+    """Read the baselines of all tests at once: one by one, each would wait for the remote store.
 
     Raises:
         BaselineError: The baselines cannot be read.
@@ -114,7 +114,7 @@ def prefetch(bench: Bench, folder: BaselineFolder, declared: Mapping[str, Declar
 
     tests: dict[str, list[str]] = {}
     for node_id, declaration in declared.items():
-        with contextlib.suppress(BackendError):  # that test fails with it
+        with contextlib.suppress(BackendError):  # the test itself fails with this error
             tests.setdefault(device_slug(bench.environment_of(declaration)), []).append(node_id)
     for device, node_ids in tests.items():
         folder.prefetch(node_ids, device)

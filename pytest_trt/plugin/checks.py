@@ -1,4 +1,4 @@
-"""Check a collection as a whole: problems that no single test shows."""
+"""Check the collection as a whole for problems that no single test shows."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def unmatched_budgets(config: pytest.Config, budgets: BudgetFile, items: Sequence[pytest.Item]) -> list[str]:
     """Find patterns in the file of budgets that match no test, and parameters that no matching test has.
 
-    Unless the whole suite is collected, this can be known only of a pattern whose file does not exist or was collected
-    in full.
+    If only a part of the suite is collected, another part may match a pattern. A pattern is then reported only if its
+    file does not exist or was collected in full.
 
     Args:
         config: pytest's configuration.
@@ -52,11 +52,11 @@ def unmatched_budgets(config: pytest.Config, budgets: BudgetFile, items: Sequenc
 
     found = [(pattern, f"no test is {pattern!r}") for pattern in budgets.unmatched_patterns(params)]
     found += budgets.unmatched_where(params)
-    return [f"{budgets.path}: {what}: nothing has that budget" for pattern, what in found if is_certain(pattern)]
+    return [f"{budgets.path}: {what}: this budget has no effect" for pattern, what in found if is_certain(pattern)]
 
 
 def ambiguous_node_ids(config: pytest.Config, items: Sequence[pytest.Item]) -> list[str]:
-    """Find tests that share a node id, by which results and baselines are kept.
+    """Find tests whose node id may belong to several tests. Results and baselines are stored by node id.
 
     For files outside the rootdir, pytest makes node ids from the path that it was called with, or without any path.
     """
@@ -68,15 +68,15 @@ def ambiguous_node_ids(config: pytest.Config, items: Sequence[pytest.Item]) -> l
             both = f"{other} and {item.path}" if other != item.path else str(item.path)
             above = os.path.commonpath((config.rootpath, other, item.path))
             found.append(
-                f"{both}: pytest calls a test there {item.nodeid!r}, which tests of other files may be called too: "
-                f"give a --rootdir that it lies in, such as --rootdir={above}"
+                f"{both}: pytest gives a test there the node id {item.nodeid!r}, which tests of other files may have "
+                f"too: give a --rootdir that contains the file, such as --rootdir={above}"
             )
     return found
 
 
 def collects_everything(config: pytest.Config) -> bool:
     """Return whether everything in the rootdir (or in `testpaths`) is collected."""
-    if hasattr(config, "workerinput"):  # a worker has other arguments
+    if hasattr(config, "workerinput"):  # a worker has other arguments than the controller
         return bool(config.workerinput.get("trt_whole"))
     chosen = config.args_source is pytest.Config.ArgsSource.ARGS or config.getoption("lf", False)
     return not chosen and config.invocation_params.dir == config.rootpath
@@ -85,8 +85,8 @@ def collects_everything(config: pytest.Config) -> bool:
 def device_problems(bench: Bench, declared: Sequence[Declaration]) -> list[str]:
     """Find out what is wrong with the devices that these tests would run on.
 
-    A fault of a backend that a test itself names is that test's failure, not a problem of the run. If other tests run
-    on a GPU, a test that names ONNX Runtime is meant for the CPU, whatever GPU is required.
+    If a test names its backend itself and the backend does not work, the test fails; that is no problem of the run. If
+    some tests run on a GPU, a test that names ONNX Runtime may run on the CPU, whatever GPU the options require.
     """
     settings, problems = bench.settings, []
     found: list[tuple[Declaration, Environment]] = []
@@ -108,8 +108,8 @@ def device_problems(bench: Bench, declared: Sequence[Declaration]) -> list[str]:
         required = settings.require_device
         if required and not names_device(required, seen.device, seen.kind, seen.mig_profile):
             problems.append(
-                f"--trt-require-device={required}: this device is {seen.device} ({seen.backend}): run on the one that "
-                "is required, or drop the option"
+                f"--trt-require-device={required}: this device is {seen.device} ({seen.backend}): run on the required "
+                "device, or drop the option"
             )
     return list(dict.fromkeys(problems))
 

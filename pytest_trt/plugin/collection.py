@@ -65,10 +65,14 @@ def declaration(item: pytest.Item) -> Declaration | None:
     if not needs:
         for mark in item.own_markers:  # those of a module or class may be for its other tests
             if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy"):
-                raise DeclarationError(f"{mark.name}: the test asks for no trt_runner, so nothing would be measured")
+                raise DeclarationError(
+                    f"{mark.name}: the test does not request trt_runner, so nothing would be measured"
+                )
         return None
     if any(mark.name == "trt_matrix" for mark in marks) and "trt_case" not in names:
-        raise DeclarationError("trt_matrix: the test asks for neither trt_runner nor trt_case, so no axis would count")
+        raise DeclarationError(
+            "trt_matrix: the test requests neither trt_runner nor trt_case, so no axis has an effect"
+        )
     params = callspec_params(item)
     case = params.get("trt_case", {})
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
@@ -88,22 +92,23 @@ def declare_all(
 ) -> tuple[list[str], list[pytest.Item]]:
     """Declare every test: keep in its stash what its markers and the file of budgets request.
 
-    Returns the problems, and the tests that have them.
+    Returns:
+        The problems, and the tests that have them.
     """
-    problems, wrong = [], []
+    problems, invalid = [], []
     for item in items:
         try:
             declared = declaration(item)
         except TrtError as error:
             problems.append(f"{item.nodeid}: {error}")
-            wrong.append(item)
+            invalid.append(item)
             continue
         if declared is not None:
             limits = budgets.merge(declared.budgets, item.nodeid)
             item.stash[DECLARATION] = dataclasses.replace(declared, budgets=limits)
         elif build_only:
             item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
-    return problems, wrong
+    return problems, invalid
 
 
 def _overridden(item: pytest.Item, fixture: str) -> bool:

@@ -45,7 +45,7 @@ def _declared(request: pytest.FixtureRequest) -> Declaration:
 
     if DECLARATION not in request.node.stash:
         raise DeclarationError(
-            "the test does not ask for trt_runner itself, so nothing would be judged: name it among the test's "
+            "the test does not request trt_runner itself, so nothing would be judged: name it among the test's "
             "arguments or in usefixtures, not in request.getfixturevalue()"
         )
     declaration: Declaration = request.node.stash[DECLARATION]

@@ -21,10 +21,12 @@ _SETUP_ERROR: pytest.StashKey[TrtError] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Register the options and ini settings."""
     add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, and start the session."""
     for line in options.MARKERS.values():
         config.addinivalue_line("markers", line)
     config.stash[SESSION] = Session(config)
@@ -32,19 +34,21 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the processes that the session started."""
     if SESSION in config.stash:
         session_of(config).close()
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parametrize a test with the combinations of its `trt_matrix`."""
     marks = list(metafunc.definition.iter_markers("trt_matrix"))
     if marks and "trt_case" in metafunc.fixturenames:
         from pytest_trt.spec import markers
 
         try:
             cases = markers.combinations(markers.matrix_axes(marks))
-        except DeclarationError as error:  # raised for good once everything is collected, so that pytest exits with 4
+        except DeclarationError as error:  # shown once everything is collected, so that pytest exits with 4
             session_of(metafunc.config).problems.append(f"{metafunc.definition.nodeid}: {error}")
         else:
             metafunc.parametrize("trt_case", cases, ids=[markers.case_id(case) for case in cases], indirect=True)
@@ -52,23 +56,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
-    made = yield
-    if isinstance(made, list) and made and uses_plugin(made[0]):
-        for item in made:
-            item.stash[CASES] = made
-    return made
+    """Store all cases of a test's function with each of them, before any is deselected."""
+    items = yield
+    if isinstance(items, list) and items and uses_plugin(items[0]):
+        for item in items:
+            item.stash[CASES] = items
+    return items
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Choose, declare and check the tests."""
     session_of(config).collect(items)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Let an error of our fixtures fail the test in its call, where it is judged."""
     if PROBLEMS in item.stash:
         item.setup = lambda: None  # type: ignore[method-assign]
-    _forget(item)
+    _discard_earlier_run(item)
     try:
         return (yield)
     except TrtError as error:
@@ -77,17 +84,18 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
         item.stash[_SETUP_ERROR] = error  # an engine that cannot be built is a failing test, not an error in a fixture
 
 
-def _forget(item: pytest.Item) -> None:
-    """Forget an earlier try at this test: pytest-rerunfailures runs a test again, and it is judged again."""
+def _discard_earlier_run(item: pytest.Item) -> None:
+    """Discard what an earlier run of this test left: pytest-rerunfailures runs a test again, and it is judged again."""
     keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT)
     for key in keys:
         if key in item.stash:
             del item.stash[key]
-    item.user_properties[:] = [known for known in item.user_properties if not known[0].startswith("trt_")]
+    item.user_properties[:] = [pair for pair in item.user_properties if not pair[0].startswith("trt_")]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Run the body of a test, then judge it. With --trt-build-only, build its engine instead."""
     if PROBLEMS in item.stash:
         pytest.fail(item.stash[PROBLEMS], pytrace=False)
     if not (uses_plugin(item) or STORED in item.stash):
@@ -101,11 +109,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         try:
             outcome = yield
         except BaseException as error:
-            if not (text := session.judge.judge_ended(item, error)):
+            if not (text := session.judge.judge_after_error(item, error)):
                 raise
         else:
             caught = unittest_cases.caught_exception(item)
-            text = session.judge.judge(item) if caught is None else session.judge.judge_ended(item, caught)
+            text = session.judge.judge(item) if caught is None else session.judge.judge_after_error(item, caught)
     except TrtError as error:
         text = session.judge.error_text(item, error)
     if text:
@@ -115,9 +123,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Add the result to the report, which also travels from an xdist worker to the controller."""
     report = yield
     if call.when == "setup" and DECLARATION in item.stash and PROBLEMS not in item.stash:
-        report.trt_begun = True
+        report.trt_started = True
     if call.when == "call" and RESULT in item.stash:
         from pytest_trt.core import codec
 
@@ -126,24 +135,29 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Show the table, the reports and the problems."""
     session_of(config).show(terminalreporter)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the reports, and set the exit status."""
     session_of(session.config).finish(session)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
+    """Prepare what an xdist worker receives from the controller."""
     session_of(node.config).prepare_worker(node.workerinput)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_handlecrashitem(crashitem: str, sched: Any) -> None:
+    """Record an error for the test during which an xdist worker crashed."""
     session_of(sched.config).outcome.add_lost_test(crashitem)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any, error: object) -> None:
+    """Collect the problems and warnings of an xdist worker that ended."""
     session_of(node.config).outcome.merge_worker(node.gateway.id, None if error else getattr(node, "workeroutput", {}))

@@ -1,4 +1,4 @@
-"""Turn what a test's body did into its result, and into the text with which it fails."""
+"""Turn the end of a test's body into the test's result, and into the text of its failure."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_trt.trial.bench import Bench
 
 _NO_RUNNER = (
-    "a baseline is stored, but the test asks for no trt_runner, and measured nothing: ask for it and call its "
-    "measure(), or drop the baseline with pytest-trt baseline prune"
+    "a baseline is stored, but the test does not request trt_runner, so it measured nothing: request it and call its "
+    "measure(), or remove the baseline with pytest-trt baseline prune"
 )
 
 
@@ -70,14 +70,14 @@ class ItemJudge:
         pytest_benchmark.add_latencies(item, result)
         return failure.text(result, self._settings.failing, stored=self._source.revision is None)
 
-    def judge_ended(self, item: pytest.Item, error: BaseException) -> str:
-        """Judge a test that `error` ended after it had measured; its measurement is not saved.
+    def judge_after_error(self, item: pytest.Item, error: BaseException) -> str:
+        """Judge a test that measured and then ended with `error`. Its measurement is not saved.
 
-        A skip does not avoid a verdict. A test that fails by itself fails with its own error, and the verdict is shown
-        beside it.
+        A skip does not hide a verdict. A test that fails with its own error keeps that error, and the verdict is shown
+        in a section of the report.
 
         Returns:
-            The text with which the test fails instead of `error`; empty if `error` stands.
+            The text with which the test fails instead of `error`; empty if the test ends with `error`.
 
         Raises:
             TrtError: `error` is one.
@@ -89,8 +89,8 @@ class ItemJudge:
             return ""
         try:
             text = self.judge(item, save=False)
-        except TrtError as wrong:
-            text = self.error_text(item, wrong)
+        except TrtError as judging_error:
+            text = self.error_text(item, judging_error)
         if text and not unittest_cases.is_overridden(item, error):
             item.add_report_section("call", "trt", text)
             return ""
@@ -108,7 +108,7 @@ class ItemJudge:
         return Result(item.nodeid, (Verdict("error", "run", "", text),)) if text else None
 
     def error_text(self, item: pytest.Item, error: TrtError) -> str:
-        """Keep an error that ended the test as its result.
+        """Record the error that ended the test as its result.
 
         Returns:
             The text with which the test fails: the error, whether the GPU was lost, the line of the test.
@@ -126,7 +126,7 @@ class ItemJudge:
 
 
 def _properties(result: Result) -> Iterator[tuple[str, object]]:
-    """Yield what JUnit shows of a result."""
+    """Yield the names and values that JUnit reports show of a result."""
     yield "trt_verdict", result.status
     if result.measurement is not None:
         yield "trt_device", result.measurement.environment.device

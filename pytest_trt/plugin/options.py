@@ -15,7 +15,7 @@ FIXTURES = frozenset(("trt_runner", "trt_engine", "trt_build", "trt_device", "tr
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Register every option and its ini setting. All defaults are None, which tells whether an option was given."""
+    """Register every option and its ini setting. All defaults are None, so that an option that was given is known."""
     group = parser.getgroup("trt", "TensorRT performance regression (pytest-trt)")
     for option in OPTIONS:
         if option.metavar:
@@ -30,7 +30,7 @@ def read_options(config: pytest.Config) -> dict[Option, tuple[object, str]]:
     """Return the value of every option that was given, and where: on the command line, else in the ini file.
 
     Raises:
-        ValueError: The ini setting of a flag is neither true nor false, or another one is not a text.
+        ValueError: An ini setting has the wrong type.
     """
     found: dict[Option, tuple[object, str]] = {}
     for option in OPTIONS:
@@ -48,8 +48,8 @@ def _ini(config: pytest.Config, option: Option) -> object:
     except Exception as error:  # ValueError, TypeError or UsageError, by version and file; not all name the setting
         remedy = {
             "bool": "write true or false",
-            "string": f'write a text in quotes, {option.name} = "..."',
-            "linelist": f'write a list of texts, {option.name} = ["..."]',
+            "string": f'write a string in quotes, {option.name} = "..."',
+            "linelist": f'write a list of strings, {option.name} = ["..."]',
         }
         raise ValueError(f"ini setting {option.name}: {error}: {remedy[option.ini_type]}") from error
 
@@ -66,7 +66,7 @@ def unknown_setting(warning: str) -> str:
 
 
 def uses_plugin(item: pytest.Item) -> bool:
-    """Return whether the test uses one of our fixtures. A marker alone may be there for the other tests of a module."""
+    """Return whether the test uses one of our fixtures. A marker alone may be for the other tests of a module."""
     return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 

@@ -1,4 +1,4 @@
-"""The results of a run's tests, from this process or its workers, and what concerns the run as a whole."""
+"""Collect the results of a run, from this process or its workers, and the run's problems and warnings."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class RunOutcome:
             parses none.
 
     Attributes:
-        problems: What makes the run a usage error.
-        warnings: What is shown, and changes nothing.
+        problems: Usage errors; one is enough for exit status 4.
+        warnings: Sentences that are shown and do not change the exit status.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -46,8 +46,8 @@ class RunOutcome:
         return list(self._results.values())
 
     def add_report(self, report: pytest.TestReport) -> None:
-        """Keep the result that a report carries, from this process or from a worker."""
-        if hasattr(report, "trt_begun"):
+        """Store the result that a report carries, from this process or from a worker."""
+        if hasattr(report, "trt_started"):
             self._started.add(report.nodeid)
         if report.when == "teardown":
             self._ended.add(report.nodeid)
@@ -62,7 +62,7 @@ class RunOutcome:
                 self._results[result.node_id] = result
 
     def add_lost_test(self, node_id: str) -> None:
-        """Make the test an error: the worker that ran it is lost, and its verdict with it."""
+        """Make the test an error: the worker that ran it was lost before it reported a verdict."""
         from pytest_trt.core.records import Result, Verdict
 
         if node_id in self._started:
@@ -72,13 +72,15 @@ class RunOutcome:
     def merge_worker(self, worker: str, output: Mapping[str, Any] | None) -> None:
         """Add the problems and warnings of a worker that ended; one without output was lost."""
         if output is None:
-            self._lost.append(f"worker {worker} was lost: what it had not yet reported is in no table and no baseline")
+            self._lost.append(
+                f"worker {worker} was lost: results that it had not yet reported are in no table and no baseline"
+            )
             return
         self.problems += [p for p in output.get("trt_problems", ()) if p not in self.problems]
         self.warnings += [w for w in output.get("trt_warnings", ()) if w not in self.warnings]
 
     def finish(self, session: pytest.Session, worktree: Callable[[], Worktree | None], *, has_options: bool) -> None:
-        """Write the reports and set the exit status: a usage error for problems, a failure for what was lost.
+        """Write the reports and set the exit status: a usage error for problems, a failure for lost tests.
 
         Args:
             session: pytest's session.
@@ -95,9 +97,9 @@ class RunOutcome:
             self._lines += written
             self.problems += [f"a report cannot be written: {e}: make space, or name another path" for e in errors]
             self._keep_last_run(config)
-        if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._started - self._ended)):
-            text = "was started and left, as by pytest.exit(): nothing of it is judged"
-            self._lost += [f"{node_id} {text}" for node_id in left]
+        if session.exitstatus == pytest.ExitCode.OK and (unended := sorted(self._started - self._ended)):
+            text = "was started but did not end, as after pytest.exit(): it was not judged"
+            self._lost += [f"{node_id} {text}" for node_id in unended]
         if self.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._lost and session.exitstatus == pytest.ExitCode.OK:
@@ -113,7 +115,7 @@ class RunOutcome:
             try:
                 write("json", cache.mkdir("trt") / "last-run.json", self.results, Header("", ""))
             except OSError as error:  # pytest, too, only warns if it cannot write there
-                consequence = "the last run is not kept, and pytest-trt baseline accept needs --from"
+                consequence = "the last run is not stored, so that pytest-trt baseline accept needs --from"
                 self.warnings.append(f"{consequence}: {error}")
 
     def show(self, reporter: Any, worktree: Callable[[], Worktree | None], *, has_workers: bool) -> None:

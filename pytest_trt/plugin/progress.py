@@ -13,7 +13,7 @@ MIN_SHOWN_S = 2.0
 
 
 class ProgressLine:
-    """Shows what a build or a wait is doing: `line("building ...")`, again as it goes on, and `line("")` at its end.
+    """Shows the progress of a build or a wait: call it with a text, with newer texts, and with "" at the end.
 
     It writes past pytest's capture. xdist's workers have no terminal, so they show nothing.
     """

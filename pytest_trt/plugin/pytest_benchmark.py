@@ -1,4 +1,4 @@
-"""Work beside pytest-benchmark: it receives the latencies, and none of its options changes a verdict."""
+"""Work together with pytest-benchmark: pass latencies to it, and keep its options from changing verdicts."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ the run that compares."""
 
 
 def main() -> None:
-    """Run pytest as the request says, and exit with its status. The process ends if the pytest that compares ends."""
+    """Run pytest as the request says, and exit with its status. The process ends early if its parent ends."""
     request: BuildRequest = from_json(BuildRequest, Path(sys.argv[1]).read_text())
     die_with_parent(int(sys.argv[2]))
     guard = CheckoutGuard(request)

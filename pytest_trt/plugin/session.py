@@ -36,7 +36,7 @@ def session_of(config: pytest.Config) -> Session:
 
 
 class Session:
-    """What one run of pytest, or one xdist worker, knows and holds.
+    """The state of one pytest run, or of one xdist worker of it.
 
     Raises:
         pytest.UsageError: An option or ini setting of this plugin is wrong.
@@ -88,7 +88,7 @@ class Session:
 
     @cached_property
     def baseline_source(self) -> BaselineSource:
-        """What tests are compared with."""
+        """The stored baselines or the git revision that tests are compared with."""
         from pytest_trt.plugin.baseline_source import BaselineSource, Invocation
 
         called = self.config.invocation_params
@@ -98,7 +98,7 @@ class Session:
 
     @cached_property
     def judge(self) -> ItemJudge:
-        """What judges tests once their bodies are over."""
+        """The judge of tests whose bodies have ended."""
         from pytest_trt.plugin.judging import ItemJudge
 
         return ItemJudge(self.settings, self.bench, self.baseline_source, self._collected, self._warnings)
@@ -125,29 +125,29 @@ class Session:
 
         Raises:
             pytest.UsageError: There are problems; it names them all. In a worker, the tests fail with them instead, and
-                the controller is told.
+                the controller receives them.
         """
         if not self._options and not any(uses_plugin(item) or has_plugin_marker(item) for item in items):
             return
         from pytest_trt.plugin import checks, collection
 
         known, whole = [*items, *self._deselected], checks.collects_everything(self.config)
-        if whole:  # otherwise a test that is absent may only not have been requested
+        if whole:  # otherwise an absent test may exist without being requested
             self._collected |= {item.nodeid for item in known}
         running = collection.select(self.config, self.settings, items, self._mark_stored(items))
-        problems, wrong = collection.declare_all(running, self.budgets, build_only=self.settings.build_only)
+        problems, invalid = collection.declare_all(running, self.budgets, build_only=self.settings.build_only)
         self.problems += problems
         unmatched = checks.unmatched_budgets(self.config, self.budgets, known)
         (self.problems if self.settings.strict else self._warnings).extend(unmatched)
         self.problems += checks.ambiguous_node_ids(self.config, known)
         self.problems += checks.unmatched_where(running, known, whole=whole)
         self._prepare([item for item in running if DECLARATION in item.stash])
-        self._end_collection([*wrong, *filter(uses_plugin, running)])
+        self._end_collection([*invalid, *filter(uses_plugin, running)])
 
     def _mark_stored(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         """Mark the tests that no longer use a fixture of this plugin but still have a baseline, and return them."""
         remote = "://" in self.settings.baseline_dir or self.settings.baseline_ref
-        if remote and not any(map(uses_plugin, items)):  # a run without tests of ours must not wait for a remote place
+        if remote and not any(map(uses_plugin, items)):  # a run without tests of ours must not wait for a remote store
             return []
         source = self.baseline_source
         try:
@@ -175,7 +175,7 @@ class Session:
             self.problems.append(str(error))
 
     def _end_collection(self, ours: Sequence[pytest.Item]) -> None:
-        """Raise the problems; in a worker, hand them to the controller and to each of `ours`, which fails with them."""
+        """Raise the problems; in a worker, pass them to the controller and let each of `ours` fail with them."""
         problems = list(dict.fromkeys(self.problems))
         if problems and not self.is_worker:
             raise pytest.UsageError("\n".join(problems))
@@ -187,7 +187,7 @@ class Session:
                 item.stash[PROBLEMS] = "\n".join(problems)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
-        """Make a misspelt ini setting, of which pytest only warns, a problem: it would leave a gate open."""
+        """Make a misspelt ini setting a problem. Pytest only warns about it, and a check would silently be off."""
         problem = unknown_setting(str(warning_message.message))
         if problem and problem not in self.problems:
             self.problems.append(problem)
@@ -199,11 +199,11 @@ class Session:
             raise pytest.UsageError("\n".join(self.problems))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        """Keep the tests that do not run: a budget may be meant for them."""
+        """Remember the tests that do not run: a budget may be for one of them."""
         self._deselected += items
 
     def create_trial(self, item: pytest.Item, declaration: Declaration) -> Trial:
-        """Return a trial for the test, and keep it in the test's stash for the verdict."""
+        """Return a trial for the test, and store it in the test's stash for the verdict."""
         from pytest_trt.trial.trial import Trial
 
         folders = (item.path.parent, Path(self.settings.rootdir))
@@ -221,7 +221,7 @@ class Session:
             trial.close()
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the result that a report carries."""
+        """Store the result that a report carries."""
         if not self.is_worker:
             self.outcome.add_report(report)
 

@@ -1,4 +1,4 @@
-"""What the plugin keeps with a test while it runs."""
+"""The keys under which the plugin stores data in the stash of a test."""
 
 from __future__ import annotations
 

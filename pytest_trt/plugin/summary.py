@@ -69,8 +69,8 @@ def show_results(
 def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Header:
     baseline, commit = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
     seen = [result.measurement.environment for result in results if result.measurement is not None]
-    places = dict.fromkeys((device_name(one), backend_name(one)) for one in seen)
-    device, backend = next(iter(places), ("nothing measured", ""))
-    if len(places) > 1:
-        device, backend = "; ".join(map(", ".join, places)), ""
+    devices = dict.fromkeys((device_name(environment), backend_name(environment)) for environment in seen)
+    device, backend = next(iter(devices), ("nothing measured", ""))
+    if len(devices) > 1:
+        device, backend = "; ".join(map(", ".join, devices)), ""
     return Header(device, backend, baseline, settings.failing, commit)

@@ -1,7 +1,7 @@
-"""How the body of a unittest test ended.
+"""Find out how the body of a unittest test ended, and let the test fail.
 
 unittest.TestCase catches what its tests raise. pytest keeps the exception until it makes the report, where it takes
-precedence over whatever is raised since.
+precedence over any exception that is raised later.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import pytest
 
 
 def caught_exception(item: pytest.Item) -> BaseException | None:
-    """Return what ended a TestCase's test; None for one that passed so far, and for any other test, which raises it."""
+    """Return the exception that ended a TestCase's test.
+
+    It is None if the test passed. It is also None for a plain test function, whose exceptions reach the hooks.
+    """
     found = getattr(item, "_excinfo", None)
     return found[0].value if found else None
 
@@ -21,7 +24,7 @@ def caught_exception(item: pytest.Item) -> BaseException | None:
 def is_overridden(item: pytest.Item, error: BaseException) -> bool:
     """Return whether a verdict takes precedence over how the test ended.
 
-    It does over a skip, and over the success of a test that unittest expects to fail.
+    It takes precedence over a skip, and over the success of a test that unittest expects to fail.
     """
     unittest = sys.modules.get("unittest")
     skips = (pytest.skip.Exception, unittest.SkipTest) if unittest else pytest.skip.Exception
@@ -32,8 +35,8 @@ def is_overridden(item: pytest.Item, error: BaseException) -> bool:
 
 
 def _expects_failure(item: pytest.Item) -> bool:
-    places = (getattr(item, "cls", None), getattr(item, "obj", None))
-    return any(getattr(place, "__unittest_expecting_failure__", False) for place in places)
+    owners = (getattr(item, "cls", None), getattr(item, "obj", None))
+    return any(getattr(owner, "__unittest_expecting_failure__", False) for owner in owners)
 
 
 def fail_test(item: pytest.Item, text: str) -> NoReturn:

@@ -44,7 +44,7 @@ class AccuracyCheck:
     baselines: BaselineFolder | None
 
     def requested_inputs(self) -> Arrays | None:
-        """Return the inputs of `trt_accuracy`; empty for those that are measured on; None without the marker."""
+        """Return the inputs of `trt_accuracy`; empty to use those of the measurement; None without the marker."""
         expected = self.case.declaration.accuracy
         if expected is None or self.bench.settings.disabled:
             return None
@@ -53,7 +53,7 @@ class AccuracyCheck:
     def judge(
         self, run: MeasuredRun, baseline: Baseline | None
     ) -> tuple[tuple[Verdict, ...], Mapping[str, StoredOutput]]:
-        """Compare the outputs of the very engine that was measured.
+        """Judge the outputs of the engine that was measured.
 
         Args:
             run: The measurement, with the inputs and outputs of one inference.
@@ -106,7 +106,7 @@ class AccuracyCheck:
         elif self.bench.settings.bisect:
             try:
                 found = describe(bisect(self.bench, self.case.declaration, self.folders, run.inputs_and_outputs[0]))
-            except TrtError as error:  # the verdict stands all the same
+            except TrtError as error:  # the verdict is valid all the same
                 found = (f"the first layer that departs cannot be found: {error}",)
         traced = dataclasses.replace(wrong, details=(*wrong.details, *found))
         return tuple(traced if verdict is wrong else verdict for verdict in verdicts)

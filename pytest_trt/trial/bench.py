@@ -56,7 +56,7 @@ class Bench:
         self._lost: dict[str, str] = {}
         self._store: Store | None = None
         self._gpu: GpuState | None = None
-        self._held: str | None = None
+        self._locked_device: str | None = None
 
     def backend_name(self, spec: EngineSpec) -> str:
         """Return the backend that runs the spec: its own, else that of the settings, else the best installed one.
@@ -115,7 +115,7 @@ class Bench:
             with self.lock(known), self.server(backend).fork() as probe:
                 probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=self.settings.device)
         except TrtError as error:
-            if "cudaErrorMemoryAllocation" in str(error):  # another process holds all of it, and may free it
+            if "cudaErrorMemoryAllocation" in str(error):  # another process uses all its memory, and may free it
                 return ""
             self._lost[backend] = f"not run: {known.device} was lost in {node_id}"
             return f"{known.device} does not work in a fresh process either ({error}): see nvidia-smi and dmesg"
@@ -146,8 +146,8 @@ class Bench:
     def environment_for(self, backend: str, spec: EngineSpec) -> Environment:
         """Return the environment that an engine of the spec is for.
 
-        For an ahead-of-time build it names the compute capabilities, and no device is needed. Nor is one needed for a
-        prebuilt plan that is only checked.
+        For an ahead-of-time build it names the compute capabilities, and no device is needed. Neither is one needed
+        for a prebuilt plan that is only checked.
 
         Raises:
             BackendError: The device does not work.
@@ -247,8 +247,8 @@ class Bench:
             if time.monotonic() - started < left_s:
                 raise
             raise BuildError(
-                f"building {name} took longer than build_timeout_s={limit_s:g} and was ended: allow more, or ask the "
-                "builder for less (optimization_level)"
+                f"building {name} took longer than build_timeout_s={limit_s:g} and was stopped: raise the limit, or "
+                "lower the optimization_level"
             ) from error
         finally:
             self.say("")
@@ -256,11 +256,11 @@ class Bench:
 
     @contextlib.contextmanager
     def lock(self, environment: Environment) -> Iterator[None]:
-        """Hold the device: one build or measurement at a time, among all workers and runs of this user on this host."""
+        """Lock the device, so that only one of this user's runs and workers on this host builds or measures on it."""
         from filelock import FileLock, Timeout
 
         device = environment.device_uuid or environment.kind
-        if self._held == device:
+        if self._locked_device == device:
             yield
             return
         path = _lock_folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
@@ -275,11 +275,11 @@ class Bench:
                 self.say(f"waiting for {environment.device}: another run measures or builds on it, {waited_s:.0f} s")
         if time.monotonic() - started >= 1.0:
             self.say("")
-        self._held = device
+        self._locked_device = device
         try:
             yield
         finally:
-            self._held = None
+            self._locked_device = None
             lock.release()
 
     def close(self) -> None:

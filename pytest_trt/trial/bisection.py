@@ -94,8 +94,8 @@ class BisectionResult:
 class Bisection:
     """The search. It knows only names and readings.
 
-    Once a NaN or an infinity was seen, the search is for the first of those: a merely inexact tensor before it does not
-    explain it.
+    Once it has seen a NaN or an infinity, it searches for the first tensor that has one: an inexact tensor before that
+    does not explain it.
 
     Args:
         graph: The tensors of the model, and what each is computed from.
@@ -106,7 +106,7 @@ class Bisection:
 
     def __init__(self, graph: TensorGraph, compare: Compare, at_once: int, max_builds: int) -> None:
         self._graph, self._compare, self._at_once, self._max_builds = graph, compare, at_once, max_builds
-        self._order = {name: place for place, name in enumerate(graph.tensors)}
+        self._order = {name: index for index, name in enumerate(graph.tensors)}
         self._known: dict[str, Reading] = {}
         self._builds = self._marked = 0
         self._infinite = False
@@ -124,14 +124,14 @@ class Bisection:
             if not span:
                 return self._confirm(bad)
             before = self._known[bad]
-            looked = (*_spread(span, self._at_once), bad)
-            seen = self._compare_marked(looked)
-            first = next((name for name in looked if self._departs(seen[name])), None)
+            marked = (*_spread(span, self._at_once), bad)
+            seen = self._compare_marked(marked)
+            first = next((name for name in marked if self._departs(seen[name])), None)
             if first is not None:
                 bad = first
                 continue
             self._known = {**outputs, bad: before}
-            if self._at_once == 1 or len(looked) == 2:
+            if self._at_once == 1 or len(marked) == 2:
                 return self._result(bad, "it agrees as soon as a tensor before it is marked: a fusion is at fault")
             self._at_once = max(1, min(self._at_once, len(span)) // 8)
         return self._result(bad, f"{len(self._span(bad))} layers before it were not compared: allow more builds")
@@ -160,7 +160,7 @@ class Bisection:
     def _confirm(self, bad: str) -> BisectionResult:
         """Compare `bad` with only its sources marked.
 
-        If a source departs then, although it was taken to agree, the search goes on above it.
+        If a source then departs, although it was assumed to agree, the search continues above that source.
         """
         point = self._graph.tensors.get(bad)
         if point is None:
@@ -230,14 +230,14 @@ class _Sides:
         return restore_order(outputs, reference, self._unordered), reference
 
     def _read(self, outputs: Arrays, reference: Arrays) -> Mapping[str, Reading]:
-        return {name: self._reading(name, outputs, wanted) for name, wanted in reference.items()}
+        return {name: self._reading(name, outputs, expected) for name, expected in reference.items()}
 
-    def _reading(self, name: str, outputs: Arrays, wanted: Array) -> Reading:
+    def _reading(self, name: str, outputs: Arrays, expected: Array) -> Reading:
         source = REFERENCE
-        if (fault := verdicts.shape_mismatch(name, outputs, wanted.shape, source)) is not None:
+        if (fault := verdicts.shape_mismatch(name, outputs, expected.shape, source)) is not None:
             return Reading(fault, math.inf)
-        limits = self._limits.for_kind(wanted.dtype.kind)
-        found = compare(outputs[name], wanted, limits)
+        limits = self._limits.for_kind(expected.dtype.kind)
+        found = compare(outputs[name], expected, limits)
         return Reading(
             verdicts.judge_difference(name, found, limits, source), found.worst_ratio, math.isinf(found.max_abs)
         )
@@ -298,4 +298,4 @@ def _spread(names: Sequence[str], count: int) -> list[str]:
     """Return at most `count` of the names, evenly spread."""
     if len(names) <= count:
         return list(names)
-    return [names[(place + 1) * len(names) // (count + 1)] for place in range(count)]
+    return [names[(index + 1) * len(names) // (count + 1)] for index in range(count)]

@@ -31,7 +31,7 @@ class BuildLottery:
         """Return the lottery of builds that each took turns with one and the same engine.
 
         Args:
-            question: What is asked of each pair.
+            question: The question that each pair answers.
             builds: For each build, the blocks of both sides.
             judged: Whether the other engine was the baseline's. If not, it was the first build, which then counts as
                 one more build at a ratio of 1.
@@ -44,7 +44,7 @@ class BuildLottery:
         return cls({"ms": spread}, (note,), verdict)
 
     def replace_verdict(self, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
-        """Return the verdicts, with that of all builds in place of the one build's."""
+        """Return the verdicts, with the verdict of all builds in place of the first build's."""
         if self.verdict is None:
             return tuple(verdicts)
         mine = self.verdict

@@ -195,13 +195,13 @@ class Case:
         """Build the engine, or find it in the cache, and run nothing.
 
         Raises:
-            BackendError: A prebuilt plan is for another product, version or device, as far as its header tells.
+            BackendError: A prebuilt plan is for another product, version or device, according to its header.
         """
         engine = self.engine
         if self.model.kind == "plan":
             version, requested = self._bench.server(self.backend).version, self._bench.settings.compute_capabilities
             origin = check_origin(self.backend, version, self.model.path, self.spec.host_code_allowed)
-            check_capabilities(origin, self.model.path, requested, "--trt-compute-capability asks for")
+            check_capabilities(origin, self.model.path, requested, "--trt-compute-capability requests")
             how = "is prebuilt"
         else:
             how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"

@@ -1,4 +1,4 @@
-"""How a test is compared with its baseline: what the comparison needs from the sampling, and its verdicts."""
+"""The comparison of a test with its baseline: the rule that ends the sampling, and the verdicts."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Comparison:
     """A frozen record of how one engine is compared.
 
     Attributes:
-        mode: How.
+        mode: The kind of comparison.
         terms: What the comparison allows.
         baseline: What the engine is compared with; None if there is nothing.
         other: The baseline's engine, if the two take turns.
@@ -97,7 +97,7 @@ class Comparison:
         return dataclasses.replace(self, mode="paired", other=other)
 
     def with_measurements(self, others: Mapping[str, Estimate]) -> Comparison:
-        """Return the comparison with the other engine's figures, which for a git revision are measured only now."""
+        """Return the comparison with the figures of the other engine: those of a git revision are measured only now."""
         if self.baseline is None or not self.measures_other:
             return self
         figures = {**others, **self.baseline.figures}
@@ -129,8 +129,8 @@ class Comparison:
         """Return the rule that decides when there are enough blocks.
 
         Every budget and the question of the baseline must be decided. With neither, the interval must be as narrow as
-        `resolution`, or as a quarter of the spread between probes: more blocks of this probe would not tell more about
-        the next one.
+        `resolution`, or as a quarter of the spread between probes: more blocks of this probe would not make the
+        latency of the next one any more certain.
 
         Args:
             limits: The budgets by figure.
@@ -142,7 +142,9 @@ class Comparison:
         rules: list[Rule] = [budgets.LimitRule(narrowed, spread=spread)] if narrowed else []
         if self.mode == "paired":
             rules.append(paired.PairedRule(self.question, builds))
-        elif self.mode in ("stored", "absent") or not rules:  # a figure that is compared, now or later, must be narrow
+        elif (
+            self.mode in ("stored", "absent") or not rules
+        ):  # a figure that is compared, now or later, needs a narrow interval
             rules.append(Resolution("ms", max(resolution, spread / 4)))
         return AllOf(rules)
 
@@ -202,7 +204,7 @@ class Comparison:
                 return verdict
             found = explain_slowdown(verdict, new, old)
             lines, causes = ((), ()) if found is None else (found.lines(), found.all_causes())
-            changes = changed if verdict is first else ()  # once a test
+            changes = changed if verdict is first else ()  # shown once per test
             return dataclasses.replace(verdict, details=(*verdict.details, *lines, *changes), causes=causes)
 
         return tuple(map(explain, verdicts))

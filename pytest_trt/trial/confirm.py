@@ -25,7 +25,7 @@ def confirm_verdicts(
 
     def confirm(verdict: Verdict) -> Verdict:
         second = by_figure.get((verdict.basis, verdict.figure))
-        if second is None:  # accuracy is judged once: outputs do not scatter
+        if second is None:  # accuracy is judged only once: outputs do not vary
             return verdict
         if verdict.basis == "baseline":
             return confirm_regression(verdict, second, rebuilt=rebuilt)

@@ -3,7 +3,7 @@
     lineup = Lineup(declaration, bench, folders)
     rows = [lineup.row("TensorRT fp16", spec) for spec in ...]
 
-The reference is ONNX Runtime on the CPU: it runs the model as it is given, in fp32. Every row runs on the same inputs,
+The reference is ONNX Runtime on the CPU: it runs the model unchanged, in fp32. Every row runs on the same inputs,
 which are generated from the seed.
 """
 
@@ -57,8 +57,8 @@ class Row:
         max_abs: The largest error of the output that is furthest from the reference; None if nothing was compared.
         cosine: The cosine similarity of that output; None if nothing was compared.
         agrees: Whether every output lies within the limits of its precision; None if nothing was compared.
-        departs: What does not.
-        notes: What a reader should know of the row.
+        departs: The outputs that do not, and by how much.
+        notes: Further facts that a reader should know.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Row:
 class Lineup:
     """The rows of one model.
 
-    A row says itself what its backend cannot do; no error of a row is raised.
+    No error of a row is raised: the row records what its backend cannot do.
 
     Args:
         declaration: The model, its shapes and its pipeline; backend and precision are each row's own.
@@ -132,12 +132,12 @@ class Lineup:
         try:
             case = Trial(self._bench, name, self._declared(spec), self._folders)
             row = dataclasses.replace(row, environment=case.environment)
-            row = _built(row, case.engine)
+            row = _with_engine(row, case.engine)
             if case.declaration.spec.compute_capabilities:
-                return dataclasses.replace(row, why=f"built ahead of time for {case.environment.device}, and not run")
+                return dataclasses.replace(row, why=f"built ahead of time for {case.environment.device}, but not run")
             if not run:
                 return row
-            inputs, expected, nothing = self._reference
+            inputs, expected, why_unchecked = self._reference
             inputs = _convert_integers(inputs, case) if inputs is not None else None
             measurement = case.measure(inputs)
             faults = tuple(v.text for v in case.result.verdicts if v.status == "invalid") if case.result else ()
@@ -145,9 +145,9 @@ class Lineup:
                 row,
                 ran=True,
                 figures={name: e.value for name, e in measurement.figures.items() if name in LINEUP_FIGURES},
-                notes=(*measurement.notes, *faults, *filter(None, [nothing])),
+                notes=(*measurement.notes, *faults, *filter(None, [why_unchecked])),
             )
-            return row if inputs is None else self._compared(row, case(inputs), expected, spec.tf32)
+            return row if inputs is None else self._with_errors(row, case(inputs), expected, spec.tf32)
         except TrtError as error:
             return dataclasses.replace(row, why=str(error))
         finally:
@@ -169,7 +169,7 @@ class Lineup:
         try:
             spec = dataclasses.replace(self._declaration.spec, precision=precision, backend=REFERENCE)
             case = Case(self._bench, row.name, self._declared(spec), self._folders)
-            inputs, expected, nothing = self._reference
+            inputs, expected, why_unchecked = self._reference
             server, environment = bench.server("pytorch"), bench.environment("pytorch")
             row = dataclasses.replace(row, environment=environment)
             device = MeasuringDevice(bench, environment)
@@ -185,12 +185,13 @@ class Lineup:
                 with EngineProbe(server, subject) as probe:
                     outputs = probe.infer(inputs if inputs is not None else probe.current_inputs())
             figures = {name: e.value for name, e in run.figures.items() if name in LINEUP_FIGURES}
-            row = dataclasses.replace(row, ran=True, figures=figures, notes=tuple(filter(None, [nothing])))
-            return row if inputs is None else self._compared(row, outputs, expected, tf32=True)
+            row = dataclasses.replace(row, ran=True, figures=figures, notes=tuple(filter(None, [why_unchecked])))
+            return row if inputs is None else self._with_errors(row, outputs, expected, tf32=True)
         except TrtError as error:
             return dataclasses.replace(row, why=str(error))
 
-    def _compared(self, row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
+    def _with_errors(self, row: Row, outputs: Arrays, expected: Arrays, tf32: bool) -> Row:
+        """Return the row with the errors of its outputs against the reference."""
         on_gpu = row.environment is not None and row.environment.kind == "gpu"
         limits = allowed_error.limits_for(self._accuracy, row.precision, tf32 and on_gpu)
         found = accuracy.compare_outputs(outputs, expected, limits, "ONNX Runtime", self._accuracy.unordered)
@@ -204,7 +205,8 @@ class Lineup:
         )
 
 
-def _built(row: Row, engine: ProvidedEngine) -> Row:
+def _with_engine(row: Row, engine: ProvidedEngine) -> Row:
+    """Return the row with the figures of its engine."""
     figures = {"engine_mb": engine.size_mb, **({"build_s": engine.build_s} if engine.build_s is not None else {})}
     return dataclasses.replace(row, built=True, figures=figures, precisions=engine.precisions, notes=engine.notes)
 

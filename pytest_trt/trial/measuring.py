@@ -32,11 +32,11 @@ Side = tuple[ProbeServer, Subject]
 
 @dataclasses.dataclass(frozen=True)
 class ConfirmedRun:
-    """A frozen record of a measurement whose failing verdicts were looked at twice.
+    """A frozen record of a measurement, and of the second one that confirms failing verdicts.
 
     Attributes:
         run: The first measurement.
-        verdicts: Its verdicts; a failing one stands only if `again` confirms it.
+        verdicts: Its verdicts; a failing one is kept only if `again` confirms it.
         again: The second measurement, with the layers timed; None if nothing failed.
     """
 
@@ -64,7 +64,7 @@ class MeasuringDevice:
 
     @contextlib.contextmanager
     def exclusively(self, *, wait: bool = True) -> Iterator[None]:
-        """Hold the device's lock; with `wait`, first wait at most --trt-wait for processes that are not ours."""
+        """Hold the device's lock. With `wait`, first wait until no other process uses the GPU, at most --trt-wait."""
         with self._bench.lock(self._environment):
             gpu = self._bench.gpu(self._environment)
             if wait and gpu is not None:

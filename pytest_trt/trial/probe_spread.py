@@ -1,7 +1,7 @@
-"""How far two probes of one plan differ on a device: measured by A/A pairs, and kept beside the engine cache.
+"""How far two probes of one plan differ on a device: measured by A/A pairs, and stored in the engine cache's folder.
 
 A comparison with one probe on each side cannot see the spread between probes. It widens its interval by the spread that
-is kept here, or by a default until the device is calibrated (`measure.figures.DEFAULT_PROBE_SPREAD`).
+is stored here, or by a default until the device is calibrated (`measure.figures.DEFAULT_PROBE_SPREAD`).
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def spread_of(cache: Path, environment: Environment) -> ProbeSpread:
     """Return the calibrated spread of the device, or the default of its kind.
 
     Args:
-        cache: The folder of the engine cache, beside which calibrations are kept.
+        cache: The folder of the engine cache, which also contains calibrations.
         environment: The device and the backend.
 
     Raises:

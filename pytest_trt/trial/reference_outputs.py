@@ -1,4 +1,4 @@
-"""Get the outputs that a test's are compared with: those of ONNX Runtime, a file, or a function."""
+"""Provide the outputs that a test's outputs are compared with: those of ONNX Runtime, a file, or a function."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def accuracy_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
     """
     if source is None:
         return None
-    made = (
+    value = (
         call_user_function("trt_accuracy", "inputs", InputError, source) if callable(source) else _npz(source, folders)
     )
-    inputs = _by_name(made, "inputs")
+    inputs = _by_name(value, "inputs")
     if not inputs:
         raise InputError("trt_accuracy: inputs holds no array: name one for each input of the model")
     refuse_nan(inputs)
@@ -52,7 +52,7 @@ def reference_outputs(
 ) -> Arrays:
     """Return the outputs to compare with, by name.
 
-    ONNX Runtime runs the model as it is given, in fp32 on the CPU, in a probe.
+    ONNX Runtime runs the unchanged model in fp32 on the CPU, in a probe.
 
     Args:
         reference: `onnxruntime`, the path of an .npz file, or a function of the inputs.
@@ -64,7 +64,7 @@ def reference_outputs(
 
     Raises:
         ModelError: There is no model that ONNX Runtime could run.
-        InputError: The file or the function does not give arrays by name.
+        InputError: The file or the function does not provide arrays by name.
     """
     if callable(reference):
         return _by_name(
@@ -97,15 +97,15 @@ def _npz(path: str, folders: Sequence[Path], otherwise: str = "") -> dict[str, A
 
     found = next((folder / path for folder in folders if (folder / path).is_file()), None)
     if found is None:
-        places = ", ".join(dict.fromkeys(map(str, folders)))
-        raise InputError(f"trt_accuracy: there is no file {path} in {places}: write it with numpy.savez{otherwise}")
+        searched = ", ".join(dict.fromkeys(map(str, folders)))
+        raise InputError(f"trt_accuracy: there is no file {path} in {searched}: write it with numpy.savez{otherwise}")
     try:
-        with found.open("rb") as data:  # numpy leaves it open where it cannot be read
+        with found.open("rb") as data:  # numpy does not close a file that it cannot read
             file = np.load(data, allow_pickle=False)
             if not isinstance(file, np.ndarray):
                 return {name: file[name] for name in file.files}
             fault: object = "it holds one array without a name"
-    except Exception as error:  # noqa: BLE001 - numpy, zipfile and zlib raise what they will
+    except Exception as error:  # noqa: BLE001 - numpy, zipfile and zlib raise many kinds of errors
         fault = error
     raise InputError(f"trt_accuracy: {found} is no .npz file of arrays ({fault}): write it with numpy.savez")
 

@@ -1,4 +1,4 @@
-"""Walk all stages for one test: engine, measurement, verdicts, confirmation, explanation. Free of pytest.
+"""Walk all stages for one test: engine, measurement, verdicts, confirmation, explanation. Without pytest.
 
 with Trial(bench, node_id, declaration, folders, baselines) as trial:
     outputs = trial(inputs)
@@ -72,7 +72,7 @@ class Trial(Case):
         self._accuracy = AccuracyCheck(self, bench, node_id, folders, self._baselines)
         self.result: Result | None = None
         self._error: Exception | None = None
-        self._over = False
+        self._ended = False
 
     def measure(self, inputs: Arrays | None = None) -> Measurement:
         """Measure the engine alone in a fresh probe, and judge it; a failing verdict fails the test after its body.
@@ -84,14 +84,14 @@ class Trial(Case):
             The measurement, with every figure and its interval.
 
         Raises:
-            DeclarationError: The test has measured already, or its body is over.
+            DeclarationError: The test has measured already, or its body has ended.
             InputError: The inputs do not fit the engine, or hold NaN.
         """
-        if self._over:
+        if self._ended:
             raise DeclarationError("measure() was called after the test was judged: call it in its body, or before")
         try:
             return self._measure(inputs)
-        except Exception as error:  # whatever it was: a test that catches it must not pass for that
+        except Exception as error:  # any error: a test that catches it must not pass because of that
             self._error = error
             raise
 
@@ -269,14 +269,14 @@ class Trial(Case):
         Raises:
             BaselineError: A baseline cannot be read.
         """
-        self._over = True
+        self._ended = True
         if self.result is None and not self._bench.settings.disabled and (text := self._missing_measurement()):
             self.result = Result(self._node_id, (Verdict("error", "run", "", text),))
         return self.result
 
     def _missing_measurement(self) -> str:
         if self._error is not None:
-            return f"measure() failed, and the test went on: nothing was judged ({self._error})"
+            return f"measure() failed, but the test continued: nothing was judged ({self._error})"
         return missing_measurement(self.declaration, stored=self._has_baseline())
 
     def _has_baseline(self) -> bool:
@@ -295,12 +295,12 @@ def missing_measurement(declaration: Declaration | None, *, stored: bool) -> str
         stored: Whether the test has a baseline.
     """
     reasons = {
-        "budgets stand": declaration is not None and declaration.budgets,
-        "trt_accuracy stands": declaration is not None and declaration.accuracy,
+        "budgets are declared": declaration is not None and declaration.budgets,
+        "trt_accuracy is declared": declaration is not None and declaration.accuracy,
         "a baseline is stored": stored,
     }
-    stands = " and ".join(reason for reason, holds in reasons.items() if holds)
-    return f"{stands}, but the test measured nothing: call trt_runner.measure() in it" if stands else ""
+    joined = " and ".join(reason for reason, applies in reasons.items() if applies)
+    return f"{joined}, but the test measured nothing: call trt_runner.measure() in it" if joined else ""
 
 
 def _plan_figures(engine: ProvidedEngine) -> dict[str, Estimate]:
@@ -313,4 +313,4 @@ def _plan_figures(engine: ProvidedEngine) -> dict[str, Estimate]:
 
 def _power_notes(run: MeasuredRun) -> tuple[str, ...]:
     capped = any("power cap" in decode_reasons(state.get("reasons", 0)) for state in run.states)
-    return ("the GPU was at its power cap: its clock varies, and figures scatter with it",) if capped else ()
+    return ("the GPU was at its power cap: its clock varied, and so did the figures",) if capped else ()

@@ -103,4 +103,4 @@ def test_other(trt_runner): pass
     result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=120", "-k", "test_whole")
     result.assert_outcomes(failed=1)
     error = error_of_each_test(result)["test_whole"]
-    assert "for compute capability 8.9, but --trt-compute-capability asks for 12.0" in error
+    assert "for compute capability 8.9, but --trt-compute-capability requests 12.0" in error

@@ -63,8 +63,8 @@ def test_an_ini_setting_that_is_neither_true_nor_false_is_named(project):
 @pytest.mark.parametrize(
     ("setting", "wanted"),
     [
-        ("trt_max_time = 3", 'write a text in quotes, trt_max_time = "..."'),
-        ("trt_report = 'json:q.json'", 'write a list of texts, trt_report = ["..."]'),
+        ("trt_max_time = 3", 'write a string in quotes, trt_max_time = "..."'),
+        ("trt_report = 'json:q.json'", 'write a list of strings, trt_report = ["..."]'),
         ("trt_strict = 'maybe'", "write true or false"),
     ],
 )

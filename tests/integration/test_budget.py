@@ -40,7 +40,7 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
     result.stdout.fnmatch_lines_random(
         [
             "FAILED test_m.py::test_slow - Failed: latency over budget: *",
-            "FAILED test_m.py::test_idle - *budgets stand, but the test measured nothing*",
+            "FAILED test_m.py::test_idle - *budgets are declared, but the test measured nothing*",
             "FAILED test_m.py::test_unproved - *trt_accuracy stands, but the test measured nothing*",
             "FAILED test_m.py::test_foreign - *memory_mb has a budget of 10, but this backend does not measure it*",
         ]
@@ -64,7 +64,7 @@ def test_a_budget_without_a_runner_is_a_usage_error(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_m(): pass")
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*test_m: trt_budget: the test asks for no trt_runner*"])
+    result.stderr.fnmatch_lines(["*test_m: trt_budget: the test does not request trt_runner*"])
 
 
 def test_a_budget_for_another_device_is_unenforced_and_fails_when_strict(project):

@@ -47,7 +47,7 @@ def test_a_pattern_that_no_test_has_is_a_warning_and_strictly_an_error(project, 
     budgets(RULE + RULE.replace("::*", "::test_gone*"))
     result = project.runpytest_subprocess("-k", "own", *xdist)
     assert result.parseoutcomes()["passed"] == 1
-    said = "warning: */trt-budgets.toml: no test is 'test_m.py::test_gone[*]': nothing has that budget"
+    said = "warning: */trt-budgets.toml: no test is 'test_m.py::test_gone[*]': this budget has no effect"
     result.stdout.fnmatch_lines([said])
     result = project.runpytest_subprocess("--trt-strict", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -58,7 +58,7 @@ def test_a_parameter_that_no_such_test_has_is_a_warning_and_strictly_an_error(pr
     budgets(RULE + EXCEPTION.replace("batch =", "bach ="))
     said = (
         "*trt-budgets.toml: no test that matches 'test_m.py::test_[*]' has the parameter 'bach': "
-        "nothing has that budget"
+        "this budget has no effect"
     )
     for arguments in ((), ("-k", "own"), ("test_m.py",)):
         project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])

@@ -76,7 +76,7 @@ def test_time(trt_engine): pass
         "test_no_plugin": "there is no plugin library 'absent.so'",
         "test_timings": "timing_cache is not in tensorrt_rtx",
         "test_pool": "tactic_dram=1000 was rejected by TensorRT",
-        "test_time": "building m.onnx took longer than build_timeout_s=0.001 and was ended",
+        "test_time": "building m.onnx took longer than build_timeout_s=0.001 and was stopped",
     }.items():
         assert words in said[name], said[name]
     assert len(metas(project)) == 1

@@ -122,7 +122,7 @@ def test_who_measures_in_vain_or_too_late_does_not_pass(project, verdicts):
     assert verdicts() == {"test_caught": ["error"], "test_tried_again": ["missing"]}
     result.stdout.fnmatch_lines([
         "*measure() was called after the test was judged: call it in its body, or before",
-        "measure() failed, and the test went on: nothing was judged (*'z'*",
+        "measure() failed, but the test continued: nothing was judged (*'z'*",
     ])  # fmt: skip
 
 
@@ -143,7 +143,7 @@ def test_who_leaves_the_run_in_the_middle_does_not_pass(project):
     project.makepyfile(test_m=ENGINE + leaves)
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m was begun and left, as by pytest.exit()*"])
+    result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m was started but did not end, as after pytest.exit()*"])
 
 
 def test_a_runner_that_is_not_asked_for_by_name_is_refused(project):
@@ -221,7 +221,7 @@ def test_who_never_has_a_runner_does_not_pass_where_one_is_owed(project, verdict
         "TestBeside::test_m[b1]": ["ok", "missing"],
         "TestBeside::test_m[b2]": ["ok", "missing"],
     }
-    result.stdout.fnmatch_lines(["budgets stand and trt_accuracy stands, but the test measured nothing: *"])
+    result.stdout.fnmatch_lines(["budgets are declared and trt_accuracy is declared, but the test measured nothing: *"])
     project.runpytest_subprocess("--trt-disable", *xdist).assert_outcomes(passed=6)
 
 
@@ -233,7 +233,7 @@ def test_a_test_that_has_a_baseline_and_lost_its_runner_does_not_pass(project, v
     project.makepyfile(test_b=marked + "def test_m(): pass\ndef test_helper(): pass\n")
     result = project.runpytest_subprocess(*xdist)
     result.assert_outcomes(passed=2, failed=1)
-    result.stdout.fnmatch_lines(["a baseline is stored, but the test asks for no trt_runner, *"])
+    result.stdout.fnmatch_lines(["a baseline is stored, but the test does not request trt_runner, *"])
     assert verdicts() == {"test_other": ["ok"], "test_m": ["error"]}
     result = project.runpytest_subprocess("--trt-only", *xdist)
     assert result.parseoutcomes()["failed"] == 1
@@ -326,6 +326,6 @@ def test_tests_that_share_a_node_id_are_refused(project, xdist):
         result = project.runpytest_subprocess(*below, *arguments)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         said = result.stdout.str() + result.stderr.str()
-        assert f"pytest calls a test there {name}, which tests of other files may be called too" in said
+        assert f"pytest gives a test there the node id {name}, which tests of other files may have too" in said
         assert f"--rootdir={project.path}" in said
     project.runpytest_subprocess(*below, "--rootdir=.", "one", "two").assert_outcomes(passed=2)

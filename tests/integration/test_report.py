@@ -81,4 +81,4 @@ def test_a_run_that_cannot_be_kept_for_accepting_is_a_warning(project):
     (project.path / "kept" / "d" / "trt" / "last-run.json").mkdir(parents=True)
     result = project.runpytest_subprocess("-o", "addopts=", "-o", "cache_dir=kept")
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["warning: the last run is not kept, and *accept needs --from: *last-run.json*"])
+    result.stdout.fnmatch_lines(["warning: the last run is not stored, so that *accept needs --from: *last-run.json*"])

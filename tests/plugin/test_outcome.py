@@ -24,7 +24,7 @@ OVER, OK = Verdict("over_budget", "budget", "ms", "too slow"), Verdict("ok", "bu
 def test_of_a_test_that_is_run_again_the_last_try_counts() -> None:
     outcome = RunOutcome(Settings)
     for verdict in (OVER, OK):
-        outcome.add_report(report("a", "setup", trt_begun=True))
+        outcome.add_report(report("a", "setup", trt_started=True))
         outcome.add_report(report("a", "call", trt_result=codec.encode(result("a", verdict))))
     assert outcome.results == [result("a", OK)]
 
@@ -38,7 +38,7 @@ def test_what_is_run_unmeasured_is_no_result() -> None:
 
 def test_a_test_whose_worker_is_lost_is_an_error_if_it_is_ours() -> None:
     outcome = RunOutcome(Settings)
-    outcome.add_report(report("ours", "setup", trt_begun=True))
+    outcome.add_report(report("ours", "setup", trt_started=True))
     outcome.add_lost_test("ours")
     outcome.add_lost_test("another's")
     assert [(r.node_id, r.status) for r in outcome.results] == [("ours", "error")]

@@ -71,7 +71,7 @@ def test_what_made_the_model_counts_in_the_build_time(save_model, tmp_path):
         "onnxruntime", "0", EngineSpec(build_timeout_s=60), str(save_model()), str(tmp_path), preparation_s=61
     )
     with Bench(Settings()) as bench:
-        with pytest.raises(BuildError, match=r"building m.onnx took longer than build_timeout_s=60 and was ended"):
+        with pytest.raises(BuildError, match=r"building m.onnx took longer than build_timeout_s=60 and was stopped"):
             bench.build(job)
         assert bench.build(dataclasses.replace(job, preparation_s=1)).plan_bytes
 

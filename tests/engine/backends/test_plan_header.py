@@ -81,8 +81,8 @@ def test_a_plan_for_other_devices_is_refused_with_both_sides(plan: Path) -> None
     check_capabilities(origin, plan, [120], "NVIDIA L4 has")
     with pytest.raises(BackendError, match=r"compute capability 12\.0, 12\.1, but NVIDIA L4 has 8\.9: build it"):
         check_capabilities(origin, plan, [89], "NVIDIA L4 has")
-    with pytest.raises(BackendError, match=r"but --trt-compute-capability asks for 8\.9, 12\.0: build it for that"):
-        check_capabilities(origin, plan, [89, 120], "--trt-compute-capability asks for")
+    with pytest.raises(BackendError, match=r"but --trt-compute-capability requests 8\.9, 12\.0: build it for that"):
+        check_capabilities(origin, plan, [89, 120], "--trt-compute-capability requests")
 
 
 def test_a_plan_of_this_version_and_device_goes_on(plan: Path) -> None:
