@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import inspect
 import json
+import re
 import types
 import typing
 from pathlib import Path
@@ -50,14 +52,24 @@ def text(name: str) -> str:
 
 def _record(record: type, definitions: dict[str, Any]) -> dict[str, Any]:
     """Describe a dataclass. A field without a default is required; an unknown field is invalid."""
-    hints = typing.get_type_hints(record)
+    hints, texts = typing.get_type_hints(record), _descriptions(record)
     fields = dataclasses.fields(record)
     return {
         "type": "object",
-        "properties": {field.name: _field(field.name, hints[field.name], definitions) for field in fields},
+        "properties": {
+            field.name: {**texts.get(field.name, {}), **_field(field.name, hints[field.name], definitions)}
+            for field in fields
+        },
         "required": [field.name for field in fields if _has_no_default(field)],
         "additionalProperties": False,
     }
+
+
+def _descriptions(record: type) -> dict[str, dict[str, str]]:
+    """Return the description of each field, from the `Attributes:` section of the record's docstring."""
+    section = (inspect.getdoc(record) or "").partition("\nAttributes:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+): (.*(?:\n     +.*)*)", section, re.MULTILINE)
+    return {name: {"description": " ".join(text.split())} for name, text in entries}
 
 
 def _has_no_default(field: dataclasses.Field[Any]) -> bool:
