@@ -1,8 +1,8 @@
-"""Simulations fitted to a trace: the same noise, with a truth that is known and as many independent trials as wanted.
+"""Simulate traces that are fitted to a recorded one: the same noise, a known truth, and independent trials.
 
-The log ratio of a round's medians is an autoregression of order one with Student's innovations, whose scale changes
-from stretch to stretch; both sides share the reference's own wander; samples scatter about their round's median as
-those of a round of the trace, drawn by chance, do.
+The log ratio of the medians of a round is an autoregression of order one. Its innovations have Student's t
+distribution, whose scale changes from stretch to stretch. Both sides share the slow changes of the reference. Samples
+scatter about the median of their round like those of a randomly chosen round of the trace.
 """
 
 from __future__ import annotations
@@ -17,19 +17,26 @@ from pytest_trt.core.records import Block
 from pytest_trt.core.stats import winsorise
 
 MOST_ROUNDS = 640
-STRETCH = 10  # rounds of one scale
+STRETCH = 10  # the number of rounds with the same scale
 
 
 @dataclasses.dataclass(frozen=True)
 class Noise:
-    """A series: its lag-one autocorrelation, the scales it takes in turn, and the degrees of freedom of its tails."""
+    """The model of a series.
+
+    Attributes:
+        autocorrelation: The autocorrelation at lag one.
+        scales: The scales of the stretches.
+        freedom: The degrees of freedom of the tails.
+    """
 
     autocorrelation: float
     scales: tuple[float, ...]
     freedom: float
 
     @classmethod
-    def of(cls, series: Array) -> Noise:
+    def fit(cls, series: Array) -> Noise:
+        """Return the model that fits the series."""
         centered = winsorise(series) - np.median(series)
         total = float(centered @ centered)
         autocorrelation = float(centered[1:] @ centered[:-1]) / total if total else 0.0
@@ -40,7 +47,7 @@ class Noise:
         return cls(autocorrelation, scales, min(max(4 + 6 / excess, 3.0), 30.0) if excess > 0 else 30.0)
 
     def draw(self, count: int, generator: np.random.Generator) -> Array:
-        """A series of `count` values around 0."""
+        """Return a random series of `count` values around 0."""
         scales = np.repeat(generator.choice(self.scales, size=-(-count // STRETCH)), STRETCH)[:count]
         shocks = generator.standard_t(self.freedom, size=count) * math.sqrt((self.freedom - 2) / self.freedom)
         shocks *= scales * math.sqrt(1 - self.autocorrelation**2)
@@ -54,8 +61,14 @@ class Noise:
 
 @dataclasses.dataclass(frozen=True)
 class Model:
-    """What the noise of one engine against the reference looks like. `level` is the log of the reference's median,
-    `residues` are samples over their block's median, shape (rounds, samples)."""
+    """The noise of one engine and its reference.
+
+    Attributes:
+        ratio: The noise of the log ratio of round medians.
+        wander: The noise that both sides share.
+        level: The log of the reference's median.
+        residues: The samples divided by the median of their block, with the shape (rounds, samples).
+    """
 
     ratio: Noise
     wander: Noise
@@ -63,16 +76,17 @@ class Model:
     residues: Array
 
     @classmethod
-    def of(cls, trace: Trace, engine: str, block_ms: float, block_samples: int) -> Model:
+    def fit(cls, trace: Trace, engine: str, block_ms: float, block_samples: int) -> Model:
+        """Return the model that fits an engine of the trace."""
         rows = [block.times["ms"] for block in trace.blocks(engine, block_ms, block_samples)]
         samples = np.asarray(rows)
         reference = np.log(np.median(trace.engines[REFERENCE], axis=1))
         residues = samples / np.median(samples, axis=1, keepdims=True)
-        return cls(Noise.of(trace.log_ratios(engine)), Noise.of(reference), float(np.median(reference)), residues)
+        return cls(Noise.fit(trace.log_ratios(engine)), Noise.fit(reference), float(np.median(reference)), residues)
 
 
 class Simulated:
-    """A block source with two sides and a true ratio of `ratio`."""
+    """A block source with two sides, whose true ratio is `ratio`."""
 
     sides = 2
     levels = ("block",)
@@ -82,11 +96,11 @@ class Simulated:
         new = old + model.ratio.draw(MOST_ROUNDS, generator) + math.log(ratio)
         self._factors = np.exp([new, old])
         self._model, self._generator = model, generator
-        self._taken = [0, 0]
+        self._used = [0, 0]
 
     def next_block(self, side: int, *, kept: bool = True) -> Block:
-        turn = self._taken[side]
-        self._taken[side] += 1
+        turn = self._used[side]
+        self._used[side] += 1
         residues = self._model.residues[self._generator.integers(len(self._model.residues))]
         times = (residues * self._factors[side, turn % MOST_ROUNDS]).tolist()
         return Block({"ms": tuple(times)}, sum(times) / 1000)

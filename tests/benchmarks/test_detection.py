@@ -3,11 +3,12 @@ import json
 import math
 
 import detection
+import detection_bench
 import numpy as np
+import other_methods
 import pytest
 import replay
 import simulation
-import today
 
 
 def trace(engines, question="b4", clocks=None):
@@ -61,8 +62,8 @@ def test_simulations_are_fitted_to_the_trace(folder):
 
 
 def test_the_recorded_traces_are_judged_rightly():
-    arguments = detection.parsed(["--trials", "20", "--parts", "paired"])
-    counted = [row for row in detection.rows(arguments, detection.loaded(arguments)) if row.counted]
+    arguments = detection.parse_arguments(["--trials", "20", "--parts", "paired"])
+    counted = [row for row in detection.rows(arguments, detection.load_traces(arguments)) if row.counted]
     assert len(counted) == 22
     assert sum(row.wrong for row in counted) == 0
     assert min(row.right for row in counted) >= 0.95
@@ -80,14 +81,14 @@ def test_the_recorded_traces_are_judged_rightly():
     ],
 )  # fmt: skip
 def test_a_verdict_is_wrong_when_it_contradicts_the_truth(status, ratio, wrong):
-    assert detection.contradicts(status, ratio, 0.01) is wrong
+    assert detection_bench.contradicts(status, ratio, 0.01) is wrong
 
 
 def test_what_is_near_the_tolerance_is_not_counted():
     engines = {name: np.full((9, 9), 2.0 * ratio) for name, ratio in (("cached", 1), ("near", 1.0105), ("far", 1.02))}
-    asked = detection.Asked((0.01,), 0.001)
-    bench = detection.Bench(2, 10.0, 5, 1.0, 0)
-    rows = bench.paired(trace(engines), asked)
+    questions = detection_bench.Questions((0.01,), 0.001)
+    bench = detection_bench.DetectionBench(2, 10.0, 5, 1.0, 0)
+    rows = bench.paired(trace(engines), questions)
     assert [(row.engine, row.counted) for row in rows] == [("near", False), ("far", True)]
 
 
@@ -112,15 +113,17 @@ def test_a_block_has_as_many_samples_as_a_probe_would_take(sample_ms, count):
 
 def test_slow_engines_are_told_apart_in_time():
     engines = {"cached": noisy(100.0), "new": noisy(104.0, seed=1)}
-    (row,) = detection.Bench(10, 10.0, 15, 10.0, 0).paired(trace(engines), detection.Asked((0.01,), 0.001))
+    (row,) = detection_bench.DetectionBench(10, 10.0, 15, 10.0, 0).paired(
+        trace(engines), detection_bench.Questions((0.01,), 0.001)
+    )
     assert (row.right, row.blocks < 30) == (1.0, True)
 
 
 def test_rounds_that_fill_no_block_are_not_drawn_without_end():
     """A round of 20 samples of 5 us is a hundredth of a block: in 10 s there would be 100 000 of them."""
     engines = {"cached": noisy(0.005, samples=20), "new": noisy(0.005, samples=20, seed=1)}
-    bench = detection.Bench(2, 10.0, 15, 10.0, 0)
-    (row,) = bench.same(trace(engines), detection.Asked((0.0,), 0.0))
+    bench = detection_bench.DetectionBench(2, 10.0, 15, 10.0, 0)
+    (row,) = bench.same(trace(engines), detection_bench.Questions((0.0,), 0.0))
     assert row.inconclusive == 1.0
     assert row.blocks == pytest.approx(1000, rel=0.02)
 
@@ -147,15 +150,15 @@ def test_exchanged_sides_are_exchanged_run_by_run():
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
-        ({"b1/new": np.ones((2, 2))}, "'b1' has no engine 'cached' to compare with: it has 'new'"),
-        ({"cached": np.ones((2, 2))}, "'cached' has no name of the form <question>/<engine>"),
-        ({"b1/cached": np.ones(5)}, r"b1/cached has the shape \(5,\): rounds x samples"),
-        ({"b1/cached": np.ones((1, 5))}, "two rounds at least"),
-        ({"b1/cached": np.array([[1.0, np.nan], [0.0, 1.0]])}, "2.*cannot be in ms: nan in round 0, sample 1"),
-        ({"b1/cached": np.full((2, 3), 2e7)}, "6.*cannot be in ms: 2e\\+07 in round 0"),
-        ({"b1/cached": np.array([["a"], ["b"]])}, "times in ms are numbers"),
+        ({"b1/new": np.ones((2, 2))}, "'b1' lacks the reference engine 'cached': it has 'new'"),
+        ({"cached": np.ones((2, 2))}, "'cached' does not have the form <question>/<engine>"),
+        ({"b1/cached": np.ones(5)}, r"b1/cached has the shape \(5,\): it must be rounds x samples"),
+        ({"b1/cached": np.ones((1, 5))}, "at least two rounds"),
+        ({"b1/cached": np.array([[1.0, np.nan], [0.0, 1.0]])}, "2.*cannot be in ms, such as nan in round 0, sample 1"),
+        ({"b1/cached": np.full((2, 3), 2e7)}, "6.*cannot be in ms, such as 2e\\+07 in round 0"),
+        ({"b1/cached": np.array([["a"], ["b"]])}, "times in ms must be numbers"),
         ({"b1/cached": np.array([[None], [1]])}, "cannot be loaded"),
-        ({}, "holds no array"),
+        ({}, "contains no array"),
     ],
 )
 def test_what_is_no_trace_is_refused(tmp_path, arrays, message):
@@ -168,9 +171,9 @@ def test_a_file_that_is_none_ends_in_one_line(tmp_path, capsys):
     (tmp_path / "t.npz").write_text("no zip")
     (tmp_path / "telemetry.json").write_text("[1, 2]")
     for name in ("t.npz", "absent.npz"):
-        with pytest.raises(SystemExit, match=rf"detection\.py: .*{name} is no \.npz file"):
+        with pytest.raises(SystemExit, match=rf"detection\.py: .*{name} is not an \.npz file"):
             detection.main(["--traces", str(tmp_path / name)])
-    with pytest.raises(SystemExit, match=r"telemetry\.json: a list of rows"):
+    with pytest.raises(SystemExit, match=r"telemetry\.json must be a list of rows"):
         detection.main(["--telemetry", str(tmp_path / "telemetry.json"), "--trials", "1"])
     assert capsys.readouterr().out == ""
 
@@ -178,20 +181,20 @@ def test_a_file_that_is_none_ends_in_one_line(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        (["--trials", "0"], "--trials: '0' is not a whole number from 1 on"),
-        (["--tolerance", "-1"], "--tolerance: '-1' is not a share such as 0.01, for 1 %"),
+        (["--trials", "0"], "--trials: '0' is not a whole number of 1 or more"),
+        (["--tolerance", "-1"], "--tolerance: '-1' is not a share such as 0.01 (for 1 %)"),
         (["--tolerance", "5"], "--tolerance: '5' is not a share"),
         (["--tolerance", "1%"], "--tolerance: '1%' is not a share"),
         (["--block-ms", "0"], "--block-ms: '0' is not a time above 0"),
         (["--block-samples", "0"], "--block-samples: '0' is not a whole number"),
         (["--max-time", "nan"], "--max-time: 'nan' is not a time above 0"),  # it had gone on without end
-        (["--seed", "-1"], "--seed: '-1' is not a whole number from 0 on"),
+        (["--seed", "-1"], "--seed: '-1' is not a whole number of 0 or more"),
         (["--json", "nowhere/rows.json"], "--json: nowhere/rows.json cannot be written"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_at_the_start(capsys, said, message):
     with pytest.raises(SystemExit, match="2"):
-        detection.parsed(said)
+        detection.parse_arguments(said)
     assert message in capsys.readouterr().err
 
 
@@ -208,7 +211,7 @@ def test_few_rounds_are_paired_and_nothing_else(tmp_path, capsys):
     np.savez(tmp_path / "t.npz", **{"x/cached": noisy(1.0, rounds=3), "x/new": noisy(1.1, rounds=4, seed=1)})
     detection.main(["--traces", str(tmp_path / "t.npz"), "--trials", "3", "--max-time", "1"])
     out = capsys.readouterr().out
-    assert "x: 3 rounds are too few to be told apart" in out
+    assert "x: 3 rounds are too few for separate stretches" in out
     assert "| x | pytest-trt | new |" in out
     assert "unpaired" not in out.replace("paired rows only", "")
 
@@ -219,7 +222,7 @@ def test_a_simulation_has_the_noise_it_was_fitted_to():
     series[0] = 0.0
     for n in range(1, 400):
         series[n] = -0.5 * series[n - 1] + generator.normal(0, 0.01)
-    noise = simulation.Noise.of(series)
+    noise = simulation.Noise.fit(series)
     drawn = noise.draw(4000, generator)
     assert noise.autocorrelation == pytest.approx(-0.5, abs=0.1)
     assert drawn.std() == pytest.approx(series.std(), rel=0.1)
@@ -227,20 +230,20 @@ def test_a_simulation_has_the_noise_it_was_fitted_to():
 
 
 def test_a_simulation_has_the_ratio_it_was_given():
-    model = simulation.Model.of(trace({"cached": noisy(1.0), "new": noisy(1.0, seed=1)}), "new", 10.0, 15)
+    model = simulation.Model.fit(trace({"cached": noisy(1.0), "new": noisy(1.0, seed=1)}), "new", 10.0, 15)
     source = simulation.Simulated(model, 1.03, np.random.default_rng(0))
     logs = [[math.log(np.median(source.next_block(side).times["ms"])) for side in (0, 1)] for _ in range(300)]
     assert np.mean([new - old for new, old in logs]) == pytest.approx(math.log(1.03), abs=0.0005)
 
 
-def test_what_people_use_today():
+def test_other_methods_judge_by_their_own_rules():
     flat, slow, slower = np.full((5, 20), 1.0), np.full((5, 20), 1.04), np.full((5, 20), 1.06)
-    for method in (today.mean_of_ten, today.mean_five_percent):
+    for method in (other_methods.mean_of_ten, other_methods.mean_five_percent):
         assert (method(slow, flat), method(slower, flat)) == ("ok", "regressed")
-    assert (today.mann_whitney(slow, flat), today.mann_whitney(flat, flat)) == ("regressed", "ok")
+    assert (other_methods.mann_whitney(slow, flat), other_methods.mann_whitney(flat, flat)) == ("regressed", "ok")
 
 
 def test_mann_whitney_has_its_size():
     generator = np.random.default_rng(0)
-    draws = [today.mann_whitney(*np.round(generator.normal(size=(2, 1, 60)), 1)) for _ in range(600)]
+    draws = [other_methods.mann_whitney(*np.round(generator.normal(size=(2, 1, 60)), 1)) for _ in range(600)]
     assert 0.03 < draws.count("regressed") / 600 < 0.075
