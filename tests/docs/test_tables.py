@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from samples.pages import DOCS, EXAMPLE, PAGES, ROOT, blocks, names, page_id, rows, section
+from test_imports import FLOW
 
 from pytest_trt.cli import main
 from pytest_trt.core.figures import FIGURES
@@ -122,3 +123,12 @@ def test_a_page_names_only_options_settings_and_markers_that_exist(page: Path) -
     assert set(re.findall(r"--trt-[a-z-]*[a-z]", text)) <= {option.flag for option in OPTIONS}
     assert set(re.findall(r"^trt_\w+(?= *=)", text, re.MULTILINE)) <= {option.name for option in OPTIONS}
     assert set(re.findall(r"pytest\.mark\.(trt_\w+)", text)) <= set(MARKERS)
+
+
+def test_the_architecture_has_the_imports_that_are_allowed() -> None:
+    text = section((DOCS / "architecture.md").read_text(), "What may import what")
+    documented = {names(row[0])[0]: set(names(row[1])) for row in rows(text) if len(names(row[0])) == 1}
+    below = {"core", "spec", "engine", "pipeline", "measure", "judge", "report"}
+    assert documented == {name: FLOW[name] for name in below} | {"trial": set()}
+    assert FLOW["trial"] == below
+    assert FLOW["plugin"] == FLOW["cli"] == below | {"trial"}
