@@ -1,4 +1,4 @@
-"""What tests share: small real models, and pytester runs with an engine cache of their own."""
+"""Fixtures of all tests: small real models, and pytester runs with an engine cache of their own."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from samples.models import layers_model
 pytest_plugins = ["pytester"]
 
 PLAIN = "--strict-markers -p no:cacheprovider -p no:hypothesispytest -p no:benchmark"
-"""Options of every pytester run: without the plugins that only cost it time."""
+"""Options of every pytester run: they disable plugins that only cost time."""
 
 
 @pytest.fixture
 def save_model(tmp_path: Path) -> Callable[..., Path]:
-    """Saves a `layers_model` and gives its path."""
+    """Return a function that saves a `layers_model` and returns its path."""
 
     def save(name: str = "m.onnx", folder: Path = tmp_path, **arguments: object) -> Path:
         path = folder / name
@@ -40,9 +40,11 @@ def project(
     engine_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> pytest.Pytester:
-    """A folder with m.onnx (x [N, 32] -> y) and an ini file that keeps measuring short. Every run reports to out.json.
-    Lines are wide enough for pytest's summary to show what is tested. The device's lock is not the host's: no figure
-    here needs the device alone."""
+    """A folder with m.onnx (x [N, 32] -> y) and an ini file that keeps measurements short.
+
+    Every run reports to out.json. Lines are wide enough for pytest's summary to show whole messages. The lock of the
+    device is not the one that other runs on this host use: no figure here needs the device alone.
+    """
     save_model(folder=pytester.path)
     monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
     for name in ("GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE", "FORCE_COLOR", "PY_COLORS"):
@@ -65,6 +67,6 @@ def project(
 
 @pytest.fixture(autouse=True)
 def _outside_xdist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs within a test is no worker of the xdist that this test may run under."""
+    """Hide the xdist that this test may run under from the pytest runs within it."""
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
         monkeypatch.delenv(name, raising=False)

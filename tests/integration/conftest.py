@@ -1,4 +1,4 @@
-"""What integration tests share: the verdicts that a run came to."""
+"""A fixture of integration tests: the verdicts of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""--trt-against: each test takes turns with its own engine at a git revision."""
+"""Test --trt-against: each test's engine takes turns with the one that it has at a git revision."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ XDIST = pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist
 QUICK = "--trt-max-slowdown=50%"
 
 
-def git(folder, *words):
-    """What git says, on a command that has no need of the user's own settings."""
-    own = ("user.name=t", "user.email=t@t", "protocol.file.allow=always", "init.defaultBranch=main")
-    command = ["git", *(word for setting in own for word in ("-c", setting)), *words]
+def git(folder, *arguments):
+    """Run git without the user's settings, and return its output."""
+    settings = ("user.name=t", "user.email=t@t", "protocol.file.allow=always", "init.defaultBranch=main")
+    command = ["git", *(word for setting in settings for word in ("-c", setting)), *arguments]
     return subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 def commit(project, *, also=()):
-    """Everything in the project, as a commit."""
+    """Commit everything in the project."""
     git(project.path, "init", "-q")
     git(project.path, "add", ".", *also)
     git(project.path, "commit", "-q", "-m", "before")
 
 
 def worktrees(project):
+    """Return how many worktrees there are beside the checkout."""
     return git(project.path, "worktree", "list", "--porcelain").count("worktree ") - 1
 
 
 @pytest.fixture
-def before(project, monkeypatch, engine_cache):
+def committed(project, monkeypatch, engine_cache):
     """A repository whose one test measures a small model."""
     project.makepyfile(test_m=ENGINE + MEASURES)
     commit(project)
@@ -45,18 +46,18 @@ def before(project, monkeypatch, engine_cache):
 
 
 @XDIST
-def test_a_slower_model_regresses_and_what_is_new_is_new(before, save_model, xdist):
-    before.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_new"), test_n=ENGINE + MEASURES)
-    save_model(folder=before.path, layers=64)
-    result = before.runpytest_subprocess("--trt-against=HEAD", *xdist)
+def test_slower_model_regresses_and_new_tests_are_new(committed, save_model, xdist):
+    committed.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_new"), test_n=ENGINE + MEASURES)
+    save_model(folder=committed.path, layers=64)
+    result = committed.runpytest_subprocess("--trt-against=HEAD", *xdist)
     result.assert_outcomes(failed=1, passed=2)
-    results = json.loads((before.path / "out.json").read_text())["results"]
+    results = json.loads((committed.path / "out.json").read_text())["results"]
     assert {r["node_id"]: [v["status"] for v in r["verdicts"]] for r in results} == {
         "test_m.py::test_m": ["regressed"],
         "test_m.py::test_new": ["new"],
         "test_n.py::test_m": ["new"],
     }
-    commit_id = git(before.path, "rev-parse", "--short=7", "HEAD").strip()
+    commit_id = git(committed.path, "rev-parse", "--short=7", "HEAD").strip()
     result.stdout.fnmatch_lines([f"=*, against HEAD ({commit_id}) =*", "test* against HEAD*"])
     result.stdout.fnmatch_lines_random(
         [
@@ -68,14 +69,14 @@ def test_a_slower_model_regresses_and_what_is_new_is_new(before, save_model, xdi
         ]
     )
     assert "baseline accept" not in result.stdout.str()
-    assert worktrees(before) == 0
+    assert worktrees(committed) == 0
 
 
-def test_the_same_plan_is_ok_without_a_pair_unless_one_is_asked_for(before, verdicts):
+def test_identical_plan_is_only_measured_if_a_pair_is_requested(committed, verdicts):
     marked = "@pytest.mark.trt_regression(paired=True, max_slowdown='90%')\n" + MEASURES.replace("test_m", "test_pair")
-    before.makepyfile(test_m=ENGINE + MEASURES + marked)
-    commit(before)
-    result = before.runpytest_subprocess("--trt-against=HEAD", "-v", QUICK)
+    committed.makepyfile(test_m=ENGINE + MEASURES + marked)
+    commit(committed)
+    result = committed.runpytest_subprocess("--trt-against=HEAD", "-v", QUICK)
     result.assert_outcomes(passed=2)
     assert verdicts()["test_m"] == ["ok"]
     out = result.stdout.str()
@@ -83,21 +84,21 @@ def test_the_same_plan_is_ok_without_a_pair_unless_one_is_asked_for(before, verd
     assert out.count("judged engine against engine") == 1
 
 
-def test_outputs_that_a_stored_baseline_is_to_be_held_against_are_not_judged(before):
-    """They had been said to be missing in it: "save it anew"."""
+def test_outputs_are_not_compared_with_a_stored_baseline(committed):
+    """An earlier version reported them as missing in the baseline, and suggested to save it again."""
     accuracy = "@pytest.mark.trt_accuracy(reference='baseline')\n"
-    before.makepyfile(test_m=ENGINE + accuracy + MEASURES.lstrip())
-    before.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
-    before.runpytest_subprocess("--trt-against=HEAD").assert_outcomes(passed=1)
-    (result,) = json.loads((before.path / "out.json").read_text())["results"]
+    committed.makepyfile(test_m=ENGINE + accuracy + MEASURES.lstrip())
+    committed.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    committed.runpytest_subprocess("--trt-against=HEAD").assert_outcomes(passed=1)
+    (result,) = json.loads((committed.path / "out.json").read_text())["results"]
     texts = [verdict["text"] for verdict in result["verdicts"] if verdict["status"] == "missing"]
     assert texts == [
         "the outputs were compared with nothing: this run reads no stored baseline: name another reference"
     ]
 
 
-def test_each_side_is_run_as_it_is_declared_there_and_given_inputs_are_for_both(before):
-    given = """
+def test_each_side_runs_as_declared_there_and_both_use_the_given_inputs(committed):
+    tests = """
 import numpy as np
 @pytest.mark.trt_regression(paired=True)
 @pytest.mark.trt_matrix(batch=[4])
@@ -109,73 +110,73 @@ def trt_spec():
     from pytest_trt import EngineSpec
     return EngineSpec(path="m.onnx", dims={"N": (1, SIZE, 8)})
 """
-    before.makepyfile(test_m=ENGINE + given.replace("SIZE", "2"))
-    commit(before)
-    before.makepyfile(test_m=ENGINE + given.replace("SIZE", "8"))
-    result = before.runpytest_subprocess("--trt-against=HEAD", "-v", "--trt-max-slowdown=99%", "--trt-no-cache")
+    committed.makepyfile(test_m=ENGINE + tests.replace("SIZE", "2"))
+    commit(committed)
+    committed.makepyfile(test_m=ENGINE + tests.replace("SIZE", "8"))
+    result = committed.runpytest_subprocess("--trt-against=HEAD", "-v", "--trt-max-slowdown=99%", "--trt-no-cache")
     result.assert_outcomes(passed=2)
     assert result.stdout.str().count("judged engine against engine") == 2
 
 
-@pytest.mark.parametrize("way", ["pythonpath", "ini"])
-def test_modules_come_from_the_worktree(before, save_model, verdicts, monkeypatch, way):
-    (before.path / "src").mkdir()
-    (before.path / "src" / "zoo.py").write_text("MODEL = 'm.onnx'")
+@pytest.mark.parametrize("setting", ["pythonpath", "ini"])
+def test_modules_are_loaded_from_the_worktree(committed, save_model, verdicts, monkeypatch, setting):
+    (committed.path / "src").mkdir()
+    (committed.path / "src" / "zoo.py").write_text("MODEL = 'm.onnx'")
     engine = ENGINE.replace("import pytest", "import pytest, zoo").replace("'m.onnx'", "zoo.MODEL")
-    before.makepyfile(test_m=engine + MEASURES)
-    if way == "ini":
-        ini = before.path / "tox.ini"
+    committed.makepyfile(test_m=engine + MEASURES)
+    if setting == "ini":
+        ini = committed.path / "tox.ini"
         ini.write_text(ini.read_text() + "\npythonpath = src\n")
     else:
-        monkeypatch.setenv("PYTHONPATH", str(before.path / "src"))
-    commit(before)
-    save_model("large.onnx", folder=before.path, layers=64)
-    (before.path / "src" / "zoo.py").write_text("MODEL = 'large.onnx'")
-    before.runpytest_subprocess("--trt-against=HEAD").assert_outcomes(failed=1)
+        monkeypatch.setenv("PYTHONPATH", str(committed.path / "src"))
+    commit(committed)
+    save_model("large.onnx", folder=committed.path, layers=64)
+    (committed.path / "src" / "zoo.py").write_text("MODEL = 'large.onnx'")
+    committed.runpytest_subprocess("--trt-against=HEAD").assert_outcomes(failed=1)
     assert verdicts() == {"test_m": ["regressed"]}
 
 
 @XDIST
-def test_a_module_out_of_the_checkout_is_an_error(before, monkeypatch, xdist):
-    (before.path / "src").mkdir()
-    (before.path / "src" / "zoo.py").write_text("")
-    before.makeconftest("import os, sys\nsys.path.insert(0, os.environ['ZOO'])\nimport zoo\n")
-    commit(before)
-    monkeypatch.setenv("ZOO", str(before.path / "src"))
-    result = before.runpytest_subprocess("--trt-against=HEAD", *xdist)
+def test_module_loaded_from_the_checkout_is_an_error(committed, monkeypatch, xdist):
+    (committed.path / "src").mkdir()
+    (committed.path / "src" / "zoo.py").write_text("")
+    committed.makeconftest("import os, sys\nsys.path.insert(0, os.environ['ZOO'])\nimport zoo\n")
+    commit(committed)
+    monkeypatch.setenv("ZOO", str(committed.path / "src"))
+    result = committed.runpytest_subprocess("--trt-against=HEAD", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = result.stdout.str() + result.stderr.str()
-    assert f"the module zoo from {before.path / 'src' / 'zoo.py'}, out of the checkout and not out of its" in said
-    assert "pythonpath" in said
-    assert worktrees(before) == 0
+    output = result.stdout.str() + result.stderr.str()
+    assert f"the module zoo from {committed.path / 'src' / 'zoo.py'}, out of the checkout and not out of its" in output
+    assert "pythonpath" in output
+    assert worktrees(committed) == 0
 
 
-def test_a_model_out_of_the_checkout_is_an_error(before):
-    before.makepyfile(test_m=ENGINE.replace("'m.onnx'", repr(str(before.path / "m.onnx"))) + MEASURES)
-    commit(before)
-    result = before.runpytest_subprocess("--trt-against=HEAD")
+def test_model_loaded_from_the_checkout_is_an_error(committed):
+    committed.makepyfile(test_m=ENGINE.replace("'m.onnx'", repr(str(committed.path / "m.onnx"))) + MEASURES)
+    commit(committed)
+    result = committed.runpytest_subprocess("--trt-against=HEAD")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*the model of test_m.py::test_m from {before.path / 'm.onnx'}*"])
+    result.stderr.fnmatch_lines([f"*the model of test_m.py::test_m from {committed.path / 'm.onnx'}*"])
 
 
-def test_a_model_outside_the_repository_is_an_error(before, save_model, tmp_path_factory):
-    """It is one file for both sides, and what it was then is not known."""
+def test_model_outside_the_repository_is_an_error(committed, save_model, tmp_path_factory):
+    """Both sides read the same file, and its content at the revision is unknown."""
     model = save_model(folder=tmp_path_factory.mktemp("models"))
-    before.makepyfile(test_m=ENGINE.replace("'m.onnx'", repr(str(model))) + MEASURES)
-    commit(before)
-    result = before.runpytest_subprocess("--trt-against=HEAD")
+    committed.makepyfile(test_m=ENGINE.replace("'m.onnx'", repr(str(model))) + MEASURES)
+    commit(committed)
+    result = committed.runpytest_subprocess("--trt-against=HEAD")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([f"*{model} lies outside the repository, so that HEAD (*"])
 
 
-def test_what_cannot_be_built_or_is_skipped_there_is_said(before, save_model, verdicts):
-    (before.path / "m.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
+def test_build_failures_and_skips_at_the_revision_are_reported(committed, save_model, verdicts):
+    (committed.path / "m.onnx").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 3\n")
     skips = "@pytest.mark.skip(reason='not yet')\n" + MEASURES.replace("test_m", "test_later")
-    before.makepyfile(test_m=ENGINE + MEASURES + skips)
-    commit(before)
-    save_model(folder=before.path)
-    before.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_later"))
-    result = before.runpytest_subprocess("--trt-against=HEAD", "-v")
+    committed.makepyfile(test_m=ENGINE + MEASURES + skips)
+    commit(committed)
+    save_model(folder=committed.path)
+    committed.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_later"))
+    result = committed.runpytest_subprocess("--trt-against=HEAD", "-v")
     result.assert_outcomes(failed=1, passed=1)
     assert verdicts() == {"test_m": ["error"], "test_later": ["new"]}
     result.stdout.re_match_lines_random(
@@ -183,7 +184,7 @@ def test_what_cannot_be_built_or_is_skipped_there_is_said(before, save_model, ve
     )
 
 
-def test_a_project_below_the_repository_and_submodules(project, save_model, verdicts, tmp_path_factory):
+def test_project_in_a_subfolder_of_a_repository_with_submodules(project, save_model, verdicts, tmp_path_factory):
     models = tmp_path_factory.mktemp("models")
     save_model(folder=models)
     git(models, "init", "-q")
@@ -211,7 +212,7 @@ def test_a_project_below_the_repository_and_submodules(project, save_model, verd
 
 @XDIST
 @pytest.mark.parametrize(
-    ("arrange", "option", "said"),
+    ("arrange", "revision", "message"),
     [
         (lambda project: None, "nowhere", "--trt-against=nowhere: git does not know this revision in * fetch it first"),
         (lambda project: project.makepyfile(test_m=ENGINE + MEASURES.replace("test_m", "test_x")), "HEAD",
@@ -221,26 +222,26 @@ def test_a_project_below_the_repository_and_submodules(project, save_model, verd
     ],
     ids=["unknown", "no test", "no file"],
 )  # fmt: skip
-def test_revisions_that_cannot_be_compared_with_are_usage_errors(before, arrange, option, said, xdist):
-    arrange(before)
-    result = before.runpytest_subprocess(f"--trt-against={option}", *xdist)
+def test_unusable_revision_is_a_usage_error(committed, arrange, revision, message, xdist):
+    arrange(committed)
+    result = committed.runpytest_subprocess(f"--trt-against={revision}", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    both = result.stdout.str() + result.stderr.str()
-    assert all(part in both for part in said.split(" * "))
-    assert "Traceback" not in both
-    assert worktrees(before) == 0
+    output = result.stdout.str() + result.stderr.str()
+    assert all(part in output for part in message.split(" * "))
+    assert "Traceback" not in output
+    assert worktrees(committed) == 0
 
 
-def test_what_fails_to_be_collected_there_is_shown(before):
-    before.makepyfile(test_m=ENGINE + "import no_such_module\n" + MEASURES)
-    commit(before)
-    before.makepyfile(test_m=ENGINE + MEASURES)
-    result = before.runpytest_subprocess("--trt-against=HEAD")
+def test_collection_error_at_the_revision_is_shown(committed):
+    committed.makepyfile(test_m=ENGINE + "import no_such_module\n" + MEASURES)
+    commit(committed)
+    committed.makepyfile(test_m=ENGINE + MEASURES)
+    result = committed.runpytest_subprocess("--trt-against=HEAD")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*pytest fails at HEAD (*), with status 2:", "*No module named 'no_such_module'*"])
 
 
-def test_outside_a_repository_and_with_what_contradicts_it(project):
+def test_missing_repository_and_contradicting_options_are_usage_errors(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-against=HEAD")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -250,9 +251,9 @@ def test_outside_a_repository_and_with_what_contradicts_it(project):
     result.stderr.fnmatch_lines(["*--trt-baseline-save and --trt-against contradict each other*"])
 
 
-@pytest.mark.parametrize("way", [signal.SIGINT, signal.SIGKILL], ids=lambda way: way.name)
-def test_an_ended_run_leaves_no_worktree(before, way):
-    before.makeconftest(
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
+def test_interrupted_run_leaves_no_worktree(committed, number):
+    committed.makeconftest(
         """
 import time, pathlib
 def pytest_collection_finish():
@@ -261,19 +262,20 @@ def pytest_collection_finish():
         time.sleep(100)
 """
     )
-    commit(before)
+    commit(committed)
     command = [sys.executable, "-m", "pytest", "--trt-against=HEAD", "-p", "no:cacheprovider"]
-    with subprocess.Popen(command, cwd=before.path, stdout=subprocess.DEVNULL) as run:
-        wait_until(lambda: worktrees(before) == 1)
-        tree = git(before.path, "worktree", "list", "--porcelain").split("worktree ")[2].splitlines()[0]
+    with subprocess.Popen(command, cwd=committed.path, stdout=subprocess.DEVNULL) as run:
+        wait_until(lambda: worktrees(committed) == 1)
+        tree = git(committed.path, "worktree", "list", "--porcelain").split("worktree ")[2].splitlines()[0]
         wait_until(Path(tree, "sleeping").exists)
-        run.send_signal(way)
-    wait_until(lambda: worktrees(before) == 0)
+        run.send_signal(number)
+    wait_until(lambda: worktrees(committed) == 0)
     wait_until(lambda: not Path(tree).parent.exists())
 
 
-def wait_until(happened):
+def wait_until(condition):
+    """Wait until the condition holds, at most 30 s."""
     deadline = time.monotonic() + 30
-    while not happened():
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Engines for a GPU that is not here: TensorRT-RTX builds the example project, with no driver asked."""
+"""Test builds for a GPU that is absent: TensorRT-RTX builds the example project without a driver."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def example(pytester):
     return pytester
 
 
-def test_the_example_project_is_built_once_a_precision_and_proved_by_its_model(example):
+def test_example_project_builds_one_engine_per_precision(example):
     result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=7)
     metas = [json.loads(path.read_text()) for path in (example.path / "engines").glob("*/meta.json")]
@@ -33,47 +33,47 @@ def test_the_example_project_is_built_once_a_precision_and_proved_by_its_model(e
     again.stdout.fnmatch_lines(["test_encoder?S=32?*in the cache:*", "0 engines built in *, 7 from the cache."])
 
 
-def test_without_a_capability_it_asks_the_driver_and_says_what_is_missing(example):
+def test_without_a_compute_capability_a_driver_is_required(example):
     result = example.runpytest_subprocess(*AHEAD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*driver*"])
 
 
-def test_a_plan_that_is_given_asks_no_driver(example):
-    """One such test had ended the run of all others."""
-    (example.path / "tests" / "test_given.py").write_text(
-        "import pytest\n\n\n@pytest.mark.trt_engine('given.plan')\ndef test_given(trt_runner):\n"
+def test_prebuilt_plan_needs_no_driver(example):
+    """In an earlier version, one such test ended the whole run."""
+    (example.path / "tests" / "test_prebuilt.py").write_text(
+        "import pytest\n\n\n@pytest.mark.trt_engine('prebuilt.plan')\ndef test_prebuilt(trt_runner):\n"
         "    trt_runner.measure()\n"
     )
     result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=7, failed=1)
-    shutil.copy(next((example.path / "engines").glob("*/plan")), example.path / "given.plan")
+    shutil.copy(next((example.path / "engines").glob("*/plan")), example.path / "prebuilt.plan")
     result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=8)
-    result.stdout.fnmatch_lines(["test_given *engine is prebuilt: *"])
+    result.stdout.fnmatch_lines(["test_prebuilt *engine is prebuilt: *"])
 
 
-def test_a_plan_that_is_given_and_cannot_run_there_fails(project):
-    """Nothing runs it, but its header tells."""
+def test_prebuilt_plan_for_another_runtime_or_device_fails(project):
+    """The header of a plan shows this; nothing runs the plan."""
     project.makepyfile(
         test_m="""
 import pytest
 
-given = lambda name: pytest.mark.trt_engine(f"{name}.plan")
+prebuilt = lambda name: pytest.mark.trt_engine(f"{name}.plan")
 
 @pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)})
 def test_net(trt_runner): pass
-@given("whole")
+@prebuilt("whole")
 def test_whole(trt_runner): pass
-@given("random")
+@prebuilt("random")
 def test_random(trt_runner): pass
-@given("model")
+@prebuilt("model")
 def test_model(trt_runner): pass
-@given("half")
+@prebuilt("half")
 def test_half(trt_runner): pass
-@given("old")
+@prebuilt("old")
 def test_old(trt_runner): pass
-@given("other")
+@prebuilt("other")
 def test_other(trt_runner): pass
 """
     )
@@ -91,15 +91,15 @@ def test_other(trt_runner): pass
         (project.path / f"{name}.plan").write_bytes(data)
     result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=2, failed=5)
-    said = error_of_each_test(result)
-    for name, words in {
+    errors = error_of_each_test(result)
+    for name, message in {
         "test_random": "random.plan is not a TensorRT plan",
         "test_model": "model.plan is not a TensorRT plan",
         "test_half": "half.plan was cut short: it has",
         "test_old": "was built by TensorRT-RTX 1.0.0.1, but this is tensorrt_rtx",
         "test_other": "tensorrt_rtx cannot run it",
     }.items():
-        assert words in said[name], said[name]
+        assert message in errors[name], errors[name]
     result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=120", "-k", "test_whole")
     result.assert_outcomes(failed=1)
     error = error_of_each_test(result)["test_whole"]

@@ -1,4 +1,4 @@
-"""--trt-backend: which one runs, what is said where it cannot, and who has the last word."""
+"""Test --trt-backend and ini settings: which one applies, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
 
-def test_a_backend_that_is_not_there_ends_the_run_with_4_and_says_how_to_get_it(project):
+def test_unknown_backend_is_a_usage_error_with_a_suggestion(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-backend=tensort")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -17,17 +17,17 @@ def test_a_backend_that_is_not_there_ends_the_run_with_4_and_says_how_to_get_it(
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_lean") is not None, reason="tensorrt_lean is installed")
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
-def test_a_backend_that_is_not_installed_is_said_once(project, xdist):
+def test_backend_that_is_not_installed_is_reported_once(project, xdist):
     project.makepyfile(test_m=ENGINE + "def test_other(): pass\n" + MEASURES)
     result = project.runpytest_subprocess("--trt-backend=tensorrt_lean", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = "ERROR: tensorrt_lean cannot be imported*pip install*"
-    (result.stdout if xdist else result.stderr).fnmatch_lines([said])
+    message = "ERROR: tensorrt_lean cannot be imported*pip install*"
+    (result.stdout if xdist else result.stderr).fnmatch_lines([message])
     if xdist:  # a worker cannot end the run: there the test fails, and the controller exits with 4
         result.assert_outcomes(passed=1, failed=1)
 
 
-def test_the_marker_has_the_last_word_then_the_command_line_then_the_ini_file(project, verdicts):
+def test_marker_overrides_command_line_which_overrides_ini_file(project, verdicts):
     project.makepyfile(
         test_m="import pytest\n"
         "@pytest.mark.trt_engine('m.onnx', backend='onnxruntime', dims={'N': (1, 4, 8)})\n" + MEASURES
@@ -40,9 +40,9 @@ def test_the_marker_has_the_last_word_then_the_command_line_then_the_ini_file(pr
     )
 
 
-def test_an_ini_setting_that_is_wrong_is_named_as_one(project):
-    wrong = ("-o", "trt_backend=onnxrt", "-o", "trt_max_slowdown=fast", "--trt-device=first")
-    result = project.runpytest_subprocess(*wrong)
+def test_invalid_ini_settings_are_named_as_ini_settings(project):
+    invalid = ("-o", "trt_backend=onnxrt", "-o", "trt_max_slowdown=fast", "--trt-device=first")
+    result = project.runpytest_subprocess(*invalid)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
@@ -53,7 +53,7 @@ def test_an_ini_setting_that_is_wrong_is_named_as_one(project):
     )
 
 
-def test_an_ini_setting_that_is_neither_true_nor_false_is_named(project):
+def test_invalid_boolean_ini_setting_is_named(project):
     result = project.runpytest_subprocess("-o", "trt_strict=maybe")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: ini setting trt_strict: invalid truth value 'maybe': write true or false"])
@@ -61,28 +61,28 @@ def test_an_ini_setting_that_is_neither_true_nor_false_is_named(project):
 
 @pytest.mark.skipif(pytest.version_tuple < (9,), reason="pytest 9 reads it")
 @pytest.mark.parametrize(
-    ("setting", "wanted"),
+    ("setting", "remedy"),
     [
         ("trt_max_time = 3", 'write a string in quotes, trt_max_time = "..."'),
         ("trt_report = 'json:q.json'", 'write a list of strings, trt_report = ["..."]'),
         ("trt_strict = 'maybe'", "write true or false"),
     ],
 )
-def test_a_setting_in_pytests_own_toml_says_how_it_is_written(project, setting, wanted):
+def test_wrong_type_in_pytest_toml_shows_the_right_form(project, setting, remedy):
     (project.path / "pytest.toml").write_text(f"[pytest]\n{setting}\n")
     result = project.runpytest_subprocess("-c", "pytest.toml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (line,) = (line for line in result.errlines if line.startswith("ERROR: "))
     assert line.startswith(f"ERROR: ini setting {setting.split()[0]}: ")
-    assert line.endswith(wanted)
+    assert line.endswith(remedy)
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 @pytest.mark.parametrize("test", [ENGINE + MEASURES, "def test_nothing_of_ours(): pass"])
-def test_an_ini_setting_that_is_misspelt_ends_the_run(project, xdist, test):
-    """pytest only warns, and the gate would be open."""
+def test_misspelt_ini_setting_is_a_usage_error(project, xdist, test):
+    """Pytest only warns, so the check would silently be off."""
     project.makepyfile(test_m=test)
     result = project.runpytest_subprocess("-o", "trt_require_devise=H200", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = "*there is no ini setting trt_require_devise: did you mean trt_require_device?*"
-    result.stderr.fnmatch_lines([said])
+    message = "*there is no ini setting trt_require_devise: did you mean trt_require_device?*"
+    result.stderr.fnmatch_lines([message])

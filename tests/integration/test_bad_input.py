@@ -1,4 +1,4 @@
-"""Bad input: one clear error each, naming the test, the cause and the remedy; no traceback of ours, nothing lost."""
+"""Test invalid input: one error each, with the test, the cause and the remedy, without a traceback of ours."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from samples.pytest_runs import ENGINE, MEASURES, error_of_each_test
 
 
-def test_models_shapes_and_inputs_that_cannot_be(project):
+def test_invalid_models_shapes_and_inputs(project):
     node = helper.make_node("Frobnicate", ["x"], ["y"], name="Frob_0")
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, 4]) for name in "xy")
     graph = helper.make_graph([node], "g", [x], [y])
@@ -68,7 +68,7 @@ def test_range(trt_runner): trt_runner.measure()
     )
     result = project.runpytest_subprocess("--trt-baseline=off")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    found = error_of_each_test(result)
+    errors = error_of_each_test(result)
     expected = {
         "test_missing": "ModelError: there is no model 'mm.onnx' (did you mean 'm.onnx'?)",
         "test_missing_in_a_fixture": "ModelError: there is no model 'mm.onnx' (did you mean 'm.onnx'?)",
@@ -86,18 +86,18 @@ def test_range(trt_runner): trt_runner.measure()
         "test_twice": "DeclarationError: measure() was called twice in one test",
         "test_range": "'q'",
     }
-    assert set(found) == set(expected)
-    for name, said in expected.items():
-        assert said in found[name], name
+    assert set(errors) == set(expected)
+    for name, message in expected.items():
+        assert message in errors[name], name
 
 
-def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(project, verdicts):
+def test_unreadable_baseline_names_the_file_and_the_remedy(project, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
     (file,) = (project.path / ".trt-baselines").rglob("test_m-*.json")
     whole = json.loads(file.read_text())
     endless = {**whole["figures"]["ms"], "high": 1e400}
-    for content, said in (
+    for content, message in (
         (file.read_text()[:200], "is not JSON"),
         (f"<<<<<<< HEAD\n{file.read_text()}=======\n", "holds a merge conflict: take either side whole"),
         (json.dumps({**whole, "schema": 99}), "has schema 99, and this pytest-trt reads up to 1: upgrade pytest-trt"),
@@ -109,26 +109,26 @@ def test_a_baseline_that_cannot_be_read_says_which_file_and_what_to_do(project, 
         result = project.runpytest_subprocess()
         result.assert_outcomes(failed=1)
         assert f"{file.name}" in error_of_each_test(result)["test_m"]
-        assert said in error_of_each_test(result)["test_m"]
+        assert message in error_of_each_test(result)["test_m"]
         assert verdicts() == {"test_m": ["error"]}
         assert file.read_text() == content
 
 
-def test_a_cache_that_cannot_be_written_to(project):
+def test_unwritable_cache_is_an_error(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     (project.path / "file").write_text("")
-    for folder in ("file/cache", "/sys/pytest-trt"):  # the latter is refused to root, too
+    for folder in ("file/cache", "/sys/pytest-trt"):  # not even root can write to the latter
         result = project.runpytest_subprocess(f"--trt-cache-dir={folder}")
         result.assert_outcomes(failed=1)
-        said = error_of_each_test(result)["test_m"]
-        assert "CacheError: engine cache " in said
-        assert "name another with --trt-cache-dir" in said
+        error = error_of_each_test(result)["test_m"]
+        assert "CacheError: engine cache " in error
+        assert "name another with --trt-cache-dir" in error
 
 
-def test_a_disk_that_is_full_loses_nothing(project):
-    """A limit on the size of files stands in for a full disk. Output goes through a pipe, which has no such limit.
+def test_full_disk_leaves_no_partial_files(project):
+    """A limit on the size of files simulates a full disk. Output goes through a pipe, which has no such limit.
 
-    Python writes no bytecode meanwhile: it would leave truncated files in the package for later processes to load.
+    Python must not write bytecode: it would leave truncated files in the package for later processes to load.
     """
     fill = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1000, resource.RLIM_INFINITY))"
     project.makepyfile(
@@ -152,8 +152,8 @@ def test_a_disk_that_is_full_loses_nothing(project):
     assert not list(project.path.glob("*x.html*"))
 
 
-def test_int8_that_cannot_be_calibrated(project):
-    """One clear error each; the session goes on, and nothing of it is in the cache."""
+def test_invalid_int8_calibrations(project):
+    """Each is one clear error; the session continues, and no failed engine is in the cache."""
     (project.path / "entropy.calib").write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
     project.makepyfile(
         test_m="""
@@ -209,7 +209,7 @@ def test_calibrated(trt_runner): trt_runner.measure()
     )
     result = project.runpytest_subprocess("--trt-baseline=off", "--trt-cache-dir=own")
     result.assert_outcomes(failed=13, passed=3)
-    found = error_of_each_test(result)
+    errors = error_of_each_test(result)
     expected = {
         "test_uncalibrated": "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither",
         "test_fails": "int8 calibration of m.onnx: the function raised OSError: the disk with the pictures is gone",
@@ -225,13 +225,13 @@ def test_calibrated(trt_runner): trt_runner.measure()
         "test_cache": "entropy.calib' is a calibration cache, which TensorRT's own calibrators read",
         "test_calibrator": "TensorRT's own calibration, which TensorRT from 8.6 to before 11.0 has: leave it out",
     }
-    assert set(found) == set(expected)
-    for name, said in expected.items():
-        assert said in found[name], name
+    assert set(errors) == set(expected)
+    for name, message in expected.items():
+        assert message in errors[name], name
     assert len([entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64]) == 2
 
 
-def test_a_spec_fixture_that_gives_no_spec(project):
+def test_spec_fixture_that_returns_no_spec_is_an_error(project):
     project.makepyfile(
         test_m="import pytest\n@pytest.fixture\ndef trt_spec(): pass\ndef test_m(trt_runner): trt_runner.measure()\n"
     )

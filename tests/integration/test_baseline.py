@@ -1,4 +1,4 @@
-"""--trt-baseline, --trt-baseline-dir and --trt-baseline-ref: what a run is compared with."""
+"""Test --trt-baseline, --trt-baseline-dir and --trt-baseline-ref: what a run is compared with."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from samples.pytest_runs import ENGINE, MEASURES
 RENAME = ["baseline", "rename", "test_m.py::test_other[b2]", "test_m.py::test_another[b2]"]
 
 
-def git(project, *words):
-    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *words], cwd=project.path, check=True)
+def git(project, *arguments):
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", *arguments], cwd=project.path, check=True)
 
 
-def test_a_regression_fails_wherever_the_baseline_is_and_off_compares_nothing(project, save_model, verdicts):
+def test_regression_fails_for_every_source_of_baselines_except_off(project, save_model, verdicts):
     git(project, "init", "-q")
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
-    project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-dir=kept").assert_outcomes(passed=1)
-    assert list((project.path / "kept" / "main").rglob("*.json"))
+    project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-dir=elsewhere").assert_outcomes(passed=1)
+    assert list((project.path / "elsewhere" / "main").rglob("*.json"))
     git(project, "add", ".trt-baselines")
     git(project, "commit", "-q", "-m", "baseline")
 
@@ -35,21 +35,21 @@ def test_a_regression_fails_wherever_the_baseline_is_and_off_compares_nothing(pr
     assert verdicts() == {"test_m": []}
     result = project.runpytest_subprocess("--trt-baseline=never")
     result.assert_outcomes(passed=1)
-    said = " ".join(result.stdout.str().split())
-    assert "there is no baseline never for " in said
-    assert " or any other device (there is main): --trt-baseline-save stores one" in said
+    output = " ".join(result.stdout.str().split())
+    assert "there is no baseline never for " in output
+    assert " or any other device (there is main): --trt-baseline-save stores one" in output
     assert verdicts() == {"test_m": ["missing"]}
-    project.runpytest_subprocess("--trt-baseline-dir=kept").assert_outcomes(failed=1)
+    project.runpytest_subprocess("--trt-baseline-dir=elsewhere").assert_outcomes(failed=1)
     assert verdicts() == {"test_m": ["regressed"]}
 
-    # a pull request that raises its own baseline is still held to the one at the revision
+    # a pull request that changes its own baseline is still compared with the one at the revision
     project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-force").assert_outcomes(failed=1)
     project.runpytest_subprocess().assert_outcomes(passed=1)
     project.runpytest_subprocess("--trt-baseline-ref=HEAD").assert_outcomes(failed=1)
     assert verdicts() == {"test_m": ["regressed"]}
 
 
-def test_a_revision_that_is_not_there_is_said(project):
+def test_unknown_revision_is_an_error(project):
     git(project, "init", "-q")
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-baseline-ref=origin/main")
@@ -57,15 +57,15 @@ def test_a_revision_that_is_not_there_is_said(project):
     result.stdout.fnmatch_lines(["*--trt-baseline-ref=origin/main: git does not know this revision*fetch*"])
 
 
-def test_a_renamed_test_is_offered_its_baseline_and_keeps_it(project, verdicts):
+def test_renamed_test_is_offered_its_old_baseline(project, verdicts):
     two = MEASURES + "@pytest.mark.trt_matrix(batch=[2])\ndef test_other(trt_runner): trt_runner.measure()\n"
     project.makepyfile(test_m=ENGINE + two)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=2)
     project.makepyfile(test_m=ENGINE + two.replace("test_other", "test_another"))
     result = project.runpytest_subprocess()
     assert verdicts()["test_another[b2]"] == ["new"]
-    said = " ".join(result.stdout.str().split())
-    assert 'new: test_another[b2] (was it renamed? pytest-trt baseline rename "test_m.py::test_other[b2]"' in said
+    output = " ".join(result.stdout.str().split())
+    assert 'new: test_another[b2] (was it renamed? pytest-trt baseline rename "test_m.py::test_other[b2]"' in output
     result = project.runpytest_subprocess("--trt-fail-on=new")
     assert '  was it renamed? pytest-trt baseline rename "test_m.py::test_other[b2]" ' in result.stdout.str()
     command = f"import sys; from pytest_trt.cli.main import main; sys.exit(main({RENAME!r}))"
@@ -74,13 +74,13 @@ def test_a_renamed_test_is_offered_its_baseline_and_keeps_it(project, verdicts):
     assert verdicts()["test_another[b2]"] == ["ok"]
 
 
-def test_baselines_at_a_url_are_read_together_and_judged_alike(project, verdicts):
+def test_baselines_at_a_url_are_judged_like_local_ones(project, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    place = f"--trt-baseline-dir=file://{project.path}/far"
-    project.runpytest_subprocess(place, "--trt-baseline-save").assert_outcomes(passed=1)
+    url = f"--trt-baseline-dir=file://{project.path}/far"
+    project.runpytest_subprocess(url, "--trt-baseline-save").assert_outcomes(passed=1)
     assert list((project.path / "far").rglob("*.json"))
-    project.runpytest_subprocess(place, "-n", "2").assert_outcomes(passed=1)
-    project.runpytest_subprocess(place).assert_outcomes(passed=1)
+    project.runpytest_subprocess(url, "-n", "2").assert_outcomes(passed=1)
+    project.runpytest_subprocess(url).assert_outcomes(passed=1)
     assert verdicts() == {"test_m": ["ok"]}
     result = project.runpytest_subprocess("--trt-baseline-dir=nowhere://x")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -1,4 +1,4 @@
-"""--trt-baseline-save, --trt-baseline-force and --trt-baseline-new-only."""
+"""Test --trt-baseline-save, --trt-baseline-force and --trt-baseline-new-only."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ TWO = ENGINE + "@pytest.mark.trt_matrix(batch=[1, 8])\n" + MEASURES
 
 
 def stored(project, name="main"):
-    """The baselines that are there, by node id."""
+    """Return the stored baselines by node id."""
     found = [json.loads(f.read_text()) for f in (project.path / ".trt-baselines" / name).rglob("*.json")]
     return {baseline["node_id"]: baseline for baseline in found}
 
 
-def test_the_flag_swallows_no_path_and_a_worker_saves_as_the_run_alone_does(project, verdicts):
+def test_save_flag_takes_no_value_and_works_under_xdist(project, verdicts):
     tests = project.mkpydir("tests")
     (tests / "test_a.py").write_text(TWO.replace("'m.onnx'", "'../m.onnx'"))
     project.makepyfile(test_elsewhere=ENGINE + MEASURES)
@@ -30,7 +30,7 @@ def test_the_flag_swallows_no_path_and_a_worker_saves_as_the_run_alone_does(proj
     assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b8]": ["ok"], "test_m": ["new"]}
 
 
-def test_what_fails_is_saved_by_force_alone_and_still_fails(project):
+def test_failing_test_is_saved_only_with_force_and_still_fails(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(failed=1)
     assert not stored(project)
@@ -38,7 +38,7 @@ def test_what_fails_is_saved_by_force_alone_and_still_fails(project):
     assert len(stored(project)) == 1
 
 
-def test_new_only_leaves_what_is_there(project):
+def test_new_only_keeps_existing_baselines(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
     before = stored(project)
@@ -50,14 +50,14 @@ def test_new_only_leaves_what_is_there(project):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--trt-baseline-force"], "--trt-baseline-force has no effect without --trt-baseline-save: add it"),
         (["--trt-baseline-save", "--trt-baseline=off"], "--trt-baseline-save and --trt-baseline=off contradict"),
         (["--trt-baseline-save", "--trt-disable"], "--trt-baseline-save and --trt-disable (it measures nothing)"),
     ],
 )
-def test_what_cannot_be_meant_together_is_refused(project, options, said):
+def test_contradicting_options_are_usage_errors(project, options, message):
     result = project.runpytest_subprocess(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}*"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}*"])

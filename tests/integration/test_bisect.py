@@ -1,4 +1,4 @@
-"""--trt-bisect: the first layer that departs, in the text of the failure; without it, how to ask for it."""
+"""Test --trt-bisect: the failure names the first layer that departs, or the command that finds it."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def test_m(trt_runner): trt_runner.measure()
 
 @pytest.fixture
 def clipped(project):
+    """A project whose model float16 clips."""
     onnx.save(clipped_model(), str(project.path / "m.onnx"))
     project.makepyfile(test_m=FILE)
     return project
 
 
-def test_a_failure_names_the_command(clipped, verdicts):
+def test_failure_names_the_command_that_bisects(clipped, verdicts):
     result = clipped.runpytest_subprocess("--trt-baseline=off")
     result.assert_outcomes(failed=1)
     assert "inaccurate" in verdicts()["test_m[b2]"]
@@ -44,7 +45,7 @@ def test_the_first_layer_is_named(clipped, xdist):
     assert '--trt-bisect "' not in result.stdout.str()
 
 
-def test_it_is_an_ini_setting_and_costs_a_test_that_is_right_nothing(project, verdicts):
+def test_ini_setting_does_not_bisect_an_accurate_test(project, verdicts):
     project.makepyfile(test_m=FILE)
     result = project.runpytest_subprocess("--trt-baseline=off", "-o", "trt_bisect=true")
     result.assert_outcomes(passed=1)

@@ -1,4 +1,4 @@
-"""`trt_budget`, from the marker to the terminal, JUnit and xdist."""
+"""Test `trt_budget`, from the marker to the terminal, JUnit and xdist."""
 
 from __future__ import annotations
 
@@ -9,22 +9,23 @@ import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
 
-def _named(name: str) -> str:
+def _measuring_test(name: str) -> str:
+    """Return a test that measures."""
     return MEASURES.replace("test_m", f"test_{name}")
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, verdicts, xdist):
+def test_met_budget_passes_and_exceeded_or_unmeasured_budget_fails(project, verdicts, xdist):
     project.makepyfile(
         test_m=ENGINE
         + "@pytest.mark.trt_budget('cpu', ms=10_000)\n"
-        + _named("met")
+        + _measuring_test("met")
         + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n"
-        + _named("slow")
+        + _measuring_test("slow")
         + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_idle(trt_runner): pass\n"
         + "@pytest.mark.trt_accuracy()\ndef test_unproved(trt_runner): pass\n"
         + "@pytest.mark.trt_budget('cpu', memory_mb=10, gpu_ms=10)\n"
-        + _named("foreign")
+        + _measuring_test("foreign")
     )
     result = project.runpytest_subprocess(*xdist, "--junitxml=out.xml", "--trt-baseline=off")
     result.assert_outcomes(passed=1, failed=4)
@@ -41,7 +42,7 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
         [
             "FAILED test_m.py::test_slow - Failed: latency over budget: *",
             "FAILED test_m.py::test_idle - *budgets are declared, but the test measured nothing*",
-            "FAILED test_m.py::test_unproved - *trt_accuracy stands, but the test measured nothing*",
+            "FAILED test_m.py::test_unproved - *trt_accuracy is declared, but the test measured nothing*",
             "FAILED test_m.py::test_foreign - *memory_mb has a budget of 10, but this backend does not measure it*",
         ]
     )
@@ -60,14 +61,14 @@ def test_what_is_met_passes_and_what_is_exceeded_or_not_measured_fails(project, 
     assert float(properties["trt_ms"] or 0) > 0
 
 
-def test_a_budget_without_a_runner_is_a_usage_error(project):
+def test_budget_without_a_runner_is_a_usage_error(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_m(): pass")
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_m: trt_budget: the test does not request trt_runner*"])
 
 
-def test_a_budget_for_another_device_is_unenforced_and_fails_when_strict(project):
+def test_budget_for_another_device_fails_only_if_strict(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('H200', ms=1e-9)\n" + MEASURES)
     project.runpytest_subprocess("--trt-baseline=off").assert_outcomes(passed=1)
     result = project.runpytest_subprocess("--trt-baseline=off", "--trt-strict")
@@ -75,17 +76,19 @@ def test_a_budget_for_another_device_is_unenforced_and_fails_when_strict(project
     result.stdout.fnmatch_lines(["*no budget is for *'H200'*"])
 
 
-def test_a_budget_for_a_parameter_that_the_test_lacks_never_holds_and_is_refused(project):
+def test_budget_for_an_unknown_parameter_is_a_usage_error(project):
     misspelt = "@pytest.mark.trt_budget('cpu', ms=1e4, where={'precison': 'fp16'})\n"
     varied = "@pytest.mark.trt_matrix(precision=['fp32'])\n"
     project.makepyfile(test_a=ENGINE + misspelt + varied + MEASURES, test_b=ENGINE + misspelt + MEASURES)
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = "trt_budget: where names 'precison', which is not a parameter of the test: "
-    result.stderr.fnmatch_lines([f"*{said}did you mean 'precision'?", f"*{said}it has no parameters, so remove where"])
+    message = "trt_budget: where names 'precison', which is not a parameter of the test: "
+    result.stderr.fnmatch_lines(
+        [f"*{message}did you mean 'precision'?", f"*{message}it has no parameters, so remove where"]
+    )
 
 
-def test_a_budget_of_the_module_may_be_for_parameters_that_only_other_tests_have(project):
+def test_module_budget_may_name_parameters_of_other_tests(project):
     project.makepyfile(
         test_m=ENGINE
         + "class TestAll:\n    pytestmark = pytest.mark.trt_budget('cpu', ms=1e4, where={'batch': 1})\n"
@@ -97,7 +100,7 @@ def test_a_budget_of_the_module_may_be_for_parameters_that_only_other_tests_have
     result.stdout.fnmatch_lines(["no budget is for this test on *: they name 'cpu' where batch=1"])
 
 
-def test_every_kind_of_budget_that_a_cpu_has_is_judged_and_shown(project, verdicts):
+def test_every_budget_that_a_cpu_supports_is_judged_and_shown(project, verdicts):
     limits = "ms=1e4, p95_ms=1e4, p99_ms=1e4, throughput=1e-3, host_mb=1e5, engine_mb=1e3, build_s=1e3, load_s=1e3"
     project.makepyfile(test_m=ENGINE + f"@pytest.mark.trt_budget('cpu', {limits}, first_ms=1e5)\n" + MEASURES)
     result = project.runpytest_subprocess("-v", "--trt-max-time=5", "--trt-baseline=off")
@@ -106,7 +109,7 @@ def test_every_kind_of_budget_that_a_cpu_has_is_judged_and_shown(project, verdic
     assert len(re.findall(r"^    [a-z0-9 ]+ ok: .*, budget ", result.stdout.str(), re.MULTILINE)) == 9
 
 
-def test_the_most_specific_budget_counts(project, verdicts):
+def test_most_specific_budget_counts(project, verdicts):
     project.makepyfile(
         test_m=ENGINE
         + """
@@ -120,7 +123,7 @@ def test_m(trt_runner): trt_runner.measure()
     assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b8]": ["over_budget"]}
 
 
-def test_xfail_and_failing_bodies_stay_what_they_are(project):
+def test_xfail_and_failing_bodies_keep_their_outcome(project):
     project.makepyfile(
         test_m=ENGINE
         + """
@@ -148,7 +151,7 @@ def test_skips(trt_runner): pytest.skip("not today")
 
 ABSENT = {
     "another": ({"batch": 16}, "batch=16, but batch is 1 or 8"),
-    "a text": ({"batch": "8"}, "batch='8', but batch is 1 or 8"),
+    "a string": ({"batch": "8"}, "batch='8', but batch is 1 or 8"),
     "in capitals": ({"precision": "FP32"}, "precision='FP32', but precision is 'fp32'"),
     "of parametrize": ({"size": 3}, "size=3, but size is 1 or 2"),
     "of another case": ({"size": 1, "kind": "b"}, "size=1 and kind='b', but no case has this combination"),
@@ -160,17 +163,17 @@ VARIED = """
 
 
 @pytest.mark.parametrize("name", ABSENT)
-def test_a_budget_for_a_value_that_no_case_has_never_holds_and_is_refused(project, name):
-    where, said = ABSENT[name]
+def test_budget_for_a_value_that_no_case_has_is_a_usage_error(project, name):
+    where, message = ABSENT[name]
     budget = f"@pytest.mark.trt_budget('cpu', ms=1e-6, where={where})\n"
     project.makepyfile(test_m=ENGINE + budget + VARIED + "def test_m(trt_runner, size, kind): trt_runner.measure()\n")
     for options in ((), ("-k", "b1"), ("test_m.py::test_m[b1-fp32-1-a]",), ("-n", "1")):
         result = project.runpytest_subprocess("--collect-only" if options != ("-n", "1") else "-q", *options)
         assert result.ret == pytest.ExitCode.USAGE_ERROR, options
-        assert f"test_m.py::test_m: trt_budget: where requires {said}" in result.stdout.str() + result.stderr.str()
+        assert f"test_m.py::test_m: trt_budget: where requires {message}" in result.stdout.str() + result.stderr.str()
 
 
-HELD = (
+POSSIBLE = (
     """
 @pytest.mark.trt_budget("cpu", ms=1e4, where={"batch": 8, "size": 2, "kind": "b"})
 """
@@ -202,14 +205,14 @@ def pytest_generate_tests(metafunc):
 """
 
 
-def test_a_budget_for_a_value_of_another_case_or_another_run_is_none_that_never_holds(project):
+def test_budget_for_a_value_of_a_deselected_case_is_accepted(project):
     project.makeconftest(HOOK)
-    project.makepyfile(test_m=ENGINE + HELD)
+    project.makepyfile(test_m=ENGINE + POSSIBLE)
     one = "test_m.py::TestOne"
     some = ("test_m.py::test_all[b1-fp32-1-a]",)
     for options in ((), ("-k", "b1"), some, (one,), ("-k", "TestOne"), (one, "-n", "1")):
         result = project.runpytest_subprocess("--collect-only" if "-n" not in options else "-q", *options)
         assert result.ret == pytest.ExitCode.OK, options
-    project.makepyfile(test_m=ENGINE + HELD.replace("batch=[16]", "batch=[17]"))
+    project.makepyfile(test_m=ENGINE + POSSIBLE.replace("batch=[16]", "batch=[17]"))
     assert project.runpytest_subprocess("--collect-only", one).ret == pytest.ExitCode.OK
     assert project.runpytest_subprocess("--collect-only").ret == pytest.ExitCode.USAGE_ERROR

@@ -1,4 +1,4 @@
-"""--trt-budgets: a file of budgets beside the markers."""
+"""Test --trt-budgets: a file of budgets, besides the markers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TIGHT = '[[budget]]\ntest = "*"\ndevice = "cpu"\nms = 1e-6\n'
 
 @pytest.fixture
 def budgets(project):
-    """Writes the file that the ini file names."""
+    """Return a function that writes the file of budgets that the ini file names."""
     ini = project.path / "tox.ini"
     ini.write_text(ini.read_text() + "\ntrt_budgets = limits/trt-budgets.toml\ntrt_baseline = off\n")
     project.makepyfile(test_m=FILE)
@@ -33,7 +33,7 @@ def budgets(project):
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_the_most_specific_counts_and_a_marker_before_the_file(project, verdicts, budgets, xdist):
+def test_most_specific_budget_counts_and_markers_override_the_file(project, verdicts, budgets, xdist):
     budgets(RULE + EXCEPTION)
     project.runpytest_subprocess(*xdist).assert_outcomes(passed=3, failed=1)
     assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b8]": ["over_budget"], "test_own": ["ok"]}
@@ -43,42 +43,44 @@ def test_the_most_specific_counts_and_a_marker_before_the_file(project, verdicts
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_a_pattern_that_no_test_has_is_a_warning_and_strictly_an_error(project, budgets, xdist):
+def test_unmatched_pattern_is_a_warning_or_an_error_if_strict(project, budgets, xdist):
     budgets(RULE + RULE.replace("::*", "::test_gone*"))
     result = project.runpytest_subprocess("-k", "own", *xdist)
     assert result.parseoutcomes()["passed"] == 1
-    said = "warning: */trt-budgets.toml: no test is 'test_m.py::test_gone[*]': this budget has no effect"
-    result.stdout.fnmatch_lines([said])
+    message = "warning: */trt-budgets.toml: no test is 'test_m.py::test_gone[*]': this budget has no effect"
+    result.stdout.fnmatch_lines([message])
     result = project.runpytest_subprocess("--trt-strict", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "no test is 'test_m.py::test_gone*'" in result.stdout.str() + result.stderr.str()
 
 
-def test_a_parameter_that_no_such_test_has_is_a_warning_and_strictly_an_error(project, budgets):
+def test_unknown_parameter_is_a_warning_or_an_error_if_strict(project, budgets):
     budgets(RULE + EXCEPTION.replace("batch =", "bach ="))
-    said = (
+    message = (
         "*trt-budgets.toml: no test that matches 'test_m.py::test_[*]' has the parameter 'bach': "
         "this budget has no effect"
     )
     for arguments in ((), ("-k", "own"), ("test_m.py",)):
-        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])
+        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([message])
     assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
     budgets(RULE + EXCEPTION)
-    project.runpytest_subprocess("--collect-only", "-q", "-k", "own").stdout.no_fnmatch_line("*nothing has that*")
+    project.runpytest_subprocess("--collect-only", "-q", "-k", "own").stdout.no_fnmatch_line(
+        "*this budget has no effect*"
+    )
 
 
-def test_a_value_that_no_such_test_has_is_a_warning_and_strictly_an_error(project, budgets):
+def test_unknown_value_is_a_warning_or_an_error_if_strict(project, budgets):
     budgets(RULE + EXCEPTION.replace("batch = 8", "batch = '8'"))
-    said = (
+    message = (
         "*trt-budgets.toml: for the tests that match 'test_m.py::test_[*]', "
         "where requires batch='8', but batch is 1 or 8*"
     )
     for arguments in ((), ("-k", "own"), ("test_m.py",)):
-        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([said])
+        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([message])
     assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_what_is_not_collected_may_have_its_budget(project, budgets):
+def test_budgets_for_tests_that_are_not_collected_are_accepted(project, budgets):
     project.makepyfile(test_n=ENGINE + MEASURES)
     wide, own = RULE.replace("test_m.py", "*"), RULE.replace("::*", "::test_own")
     budgets(RULE + RULE.replace("test_m", "test_n") + wide + own)
@@ -91,17 +93,17 @@ def test_what_is_not_collected_may_have_its_budget(project, budgets):
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_a_wrong_file_is_a_usage_error_that_names_the_entry(project, budgets, xdist):
+def test_invalid_budgets_file_names_the_entry(project, budgets, xdist):
     budgets(RULE + "p98_ms = 3\n" + RULE + "memory_mb = 'much'\n")
     result = project.runpytest_subprocess(*xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = result.stdout.str() + result.stderr.str()
-    assert "trt-budgets.toml: budget 1: unknown key 'p98_ms': did you mean 'p99_ms'?" in said
-    assert "trt-budgets.toml: budget 2: trt_budget: limits" in said
-    assert "Traceback" not in said
+    output = result.stdout.str() + result.stderr.str()
+    assert "trt-budgets.toml: budget 1: unknown key 'p98_ms': did you mean 'p99_ms'?" in output
+    assert "trt-budgets.toml: budget 2: trt_budget: limits" in output
+    assert "Traceback" not in output
 
 
-def test_a_file_that_is_not_there_is_a_usage_error(project, budgets):
+def test_missing_budgets_file_is_a_usage_error(project, budgets):
     result = project.runpytest_subprocess("--trt-budgets=none.toml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: */none.toml cannot be read*"])

@@ -1,5 +1,4 @@
-"""Build options: in a marker, in an engine that is built ahead of time with TensorRT-RTX, and refused where they cannot
-be."""
+"""Test build options: in markers, in engines that TensorRT-RTX builds ahead of time, and where they are invalid."""
 
 from __future__ import annotations
 
@@ -16,11 +15,12 @@ NEEDS_RTX = pytest.mark.skipif(
 
 
 def metas(project):
+    """Return the meta.json of each engine in the cache."""
     return [json.loads(path.read_text()) for path in (project.path / "engines").glob("*/meta.json")]
 
 
 @NEEDS_RTX
-def test_options_are_built_and_kept_apart(project):
+def test_each_combination_of_options_has_its_own_engine(project):
     project.makepyfile(
         test_m="""
 import pytest
@@ -37,7 +37,7 @@ def test_m(trt_engine): pass
 
 
 @NEEDS_RTX
-def test_what_cannot_be_built_is_one_error_each_and_the_rest_goes_on(project):
+def test_unsupported_options_fail_only_their_own_tests(project):
     (project.path / "broken.so").write_bytes(b"nothing")
     project.makepyfile(
         test_m="""
@@ -67,8 +67,8 @@ def test_time(trt_engine): pass
     )
     result = project.runpytest_subprocess(*AHEAD)
     result.assert_outcomes(passed=1, failed=8)
-    said = error_of_each_test(result)
-    for name, words in {
+    errors = error_of_each_test(result)
+    for name, message in {
         "test_source": "tactic_sources: 'CUBLAS' is not in tensorrt_rtx",
         "test_layers": "layer_precisions is not in tensorrt_rtx",
         "test_dla": "dla_core is not in tensorrt_rtx",
@@ -78,12 +78,12 @@ def test_time(trt_engine): pass
         "test_pool": "tactic_dram=1000 was rejected by TensorRT",
         "test_time": "building m.onnx took longer than build_timeout_s=0.001 and was stopped",
     }.items():
-        assert words in said[name], said[name]
+        assert message in errors[name], errors[name]
     assert len(metas(project)) == 1
 
 
-def test_one_marker_serves_a_builder_and_onnx_runtime(project):
-    """What only a builder has is without effect on a CPU, and said; a marker that contradicts itself is refused."""
+def test_one_marker_works_with_a_builder_and_with_onnx_runtime(project):
+    """Options of a builder have no effect on a CPU, which is noted. A marker that contradicts itself is an error."""
     project.makepyfile(
         test_m="""
 import pytest
@@ -101,9 +101,9 @@ def test_absent(trt_runner): trt_runner.measure()
     (project.path / "only_on_the_gpu.so").write_bytes(b"a library")
     result = project.runpytest_subprocess("--trt-backend=onnxruntime", "--trt-max-time=0.5")
     result.assert_outcomes(passed=2, failed=1)
-    said = "*ONNX Runtime has no builder, so these are without effect:"
+    note = "*ONNX Runtime has no builder, so these are without effect:"
     result.stdout.fnmatch_lines(["*there is no plugin library 'nowhere.so'*"])
-    result.stdout.fnmatch_lines([f"{said} plugins, workspace_mb: test_m", f"{said} workspace_mb: test_without"])
+    result.stdout.fnmatch_lines([f"{note} plugins, workspace_mb: test_m", f"{note} workspace_mb: test_without"])
     project.makepyfile(
         test_m="""
 import pytest
@@ -117,7 +117,7 @@ def test_m(trt_runner): trt_runner.measure()
     result.stderr.fnmatch_lines(["*backend='onnxruntime' does not support workspace_mb: remove these options*"])
 
 
-def test_a_plan_that_is_given_takes_no_build_options(project):
+def test_prebuilt_plan_rejects_build_options(project):
     (project.path / "m.plan").write_bytes(b"ftrt")
     project.makepyfile(
         test_m="""

@@ -1,4 +1,4 @@
-"""--trt-cache-dir, --trt-cache-size, --trt-no-cache and --trt-build-only."""
+"""Test --trt-cache-dir, --trt-cache-size, --trt-no-cache and --trt-build-only."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from samples.pytest_runs import ENGINE, MEASURES
 
 
 def engines(folder):
+    """Return the folders of the engines in a cache."""
     return [entry for entry in folder.iterdir() if len(entry.name) == 64] if folder.is_dir() else []
 
 
-def test_engines_are_kept_where_it_is_said_or_not_at_all(project):
+def test_engines_are_cached_in_the_given_folder_or_not_at_all(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     own = project.path / "own"
     project.runpytest_subprocess("--trt-no-cache", f"--trt-cache-dir={own}").stdout.fnmatch_lines(["1 engine built *"])
@@ -21,7 +22,7 @@ def test_engines_are_kept_where_it_is_said_or_not_at_all(project):
     project.runpytest_subprocess("--trt-cache-dir=own").stdout.fnmatch_lines(["1 engine from the cache*"])
 
 
-def test_the_cache_stays_within_its_size(project, save_model):
+def test_cache_stays_within_its_size(project, save_model):
     save_model("a.onnx", project.path, seed=1)
     save_model("b.onnx", project.path, seed=2)
     file = "import pytest\n@pytest.mark.trt_engine('{}.onnx', dims={{'N': (1, 4, 8)}})\n" + MEASURES
@@ -32,7 +33,7 @@ def test_the_cache_stays_within_its_size(project, save_model):
     assert len(engines(own)) == 1
 
 
-def test_others_must_not_be_able_to_write_to_the_cache(project):
+def test_cache_that_others_can_write_to_is_an_error(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     shared = project.path / "shared"
     shared.mkdir(mode=0o777)
@@ -42,7 +43,7 @@ def test_others_must_not_be_able_to_write_to_the_cache(project):
     result.stdout.fnmatch_lines(["CacheError: *shared is writable by others (mode 0777): chmod 700 it*"])
 
 
-def test_build_only_builds_what_markers_need_and_runs_no_body(project, verdicts):
+def test_build_only_builds_declared_engines_and_runs_no_body(project, verdicts):
     project.makepyfile(
         test_m=ENGINE
         + """
@@ -70,13 +71,13 @@ class TestCase(unittest.TestCase):
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("options", "message"),
     [
         (["--trt-cache-size=lots"], "--trt-cache-size is 'lots': give a size such as 20GB or 500MB"),
         (["--trt-no-cache", "--trt-build-only"], "--trt-build-only and --trt-no-cache (nothing would be kept)*"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(project, option, said):
-    result = project.runpytest_subprocess(*option)
+def test_invalid_options_are_usage_errors(project, options, message):
+    result = project.runpytest_subprocess(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])

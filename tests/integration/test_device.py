@@ -1,4 +1,4 @@
-"""--trt-device and --trt-require-device: what runs on the wrong device does not run at all."""
+"""Test --trt-device and --trt-require-device: on the wrong device, nothing runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
 
-def test_a_gpu_that_is_asked_for_is_not_quietly_replaced_by_the_cpu(project):
+def test_requested_gpu_is_not_silently_replaced_by_the_cpu(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-device=1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -14,7 +14,7 @@ def test_a_gpu_that_is_asked_for_is_not_quietly_replaced_by_the_cpu(project):
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_the_device_that_is_required_is_the_one_that_is_there(project, xdist):
+def test_required_device_must_match(project, xdist):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-require-device=cpu", *xdist).assert_outcomes(passed=1)
     result = project.runpytest_subprocess("--trt-require-device=H200", *xdist)
@@ -23,16 +23,16 @@ def test_the_device_that_is_required_is_the_one_that_is_there(project, xdist):
     assert result.parseoutcomes().get("passed") is None
 
 
-def test_an_empty_value_is_not_no_value(project):
-    """--trt-require-device=$DEVICE, where DEVICE is not set, must not require nothing."""
+def test_empty_required_device_is_a_usage_error(project):
+    """`--trt-require-device=$DEVICE` must fail if DEVICE is not set, instead of requiring nothing."""
     result = project.runpytest_subprocess("--trt-require-device=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-require-device is empty: give it a value"])
 
 
-@pytest.mark.parametrize("lists", ["--collect-only", "--fixtures", "--fixtures-per-test"])
-def test_what_only_lists_asks_for_no_device(project, lists):
+@pytest.mark.parametrize("option", ["--collect-only", "--fixtures", "--fixtures-per-test"])
+def test_listing_needs_no_device(project, option):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    result = project.runpytest_subprocess("--trt-require-device=H200", lists)
+    result = project.runpytest_subprocess("--trt-require-device=H200", option)
     assert result.ret == pytest.ExitCode.OK
-    result.stdout.fnmatch_lines(["*trt_runner*" if "fixtures" in lists else "*test_m*"])
+    result.stdout.fnmatch_lines(["*trt_runner*" if "fixtures" in option else "*test_m*"])

@@ -1,4 +1,4 @@
-"""--trt-fail-on and --trt-strict."""
+"""Test --trt-fail-on and --trt-strict."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
 
-def test_verdicts_that_pass_by_themselves_fail_where_they_are_named(project):
+def test_fail_on_makes_named_verdicts_fail(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-fail-on=inconclusive,unenforced").assert_outcomes(passed=1)
     result = project.runpytest_subprocess("--trt-fail-on=missing, new")
@@ -17,13 +17,13 @@ def test_verdicts_that_pass_by_themselves_fail_where_they_are_named(project):
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [
         ("mising", "names 'mising', which is not a verdict: did you mean 'missing'?"),
         ("ok", "names 'ok', which never fails*"),
     ],
 )
-def test_what_is_no_verdict_is_refused(project, names, said):
+def test_unknown_verdict_is_a_usage_error(project, names, message):
     result = project.runpytest_subprocess(f"--trt-fail-on={names}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: --trt-fail-on {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: --trt-fail-on {message}"])

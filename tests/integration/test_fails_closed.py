@@ -1,4 +1,4 @@
-"""Ways in which a gate fails open elsewhere, that are tested nowhere else: none of them is green here."""
+"""Test that a run does not pass by mistake, in cases that no other file tests."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ SIZES = ENGINE + "@pytest.mark.trt_matrix(batch=[1, 2, 4])\n" + MEASURES
 
 
 def stored(project):
-    """Every baseline file, with what it holds."""
+    """Return the content of every baseline file by its name."""
     return {path.name: path.read_bytes() for path in (project.path / ".trt-baselines").rglob("test_m*.json")}
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_a_file_that_cannot_be_collected_fails_the_run(project, xdist):
-    """Alone, pytest then runs nothing; xdist runs the rest, which is saved as any other run."""
+def test_collection_error_fails_the_run(project, xdist):
+    """Without xdist, pytest then runs nothing. With xdist, it runs the other tests, and their baselines are saved."""
     project.makepyfile(test_m=ENGINE + MEASURES, test_broken="import nothing_of_this_name")
     result = project.runpytest_subprocess("--trt-baseline-save", *xdist)
     assert result.ret == (pytest.ExitCode.TESTS_FAILED if xdist else pytest.ExitCode.INTERRUPTED)
@@ -29,7 +29,7 @@ def test_a_file_that_cannot_be_collected_fails_the_run(project, xdist):
     result.assert_outcomes(passed=1, errors=1)
 
 
-def test_saving_some_tests_leaves_the_baselines_of_the_others_as_they_are(project):
+def test_saving_some_tests_keeps_the_baselines_of_others(project):
     project.makepyfile(test_m=SIZES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
     before = stored(project)
@@ -43,7 +43,7 @@ def test_saving_some_tests_leaves_the_baselines_of_the_others_as_they_are(projec
         assert all(after[name] != before[name] for name in before if name != untouched)
 
 
-def test_a_worker_that_is_killed_is_a_failure_to_junit_too(project):
+def test_killed_worker_is_a_failure_in_junit(project):
     project.makepyfile(
         test_m=ENGINE + MEASURES + "def test_killed(trt_runner):\n    import os\n    os.kill(os.getpid(), 9)\n"
     )
@@ -55,7 +55,7 @@ def test_a_worker_that_is_killed_is_a_failure_to_junit_too(project):
     ]
 
 
-def test_what_has_no_baseline_is_counted_beside_what_has_one_and_fails_when_it_is_to(project):
+def test_new_tests_are_counted_and_fail_on_request(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
     project.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_n"))
@@ -67,7 +67,7 @@ def test_what_has_no_baseline_is_counted_beside_what_has_one_and_fails_when_it_i
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_one_unreadable_baseline_costs_one_test(project, verdicts, xdist):
+def test_unreadable_baseline_fails_only_its_own_test(project, verdicts, xdist):
     project.makepyfile(test_m=SIZES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
     (file,) = (project.path / ".trt-baselines").rglob("test_m-b2-*.json")
@@ -87,7 +87,7 @@ AFTERWARDS = {
 
 
 @pytest.mark.parametrize("name", AFTERWARDS)
-def test_who_skips_once_it_was_measured_is_judged(project, verdicts, name):
+def test_skip_after_a_measurement_does_not_hide_the_verdict(project, verdicts, name):
     body = MEASURES.replace(": ", ":\n    ") + f"    {AFTERWARDS[name]}\n"
     slow = "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + body.replace("test_m", "test_slow")
     project.makepyfile(test_m=ENGINE + body + slow)
@@ -115,7 +115,7 @@ def test_infers(trt_runner): assert trt_runner.generated_inputs()
 """
 
 
-def test_who_measures_in_vain_or_too_late_does_not_pass(project, verdicts):
+def test_failed_or_late_measurement_does_not_pass(project, verdicts):
     project.makepyfile(test_m=ENGINE + CAUGHT)
     result = project.runpytest_subprocess()
     result.assert_outcomes(passed=3, failed=1, errors=1)
@@ -126,7 +126,7 @@ def test_who_measures_in_vain_or_too_late_does_not_pass(project, verdicts):
     ])  # fmt: skip
 
 
-def test_who_has_a_baseline_and_measures_nothing_any_more_does_not_pass(project, verdicts):
+def test_test_with_a_baseline_must_measure(project, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
     project.makepyfile(test_m=ENGINE + "def test_m(trt_runner): assert trt_runner.generated_inputs()\n")
@@ -138,7 +138,7 @@ def test_who_has_a_baseline_and_measures_nothing_any_more_does_not_pass(project,
     project.runpytest_subprocess("--trt-disable").assert_outcomes(passed=1)
 
 
-def test_who_leaves_the_run_in_the_middle_does_not_pass(project):
+def test_pytest_exit_in_a_test_does_not_pass(project):
     leaves = MEASURES.replace(": ", ":\n    ") + "    pytest.exit('enough', returncode=0)\n"
     project.makepyfile(test_m=ENGINE + leaves)
     result = project.runpytest_subprocess()
@@ -146,14 +146,14 @@ def test_who_leaves_the_run_in_the_middle_does_not_pass(project):
     result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m was started but did not end, as after pytest.exit()*"])
 
 
-def test_a_runner_that_is_not_asked_for_by_name_is_refused(project):
+def test_runner_requested_by_getfixturevalue_is_an_error(project):
     project.makepyfile(test_m=ENGINE + "def test_m(request): request.getfixturevalue('trt_runner').measure()\n")
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*DeclarationError: the test does not ask for trt_runner itself*"])
+    result.stdout.fnmatch_lines(["*DeclarationError: the test does not request trt_runner itself*"])
 
 
-AGAIN = """
+RERUN_CONFTEST = """
 from _pytest.runner import runtestprotocol
 
 def pytest_runtest_protocol(item, nextitem):
@@ -164,22 +164,22 @@ def pytest_runtest_protocol(item, nextitem):
             item.ihook.pytest_runtest_logreport(report=report)
     return True
 """
-"""A conftest that runs each test twice, as pytest-rerunfailures does where the first try failed."""
+"""A conftest that runs each test twice, as pytest-rerunfailures does if the first run failed."""
 
 
-def test_a_test_that_is_run_again_is_judged_again(project):
-    project.makeconftest(AGAIN)
+def test_rerun_test_is_judged_again(project):
+    project.makeconftest(RERUN_CONFTEST)
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
     result = project.runpytest_subprocess("--trt-report=json:out.json", "--junitxml=out.xml")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     assert len(json.loads((project.path / "out.json").read_text())["results"]) == 1
     result.stdout.fnmatch_lines(["1 engine*. 1 over budget."])
     properties = [p.get("name") for p in ET.parse(project.path / "out.xml").getroot().iter("property")]
-    assert properties.count("trt_verdict") == properties.count("trt_ms") == 2  # one a try
+    assert properties.count("trt_verdict") == properties.count("trt_ms") == 2  # one per run
 
 
-def test_what_failed_once_may_pass_when_it_is_run_again(project):
-    project.makeconftest(AGAIN)
+def test_rerun_may_pass_after_a_failure(project):
+    project.makeconftest(RERUN_CONFTEST)
     project.makepyfile(
         test_m=ENGINE
         + "calls = []\ndef test_m(trt_runner):\n    calls.append(1)\n    trt_runner.measure()\n"
@@ -210,8 +210,8 @@ class TestBeside:
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_who_never_has_a_runner_does_not_pass_where_one_is_owed(project, verdicts, xdist):
-    """A plain test beside others, in a class or module that is marked for them, owes nothing."""
+def test_declared_budget_or_accuracy_requires_a_measurement(project, verdicts, xdist):
+    """A plain test that only inherits the markers of its class does not have to measure."""
     project.makepyfile(test_m=ENGINE + NO_RUNNER)
     result = project.runpytest_subprocess(*xdist)
     result.assert_outcomes(passed=4, failed=2)
@@ -226,7 +226,7 @@ def test_who_never_has_a_runner_does_not_pass_where_one_is_owed(project, verdict
 
 
 @pytest.mark.parametrize(("marked", "xdist"), [(ENGINE, ()), ("import pytest\n", ("-n", "2"))], ids=["marked", "xdist"])
-def test_a_test_that_has_a_baseline_and_lost_its_runner_does_not_pass(project, verdicts, marked, xdist):
+def test_test_with_a_baseline_but_without_a_runner_does_not_pass(project, verdicts, marked, xdist):
     other = MEASURES.replace("test_m", "test_other")
     project.makepyfile(test_a=ENGINE + other, test_b=ENGINE + MEASURES + "def test_helper(): pass\n")
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
@@ -241,10 +241,10 @@ def test_a_test_that_has_a_baseline_and_lost_its_runner_does_not_pass(project, v
         assert "failed" not in project.runpytest_subprocess(option, *xdist).parseoutcomes()
 
 
-@pytest.mark.parametrize("far", ["--trt-baseline-dir=nosuch://bucket/base", "--trt-baseline-ref=nosuch"])
-def test_baselines_that_cannot_be_reached_do_not_stop_a_run_without_our_tests(project, far):
+@pytest.mark.parametrize("option", ["--trt-baseline-dir=nosuch://bucket/base", "--trt-baseline-ref=nosuch"])
+def test_unreachable_baselines_do_not_stop_a_run_without_our_tests(project, option):
     project.makepyfile(test_a="def test_helper(): pass\n")
-    project.runpytest_subprocess(far).assert_outcomes(passed=1)
+    project.runpytest_subprocess(option).assert_outcomes(passed=1)
 
 
 CASE = """
@@ -272,7 +272,7 @@ class TestM(unittest.TestCase):
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_a_unittest_case_is_judged_however_it_ends(project, verdicts, xdist):
+def test_unittest_case_is_judged_however_it_ends(project, verdicts, xdist):
     slow = CASE.replace("class", "@pytest.mark.trt_budget('cpu', ms=1e-6)\nclass")
     project.makepyfile(test_m=ENGINE + slow)
     result = project.runpytest_subprocess("-rfx", *xdist)
@@ -290,17 +290,17 @@ def test_a_unittest_case_is_judged_however_it_ends(project, verdicts, xdist):
     assert verdicts() == {**{f"TestM::test_{name}": over for name in names}, "TestM::test_wrong": ["error"]}
 
 
-def test_a_unittest_case_that_is_skipped_or_fails_is_not_saved(project):
+def test_skipped_or_failed_unittest_case_is_not_saved(project):
     project.makepyfile(test_m=ENGINE + CASE)
     result = project.runpytest_subprocess("--trt-baseline-save")
     result.assert_outcomes(skipped=2, failed=3, xfailed=1)
-    said = "5 of 6: not saved: the test was skipped, or failed by itself*"
-    result.stdout.fnmatch_lines(["*Unexpected success*", said])
+    line = "5 of 6: not saved: the test was skipped, or failed by itself*"
+    result.stdout.fnmatch_lines(["*Unexpected success*", line])
     assert not stored(project)
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_what_was_measured_before_a_test_failed_by_itself_is_shown(project, verdicts, xdist):
+def test_measurement_before_a_failure_is_shown(project, verdicts, xdist):
     body = MEASURES.replace(": ", ":\n    ") + "    assert 1 == 2\n"
     slow = "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + body.replace("test_m", "test_slow")
     project.makepyfile(test_m=ENGINE + body + slow)
@@ -315,17 +315,17 @@ def test_what_was_measured_before_a_test_failed_by_itself_is_shown(project, verd
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
-def test_tests_that_share_a_node_id_are_refused(project, xdist):
+def test_ambiguous_node_ids_are_usage_errors(project, xdist):
     inner = project.mkdir("inner")
     (inner / "tox.ini").write_text((project.path / "tox.ini").read_text())
     for folder in ("one", "two"):
         project.mkdir(folder)
         (project.path / folder / "test_m.py").write_text(ENGINE.replace("m.onnx", "../m.onnx") + MEASURES)
-    below = ("-c", "inner/tox.ini", "--import-mode=importlib", *xdist)
+    options = ("-c", "inner/tox.ini", "--import-mode=importlib", *xdist)
     for arguments, name in ((("one/test_m.py",), "'::test_m'"), (("one", "two"), "'test_m.py::test_m'")):
-        result = project.runpytest_subprocess(*below, *arguments)
+        result = project.runpytest_subprocess(*options, *arguments)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
-        said = result.stdout.str() + result.stderr.str()
-        assert f"pytest gives a test there the node id {name}, which tests of other files may have too" in said
-        assert f"--rootdir={project.path}" in said
-    project.runpytest_subprocess(*below, "--rootdir=.", "one", "two").assert_outcomes(passed=2)
+        output = result.stdout.str() + result.stderr.str()
+        assert f"pytest gives a test there the node id {name}, which tests of other files may have too" in output
+        assert f"--rootdir={project.path}" in output
+    project.runpytest_subprocess(*options, "--rootdir=.", "one", "two").assert_outcomes(passed=2)

@@ -1,4 +1,4 @@
-"""`trt_matrix`, `trt_pipeline` and the fixtures trt_case and trt_spec."""
+"""Test `trt_matrix`, `trt_pipeline` and the fixtures trt_case and trt_spec."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from samples.pytest_runs import ENGINE, MEASURES
 
 
 def collected(project, *options):
+    """Return the names of the collected tests."""
     lines = project.runpytest_subprocess("--collect-only", "-q", *options).stdout.lines
     return [line.partition("::")[2] for line in lines if "::" in line]
 
 
-def test_ids_stand_before_pytests_own_and_have_the_order_of_the_axes(project):
+def test_matrix_ids_precede_those_of_pytest_and_follow_the_axes(project):
     project.makepyfile(
         test_m=ENGINE
         + """
@@ -33,7 +34,7 @@ class TestAll:
     ]
 
 
-def test_an_overridden_spec_gets_the_axes_and_functions_make_models(project, verdicts):
+def test_matrix_applies_to_an_overridden_spec_and_to_model_functions(project, verdicts):
     project.makepyfile(
         test_m="""
 import pytest
@@ -74,7 +75,7 @@ def test_shape(trt_runner, trt_engine, trt_spec, trt_build, trt_device):
     assert verdicts() == {"TestInCode::test_m[fp32-b8]": ["missing"], "TestInCode::test_m[fp16-b8]": ["missing"]}
 
 
-def test_the_pipeline_is_what_the_marker_says(project):
+def test_pipeline_marker_sets_the_pipeline(project):
     project.makepyfile(
         test_m=ENGINE
         + """
@@ -92,7 +93,7 @@ class TestAll:
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_everything_that_is_wrong_is_said_at_once_and_is_a_usage_error(project, xdist):
+def test_all_invalid_markers_are_reported_together(project, xdist):
     project.makepyfile(
         test_m=ENGINE.replace("pytestmark", "engine")
         + """
@@ -121,7 +122,7 @@ def test_other(): pass
     )
     result = project.runpytest_subprocess(*xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    said = (result.stdout if xdist else result.stderr).str()
+    output = (result.stdout if xdist else result.stderr).str()
     for line in (
         "test_m.py::test_axis: trt_matrix: batch is []: give a list with at least one value",
         "test_m.py::test_field[precison=fp16]: trt_matrix: 'precison' is not a field: did you mean 'precision'?",
@@ -132,12 +133,12 @@ def test_other(): pass
         "test_m.py::test_pipeline: trt_pipeline: contexts is 0: it must be from 1 to 64",
         "test_m.py::test_none: no model is named: mark the test with trt_engine('model.onnx')",
     ):
-        assert line in said
+        assert line in output
     if xdist:
         result.assert_outcomes(failed=8, passed=1)
 
 
-def test_a_marker_that_is_misspelt_is_named(project):
+def test_misspelt_marker_is_a_usage_error_with_a_suggestion(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budgets(ms=1)\n" + MEASURES)
     result = project.runpytest_subprocess("-o", "addopts=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

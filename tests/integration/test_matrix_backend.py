@@ -1,4 +1,4 @@
-"""trt_matrix(backend=[...]): one test on several backends, each with its own device, budgets and baseline."""
+"""Test trt_matrix(backend=[...]): one test on several backends, each with its own device, budgets and baseline."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_m(trt_runner, trt_case):
 
 @pytest.mark.skipif(not NO_LEAN, reason="tensorrt_lean is installed")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_a_backend_that_is_absent_fails_its_own_tests_and_says_how_to_get_it(project, verdicts, xdist):
+def test_missing_backend_fails_only_its_own_tests(project, verdicts, xdist):
     project.makepyfile(test_m=BOTH)
     result = project.runpytest_subprocess(*xdist)
     result.assert_outcomes(passed=2, failed=2)
@@ -43,7 +43,7 @@ def test_a_backend_that_is_absent_fails_its_own_tests_and_says_how_to_get_it(pro
 
 
 @pytest.mark.skipif(not NO_LEAN, reason="tensorrt_lean is installed")
-def test_the_baseline_of_one_is_saved_and_compared_though_the_other_fails(project, verdicts):
+def test_baseline_of_one_backend_works_although_another_backend_fails(project, verdicts):
     project.makepyfile(test_m=BOTH)
     project.runpytest_subprocess("--trt-baseline-save", "-q").assert_outcomes(passed=2, failed=2)
     project.runpytest_subprocess("--trt-max-slowdown=99%").assert_outcomes(passed=2, failed=2)
@@ -51,7 +51,7 @@ def test_the_baseline_of_one_is_saved_and_compared_though_the_other_fails(projec
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs the package tensorrt_rtx")
-def test_each_is_built_by_its_own_backend(project):
+def test_each_case_is_built_by_its_own_backend(project):
     project.makepyfile(
         test_m=ENGINE
         + """
@@ -68,7 +68,7 @@ def test_m(trt_runner): trt_runner.measure()
     ]
 
 
-def test_a_gpu_that_is_named_among_others_is_not_replaced_by_the_cpu(project):
+def test_required_gpu_is_checked_although_some_cases_need_none(project):
     project.makepyfile(test_m=BOTH)
     result = project.runpytest_subprocess("--trt-require-device=H200")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

@@ -1,4 +1,4 @@
-"""Probes that crash, hang or are killed; Ctrl-C and kill -9; two runs on one device. Every process here is real."""
+"""Test lost probes, Ctrl-C and kill -9, and two runs on one device. All processes are real."""
 
 from __future__ import annotations
 
@@ -14,22 +14,26 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from samples import TESTS_FOLDER
-from samples.processes import alive, below
+from samples.processes import alive, descendants
 from samples.pytest_runs import ENGINE, MEASURES
 
 
-def until(condition, seconds=30.0):
-    """Wait until it holds; returns what it gave. Raises AssertionError where it never does."""
+def wait_until(condition, seconds=30.0):
+    """Wait until the condition returns something true, and return that.
+
+    Raises:
+        AssertionError: The time is over.
+    """
     deadline = time.monotonic() + seconds
     while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came to that"
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(0.02)
     return found
 
 
 @pytest.fixture
 def start(project):
-    """Starts pytest with these options, as a shell would; whatever is left of it at the end is killed."""
+    """Return a function that starts pytest as a shell would. At the end, all its processes are killed."""
     started = []
 
     def start(*options):
@@ -40,13 +44,13 @@ def start(project):
 
     yield start
     for process in started:
-        for pid in (*below(process.pid), process.pid):
+        for pid in (*descendants(process.pid), process.pid):
             if alive([pid]):
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
 
-def test_a_lost_probe_costs_one_test_which_says_how_it_ended(project, verdicts):
+def test_lost_probe_fails_only_its_own_test_and_is_explained(project, verdicts):
     project.makepyfile(
         test_m=f"import sys; sys.path.insert(0, {str(TESTS_FOLDER)!r})\n"
         + ENGINE
@@ -54,7 +58,7 @@ def test_a_lost_probe_costs_one_test_which_says_how_it_ended(project, verdicts):
 import os, signal
 import numpy as np
 import pytest_trt.measure.engine_probe as engine_probe
-from samples.processes import below
+from samples.processes import descendants
 
 X = {"x": np.ones((4, 32), np.float32)}
 
@@ -62,7 +66,7 @@ X = {"x": np.ones((4, 32), np.float32)}
 def test_lost(trt_runner, number, monkeypatch):
     trt_runner(X)
     monkeypatch.setattr(engine_probe, "BLOCK_TIMEOUT_S", 0.5)
-    os.kill(below(os.getpid())[-2], number)  # the last one is the spare
+    os.kill(descendants(os.getpid())[-2], number)  # the last one is the spare
     trt_runner(X)
 """
         + MEASURES
@@ -81,7 +85,7 @@ def test_lost(trt_runner, number, monkeypatch):
 
 
 def slow_to_build(path: Path, width: int = 1024, factors: int = 60) -> None:
-    """A model whose product of constants ONNX Runtime works out when it loads it."""
+    """Write a model with a product of constants, which ONNX Runtime computes when it loads the model."""
     weights = numpy_helper.from_array(np.eye(width, dtype=np.float32), "w")
     nodes = [
         helper.make_node("MatMul", ["w" if i == 0 else f"p{i}", "w"], [f"p{i + 1}"], name=f"MatMul_{i}")
@@ -94,35 +98,35 @@ def slow_to_build(path: Path, width: int = 1024, factors: int = 60) -> None:
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
-@pytest.mark.parametrize("doing", ["measurement", "build"])
-def test_no_process_outlives_the_run(project, start, doing, end):
-    if doing == "build":
+@pytest.mark.parametrize("phase", ["measurement", "build"])
+def test_no_process_outlives_the_run(project, start, phase, end):
+    if phase == "build":
         slow_to_build(project.path / "slow.onnx")
         project.makepyfile("import pytest\n@pytest.mark.trt_engine('slow.onnx')\n" + MEASURES)
     else:
         project.makepyfile(ENGINE + MEASURES)
     process = start("--trt-min-time=120", "--trt-max-time=120", "--trt-cache-dir=own")
-    # pytest, its server, and the probe, twice: first the device is looked at
-    until(lambda: (project.path / "own").is_dir() and len(below(process.pid)) >= 2)
+    # the server and the probe; an earlier probe only reads the environment
+    wait_until(lambda: (project.path / "own").is_dir() and len(descendants(process.pid)) >= 2)
     time.sleep(0.3)
     assert process.poll() is None
-    children = below(process.pid)
+    children = descendants(process.pid)
     assert len(children) >= 2
     process.send_signal(end)
     status = process.wait(10)
     assert status == (pytest.ExitCode.INTERRUPTED if end == signal.SIGINT else -signal.SIGKILL)
-    until(lambda: not alive(children))
+    wait_until(lambda: not alive(children))
     out = (project.path / "out-0.txt").read_text()
     if end == signal.SIGINT:
         assert "KeyboardInterrupt" in out
-    assert not [entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64] or doing != "build"
+    assert not [entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64] or phase != "build"
 
 
-def test_two_runs_take_turns_on_the_device_and_the_second_says_so(project, start, save_model):
+def test_second_run_waits_for_the_device_and_says_so(project, start, save_model):
     save_model(folder=project.path, layers=16, width=512)
     project.makepyfile(test_m=ENGINE + MEASURES)
     first = start("--trt-min-time=6", "--trt-max-time=6")
-    until(lambda: len(below(first.pid)) >= 2)
+    wait_until(lambda: len(descendants(first.pid)) >= 2)
     time.sleep(1)
     second = start("--trt-min-time=0")
     assert (first.wait(60), second.wait(60)) == (0, 0)

@@ -1,4 +1,4 @@
-"""pytest-benchmark beside us: it is fed, and none of its options changes a verdict."""
+"""Test the work with pytest-benchmark: it receives our latencies, and its options change no verdict."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import json
 import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
-BESIDE = ("-o", "addopts=--strict-markers -p no:cacheprovider -p no:hypothesispytest")
+WITH_BENCHMARK = ("-o", "addopts=--strict-markers -p no:cacheprovider -p no:hypothesispytest")
 FILE = ENGINE + MEASURES + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES.replace("test_m", "test_slow")
 
 
-def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
+def test_benchmark_shows_and_stores_latencies_in_seconds(project, verdicts):
     project.makepyfile(test_m=FILE)
     result = project.runpytest_subprocess(
-        *BESIDE, "--benchmark-json=b.json", "--benchmark-save=one", "--trt-baseline=off"
+        *WITH_BENCHMARK, "--benchmark-json=b.json", "--benchmark-save=one", "--trt-baseline=off"
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*benchmark: 2 tests*"])
@@ -26,16 +26,18 @@ def test_it_shows_and_stores_what_was_measured_in_seconds(project, verdicts):
         assert benchmark["stats"]["median"] == pytest.approx(ms / 1000, rel=0.5)  # in s; of all samples, not of blocks
         assert benchmark["extra_info"]["ms"] == ms
         assert benchmark["extra_info"]["verdict"] in ("ok", "over_budget")
-    result = project.runpytest_subprocess(*BESIDE, "--benchmark-compare=0001", "--benchmark-compare-fail=min:99999%")
+    result = project.runpytest_subprocess(
+        *WITH_BENCHMARK, "--benchmark-compare=0001", "--benchmark-compare-fail=min:99999%"
+    )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*NOW*"])
 
 
-def test_its_table_is_left_out_where_it_says_nothing_more_than_ours(project, monkeypatch):
+def test_benchmark_table_is_hidden_if_it_would_repeat_ours(project, monkeypatch):
     project.makepyfile(test_m=ENGINE + MEASURES)
 
     def has_table(*options):
-        result = project.runpytest_subprocess(*BESIDE, "--trt-baseline=off", *options)
+        result = project.runpytest_subprocess(*WITH_BENCHMARK, "--trt-baseline=off", *options)
         result.assert_outcomes(passed=1 + (project.path / "test_other.py").exists())
         return "- benchmark: " in result.stdout.str()
 
@@ -59,15 +61,17 @@ def test_its_table_is_left_out_where_it_says_nothing_more_than_ours(project, mon
     ],
     ids=" ".join,
 )
-def test_none_of_its_options_changes_a_verdict(project, verdicts, options):
+def test_benchmark_options_change_no_verdict(project, verdicts, options):
     project.makepyfile(test_m=FILE)
-    project.runpytest_subprocess(*BESIDE, "--trt-baseline=off", *options).assert_outcomes(passed=1, failed=1)
+    project.runpytest_subprocess(*WITH_BENCHMARK, "--trt-baseline=off", *options).assert_outcomes(passed=1, failed=1)
     assert verdicts() == {"test_m": [], "test_slow": ["over_budget"]}
 
 
-def test_under_xdist_where_it_writes_nothing_that_is_said_once(project):
+def test_xdist_warning_is_shown_once(project):
     project.makepyfile(test_m=FILE)
-    result = project.runpytest_subprocess(*BESIDE, "-n", "2", "--benchmark-json=b.json")
-    said = "pytest-benchmark writes nothing under xdist, so --benchmark-json had no effect: --trt-report=benchmark-json"
-    assert result.stdout.str().count(said) == 1
-    assert "pytest-benchmark writes" not in project.runpytest_subprocess(*BESIDE, "-n", "2").stdout.str()
+    result = project.runpytest_subprocess(*WITH_BENCHMARK, "-n", "2", "--benchmark-json=b.json")
+    warning = (
+        "pytest-benchmark writes nothing under xdist, so --benchmark-json had no effect: --trt-report=benchmark-json"
+    )
+    assert result.stdout.str().count(warning) == 1
+    assert "pytest-benchmark writes" not in project.runpytest_subprocess(*WITH_BENCHMARK, "-n", "2").stdout.str()

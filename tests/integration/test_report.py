@@ -1,4 +1,4 @@
-"""--trt-report, in each form, and what CI is shown."""
+"""Test --trt-report in each format, and GitHub's step summary."""
 
 from __future__ import annotations
 
@@ -7,28 +7,30 @@ import json
 import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
-FORMS = ("html", "md", "json", "benchmark-json")
+FORMATS = ("html", "md", "json", "benchmark-json")
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_every_form_is_written_whole(project, monkeypatch, xdist):
+def test_every_report_format_is_complete(project, monkeypatch, xdist):
     project.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_n"))
     summary = project.path / "summary.md"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    result = project.runpytest_subprocess(*xdist, *(f"--trt-report={form}:reports/trt.{form}" for form in FORMS))
+    result = project.runpytest_subprocess(
+        *xdist, *(f"--trt-report={format_}:reports/trt.{format_}" for format_ in FORMATS)
+    )
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines([f"{form} report: {project.path}/reports/trt.{form}" for form in FORMS])
-    text = {form: (project.path / "reports" / f"trt.{form}").read_text() for form in FORMS}
+    result.stdout.fnmatch_lines([f"{format_} report: {project.path}/reports/trt.{format_}" for format_ in FORMATS])
+    text = {format_: (project.path / "reports" / f"trt.{format_}").read_text() for format_ in FORMATS}
     assert len(list((project.path / "reports").iterdir())) == 4
     assert not (project.path / "out.json").exists()  # the command line replaces the ini setting
-    assert all("test_m" in text[form] and "test_n" in text[form] for form in FORMS)
+    assert all("test_m" in text[format_] and "test_n" in text[format_] for format_ in FORMATS)
     assert text["html"].rstrip().endswith("</html>")
     assert len(json.loads(text["json"])["results"]) == 2
     assert all(0 < b["stats"]["median"] < 1 for b in json.loads(text["benchmark-json"])["benchmarks"])
     assert "test_m" in summary.read_text()
 
 
-def test_a_report_that_cannot_be_written_ends_the_run_with_4_after_everything_ran(project):
+def test_unwritable_report_is_a_usage_error_after_all_tests_ran(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     (project.path / "file").write_text("")
     result = project.runpytest_subprocess("--trt-report=html:file/trt.html")
@@ -38,12 +40,12 @@ def test_a_report_that_cannot_be_written_ends_the_run_with_4_after_everything_ra
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
-def test_reports_that_cannot_be_written_cost_no_other(project, monkeypatch, xdist):
+def test_unwritable_reports_do_not_stop_other_reports(project, monkeypatch, xdist):
     project.makepyfile(test_m=ENGINE + MEASURES)
     (project.path / "file").write_text("")
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(project.path / "file" / "summary.md"))
-    asked = ("html:file/trt.html", "json:r.json", "md:file/trt.md", "html:r.html")
-    result = project.runpytest_subprocess(*xdist, *(f"--trt-report={report}" for report in asked))
+    requested = ("html:file/trt.html", "json:r.json", "md:file/trt.md", "html:r.html")
+    result = project.runpytest_subprocess(*xdist, *(f"--trt-report={report}" for report in requested))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stdout.fnmatch_lines(["json report: *r.json", "html report: *r.html"])
     errors = [line for line in result.outlines if line.startswith("ERROR: a report cannot be written: ")]
@@ -53,15 +55,15 @@ def test_reports_that_cannot_be_written_cost_no_other(project, monkeypatch, xdis
 
 
 @pytest.mark.parametrize("value", ["html", "htm:x.html", ":x", "json:"])
-def test_a_form_that_is_not_known_is_refused(project, value):
+def test_unknown_report_format_is_a_usage_error(project, value):
     result = project.runpytest_subprocess(f"--trt-report={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    wanted = "(html|md|json|benchmark-json|trtexec), a colon and a path"
-    result.stderr.fnmatch_lines([f"ERROR: --trt-report is *give a format {wanted}*"])
+    formats = "(html|md|json|benchmark-json|trtexec), a colon and a path"
+    result.stderr.fnmatch_lines([f"ERROR: --trt-report is *give a format {formats}*"])
 
 
-def test_trtexecs_exports_have_the_layers_of_every_test(project):
-    """Asking for them is enough for layers to be timed."""
+def test_trtexec_exports_contain_the_layers_of_every_test(project):
+    """The exports alone are a reason to time layers."""
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-report=trtexec:exports")
     result.assert_outcomes(passed=1)
@@ -71,14 +73,14 @@ def test_trtexecs_exports_have_the_layers_of_every_test(project):
     assert list(count) == ["count"]
     assert all(list(row) == ["name", "timeMs", "averageMs", "medianMs", "percentage"] for row in rows)
     assert sum(row["percentage"] for row in rows) == pytest.approx(100)
-    told = json.loads(written["layers.json"].read_text())
-    assert told["Bindings"] == ["x", "y"]
-    assert [layer["Name"] for layer in told["Layers"]] == [row["name"] for row in rows]
+    layers = json.loads(written["layers.json"].read_text())
+    assert layers["Bindings"] == ["x", "y"]
+    assert [layer["Name"] for layer in layers["Layers"]] == [row["name"] for row in rows]
 
 
-def test_a_run_that_cannot_be_kept_for_accepting_is_a_warning(project):
+def test_run_that_cannot_be_stored_for_accept_is_a_warning(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    (project.path / "kept" / "d" / "trt" / "last-run.json").mkdir(parents=True)
-    result = project.runpytest_subprocess("-o", "addopts=", "-o", "cache_dir=kept")
+    (project.path / "cache" / "d" / "trt" / "last-run.json").mkdir(parents=True)
+    result = project.runpytest_subprocess("-o", "addopts=", "-o", "cache_dir=cache")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["warning: the last run is not stored, so that *accept needs --from: *last-run.json*"])

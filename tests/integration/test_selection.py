@@ -1,4 +1,4 @@
-"""--trt-only, --trt-skip, --trt-disable, --collect-only, -q, -v and no plugin at all."""
+"""Test --trt-only, --trt-skip, --trt-disable, --collect-only, -q, -v and -p no:trt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_only_skip_and_disable(project):
     assert project.runpytest_subprocess("--trt-only", "--trt-skip").ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_collecting_touches_no_device_and_writes_nothing(project):
+def test_collecting_uses_no_device_and_writes_nothing(project):
     project.makepyfile(test_m=FILE)
     result = project.runpytest_subprocess("--collect-only", "-q", "--trt-backend=tensorrt", "--trt-cache-dir=own")
     assert result.ret == pytest.ExitCode.OK
@@ -40,7 +40,7 @@ def test_collecting_touches_no_device_and_writes_nothing(project):
     assert not any((project.path / name).exists() for name in ("out.json", "own", ".trt-baselines"))
 
 
-def test_quiet_says_little_and_verbose_says_more_and_neither_has_colour(project):
+def test_quiet_and_verbose_output_without_colour(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     plain, quiet, verbose = (project.runpytest_subprocess(*v).stdout.str() for v in ((), ("-q",), ("-v",)))
     assert "test_m " in plain
@@ -52,14 +52,14 @@ def test_quiet_says_little_and_verbose_says_more_and_neither_has_colour(project)
     assert "\x1b[" in project.runpytest_subprocess("--color=yes").stdout.str()
 
 
-def test_without_the_plugin_there_is_nothing_of_it(pytester):
+def test_disabled_plugin_leaves_no_trace(pytester):
     pytester.makepyfile("def test_other(): pass")
     result = pytester.runpytest_subprocess("-p", "no:trt")
     result.assert_outcomes(passed=1)
     assert "trt" not in pytester.runpytest_subprocess("-p", "no:trt", "--markers", "--fixtures").stdout.str()
 
 
-def test_what_pytest_lists_names_what_there_is(pytester):
+def test_pytest_lists_our_markers_and_options(pytester):
     listed = pytester.runpytest_subprocess("--markers", "--help", "--fixtures").stdout.str()
     assert all(
         f"@pytest.mark.trt_{name}" in pytester.runpytest_subprocess("--markers").stdout.str()

@@ -1,4 +1,4 @@
-"""On a real terminal: colour, and a live line while a person waits. Nowhere else."""
+"""Test the output on a real terminal: colour, and a progress line that no other output has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from samples.pytest_runs import ENGINE, MEASURES
 
 
 def on_a_terminal(project, *options):
-    """All that such a run writes to its terminal."""
+    """Run pytest on a terminal, and return its exit status and all that it writes there."""
     ours, theirs = pty.openpty()
     environment = {**os.environ, "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
@@ -26,13 +26,13 @@ def on_a_terminal(project, *options):
     try:
         while chunk := os.read(ours, 65536):
             written += chunk
-    except OSError:  # Linux says EIO at the end of a terminal
+    except OSError:  # Linux reports EIO at the end of a terminal
         pass
     os.close(ours)
     return process.wait(30), written.decode()
 
 
-def test_a_terminal_has_colour_and_a_line_that_is_replaced_and_goes(project):
+def test_terminal_has_colour_and_a_progress_line_that_disappears(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
     status, written = on_a_terminal(project, "--trt-no-cache", "--trt-baseline=off")
     assert status == pytest.ExitCode.TESTS_FAILED
@@ -44,7 +44,7 @@ def test_a_terminal_has_colour_and_a_line_that_is_replaced_and_goes(project):
 
 
 @pytest.mark.parametrize("options", [("-q",), ("-n", "1")], ids=["quiet", "xdist"])
-def test_a_quiet_run_and_a_worker_show_no_live_line(project, options):
+def test_quiet_run_and_worker_show_no_progress_line(project, options):
     project.makepyfile(test_m=ENGINE + MEASURES)
     status, written = on_a_terminal(project, "--trt-no-cache", *options)
     assert status == pytest.ExitCode.OK

@@ -1,4 +1,4 @@
-"""--trt-resolution, --trt-min-time, --trt-max-time and --trt-wait."""
+"""Test --trt-resolution, --trt-min-time, --trt-max-time and --trt-wait."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def sampled_s(project):
     return result["measurement"]["measured_s"]
 
 
-def test_sampling_lasts_at_least_the_one_and_at_most_the_other(project, save_model, verdicts):
+def test_sampling_time_is_between_min_and_max(project, save_model, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-min-time=1.5", "--trt-resolution=50%").assert_outcomes(passed=1)
     assert sampled_s(project) >= 1.5
@@ -25,7 +25,7 @@ def test_sampling_lasts_at_least_the_one_and_at_most_the_other(project, save_mod
 
 
 @pytest.mark.parametrize(
-    ("option", "said"),
+    ("option", "message"),
     [
         ("--trt-min-time=3", "--trt-min-time is 3 s, more than --trt-max-time*"),
         ("--trt-max-time=ten", "--trt-max-time is 'ten': give a number of seconds, such as 10 or 0.5"),
@@ -34,7 +34,7 @@ def test_sampling_lasts_at_least_the_one_and_at_most_the_other(project, save_mod
         ("--trt-builds=0", "--trt-builds is '0': give a whole number from 1 to 100"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(project, option, said):
+def test_invalid_options_are_usage_errors(project, option, message):
     result = project.runpytest_subprocess(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: {message}"])

@@ -1,4 +1,4 @@
-"""--trt-max-slowdown, --trt-max-memory-growth and `trt_regression`: marker, then command line, then ini, then 5 %."""
+"""Test the tolerances: `trt_regression` overrides the command line, which overrides the ini file, then 5 %."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def test_tolerances_and_quarantines(project, save_model, verdicts):
     assert tolerances(project) == {"test_plain": 0.05, "test_own": 0.25}
     project.runpytest_subprocess("-k", "plain or own", "-o", "trt_max_slowdown=7%").assert_outcomes(passed=2)
     assert tolerances(project) == {"test_plain": 0.07, "test_own": 0.25}
-    said = ("-o", "trt_max_slowdown=7%", "--trt-max-slowdown=0.1")
-    project.runpytest_subprocess("-k", "plain or own", *said).assert_outcomes(passed=2)
+    options = ("-o", "trt_max_slowdown=7%", "--trt-max-slowdown=0.1")
+    project.runpytest_subprocess("-k", "plain or own", *options).assert_outcomes(passed=2)
     assert tolerances(project) == {"test_plain": 0.1, "test_own": 0.25}
 
     save_model(folder=project.path, layers=64)
@@ -51,21 +51,21 @@ def test_tolerances_and_quarantines(project, save_model, verdicts):
 
 
 @pytest.mark.parametrize(
-    ("marker", "said"),
+    ("arguments", "message"),
     [
         ("enforce=False", "enforce=False needs until='YYYY-MM-DD' and a reason='...'"),
         ("max_slowdown=3", "max_slowdown is 3: did you mean '3%'?"),
         ("until='soon', enforce=False, reason='r'", "until is 'soon': write a date such as*"),
     ],
 )
-def test_what_cannot_be_meant_is_a_usage_error(project, marker, said):
-    project.makepyfile(test_m=ENGINE + f"@pytest.mark.trt_regression({marker})\n" + MEASURES)
+def test_invalid_marker_is_a_usage_error(project, arguments, message):
+    project.makepyfile(test_m=ENGINE + f"@pytest.mark.trt_regression({arguments})\n" + MEASURES)
     result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"ERROR: test_m.py::test_m: trt_regression: {said}"])
+    result.stderr.fnmatch_lines([f"ERROR: test_m.py::test_m: trt_regression: {message}"])
 
 
-def test_memory_growth_is_a_share_too(project):
+def test_memory_growth_is_a_share(project):
     result = project.runpytest_subprocess("--trt-max-memory-growth=5")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-max-memory-growth is '5': did you mean '5%'?"])

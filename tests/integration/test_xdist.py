@@ -1,4 +1,4 @@
-"""Under xdist: what workers find is merged, and one that is lost is said, counted, and fails the run."""
+"""Test runs under xdist: results of workers are merged, and a lost worker fails the run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
 
-def test_a_worker_that_is_killed_fails_the_run_and_its_test_is_counted(project, verdicts):
+def test_killed_worker_fails_the_run_and_its_test(project, verdicts):
     project.makepyfile(
         test_m=ENGINE
         + MEASURES
@@ -29,7 +29,7 @@ def test_killed(trt_runner):
     assert verdicts() == {"test_m": ["missing"], "test_killed": ["error"]}
 
 
-def test_a_worker_that_is_lost_after_its_last_test_fails_a_run_that_would_have_passed(project):
+def test_worker_lost_after_its_last_test_fails_the_run(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.makeconftest(
         """
@@ -45,7 +45,7 @@ def test_a_worker_that_is_lost_after_its_last_test_fails_a_run_that_would_have_p
     result.stdout.fnmatch_lines(["ERROR: worker gw0 was lost*"])
 
 
-def test_a_verdict_is_the_same_with_and_without_workers(project, verdicts):
+def test_verdicts_are_the_same_with_and_without_xdist(project, verdicts):
     project.makepyfile(
         test_m=ENGINE
         + """

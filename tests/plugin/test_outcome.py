@@ -1,4 +1,4 @@
-"""What a run keeps of its tests and of its workers."""
+"""Test how the results of tests and workers are collected."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def result(node_id: str, *verdicts: Verdict) -> Result:
 OVER, OK = Verdict("over_budget", "budget", "ms", "too slow"), Verdict("ok", "budget", "ms", "fine")
 
 
-def test_of_a_test_that_is_run_again_the_last_try_counts() -> None:
+def test_last_run_of_a_rerun_test_counts() -> None:
     outcome = RunOutcome(Settings)
     for verdict in (OVER, OK):
         outcome.add_report(report("a", "setup", trt_started=True))
@@ -29,14 +29,14 @@ def test_of_a_test_that_is_run_again_the_last_try_counts() -> None:
     assert outcome.results == [result("a", OK)]
 
 
-def test_what_is_run_unmeasured_is_no_result() -> None:
+def test_unmeasured_test_has_no_result() -> None:
     outcome = RunOutcome(lambda: Settings(disabled=True))
     outcome.add_report(report("a", "call", trt_result=codec.encode(result("a"))))
     outcome.add_report(report("b", "call", trt_result=codec.encode(result("b", OVER))))
     assert outcome.results == [result("b", OVER)]
 
 
-def test_a_test_whose_worker_is_lost_is_an_error_if_it_is_ours() -> None:
+def test_only_our_test_is_an_error_if_its_worker_is_lost() -> None:
     outcome = RunOutcome(Settings)
     outcome.add_report(report("ours", "setup", trt_started=True))
     outcome.add_lost_test("ours")
@@ -44,7 +44,7 @@ def test_a_test_whose_worker_is_lost_is_an_error_if_it_is_ours() -> None:
     assert [(r.node_id, r.status) for r in outcome.results] == [("ours", "error")]
 
 
-def test_what_every_worker_says_is_said_once() -> None:
+def test_problem_of_every_worker_is_shown_once() -> None:
     outcome = RunOutcome(Settings)
     for worker in ("gw0", "gw1"):
         outcome.merge_worker(worker, {"trt_problems": ["no such device"], "trt_warnings": [f"{worker} is slow"]})

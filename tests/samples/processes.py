@@ -1,4 +1,4 @@
-"""Which processes there are. Tests that pytest runs in a folder of their own import this too."""
+"""Find processes. Tests that pytest runs in a folder of their own import this module too."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
-    """A process's state and its parent (proc(5)); None once it is gone."""
+    """Return a process's state and its parent (proc(5)); None if it no longer exists."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -16,8 +16,8 @@ def _stat(pid: int) -> tuple[str, int] | None:
     return fields[0], int(fields[1])
 
 
-def below(pid: int) -> list[int]:
-    """The processes that descend from `pid`, nearest first."""
+def descendants(pid: int) -> list[int]:
+    """Return the processes that descend from `pid`, nearest first."""
     stats = {int(folder.name): _stat(int(folder.name)) for folder in Path("/proc").glob("[0-9]*")}
     found = [pid]
     for parent in found:
@@ -26,12 +26,12 @@ def below(pid: int) -> list[int]:
 
 
 def alive(pids: Iterable[int]) -> list[int]:
-    """Those that are there and have not ended."""
+    """Return those processes that exist and have not ended."""
     return [pid for pid in pids if (stat := _stat(pid)) is not None and stat[0] != "Z"]
 
 
 def has_ended(pid: int, within_s: float = 10.0) -> bool:
-    """Whether a process ends within some time."""
+    """Return whether a process ends within so many seconds."""
     deadline = time.monotonic() + within_s
     while alive([pid]) and time.monotonic() < deadline:
         time.sleep(0.01)

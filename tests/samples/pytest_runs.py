@@ -1,11 +1,11 @@
-"""What integration tests share: lines of test files, and how the output of a run is read."""
+"""Lines of test files, and a reader of the output of pytest runs."""
 
 from __future__ import annotations
 
 import pytest
 
 ENGINE = "import pytest\npytestmark = pytest.mark.trt_engine('m.onnx', dims={'N': (1, 4, 8)})\n"
-"""What a test file starts with: the project's model."""
+"""The first lines of a test file: they declare the project's model."""
 
 MEASURES = "def test_m(trt_runner): trt_runner.measure()\n"
 

@@ -1,4 +1,4 @@
-"""What a run works with: which backend, which device, and who has it."""
+"""Test the resources of a run: the backend, the device and its lock."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from pytest_trt.errors import BackendError, BuildError, CacheError
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
-from pytest_trt.trial import bench as room
+from pytest_trt.trial import bench as bench_module
 from pytest_trt.trial.bench import Bench
 
 
 @pytest.fixture
 def without_gpu(monkeypatch):
-    """As on a machine whose GPUs are not for this process."""
+    """Hide all GPUs from this process."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not gpu_is_visible()
 
 
-def test_the_spec_chooses_its_backend_then_the_settings_then_what_is_there(without_gpu):
+def test_backend_comes_from_the_spec_then_the_settings_then_the_machine(without_gpu):
     chosen = Bench(Settings(backend="tensorrt_lean"))
     assert chosen.backend_name(EngineSpec(backend="onnxruntime")) == "onnxruntime"
     assert chosen.backend_name(EngineSpec()) == "tensorrt_lean"
@@ -36,7 +36,7 @@ def test_the_spec_chooses_its_backend_then_the_settings_then_what_is_there(witho
         Bench(Settings()).backend_name(EngineSpec(path="m.plan"))
 
 
-def test_the_environment_says_what_ran_and_is_asked_for_once():
+def test_environment_describes_the_device_and_is_read_once():
     with Bench(Settings(backend="onnxruntime")) as bench:
         seen = bench.environment("onnxruntime")
         assert (seen.kind, seen.backend, seen.threads) == ("cpu", "onnxruntime", seen.host_cpus)
@@ -44,7 +44,7 @@ def test_the_environment_says_what_ran_and_is_asked_for_once():
         assert bench.environment("onnxruntime") is seen
 
 
-def test_an_ahead_of_time_build_is_for_what_it_names():
+def test_ahead_of_time_build_uses_the_requested_capabilities():
     with Bench(Settings(build_only=True, compute_capabilities=(89, 120))) as bench:
         declaration = Declaration(spec=EngineSpec(path="m.onnx"))
         completed = bench.completed(declaration, "tensorrt_rtx")
@@ -55,7 +55,7 @@ def test_an_ahead_of_time_build_is_for_what_it_names():
 
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
-def test_what_could_be_built_without_a_gpu_and_is_to_be_run_is_told_of_the_option(without_gpu):
+def test_missing_driver_suggests_build_only(without_gpu):
     if not is_installed("tensorrt_rtx"):
         pytest.skip("needs the package tensorrt_rtx")
     with Bench(Settings()) as bench:
@@ -66,7 +66,7 @@ def test_what_could_be_built_without_a_gpu_and_is_to_be_run_is_told_of_the_optio
         assert "--trt-build-only" not in str(caught.value)
 
 
-def test_what_made_the_model_counts_in_the_build_time(save_model, tmp_path):
+def test_preparation_counts_towards_the_build_timeout(save_model, tmp_path):
     job = BuildJob(
         "onnxruntime", "0", EngineSpec(build_timeout_s=60), str(save_model()), str(tmp_path), preparation_s=61
     )
@@ -76,10 +76,10 @@ def test_what_made_the_model_counts_in_the_build_time(save_model, tmp_path):
         assert bench.build(dataclasses.replace(job, preparation_s=1)).plan_bytes
 
 
-def test_one_measures_on_a_device_at_a_time_and_the_other_says_that_it_waits(tmp_path, monkeypatch):
-    monkeypatch.setattr(room.tempfile, "tempdir", str(tmp_path))
-    said: list[str] = []
-    with Bench(Settings()) as first, Bench(Settings(), said.append) as second:
+def test_second_bench_waits_for_the_device_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_module.tempfile, "tempdir", str(tmp_path))
+    progress: list[str] = []
+    with Bench(Settings()) as first, Bench(Settings(), progress.append) as second:
         environment = first.environment("onnxruntime")
         order = []
 
@@ -88,32 +88,32 @@ def test_one_measures_on_a_device_at_a_time_and_the_other_says_that_it_waits(tmp
                 order.append("second")
 
         with first.lock(environment):
-            with first.lock(environment):  # a build within a measurement: the device is held already
+            with first.lock(environment):  # a build within a measurement: this bench has locked the device already
                 pass
             waiting = threading.Thread(target=other)
             waiting.start()
             deadline = time.monotonic() + 30
-            while not said and time.monotonic() < deadline:
+            while not progress and time.monotonic() < deadline:
                 time.sleep(0.01)
             order.append("first")
         waiting.join()
     assert order == ["first", "second"]
-    assert said[0].startswith(f"waiting for {environment.device}: another run measures or builds on it")
-    assert said[-1] == ""
+    assert progress[0].startswith(f"waiting for {environment.device}: another run measures or builds on it")
+    assert progress[-1] == ""
 
 
-def test_a_lock_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch):
-    monkeypatch.setattr(room.tempfile, "tempdir", str(tmp_path))
+def test_lock_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench_module.tempfile, "tempdir", str(tmp_path))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (tmp_path / f"pytest-trt-{room.os.getuid()}").symlink_to(elsewhere)
+    (tmp_path / f"pytest-trt-{bench_module.os.getuid()}").symlink_to(elsewhere)
     with Bench(Settings()) as bench:
         environment = bench.environment("onnxruntime")
         with pytest.raises(CacheError, match="belongs to somebody else"), bench.lock(environment):
             pass
 
 
-def test_a_server_that_has_died_is_replaced():
+def test_dead_server_is_replaced():
     with Bench(Settings()) as bench:
         first = bench.server("onnxruntime")
         assert bench.server("onnxruntime") is first
@@ -126,17 +126,17 @@ def test_a_server_that_has_died_is_replaced():
 
 
 @pytest.mark.skipif(gpu_is_visible(), reason="needs a machine without a GPU")
-def test_a_gpu_that_is_lost_is_said_once_and_fails_the_rest_at_once():
+def test_lost_gpu_is_reported_once_and_fails_later_tests():
     pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     with Bench(Settings(backend="tensorrt_rtx")) as bench:
-        assert bench.lost_device("tensorrt_rtx", "a.py::test_a") == "", "of a device that never worked nothing is lost"
-        was = Environment(device="NVIDIA L4", kind="gpu", backend="tensorrt_rtx", backend_version="1.4")
-        bench._environments["tensorrt_rtx"] = was  # as it is where the first tests of a run have found it
-        said = bench.lost_device("tensorrt_rtx", "a.py::test_a")
-        assert said.startswith("NVIDIA L4 does not work in a fresh process either (")
-        assert "driver" in said
+        assert bench.lost_device("tensorrt_rtx", "a.py::test_a") == "", "a device that never worked cannot be lost"
+        environment = Environment(device="NVIDIA L4", kind="gpu", backend="tensorrt_rtx", backend_version="1.4")
+        bench._environments["tensorrt_rtx"] = environment  # as if the first tests of the run had used it
+        message = bench.lost_device("tensorrt_rtx", "a.py::test_a")
+        assert message.startswith("NVIDIA L4 does not work in a fresh process either (")
+        assert "driver" in message
         assert bench.lost_device("tensorrt_rtx", "a.py::test_b") == ""
         with pytest.raises(BackendError, match=r"not run: NVIDIA L4 was lost in a\.py::test_a"):
             bench.server("tensorrt_rtx")
-        assert bench.environment("onnxruntime").kind == "cpu", "what needs no GPU goes on"
+        assert bench.environment("onnxruntime").kind == "cpu", "a backend without a GPU still works"
         assert bench.lost_device("onnxruntime", "a.py::test_c") == ""

@@ -1,4 +1,4 @@
-"""The first layer that departs: the search by itself, then on models that ONNX Runtime really gets wrong."""
+"""Test the search for the first layer that departs: first alone, then on models that really are inaccurate."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def reading(departs: bool, used: float = 0.0, infinite: bool = False) -> Reading
 
 
 class Builds:
-    """A model of which it is known what departs, given what is marked. Counts what the search asks for."""
+    """A model whose departing tensors are known for any marked ones. It records which tensors the search marks."""
 
-    def __init__(self, made: onnx.ModelProto, folder: Path, departs: Callable[[str, frozenset[str]], Any]) -> None:
-        onnx.save(made, str(folder / "m.onnx"))
+    def __init__(self, model: onnx.ModelProto, folder: Path, departs: Callable[[str, frozenset[str]], Any]) -> None:
+        onnx.save(model, str(folder / "m.onnx"))
         self.graph, self._departs = TensorGraph(read_model(folder / "m.onnx")), departs
-        self.asked: list[tuple[str, ...]] = []
+        self.marked_together: list[tuple[str, ...]] = []
 
     def compare(self, names: Sequence[str]) -> Mapping[str, Reading]:
-        self.asked.append(tuple(names))
+        self.marked_together.append(tuple(names))
         seen = {}
         for name in (*self.graph.outputs, *names):
             found = self._departs(name, frozenset(names))
@@ -62,28 +62,29 @@ class Builds:
         return Bisection(self.graph, self.compare, at_once, max_builds).run()
 
 
-def place(name: str) -> int:
+def position(name: str) -> int:
+    """Return a tensor's position in the chain."""
     return 10**6 if name == "y" else int(name[1:])
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 8, 1000])
 @pytest.mark.parametrize("culprit", [0, 1, 57, 98, 99])
-def test_the_culprit_is_found_wherever_it_is(culprit: int, at_once: int, tmp_path: Path) -> None:
-    builds = Builds(chain(100), tmp_path, lambda name, marked: place(name) >= culprit)
+def test_culprit_is_found_at_every_position(culprit: int, at_once: int, tmp_path: Path) -> None:
+    builds = Builds(chain(100), tmp_path, lambda name, marked: position(name) >= culprit)
     found = builds.search(at_once, max_builds=20)
     assert found.first is not None
     assert (found.first.node, found.confirmed) == (f"tanh{culprit}", True)
     assert list(found.sources) == ([f"t{culprit - 1}"] if culprit else [])
-    assert max(map(len, builds.asked)) <= max(at_once + 1, 2)
-    assert builds.asked[-1] == (*found.sources, f"t{culprit}")
+    assert max(map(len, builds.marked_together)) <= max(at_once + 1, 2)
+    assert builds.marked_together[-1] == (*found.sources, f"t{culprit}")
 
 
-def test_builds_are_few(tmp_path: Path) -> None:
-    builds = Builds(chain(1000), tmp_path, lambda name, marked: place(name) >= 637)
+def test_few_builds_are_needed(tmp_path: Path) -> None:
+    builds = Builds(chain(1000), tmp_path, lambda name, marked: position(name) >= 637)
     found = builds.search(at_once=32, max_builds=8)
     assert found.confirmed
-    assert found.builds == len(builds.asked) - 1 == 3
-    assert found.marked == sum(map(len, builds.asked))
+    assert found.builds == len(builds.marked_together) - 1 == 3
+    assert found.marked == sum(map(len, builds.marked_together))
 
 
 def test_only_the_branch_that_departs_is_searched(tmp_path: Path) -> None:
@@ -93,7 +94,7 @@ def test_only_the_branch_that_departs_is_searched(tmp_path: Path) -> None:
     assert (found.first.node, found.confirmed) == ("relu48", True)
 
 
-def test_a_join_that_departs_though_its_branches_agree_is_the_culprit(tmp_path: Path) -> None:
+def test_departing_join_of_agreeing_branches_is_the_culprit(tmp_path: Path) -> None:
     found = Builds(chain(9, branch=9), tmp_path, lambda name, marked: name == "y").search()
     assert found.first is not None
     assert (found.first.node, found.confirmed, len(found.sources)) == ("sum", True, 2)
@@ -105,7 +106,7 @@ def test_nothing_departs(tmp_path: Path) -> None:
     assert describe(found) == ("every output agrees with ONNX Runtime's in fp32, element by element",)
 
 
-def test_a_layer_that_departs_above_one_that_agrees_is_found_all_the_same(tmp_path: Path) -> None:
+def test_departing_layer_above_an_agreeing_one_is_found(tmp_path: Path) -> None:
     """b's error is hidden where it is clipped, and shows again along the other branch."""
     builds = Builds(chain(9, branch=9), tmp_path, lambda name, marked: name in ("y", "t3", "t8"))
     found = builds.search(at_once=2)
@@ -114,32 +115,32 @@ def test_a_layer_that_departs_above_one_that_agrees_is_found_all_the_same(tmp_pa
     assert found.confirmed
 
 
-def test_the_first_infinity_is_looked_for_once_one_was_seen(tmp_path: Path) -> None:
+def test_first_infinity_is_searched_for_once_one_was_seen(tmp_path: Path) -> None:
     def departs(name: str, marked: frozenset[str]) -> Reading:
-        if name != "y" and 60 <= place(name) < 90:
+        if name != "y" and 60 <= position(name) < 90:
             return reading(True, np.inf, infinite=True)
-        return reading(place(name) >= 20, 1.5)  # inexact from there on, and the infinity is hidden by the output
+        return reading(position(name) >= 20, 1.5)  # inexact from t20 on; the output hides the infinity
 
     found = Builds(chain(100), tmp_path, departs).search(at_once=16)
     assert found.first is not None
     assert (found.first.node, found.confirmed) == ("tanh60", True)
 
 
-def test_a_fault_that_goes_with_its_fusion_is_not_certain(tmp_path: Path) -> None:
+def test_fault_that_vanishes_when_marked_is_not_certain(tmp_path: Path) -> None:
     found = Builds(chain(100), tmp_path, lambda name, marked: not marked).search()
     assert (found.confirmed, found.first is not None and found.first.tensor) == (False, "y")
     assert "a fusion is at fault" in found.why
 
 
-def test_fewer_tensors_are_marked_where_many_hide_the_fault(tmp_path: Path) -> None:
-    builds = Builds(chain(64), tmp_path, lambda name, marked: len(marked) < 6 and place(name) >= 30)
+def test_fewer_tensors_are_marked_if_many_hide_the_fault(tmp_path: Path) -> None:
+    builds = Builds(chain(64), tmp_path, lambda name, marked: len(marked) < 6 and position(name) >= 30)
     found = builds.search(at_once=32, max_builds=12)
     assert found.first is not None
     assert (found.first.node, found.confirmed) == ("tanh30", True)
 
 
-def test_what_does_not_show_alone_is_not_certain(tmp_path: Path) -> None:
-    builds = Builds(chain(9), tmp_path, lambda name, marked: not marked or (len(marked) > 3 and place(name) >= 5))
+def test_fault_that_vanishes_when_marked_alone_is_not_certain(tmp_path: Path) -> None:
+    builds = Builds(chain(9), tmp_path, lambda name, marked: not marked or (len(marked) > 3 and position(name) >= 5))
     found = builds.search()
     assert (found.confirmed, found.why) == (
         False, "it agrees if nothing else is marked: the fault is in a fusion with other layers"
@@ -147,15 +148,15 @@ def test_what_does_not_show_alone_is_not_certain(tmp_path: Path) -> None:
 
 
 def test_builds_are_bounded(tmp_path: Path) -> None:
-    builds = Builds(chain(1000), tmp_path, lambda name, marked: place(name) >= 637)
+    builds = Builds(chain(1000), tmp_path, lambda name, marked: position(name) >= 637)
     found = builds.search(at_once=1, max_builds=3)
     assert (found.builds, found.confirmed) == (3, False)
     assert "layers before it were not compared: allow more builds" in found.why
 
 
-def test_an_error_that_grows_is_no_single_layers_fault(tmp_path: Path) -> None:
+def test_gradual_error_blames_no_single_layer(tmp_path: Path) -> None:
     def departs(name: str, marked: frozenset[str]) -> Reading:
-        return reading(place(name) >= 50, place(name) / 50)
+        return reading(position(name) >= 50, position(name) / 50)
 
     found = Builds(chain(100), tmp_path, departs).search()
     assert found.is_gradual
@@ -171,12 +172,12 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 
 
 def declared(precision: str = "fp16", accuracy: Accuracy | None = None, **spec: Any) -> Declaration:
-    made = EngineSpec(path="m.onnx", precision=precision, **spec)  # type: ignore[arg-type]
-    return Declaration(spec=made, run=RunShape(batch=2), accuracy=accuracy)
+    engine = EngineSpec(path="m.onnx", precision=precision, **spec)  # type: ignore[arg-type]
+    return Declaration(spec=engine, run=RunShape(batch=2), accuracy=accuracy)
 
 
 @pytest.mark.parametrize("at_once", [4, 32])
-def test_a_weight_that_float16_clips_is_found(at_once: int, bench: Bench, tmp_path: Path) -> None:
+def test_weight_clipped_by_float16_is_found(at_once: int, bench: Bench, tmp_path: Path) -> None:
     onnx.save(clipped_model(), str(tmp_path / "m.onnx"))
     found = bisect(bench, declared(), [tmp_path], at_once=at_once)
     assert found.first is not None
@@ -188,7 +189,7 @@ def test_a_weight_that_float16_clips_is_found(at_once: int, bench: Bench, tmp_pa
     assert not found.is_gradual
 
 
-def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench, tmp_path: Path) -> None:
+def test_layer_calibrated_on_other_inputs_is_found(bench: Bench, tmp_path: Path) -> None:
     onnx.save(clipped_model(6, at=99), str(tmp_path / "m.onnx"))
 
     def quiet() -> Iterator[dict[str, Any]]:
@@ -201,21 +202,21 @@ def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench,
     assert "it reads nothing but the model's inputs" in "\n".join(describe(found))
 
 
-def test_absolute_tolerances_go_with_the_size_of_each_tensor(bench: Bench, tmp_path: Path) -> None:
-    """`down` is a hundred millionth of the output: what is allowed of that must not be allowed of it."""
+def test_absolute_tolerances_are_scaled_to_each_tensor(bench: Bench, tmp_path: Path) -> None:
+    """`down` is a hundred million times smaller than the output, so the output's limit must not apply to it."""
     onnx.save(clipped_model(), str(tmp_path / "m.onnx"))
-    said = Accuracy(rtol=0.0, atol=0.02)
-    found = bisect(bench, declared(accuracy=said), [tmp_path])
+    accuracy = Accuracy(rtol=0.0, atol=0.02)
+    found = bisect(bench, declared(accuracy=accuracy), [tmp_path])
     assert found.first is not None
     assert (found.first.node, found.confirmed) == ("scale_down", True)
 
 
-def test_what_is_right_departs_nowhere(bench: Bench, tmp_path: Path) -> None:
+def test_accurate_model_departs_nowhere(bench: Bench, tmp_path: Path) -> None:
     onnx.save(clipped_model(at=99), str(tmp_path / "m.onnx"))
     assert bisect(bench, declared(), [tmp_path]).first is None
 
 
-def test_a_plan_has_nothing_to_mark(bench: Bench, tmp_path: Path) -> None:
-    given = dataclasses.replace(declared(), spec=EngineSpec(path="m.plan"))
+def test_plan_cannot_be_bisected(bench: Bench, tmp_path: Path) -> None:
+    declaration = dataclasses.replace(declared(), spec=EngineSpec(path="m.plan"))
     with pytest.raises(DeclarationError, match=r"m\.plan is a plan, which has no tensors to mark: name its model"):
-        bisect(bench, given, [tmp_path])
+        bisect(bench, declaration, [tmp_path])

@@ -1,4 +1,4 @@
-"""How builds differ, from samplings with a known answer."""
+"""Test the build lottery on blocks with known differences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPARISON = Comparison(
 
 
 def sides(ratio: float, seed: int):
-    """24 blocks a side around 1 ms, the new engine slower by `ratio`, with 0.1 % of noise."""
+    """Return 24 blocks for each side around 1 ms, the new engine slower by `ratio`, with 0.1 % of noise."""
     random = np.random.default_rng(seed)
 
     def blocks(ms: float) -> tuple[Samples, ...]:
@@ -31,31 +31,31 @@ def sides(ratio: float, seed: int):
     return blocks(ratio), blocks(1.0)
 
 
-def test_the_spread_is_between_the_fastest_and_the_slowest_build():
+def test_spread_is_between_the_fastest_and_the_slowest_build():
     lottery = BuildLottery.of(COMPARISON.question, [sides(1.0, 1), sides(1.02, 2), sides(1.01, 3)], judged=True)
     assert lottery.spread["ms"] == pytest.approx(0.02, abs=0.002)
     assert "3 builds differ by" in lottery.notes[0]
 
 
-def test_builds_set_against_the_first_count_it_as_one():
+def test_first_build_counts_if_there_is_no_baseline():
     lottery = BuildLottery.of(COMPARISON.question, [sides(0.98, 1)], judged=False)
     assert lottery.spread["ms"] == pytest.approx(1 / 0.98 - 1, abs=0.002)
     assert lottery.verdict is None
     assert "2 builds differ" in lottery.notes[0]
 
 
-def test_the_verdict_of_all_builds_takes_the_place_of_the_one_builds():
+def test_verdict_of_all_builds_replaces_that_of_the_first():
     lottery = BuildLottery.of(COMPARISON.question, [sides(1.2, seed) for seed in range(4)], judged=True)
     alone = Verdict("ok", "baseline", "ms", "one lucky build")
     budget = Verdict("ok", "budget", "ms", "within")
-    weighed = lottery.replace_verdict([budget, alone])
-    assert weighed[0] is budget
-    assert weighed[1].status == "regressed"
+    replaced = lottery.replace_verdict([budget, alone])
+    assert replaced[0] is budget
+    assert replaced[1].status == "regressed"
     assert BuildLottery().replace_verdict([alone]) == (alone,)
 
 
-def test_another_build_of_the_same_model_and_options_is_named():
+def test_verdict_notes_another_build_of_the_same_model():
     same = dataclasses.replace(COMPARISON, baseline=baseline_of(measurement(), ()))
-    said = [dataclasses.replace(same, rebuilt=rebuilt).verdicts(sides(1.0, 1), {})[0] for rebuilt in (True, False)]
-    assert [REBUILT in verdict.details for verdict in said] == [True, False]
-    assert [verdict.status for verdict in said] == ["ok", "ok"]
+    verdicts = [dataclasses.replace(same, rebuilt=rebuilt).verdicts(sides(1.0, 1), {})[0] for rebuilt in (True, False)]
+    assert [REBUILT in verdict.details for verdict in verdicts] == [True, False]
+    assert [verdict.status for verdict in verdicts] == ["ok", "ok"]

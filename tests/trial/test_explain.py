@@ -1,4 +1,4 @@
-"""The clocks that a slowdown may come from."""
+"""Test the clocks that may explain a slowdown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One model on several backends: the rows."""
+"""Test the rows of one model on several backends."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.lineup import Lineup, Row
 
 
-def test_a_model_that_the_reference_cannot_run_is_still_built(tmp_path, engine_cache):
+def test_model_that_the_reference_cannot_run_is_still_built(tmp_path, engine_cache):
     from onnx import helper, save
 
     model = layers_model()
@@ -30,12 +30,12 @@ def test_a_model_that_the_reference_cannot_run_is_still_built(tmp_path, engine_c
     assert "Odd" in row.why
 
 
-def test_a_speed_up_needs_both_latencies():
+def test_speed_up_needs_both_latencies():
     assert ROWS[1].faster_than(ROWS[0]) == 16
     assert ROWS[2].faster_than(ROWS[0]) is ROWS[1].faster_than(ROWS[2]) is ROWS[1].faster_than(None) is None
 
 
-def test_a_row_travels_as_json():
+def test_row_survives_json():
     from pytest_trt.core import codec
 
     row = dataclasses.replace(ROWS[1], environment=Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0"))

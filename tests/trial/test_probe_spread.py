@@ -1,4 +1,4 @@
-"""The spread between probes: measured, remembered, and reckoned with."""
+"""Test the spread between probes: measured, stored, and used."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pytest_trt.trial.probe_spread import Calibration, ProbeSpread
 GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0")
 
 
-def test_until_there_are_calibrations_the_default_of_the_kind_holds(tmp_path):
+def test_default_spread_without_a_calibration(tmp_path):
     assert probe_spread.spread_of(tmp_path, GPU) == ProbeSpread(0.01, 0.01, calibrated=False)
 
 
-def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_path):
+def test_calibration_is_stored_per_device_and_backend(tmp_path):
     known = Calibration(GPU.device).with_more((0.001, -0.001, 0.0005, 0.0))
     probe_spread.save(tmp_path, GPU, known)
     assert probe_spread.load(tmp_path, GPU) == known
@@ -30,7 +30,7 @@ def test_what_was_measured_is_remembered_for_its_device_and_backend_alone(tmp_pa
     assert probe_spread.spread_of(tmp_path, other) == ProbeSpread(0.01, 0.01, calibrated=False)
 
 
-def test_more_pairs_make_it_narrower_and_the_last_ones_count():
+def test_more_pairs_narrow_the_spread_and_only_the_last_are_kept():
     scatter = tuple(0.001 * (-1) ** i for i in range(100))
     few, many = Calibration("x", scatter[:3]), Calibration("x").with_more(scatter)
     assert many.spread < few.spread
@@ -38,14 +38,14 @@ def test_more_pairs_make_it_narrower_and_the_last_ones_count():
     assert many.spread > 0.001
 
 
-def test_what_cannot_be_read_is_said(tmp_path):
+def test_unreadable_calibration_is_an_error(tmp_path):
     path = probe_spread.save(tmp_path, GPU, Calibration(GPU.device, (0.1, 0.2)))
     path.write_text('{"device": "x", "differences": ["a"]}')
     with pytest.raises(CacheError, match=r"differences\[0\].*remove it and calibrate again"):
         probe_spread.spread_of(tmp_path, GPU)
 
 
-def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys, monkeypatch):
+def test_calibrate_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys, monkeypatch):
     model = save_model()
     cache = tmp_path / "cache"
     arguments = ["calibrate", str(model), "--batch=4", "--pairs=4", "--backend=onnxruntime", f"--cache-dir={cache}"]
@@ -63,12 +63,12 @@ def test_the_command_measures_pairs_of_real_probes(save_model, tmp_path, capsys,
     ("extra", "message"),
     [(["--pairs=1"], "--pairs is 1"), (["--dims=S"], "--dims is 'S'"), (["--precision=fp17"], "precision is 'fp17'")],
 )
-def test_what_cannot_be_meant(extra, message, tmp_path, capsys):
+def test_invalid_arguments_of_calibrate(extra, message, tmp_path, capsys):
     assert main.main(["calibrate", "m.onnx", "--backend=onnxruntime", f"--cache-dir={tmp_path}", *extra]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_an_assumed_spread_comes_with_the_command_that_measures_it():
+def test_assumed_spread_names_the_command_that_measures_it():
     (advice,) = ProbeSpread(0.01, 0.01, calibrated=False).advice()
     assert advice == "two processes are assumed to differ by 2 %: pytest-trt calibrate measures it"
     assert (
@@ -77,6 +77,6 @@ def test_an_assumed_spread_comes_with_the_command_that_measures_it():
     assert ProbeSpread(0.004, 0.002).advice() == ()
 
 
-def test_engines_of_two_environments_have_the_wider_spread_of_both():
+def test_widest_spread_covers_both_environments():
     wide, narrow = ProbeSpread(0.1, 0.001, calibrated=False), ProbeSpread(0.002, 0.003)
     assert wide.widest(narrow) == ProbeSpread(0.1, 0.003, calibrated=False)

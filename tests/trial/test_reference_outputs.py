@@ -1,4 +1,4 @@
-"""What outputs are held against, on inputs as an engine takes them."""
+"""Test the inputs and references of `trt_accuracy`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.reference_outputs import accuracy_inputs, reference_outputs
 
 
-def test_integers_are_as_wide_for_the_reference_as_in_the_model(tmp_path: Path) -> None:
-    """TensorRT before 10 has no integers of 64 bits: what it was run on is int32."""
+def test_reference_widens_integers_to_those_of_the_model(tmp_path: Path) -> None:
+    """TensorRT before 10 has no 64-bit integers, so its inputs are int32."""
     table = numpy_helper.from_array(np.arange(8, dtype=np.float32), "table")
     ids = helper.make_tensor_value_info("ids", TensorProto.INT64, ["N"])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N"])
@@ -35,23 +35,23 @@ def test_integers_are_as_wide_for_the_reference_as_in_the_model(tmp_path: Path) 
     assert inputs["ids"].dtype == np.int32
 
 
-def spoilt(whole: bytes) -> dict[str, bytes]:
-    """Files that are no .npz, or no more."""
+def broken_files(whole: bytes) -> dict[str, bytes]:
+    """Return contents that are not, or no longer, an .npz file."""
     bits = bytearray(whole)
     bits[len(bits) // 3] ^= 0xFF
     return {"cut": whole[:100], "tail": whole[:-10], "bits": bytes(bits), "empty": b"", "text": b"y = 1",
             "gzip": gzip.compress(whole)}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", spoilt(b"x" * 300))
-def test_a_file_that_is_no_npz_is_named(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", broken_files(b"x" * 300))
+def test_broken_npz_file_is_named(name: str, tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "whole.npz", y=np.random.default_rng(0).standard_normal(100))
-    (tmp_path / "m.npz").write_bytes(spoilt((tmp_path / "whole.npz").read_bytes())[name])
+    (tmp_path / "m.npz").write_bytes(broken_files((tmp_path / "whole.npz").read_bytes())[name])
     with pytest.raises(InputError, match=r"m.npz is no .npz file of arrays \(.+\): write it with numpy.savez"):
         accuracy_inputs("m.npz", [tmp_path])
 
 
-def test_an_array_without_a_name_and_a_zip_of_other_things(tmp_path: Path) -> None:
+def test_npy_file_and_zip_of_other_files_are_errors(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.ones(3))
     with pytest.raises(InputError, match=r"m.npy is no .npz file of arrays \(it holds one array without a name\)"):
         accuracy_inputs("m.npy", [tmp_path])
@@ -70,7 +70,7 @@ def gives_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "message"),
     [
         (gives_up, r"trt_accuracy\(inputs=gives_up\): the function raised SystemExit: no credentials"),
         (fails, r"trt_accuracy\(inputs=fails\): the function raised OSError: the share is not mounted"),
@@ -83,6 +83,6 @@ def gives_up() -> None:
         (lambda: {"y": np.array([1, np.nan, 2])}, "input 'y' holds 1 NaN of 3 values: give numbers"),
     ],
 )
-def test_a_function_that_gives_no_arrays_is_told(function: Callable[[], Any], said: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=said):
+def test_function_that_returns_no_arrays_is_an_error(function: Callable[[], Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
         accuracy_inputs(function, [tmp_path])

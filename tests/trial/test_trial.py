@@ -1,4 +1,4 @@
-"""One test's whole course, on real engines: the same code that pytest's fixture drives, without pytest in it."""
+"""Test a whole trial on real engines, without pytest's fixtures."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def measure(bench, folder, tmp_path):
-    """Measures a model of that many layers, in a trial of its own, and gives the result."""
+    """Return a function that measures a model of so many layers in a trial of its own, and returns the result."""
 
     def measure(layers: int = 2, *, width: int = 256, settings: dict | None = None, **declared):
         (tmp_path / f"{layers}").mkdir(exist_ok=True)
@@ -70,7 +70,7 @@ def statuses(result):
     return [(verdict.basis, verdict.figure, verdict.status) for verdict in result.verdicts]
 
 
-def test_what_was_never_stored_is_missing_and_after_that_the_identical_plan_is_ok(measure, folder):
+def test_first_run_is_missing_and_identical_plan_is_ok(measure, folder):
     first = measure()
     assert statuses(first) == [("baseline", "", "missing")]
     folder.save(first.measurement, first.status)
@@ -79,7 +79,7 @@ def test_what_was_never_stored_is_missing_and_after_that_the_identical_plan_is_o
     assert "identical plan" in second.verdicts[0].text
 
 
-def test_an_engine_several_times_as_deep_regresses_engine_against_engine_and_layers_are_blamed(measure, folder):
+def test_much_deeper_engine_regresses_and_its_layers_are_blamed(measure, folder):
     folder.save(measure(2).measurement, "missing")
     result = measure(12)
     (verdict,) = (v for v in result.verdicts if v.figure == "ms")
@@ -93,7 +93,7 @@ def test_an_engine_several_times_as_deep_regresses_engine_against_engine_and_lay
     assert any(cause.startswith("new layer") for cause in verdict.causes)
 
 
-def test_without_the_old_plan_it_is_judged_against_what_is_stored(measure, folder, bench):
+def test_without_the_old_plan_stored_figures_are_compared(measure, folder, bench):
     first = measure(2).measurement
     folder.save(dataclasses.replace(first, engine_digest="0" * 64), "missing")
     (verdict,) = (v for v in measure(24).verdicts if v.figure == "ms")
@@ -101,8 +101,8 @@ def test_without_the_old_plan_it_is_judged_against_what_is_stored(measure, folde
     assert "judged against stored intervals" in "\n".join(verdict.details)
 
 
-def test_each_engine_takes_turns_through_its_own_pipeline(measure, folder, monkeypatch):
-    """The baseline's plan had been run with the new options, and whatever they cost was never seen."""
+def test_each_engine_runs_in_its_own_pipeline(measure, folder, monkeypatch):
+    """In an earlier version, the baseline's plan ran with the new options, so their cost was never seen."""
     first = measure(2, pipeline=PipelineOptions(depth=3), settings={"resolution": 0.05}).measurement
     folder.save(first, "missing")
     seen = []
@@ -112,8 +112,8 @@ def test_each_engine_takes_turns_through_its_own_pipeline(measure, folder, monke
     assert [v.status for v in verdicts if v.figure == "ms"] == ["ok"]
 
 
-def test_a_new_driver_is_judged_against_what_is_stored(measure, folder):
-    """Both engines would take turns on the new one."""
+def test_new_driver_is_compared_with_stored_figures(measure, folder):
+    """If the engines took turns, both would run on the new driver."""
     first = measure(2).measurement
     environment = dataclasses.replace(first.environment, driver="550.54.15")
     ms = first.figures["ms"]
@@ -124,12 +124,12 @@ def test_a_new_driver_is_judged_against_what_is_stored(measure, folder):
     assert "driver (550.54.15 to none)" in verdict.details[-1]
 
 
-def test_a_faster_engine_is_improved(measure, folder):
+def test_faster_engine_is_improved(measure, folder):
     folder.save(measure(24).measurement, "missing")
     assert ("baseline", "ms", "improved") in statuses(measure(2))
 
 
-def test_paired_asks_even_an_identical_plan_and_finds_no_regression(measure, folder):
+def test_paired_measures_even_an_identical_plan(measure, folder):
     folder.save(measure(2).measurement, "missing")
     result = measure(2, tolerance=Tolerance(paired=True, max_slowdown=0.5), settings={"max_time_s": 1.0})
     (verdict,) = (v for v in result.verdicts if v.figure == "ms")
@@ -137,20 +137,20 @@ def test_paired_asks_even_an_identical_plan_and_finds_no_regression(measure, fol
     assert "engine against engine" in "\n".join(verdict.details)
 
 
-def test_a_quarantined_regression_does_not_fail_until_its_day_has_passed(measure, folder):
+def test_quarantined_regression_fails_after_its_last_day(measure, folder):
     folder.save(measure(2).measurement, "missing")
     today = datetime.date.today()
     quarantine = Tolerance(enforce=False, until=today, reason="issue 7")
     (verdict,) = (v for v in measure(12, tolerance=quarantine).verdicts if v.figure == "ms")
     assert verdict.status == "unenforced"
     assert f"quarantined until {today}: issue 7" in verdict.text
-    over = dataclasses.replace(quarantine, until=today - datetime.timedelta(days=1))
-    (verdict,) = (v for v in measure(12, tolerance=over).verdicts if v.figure == "ms")
+    ended = dataclasses.replace(quarantine, until=today - datetime.timedelta(days=1))
+    (verdict,) = (v for v in measure(12, tolerance=ended).verdicts if v.figure == "ms")
     assert verdict.status == "regressed"
     assert "its quarantine ended" in "\n".join(verdict.details)
 
 
-def test_a_budget_that_is_exceeded_stands_when_it_is_seen_again(measure):
+def test_exceeded_budget_is_confirmed(measure):
     result = measure(budgets=(Budget(device="cpu", limits={"ms": 1e-6, "engine_mb": 1e-9, "host_mb": 1e6}),))
     assert {v.figure: v.status for v in result.verdicts if v.basis == "budget"} == {
         "ms": "over_budget",
@@ -159,7 +159,7 @@ def test_a_budget_that_is_exceeded_stands_when_it_is_seen_again(measure):
     }
 
 
-def test_a_measurement_says_what_ran(measure):
+def test_measurement_describes_what_ran(measure):
     measured = measure().measurement
     assert measured.proof["provider"] == "CPUExecutionProvider"
     assert measured.spec == {"model": "m.onnx", "precision": "fp32", "batch": "8", "inputs": "x 8x256"}
@@ -169,7 +169,7 @@ def test_a_measurement_says_what_ran(measure):
     assert [layer.kind for layer in measured.profile.layers].count("MatMul") == 2
 
 
-def test_a_second_measure_in_one_test_is_refused(bench, tmp_path):
+def test_second_measure_in_one_test_is_an_error(bench, tmp_path):
     onnx.save(layers_model(), str(tmp_path / "m.onnx"))
     with Trial(bench, NODE, Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=1)), [tmp_path]) as trial:
         trial.measure()
@@ -177,7 +177,7 @@ def test_a_second_measure_in_one_test_is_refused(bench, tmp_path):
             trial.measure()
 
 
-def test_it_infers_and_streams_what_it_is_given(bench, tmp_path):
+def test_trial_infers_and_streams_inputs(bench, tmp_path):
     onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
     declaration = Declaration(
         spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2), pipeline=PipelineOptions(postprocess_threads=3)
@@ -197,19 +197,19 @@ def test_it_infers_and_streams_what_it_is_given(bench, tmp_path):
         assert [next(items)["y"].sum() for _ in range(7)] == one_by_one[:7]
         with pytest.raises(ValueError, match="the seventh"):
             next(items)
-        holed = {"x": np.where(np.arange(64).reshape(2, 32) == 3, np.nan, 1).astype(np.float32)}
+        with_nan = {"x": np.where(np.arange(64).reshape(2, 32) == 3, np.nan, 1).astype(np.float32)}
         with pytest.raises(InputError, match="input 'x' holds 1 NaN of 64 values"):
-            trial(holed)
+            trial(with_nan)
         some = []
         with pytest.raises(InputError, match="input 'x' holds 1 NaN of 64 values"):
-            some.extend(out["y"].sum() for out in trial.stream([*batches[:2], holed, *batches]))
-        assert some == one_by_one[:2], "it comes up at its item"
+            some.extend(out["y"].sum() for out in trial.stream([*batches[:2], with_nan, *batches]))
+        assert some == one_by_one[:2], "the error is raised at its item"
         with pytest.raises(InputError, match="input 'x' is of type list: give a numpy array"):
             trial({"x": [[1.0] * 32] * 2})
         assert trial.finish() is None
 
 
-def test_what_a_model_lacks_is_told_before_anything_is_built(bench, tmp_path):
+def test_missing_models_and_dimensions_are_reported_before_the_build(bench, tmp_path):
     onnx.save(layers_model(), str(tmp_path / "m.onnx"))
 
     def measure(spec, run=None):
@@ -226,7 +226,7 @@ def test_what_a_model_lacks_is_told_before_anything_is_built(bench, tmp_path):
         measure(EngineSpec(path="m.onnx", precision="fp8"), RunShape(batch=1))
 
 
-def test_a_baseline_that_cannot_be_read_names_file_and_field(measure, folder, tmp_path):
+def test_unreadable_baseline_names_file_and_field(measure, folder, tmp_path):
     folder.save(measure().measurement, "missing")
     (path,) = (p for p in (tmp_path / "baselines").rglob("*.json"))
     whole = json.loads(path.read_text())
@@ -239,7 +239,7 @@ def test_a_baseline_that_cannot_be_read_names_file_and_field(measure, folder, tm
         measure()
 
 
-def test_the_samples_beside_a_baseline_are_gzipped_json(measure, folder, tmp_path):
+def test_samples_are_stored_as_gzipped_json(measure, folder, tmp_path):
     folder.save(measure().measurement, "missing")
     (data,) = (tmp_path / "baselines").rglob("*.json.gz")
     assert json.loads(gzip.decompress(data.read_bytes()))["samples"]
@@ -248,28 +248,28 @@ def test_the_samples_beside_a_baseline_are_gzipped_json(measure, folder, tmp_pat
     assert Path(small).parent.name == "test_m.py" or "test_m" in str(small)
 
 
-def test_builds_that_give_one_and_the_same_plan_are_no_lottery(measure):
+def test_identical_builds_are_no_lottery(measure):
     measured = measure(settings={"builds": 3}).measurement
     assert "3 builds gave one and the same plan" in measured.notes
     assert measured.build_spread == {}
 
 
-def test_outputs_are_held_against_those_that_the_baseline_keeps(measure, folder, tmp_path):
-    wanted = Accuracy(reference="baseline")
-    first = measure(accuracy=wanted)
+def test_outputs_are_compared_with_those_of_the_baseline(measure, folder, tmp_path):
+    accuracy = Accuracy(reference="baseline")
+    first = measure(accuracy=accuracy)
     assert [v.status for v in first.verdicts] == ["missing"]
     folder.save(first.measurement, first.status)
-    again = measure(accuracy=wanted)
+    again = measure(accuracy=accuracy)
     assert [(v.basis, v.status) for v in again.verdicts] == [("baseline", "ok"), ("accuracy", "ok")]
-    other = measure(3, accuracy=wanted, tolerance=Tolerance(max_slowdown=0.99))
+    other = measure(3, accuracy=accuracy, tolerance=Tolerance(max_slowdown=0.99))
     assert ("accuracy", "inaccurate") in [(v.basis, v.status) for v in other.verdicts]
     for data in (tmp_path / "baselines").rglob("*.json.gz"):
         data.unlink()
-    (lost,) = (v for v in measure(accuracy=wanted).verdicts if v.basis == "accuracy")
+    (lost,) = (v for v in measure(accuracy=accuracy).verdicts if v.basis == "accuracy")
     assert (lost.status, "has no outputs" in lost.text) == ("missing", True)
 
 
-def test_throughput_counts_every_inference_of_a_batch_however_it_was_said(bench, tmp_path):
+def test_batch_is_known_however_it_is_declared(bench, tmp_path):
     onnx.save(layers_model(width=32), str(tmp_path / "m.onnx"))
 
     def batch(spec, run=None):
@@ -283,18 +283,18 @@ def test_throughput_counts_every_inference_of_a_batch_however_it_was_said(bench,
     assert batch(EngineSpec(path="m.onnx")) == 1
 
 
-def test_a_model_whose_inputs_changed_is_not_paired_with_what_cannot_take_them(measure, folder):
+def test_model_with_other_inputs_is_compared_with_stored_figures(measure, folder):
     folder.save(measure(2, width=64).measurement, "missing")
     result = measure(2, width=256)
     (verdict,) = (v for v in result.verdicts if v.figure == "ms")
     assert "judged against stored intervals" in "\n".join(verdict.details)
 
 
-def test_a_model_without_inputs_is_measured_and_right(bench, tmp_path):
-    made = layers_model(batch=4)
-    x = made.graph.input.pop()
-    made.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 32), np.float32), x.name))
-    onnx.save(made, str(tmp_path / "m.onnx"))
+def test_model_without_inputs_is_measured(bench, tmp_path):
+    model = layers_model(batch=4)
+    x = model.graph.input.pop()
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((4, 32), np.float32), x.name))
+    onnx.save(model, str(tmp_path / "m.onnx"))
     with Trial(bench, NODE, Declaration(spec=EngineSpec(path="m.onnx"), accuracy=Accuracy()), [tmp_path]) as trial:
         trial.measure()
         assert {v.status for v in trial.finish().verdicts} == {"ok"}
