@@ -25,7 +25,7 @@ SAMPLE = 1024
 
 
 def store(outputs: Arrays) -> Mapping[str, StoredOutput]:
-    """Return what a baseline stores of outputs, by name."""
+    """Return the records that a baseline stores for these outputs, by name."""
     return {
         name: StoredOutput(
             dtype=array.dtype.name,
@@ -51,28 +51,30 @@ def judge(
     Raises:
         BaselineError: A stored output is not valid; the error names it.
     """
-    if (fault := empty_reference({name: math.prod(kept.shape) for name, kept in stored.items()}, source)) is not None:
+    if (
+        fault := empty_reference({name: math.prod(record.shape) for name, record in stored.items()}, source)
+    ) is not None:
         return (fault,)
     return tuple(
-        shape_mismatch(name, outputs, kept.shape, source) or _judge(name, outputs[name], kept, limits, source)
-        for name, kept in stored.items()
+        shape_mismatch(name, outputs, record.shape, source) or _judge(name, outputs[name], record, limits, source)
+        for name, record in stored.items()
     )
 
 
-def _judge(name: str, output: Array, kept: StoredOutput, limits: AccuracyLimits, source: str) -> Verdict:
+def _judge(name: str, output: Array, record: StoredOutput, limits: AccuracyLimits, source: str) -> Verdict:
     import numpy as np
 
-    wanted = _values(name, kept)
-    if _sha256(output) == kept.sha256 and output.dtype.name == kept.dtype:
+    expected = _values(name, record)
+    if _sha256(output) == record.sha256 and output.dtype.name == record.dtype:
         return Verdict("ok", "accuracy", name, f"output {name!r} is the same as {source}'s bit for bit")
-    limits = limits.for_kind("b" if kept.dtype == "bool" else wanted.dtype.kind)
-    found, indices = compare(_sample(output), wanted, limits), _sample_indices(output.size)
+    limits = limits.for_kind("b" if record.dtype == "bool" else expected.dtype.kind)
+    found, indices = compare(_sample(output), expected, limits), _sample_indices(output.size)
     worst = tuple(
-        (tuple(map(int, np.unravel_index(indices[at], kept.shape))), got, there) for (at,), got, there in found.worst
+        (tuple(map(int, np.unravel_index(indices[at], record.shape))), got, there) for (at,), got, there in found.worst
     )
     found = dataclasses.replace(found, worst=worst, top1=None, top5=None)  # a sample has no rows
     judged = judge_difference(name, found, limits, source)
-    return dataclasses.replace(judged, details=(*judged.details, f"compared {wanted.size} of {output.size} elements"))
+    return dataclasses.replace(judged, details=(*judged.details, f"compared {expected.size} of {output.size} elements"))
 
 
 def _sample_indices(size: int) -> NDArray[Any]:
@@ -99,17 +101,17 @@ def _sample_type(dtype: str) -> str:
     return "<i8" if dtype.startswith(("int", "uint")) else "<f8"
 
 
-def _values(name: str, kept: StoredOutput) -> Array:
+def _values(name: str, record: StoredOutput) -> Array:
     """Return the stored sample as an array. The stored values are checked as untrusted input."""
     import numpy as np
 
-    size = math.prod(kept.shape)
+    size = math.prod(record.shape)
     try:
-        values = np.frombuffer(base64.b64decode(kept.values, validate=True), _sample_type(kept.dtype))
+        values = np.frombuffer(base64.b64decode(record.values, validate=True), _sample_type(record.dtype))
     except ValueError as error:
         raise BaselineError(f"the stored output {name!r} cannot be decoded ({error}): save it again") from error
-    if any(length < 0 for length in kept.shape) or values.size != min(size, SAMPLE):
+    if any(length < 0 for length in record.shape) or values.size != min(size, SAMPLE):
         raise BaselineError(
-            f"the stored output {name!r} has {values.size} values for the shape {kept.shape}: save it again"
+            f"the stored output {name!r} has {values.size} values for the shape {record.shape}: save it again"
         )
     return values

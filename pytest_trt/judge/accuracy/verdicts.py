@@ -62,12 +62,12 @@ def compare_outputs(
     Raises:
         InputError: `unordered` has a name or an axis that the reference lacks, or matching the rows takes too long.
     """
-    if (fault := empty_reference({name: wanted.size for name, wanted in reference.items()}, source)) is not None:
+    if (fault := empty_reference({name: expected.size for name, expected in reference.items()}, source)) is not None:
         return (ComparedOutput(fault),)
     outputs = restore_order(outputs, reference, unordered)
     *found, last = (
-        _compare_output(name, outputs, wanted, _drop_top_limits(limits, wanted, reference), source, unordered)
-        for name, wanted in reference.items()
+        _compare_output(name, outputs, expected, _drop_top_limits(limits, expected, reference), source, unordered)
+        for name, expected in reference.items()
     )
     if extra := ", ".join(repr(name) for name in outputs if name not in reference):
         details = (*last.verdict.details, f"not compared, {source} lacks them: {extra}")
@@ -91,28 +91,28 @@ def empty_reference(sizes: Mapping[str, int], source: str) -> Verdict | None:
     return Verdict("inaccurate", "accuracy", "", text)
 
 
-def _drop_top_limits(limits: AccuracyLimits, wanted: Array, reference: Arrays) -> AccuracyLimits:
+def _drop_top_limits(limits: AccuracyLimits, expected: Array, reference: Arrays) -> AccuracyLimits:
     """Return the limits for one output, without a top 1 or top 5 that its rows are too short for.
 
     If the rows of all outputs are too short, the limit stays, and the verdict says so.
     """
 
     def applicable(least: float | None, count: int) -> float | None:
-        elsewhere = not has_rows(wanted, count) and any(has_rows(array, count) for array in reference.values())
+        elsewhere = not has_rows(expected, count) and any(has_rows(array, count) for array in reference.values())
         return None if elsewhere else least
 
     return dataclasses.replace(limits, top1=applicable(limits.top1, 1), top5=applicable(limits.top5, 5))
 
 
 def _compare_output(
-    name: str, outputs: Arrays, wanted: Array, limits: AccuracyLimits, source: str, unordered: Mapping[str, int]
+    name: str, outputs: Arrays, expected: Array, limits: AccuracyLimits, source: str, unordered: Mapping[str, int]
 ) -> ComparedOutput:
-    if (fault := shape_mismatch(name, outputs, wanted.shape, source)) is not None:
+    if (fault := shape_mismatch(name, outputs, expected.shape, source)) is not None:
         return ComparedOutput(fault)
     limits = limits.for_kind(outputs[name].dtype.kind)
-    found = compare(outputs[name], wanted, limits)
+    found = compare(outputs[name], expected, limits)
     judged = judge_difference(name, found, limits, source)
-    if found.beyond and (axis := find_reordered_axis(outputs[name], wanted, limits)) is not None:
+    if found.beyond and (axis := find_reordered_axis(outputs[name], expected, limits)) is not None:
         same = "it has the same values in another order"
         hint = f"{same}: if any order will do, declare trt_accuracy(unordered={{{name!r}: {axis}}})"
         if others := [other for other in unordered if name in unordered and other != name]:
@@ -184,6 +184,6 @@ def _detail_lines(found: Difference) -> tuple[str, ...]:
 
 def _worst_lines(found: Difference) -> tuple[str, ...]:
     return tuple(
-        f"at [{', '.join(map(str, index))}]: {got:.6g}, {wanted:.6g} in the reference"
-        for index, got, wanted in found.worst
+        f"at [{', '.join(map(str, index))}]: {got:.6g}, {expected:.6g} in the reference"
+        for index, got, expected in found.worst
     )

@@ -166,11 +166,11 @@ class BaselineData:
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """What saving did.
+    """The result of saving a measurement.
 
     Attributes:
-        outcome: What happened, in a word.
-        text: What happened, in a sentence.
+        outcome: The result in a word.
+        text: The result in a sentence.
     """
 
     outcome: SaveOutcome
@@ -187,7 +187,7 @@ def update_baseline(
     reason: str = "",
     keep: int = RUNS,
 ) -> tuple[Baseline | None, Saved]:
-    """Return the baseline to store after a measurement (None if there is nothing to store), and what that does.
+    """Decide what to store after a measurement.
 
     An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. The
     measurement becomes the reference if it is new, improved or forced, or if it has a figure that the reference lacks.
@@ -201,6 +201,9 @@ def update_baseline(
         new_only: Whether to store it only if there is no baseline.
         reason: Why it is accepted as the reference.
         keep: How many runs the history keeps.
+
+    Returns:
+        The baseline to store, None if nothing is stored; and the outcome.
     """
     if status not in STORED and not force:
         return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it anyway")
@@ -212,10 +215,10 @@ def update_baseline(
     if old is not None and not moves:
         text = "added to the history of its baseline, whose reference is unchanged"
         return dataclasses.replace(old, history=history), Saved("recorded", text)
-    made = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
+    updated = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
     if old is None:
-        return made, Saved("created", "baseline created")
-    return made, Saved("moved", f"baseline moved ({reason or status})")
+        return updated, Saved("created", "baseline created")
+    return updated, Saved("moved", f"baseline moved ({reason or status})")
 
 
 def baseline_of(
@@ -257,7 +260,7 @@ def measurement_of(baseline: Baseline) -> Measurement:
 
 
 def data_of(measurement: Measurement) -> BaselineData:
-    """Return what is stored beside a baseline with this measurement as its reference."""
+    """Return the data to store beside a baseline that has this measurement as its reference."""
     samples, profile = tuple(map(_thin_out, measurement.samples)), measurement.profile
     if profile is not None:  # blame needs only the layers
         profile = dataclasses.replace(profile, inspected={})

@@ -62,7 +62,7 @@ def render(baseline: Baseline) -> bytes:
         baseline = dataclasses.replace(baseline, history=baseline.history[1:])
 
 
-def append_run(raw: bytes, old: Baseline, made: Baseline) -> bytes:
+def append_run(raw: bytes, old: Baseline, updated: Baseline) -> bytes:
     """Return the text of a baseline that has only one run more than the stored one.
 
     Only the lines of the first and the last run change. To render all other lines again would take as long as to read
@@ -71,17 +71,17 @@ def append_run(raw: bytes, old: Baseline, made: Baseline) -> bytes:
     Args:
         raw: The stored text.
         old: The stored baseline.
-        made: The baseline to write, with one run more and maybe the oldest ones less.
+        updated: The baseline to write, with one run more and maybe the oldest ones less.
     """
     head, opening, below = raw.partition(_OPENING)
     lines, closing, tail = below.partition(_CLOSING)
     runs = lines.split(b",\n")
     as_rendered = opening and closing and len(runs) == len(old.history) and raw.count(_OPENING) == 1
     if not (as_rendered and all(run.startswith(b"  {") and run.endswith(b"}") for run in runs)):
-        return render(made)
-    runs.append(f"  {_flat(made.history[-1])}".encode("ascii"))
-    text = b"".join((head, opening, b",\n".join(runs[-len(made.history) :]), closing, tail))
-    return text if len(text) <= MOST_BYTES else render(made)
+        return render(updated)
+    runs.append(f"  {_flat(updated.history[-1])}".encode("ascii"))
+    text = b"".join((head, opening, b",\n".join(runs[-len(updated.history) :]), closing, tail))
+    return text if len(text) <= MOST_BYTES else render(updated)
 
 
 def parse(raw: bytes, where: str) -> Baseline:

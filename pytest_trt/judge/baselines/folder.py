@@ -162,16 +162,16 @@ class BaselineFolder:
                 if not force:
                     raise
                 old = None
-            made, saved = update_baseline(old, measurement, status, force=force, new_only=new_only, reason=reason)
+            updated, saved = update_baseline(old, measurement, status, force=force, new_only=new_only, reason=reason)
             if saved.outcome in ("created", "moved") and (measurement.samples or measurement.profile):
                 files[f"{self.name}/{data_path(device, measurement.node_id)}"] = file_format.render_data(
                     data_of(measurement)
                 )
             raw = contents[path]
-            if saved.outcome == "recorded" and made is not None and old is not None and isinstance(raw, bytes):
-                files[path] = file_format.append_run(raw, old, made)
-            elif made is not None:
-                files[path] = file_format.render(made)
+            if saved.outcome == "recorded" and updated is not None and old is not None and isinstance(raw, bytes):
+                files[path] = file_format.append_run(raw, old, updated)
+            elif updated is not None:
+                files[path] = file_format.render(updated)
             all_saved.append(saved)
         self._storage.write(files)
         return all_saved

@@ -117,12 +117,12 @@ def blame(
     delta_ms: float,
     others: Mapping[str, tuple[float, float]] | None = None,
 ) -> Blame:
-    """Return what explains that an inference takes longer than with the old engine.
+    """Find the causes of the difference between two engines' latencies.
 
     Args:
         old: The old engine's layers.
         new: The new engine's layers.
-        delta_ms: How much longer it takes, in ms.
+        delta_ms: How much longer an inference takes with the new engine, in ms.
         others: For other figures, and for `sm_mhz`, the old and the new value.
     """
     timed = all(any(layer.ms is not None for layer in profile.layers) for profile in (old, new))

@@ -16,7 +16,7 @@ def describe_changes(
     *,
     since: str = "the baseline",
 ) -> tuple[str, ...]:
-    """Return one line that says what changed since the baseline was stored, and what did not.
+    """Describe in one line the changes since the baseline was stored, and what is still the same.
 
     Args:
         baseline: The baseline.
@@ -34,7 +34,7 @@ def describe_changes(
 
 
 def _facts(environment: Environment) -> dict[str, str | int | None]:
-    """Return what is compared of an environment, by the name that a person reads."""
+    """Return the facts of an environment that are compared, by the names that the line shows."""
     return {
         "backend": f"{environment.backend} {environment.backend_version}",
         "driver": environment.driver,
