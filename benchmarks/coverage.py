@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from pytest_trt.core import stats
 from pytest_trt.core.noise_levels import first_side
 from pytest_trt.core.records import Block
-from pytest_trt.judge.regression.paired import PairedRule, RegressionQuestion
+from pytest_trt.judge.regression.paired import PairedRule
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.sampler import Limits, sample
 

@@ -27,7 +27,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Measurement, Result, Status
 from pytest_trt.judge.baselines import BaselineFolder, device_slug, file_format, open_baselines
 from pytest_trt.judge.baselines.baseline import RUNS
-from pytest_trt.judge.regression.paired import RegressionQuestion
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 from pytest_trt.report import terminal
 from pytest_trt.report.header import Header

@@ -20,6 +20,7 @@ from pytest_trt.core.records import Estimate, Measurement, Status, Verdict, wors
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge.regression import paired
+from pytest_trt.judge.regression.question import RegressionQuestion, judge_exact
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.spec.declaration import Declaration
@@ -176,9 +177,9 @@ class AbComparison:
         return self._old.provide(version_compatible=False), self._new.provide(version_compatible=False)
 
     @cached_property
-    def _question(self) -> paired.RegressionQuestion:
+    def _question(self) -> RegressionQuestion:
         spread = self._device.spread.widest(spread_of(self._old.bench.store.folder, self._old.environment))
-        return paired.RegressionQuestion(
+        return RegressionQuestion(
             tolerance=self._new.bench.settings.max_slowdown,
             spread=spread.share,
             open_order_effect=spread.open_order_effect,
@@ -189,7 +190,7 @@ class AbComparison:
         if "memory_mb" in run.figures and "memory_mb" in run.other_figures:
             new_mb, old_mb = (figures["memory_mb"].value for figures in (run.figures, run.other_figures))
             growth = self._new.bench.settings.max_memory_growth
-            found.append(paired.judge_exact("memory_mb", new_mb, old_mb, growth))
+            found.append(judge_exact("memory_mb", new_mb, old_mb, growth))
         return tuple(found)
 
     @staticmethod

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from pytest_trt.core.records import Samples, Verdict
 from pytest_trt.judge.regression import paired
+from pytest_trt.judge.regression.question import RegressionQuestion
 
 Sides = Sequence[Sequence[Samples]]
 
@@ -27,7 +28,7 @@ class BuildLottery:
     verdict: Verdict | None = None
 
     @classmethod
-    def of(cls, question: paired.RegressionQuestion, builds: Sequence[Sides], *, judged: bool) -> BuildLottery:
+    def of(cls, question: RegressionQuestion, builds: Sequence[Sides], *, judged: bool) -> BuildLottery:
         """Return the lottery of builds that each took turns with one and the same engine.
 
         Args:

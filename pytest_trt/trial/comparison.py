@@ -13,6 +13,7 @@ from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression import stored as stored_figures
 from pytest_trt.judge.regression.changes import describe_changes
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.run import MeasuredRun
@@ -114,10 +115,10 @@ class Comparison:
         return self.baseline.time if self.baseline is not None else None
 
     @property
-    def question(self) -> paired.RegressionQuestion:
+    def question(self) -> RegressionQuestion:
         """Whether `ms` is worse than the baseline's by more than the tolerance."""
         spread = self.terms.spread
-        return paired.RegressionQuestion(
+        return RegressionQuestion(
             tolerance=self.terms.slowdown,
             spread=spread.share,
             open_order_effect=spread.open_order_effect,
@@ -160,7 +161,7 @@ class Comparison:
         latency = self._latency_verdict(self.baseline, sides, figures)
         found = [dataclasses.replace(latency, details=(*latency.details, *self._notes(latency)))]
         if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
-            question = paired.RegressionQuestion(figure="memory_mb", tolerance=self.terms.memory_growth)
+            question = RegressionQuestion(figure="memory_mb", tolerance=self.terms.memory_growth)
             found.append(stored_figures.judge_stored(question, figures["memory_mb"], self.baseline))
         return tuple(map(self._quarantine, found))
 

@@ -16,6 +16,7 @@ from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge.regression import paired
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.probe.server import ProbeServer
@@ -148,7 +149,7 @@ def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) ->
     """
     limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
     run = measure_run([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
-    return paired.compare_paired(paired.RegressionQuestion(spread=0.0), *run.sampling.sides).center
+    return paired.compare_paired(RegressionQuestion(spread=0.0), *run.sampling.sides).center
 
 
 def _path(cache: Path, environment: Environment) -> Path:

@@ -12,7 +12,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import ALWAYS_FAIL, Measurement, Result, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression.changes import describe_changes
-from pytest_trt.judge.regression.paired import RegressionQuestion
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 
 RUN_SPREAD = {"gpu": 0.01, "cpu": 0.1}

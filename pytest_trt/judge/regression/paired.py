@@ -6,7 +6,6 @@
 
     verdict = confirm_regression(verdict, again)  # again: the verdict of a second measurement
     verdict = judge_builds(question, [sampling.sides, another.sides])  # several builds, each against the old plan
-    verdict = judge_exact("memory_mb", 628.0, 600.0, tolerance=0.05)
 
 `judge_paired` decides as `PairedRule` did on the same blocks, since both call `compare_paired`.
 """
@@ -18,8 +17,14 @@ import math
 from collections.abc import Sequence
 
 from pytest_trt.core import noise_levels, stats
-from pytest_trt.core.figures import FIGURES
-from pytest_trt.core.records import Block, Estimate, Samples, Status, Verdict
+from pytest_trt.core.records import Block, Samples, Status, Verdict
+from pytest_trt.judge.regression.question import (
+    RegressionQuestion,
+    may_be_improved,
+    percent,
+    status_of,
+    verdict_from_interval,
+)
 
 MANY_BLOCKS = 48
 """The blocks a side of a pair of probes after which a fresh pair is requested sooner (`PairedRule.wants_probe`)."""
@@ -27,34 +32,6 @@ MANY_BLOCKS = 48
 REFERENCE_PRECISION = 0.25
 """How well a figure must be known before it may become a reference, as a share, unless the tolerance is larger. Without
 this limit, a few blocks of a noisy moment became a reference that nothing regressed against."""
-
-_WIDEST_LOG_RATIO = 300.0
-"""The log ratio beyond which no ratio is shown: such figures are not real, and their ratio soon exceeds a float."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class RegressionQuestion:
-    """The question that a comparison answers: is `figure` worse by more than `tolerance`?
-
-    Attributes:
-        figure: The figure's name.
-        tolerance: How much worse the figure may be, as a share.
-        alpha: The error of `regressed`.
-        beta: The error of `ok` and `improved`.
-        spread: How far two probes of one plan may differ, as a share; 0 if the source of the blocks has no probe level.
-        open_order_effect: How far the order in which a pair of probes is opened may move its ratio, as a share.
-        run_spread: How far two runs on different days may differ, as a share; used if the sides are not paired.
-        build_spread: How far two builds of one model may differ, as a share.
-    """
-
-    figure: str = "ms"
-    tolerance: float = 0.05
-    alpha: float = 0.001
-    beta: float = 0.001
-    spread: float = 0.002
-    open_order_effect: float = 0.0
-    run_spread: float = 0.01
-    build_spread: float = 0.01
 
 
 def compare_paired(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> stats.Interval:
@@ -128,8 +105,8 @@ class PairedRule:
         new, old = ([Samples(tuple(blocks)) for blocks in probes] for probes in self._blocks)
         found = compare_paired(self._question, new, old)
         found = found.widened(*self._build_margins)
-        self._status = _status(self._question, found)
-        self._needs_blocks = self._status == "ok" and _may_be_improved(self._question, found)
+        self._status = status_of(self._question, found)
+        self._needs_blocks = self._status == "ok" and may_be_improved(self._question, found)
         if self._status in ("regressed", "improved"):  # the new side may become the reference, so it must be known well
             units = [[_log_median(self._question, block) for block in samples.blocks] for samples in new]
             alone = noise_levels.location_interval(units, 0.0, self._question.alpha)
@@ -176,7 +153,7 @@ def judge_paired(question: RegressionQuestion, new: Sequence[Samples], old: Sequ
     if (step := _timer_step(question, new, old)) == 1:
         details = (*details, "every sample is the same: this timer is too coarse to tell engines apart")
     elif step > question.tolerance / 2:
-        details = (*details, f"the timer's step is {_percent(step)} of a sample")
+        details = (*details, f"the timer's step is {percent(step)} of a sample")
     return verdict_from_interval(question, found, details)
 
 
@@ -199,7 +176,7 @@ def judge_builds(question: RegressionQuestion, builds: Sequence[Sequence[Sequenc
     low, high = (sum(ends) / count for ends in ([i.low for i in found], [i.high for i in found]))
     lottery = math.expm1(max(centers) - min(centers))
     noise = math.expm1((high - low) / 2)
-    details = (f"{count} builds differ by {_percent(lottery)}; each is known to +-{_percent(noise)}",)
+    details = (f"{count} builds differ by {percent(lottery)}; each is known to +-{percent(noise)}",)
     interval = stats.Interval(mean, low, high).widened(*build_margins(question, centers))
     return verdict_from_interval(question, interval, details)
 
@@ -215,23 +192,6 @@ def build_margins(question: RegressionQuestion, centers: Sequence[float]) -> tup
         noise_levels.level_margin(centers, question.build_spread, e) for e in (question.alpha, question.beta)
     )
     return below, above
-
-
-def judge_exact(figure: str, new: float, old: float, tolerance: float) -> Verdict:
-    """Return the verdict of a figure without scatter, such as a size: the two values are compared as they are.
-
-    Args:
-        figure: The figure's name.
-        new: The new value, in the figure's unit.
-        old: The old value, in the figure's unit.
-        tolerance: How much worse it may be, as a share.
-    """
-    ratio = _ratio(new, old)
-    worse = _ratio(old, new) if FIGURES[figure].higher_is_better else ratio
-    status: Status = "regressed" if worse > 1 + tolerance else "improved" if worse < 1 - tolerance else "ok"
-    about, shown = FIGURES[figure], Estimate.exact(ratio) if math.isfinite(ratio) else None
-    text = f"{about.title} {status}: {new:g} {about.unit} against {old:g} {about.unit}, tolerance {_percent(tolerance)}"
-    return Verdict(status, "baseline", figure, text, ratio=shown, tolerance=tolerance, resolution=0.0)
 
 
 def confirm_regression(first: Verdict, again: Verdict, *, rebuilt: bool = False) -> Verdict:
@@ -266,32 +226,6 @@ def clock_ratio(question: RegressionQuestion, new: Sequence[Samples], old: Seque
     return cycles[0] / cycles[1]
 
 
-def verdict_from_interval(question: RegressionQuestion, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
-    """Return the verdict that an interval of log(new / old) gives.
-
-    Args:
-        question: The question to answer.
-        found: The interval.
-        details: The first details of the verdict; the resolution follows them.
-    """
-    status = _status(question, found)
-    known = found.low > -_WIDEST_LOG_RATIO and found.high < _WIDEST_LOG_RATIO
-    ratio = Estimate(math.exp(found.center), math.exp(found.low), math.exp(found.high)) if known else None
-    # A regression ends the sampling as soon as it is plain, so its resolution is coarse and not worth showing.
-    unseen = known and status in ("ok", "inconclusive")
-    resolution = math.expm1(found.center - found.low) if unseen else None
-    shown = "too few blocks" if math.isinf(found.low) or math.isinf(found.high) else "the ratio is out of range"
-    if ratio is not None:
-        shown = f"{100 * ratio.value - 100:+.1f} % [{100 * ratio.low - 100:+.1f}, {100 * ratio.high - 100:+.1f}]"
-    text = f"{FIGURES[question.figure].title} {status}: {shown}, tolerance {_percent(question.tolerance)}"
-    if resolution is not None:
-        details = (*details, f"would see >= {_percent(resolution, 2)}")
-        if resolution > question.tolerance:
-            details = (*details, f"the tolerance of {_percent(question.tolerance)} is tighter than that")
-    return Verdict(status, "baseline", question.figure, text, ratio=ratio, tolerance=question.tolerance,
-                   resolution=resolution, details=details)  # fmt: skip
-
-
 def _timer_step(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> float:
     first = (block for side in (new, old) for block in side[0].blocks[: stats.STEP_BLOCKS])
     return stats.timer_step([block.times[question.figure] for block in first])
@@ -299,37 +233,3 @@ def _timer_step(question: RegressionQuestion, new: Sequence[Samples], old: Seque
 
 def _log_median(question: RegressionQuestion, block: Block) -> float:
     return math.log(stats.median(block.times[question.figure]))
-
-
-def _worse(question: RegressionQuestion, found: stats.Interval) -> stats.Interval:
-    """Return the interval of how much worse the figure is: for throughput, how much lower."""
-    if FIGURES[question.figure].higher_is_better:
-        return stats.Interval(-found.center, -found.high, -found.low)
-    return found
-
-
-def _status(question: RegressionQuestion, found: stats.Interval) -> Status:
-    found = _worse(question, found)
-    limit = math.log1p(question.tolerance)
-    if found.low > limit:
-        return "regressed"
-    if found.high < -limit:
-        return "improved"
-    return "ok" if found.high <= limit else "inconclusive"
-
-
-def _may_be_improved(question: RegressionQuestion, found: stats.Interval) -> bool:
-    """Return whether more blocks may yet show that an `ok` figure is better by more than the tolerance.
-
-    That is unlikely while the interval's center is within half of the tolerance.
-    """
-    found, limit = _worse(question, found), math.log1p(question.tolerance)
-    return found.low < -limit and found.center < -limit / 2
-
-
-def _ratio(one: float, other: float) -> float:
-    return one / other if other else math.inf if one else 1.0
-
-
-def _percent(share: float, digits: int = 3) -> str:
-    return f"{100 * share:.{digits}g} %"

@@ -15,7 +15,7 @@ from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Status, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, Run
-from pytest_trt.judge.regression.paired import RegressionQuestion, judge_exact, verdict_from_interval
+from pytest_trt.judge.regression.question import RegressionQuestion, judge_exact, verdict_from_interval
 
 _ENOUGH_DIFFERENCES = 3
 """The least differences of neighbouring runs from which a spread is estimated."""

@@ -11,7 +11,7 @@ from samples.records import H200, digest, measurement, stored
 
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
 from pytest_trt.judge.baselines.baseline import update_baseline
-from pytest_trt.judge.regression.paired import RegressionQuestion
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored, run_spread
 
 
