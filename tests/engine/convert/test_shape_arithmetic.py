@@ -117,8 +117,7 @@ MODELS = pytest.mark.parametrize("make", [interpolated, scaled, positions, maske
 @MODELS
 def test_they_are_computed_in_float32(make: Any, tmp_path: Path) -> None:
     """By ONNX's own evaluator, which rounds what the model says: ONNX Runtime drops a pair of casts, and is right."""
-    if make is interpolated:
-        pytest.importorskip("onnx", minversion="1.22", reason="the older evaluator takes minutes for Resize")
+    pytest.importorskip("onnx", minversion="1.22", reason="the older evaluator takes minutes for Resize")
     path = make(tmp_path)
     assert convert(path, "fp16", tmp_path / "h.onnx").shares["fp16"] > 0
     inputs = {"x": np.random.default_rng(1).standard_normal((1, 1, LENGTH)).astype(np.float32)}
