@@ -1,8 +1,8 @@
-"""Measure how often intervals err, on every kind of noise: the tables of docs/background/statistics.md.
+"""Measure how often intervals miss the truth, for many kinds of noise: the tables of docs/background/statistics.md.
 
     python benchmarks/coverage.py --trials 40000
 
-The truth lies at the edge of what is asked, where erring is easiest; each line says what is promised.
+The truth lies at the limit of the question, where a wrong verdict is most likely. Each line states the promised rate.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from pytest_trt.measure.sampler import Limits, sample
 
 UNITS = 128
 
-PLACES = ((0.0,), (0.0038, 0.0054, 0.0062, 0.0031, 0.0043, 0.0037), (0.011, 0.011, 0.011, 0.019))
-"""How much slower the second of two probes is: not at all, as six pairs of a transformer's were on an H200, and as four
-were that had made their contexts at once (docs/results/2026-11-24-h200-placement.md)."""
+ORDER_EFFECTS = ((0.0,), (0.0038, 0.0054, 0.0062, 0.0031, 0.0043, 0.0037), (0.011, 0.011, 0.011, 0.019))
+"""How much slower the second of two probes is, as a share. The cases are: no difference; the six pairs of a transformer
+on an H200; four pairs that created their contexts at the same time (docs/results/2026-11-24-h200-placement.md)."""
 
 Array = NDArray[np.float64]
 Noise = Callable[[np.random.Generator], Array]
 
 
 def autoregression(coefficient: float) -> Noise:
-    """UNITS normal values of variance 1 whose neighbours have this correlation."""
+    """Return a generator of UNITS normal values with variance 1, whose neighbours have this correlation."""
 
     def draw(generator: np.random.Generator) -> Array:
         shocks = generator.normal(size=UNITS)
@@ -47,7 +47,7 @@ def autoregression(coefficient: float) -> Noise:
     return draw
 
 
-NOISES: dict[str, Noise] = {  # of median 0
+NOISES: dict[str, Noise] = {
     "normal": lambda g: g.normal(size=UNITS),
     "Student's t, 2 degrees": lambda g: g.standard_t(2, size=UNITS),
     "scale that changes every 8 units": lambda g: g.normal(size=UNITS) * np.exp(g.normal(size=UNITS // 8)).repeat(8),
@@ -57,25 +57,29 @@ NOISES: dict[str, Noise] = {  # of median 0
 }
 
 
-def missed(noise: Noise, trials: int, generator: np.random.Generator) -> float:
-    """The share of series in which an end ever lies beyond the truth, for one end: the mean over both."""
+def miss_rate(noise: Noise, trials: int, generator: np.random.Generator) -> float:
+    """Return the share of series in which one end of the interval is ever beyond the truth: the mean over both ends."""
     errors = 0
     for _ in range(trials):
         series = noise(generator)
-        found = [stats.interval(series[:n]) for n in stats.LOOKS if n <= UNITS]
-        errors += any(f.low > 0 for f in found) + any(f.high < 0 for f in found)
+        intervals = [stats.interval(series[:n]) for n in stats.LOOKS if n <= UNITS]
+        errors += any(i.low > 0 for i in intervals) + any(i.high < 0 for i in intervals)
     return errors / trials / 2
 
 
 class Probes:
-    """A block source with two sides alike but for a `ratio`, whose probes differ by a relative `scatter`; the second to
-    be opened is slower by one of `places`, by chance."""
+    """A block source with two sides whose latencies have the true ratio `ratio`.
+
+    Probes differ by a relative `scatter`. The second probe of a pair is slower by a random one of the `order_effects`.
+    """
 
     sides = 2
     levels = ("block", "probe")
 
-    def __init__(self, ratio: float, scatter: float, places: Sequence[float], generator: np.random.Generator) -> None:
-        self._scatter, self._places, self._generator = scatter, places, generator
+    def __init__(
+        self, ratio: float, scatter: float, order_effects: Sequence[float], generator: np.random.Generator
+    ) -> None:
+        self._scatter, self._order_effects, self._generator = scatter, order_effects, generator
         self._levels = [ratio, 1.0]
         self._turn = -1
         self.renew()
@@ -86,47 +90,54 @@ class Probes:
     def renew(self) -> None:
         self._turn += 1
         self._probes = [self._draw(self._scatter), self._draw(self._scatter)]
-        self._probes[1 - first_side(self._turn)] *= 1 + float(self._generator.choice(self._places))
+        self._probes[1 - first_side(self._turn)] *= 1 + float(self._generator.choice(self._order_effects))
 
     def next_block(self, side: int, *, kept: bool = True) -> Block:
         return Block({"ms": (self._levels[side] * self._probes[side] * self._draw(0.0004),)}, 0.02)
 
 
-def judged(
-    ratio: float, scatter: float, places: Sequence[float], trials: int, generator: np.random.Generator
+def judge(
+    ratio: float, scatter: float, order_effects: Sequence[float], trials: int, generator: np.random.Generator
 ) -> Counter[str]:
-    """What is decided of a true ratio at a tolerance of 1 %, with the spread and place of a GPU that was not
-    calibrated, and how many pairs of probes that took."""
+    """Count the verdicts on a true ratio at a tolerance of 1 %, and the pairs of probes that they needed.
+
+    The spread and the order effect are the defaults of a GPU without calibration.
+    """
     question = RegressionQuestion(
         tolerance=0.01, spread=DEFAULT_PROBE_SPREAD["gpu"], open_order_effect=DEFAULT_OPEN_ORDER_EFFECT["gpu"]
     )
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for _ in range(trials):
-        sampling = sample(Probes(ratio, scatter, places, generator), PairedRule(question), Limits(max_time_s=10.0))
-        found.update([sampling.stop_reason, *["pairs"] * len(sampling.sides[0])])
-    return found
+        sampling = sample(
+            Probes(ratio, scatter, order_effects, generator), PairedRule(question), Limits(max_time_s=10.0)
+        )
+        counts.update([sampling.stop_reason, *["pairs"] * len(sampling.sides[0])])
+    return counts
 
 
 def lines(trials: int, generator: np.random.Generator) -> Iterator[str]:
+    """Yield the tables, line by line."""
     yield f"ends beyond the truth at any look, up to {UNITS} units (promised: 0.1 %)"
     for name, noise in NOISES.items():
-        yield f"  {name}: {missed(noise, trials, generator):.3%}"
-    yield "decided at a tolerance of 1 % (promised of a true ratio of 1.01: 0.1 % each)"
-    asked = trials // 10
-    for ratio, scatter, places in itertools.product((1.01, 1.0), (0.0005, 0.001, 0.002), PLACES):
-        counts = judged(ratio, scatter, places, asked, generator)
-        seconds = " or ".join(f"{place:.2%}" for place in places)
-        shares = (f"{word} {counts[f'decided: {word}'] / asked:.2%}" for word in ("regressed", "ok"))
+        yield f"  {name}: {miss_rate(noise, trials, generator):.3%}"
+    yield "verdicts at a tolerance of 1 % (promised for a true ratio of 1.01: 0.1 % each)"
+    comparisons = trials // 10
+    for ratio, scatter, effects in itertools.product((1.01, 1.0), (0.0005, 0.001, 0.002), ORDER_EFFECTS):
+        counts = judge(ratio, scatter, effects, comparisons, generator)
+        slower = " or ".join(f"{effect:.2%}" for effect in effects)
+        shares = (f"{word} {counts[f'decided: {word}'] / comparisons:.2%}" for word in ("regressed", "ok"))
         yield (
-            f"  ratio {ratio:g}, probes that scatter by {scatter:.2%}, the second {seconds} slower: "
-            f"{', '.join(shares)}, {counts['pairs'] / asked:.1f} pairs of probes"
+            f"  ratio {ratio:g}, probes that scatter by {scatter:.2%}, the second {slower} slower: "
+            f"{', '.join(shares)}, {counts['pairs'] / comparisons:.1f} pairs of probes"
         )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=int, default=40000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--trials", type=int, default=40000, help="the number of series (40000); a tenth of it are compared"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the noise (0)")
     arguments = parser.parse_args()
     for line in lines(arguments.trials, np.random.default_rng(arguments.seed)):
         print(line, flush=True)

@@ -1,4 +1,4 @@
-"""ResNet-18 (He et al. 2015) with random weights, as an ONNX model: what the pipeline's benchmark runs."""
+"""Create ResNet-18 (He et al. 2015) with random weights as an ONNX model, for the other benchmarks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def save(path: Path, seed: int = 0, more_1x1: int = 0) -> Path:
-    """input [N, 3, 224, 224] float32 -> logits [N, 1000], batch normalisation folded into the convolutions; `more_1x1`
-    512-channel 1x1 convolutions stand before the pool."""
+    """Save the model: input [N, 3, 224, 224] float32 -> logits [N, 1000]. Return its path.
+
+    Batch normalisation is folded into the convolutions.
+
+    Args:
+        path: The file of the model.
+        seed: The seed of the weights.
+        more_1x1: The number of additional 1x1 convolutions with 512 channels before the pool.
+    """
     random = np.random.default_rng(seed)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
@@ -27,9 +34,9 @@ def save(path: Path, seed: int = 0, more_1x1: int = 0) -> Path:
         nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **attributes))
         return name
 
-    def convolution(x: str, into: int, out: int, size: int, stride: int = 1) -> str:
-        pads = [size // 2] * 4
-        return node("Conv", x, weight(out, into, size, size), weight(out), strides=[stride, stride], pads=pads)
+    def convolution(x: str, in_channels: int, out_channels: int, size: int, stride: int = 1) -> str:
+        kernel, bias, pads = weight(out_channels, in_channels, size, size), weight(out_channels), [size // 2] * 4
+        return node("Conv", x, kernel, bias, strides=[stride, stride], pads=pads)
 
     x = node("Relu", convolution("input", 3, 64, 7, 2))
     x = node("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])

@@ -1,11 +1,11 @@
-"""What baselines of many tests cost: saving, loading and judging, reporting, and memory.
+"""Measure what the baselines of many tests cost: saving, loading and judging, reporting, and memory.
 
     python benchmarks/scale.py                  # 1,000 and 10,000 tests, each in a process of its own
-    python benchmarks/scale.py --remote         # 500 tests on a real S3 server, every request 200 ms slower
+    python benchmarks/scale.py --remote         # 500 tests on a real S3 server, every request delayed by 200 ms
 
-Limits: 10,000 tests loaded and judged in 3 s, saved in 5 s (new ones, and again where each has ten runs), reported in
-3 s, within 300 MB; ten times the tests in ten times the time; 500 remote tests loaded in 15 s, and saved in as many.
-Exit status 1 where one does not hold. TMPDIR says on which file system.
+The limits for 10,000 tests are: loaded and judged in 3 s; saved in 5 s, both when new and when each has ten runs;
+reported in 3 s; 300 MB of memory. Ten times the tests may take at most 15 times as long. 500 remote tests are loaded in
+15 s and saved in 15 s. The exit status is 1 if a limit is exceeded. TMPDIR chooses the file system.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ GPU = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", driver="550.54", ho
 
 
 def measurement(number: int) -> Measurement:
-    """One as large as a real one: every figure that a GPU gives, with all its digits."""
+    """Return a measurement that is as large as a real one: with every figure, and all digits."""
     ms = 0.1 + number / 1.0000019e5
     return Measurement(
         node_id=f"tests/test_{number // 100}.py::test_model[{number}-fp16-b8]",
@@ -60,9 +60,12 @@ def save(folder: BaselineFolder, runs: Sequence[Measurement]) -> None:
     folder.save_all([(run, STATUS) for run in runs])
 
 
-def remember(folder: Path) -> None:
-    """Give every baseline ten runs, each with its own figures: it is as long as it gets then. Files are written over:
-    some file systems go slower for minutes after many were removed or replaced, which would be measured instead."""
+def fill_history(folder: Path) -> None:
+    """Give every baseline ten runs, each with its own figures. That is the longest history.
+
+    The files are overwritten: some file systems are slow for minutes after many files were removed or replaced, and
+    that would be measured instead.
+    """
     for file in folder.rglob("*.json"):
         baseline = file_format.parse(file.read_bytes(), file.name)
         (run,) = baseline.history
@@ -74,7 +77,7 @@ def remember(folder: Path) -> None:
         file.write_bytes(file_format.render(dataclasses.replace(baseline, history=history)))
 
 
-def judged(folder: BaselineFolder, runs: Sequence[Measurement]) -> Iterator[Result]:
+def judge_all(folder: BaselineFolder, runs: Sequence[Measurement]) -> Iterator[Result]:
     device = device_slug(GPU)
     for run in runs:
         baseline = folder.load(run.node_id, device)
@@ -86,38 +89,39 @@ def judged(folder: BaselineFolder, runs: Sequence[Measurement]) -> Iterator[Resu
 
 
 def scale(count: int) -> dict[str, float]:
-    """Seconds by the clock and of the processor for `count` tests, and this process's peak memory in MB."""
+    """Return the wall time and CPU time in s of each step for `count` tests, and the peak memory in MB."""
     with tempfile.TemporaryDirectory() as scratch:
 
-        def opened() -> BaselineFolder:
+        def open_folder() -> BaselineFolder:
             return open_baselines("baselines", "main", revision=None, rootdir=Path(scratch))
 
-        found: dict[str, float] = {}
+        figures: dict[str, float] = {}
         runs = [measurement(number) for number in range(count)]
-        with timed(found, "save"):
-            save(opened(), runs)
-        remember(Path(scratch))
-        with timed(found, "save_again"):
-            save(opened(), runs)
-        with timed(found, "load_and_judge"):
-            results = list(judged(opened(), runs))
-        with timed(found, "report"):
+        with timed(figures, "save"):
+            save(open_folder(), runs)
+        fill_history(Path(scratch))
+        with timed(figures, "save_again"):
+            save(open_folder(), runs)
+        with timed(figures, "load_and_judge"):
+            results = list(judge_all(open_folder(), runs))
+        with timed(figures, "report"):
             table = terminal.render(results, Header.from_environment(GPU, "main"), colour=False)
         assert len(table.splitlines()) > count
-        found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-        found["sync_s"] = count * sync_cost(Path(scratch))
-        return found
+        figures["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+        figures["sync_s"] = count * sync_cost(Path(scratch))
+        return figures
 
 
 @contextlib.contextmanager
-def timed(found: dict[str, float], name: str) -> Iterator[None]:
+def timed(figures: dict[str, float], name: str) -> Iterator[None]:
+    """Add the wall time and the CPU time of the `with` block to the figures."""
     wall, cpu = time.perf_counter(), time.process_time()
     yield
-    found[f"{name}_s"], found[f"{name}_cpu_s"] = time.perf_counter() - wall, time.process_time() - cpu
+    figures[f"{name}_s"], figures[f"{name}_cpu_s"] = time.perf_counter() - wall, time.process_time() - cpu
 
 
 def sync_cost(folder: Path, count: int = 200) -> float:
-    """Seconds for one file of 4 kB to be written, synced and renamed, by nothing but the calls themselves."""
+    """Return the time in s to write, sync and rename one file of 4 kB, with system calls only."""
     started = time.perf_counter()
     for number in range(count):
         descriptor = os.open(folder / "draft", os.O_WRONLY | os.O_CREAT)
@@ -129,16 +133,16 @@ def sync_cost(folder: Path, count: int = 200) -> float:
 
 
 def remote() -> dict[str, float]:
-    """Seconds to load and to save REMOTE_TESTS tests where every request takes 200 ms longer."""
+    """Return the time in s to load and to save REMOTE_TESTS tests if every request takes 200 ms longer."""
     sys.path.insert(0, str(TESTS))
     from samples import s3_server
 
     with s3_server.server() as port:
         url = f"s3://{s3_server.BUCKET}/baselines"
         os.environ.update(s3_server.credentials(port))
-        near = open_baselines(url, "main", revision=None, rootdir=Path())
+        direct = open_baselines(url, "main", revision=None, rootdir=Path())
         runs = [measurement(number) for number in range(REMOTE_TESTS)]
-        save(near, runs)
+        save(direct, runs)
         with s3_server.Network(port, delay_s=0.2) as network:
             os.environ.update(s3_server.credentials(network.port))
             folder = open_baselines(url, "main", revision=None, rootdir=Path())
@@ -156,29 +160,30 @@ def remote() -> dict[str, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--remote", action="store_true")
+    parser.add_argument("--remote", action="store_true", help="measure a remote store instead of a folder")
     parser.add_argument("--count", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.count:
-        print(json.dumps(scale(given.count)))
+    options = parser.parse_args()
+    if options.count:
+        print(json.dumps(scale(options.count)))
         return 0
-    if given.remote:
-        found = remote()
-        print(found)
-        return int(max(found["load_s"], found["save_s"]) > REMOTE_LIMIT_S)
+    if options.remote:
+        figures = remote()
+        print(figures)
+        return int(max(figures["load_s"], figures["save_s"]) > REMOTE_LIMIT_S)
     few, many = (in_a_process(count) for count in (1_000, 10_000))
     status = 0
     for name, limit in LIMITS.items():
         growth = many[name] / few[name]
         missed = many[name] > limit or (name.endswith("_s") and growth > 15)
         status |= missed
-        cpu = f"of the processor {many[name[:-2] + '_cpu_s']:.2f}" if name.endswith("_s") else ""
+        cpu = f"CPU time {many[name[:-2] + '_cpu_s']:.2f}" if name.endswith("_s") else ""
         print(f"{name:<18} {few[name]:8.2f} {many[name]:8.2f} x{growth:4.1f} limit {limit:g} {'MISSED ' * missed}{cpu}")
-    print(f"writing, syncing and renaming as many files one by one: {few['sync_s']:.2f} s, {many['sync_s']:.2f} s")
+    print(f"writing, syncing and renaming the same number of files: {few['sync_s']:.2f} s, {many['sync_s']:.2f} s")
     return status
 
 
 def in_a_process(count: int) -> dict[str, float]:
+    """Return the result of `scale` from a process of its own."""
     command = [sys.executable, __file__, "--count", str(count)]
     answer: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return answer
