@@ -2,28 +2,29 @@ import json
 import os
 import time
 
+import isolated_engine
 import placement
+import placement_report
 import pytest
-import seats
 
 
 def test_a_child_answers_by_value_and_by_error():
-    assert seats.child(lambda: [1.5, "x"]) == [1.5, "x"]
+    assert isolated_engine.child(lambda: [1.5, "x"]) == [1.5, "x"]
     with pytest.raises(RuntimeError, match="ValueError: no such thing"):
-        seats.child(lambda: (_ for _ in ()).throw(ValueError("no such thing")))
+        isolated_engine.child(lambda: (_ for _ in ()).throw(ValueError("no such thing")))
 
 
 def test_a_child_has_an_environment_of_its_own(monkeypatch):
     monkeypatch.setenv("CUDA_MODULE_LOADING", "LAZY")
-    assert seats.child(lambda: os.environ["CUDA_MODULE_LOADING"], {"CUDA_MODULE_LOADING": "EAGER"}) == "EAGER"
+    assert isolated_engine.child(lambda: os.environ["CUDA_MODULE_LOADING"], {"CUDA_MODULE_LOADING": "EAGER"}) == "EAGER"
     assert os.environ["CUDA_MODULE_LOADING"] == "LAZY"
 
 
 def test_a_child_that_hangs_or_dies_is_given_up():
     with pytest.raises(RuntimeError, match=r"within 0\.2 s"):
-        seats.child(lambda: time.sleep(60), timeout_s=0.2)
-    with pytest.raises(RuntimeError, match="said nothing"):
-        seats.child(lambda: os.kill(os.getpid(), 9))
+        isolated_engine.child(lambda: time.sleep(60), timeout_s=0.2)
+    with pytest.raises(RuntimeError, match="ended without an answer"):
+        isolated_engine.child(lambda: os.kill(os.getpid(), 9))
 
 
 def test_an_experiment_that_fails_is_recorded_and_what_came_before_is_kept(tmp_path, monkeypatch, capsys):
@@ -33,7 +34,7 @@ def test_an_experiment_that_fails_is_recorded_and_what_came_before_is_kept(tmp_p
 
     study = placement.Study("small", None, None, 10)
     study.fresh_ms = 1.0
-    report = placement.Report(tmp_path, {"device": "a card"})
+    report = placement_report.Report(tmp_path, {"device": "a card"}, placement.EXPERIMENTS)
     monkeypatch.setitem(placement.EXPERIMENTS, "load order", experiment)
     placement.ask(study, "load order", report, lambda: {"sm_mhz": 1980.0})
     first, failed = json.loads((tmp_path / "placement.json").read_text())["rows"]
