@@ -1,4 +1,4 @@
-"""A project of its own for each test of a command."""
+"""A fixture that runs a command in a project of its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_trt.cli.main import main
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command in a project of its own: its exit status, what it printed, what it complained of."""
+    """Return a function that runs a command in a project of its own, and returns its status, output and errors."""
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))

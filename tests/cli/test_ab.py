@@ -1,4 +1,4 @@
-"""`pytest-trt ab`: two interpreters take turns on one model."""
+"""Test `pytest-trt ab`: two interpreters take turns on one model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_trt.cli.main import main
 
 @pytest.fixture
 def ab(save_model, tmp_path, engine_cache, monkeypatch):
-    """Runs the command on the folder's model; gives its exit status."""
+    """Return a function that runs the command on the folder's model, and returns its exit status."""
     save_model()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
@@ -31,15 +31,15 @@ def ab(save_model, tmp_path, engine_cache, monkeypatch):
 
 @pytest.fixture
 def slow_python(tmp_path: Path) -> str:
-    """An interpreter whose ONNX Runtime takes 2 ms longer for every inference."""
+    """An interpreter whose ONNX Runtime is 2 ms slower for every inference."""
     folder = tmp_path / "slow"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(
         "import time, onnxruntime\n"
         "run = onnxruntime.InferenceSession.run_with_iobinding\n"
-        "def slow(*given, **more):\n"
+        "def slow(*args, **kwargs):\n"
         "    time.sleep(0.002)\n"
-        "    return run(*given, **more)\n"
+        "    return run(*args, **kwargs)\n"
         "onnxruntime.InferenceSession.run_with_iobinding = slow\n"
     )
     script = folder / "python"
@@ -48,7 +48,7 @@ def slow_python(tmp_path: Path) -> str:
     return str(script)
 
 
-def test_two_of_a_kind_are_equal(ab, capfd):
+def test_identical_sides_are_ok(ab, capfd):
     assert ab() == 0
     out = capfd.readouterr().out.splitlines()
     assert out[0].startswith("m.onnx on ")
@@ -60,7 +60,7 @@ def test_two_of_a_kind_are_equal(ab, capfd):
     assert "judged engine against engine" in out[5]
 
 
-def test_the_slower_one_regresses_and_json_holds_both_sides(ab, slow_python, capfd):
+def test_slower_side_regresses_and_json_has_both_sides(ab, slow_python, capfd):
     assert ab(f"--b-python={slow_python}", "--json") == 1
     found = json.loads(capfd.readouterr().out)
     assert found["status"] == "regressed"
@@ -71,11 +71,11 @@ def test_the_slower_one_regresses_and_json_holds_both_sides(ab, slow_python, cap
     assert "latency improved: " in capfd.readouterr().out
 
 
-def test_an_undecided_question_is_125(ab):
+def test_inconclusive_comparison_exits_with_125(ab):
     assert ab("--max-slowdown=0.1%") == 125
 
 
-def test_another_interpreter_sees_its_own_packages_alone(ab, tmp_path, monkeypatch, capfd):
+def test_other_interpreter_uses_only_its_own_packages(ab, tmp_path, monkeypatch, capfd):
     venv.create(tmp_path / "bare")
     python = tmp_path / "bare" / "bin" / "python"
     monkeypatch.setenv("PYTHONPATH", ":".join(sys.path))
@@ -84,7 +84,7 @@ def test_another_interpreter_sees_its_own_packages_alone(ab, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--b-python=/no/python"], "--b-python is '/no/python': there is no such interpreter"),
         (["--backend-b=onnxruntim"], "--backend-b is 'onnxruntim': did you mean 'onnxruntime'?"),
@@ -95,6 +95,6 @@ def test_another_interpreter_sees_its_own_packages_alone(ab, tmp_path, monkeypat
         (["--b-python=/bin/true"], "B (/bin/true): "),
     ],
 )
-def test_what_cannot_be_meant_is_usage(ab, arguments, said, capfd):
+def test_invalid_arguments_exit_with_2(ab, arguments, message, capfd):
     assert ab(*arguments) == 2
-    assert said in capfd.readouterr().err
+    assert message in capfd.readouterr().err

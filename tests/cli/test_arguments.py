@@ -1,4 +1,4 @@
-"""What a command is told of its model's inputs."""
+"""Test the arguments that describe a model's inputs."""
 
 from __future__ import annotations
 
@@ -24,34 +24,34 @@ def parsed(*arguments: str) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
-def test_shapes_and_ranges() -> None:
-    """Names have colons in them, where TensorFlow gave them, and may have anything."""
-    given = parsed(
+def test_shapes_and_ranges_are_parsed() -> None:
+    """Names may contain any character; TensorFlow's contain colons."""
+    arguments = parsed(
         "--batch=2", "--dims=S=128", "--dims=N=1,4,8", "--shapes=serving_x:0=1x3",
         "--shapes=a=b=1x4,2x4,8x4", "--input-range=ids=0,30521", "--input-range=t=-0.5,1e3",
     )  # fmt: skip
-    assert run_shape(given) == RunShape(batch=2, dims={"S": 128})
-    said = input_fields(given)
-    assert said == {
+    assert run_shape(arguments) == RunShape(batch=2, dims={"S": 128})
+    fields = input_fields(arguments)
+    assert fields == {
         "dims": {"N": (1, 4, 8)},
         "shapes": {"serving_x:0": (1, 3), "a=b": ((1, 4), (2, 4), (8, 4))},
         "input_ranges": {"ids": (0.0, 30521.0), "t": (-0.5, 1000.0)},
     }
-    assert EngineSpec(**said).shapes["serving_x:0"] == (((1, 3), (1, 3), (1, 3)),)
+    assert EngineSpec(**fields).shapes["serving_x:0"] == (((1, 3), (1, 3), (1, 3)),)
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "argument",
     [
         *(f"--dims={text}" for text in ("N", "N=", "N=1,2", "=3", "N=a")),
         *(f"--shapes={text}" for text in ("x", "x=", "x=1x", "x=1x3,2x3", "=1x3", "x=-1x3", "x=1,x,3")),
         *(f"--input-range={text}" for text in ("x", "x=1", "=1,2", "x=1,2,3", "x=a,b", "x=0,inf", "x=nan,1")),
     ],
 )
-def test_what_is_no_shape_is_named_with_its_argument(wrong: str) -> None:
-    option, _, value = wrong.partition("=")
+def test_invalid_shapes_and_ranges_are_named_with_their_option(argument: str) -> None:
+    option, _, value = argument.partition("=")
     with pytest.raises(DeclarationError) as caught:
-        run_shape(parsed(wrong)), input_fields(parsed(wrong))
+        run_shape(parsed(argument)), input_fields(parsed(argument))
     assert str(caught.value).startswith(f"{option} is {value!r}: write ")
 
 
@@ -65,24 +65,29 @@ def test_what_is_no_shape_is_named_with_its_argument(wrong: str) -> None:
     ],
     ids=lambda twice: twice[0],
 )
-def test_what_is_said_twice_is_an_error(twice: list[str]) -> None:
+def test_contradicting_values_are_an_error(twice: list[str]) -> None:
     option, name, _ = twice[0].split("=")
     with pytest.raises(DeclarationError, match=rf"{option} sets '{name}' to both .* and .*: keep one of them"):
         run_shape(parsed(*twice)), input_fields(parsed(*twice))
-    assert run_shape(parsed("--dims=N=1,2,4", "--dims=N=3")).dims == {"N": 3}  # a range, and what of it is run
+    assert run_shape(parsed("--dims=N=1,2,4", "--dims=N=3")).dims == {
+        "N": 3
+    }  # the range that is built, and the size that is run
 
 
 @pytest.fixture
 def run(tmp_path: Path, engine_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Runs a command on a model whose input x has two dimensions without a name, and whose index starts at 16000."""
+    """Return a function that runs a command on a model.
+
+    Its input x has two dimensions without names, and its input index starts at 16000.
+    """
     monkeypatch.chdir(tmp_path)
     weights = [
         numpy_helper.from_array(np.ones((4, 1), np.float32), "table"),
         numpy_helper.from_array(np.int64(16000), "first"),
     ]
     nodes = [
-        helper.make_node("Sub", ["index", "first"], ["place"]),
-        helper.make_node("Gather", ["table", "place"], ["row"]),
+        helper.make_node("Sub", ["index", "first"], ["position"]),
+        helper.make_node("Gather", ["table", "position"], ["row"]),
         helper.make_node("Mul", ["x", "row"], ["y"]),
     ]
     inputs = [
@@ -104,15 +109,17 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_takes_them(command: str, run: Callable[..., int], capfd: pytest.CaptureFixture[str]) -> None:
+def test_every_command_accepts_input_arguments(
+    command: str, run: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run(command, *COMMANDS[command]) == 2
-    said = capfd.readouterr().err
-    assert "dimension 0, which has no name, of input 'x' of m.onnx is dynamic, and nothing defines its size" in said
-    assert "(for a command: --shapes=x=SIZExSIZE, or --batch=SIZE)" in said
+    error = capfd.readouterr().err
+    assert "dimension 0, which has no name, of input 'x' of m.onnx is dynamic, and nothing defines its size" in error
+    assert "(for a command: --shapes=x=SIZExSIZE, or --batch=SIZE)" in error
     assert run(command, *COMMANDS[command], "--shapes=x=2x8", "--input-range=index=16000,16003") in (0, 125)
 
 
-def test_a_calibration_is_random_a_function_or_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_calibration_is_random_a_function_or_a_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "calibration_of_test.py").write_text("def f():\n    yield {}\nnumber = 3\n")
     assert parse_calibration(None) is None
@@ -120,11 +127,11 @@ def test_a_calibration_is_random_a_function_or_a_cache(monkeypatch: pytest.Monke
     assert callable(parse_calibration("calibration_of_test:f"))
     assert callable(parse_calibration("calibration_of_test:f", "entropy"))
     assert parse_calibration("nets/a.cache", "entropy") == "nets/a.cache"
-    for text, said in {
+    for text, message in {
         "a.cache": "write random or MODULE:FUNCTION .only TensorRT's own calibrators read a calibration cache",
         "calibration_of_test": "write random or MODULE:FUNCTION",
         "calibration_of_test:g": "AttributeError",
         "calibration_of_test:number": "which is not a function .int.: name one that yields inputs",
     }.items():
-        with pytest.raises(DeclarationError, match=f"--calibration is '{text}'.*{said}"):
+        with pytest.raises(DeclarationError, match=f"--calibration is '{text}'.*{message}"):
             parse_calibration(text)

@@ -1,4 +1,4 @@
-"""`pytest-trt backends`: one model on every backend."""
+"""Test `pytest-trt backends`: one model on every backend."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_TENSORRT = importlib.util.find_spec("tensorrt") is None
 
 @pytest.fixture
 def backends(save_model, tmp_path, engine_cache, monkeypatch):
-    """Runs the command on the folder's model; gives its exit status."""
+    """Return a function that runs the command on the folder's model, and returns its exit status."""
     save_model()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
@@ -31,7 +31,7 @@ def backends(save_model, tmp_path, engine_cache, monkeypatch):
     return run
 
 
-def test_every_backend_has_its_rows_and_says_what_keeps_it(backends, capfd):
+def test_every_backend_has_its_rows_and_reasons(backends, capfd):
     assert backends("--compute-capability=89", "--format=json") == 0
     rows = {row["name"]: row for row in json.loads(capfd.readouterr().out)["rows"]}
     for precision in ("fp32", "fp16", "int8"):
@@ -49,25 +49,25 @@ def test_every_backend_has_its_rows_and_says_what_keeps_it(backends, capfd):
 
 
 @pytest.mark.skipif(not NO_TENSORRT, reason="tensorrt is installed")
-def test_a_backend_that_is_absent_has_one_row_with_the_remedy(backends, capfd):
+def test_missing_backend_has_one_row_with_the_remedy(backends, capfd):
     assert backends("--backends=onnxruntime,tensorrt", "--precisions=fp32,fp16") == 0
     out = capfd.readouterr().out.splitlines()
     assert out[0] == "m.onnx"
-    heads = out[3].split()
-    assert heads[:2] == ["backend", "status"]
+    titles = out[3].split()
+    assert titles[:2] == ["backend", "status"]
     assert [line.split("  ")[0] for line in out[4:7]] == ["ONNX Runtime fp32", "ONNX Runtime fp16", "TensorRT"]
     assert "tensorrt cannot be imported (No module named 'tensorrt'): pip install 'pytest-trt[tensorrt]'" in out[-1]
 
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
-def test_rtx_without_a_gpu_and_without_a_capability_says_so_and_nothing_ran(backends, capfd):
+def test_rtx_without_a_gpu_or_a_capability_fails(backends, capfd):
     assert backends("--backends=tensorrt_rtx", "--precisions=fp32", "--format=md") == 1
     out = capfd.readouterr().out
     assert "| TensorRT-RTX | failed |" in out
     assert "driver" in out
 
 
-def test_pytorch_that_is_absent_says_so(backends, capfd):
+def test_missing_pytorch_is_reported(backends, capfd):
     if importlib.util.find_spec("torch") is not None:
         pytest.skip("torch is installed")
     assert backends("--backends=onnxruntime", "--precisions=fp32", "--torch=net:make") == 0
@@ -75,7 +75,7 @@ def test_pytorch_that_is_absent_says_so(backends, capfd):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--backends=tensorrt_lean"], "--backends has 'tensorrt_lean': choose from onnxruntime, tensorrt"),
         (["--precisions=fp12"], "--precisions has 'fp12': did you mean 'fp32'?"),
@@ -87,22 +87,22 @@ def test_pytorch_that_is_absent_says_so(backends, capfd):
         (["--torch-python=/no/python", "--torch=a:b", "--backends=onnxruntime"], "'/no/python': there is no such"),
     ],
 )
-def test_what_cannot_be_meant_is_said(backends, arguments, said, capfd):
+def test_invalid_arguments_exit_with_2(backends, arguments, message, capfd):
     status = backends(*arguments, *(["--precisions=fp32"] if "fp12" not in arguments[0] else []))
     shown = capfd.readouterr()
-    assert said in shown.err + shown.out
+    assert message in shown.err + shown.out
     assert status == 2
 
 
-def test_a_model_that_is_not_there_or_no_model_is_usage(backends, capfd):
+def test_missing_model_and_plan_exit_with_2(backends, capfd):
     assert main(["backends", "no.onnx"]) == 2
     assert main(["backends", "m.plan"]) == 2
-    said = capfd.readouterr().err
-    assert "there is no model 'no.onnx'" in said
-    assert "m.plan is a plan, which only one backend runs" in said
+    error = capfd.readouterr().err
+    assert "there is no model 'no.onnx'" in error
+    assert "m.plan is a plan, which only one backend runs" in error
 
 
-def test_rows_that_were_compared_with_nothing_are_not_ok(backends, capfd):
+def test_unchecked_rows_are_not_ok(backends, capfd):
     from onnx import helper, load, save
 
     model = load("m.onnx")

@@ -1,4 +1,4 @@
-"""`pytest-trt baseline`: list, show, accept, rename and prune."""
+"""Test `pytest-trt baseline`: list, show, accept, rename and prune."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_list(run: Run) -> None:
     assert OTHER not in run("baseline", "list", TEST)[1]
 
 
-def test_list_goes_on_after_a_spoilt_one(run: Run) -> None:
+def test_list_continues_after_a_broken_baseline(run: Run) -> None:
     folder().save(measurement(), "missing")
     folder().save(measurement(node_id=OTHER), "new")
     next(Path().rglob("test_encoder*.json")).write_text("{")
@@ -47,7 +47,7 @@ def test_show(run: Run) -> None:
     assert f"did you mean '{TEST}'" in error
 
 
-def test_accept_takes_the_last_run(run: Run) -> None:
+def test_accept_uses_the_last_run(run: Run) -> None:
     folder().save(measurement(), "missing")
     status, _, error = run("baseline", "accept", TEST, "--reason", "deeper network")
     assert status == 2
@@ -64,14 +64,14 @@ def test_accept_takes_the_last_run(run: Run) -> None:
     assert "deeper network" in run("baseline", "show", TEST)[1]
 
 
-def test_accept_takes_a_ci_job_s_run(run: Run) -> None:
+def test_accept_uses_the_run_of_a_ci_job(run: Run) -> None:
     file = write_run("ci/run.json", measurement(0.3), measurement(node_id=OTHER))
     status, out, _ = run("baseline", "accept", "*", "--reason", "new GPU", "--from", file)
     assert status == 0
     assert out.count("baseline created") == 2
 
 
-def test_accept_refuses_what_means_nothing(run: Run) -> None:
+def test_accept_refuses_invalid_and_unknown_tests(run: Run) -> None:
     file = write_run("run.json", measurement(), verdicts=[Verdict("invalid", "run", "", "the GPU was busy")])
     status, _, error = run("baseline", "accept", TEST, "--reason", "x", "--from", file)
     assert status == 1
@@ -100,25 +100,25 @@ def test_rename(run: Run) -> None:
     assert run("baseline", "rename", TEST, OTHER)[0] == 2
 
 
-def test_prune_asks_pytest_what_there_is(run: Run) -> None:
+def test_prune_removes_baselines_of_tests_that_pytest_does_not_collect(run: Run) -> None:
     engine = "import pytest\npytestmark = pytest.mark.trt_engine('m.onnx')\n"
-    Path("test_there.py").write_text(engine + "def test_one(trt_runner): pass\ndef test_two(): pass\n")
-    for name in ("one", "two", "gone"):  # the second is there, and measures nothing any more
-        node_id = f"test_there.py::test_{name}"
+    Path("test_existing.py").write_text(engine + "def test_one(trt_runner): pass\ndef test_two(): pass\n")
+    for name in ("one", "two", "gone"):  # the second exists, but no longer measures anything
+        node_id = f"test_existing.py::test_{name}"
         folder().save(measurement(node_id=node_id), "new")
     status, out, _ = run("baseline", "prune")
     assert status == 0
-    assert "would be removed: main/nvidia-h200/test_there.py/test_gone" in out
+    assert "would be removed: main/nvidia-h200/test_existing.py/test_gone" in out
     assert "2 in all" in out
     assert len(list(folder().list())) == 3
     status, out, _ = run("baseline", "prune", "--yes")
-    assert folder().load("test_there.py::test_one", DEVICE) is not None
-    assert folder().load("test_there.py::test_gone", DEVICE) is None
+    assert folder().load("test_existing.py::test_one", DEVICE) is not None
+    assert folder().load("test_existing.py::test_gone", DEVICE) is None
     assert "nothing to remove" in run("baseline", "prune", "--yes")[1]
 
 
-def test_prune_removes_nothing_where_collection_fails(run: Run) -> None:
-    Path("test_there.py").write_text("import nothing_like_this\n")
+def test_prune_removes_nothing_if_collection_fails(run: Run) -> None:
+    Path("test_existing.py").write_text("import nothing_like_this\n")
     folder().save(measurement(), "missing")
     status, _, error = run("baseline", "prune", "--yes")
     assert status == 2

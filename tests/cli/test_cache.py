@@ -1,4 +1,4 @@
-"""`pytest-trt cache`."""
+"""Test `pytest-trt cache`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from samples.runs import Run
 
 
-def test_cache(run: Run, tmp_path: Path) -> None:
+def test_cache_commands(run: Run, tmp_path: Path) -> None:
     cache = tmp_path / "engines"
     status, out, _ = run("cache", "list", "--cache-dir", cache)
     assert status == 0
@@ -24,6 +24,6 @@ def test_cache(run: Run, tmp_path: Path) -> None:
     assert "chmod 700" in error
 
 
-def test_the_cache_s_ini_setting(run: Run, tmp_path: Path) -> None:
+def test_cache_commands_use_the_ini_setting(run: Run, tmp_path: Path) -> None:
     Path("pytest.ini").write_text("[pytest]\ntrt_cache_dir = engines\n")
     assert f"0 in {tmp_path}/engines" in run("cache", "list")[1]

@@ -1,4 +1,4 @@
-"""`pytest-trt compare`: exit statuses, usage errors and formats."""
+"""Test `pytest-trt compare`: exit statuses, usage errors and formats."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_compare_exit_statuses(run: Run) -> None:
     assert run("compare", base, lost)[0] == 1
 
 
-def test_compare_never_passes_what_was_not_compared(run: Run) -> None:
+def test_compare_never_passes_a_test_that_was_not_compared(run: Run) -> None:
     both = write_run("both.json", measurement(), measurement(node_id=OTHER))
     one = write_run("one.json", measurement(day=2))
     status, out, _ = run("compare", both, one)
@@ -43,7 +43,7 @@ def test_compare_never_passes_what_was_not_compared(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("nothing.json", "b.json"), "neither a file nor a folder"),
         (("a.json", "bad.json"), "bad.json is not JSON"),
@@ -54,16 +54,16 @@ def test_compare_never_passes_what_was_not_compared(run: Run) -> None:
         (("a.json", "a.json", "--test", "*nothing*"), "that matches"),
     ],
 )
-def test_compare_usage_errors(run: Run, arguments: tuple[str, ...], said: str) -> None:
+def test_compare_usage_errors(run: Run, arguments: tuple[str, ...], message: str) -> None:
     write_run("a.json", measurement())
     Path("bad.json").write_text("{")
     status, _, error = run("compare", *arguments)
     assert status == 2
-    assert said in error
+    assert message in error
 
 
 @pytest.mark.parametrize("edited", [{"value": -1.0}, {"high": -1.0}, {"low": 9.0}])
-def test_compare_refuses_figures_that_cannot_be_on_either_side(run: Run, edited: dict[str, float]) -> None:
+def test_compare_refuses_impossible_figures_on_either_side(run: Run, edited: dict[str, float]) -> None:
     base = write_run("base.json", measurement())
     whole = json.loads(Path(base).read_text())
     whole["results"][0]["measurement"]["figures"]["ms"].update(edited)
@@ -98,7 +98,7 @@ def test_compare_a_run_with_baselines_and_baselines_with_each_other(run: Run) ->
     assert run("compare", "memory://nothing", ".trt-baselines")[0] == 2
 
 
-def test_compare_refuses_half_readable_baselines(run: Run) -> None:
+def test_compare_refuses_a_folder_with_a_broken_baseline(run: Run) -> None:
     folder().save(measurement(), "missing")
     folder().save(measurement(node_id=OTHER), "new")
     next(Path().rglob("test_encoder*.json")).write_text("{")

@@ -1,4 +1,4 @@
-"""`pytest-trt history`."""
+"""Test `pytest-trt history`."""
 
 from __future__ import annotations
 

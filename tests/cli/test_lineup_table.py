@@ -1,4 +1,4 @@
-"""The table of one or several models on every backend."""
+"""Test the table of one or several models on every backend."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from samples.lineup_rows import ROWS
 from pytest_trt.cli import lineup_table
 
 
-def test_the_table_leaves_empty_columns_out_and_says_in_words_what_is_wrong():
+def test_table_omits_empty_columns_and_describes_problems():
     lines = lineup_table.plain_text(ROWS).splitlines()
     assert lines[0].split("  ")[0] == "backend"
     assert "host MB" not in lines[0]
@@ -20,7 +20,7 @@ def test_the_table_leaves_empty_columns_out_and_says_in_words_what_is_wrong():
     ]
 
 
-def test_markdown_names_the_models_where_there_are_several():
+def test_markdown_names_the_models_if_there_are_several():
     one, two = lineup_table.markdown([("", ROWS)]), lineup_table.markdown([("a", ROWS), ("b", ROWS[:1])])
     assert one.splitlines()[0].startswith("| backend | status | ms |")
     rows = [line.split(" | ") for line in two.splitlines() if line.startswith(("| a", "| b"))]

@@ -1,4 +1,4 @@
-"""The command itself: help, version, and a closed pipe."""
+"""Test the command itself: help, version, and a closed pipe."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert "pytest-trt 0." in capsys.readouterr().out
 
 
-def test_a_reader_that_has_seen_enough(tmp_path: Path) -> None:
-    """`head` closes the pipe: no traceback, and no complaint at exit either."""
+def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
+    """If `head` closes the pipe, there is no traceback, and no error at exit."""
     stored = open_baselines(str(tmp_path), "main", revision=None, rootdir=Path())
     stored.save_all([(measurement(node_id=f"tests/test_{'x' * 60}.py::test_{number}"), "new") for number in range(900)])
     command = [sys.executable, "-c", "import sys; from pytest_trt.cli.main import main; sys.exit(main())"]

@@ -1,4 +1,4 @@
-"""A project's root folder and its settings, as commands find them."""
+"""Test how commands find a project's root folder and settings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ INI = {
 
 
 @pytest.mark.parametrize("name", INI)
-def test_every_ini_file_of_pytest_s(tmp_path: Path, name: str) -> None:
+def test_every_kind_of_pytest_ini_file_is_read(tmp_path: Path, name: str) -> None:
     below = tmp_path / "a" / "b"
     below.mkdir(parents=True)
     (tmp_path / name).write_text(INI[name])
@@ -29,19 +29,19 @@ def test_every_ini_file_of_pytest_s(tmp_path: Path, name: str) -> None:
     assert project.settings({"baseline": ("--baseline", "main")}).baseline == "main"
 
 
-def test_files_that_are_not_pytest_s_are_passed_over(tmp_path: Path) -> None:
+def test_ini_files_without_a_pytest_section_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     (tmp_path / "setup.cfg").write_text("[metadata]\nname = x\n")
     assert Project(tmp_path).settings({}).baseline == "main"
 
 
 @pytest.mark.parametrize(("name", "text"), [("pyproject.toml", "[tool"), ("setup.cfg", "name = x")])
-def test_a_broken_ini_file_is_named(tmp_path: Path, name: str, text: str) -> None:
+def test_broken_ini_file_is_named(tmp_path: Path, name: str, text: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(DeclarationError, match=name):
         Project(tmp_path)
 
 
-def test_no_such_folder(tmp_path: Path) -> None:
+def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="is not a folder"):
         Project(tmp_path / "nothing")

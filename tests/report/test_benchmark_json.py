@@ -1,4 +1,4 @@
-"""What pytest-benchmark and its readers get, tried with pytest-benchmark itself."""
+"""Test the JSON of pytest-benchmark, also with pytest-benchmark itself."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pytest_trt.report.benchmark_json import fill_fixture, latencies_s, render
 
 pytest_plugins = ["pytester"]
 
-FED = """
+TEST_FILE = """
     from samples.reports import RUN
     from pytest_trt.report.benchmark_json import fill_fixture
 
-    def test_fed(benchmark):
+    def test_filled(benchmark):
         {before}
-        assert fill_fixture(benchmark, RUN[0]) is {taken}
+        assert fill_fixture(benchmark, RUN[0]) is {filled}
 """
 
 
@@ -36,18 +36,18 @@ def compare(*files: Path, columns: str = "median,rounds") -> str:
     return done.stdout
 
 
-def test_its_own_command_compares_two_runs(tmp_path: Path) -> None:
+def test_pytest_benchmark_compares_two_of_our_files(tmp_path: Path) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
     old.write_text(render(RUN), encoding="utf-8")
     new.write_text(render([result("test_resnet18[fp16-b1]", ms=0.544)]), encoding="utf-8")
-    said = compare(old, new)
-    assert "test_encoder[fp16-b1]" in said
-    row = next(line for line in said.splitlines() if "test_resnet18[fp16-b1]" in line and "new" in line)
+    table = compare(old, new)
+    assert "test_encoder[fp16-b1]" in table
+    row = next(line for line in table.splitlines() if "test_resnet18[fp16-b1]" in line and "new" in line)
     assert "544." in row
     assert "320" in row
 
 
-def test_holds_what_its_readers_read_in_seconds() -> None:
+def test_contains_the_fields_that_other_tools_read() -> None:
     """github-action-benchmark (src/extract.ts) and Bencher (adapters/python/pytest.rs) read these, and no others."""
     document = json.loads(render([*RUN, unmeasured("test_lost")]))
     assert isinstance(document["machine_info"], dict)
@@ -64,7 +64,7 @@ def test_holds_what_its_readers_read_in_seconds() -> None:
     assert 0 < stats["iqr"] < stats["max"] - stats["min"]
 
 
-def test_has_the_keys_of_a_file_that_it_writes_itself(pytester: pytest.Pytester) -> None:
+def test_has_the_keys_of_a_file_of_pytest_benchmark(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_own(benchmark): benchmark.pedantic(abs, (1,), rounds=3)")
     pytester.runpytest_subprocess("-p", "no:trt", "--benchmark-json=own.json")
     own, ours = json.loads(Path("own.json").read_text(encoding="utf-8")), json.loads(render(RUN))
@@ -84,7 +84,7 @@ def test_names_parameters_and_figures() -> None:
     assert (plain["name"], plain["param"]) == ("test_a", None)
 
 
-def test_without_samples_the_median_stands_alone() -> None:
+def test_without_samples_only_the_median_is_written() -> None:
     sample = RUN[0]
     assert sample.measurement is not None
     bare = dataclasses.replace(sample.measurement, samples=(), figures={"ms": Estimate.exact(2.0)})
@@ -95,38 +95,38 @@ def test_without_samples_the_median_stands_alone() -> None:
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
-    def run(*options: str, taken: bool, before: str = "pass") -> pytest.RunResult:
+    def run(*options: str, filled: bool, before: str = "pass") -> pytest.RunResult:
         monkeypatch.setenv("PYTHONPATH", str(TESTS_FOLDER))
-        pytester.makepyfile(FED.format(taken=taken, before=before))
+        pytester.makepyfile(TEST_FILE.format(filled=filled, before=before))
         return pytester.runpytest_subprocess("-p", "no:trt", "-p", "no:cacheprovider", *options)
 
     return run
 
 
-def test_its_table_and_its_file_show_what_was_fed(run: Callable[..., pytest.RunResult]) -> None:
-    done = run("--benchmark-json=fed.json", "--benchmark-columns=median,rounds", taken=True)
+def test_table_and_file_of_pytest_benchmark_show_our_latencies(run: Callable[..., pytest.RunResult]) -> None:
+    done = run("--benchmark-json=filled.json", "--benchmark-columns=median,rounds", filled=True)
     done.assert_outcomes(passed=1)
-    done.stdout.re_match_lines([r"test_fed +272\.\d+ +320"])
-    [benchmark] = json.loads(Path("fed.json").read_text(encoding="utf-8"))["benchmarks"]
+    done.stdout.re_match_lines([r"test_filled +272\.\d+ +320"])
+    [benchmark] = json.loads(Path("filled.json").read_text(encoding="utf-8"))["benchmarks"]
     assert benchmark["stats"]["data"] == latencies_s(RUN[0].measurement)
     assert benchmark["extra_info"]["verdict"] == "ok"
     assert benchmark["extra_info"]["throughput"] == pytest.approx(1000 / 0.272)
 
 
-def test_switched_off_it_takes_nothing(run: Callable[..., pytest.RunResult]) -> None:
-    run("--benchmark-disable", taken=False).assert_outcomes(passed=1)
+def test_disabled_benchmark_fixture_is_not_filled(run: Callable[..., pytest.RunResult]) -> None:
+    run("--benchmark-disable", filled=False).assert_outcomes(passed=1)
 
 
-def test_a_fixture_that_the_test_used_is_left_alone(run: Callable[..., pytest.RunResult]) -> None:
-    done = run("--benchmark-columns=rounds", before="benchmark.pedantic(abs, (1,), rounds=3)", taken=False)
+def test_used_benchmark_fixture_is_not_filled(run: Callable[..., pytest.RunResult]) -> None:
+    done = run("--benchmark-columns=rounds", before="benchmark.pedantic(abs, (1,), rounds=3)", filled=False)
     done.assert_outcomes(passed=1)
-    done.stdout.re_match_lines([r"test_fed +3"])
+    done.stdout.re_match_lines([r"test_filled +3"])
 
 
-def test_insides_that_are_not_known_are_left_alone() -> None:
-    class Later:
+def test_unknown_benchmark_fixture_is_not_filled() -> None:
+    class Unknown:
         enabled = True
 
-    assert not fill_fixture(Later(), RUN[0])
-    assert not fill_fixture(Later(), Result("a.py::test_a", ()))
-    assert vars(Later()) == {}
+    assert not fill_fixture(Unknown(), RUN[0])
+    assert not fill_fixture(Unknown(), Result("a.py::test_a", ()))
+    assert vars(Unknown()) == {}

@@ -1,4 +1,4 @@
-"""A figure over commits, drawn in the terminal."""
+"""Test the chart of a figure over commits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def points(*values: float, changes: tuple[int, ...] = ()) -> list[Point]:
     return [Point(f"{i:03d}" * 13, f"2026-07-{i % 28 + 1:02d}T12:00:00", v, i in changes) for i, v in enumerate(values)]
 
 
-def test_dots_lie_at_their_values_and_changes_are_told() -> None:
+def test_dots_are_at_their_values_and_changes_are_listed() -> None:
     title, *rows = draw(points(1.0, 1.0, 1.0, 2.0, 2.0, 2.0, changes=(3,)), width=40).splitlines()
     assert title == "latency in ms, 6 runs, 2026-07-01 to 2026-07-06"
     dots = {y: row.count("●") for y, row in enumerate(rows[:HEIGHT]) if "●" in row}
@@ -26,20 +26,20 @@ def test_dots_lie_at_their_values_and_changes_are_told() -> None:
     assert rows[-1] == "1: 0030030030, 2026-07-04: 1.000 to 2.000 ms, +100.0 %"
 
 
-def test_the_level_between_changes_is_their_median() -> None:
-    drawn = draw(points(1.0, 1.0, 9.0, 1.0, 1.0))
-    [level] = [row for row in drawn.splitlines()[1 : HEIGHT + 1] if "─" in row]
+def test_level_between_changes_is_their_median() -> None:
+    chart = draw(points(1.0, 1.0, 9.0, 1.0, 1.0))
+    [level] = [row for row in chart.splitlines()[1 : HEIGHT + 1] if "─" in row]
     assert level.count("●") == 4
-    assert drawn.splitlines()[-1] == "no level change (it needs two runs on either side): median 1.000 ms"
+    assert chart.splitlines()[-1] == "no level change (it needs two runs on either side): median 1.000 ms"
 
 
-def test_too_few_runs_tell_no_change_and_have_no_level() -> None:
+def test_too_few_runs_have_no_change_and_no_level() -> None:
     *rows, last = draw(points(0.029, 0.0756)).splitlines()
     assert last == "2 runs: too few to detect a level change, which needs 4"
     assert not any("─" in row for row in rows[1 : HEIGHT + 1])
 
 
-def test_where_the_reference_moved_is_marked() -> None:
+def test_moves_of_the_reference_are_marked() -> None:
     runs = points(0.029, *[0.0756] * 5)
     moved = [dataclasses.replace(run, moved=i in (0, 1, 4)) for i, run in enumerate(runs)]
     *_, marks, level, first, second = draw(moved).splitlines()
@@ -59,22 +59,22 @@ def test_noise_looks_small() -> None:
 @pytest.mark.parametrize("count", [1, 2, 24, 25, 100, 1000])
 @pytest.mark.parametrize("width", [30, 80, 300])
 def test_never_wider_than_the_terminal(count: int, width: int) -> None:
-    drawn = draw(points(*(i % 7 + 1.0 for i in range(count)), changes=(count // 2,)), "throughput", width=width)
-    chart = drawn.splitlines()[1 : HEIGHT + 2]
-    assert max(map(len, chart)) <= min(width, 100)
-    assert "●" in drawn
+    chart = draw(points(*(i % 7 + 1.0 for i in range(count)), changes=(count // 2,)), "throughput", width=width)
+    plot = chart.splitlines()[1 : HEIGHT + 2]
+    assert max(map(len, plot)) <= min(width, 100)
+    assert "●" in chart
 
 
 @pytest.mark.parametrize("values", [(0.0,), (0.0, 0.0), (5.0,), (1e-6, 1e6)])
-def test_odd_values_have_a_place(values: tuple[float, ...]) -> None:
-    drawn = draw(points(*values))
-    assert "●" in drawn
-    assert len(drawn.splitlines()) == HEIGHT + 3
+def test_unusual_values_are_drawn(values: tuple[float, ...]) -> None:
+    chart = draw(points(*values))
+    assert "●" in chart
+    assert len(chart.splitlines()) == HEIGHT + 3
 
 
-def test_no_run_and_no_unicode() -> None:
+def test_history_without_runs_or_unicode() -> None:
     assert draw([], "gpu_ms") == "No stored run has gpu_ms.\n"
-    drawn = draw(points(1.0, 2000.0), "throughput", encoding="ascii")
-    assert drawn.isascii()
-    assert "o" in drawn.splitlines()[1] + drawn.splitlines()[2]
+    chart = draw(points(1.0, 2000.0), "throughput", encoding="ascii")
+    assert chart.isascii()
+    assert "o" in chart.splitlines()[1] + chart.splitlines()[2]
     assert draw(points(1.0), "custom").startswith("custom, 1 run")

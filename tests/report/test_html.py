@@ -1,4 +1,4 @@
-"""The report in HTML."""
+"""Test the report in HTML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_trt.report.write import text
 
 
 class Page(HTMLParser):
-    """Follows the tags of a page, and keeps what it links to."""
+    """Checks the tags of a page, and collects its links."""
 
     VOID = frozenset(("meta", "circle", "line", "br"))
 
@@ -45,7 +45,7 @@ class Page(HTMLParser):
         self.tags.append(tag)
 
 
-def test_html_is_one_whole_file_that_loads_nothing() -> None:
+def test_html_is_one_complete_file_that_loads_no_other() -> None:
     source = html.render([*RUN, unmeasured(HOSTILE)], HEADER)
     page = Page(source)
     assert page.open == []
@@ -61,13 +61,13 @@ def test_html_shows_each_test_with_blocks_layers_and_environment() -> None:
     assert source.count("<svg") == 3
     assert source.count("<circle") == 3 * 16
     assert "Medians of 16 blocks of 2 probes, 0.30" in source
-    for said in ("Conv_0 + Relu_1", "sm90_xmma_fprop", "67 %", "driver 550.54.15", "Intel Xeon 8480+", "captured"):
-        assert said in source
+    for shown in ("Conv_0 + Relu_1", "sm90_xmma_fprop", "67 %", "driver 550.54.15", "Intel Xeon 8480+", "captured"):
+        assert shown in source
     assert re.search(r'<details id="t1" open>', source)
     assert not re.search(r'<details id="t0" open>', source)
 
 
-def test_html_can_be_read_by_everyone() -> None:
+def test_html_is_accessible() -> None:
     page = Page(source := html.render(RUN, HEADER))
     assert ("lang", "en") in page.attributes
     assert all(tag in page.tags for tag in ("title", "caption", "main", "h1"))
@@ -80,7 +80,7 @@ def test_html_can_be_read_by_everyone() -> None:
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of WCAG 2.2, which asks for 4.5 for text."""
+    """Return the contrast ratio of WCAG 2.2, which requires 4.5 for text."""
 
     def luminance(colour: str) -> float:
         full = "".join(c * 2 for c in colour) if len(colour) == 3 else colour
@@ -92,13 +92,13 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_a_run_of_nothing_is_still_a_page() -> None:
+def test_run_without_results_is_still_a_page() -> None:
     assert "No test measured an engine." in html.render([], HEADER)
     assert "No test measured an engine." in markdown.render([], HEADER)
     assert "| `test_a`" in markdown.render([result("test_a", NEW)], HEADER)
 
 
-def test_the_page_has_all_that_blame_found() -> None:
+def test_page_lists_all_causes_that_blame_found() -> None:
     slower = dataclasses.replace(compared("regressed", 1.11), causes=("new layer   <conv>   +0.028 ms",))
     page = text("html", [result("test_a", slower)], HEADER)
     assert "All causes found by blame: 1" in page

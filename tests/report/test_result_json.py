@@ -1,4 +1,4 @@
-"""The JSON of a run, written and read back."""
+"""Test the JSON of a run, written and read."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_json_keeps_every_record() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("", "run.json is not JSON"),
         ("[" * 100_000, "run.json is not JSON"),
@@ -30,6 +30,6 @@ def test_json_keeps_every_record() -> None:
         ('{"results": [{"node_id": "a", "verdicts": [{"status": "fine"}]}]}', r"verdicts\[0\]"),
     ],
 )
-def test_what_is_no_run_is_refused_with_file_and_field(content: str, said: str) -> None:
-    with pytest.raises(RecordError, match=said):
+def test_invalid_run_names_file_and_field(content: str, message: str) -> None:
+    with pytest.raises(RecordError, match=message):
         result_json.read(content, "run.json")

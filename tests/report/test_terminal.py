@@ -1,4 +1,4 @@
-"""The table that a run ends with, and the line of totals and the warnings under it."""
+"""Test the table at the end of a run, the totals and the warnings."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ LONG = "test_a_very_long_name_of_a_model_that_goes_on_and_on_and_says_much[fp16-
 
 
 def lines(results: list[Result] | tuple[Result, ...], *, verbosity: int = 0, width: int = 100) -> list[str]:
-    drawn = render(results, HEADER, colour=False, verbosity=verbosity, width=width)
-    return drawn.replace(THIN_SPACE, " ").splitlines()
+    rendered = render(results, HEADER, colour=False, verbosity=verbosity, width=width)
+    return rendered.replace(THIN_SPACE, " ").splitlines()
 
 
-def test_shows_the_run_of_the_design() -> None:
+def test_table_of_a_run() -> None:
     assert lines(RUN) == [
         "========================= trt: NVIDIA H200, TensorRT 8.6.0, baseline main ==========================",
         "test                       ms  p99 ms  inf/s  memory MB  against main            verdict",
@@ -39,32 +39,32 @@ def test_shows_the_run_of_the_design() -> None:
 
 
 @pytest.mark.parametrize("width", [80, 100, 200])
-def test_is_never_wider_than_the_terminal_and_than_100_columns(width: int) -> None:
+def test_table_fits_the_terminal_and_100_columns(width: int) -> None:
     wide = result("test_画像分類モデルの速度を毎晩はかるとても長い名前[fp16]", compared("ok", 1.0))
     for verbosity in (-1, 0, 1):
-        drawn = lines([*RUN, result(LONG, OVER), wide, unmeasured(LONG)], verbosity=verbosity, width=width)
+        rendered = lines([*RUN, result(LONG, OVER), wide, unmeasured(LONG)], verbosity=verbosity, width=width)
         from rich.cells import cell_len
 
-        assert max(map(cell_len, drawn)) <= min(width, 100)
+        assert max(map(cell_len, rendered)) <= min(width, 100)
 
 
-def test_several_devices_have_a_column_and_the_numbers_stay_whole() -> None:
-    drawn = lines([*RUN, on(A100, result(LONG, compared("regressed", 1.2, "memory_mb"), ms=12345.6))])
-    assert drawn[1].split()[:2] == ["test", "device"]
-    assert "A100-SXM4-80GB" in drawn[5]
-    assert re.search(r"12 346 +12 395 +0\.0810 +628 +memory_mb \+20\.0 % +regressed$", drawn[5])
-    assert max(map(len, drawn)) <= 100
+def test_several_devices_have_a_column_and_numbers_are_not_cut() -> None:
+    rendered = lines([*RUN, on(A100, result(LONG, compared("regressed", 1.2, "memory_mb"), ms=12345.6))])
+    assert rendered[1].split()[:2] == ["test", "device"]
+    assert "A100-SXM4-80GB" in rendered[5]
+    assert re.search(r"12 346 +12 395 +0\.0810 +628 +memory_mb \+20\.0 % +regressed$", rendered[5])
+    assert max(map(len, rendered)) <= 100
     assert "device" not in lines(RUN)[1]
 
 
-def test_a_long_name_loses_its_middle_and_keeps_its_parameters() -> None:
+def test_long_name_loses_its_middle_and_keeps_its_parameters() -> None:
     assert shorten(LONG, 40) == "test_a_very_long_na…[fp16-b1-N=32-T=128]"
     assert shorten("test_" + "x" * 60, 20) == "test_xxxxx…xxxxxxxxx"
     assert shorten("test_a[" + "y" * 90 + "]", 20).startswith("test_a[")
     assert shorten("test_a", 6) == "test_a"
 
 
-def test_one_name_in_two_files_is_shown_with_its_file() -> None:
+def test_ambiguous_name_is_shown_with_its_file() -> None:
     again = dataclasses.replace(RUN[0], node_id="tests/test_more.py::test_resnet18[fp16-b1]")
     assert display_names([*RUN, again]) == [
         "tests/test_models.py::test_resnet18[fp16-b1]", "test_resnet18[fp16-b8]", "test_encoder[fp16-b1]",
@@ -72,12 +72,12 @@ def test_one_name_in_two_files_is_shown_with_its_file() -> None:
     ]  # fmt: skip
 
 
-def test_a_worse_memory_is_shown_rather_than_an_unchanged_latency() -> None:
+def test_worse_memory_is_shown_instead_of_an_unchanged_latency() -> None:
     [row] = lines([result("test_a", compared("ok", 1.0), compared("regressed", 1.2, "memory_mb"))])[2:3]
     assert "memory_mb +20.0 %" in row
 
 
-def test_without_a_device_the_hosts_memory_is_shown() -> None:
+def test_without_a_gpu_host_memory_is_shown() -> None:
     cpu = dataclasses.replace(H200, device="AMD EPYC 9654", kind="cpu", backend="onnxruntime", backend_version="1.20.0")
     sample = on(cpu, result("test_a", NEW))
     assert sample.measurement is not None
@@ -98,21 +98,21 @@ def test_without_a_device_the_hosts_memory_is_shown() -> None:
     assert lines([sample])[2].split() == ["test_a", "0.00420", "-", "-", "81.2", "new"]
 
 
-def test_quiet_leaves_the_failing_tests_and_the_totals() -> None:
-    drawn = lines([*RUN, unmeasured("test_lost")], verbosity=-1)
-    assert [line.split()[0] for line in drawn[2:4]] == ["test_resnet18[fp16-b8]", "test_lost"]
-    assert drawn[4].startswith("1 engine built")
+def test_quiet_shows_only_failing_tests_and_totals() -> None:
+    rendered = lines([*RUN, unmeasured("test_lost")], verbosity=-1)
+    assert [line.split()[0] for line in rendered[2:4]] == ["test_resnet18[fp16-b8]", "test_lost"]
+    assert rendered[4].startswith("1 engine built")
     assert len(lines(RUN[:1], verbosity=-1)) == 2
 
 
-def test_what_fails_the_run_is_for_the_header_to_say() -> None:
+def test_header_chooses_the_failing_verdicts() -> None:
     strict = dataclasses.replace(HEADER, failing=HEADER.failing | {"new"})
     assert "test_encoder" in render(RUN, strict, colour=False, verbosity=-1)
 
 
-def test_verbose_tells_the_rest() -> None:
-    told = "\n".join(lines(RUN[1:2], verbosity=1))
-    for said in (
+def test_verbose_shows_details() -> None:
+    shown = "\n".join(lines(RUN[1:2], verbosity=1))
+    for text in (
         "latency regressed: 0.306 ms against 0.276 ms",
         "judged engine against engine",
         "GPU compute 0.275",
@@ -121,10 +121,10 @@ def test_verbose_tells_the_rest() -> None:
         "driver 550.54.15",
         "took 4.1 s: build 2.7 s, load 0.2 s, measure 1.2 s",
     ):
-        assert said in told
+        assert text in shown
 
 
-def test_colour_stands_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_colour_is_used_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in render(RUN, HEADER, colour=False)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -133,12 +133,12 @@ def test_colour_stands_only_where_it_is_asked_for(monkeypatch: pytest.MonkeyPatc
     assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == render(RUN, HEADER, colour=False)
 
 
-def test_plain_characters_where_the_encoding_has_no_others() -> None:
-    drawn = render([*RUN, result(LONG, NEW), unmeasured("test_größe")], HEADER, colour=False, encoding="ascii")
-    assert drawn.isascii()
-    assert "3 676" in drawn
-    assert "~[fp16-b1-N=32-T=128]" in drawn
-    assert r"test_gr\xf6\xdfe" in drawn
+def test_ascii_characters_for_an_ascii_encoding() -> None:
+    rendered = render([*RUN, result(LONG, NEW), unmeasured("test_größe")], HEADER, colour=False, encoding="ascii")
+    assert rendered.isascii()
+    assert "3 676" in rendered
+    assert "~[fp16-b1-N=32-T=128]" in rendered
+    assert r"test_gr\xf6\xdfe" in rendered
 
 
 def test_totals_count_engines_not_tests() -> None:
@@ -155,7 +155,7 @@ def test_totals_do_not_hide_a_noisy_test() -> None:
     assert totals(results).endswith("Detectable slowdown: 0.3 %, in the noisiest test 4 %.")
 
 
-def test_warnings_are_told_once_a_kind() -> None:
+def test_warnings_of_one_kind_are_joined() -> None:
     near = dataclasses.replace(OVER, status="ok", details=("at 97% of its budget",))
     open_verdict = Verdict("inconclusive", "baseline", "ms", "latency inconclusive (build lottery)")
     tight = dataclasses.replace(compared("ok", 1.0), tolerance=0.001)
@@ -185,7 +185,7 @@ def test_fallbacks_and_notes_are_warnings() -> None:
     assert "warning: power capped at 700 W: test_a" in "\n".join(lines([noted("test_a")]))
 
 
-def test_markup_in_names_is_not_taken_for_colour() -> None:
+def test_markup_in_names_is_not_interpreted() -> None:
     assert "test_a[red]" in render([unmeasured("test_a[red]")], HEADER, colour=True)
 
 
@@ -211,8 +211,8 @@ def test_changes_shares_and_durations() -> None:
     ]  # fmt: skip
 
 
-def test_nothing_heavy_is_imported_with_the_room() -> None:
-    rooms = "terminal, failure, markdown, html, result_json, benchmark_json, trtexec_json, history"
+def test_reports_import_no_heavy_package() -> None:
+    modules = "terminal, failure, markdown, html, result_json, benchmark_json, trtexec_json, history"
     heavy = "{'rich', 'numpy', 'pytest', '_pytest', 'pytest_benchmark'}"
-    code = f"import sys; from pytest_trt.report import {rooms}; print({heavy} & set(sys.modules))"
+    code = f"import sys; from pytest_trt.report import {modules}; print({heavy} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"

@@ -1,4 +1,4 @@
-"""trtexec's summary, advice and JSON shapes."""
+"""Test the summary, the advice and the JSON files of trtexec."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ CONV_11 = {
 
 
 def measured(**series: tuple[float, ...]) -> Measurement:
-    made = Block(times=series, seconds=1.0)
-    return dataclasses.replace(measurement(node_id="a.py::test_a"), samples=(Samples((made,)),), profile=None)
+    block = Block(times=series, seconds=1.0)
+    return dataclasses.replace(measurement(node_id="a.py::test_a"), samples=(Samples((block,)),), profile=None)
 
 
 QUIET = {"gpu_ms": (1.0,) * 4, "ms": (1.2,) * 4, "h2d_ms": (0.1,) * 4, "d2h_ms": (0.1,) * 4, "enqueue_ms": (0.1,) * 4}
 
 
-def test_summary_has_a_line_for_each_series_with_trtexecs_percentiles() -> None:
+def test_summary_has_a_line_for_each_series_with_trtexec_percentiles() -> None:
     times = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 9.0)
     lines = summary(measured(ms=times, gpu_ms=times)).splitlines()
     assert lines[1] == "Throughput: 3676.47 inf/s"
@@ -51,7 +51,7 @@ def test_summary_has_a_line_for_each_series_with_trtexecs_percentiles() -> None:
     assert lines[-1] == "Total GPU Compute Time: 0.037 s"
 
 
-def test_summary_has_all_that_was_measured() -> None:
+def test_summary_has_all_measured_series() -> None:
     assert RUN[0].measurement is not None
     assert [line.partition(":")[0] for line in summary(RUN[0].measurement).splitlines()] == [
         "=== Performance summary ===", "Throughput", "Latency", "Enqueue Time", "H2D Latency", "GPU Compute Time",
@@ -60,7 +60,7 @@ def test_summary_has_all_that_was_measured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("series", "said"),
+    ("series", "starts"),
     [
         ({}, ()),
         ({"enqueue_ms": (0.8,) * 4}, ()),
@@ -72,13 +72,13 @@ def test_summary_has_all_that_was_measured() -> None:
         ({"gpu_ms": (1.0, 1.0, 1.019, 1.019)}, ()),
     ],
 )
-def test_advice_keeps_trtexecs_thresholds(series: dict[str, tuple[float, ...]], said: tuple[str, ...]) -> None:
-    given = advice(measured(**{**QUIET, **series}))
-    assert len(given) == len(said)
-    assert all(line.startswith(start) for line, start in zip(given, said, strict=True))
+def test_advice_uses_the_thresholds_of_trtexec(series: dict[str, tuple[float, ...]], starts: tuple[str, ...]) -> None:
+    lines = advice(measured(**{**QUIET, **series}))
+    assert len(lines) == len(starts)
+    assert all(line.startswith(start) for line, start in zip(lines, starts, strict=True))
 
 
-def test_advice_says_that_contexts_share_the_device() -> None:
+def test_advice_notes_that_contexts_share_the_device() -> None:
     many = dataclasses.replace(measured(**QUIET), proof={"contexts": "4"})
     assert advice(many) == ["several contexts run at once: each latency is longer than with a single context"]
 
@@ -98,7 +98,7 @@ def test_advice_is_for_devices() -> None:
         ("11.1", 0.025),
     ],
 )
-def test_the_threshold_of_instability_is_that_versions(version: str, share: float) -> None:
+def test_instability_threshold_depends_on_the_version(version: str, share: float) -> None:
     assert instability_threshold(dataclasses.replace(H200, backend_version=version)) == share
 
 
@@ -116,7 +116,7 @@ def test_times_are_laid_end_to_end() -> None:
         assert row["h2dMs"] + row["computeMs"] + row["d2hMs"] == pytest.approx(row["latencyMs"])
 
 
-def test_on_a_host_all_of_the_latency_is_compute() -> None:
+def test_on_a_cpu_the_whole_latency_is_compute() -> None:
     [row] = json.loads(export_times(measured(ms=(2.0,))))
     assert (row["computeMs"], row["h2dMs"], row["latencyMs"]) == (2.0, 0.0, 2.0)
 
@@ -128,7 +128,7 @@ def test_profile_begins_with_the_count() -> None:
     assert odd["timeMs"] == 0.0
 
 
-def test_layer_info_without_an_inspector_has_what_is_known() -> None:
+def test_layer_info_without_an_inspector_has_the_known_fields() -> None:
     layer = Layer("conv + relu", 0.3, "CaskConvolution", "sm90_fprop", "FP16", nodes=("conv", "relu"))
     written = json.loads(export_layer_info(LayerProfile((layer,), bindings=("input", "output"))))
     assert written["Bindings"] == ["input", "output"]
@@ -138,7 +138,7 @@ def test_layer_info_without_an_inspector_has_what_is_known() -> None:
 
 
 @pytest.mark.parametrize(
-    "said",
+    "inspected",
     [
         {"Layers": [CONV_86], "Bindings": ["x", "y"]},
         {"Layers": [CONV_11], "I/O Tensors": [{"Name": "x", "Dimensions": [1, 4], "Format": "Linear"}]},
@@ -146,27 +146,27 @@ def test_layer_info_without_an_inspector_has_what_is_known() -> None:
     ],
     ids=["8.6", "11", "names only"],
 )
-def test_layer_info_is_what_the_inspector_said(said: dict[str, Any]) -> None:
-    profile = LayerProfile(parse_layers(said), 10, ("x", "y"), read_inspector_json(json.dumps(said)))
+def test_layer_info_is_that_of_the_inspector(inspected: dict[str, Any]) -> None:
+    profile = LayerProfile(parse_layers(inspected), 10, ("x", "y"), read_inspector_json(json.dumps(inspected)))
     sent = codec.decode(LayerProfile, json.loads(json.dumps(codec.encode(profile))))
-    assert json.loads(export_layer_info(sent)) == said
+    assert json.loads(export_layer_info(sent)) == inspected
 
 
-def test_tests_whose_ids_look_alike_have_files_of_their_own() -> None:
+def test_similar_node_ids_have_different_files() -> None:
     alike = [dataclasses.replace(RUN[0], node_id=f"a.py::test_a[{batch}]") for batch in ("b_1", "b/1", "b-1")]
     names = [name for name in files(alike) if name.endswith(".txt")]
     assert len(set(names)) == 3
     assert names[0] == "a.py-test-a-b-1.txt"
 
 
-def test_a_folder_has_a_summary_and_the_exports_of_each_measured_test(tmp_path) -> None:
+def test_folder_has_a_summary_and_exports_of_each_measured_test(tmp_path) -> None:
     from pytest_trt.report.header import Header
     from pytest_trt.report.write import write
 
     write("trtexec", tmp_path / "out", RUN, Header("GPU", "TensorRT"))
-    taken = [r for r in RUN if r.measurement is not None and any(s.blocks for s in r.measurement.samples)]
+    measured_results = [r for r in RUN if r.measurement is not None and any(s.blocks for s in r.measurement.samples)]
     times = sorted((tmp_path / "out").glob("*.times.json"))
-    assert len(times) == len(taken) > 0
+    assert len(times) == len(measured_results) > 0
     rows = json.loads(times[0].read_text())
     assert {"h2dMs", "computeMs", "d2hMs", "latencyMs"} <= set(rows[0])
     for file in (tmp_path / "out").glob("*.txt"):

@@ -1,4 +1,4 @@
-"""Reports written to files: the form, whole files only, and names that are not Unicode."""
+"""Test reports in files: their format, complete files only, and names that are not Unicode."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_trt.report.header import Header
 from pytest_trt.report.write import text, write
 
 
-def test_the_form_decides_and_no_other_form_is_known() -> None:
+def test_format_selects_the_renderer() -> None:
     assert text("md", RUN, HEADER) == markdown.render(RUN, HEADER)
     assert text("html", RUN, HEADER) == html.render(RUN, HEADER)
     assert text("json", RUN, HEADER) == result_json.render(RUN)
@@ -23,7 +23,7 @@ def test_the_form_decides_and_no_other_form_is_known() -> None:
         text("pdf", RUN, HEADER)
 
 
-def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_is_written_completely_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     target = tmp_path / "out" / "run.json"
     write("json", target, RUN, HEADER)
     assert result_json.read(target.read_text(encoding="utf-8")) == RUN
@@ -39,12 +39,12 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: py
     assert result_json.read(target.read_text(encoding="utf-8")) == RUN
 
 
-@pytest.mark.parametrize("form", ["md", "html", "json"])
-def test_a_name_that_is_not_unicode_is_written_as_its_bytes(tmp_path: Path, form: str) -> None:
-    """As Python reads m\\xe4 in Latin-1 from a file system."""
-    write(form, tmp_path / "out", (dataclasses.replace(RUN[0], node_id="t.py::test_m\udce4"),), HEADER)
+@pytest.mark.parametrize("format_", ["md", "html", "json"])
+def test_name_that_is_not_unicode_is_written_as_its_bytes(tmp_path: Path, format_: str) -> None:
+    """The name is that of m\\xe4 in Latin-1, as Python reads it from a file system."""
+    write(format_, tmp_path / "out", (dataclasses.replace(RUN[0], node_id="t.py::test_m\udce4"),), HEADER)
     assert r"test_m\udce4" in (tmp_path / "out").read_text(encoding="utf-8")
 
 
-def test_a_header_without_an_environment_has_no_gap() -> None:
+def test_header_without_an_environment_has_no_gap() -> None:
     assert Header("nothing measured", "").title == "trt: nothing measured, no baseline"
