@@ -1,4 +1,4 @@
-"""Probes in processes of their own, with an engine of ONNX Runtime."""
+"""Fixtures: a probe server, and a probe in a process of its own, with an engine of ONNX Runtime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An engine in a probe: what it infers, streams, measures and proves."""
+"""Test an engine in a probe: inference, streams, blocks and proof."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def batch(value: float) -> dict[str, np.ndarray]:
     return {"x": np.full((4, 32), value, np.float32)}
 
 
-def test_it_infers_on_arrays_that_cross_as_they_are(probe):
+def test_probe_infers(probe):
     assert (probe.infer(batch(0.0))["y"] == 0).all()
     doubled, single = probe.infer(batch(2.0))["y"], probe.infer(batch(1.0))["y"]
     np.testing.assert_allclose(doubled, 2 * single, rtol=1e-5)
 
 
-def test_its_blocks_have_equally_many_samples_of_every_series(probe):
+def test_block_has_equally_many_samples_of_every_series(probe):
     block = probe.block()
     assert {len(times) for times in block.times.values()} == {len(block.times["ms"])}
     assert block.seconds > 0
     assert min(block.times["ms"]) > 0
 
 
-def test_its_proof_names_the_threads_and_nothing_that_a_cpu_does_not_have(probe):
+def test_proof_and_series_on_a_cpu(probe):
     assert probe.proof == {
         "provider": "CPUExecutionProvider", "threads": str(len(os.sched_getaffinity(0))), "spinning": "off",
     }  # fmt: skip
@@ -39,24 +39,24 @@ def test_its_proof_names_the_threads_and_nothing_that_a_cpu_does_not_have(probe)
     assert set(probe.memory()) == {"host"}
 
 
-def test_inputs_that_it_draws_are_the_same_in_every_probe(server, subject, probe):
+def test_generated_inputs_are_the_same_in_every_probe(server, subject, probe):
     with EngineProbe(server, subject) as other:
         np.testing.assert_array_equal(probe.current_inputs()["x"], other.current_inputs()["x"])
 
 
-def test_a_stream_keeps_the_order(probe):
+def test_stream_keeps_the_order(probe):
     outputs = list(probe.stream(batch(i) for i in range(20)))
     assert len(outputs) == 20
     for i, output in enumerate(outputs):
         np.testing.assert_allclose(output["y"], i * outputs[1]["y"], rtol=1e-4, atol=1e-4)
 
 
-def test_a_stream_that_fails_or_is_left_lets_the_probe_live(probe):
-    def breaking():
+def test_probe_survives_a_failed_or_abandoned_stream(probe):
+    def failing():
         yield batch(1.0)
         raise RuntimeError("no more")
 
-    outputs = probe.stream(breaking())
+    outputs = probe.stream(failing())
     assert next(outputs)["y"].shape == (4, 32)
     with pytest.raises(RuntimeError, match="no more"):
         next(outputs)
@@ -67,18 +67,18 @@ def test_a_stream_that_fails_or_is_left_lets_the_probe_live(probe):
     assert probe.infer(batch(1.0))["y"].shape == (4, 32)
 
 
-def test_500_different_batches_come_back_in_order_and_right(probe, subject):
+def test_stream_of_500_batches_is_correct_and_in_order(probe, subject):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime")
     session = onnxruntime.InferenceSession(str(subject.plan), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
     batches = [{"x": random.standard_normal((4, 32)).astype(np.float32)} for _ in range(500)]
-    outputs = list(probe.stream(iter(batches)))  # all are kept: what is handed out never changes again
-    for got, given in zip(outputs, batches, strict=True):
-        np.testing.assert_allclose(got["y"], session.run(["y"], given)[0], rtol=1e-5, atol=1e-5)
+    outputs = list(probe.stream(iter(batches)))  # all at once: returned arrays must not change later
+    for got, inputs in zip(outputs, batches, strict=True):
+        np.testing.assert_allclose(got["y"], session.run(["y"], inputs)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_1000_inferences_keep_memory_and_descriptors_flat(probe):
-    def held() -> list[tuple[int, int, int]]:
+def test_memory_and_descriptors_do_not_grow_over_1000_inferences(probe):
+    def usage() -> list[tuple[int, int, int]]:
         return [
             (
                 int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE"),
@@ -91,17 +91,17 @@ def test_1000_inferences_keep_memory_and_descriptors_flat(probe):
     for _ in range(2):
         assert len(list(probe.stream(batch(i) for i in range(50)))) == 50
         probe.infer(batch(1.0))
-    before = held()
+    before = usage()
     for _ in probe.stream(batch(i) for i in range(500)):
         pass
     for i in range(500):
         probe.infer(batch(i))
-    for (host, files, regions), (grown, more_files, more_regions) in zip(before, held(), strict=True):
+    for (host, files, regions), (grown, more_files, more_regions) in zip(before, usage(), strict=True):
         assert grown - host < 2**20
         assert (files, regions) == (more_files, more_regions)
 
 
-def test_in_the_middle_of_a_stream_nothing_else_is_answered(probe):
+def test_other_calls_fail_while_a_stream_is_open(probe):
     outputs = probe.stream(batch(i) for i in range(20))
     first = next(outputs)
     with pytest.raises(ProbeError, match="'infer' cannot run while a stream is open: exhaust or close the stream"):
@@ -114,7 +114,7 @@ def test_in_the_middle_of_a_stream_nothing_else_is_answered(probe):
     np.testing.assert_allclose(probe.infer(batch(0.0))["y"], first["y"])
 
 
-def test_a_probe_that_has_ended_says_so(server, subject):
+def test_calls_to_an_ended_probe_fail(server, subject):
     probe = EngineProbe(server, subject)
     outputs = probe.stream(batch(i) for i in range(20))
     next(outputs)
@@ -125,7 +125,7 @@ def test_a_probe_that_has_ended_says_so(server, subject):
         probe.infer(batch(1.0))
 
 
-def test_an_error_is_raised_here_as_it_was_there(probe, server, subject, tmp_path):
+def test_errors_of_the_probe_are_raised_in_the_caller(probe, server, subject, tmp_path):
     with pytest.raises(InputError, match="the engine has no input 'z': it has 'x'"):
         probe.infer({"z": np.zeros(1, np.float32)})
     broken = tmp_path / "broken.onnx"
@@ -134,7 +134,7 @@ def test_an_error_is_raised_here_as_it_was_there(probe, server, subject, tmp_pat
         EngineProbe(server, Subject(broken, "0", EngineSpec(), {}, PipelineOptions()))
 
 
-def test_arrays_beyond_shared_memory_are_an_error_not_a_crash(probe):
-    huge = np.broadcast_to(np.float32(0), (1 << 22, 1 << 22))  # 64 TiB, of which nothing exists
+def test_too_large_arrays_are_an_error_not_a_crash(probe):
+    huge = np.broadcast_to(np.float32(0), (1 << 22, 1 << 22))  # 64 TiB that are never allocated
     with pytest.raises(MemoryError, match="shared memory cannot be allocated"):
         probe.infer({"x": huge})

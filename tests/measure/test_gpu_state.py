@@ -1,4 +1,4 @@
-"""What is made of NVML's readings; on a GPU, tests/gpu reads real ones."""
+"""Test how NVML's readings are interpreted. On a GPU, tests/gpu reads real ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_reasons_have_names(mask: int, names: tuple[str, ...]) -> None:
     assert decode_reasons(mask) == names
 
 
-def test_a_power_cap_is_legal_and_a_thermal_slowdown_is_not() -> None:
+def test_power_cap_is_valid_and_thermal_slowdown_is_not() -> None:
     assert slowdown_reasons([{"reasons": 0x4}, {"sm_mhz": 1800.0}, {"reasons": 0x1}]) == ()
     assert slowdown_reasons([{"reasons": 0x4}, {"reasons": 0x20}, {"reasons": 0x28}]) == (
         "hardware slowdown",
@@ -31,18 +31,18 @@ def test_a_power_cap_is_legal_and_a_thermal_slowdown_is_not() -> None:
     )
 
 
-def test_another_process_is_named_with_what_it_holds() -> None:
+def test_other_process_is_shown_with_its_memory() -> None:
     assert str(Process(42, "python3", 618_659_840)) == "python3 (pid 42, 619 MB)"
     assert str(Process(42, "a process", None)) == "a process (pid 42)"
 
 
-def test_what_an_administrator_could_set_is_said_and_never_done() -> None:
-    said = advice({"persistence": "off", "max_sm_mhz": "1980", "compute_mode": "default"})
-    assert [word in text for word, text in zip(("-pm 1", "-lgc MHZ", "of its own"), said, strict=True)] == [True] * 3
+def test_advice_names_the_settings_of_an_administrator() -> None:
+    lines = advice({"persistence": "off", "max_sm_mhz": "1980", "compute_mode": "default"})
+    assert [word in text for word, text in zip(("-pm 1", "-lgc MHZ", "of its own"), lines, strict=True)] == [True] * 3
     assert advice({"persistence": "on", "compute_mode": "exclusive process"}) == ()
 
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
-def test_without_a_driver_the_reason_is_said() -> None:
+def test_missing_driver_is_reported() -> None:
     with pytest.raises(BackendError, match="NVML"):
         GpuState("GPU-00000000-0000-0000-0000-000000000000")

@@ -1,3 +1,7 @@
+"""Test the state of the host that is recorded with blocks."""
+
+from __future__ import annotations
+
 import os
 
 import pytest
@@ -5,7 +9,7 @@ import pytest
 from pytest_trt.measure import host_state
 
 
-def test_the_load_and_the_processors_are_told():
+def test_load_and_processors_are_recorded():
     state = host_state.read()
     assert state["load_1min"] >= 0
     assert state["running"] >= 1
@@ -16,5 +20,5 @@ def test_the_load_and_the_processors_are_told():
 
 
 @pytest.mark.parametrize(("numbers", "text"), [({0, 1, 2, 8}, "0-2 8"), ({3}, "3"), (set(), ""), ({5, 7, 6}, "5-7")])
-def test_processors_in_short(numbers, text):
+def test_processor_numbers_are_formatted_as_ranges(numbers, text):
     assert host_state.format_ranges(numbers) == text

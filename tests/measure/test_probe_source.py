@@ -1,4 +1,4 @@
-"""The probes of both sides, opened and renewed."""
+"""Test how the probes of both sides are opened and renewed."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from samples.processes import has_ended
 from pytest_trt.measure.probe_source import ProbeSource
 
 
-def test_closing_a_source_ends_its_probes_and_renewing_opens_others_in_the_other_order(server, subject):
+def test_renew_opens_probes_in_reverse_order_and_close_ends_them(server, subject):
     source = ProbeSource([(server, subject), (server, subject)])
     first = [probe._probe.pid for probe in source.probes]
     assert first == sorted(first)

@@ -1,3 +1,7 @@
+"""Test the rules that end the sampling, and the end of the warm-up."""
+
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
@@ -33,7 +37,7 @@ def test_resolution_stops_at_the_timers_step():
     assert rule.finished() == "every sample is the same"
 
 
-def test_resolution_sees_side_0_only_and_starts_anew():
+def test_resolution_uses_only_side_0_and_can_restart():
     rule = Resolution("ms", 0.005)
     feed(rule, [1.0] * 12, side=1)
     assert not rule.finished()
@@ -45,7 +49,7 @@ def test_resolution_sees_side_0_only_and_starts_anew():
 
 class Scripted:
     def __init__(self, finished, wants=False):
-        self.words, self.wants = finished, wants
+        self.reason, self.wants = finished, wants
         self.calls = []
 
     def start(self, sides):
@@ -55,7 +59,7 @@ class Scripted:
         self.calls.append("add")
 
     def finished(self):
-        return self.words
+        return self.reason
 
     def wants_probe(self):
         return self.wants
@@ -71,7 +75,7 @@ def test_all_of_waits_for_every_rule_and_names_each_reason_once():
     assert [part.calls for part in parts] == [["start", "add"]] * 2
 
 
-def test_a_probe_is_wanted_only_when_every_unfinished_rule_wants_one():
+def test_probe_is_requested_only_if_every_unfinished_rule_requests_one():
     assert AllOf([Scripted("done"), Scripted("", wants=True)]).wants_probe()
     assert not AllOf([Scripted("", wants=False), Scripted("", wants=True)]).wants_probe()
     assert not AllOf([Scripted("done", wants=True)]).wants_probe()
@@ -86,10 +90,10 @@ def test_fixed_time_counts_the_seconds_of_blocks():
 
 
 def steady_after(medians):
-    watch = Steady()
+    steady = Steady()
     for count, value in enumerate(medians, 1):
-        watch.add((value,))
-        if watch.is_steady():
+        steady.add((value,))
+        if steady.is_steady():
             return count
     return None
 
@@ -99,23 +103,23 @@ def test_steady_needs_a_whole_window():
 
 
 @pytest.mark.parametrize("slope", [-0.01, 0.01])
-def test_a_trend_is_no_steady_state(slope):
+def test_trend_is_not_steady(slope):
     assert steady_after([1.0 + slope * n for n in range(50)]) is None
 
 
-def test_a_ramp_that_ends_is_left_behind():
+def test_series_is_steady_after_a_ramp():
     count = steady_after([2.0 - 0.05 * n for n in range(15)] + [1.3] * 20)
     assert 15 < count <= 15 + Steady.WINDOW
 
 
-def test_noise_without_trend_is_steady_in_time():
+def test_noise_without_a_trend_is_steady_soon():
     generator = np.random.default_rng(0)
     counts = [steady_after(generator.normal(1.0, 0.01, size=40).tolist()) for _ in range(200)]
     assert np.mean(counts) < Steady.WINDOW + 1
 
 
-def test_the_chance_of_a_trend_is_the_one_that_is_written():
-    """Mann and Kendall's count for 8 values, over all orders: CHANCE is reached in 6 % of them."""
+def test_chance_of_a_trend_is_the_documented_one():
+    """The Mann-Kendall score of 8 values reaches CHANCE in 6 % of all their orders."""
     reached = total = 0
     for order in itertools.islice(itertools.permutations(range(8)), 0, None, 7):
         score = sum((b > a) - (b < a) for a, b in itertools.combinations(order, 2))

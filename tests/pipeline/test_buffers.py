@@ -1,4 +1,4 @@
-"""Where tensors lie in a buffer, and how much is copied; on a GPU, tests/gpu moves them."""
+"""Test where tensors are in a buffer, and how much is copied. On a GPU, tests/gpu copies them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pytest_trt.pipeline import copying
 from pytest_trt.pipeline.buffers import ALIGNMENT, Layout, PageableBuffer
 
 
-def test_what_travels_together_comes_first() -> None:
+def test_tensors_of_a_single_copy_come_first() -> None:
     tensors = (
         Tensor("sizes", "int32", (2,), on_host=True),
         Tensor("found", "int64", (1, -1)),
@@ -26,12 +26,12 @@ def test_what_travels_together_comes_first() -> None:
     assert layout.nbytes == 5 * ALIGNMENT
 
 
-def test_nothing_that_travels_is_nothing() -> None:
+def test_layout_without_copied_tensors_is_empty() -> None:
     assert Layout([]).single_copy_bytes == Layout([]).nbytes == 0
     assert Layout([Tensor("s", "int32", (), on_host=True)]).single_copy_bytes == 0
 
 
-def test_views_share_memory_and_take_the_shape_that_came_out() -> None:
+def test_views_share_memory_and_have_the_actual_shape() -> None:
     layout = Layout([Tensor("a", "float32", ()), Tensor("b", "int16", (2, 3))])
     memory = PageableBuffer(layout.nbytes)
     layout.regions["b"].view(memory.array)[1, 2] = 9
@@ -41,14 +41,14 @@ def test_views_share_memory_and_take_the_shape_that_came_out() -> None:
     assert memory.address % 4 == 0
 
 
-def test_names_of_ml_dtypes_are_types_too() -> None:
+def test_names_of_ml_dtypes_are_known() -> None:
     pytest.importorskip("ml_dtypes", reason="needs the package ml_dtypes")
     assert numpy_dtype("bfloat16").itemsize == 2
     assert numpy_dtype("float16") == np.float16
 
 
 @pytest.mark.parametrize("shape", [(), (1,), (3, 5), (7, 300_000), (1, 5_000_000)])
-def test_a_copy_is_whole_on_however_many_threads(shape: tuple[int, ...]) -> None:
+def test_copy_is_complete_on_several_threads(shape: tuple[int, ...]) -> None:
     copier = copying.Copier()
     copier.threads = 3
     source = np.arange(int(np.prod(shape)), dtype=np.float32).reshape(shape)

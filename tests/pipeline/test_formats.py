@@ -1,4 +1,4 @@
-"""Arrays in the formats that TensorRT lays inputs and outputs out in, against its documentation's formulas."""
+"""Test arrays in the memory formats of TensorRT, by the formulas of its documentation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NCHW, NCDHW = (2, 5, 3, 4), (2, 5, 2, 3, 4)
         ("chw4", (8, 3, 4), (2, 3, 4, 4)),
     ],
 )
-def test_a_format_has_its_shape_and_gives_back_what_was_put(
+def test_packed_array_has_the_storage_shape_and_unpacks_unchanged(
     name: str, shape: tuple[int, ...], stored: tuple[int, ...]
 ) -> None:
     assert storage_shape(shape, name) == stored
@@ -39,11 +39,11 @@ def test_a_format_has_its_shape_and_gives_back_what_was_put(
     memory = np.zeros(stored, np.float32)
     pack(memory, array, name)
     np.testing.assert_array_equal(unpack(memory, shape, name), array)
-    assert memory.sum() == array.sum()  # what pads is left as it was
+    assert memory.sum() == array.sum()  # padding is unchanged
 
 
 @pytest.mark.parametrize(("name", "whole"), [("chw2", 2), ("chw4", 4), ("hwc8", 0), ("hwc", 0)])
-def test_every_element_lies_where_tensorrt_says(name: str, whole: int) -> None:
+def test_every_element_is_where_tensorrt_expects_it(name: str, whole: int) -> None:
     """(n, c, h, w) at [n][c / k][h][w][c % k], or at [n][h][w][c]."""
     array = np.arange(np.prod(NCHW), dtype=np.float32).reshape(NCHW)
     memory = np.full(storage_shape(NCHW, name), -1, np.float32)
@@ -56,14 +56,14 @@ def test_every_element_lies_where_tensorrt_says(name: str, whole: int) -> None:
 @pytest.mark.parametrize(
     ("name", "shape"), [("dla_linear", NCHW), ("dla_hwc4", NCHW), ("hwc", (3, 4)), ("dhwc", (1, 2, 3))]
 )
-def test_what_is_not_laid_out_here_is_refused(name: str, shape: tuple[int, ...]) -> None:
+def test_unsupported_format_is_an_error(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(
         BackendError, match=f"the format {name!r}, which is not supported for a tensor of {len(shape)} dimensions"
     ):
         storage_shape(shape, name)
 
 
-def test_a_place_takes_what_its_format_takes() -> None:
+def test_region_has_the_size_of_its_format() -> None:
     layout = Layout([Tensor("x", "float16", NCHW, format="hwc8"), Tensor("y", "float32", (2, 3))])
     memory = PageableBuffer(layout.nbytes)
     region = layout.regions["x"]

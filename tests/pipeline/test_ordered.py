@@ -1,4 +1,4 @@
-"""Work in order, bounded, with exceptions at their place and nothing left running."""
+"""Test ordered work on threads: order, bounds, exceptions and clean-up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_results_keep_the_order_of_items(threads: int) -> None:
     assert list(map_in_order(range(30), work, threads)) == [2 * item for item in range(30)]
 
 
-def test_what_work_raises_comes_at_its_item() -> None:
+def test_error_of_work_is_raised_at_its_item() -> None:
     def work(item: int) -> int:
         return 10 // (3 - item)
 
@@ -30,7 +30,7 @@ def test_what_work_raises_comes_at_its_item() -> None:
         next(results)
 
 
-def test_what_items_raise_comes_after_what_was_before() -> None:
+def test_error_of_items_is_raised_after_earlier_results() -> None:
     def items() -> Iterator[int]:
         yield from (1, 2, 3)
         raise OSError("gone")
@@ -41,7 +41,7 @@ def test_what_items_raise_comes_after_what_was_before() -> None:
     assert got == [1, 2, 3]
 
 
-def test_no_more_is_fetched_than_the_threads_need() -> None:
+def test_no_more_items_are_fetched_than_the_threads_need() -> None:
     fetched: list[int] = []
 
     def items() -> Iterator[int]:
@@ -55,7 +55,7 @@ def test_no_more_is_fetched_than_the_threads_need() -> None:
     results.close()  # type: ignore[attr-defined]
 
 
-def test_nothing_runs_on_after_a_break() -> None:
+def test_no_thread_survives_a_break() -> None:
     before = threading.active_count()
     for result in map_in_order(range(100), lambda item: item, 4):
         if result == 3:
@@ -63,27 +63,27 @@ def test_nothing_runs_on_after_a_break() -> None:
     assert threading.active_count() == before
 
 
-@pytest.mark.parametrize("ends", ["by work", "by a break"])
-def test_items_are_closed_however_it_ends(ends: str) -> None:
+@pytest.mark.parametrize("end", ["error of work", "break"])
+def test_items_are_closed_in_every_case(end: str) -> None:
     closed: list[str] = []
 
     def items() -> Iterator[int]:
         try:
             yield from range(100)
         finally:
-            closed.append(ends)
+            closed.append(end)
 
     def work(item: int) -> int:
-        if ends == "by work" and item == 3:
+        if end == "error of work" and item == 3:
             raise ValueError("three")
         return item
 
     results = map_in_order(items(), work, 2)
-    if ends == "by work":
-        with pytest.raises(ValueError, match="three") as kept:
+    if end == "error of work":
+        with pytest.raises(ValueError, match="three") as caught:
             list(results)
-        assert kept.value.__traceback__ is not None, "which is alive, and its frames with it"
+        assert caught.value.__traceback__ is not None, "the traceback keeps its frames alive"
     else:
         assert next(results) == 0
         results.close()  # type: ignore[attr-defined]
-    assert closed == [ends]
+    assert closed == [end]

@@ -1,4 +1,4 @@
-"""How the end of a probe is reported: crashed, killed, timed out, or left in the middle of a call."""
+"""Test the errors of a probe that crashed, was killed, timed out, or was interrupted in a call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def batch(value: float) -> dict[str, np.ndarray]:
     return {"x": np.full((4, 32), value, np.float32)}
 
 
-def test_a_crash_says_how_it_ended_and_costs_only_that_probe(server, subject, probe):
+def test_crash_is_explained_and_ends_only_that_probe(server, subject, probe):
     lost = EngineProbe(server, subject)
     os.kill(lost._probe.pid, signal.SIGSEGV)
     with pytest.raises(ProbeError, match=r"the probe was killed by SIGSEGV in 'infer'"):
@@ -26,14 +26,14 @@ def test_a_crash_says_how_it_ended_and_costs_only_that_probe(server, subject, pr
     assert probe.infer(batch(0.0))["y"].shape == (4, 32)
 
 
-def test_a_killed_probe_is_suspected_of_memory(server, subject):
+def test_kill_suggests_that_host_memory_ran_out(server, subject):
     lost = EngineProbe(server, subject)
     os.kill(lost._probe.pid, signal.SIGKILL)
     with pytest.raises(ProbeError, match=r"was killed by SIGKILL \(out of host memory"):
         lost.infer(batch(1.0))
 
 
-def test_a_probe_that_hangs_is_killed_at_its_time_out(server, subject):
+def test_hanging_probe_is_killed_at_its_timeout(server, subject):
     lost = EngineProbe(server, subject)
     os.kill(lost._probe.pid, signal.SIGSTOP)
     with pytest.raises(ProbeError, match=r"did not answer 'block' within 0\.2 s and was killed"):
@@ -41,7 +41,7 @@ def test_a_probe_that_hangs_is_killed_at_its_time_out(server, subject):
     assert has_ended(lost._probe.pid)
 
 
-def test_what_a_lost_probe_said_last_is_told(server, subject):
+def test_error_of_a_lost_probe_shows_the_end_of_its_log(server, subject):
     lost = EngineProbe(server, subject)
     lost._probe.log.write_text("line\n" * 50 + "out of cheese\n")
     os.kill(lost._probe.pid, signal.SIGABRT)
@@ -49,19 +49,19 @@ def test_what_a_lost_probe_said_last_is_told(server, subject):
         lost.infer(batch(1.0))
 
 
-def test_a_call_that_is_left_in_the_middle_is_the_probes_last(server, subject):
-    """As pytest-timeout does it. Its answer would come as the answer to the next call."""
+def test_interrupted_call_ends_its_probe(server, subject):
+    """pytest-timeout interrupts a test like this. The late answer would be read as that of the next call."""
 
-    class Left(BaseException):
+    class Interrupted(BaseException):
         pass
 
-    def leave(*_):
-        raise Left
+    def interrupt(*_):
+        raise Interrupted
 
-    probe, before = EngineProbe(server, subject), signal.signal(signal.SIGALRM, leave)
+    probe, before = EngineProbe(server, subject), signal.signal(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
-        with pytest.raises(Left):
+        with pytest.raises(Interrupted):
             probe._probe.call("block", timeout_s=60.0, count=10**7)
     finally:
         signal.signal(signal.SIGALRM, before)

@@ -1,4 +1,4 @@
-"""The process that forks probes: how it starts, forks, and ends."""
+"""Test the process that forks probes: how it starts, forks, and ends."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def batch(value: float) -> dict[str, np.ndarray]:
     return {"x": np.full((4, 32), value, np.float32)}
 
 
-def test_closing_the_server_ends_every_probe_and_killing_it_too(subject):
+def test_probes_end_with_their_server(subject):
     with ProbeServer("onnxruntime") as server:
         probe = EngineProbe(server, subject)
         assert server._process is not None
@@ -46,7 +46,7 @@ def test_closing_the_server_ends_every_probe_and_killing_it_too(subject):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_spare_that_was_killed_or_stopped_is_no_tests_fault(subject, number):
+def test_dead_spare_probe_is_replaced(subject, number):
     with ProbeServer("onnxruntime") as server:
         server.fork().close()
         spare = server._spare
@@ -59,7 +59,7 @@ def test_a_spare_that_was_killed_or_stopped_is_no_tests_fault(subject, number):
         assert has_ended(spare.pid)
 
 
-def test_a_server_that_cannot_fork_says_so_and_goes_on(monkeypatch):
+def test_server_that_cannot_fork_reports_it_and_continues(monkeypatch):
     def refuse():
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
@@ -77,7 +77,7 @@ def test_a_server_that_cannot_fork_says_so_and_goes_on(monkeypatch):
         assert not serving.is_alive()
 
 
-def test_a_probe_is_had_where_no_spare_can_be(server, monkeypatch):
+def test_probe_is_used_although_no_spare_can_be_forked(server, monkeypatch):
     server.fork().close()
     forked = server._fork
 
@@ -92,29 +92,29 @@ def test_a_probe_is_had_where_no_spare_can_be(server, monkeypatch):
     server.fork().close()
 
 
-def test_a_server_that_is_left_in_the_middle_is_ended():
-    """As a call to a probe is: the pid that it still sends would come as how another probe ended."""
+def test_interrupted_fork_ends_the_server():
+    """The server would still send the pid of the fork, which would be read as the exit of another probe."""
 
-    class Left(BaseException):
+    class Interrupted(BaseException):
         pass
 
-    def leave(*_):
-        raise Left
+    def interrupt(*_):
+        raise Interrupted
 
     with ProbeServer("onnxruntime") as server:
         assert server._process is not None
         os.kill(server._process.pid, signal.SIGSTOP)
-        before = signal.signal(signal.SIGALRM, leave)
+        before = signal.signal(signal.SIGALRM, interrupt)
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
-            with pytest.raises(Left):
+            with pytest.raises(Interrupted):
                 server.fork()
         finally:
             signal.signal(signal.SIGALRM, before)
         assert server.is_lost
 
 
-def test_a_server_that_does_not_answer_is_ended(monkeypatch):
+def test_server_that_does_not_answer_is_ended(monkeypatch):
     with ProbeServer("onnxruntime") as server:
         assert server._process is not None
         os.kill(server._process.pid, signal.SIGSTOP)
@@ -124,14 +124,14 @@ def test_a_server_that_does_not_answer_is_ended(monkeypatch):
         assert server.is_lost
 
 
-def test_a_backend_that_is_not_installed_and_an_interpreter_that_is_not_there():
+def test_unknown_backend_and_missing_interpreter_are_errors():
     with pytest.raises(BackendError, match="there is no backend 'openvino'"):
         ProbeServer("openvino")
     with pytest.raises(ProbeError, match="the interpreter /nowhere/python cannot be started"):
         ProbeServer("onnxruntime", python="/nowhere/python")
 
 
-def test_an_interpreter_without_the_packages_says_so(monkeypatch):
+def test_interpreter_without_packages_is_an_error(monkeypatch):
     monkeypatch.setattr(servers, "START_TIMEOUT_S", 30.0)
     with pytest.raises((BackendError, ProbeError), match=r"numpy|onnxruntime"):
         ProbeServer("onnxruntime", python="/usr/bin/python3")
