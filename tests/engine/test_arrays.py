@@ -1,4 +1,4 @@
-"""What a user hands in, checked before anything is copied."""
+"""Test the checks of a user's arrays."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ TENSORS = (Tensor("image", "float32", (-1, 3)), Tensor("ids", "int64", (2,)))
 GOOD = {"ids": np.zeros(2, np.int64), "image": np.zeros((4, 3), np.float32)}
 
 
-def test_what_fits_comes_in_the_engines_order_and_contiguous() -> None:
+def test_valid_inputs_are_contiguous_and_in_the_engines_order() -> None:
     strided = np.arange(24, dtype=np.float32).reshape(3, 8)[:, ::2].T
     ready = check_inputs({**GOOD, "image": strided}, TENSORS)
     assert list(ready) == ["image", "ids"]
     assert ready["image"].flags.c_contiguous
     np.testing.assert_array_equal(ready["image"], strided)
-    assert check_inputs(GOOD, TENSORS)["image"] is GOOD["image"], "what is contiguous is not copied"
+    assert check_inputs(GOOD, TENSORS)["image"] is GOOD["image"], "a contiguous array is not copied"
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"imagE": GOOD["image"]}, "the engine has no input 'imagE': did you mean 'image'?"),
         ({"zzz": GOOD["image"]}, "the engine has no input 'zzz': it has 'image', 'ids'"),
@@ -35,30 +35,30 @@ def test_what_fits_comes_in_the_engines_order_and_contiguous() -> None:
         ({"image": np.zeros(3, np.float32)}, r"'image' has the shape \(3,\): it must be \(-1, 3\)"),
     ],
 )
-def test_what_does_not_fit_is_named(changed: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_invalid_inputs_are_named(changed: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         check_inputs({**GOOD, **changed}, TENSORS)
 
 
-def test_other_orders_of_bytes_are_put_right() -> None:
+def test_byte_order_is_converted() -> None:
     ids = check_inputs({**GOOD, "ids": np.array([1, 2], ">i8")}, TENSORS)["ids"]
     assert ids.dtype.isnative
     assert ids.tolist() == [1, 2]
 
 
-def test_a_scalar_stays_one() -> None:
+def test_scalar_keeps_its_shape() -> None:
     ready = check_inputs({"k": np.array(7, np.int32)}, [Tensor("k", "int32", ())])
     assert ready["k"].shape == ()
     assert ready["k"] == 7
 
 
-def test_a_missing_input_is_named_with_its_form() -> None:
+def test_missing_input_is_named_with_its_type_and_shape() -> None:
     with pytest.raises(InputError, match=r"input 'ids' is missing: give an array of int64 with the shape \(2,\)"):
         check_inputs({"image": GOOD["image"]}, TENSORS)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
-def test_nan_is_found_wherever_it_is(dtype: Any) -> None:
+def test_nan_is_found_at_every_position(dtype: Any) -> None:
     values = np.zeros((3, 5), dtype)
     values[0, 0], values[1, 1] = np.inf, -np.inf
     refuse_nan({"x": values, "n": np.zeros(3, np.int8), "empty": np.zeros(0, dtype)})
@@ -70,7 +70,7 @@ def test_nan_is_found_wherever_it_is(dtype: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "said"),
+    ("value", "message"),
     [
         ([1.0, 2.0], r"input 'x' is of type list: give a numpy array \(numpy.asarray\)"),
         (1.0, "input 'x' is of type float"),
@@ -78,12 +78,12 @@ def test_nan_is_found_wherever_it_is(dtype: Any) -> None:
         (np.array(["a"]), "input 'x' is an array of str"),
     ],
 )
-def test_what_is_no_array_of_numbers_is_refused(value: Any, said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_values_that_are_no_arrays_of_numbers_are_errors(value: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
         refuse_nan({"x": value})
 
 
-def test_arrays_without_names_are_refused() -> None:
+def test_arrays_without_names_are_an_error() -> None:
     with pytest.raises(
         InputError, match="the inputs are of type ndarray: give a dict of numpy arrays by the inputs' names"
     ):

@@ -1,4 +1,4 @@
-"""From a spec to a plan: what is built again, what is found, and what is refused. Built by ONNX Runtime, for real."""
+"""Test how a spec becomes a plan: builds, cached engines and errors. ONNX Runtime really builds."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ GPU = Environment(
 Save = Callable[..., Path]
 
 
-class Desk:
-    """One folder of models, one cache, one environment; `jobs` is what was built."""
+class Workbench:
+    """A folder of models, a cache and an environment; `jobs` are the builds that were requested."""
 
     def __init__(self, folder: Path, store: Store | None, environment: Environment) -> None:
         self.folder, self.store, self.environment = folder, store, environment
@@ -67,18 +67,18 @@ class Desk:
 
 
 @pytest.fixture
-def gpu(tmp_path: Path, save_model: Save) -> Iterator[Desk]:
-    """Builds of TensorRT, whose plans are only kept here, never run."""
+def gpu(tmp_path: Path, save_model: Save) -> Iterator[Workbench]:
+    """A workbench whose builds stand in for TensorRT's; their plans are never run."""
     save_model()
     with Store(tmp_path / "cache", 10**9) as store:
-        yield Desk(tmp_path, store, GPU)
+        yield Workbench(tmp_path, store, GPU)
 
 
 @pytest.fixture
-def cpu(tmp_path: Path, save_model: Save) -> Iterator[Desk]:
+def cpu(tmp_path: Path, save_model: Save) -> Iterator[Workbench]:
     save_model()
     with Store(tmp_path / "cache", 10**9) as store:
-        yield Desk(tmp_path, store, backend("onnxruntime").environment("0"))
+        yield Workbench(tmp_path, store, backend("onnxruntime").environment("0"))
 
 
 def outputs(plan: Path, batch: int = 2) -> Any:
@@ -87,7 +87,7 @@ def outputs(plan: Path, batch: int = 2) -> Any:
     return engine.run({"x": inputs})["y"]  # type: ignore[attr-defined]
 
 
-def test_what_was_built_is_found(gpu: Desk) -> None:
+def test_built_engine_is_found_in_the_cache(gpu: Workbench) -> None:
     first, second = gpu.provide(), gpu.provide()
     assert (first.built, second.built, len(gpu.jobs)) == (True, False, 1)
     assert dataclasses.replace(first, built=False) == second
@@ -95,7 +95,7 @@ def test_what_was_built_is_found(gpu: Desk) -> None:
     assert second.plan.read_bytes() == b"plan 1"
 
 
-def test_the_job_says_all_that_a_build_needs(gpu: Desk) -> None:
+def test_job_contains_everything_that_a_build_needs(gpu: Workbench) -> None:
     gpu.provide(RunShape(batch=8), dims={"N": (1, 8, 32)}, onnx=None, calibration=list)
     (job,) = gpu.jobs
     assert job.model == str(gpu.folder / "m.onnx")
@@ -109,7 +109,7 @@ def test_the_job_says_all_that_a_build_needs(gpu: Desk) -> None:
     assert gpu.jobs[-1].timing_cache is None
 
 
-def test_sizes_within_the_profile_share_one_plan_and_others_do_not(gpu: Desk) -> None:
+def test_only_sizes_within_one_profile_share_a_plan(gpu: Workbench) -> None:
     for batch in (1, 8, 32):
         gpu.provide(RunShape(batch=batch), dims={"N": (1, 8, 32)})
     assert len(gpu.jobs) == 1
@@ -128,17 +128,17 @@ def test_sizes_within_the_profile_share_one_plan_and_others_do_not(gpu: Desk) ->
     ],
     ids=lambda changed: next(iter(changed)),
 )  # fmt: skip
-def test_every_build_option_makes_another_engine(changed: dict[str, Any], gpu: Desk) -> None:
+def test_every_build_option_makes_another_engine(changed: dict[str, Any], gpu: Workbench) -> None:
     assert gpu.provide().digest != gpu.provide(**changed).digest
     assert len(gpu.jobs) == 2
 
 
 @pytest.mark.parametrize("changed", [{"seed": 1}, {"threads": 1}, {"build_timeout_s": 5.0}, {"timing_cache": False}])
-def test_what_does_not_change_the_build_does_not_build(changed: dict[str, Any], gpu: Desk) -> None:
+def test_run_options_do_not_change_the_digest(changed: dict[str, Any], gpu: Workbench) -> None:
     assert gpu.provide().digest == gpu.provide(**changed).digest
 
 
-def test_a_plugin_library_is_known_by_its_content(gpu: Desk) -> None:
+def test_plugin_library_is_identified_by_its_content(gpu: Workbench) -> None:
     library = gpu.folder / "lib.so"
     digests = []
     for content in (b"one", b"two"):
@@ -150,7 +150,7 @@ def test_a_plugin_library_is_known_by_its_content(gpu: Desk) -> None:
     assert gpu.jobs[-1].spec.plugins == (str(library),)
 
 
-def test_a_timing_cache_that_is_given_goes_to_the_build(gpu: Desk) -> None:
+def test_own_timing_cache_is_passed_to_the_build(gpu: Workbench) -> None:
     cache = gpu.folder / "mine.cache"
     cache.write_bytes(b"timings")
     updating = gpu.provide(timing_cache=str(cache))
@@ -163,29 +163,29 @@ def test_a_timing_cache_that_is_given_goes_to_the_build(gpu: Desk) -> None:
     assert len({updating.digest, reading, again, strict}) == 4
 
 
-def test_onnx_runtime_says_what_it_does_without(cpu: Desk) -> None:
+def test_onnx_runtime_notes_options_without_effect(cpu: Workbench) -> None:
     found = cpu.provide(workspace_mb=64, plugins="no/such.so", refit=True)
     assert found.notes == ("ONNX Runtime has no builder, so these are without effect: plugins, refit, workspace_mb",)
     assert cpu.provide(strongly_typed=True, timing_cache=False).notes == ()
 
 
-def test_what_is_without_effect_is_said_of_the_spec_that_asks_for_it(cpu: Desk) -> None:
-    """Plugins and timings are of no plan of ONNX Runtime's: specs with and without them share one."""
-    asked, plain = {"plugins": "a.so", "timing_cache": "a.cache"}, {}
-    found = [cpu.provide(**options) for options in (asked, plain, asked)]
+def test_note_on_options_without_effect_follows_the_spec(cpu: Workbench) -> None:
+    """Plugins and timings do not change a plan of ONNX Runtime: specs with and without them share one."""
+    with_options, plain = {"plugins": "a.so", "timing_cache": "a.cache"}, {}
+    found = [cpu.provide(**options) for options in (with_options, plain, with_options)]
     assert [each.built for each in found] == [True, False, False]
-    said = "ONNX Runtime has no builder, so these are without effect: plugins, timing_cache"
-    assert [each.notes for each in found] == [(said,), (), (said,)]
+    note = "ONNX Runtime has no builder, so these are without effect: plugins, timing_cache"
+    assert [each.notes for each in found] == [(note,), (), (note,)]
 
 
 @pytest.mark.parametrize("field", ["device", "backend", "backend_version", "compute_capability", "mig_profile"])
-def test_another_device_or_version_makes_another_engine(field: str, gpu: Desk) -> None:
+def test_another_device_or_version_makes_another_engine(field: str, gpu: Workbench) -> None:
     gpu.provide()
     gpu.environment = dataclasses.replace(GPU, **{field: "tensorrt_rtx" if field == "backend" else "another"})
     assert gpu.provide().built
 
 
-def test_a_compatible_engine_is_found_on_the_devices_that_it_is_for(gpu: Desk) -> None:
+def test_compatible_engine_is_found_on_compatible_devices(gpu: Workbench) -> None:
     gpu.provide(hardware_compatibility="ampere_plus")
     gpu.provide(hardware_compatibility="same_compute_capability")
     gpu.environment = dataclasses.replace(GPU, device="NVIDIA L40S", driver="999")
@@ -196,19 +196,19 @@ def test_a_compatible_engine_is_found_on_the_devices_that_it_is_for(gpu: Desk) -
     assert gpu.provide(hardware_compatibility="same_compute_capability").built
 
 
-def test_another_model_of_the_same_name_is_another_engine(gpu: Desk, save_model: Save) -> None:
+def test_other_model_of_the_same_name_is_another_engine(gpu: Workbench, save_model: Save) -> None:
     before = gpu.provide()
     save_model(seed=1)
     assert gpu.provide().digest != before.digest
 
 
-def test_a_copy_elsewhere_is_the_same_engine(gpu: Desk, tmp_path: Path) -> None:
+def test_copy_of_a_model_is_the_same_engine(gpu: Workbench, tmp_path: Path) -> None:
     gpu.provide()
     (tmp_path / "copy.onnx").write_bytes((tmp_path / "m.onnx").read_bytes())
     assert not gpu.provide(path="copy.onnx").built
 
 
-def test_a_plan_that_was_changed_is_built_again_and_said(gpu: Desk) -> None:
+def test_modified_plan_is_built_again_with_a_note(gpu: Workbench) -> None:
     gpu.provide().plan.write_bytes(b"PLAN 1")
     again = gpu.provide()
     assert again.built
@@ -217,7 +217,7 @@ def test_a_plan_that_was_changed_is_built_again_and_said(gpu: Desk) -> None:
     assert gpu.provide().notes == ()
 
 
-def test_a_fresh_build_leaves_the_cached_one(gpu: Desk) -> None:
+def test_fresh_build_keeps_the_cached_engine(gpu: Workbench) -> None:
     gpu.provide()
     fresh = gpu.provide(fresh=True)
     assert fresh.built
@@ -225,15 +225,15 @@ def test_a_fresh_build_leaves_the_cached_one(gpu: Desk) -> None:
     assert gpu.provide().plan.read_bytes() == b"plan 1"
 
 
-def test_a_fresh_build_waits_for_nobody(gpu: Desk) -> None:
-    """Whoever asks for one holds the device; whoever builds may be waiting for that."""
+def test_fresh_build_takes_no_lock_of_the_engine(gpu: Workbench) -> None:
+    """A test that builds afresh holds the device's lock, and the process that builds the engine may wait for it."""
     assert gpu.store is not None
     cached = gpu.provide()
     with gpu.store.lock(cached.digest, lambda text: None):
         assert gpu.provide(fresh=True).built
 
 
-def test_a_failed_build_leaves_nothing_and_the_next_one_builds(gpu: Desk) -> None:
+def test_failed_build_leaves_no_files(gpu: Workbench) -> None:
     assert gpu.store is not None
 
     def fail(job: BuildJob) -> BuildReport:
@@ -249,13 +249,13 @@ def test_a_failed_build_leaves_nothing_and_the_next_one_builds(gpu: Desk) -> Non
     assert gpu.provide().built
 
 
-def test_a_build_without_a_plan_is_an_error(gpu: Desk) -> None:
+def test_build_without_a_plan_is_an_error(gpu: Workbench) -> None:
     gpu.build = lambda job: gpu.report  # type: ignore[method-assign]
     with pytest.raises(BuildError, match=r"the build of m.onnx reported success but left no plan"):
         gpu.provide()
 
 
-def test_a_model_that_changes_while_it_is_built_is_an_error(gpu: Desk, save_model: Save) -> None:
+def test_model_that_changes_during_the_build_is_an_error(gpu: Workbench, save_model: Save) -> None:
     whole = gpu.build
 
     def build(job: BuildJob) -> BuildReport:
@@ -269,14 +269,14 @@ def test_a_model_that_changes_while_it_is_built_is_an_error(gpu: Desk, save_mode
     assert gpu.store.list() == ()
 
 
-def test_asking_for_a_precision_and_getting_none_is_an_error(gpu: Desk) -> None:
+def test_requested_precision_that_no_layer_has_is_an_error(gpu: Workbench) -> None:
     gpu.report = dataclasses.replace(gpu.report, precisions={"fp32": 1.0}, proved_by="inspector")
     with pytest.raises(BuildError, match=r"fp16 was requested, but no layer of m.onnx runs in it \(100% fp32\)"):
         gpu.provide(precision="fp16")
     assert gpu.provide(precision="fp32").precisions == {"fp32": 1.0}
 
 
-def test_where_networks_are_strongly_typed_the_model_is_converted(gpu: Desk) -> None:
+def test_model_is_converted_for_strongly_typed_networks(gpu: Workbench) -> None:
     weakly = gpu.provide(precision="fp16")
     assert gpu.jobs[-1].model == str(gpu.folder / "m.onnx")
     seen: list[set[int]] = []
@@ -295,46 +295,46 @@ def test_where_networks_are_strongly_typed_the_model_is_converted(gpu: Desk) -> 
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ({"precision": "best", "strongly_typed": True}, "leaves the choice to the builder"),
         ({"precision": "fp8"}, "fp8 needs a model with Q/DQ"),
         ({"precision": "int8", "calibration": list}, "the function yielded nothing"),
     ],
 )
-def test_a_precision_that_nobody_can_make_is_told(spec: dict[str, Any], said: str, gpu: Desk) -> None:
-    with pytest.raises(BuildError, match=said):
+def test_impossible_precision_is_an_error(spec: dict[str, Any], message: str, gpu: Workbench) -> None:
+    with pytest.raises(BuildError, match=message):
         gpu.provide(**spec)
     assert gpu.jobs == []
 
 
-def test_onnx_runtimes_plan_runs_and_serves_every_shape(cpu: Desk) -> None:
+def test_plan_of_onnx_runtime_runs_every_shape(cpu: Workbench) -> None:
     plan = cpu.provide(RunShape(batch=1)).plan
     assert not cpu.provide(RunShape(batch=8)).built
     assert outputs(plan, 8).shape == (8, 32)
 
 
 @pytest.mark.parametrize(("precision", "away"), [("fp16", 0.01), ("int8", 0.1)])
-def test_onnx_runtime_in_other_precisions_is_converted_and_right(precision: str, away: float, cpu: Desk) -> None:
+def test_onnx_runtime_runs_converted_models_accurately(precision: str, away: float, cpu: Workbench) -> None:
     exact, other = cpu.provide(), cpu.provide(precision=precision, calibration="random")
     assert other.precisions[precision] == 1.0
     assert 0 < np.abs(outputs(exact.plan) - outputs(other.plan)).max() < away
     assert not cpu.provide(precision=precision, calibration="random").built
 
 
-def test_int8_follows_what_it_is_calibrated_on(cpu: Desk) -> None:
+def test_digest_of_int8_depends_on_the_calibration(cpu: Workbench) -> None:
     def calibration() -> Iterator[dict[str, Any]]:
         yield {"x": np.full((4, 32), 3, np.float32)}
 
-    drawn, given = (cpu.provide(precision="int8", calibration=one) for one in ("random", calibration))
-    assert drawn.digest != given.digest
+    random, own = (cpu.provide(precision="int8", calibration=one) for one in ("random", calibration))
+    assert random.digest != own.digest
     assert not cpu.provide(precision="int8", calibration=calibration).built
-    assert cpu.provide(precision="int8", calibration="random", seed=1).digest != drawn.digest
+    assert cpu.provide(precision="int8", calibration="random", seed=1).digest != random.digest
 
 
-def test_int8_of_sizes_that_share_a_profile_is_one_engine(cpu: Desk) -> None:
-    said = {"precision": "int8", "calibration": "random", "dims": {"N": (1, 4, 8)}}
-    assert len({cpu.provide(RunShape(batch=n), **said).digest for n in (1, 8)}) == 1
+def test_int8_engine_is_shared_within_a_profile(cpu: Workbench) -> None:
+    spec = {"precision": "int8", "calibration": "random", "dims": {"N": (1, 4, 8)}}
+    assert len({cpu.provide(RunShape(batch=n), **spec).digest for n in (1, 8)}) == 1
 
 
 def batch(value: float, count: int = 4) -> dict[str, Any]:
@@ -342,8 +342,8 @@ def batch(value: float, count: int = 4) -> dict[str, Any]:
 
 
 @pytest.fixture
-def calibrating(gpu: Desk) -> Desk:
-    """Builds that leave scales beside the plan, as TensorRT's calibrators do."""
+def calibrating(gpu: Workbench) -> Workbench:
+    """A workbench whose builds write scales beside the plan, as TensorRT's calibrators do."""
     whole = gpu.build
 
     def build(job: BuildJob) -> BuildReport:
@@ -359,43 +359,43 @@ def calibrating(gpu: Desk) -> Desk:
     return gpu
 
 
-def test_tensorrts_own_calibration_gets_the_batches_and_keeps_its_cache(calibrating: Desk) -> None:
-    said = {"precision": "int8", "calibrator": "entropy", "calibration": lambda: [batch(1), batch(2)]}
-    built = calibrating.provide(**said)
+def test_tensorrt_calibration_reads_batches_and_stores_its_cache(calibrating: Workbench) -> None:
+    spec = {"precision": "int8", "calibrator": "entropy", "calibration": lambda: [batch(1), batch(2)]}
+    built = calibrating.provide(**spec)
     assert calibrating.seen == [1, 2]
     names = sorted(file.name for file in built.plan.parent.iterdir())
     assert names == ["calibration.cache", "layers.json", "meta.json", "plan"]
-    assert not calibrating.provide(**said).built
+    assert not calibrating.provide(**spec).built
 
 
-def test_a_calibration_serves_every_engine_that_differs_in_other_options_alone(calibrating: Desk) -> None:
-    said = {"precision": "int8", "calibrator": "entropy", "calibration": lambda: [batch(1), batch(2)]}
-    first = calibrating.provide(**said)
-    second = calibrating.provide(**said, optimization_level=5)
+def test_calibration_is_shared_by_engines_with_other_options(calibrating: Workbench) -> None:
+    spec = {"precision": "int8", "calibrator": "entropy", "calibration": lambda: [batch(1), batch(2)]}
+    first = calibrating.provide(**spec)
+    second = calibrating.provide(**spec, optimization_level=5)
     assert (second.built, calibrating.seen) == (True, [])
     assert second.digest != first.digest
     for other in ({"calibrator": "minmax"}, {"calibration": lambda: [batch(1), batch(3)]}):
-        assert calibrating.provide(**{**said, **other}).built
+        assert calibrating.provide(**{**spec, **other}).built
         assert len(calibrating.seen) == 2
-    (first.plan.parent / CALIBRATION_CACHE).write_text("TRT-1000-EntropyCalibration2\n")  # not what was saved
+    (first.plan.parent / CALIBRATION_CACHE).write_text("TRT-1000-EntropyCalibration2\n")  # no longer what was saved
     (second.plan.parent / CALIBRATION_CACHE).write_text("TRT-1000-EntropyCalibration2\n")
-    calibrating.provide(**said, optimization_level=1)
+    calibrating.provide(**spec, optimization_level=1)
     assert calibrating.seen == [1, 2]
 
 
-def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: Desk, tmp_path: Path) -> None:
+def test_own_calibration_cache_is_read_and_changes_the_digest(calibrating: Workbench, tmp_path: Path) -> None:
     cache = tmp_path / "m.calib"
     cache.write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
-    said = {"precision": "int8", "calibrator": "entropy", "calibration": str(cache)}
-    first = calibrating.provide(**said)
+    spec = {"precision": "int8", "calibrator": "entropy", "calibration": str(cache)}
+    first = calibrating.provide(**spec)
     assert calibrating.seen == []
     assert (first.plan.parent / CALIBRATION_CACHE).read_bytes() == cache.read_bytes()
     cache.write_text("TRT-8600-EntropyCalibration2\nx: 3d010a14\n")
-    assert calibrating.provide(**said).digest != first.digest
+    assert calibrating.provide(**spec).digest != first.digest
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ({}, "int8 needs a model with Q/DQ, or inputs to calibrate on, and m.onnx has neither: .*'random'"),
         ({"calibrator": "entropy"}, "int8 needs a model with Q/DQ, or inputs to calibrate on"),
@@ -426,41 +426,41 @@ def test_a_given_calibration_cache_is_read_and_part_of_the_digest(calibrating: D
         ({"calibration": lambda: itertools.repeat(batch(1, count=1))}, r"has not ended after 10000 batches and "),
     ],
 )
-def test_int8_that_cannot_be_calibrated_is_told(
-    spec: dict[str, Any], said: str, gpu: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_invalid_int8_calibrations(
+    spec: dict[str, Any], message: str, gpu: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "entropy.calib").write_text("TRT-8600-EntropyCalibration2\nx: 3c010a14\n")
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 32), np.float32))
-    with pytest.raises(BuildError, match=said):
+    with pytest.raises(BuildError, match=message):
         gpu.provide(precision="int8", **spec)
     assert gpu.jobs == []
     assert gpu.store is not None
     assert gpu.store.list() == ()
 
 
-def unasked() -> Iterator[dict[str, Any]]:
+def unused_calibration() -> Iterator[dict[str, Any]]:
     raise AssertionError("the calibration of a model that needs none was called")
 
 
 def save_quantised(path: Path, float_activations: int) -> None:
-    """m.onnx, two layers, with Q/DQ of its own; of weights alone in so many."""
+    """Give the two layers of m.onnx Q/DQ; so many of them keep float activations."""
     read = int8.quantise(model_of(path), lambda: [batch(1), batch(-2)], path.with_name("q.onnx"))
     assert read.shares == {"int8": 1.0}
     made = onnx.load(str(path.with_name("q.onnx")))
     activations = [node for node in made.graph.node if node.op_type == "MatMul"][:float_activations]
     for node in activations:
-        (back,) = (one for one in made.graph.node if one.output[0] == node.input[0])
-        (forth,) = (one for one in made.graph.node if one.output[0] == back.input[0])
-        node.input[0] = forth.input[0]
-        made.graph.node.remove(back)
-        made.graph.node.remove(forth)
+        (dequantise,) = (one for one in made.graph.node if one.output[0] == node.input[0])
+        (quantise,) = (one for one in made.graph.node if one.output[0] == dequantise.input[0])
+        node.input[0] = quantise.input[0]
+        made.graph.node.remove(dequantise)
+        made.graph.node.remove(quantise)
     onnx.save(made, str(path))
 
 
-def test_a_model_that_comes_with_its_q_dq_tells_its_shares_and_that_calibration_is_not_used(cpu: Desk) -> None:
+def test_model_with_qdq_reports_shares_and_unused_calibration(cpu: Workbench) -> None:
     save_quantised(cpu.folder / "m.onnx", float_activations=1)
-    plain, noted = cpu.provide(precision="int8"), cpu.provide(precision="int8", calibration=unasked)
+    plain, noted = cpu.provide(precision="int8"), cpu.provide(precision="int8", calibration=unused_calibration)
     assert (plain.precisions, plain.proved_by) == ({"int8": 0.5, "fp32": 0.5}, "model")
     assert (plain.built, noted.built, noted.digest) == (True, False, plain.digest)
     assert plain.notes == cpu.provide(precision="int8", calibration="random").notes == ()
@@ -469,7 +469,7 @@ def test_a_model_that_comes_with_its_q_dq_tells_its_shares_and_that_calibration_
 
 
 @pytest.mark.parametrize("typed", [True, False])
-def test_q_dq_of_weights_alone_is_no_int8(typed: bool, gpu: Desk) -> None:
+def test_qdq_of_weights_alone_is_not_int8(typed: bool, gpu: Workbench) -> None:
     save_quantised(gpu.folder / "m.onnx", float_activations=2)
     with pytest.raises(BuildError, match="has only Q/DQ of weights, so its operators compute in float"):
         gpu.provide(precision="int8", strongly_typed=typed)
@@ -479,7 +479,7 @@ def test_q_dq_of_weights_alone_is_no_int8(typed: bool, gpu: Desk) -> None:
     assert len(gpu.jobs) == 1
 
 
-def test_a_model_of_integer_operators_is_told_as_that(gpu: Desk) -> None:
+def test_model_with_integer_operators_is_an_error(gpu: Workbench) -> None:
     made = onnx.load(str(gpu.folder / "m.onnx"))
     quantised = onnx.helper.make_node("DynamicQuantizeLinear", ["x"], ["a", "b", "c"])
     nodes = [quantised, onnx.helper.make_node("MatMulInteger", ["a", "w"], ["m"])]
@@ -493,7 +493,7 @@ def test_a_model_of_integer_operators_is_told_as_that(gpu: Desk) -> None:
             gpu.provide(precision="int8", calibration=calibration)
 
 
-def test_a_model_without_inputs_cannot_be_calibrated(gpu: Desk) -> None:
+def test_model_without_inputs_cannot_be_calibrated(gpu: Workbench) -> None:
     made = onnx.load(str(gpu.folder / "m.onnx"))
     made.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros((1, 32), np.float32), "x"))
     onnx.save(made, str(gpu.folder / "m.onnx"))
@@ -501,7 +501,7 @@ def test_a_model_without_inputs_cannot_be_calibrated(gpu: Desk) -> None:
         gpu.provide(RunShape(), precision="int8", calibration="random")
 
 
-def test_external_data_goes_with_the_plan(cpu: Desk, save_model: Save, tmp_path: Path) -> None:
+def test_external_data_is_stored_with_the_plan(cpu: Workbench, save_model: Save, tmp_path: Path) -> None:
     made = onnx.load(str(save_model()))
     onnx.save(made, str(tmp_path / "m.onnx"), save_as_external_data=True, location="m.data", size_threshold=100)
     plan = cpu.provide().plan
@@ -513,11 +513,11 @@ def test_external_data_goes_with_the_plan(cpu: Desk, save_model: Save, tmp_path:
         cpu.provide()
 
 
-def test_given_plans_pass_through(gpu: Desk, tmp_path: Path) -> None:
-    (tmp_path / "m.plan").write_bytes(b"given")
-    given = gpu.provide(path="m.plan")
-    assert (given.plan, given.built, given.build_s) == (tmp_path / "m.plan", False, None)
-    assert given.digest == given.plan_sha256
+def test_prebuilt_plan_is_returned_unchanged(gpu: Workbench, tmp_path: Path) -> None:
+    (tmp_path / "m.plan").write_bytes(b"prebuilt")
+    prebuilt = gpu.provide(path="m.plan")
+    assert (prebuilt.plan, prebuilt.built, prebuilt.build_s) == (tmp_path / "m.plan", False, None)
+    assert prebuilt.digest == prebuilt.plan_sha256
     assert gpu.jobs == []
 
 
@@ -525,8 +525,8 @@ def test_without_a_cache_the_plan_lasts_as_long_as_the_process(tmp_path: Path, s
     save_model()
     script = f"""
 from pathlib import Path
-from engine.test_provide import GPU, Desk
-desk = Desk(Path({str(tmp_path)!r}), None, GPU)
+from engine.test_provide import GPU, Workbench
+desk = Workbench(Path({str(tmp_path)!r}), None, GPU)
 provided = desk.provide()
 assert provided.plan.read_bytes() == b"plan 1"
 assert desk.provide().built
@@ -539,7 +539,7 @@ print(provided.plan)
     assert not Path(done.stdout.strip()).exists()
 
 
-def test_a_cache_that_others_can_write_to_builds_nothing(gpu: Desk, tmp_path: Path) -> None:
+def test_cache_that_others_can_write_to_builds_nothing(gpu: Workbench, tmp_path: Path) -> None:
     (tmp_path / "cache").chmod(0o777)
     with pytest.raises(CacheError, match="writable by others"):
         Store(tmp_path / "cache", 10**9)

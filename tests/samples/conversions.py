@@ -1,4 +1,4 @@
-"""Models to convert to another precision, and what ONNX Runtime computes with them."""
+"""Models to convert to another precision, and functions that run them on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def convolutions() -> onnx.ModelProto:
 
 
 def branches() -> onnx.ModelProto:
-    """An If whose branches take a tensor from around them; one has weights of its own."""
+    """An If whose branches read a tensor of the outer graph; one has weights of its own."""
     one = helper.make_graph([helper.make_node("MatMul", ["h", "w2"], ["t"])], "one", [], [info("t", "N", 8)])
     own = [weight("k", 8)]
     two = helper.make_graph([helper.make_node("Mul", ["h", "k"], ["u"])], "two", [], [info("u", "N", 8)], own)
@@ -68,7 +68,7 @@ def branches() -> onnx.ModelProto:
 
 
 def constants() -> onnx.ModelProto:
-    """Weights as Constant nodes, in both ways, and a ConstantOfShape that is float by default."""
+    """Weights as Constant nodes of both kinds, and a ConstantOfShape that is float by default."""
     node = helper.make_node
     nodes = [
         node("Constant", [], ["w"], value=weight("w", 8, 8)),
@@ -104,13 +104,13 @@ def functions() -> onnx.ModelProto:
 
 
 def passed_through() -> onnx.ModelProto:
-    """Outputs that are an input, a weight, and one that stands there twice, none of them last."""
+    """Outputs: an input, a tensor that is listed twice, and a weight between them."""
     outputs = [info("x", "N", 8), info("y", "N", 8), info("w", 8, 8), info("y", "N", 8)]
     return model([helper.make_node("MatMul", ["x", "w"], ["y"])], [info("x", "N", 8)], outputs, [weight("w", 8, 8)])
 
 
 def sparse() -> onnx.ModelProto:
-    """Weights of which most are 0 and not stored, by flat indices and by rows and columns."""
+    """Sparse weights, with flat indices and with rows and columns."""
     made = model([helper.make_node("MatMul", ["x", "w1"], ["h"]), helper.make_node("MatMul", ["h", "w2"], ["y"])],
                  [info("x", "N", 8)], [info("y", "N", 8)], [])  # fmt: skip
     for name, places in (("w1", np.arange(0, 64, 3)), ("w2", np.stack([np.arange(8), np.arange(8)[::-1]], 1))):

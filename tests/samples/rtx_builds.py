@@ -10,11 +10,11 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def build(model: Path, folder: Path, profiles: tuple[Any, ...] = (), **spec: Any) -> tuple[BuildReport, list[Any]]:
-    told: list[Any] = []
+    progress: list[Any] = []
     made = EngineSpec(**{"compute_capabilities": (89,), **spec})
     job = BuildJob("tensorrt_rtx", "0", made, str(model), str(folder), profiles, str(folder / "timing.cache"))
-    report = backend("tensorrt_rtx").build(job, lambda text, share: told.append((text, share)))
-    return report, told
+    report = backend("tensorrt_rtx").build(job, lambda text, share: progress.append((text, share)))
+    return report, progress
 
 
 PROFILE = {"x": ((1, 3, 16, 16), (2, 3, 16, 16), (4, 3, 16, 16))}

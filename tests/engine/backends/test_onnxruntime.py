@@ -1,4 +1,4 @@
-"""ONNX Runtime as a backend: what it computes is right on every processor."""
+"""Test the backend of ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def ones_in_int8(depth: int) -> onnx.ModelProto:
-    """x [1, depth] times a matrix of ones, both int8 with 127 for 1.0: every product of bytes is the greatest."""
+    """x [1, depth] times a matrix of ones, both int8 with 127 for 1.0: each product has the largest possible value."""
     weights = [
         numpy_helper.from_array(np.full((depth, 4), 127, np.int8), "w"),
         numpy_helper.from_array(np.float32(1 / 127), "s"),
@@ -45,22 +45,22 @@ def test_sums_of_int8_do_not_saturate(depth: int, tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs["y"], np.full((1, 4), depth, np.float32), rtol=1e-5)
 
 
-def test_weights_that_lie_in_a_constants_own_file_come_into_the_plan(tmp_path: Path) -> None:
+def test_external_weights_of_constants_are_copied_into_the_plan(tmp_path: Path) -> None:
     weight = numpy_helper.from_array(np.eye(64, dtype=np.float32), "w")
     nodes = [helper.make_node("Constant", [], ["w"], value=weight), helper.make_node("MatMul", ["x", "w"], ["y"])]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 64]) for name in "xy")
     graph = helper.make_graph(nodes, "constant", [x], [y])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    (tmp_path / "given").mkdir()
-    path = tmp_path / "given" / "m.onnx"
+    (tmp_path / "source").mkdir()
+    path = tmp_path / "source" / "m.onnx"
     onnx.save(model, str(path), save_as_external_data=True, location="w.bin", size_threshold=0, convert_attribute=True)
     copy_model(path, tmp_path / "plan")
     engine = backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
-    given = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
-    np.testing.assert_array_equal(engine.run({"x": given})["y"], given)  # type: ignore[attr-defined]
+    inputs = np.random.default_rng(0).normal(size=(2, 64)).astype(np.float32)
+    np.testing.assert_array_equal(engine.run({"x": inputs})["y"], inputs)  # type: ignore[attr-defined]
 
 
-def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+def test_input_of_a_type_without_numpy_arrays_is_an_error(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("pixels", TensorProto.BFLOAT16, [4])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
     graph = helper.make_graph([helper.make_node("Cast", ["pixels"], ["y"], to=TensorProto.FLOAT)], "cast", [x], [y])
@@ -70,21 +70,21 @@ def test_what_no_array_can_hold_is_refused_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("beside", [False, True], ids=["whole", "weights-beside"])
-def test_nodes_of_one_name_are_told_apart(beside: bool, tmp_path: Path) -> None:
-    """TensorRT takes them, and ONNX Runtime is what it is held against."""
+def test_nodes_of_the_same_name_are_renamed(beside: bool, tmp_path: Path) -> None:
+    """TensorRT accepts such models, and ONNX Runtime is its reference."""
     nodes = [helper.make_node("Relu", ["x"], ["a"], "n"), helper.make_node("MatMul", ["a", "w"], ["y"], "n")]
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [8, 8]) for name in "xy")
     graph = helper.make_graph(nodes, "twins", [x], [y], [numpy_helper.from_array(np.eye(8, dtype=np.float32), "w")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, str(tmp_path / "m.onnx"), save_as_external_data=beside, location="w.bin", size_threshold=0)
-    given = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
+    inputs = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
     engine = backend("onnxruntime").load(tmp_path / "m.onnx", "0", EngineSpec(threads=1))
-    np.testing.assert_array_equal(engine.run({"x": given})["y"], np.maximum(given, 0))  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(engine.run({"x": inputs})["y"], np.maximum(inputs, 0))  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("kind", [TensorProto.BFLOAT16, TensorProto.FLOAT], ids=["throughout", "inside"])
-def test_bfloat16_that_it_cannot_compute_in_is_told(kind: int, tmp_path: Path) -> None:
-    """Its own words name a MatMul alone."""
+def test_unsupported_bfloat16_is_an_error(kind: int, tmp_path: Path) -> None:
+    """ONNX Runtime's own message only names a MatMul."""
     nodes = [
         helper.make_node("Cast", ["x"], ["a"], to=TensorProto.BFLOAT16),
         helper.make_node("MatMul", ["a", "a"], ["b"]),
@@ -99,9 +99,11 @@ def test_bfloat16_that_it_cannot_compute_in_is_told(kind: int, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("declared", [[1, 4], [4]], ids=["size", "rank"])
-def test_an_output_of_another_shape_than_the_model_declares_is_run_again(declared: list[int], tmp_path: Path) -> None:
-    """Exported for a batch of 1, then made dynamic at its input: ONNX Runtime warns, and runs it. With its outputs
-    bound, it refused the second run."""
+def test_output_with_another_shape_than_declared_runs_repeatedly(declared: list[int], tmp_path: Path) -> None:
+    """The model was exported for a batch of 1 and got a dynamic input later. ONNX Runtime runs it with a warning.
+
+    With bound outputs, ONNX Runtime rejects the second run.
+    """
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
         "misdeclared",
@@ -111,28 +113,28 @@ def test_an_output_of_another_shape_than_the_model_declares_is_run_again(declare
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), tmp_path / "plan")
     engine = backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec(threads=1))
     runner = open_runner(engine, {"x": (3, 4)}, PipelineOptions())
-    given = {"x": np.ones((3, 4), np.float32)}
-    np.testing.assert_array_equal(runner.infer(given)["y"], given["x"])
-    runner.set_inputs(given)
+    inputs = {"x": np.ones((3, 4), np.float32)}
+    np.testing.assert_array_equal(runner.infer(inputs)["y"], inputs["x"])
+    runner.set_inputs(inputs)
     assert len(runner.block(3)["ms"]) == 3
 
 
-def test_its_words_stand_without_codes_and_places_in_its_source(tmp_path: Path) -> None:
-    """A newer onnx writes newer models than ONNX Runtime reads, and that was said behind 300 characters of C++."""
-    made = ones_in_int8(4)
-    made.ir_version = 99
-    onnx.save(made, str(tmp_path / "plan"))
+def test_errors_omit_status_codes_and_source_locations(tmp_path: Path) -> None:
+    """A newer onnx writes newer models than ONNX Runtime reads. Its message follows 300 characters of C++ source."""
+    model = ones_in_int8(4)
+    model.ir_version = 99
+    onnx.save(model, str(tmp_path / "plan"))
     with pytest.raises(BuildError, match=r"^ONNX Runtime \S+ cannot load the model: Unsupported model IR version: 99"):
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec())
-    made.ir_version, made.opset_import[0].version = 8, 99
-    onnx.save(made, str(tmp_path / "plan"))
+    model.ir_version, model.opset_import[0].version = 8, 99
+    onnx.save(model, str(tmp_path / "plan"))
     with pytest.raises(BuildError, match=r"cannot load the model: ONNX Runtime only \*guarantees\* support for models"):
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec())
 
 
 @pytest.mark.parametrize("option", ["cuda_graph", "cold_l2"])
-def test_what_changes_the_figure_and_only_a_gpu_has_is_refused(option: str, tmp_path: Path) -> None:
-    """A cold cache had been asked for, and a warm one measured without a word."""
+def test_pipeline_options_that_need_a_gpu_are_errors(option: str, tmp_path: Path) -> None:
+    """An earlier version silently measured a warm cache when a cold one was requested."""
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
         "g",

@@ -1,4 +1,4 @@
-"""What a plan's header tells, and what is refused because of it before a runtime reads the plan."""
+"""Test the header of a plan, and the errors that it causes before a runtime reads the plan."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def header(tag: bytes, version: tuple[int, ...], capabilities: int = 0) -> bytes:
-    """A header as TensorRT-RTX 1.7 writes it, or the beginning of one of TensorRT's."""
+    """Return a header as TensorRT-RTX 1.7 writes it, or the beginning of one of TensorRT."""
     start = tag + bytes(20) + bytes(version)
     rest = tag + struct.pack("<I", capabilities) if tag == b"vtrt" else b"more"
     return (start + rest).ljust(HEADER_BYTES, b"\0")
@@ -28,10 +28,10 @@ def header(tag: bytes, version: tuple[int, ...], capabilities: int = 0) -> bytes
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Path:
-    return tmp_path / "given.plan"
+    return tmp_path / "prebuilt.plan"
 
 
-def test_a_plan_tells_its_origin() -> None:
+def test_header_contains_the_origin() -> None:
     rtx = parse_header(header(b"vtrt", (1, 7, 1, 116), 0b11000))
     assert rtx is not None
     assert (str(rtx), rtx.capabilities) == ("TensorRT-RTX 1.7.1.116", (89, 120))
@@ -42,15 +42,15 @@ def test_a_plan_tells_its_origin() -> None:
     assert parse_header(b"\x08\x07onnx" + bytes(80)) is None
 
 
-def test_capabilities_that_nobody_knows_are_none() -> None:
+def test_unknown_capabilities_are_ignored() -> None:
     unknown = parse_header(header(b"vtrt", (2, 0, 0, 0), 1 << 9))
     assert unknown is not None
     assert unknown.capabilities == ()
 
 
-def test_what_is_no_plan_is_refused(plan: Path) -> None:
+def test_file_that_is_no_plan_is_an_error(plan: Path) -> None:
     plan.write_bytes(b"not a plan at all, but long enough for a header" * 2)
-    with pytest.raises(BackendError, match=r"given\.plan is not a TensorRT plan \(it begins with b'not '"):
+    with pytest.raises(BackendError, match=r"prebuilt\.plan is not a TensorRT plan \(it begins with b'not '"):
         read_origin(plan)
 
 
@@ -67,7 +67,7 @@ def test_what_is_no_plan_is_refused(plan: Path) -> None:
         (header(b"vtrt", (1, 7, 1, 116), 8), ("onnxruntime", "1.32.0"), r"onnxruntime cannot run it"),
     ],
 )  # fmt: skip
-def test_a_plan_from_elsewhere_is_refused_with_both_sides(
+def test_plan_of_another_product_or_version_is_an_error(
     plan: Path, head: bytes, runtime: tuple[str, str], message: str
 ) -> None:
     plan.write_bytes(head + bytes(1000))
@@ -75,7 +75,7 @@ def test_a_plan_from_elsewhere_is_refused_with_both_sides(
         check_origin(*runtime, plan, host_code=False)
 
 
-def test_a_plan_for_other_devices_is_refused_with_both_sides(plan: Path) -> None:
+def test_plan_for_other_devices_is_an_error(plan: Path) -> None:
     plan.write_bytes(header(b"vtrt", (1, 7, 1, 116), 0b110000))
     origin = read_origin(plan)
     check_capabilities(origin, plan, [120], "NVIDIA L4 has")
@@ -85,30 +85,29 @@ def test_a_plan_for_other_devices_is_refused_with_both_sides(plan: Path) -> None
         check_capabilities(origin, plan, [89, 120], "--trt-compute-capability requests")
 
 
-def test_a_plan_of_this_version_and_device_goes_on(plan: Path) -> None:
+def test_plan_of_this_version_and_device_is_accepted(plan: Path) -> None:
     plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
     origin = check_origin("tensorrt", "8.6.0", plan, host_code=False)
     assert str(origin) == "TensorRT 8.6.0.12"
-    check_capabilities(origin, plan, [90], "its header tells none:")
+    check_capabilities(origin, plan, [90], "its header has none:")
     plan.write_bytes(header(b"vtrt", (1, 7, 1, 116), 8))
     check_origin("tensorrt_rtx", "1.7.1.116", plan, host_code=False)
 
 
-def test_another_version_is_let_in_where_its_code_may_run(plan: Path) -> None:
+def test_other_version_is_accepted_if_its_host_code_may_run(plan: Path) -> None:
     plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
     origin = check_origin("tensorrt_lean", "10.16.1.11", plan, host_code=True)
     assert origin.version == "8.6.0.12"
 
 
-def test_onnx_runtime_runs_no_plan(plan: Path) -> None:
+def test_onnx_runtime_cannot_run_a_plan(plan: Path) -> None:
     plan.write_bytes(header(b"ftrt", (8, 6, 0, 12)))
     with pytest.raises(BackendError, match=r"built by TensorRT 8\.6\.0\.12, which ONNX Runtime cannot run: choose"):
         backend("onnxruntime").load(plan, "0", EngineSpec())
 
 
-def test_tensorrt_rtx_tells_what_it_builds_for(tmp_path: Path) -> None:
-    """The bits of the header, seen in plans that were built for each capability; and the size, by which half a plan is
-    none."""
+def test_header_of_tensorrt_rtx_has_capabilities_and_size(tmp_path: Path) -> None:
+    """The header has a bit for each capability, and the size of the plan, which shows that a plan was cut short."""
     pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     import onnx
     from onnx import TensorProto, helper

@@ -1,4 +1,4 @@
-"""PyTorch as a backend, where torch is installed."""
+"""Test the backend of PyTorch, if torch is installed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 
 class TestPyTorch:
-    """The backend on a real torch, where that is installed."""
+    """The backend with a real torch, if it is installed."""
 
     @pytest.fixture
     def plan(self, tmp_path: Path) -> Path:
@@ -37,7 +37,7 @@ class TestPyTorch:
         assert isinstance(torch.__version__, str)
         return pytorch.open_backend("pytorch").load(path, "0", EngineSpec(precision=precision, threads=1))
 
-    def test_a_module_runs_like_an_engine(self, plan):
+    def test_module_runs_like_an_engine(self, plan):
         engine = self.load(plan, "doubles")
         inputs = {"x": np.ones((3, 2), np.float32), "y": np.arange(3)}
         outputs = engine.run(inputs)
@@ -47,13 +47,13 @@ class TestPyTorch:
         engine.close()
 
     @pytest.mark.parametrize(
-        ("name", "said"),
+        ("name", "message"),
         [("raises", "ValueError: no weights"), ("number", "returned int"), ("nothing", "nothing")],
     )
-    def test_a_function_that_gives_no_module_is_named(self, plan, name, said):
-        with pytest.raises(BackendError, match=said):
+    def test_function_that_returns_no_module_is_an_error(self, plan, name, message):
+        with pytest.raises(BackendError, match=message):
             self.load(plan, name)
 
-    def test_outputs_must_be_the_models(self, plan):
+    def test_number_of_outputs_must_match_the_model(self, plan):
         with pytest.raises(BackendError, match="returned 2 outputs, but the model has a, b, c"):
             self.load(plan, "doubles", ("a", "b", "c")).run({"x": np.ones((1, 2), np.float32), "y": np.arange(1)})

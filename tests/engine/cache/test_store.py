@@ -1,4 +1,4 @@
-"""The engine cache, on a real disk, with real processes that are really killed."""
+"""Test the engine cache on a real disk, with processes that are really killed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def find(store: Store, number: int) -> tuple[Entry | None, str]:
 
 
 def filled(folder: Path, count: int, size: int = 10_000) -> None:
-    """A cache with entries 0 to `count` - 1, used in that order, by no living process."""
+    """Fill a cache with entries 0 to `count` - 1, last used in that order, by processes that have ended."""
     with Store(folder, 10**9) as store:
         for number in range(count):
             add(store, number, bytes(size))
@@ -61,7 +61,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 @contextlib.contextmanager
 def ordinary_user() -> Iterator[Path]:
-    """A folder that is ours, in a process that permissions bind: root steps down for the while."""
+    """Provide a folder of an ordinary user, whom permissions bind. Root becomes that user meanwhile."""
     folder = Path(tempfile.mkdtemp())
     root = os.geteuid() == 0
     if root:
@@ -75,7 +75,7 @@ def ordinary_user() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def test_what_is_saved_is_found_by_another_store(store: Store) -> None:
+def test_saved_engine_is_found_by_another_store(store: Store) -> None:
     saved = add(store, 1, b"bytes", build_s=2.5)
     with Store(store.folder, 10**9) as other:
         found, fault = find(other, 1)
@@ -88,27 +88,27 @@ def test_what_is_saved_is_found_by_another_store(store: Store) -> None:
     assert list((store.folder / "tmp").iterdir()) == []
 
 
-def test_nothing_is_found_where_nothing_was_saved(store: Store) -> None:
+def test_nothing_is_found_in_an_empty_store(store: Store) -> None:
     assert find(store, 1) == (None, "")
 
 
-def test_the_folder_is_made_for_its_user_alone(tmp_path: Path) -> None:
+def test_folder_is_private(tmp_path: Path) -> None:
     folder = Store(tmp_path / "a" / "cache", 10**9).folder
     assert folder.stat().st_mode & 0o7777 == 0o700
 
 
-def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+def test_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
     with pytest.raises(CacheError) as caught:
         Store(tmp_path, 10**9)
-    wanted = (
+    message = (
         f"engine cache {tmp_path} is writable by others (mode 0777): chmod 700 it, or name another with --trt-cache-dir"
     )
-    assert str(caught.value) == wanted
+    assert str(caught.value) == message
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_users_folder_is_refused(tmp_path: Path) -> None:
+def test_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     if os.geteuid() == 0:
         os.chown(tmp_path, NOBODY, NOBODY)
     foreign = tmp_path if os.geteuid() == 0 else Path("/")
@@ -116,7 +116,7 @@ def test_another_users_folder_is_refused(tmp_path: Path) -> None:
         Store(foreign, 10**9)
 
 
-def test_a_folder_of_others_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused_and_unchanged(tmp_path: Path) -> None:
     old = tmp_path / "tmp" / "somebody's"
     old.mkdir(parents=True)
     (tmp_path / "notes.txt").write_text("mine")
@@ -127,13 +127,13 @@ def test_a_folder_of_others_is_refused_and_stays_as_it_is(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["notes.txt", "tmp"]
 
 
-def test_a_cache_stays_one_whatever_lies_beside_it(tmp_path: Path) -> None:
+def test_cache_with_additional_files_is_still_a_cache(tmp_path: Path) -> None:
     filled(tmp_path, 1)
     (tmp_path / "notes.txt").write_text("mine")
     assert len(Store(tmp_path, 10**9).list()) == 1
 
 
-def test_a_cache_without_its_tag_is_known_by_what_it_holds(tmp_path: Path) -> None:
+def test_cache_without_its_tag_is_recognised_by_its_content(tmp_path: Path) -> None:
     filled(tmp_path, 1)
     (tmp_path / "CACHEDIR.TAG").unlink()
     (tmp_path / "lost+found").mkdir()
@@ -141,7 +141,7 @@ def test_a_cache_without_its_tag_is_known_by_what_it_holds(tmp_path: Path) -> No
     assert (tmp_path / "CACHEDIR.TAG").read_text().startswith("Signature: 8a477f597d28d172789f06886806bc55")
 
 
-def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy() -> None:
+def test_unwritable_folder_is_named_with_the_remedy() -> None:
     with ordinary_user() as folder:
         folder.chmod(0o500)
         with pytest.raises(CacheError, match=r"cannot be used \(Permission denied.*--trt-cache-dir.*--trt-no-cache"):
@@ -155,14 +155,14 @@ def test_a_folder_that_cannot_be_written_to_is_named_with_the_remedy() -> None:
             assert find(store, 1) == (None, "")
 
 
-def test_a_folder_below_a_file_is_named(tmp_path: Path) -> None:
+def test_folder_below_a_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(CacheError, match="Not a directory"):
         Store(tmp_path / "file" / "cache", 10**9)
 
 
-def test_a_disk_without_space_leaves_nothing_half_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kernel refuses to let any file grow beyond the limit, as it would on a full disk."""
+def test_full_disk_leaves_no_partial_entry(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A limit on the size of files simulates a full disk."""
     add(store, 1, b"old")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)  # the limit would truncate bytecode, too
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -185,14 +185,16 @@ def test_a_disk_without_space_leaves_nothing_half_written(store: Store, monkeypa
 
 
 @pytest.mark.parametrize("name", ["plan", "layers.json", "meta.json"])
-@pytest.mark.parametrize("harm", ["changed", "shortened", "missing"])
-def test_what_is_not_what_was_saved_is_not_handed_out(store: Store, name: str, harm: str) -> None:
+@pytest.mark.parametrize("damage", ["changed", "shortened", "missing"])
+def test_modified_entry_is_not_found(store: Store, name: str, damage: str) -> None:
     file = add(store, 1, b"the plan").folder / name
     content = file.read_bytes()
-    if harm == "missing":
+    if damage == "missing":
         file.unlink()
     else:
-        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]) if harm == "changed" else content[: len(content) // 2])
+        file.write_bytes(
+            content[:-1] + bytes([content[-1] ^ 1]) if damage == "changed" else content[: len(content) // 2]
+        )
     found, fault = find(store, 1)
     assert found is None
     assert "is not what was saved" in fault
@@ -202,7 +204,7 @@ def test_what_is_not_what_was_saved_is_not_handed_out(store: Store, name: str, h
 
 
 @pytest.mark.parametrize("change", ['"schema": 1|"schema": 2', '"plan": "|"../plan": "', '"digest": "0|"digest": "1'])
-def test_meta_that_says_otherwise_is_not_trusted(store: Store, change: str) -> None:
+def test_modified_meta_is_not_trusted(store: Store, change: str) -> None:
     file = add(store, 1).folder / "meta.json"
     old, new = change.split("|")
     assert old in file.read_text()
@@ -210,7 +212,7 @@ def test_meta_that_says_otherwise_is_not_trusted(store: Store, change: str) -> N
     assert find(store, 1)[0] is None
 
 
-def test_a_folder_in_place_of_a_file_is_not_trusted(store: Store) -> None:
+def test_folder_instead_of_a_file_is_not_trusted(store: Store) -> None:
     plan = add(store, 1).plan
     plan.unlink()
     plan.mkdir()
@@ -219,7 +221,7 @@ def test_a_folder_in_place_of_a_file_is_not_trusted(store: Store) -> None:
     assert find(store, 1)[0] is not None
 
 
-def test_pruning_removes_the_least_recently_used_down_to_the_limit(tmp_path: Path) -> None:
+def test_prune_removes_the_least_recently_used_entries(tmp_path: Path) -> None:
     filled(tmp_path / "cache", 5)
     with Store(tmp_path / "cache", 10**9) as store:
         each = store.list()[0].bytes
@@ -230,7 +232,7 @@ def test_pruning_removes_the_least_recently_used_down_to_the_limit(tmp_path: Pat
         assert [one.key for one in store.list()] == [digest(3), digest(4), digest(0)]
 
 
-def test_pruning_by_age(tmp_path: Path) -> None:
+def test_prune_by_age(tmp_path: Path) -> None:
     filled(tmp_path / "cache", 3)
     with Store(tmp_path / "cache", 10**9) as store:
         os.utime(store.folder / digest(2))
@@ -238,7 +240,7 @@ def test_pruning_by_age(tmp_path: Path) -> None:
         assert [one.key for one in store.list()] == [digest(2)]
 
 
-def test_what_is_pinned_is_pruned_never_and_cleared(tmp_path: Path) -> None:
+def test_pinned_entry_is_cleared_but_never_pruned(tmp_path: Path) -> None:
     filled(tmp_path / "cache", 2)
     with Store(tmp_path / "cache", 10**9) as store:
         store.pin(digest(0))
@@ -258,7 +260,7 @@ def test_what_is_pinned_is_pruned_never_and_cleared(tmp_path: Path) -> None:
         assert list((store.folder / "timing").iterdir()) == []
 
 
-def test_what_a_living_process_uses_is_not_removed(store: Store) -> None:
+def test_entry_in_use_is_not_removed(store: Store) -> None:
     entry = add(store, 1)
     with Store(store.folder, 10**9) as other:
         assert other.prune(max_bytes=0) == ()
@@ -268,14 +270,14 @@ def test_what_a_living_process_uses_is_not_removed(store: Store) -> None:
         assert [one.key for one in other.prune(max_bytes=0)] == [digest(1)]
 
 
-def test_a_build_keeps_the_cache_within_its_size(tmp_path: Path) -> None:
+def test_build_keeps_the_cache_within_its_size(tmp_path: Path) -> None:
     filled(tmp_path / "cache", 3)
     with Store(tmp_path / "cache", 25_000) as store:
         add(store, 9, bytes(10_000))
         assert [one.key for one in store.list()] == [digest(2), digest(9)]
 
 
-def test_the_listing_says_what_an_engine_is(store: Store) -> None:
+def test_list_describes_engines(store: Store) -> None:
     add(store, 1)
     store.save_model("model.onnx", lambda path: path.write_bytes(b"a model"))
     (store.folder / digest(2)).mkdir()
@@ -287,39 +289,39 @@ def test_the_listing_says_what_an_engine_is(store: Store) -> None:
     assert metas[digest(2)] is None
 
 
-def test_a_second_build_lies_beside_the_first_and_goes_with_its_store(store: Store) -> None:
+def test_second_build_is_separate_and_removed_with_its_store(store: Store) -> None:
     add(store, 1, b"first")
     with Store(store.folder, 10**9) as other:
         with other.draft(digest(1)) as draft:
             (draft / "plan").write_bytes(b"second")
             meta = Meta(digest=digest(1), spec={}, environment=ENVIRONMENT, build_s=1.0)
-            aside = other.save_apart(draft, meta, ())
-        store.prune(max_bytes=0)  # another process's sweep
-        assert aside.plan.read_bytes() == b"second"
+            second = other.save_apart(draft, meta, ())
+        store.prune(max_bytes=0)  # removes leftovers of processes that have ended
+        assert second.plan.read_bytes() == b"second"
         found, _ = find(store, 1)
         assert found is not None
         assert found.plan.read_bytes() == b"first"
-    assert not aside.folder.exists()
+    assert not second.folder.exists()
 
 
-def test_models_are_kept_under_their_content(store: Store) -> None:
+def test_models_are_stored_by_their_content(store: Store) -> None:
     first = store.save_model("model.onnx", lambda path: path.write_bytes(b"one"))
     inode = first.stat().st_ino
     assert store.save_model("model.onnx", lambda path: path.write_bytes(b"one")) == first
     assert first.stat().st_ino == inode
     assert store.save_model("model.onnx", lambda path: path.write_bytes(b"two")) != first
-    first.write_bytes(b"harmed")
+    first.write_bytes(b"modified")
     assert store.save_model("model.onnx", lambda path: path.write_bytes(b"one")).read_bytes() == b"one"
 
 
-def test_a_temporary_store_goes_when_it_is_closed() -> None:
+def test_temporary_store_is_removed_when_closed() -> None:
     store = Store.temporary()
     add(store, 1)
     store.close()
     assert not store.folder.exists()
 
 
-def test_timing_caches_are_apart_by_version_and_device(store: Store) -> None:
+def test_timing_caches_are_separate_by_version_and_device(store: Store) -> None:
     path = store.timing_cache("10.3.0", "NVIDIA H200 / MIG 1g.18gb")
     assert path.parent == store.folder / "timing"
     assert path.name == "10.3.0-NVIDIA-H200-MIG-1g.18gb.cache"
@@ -375,17 +377,17 @@ while True:
 )
 
 
-def test_of_many_workers_one_builds_and_all_have_the_plan(tmp_path: Path) -> None:
+def test_one_of_many_workers_builds_and_all_have_the_plan(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILDER, str(tmp_path / "cache"), str(tmp_path / "log"), digest(7)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(5)]
-    said = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    outputs = [worker.communicate(timeout=60)[0].split() for worker in workers]
     assert all(worker.returncode == 0 for worker in workers)
     assert (tmp_path / "log").read_text() == "built\n"
-    assert len({words[0] for words in said}) == 1
-    assert any(int(words[-1]) > 0 for words in said), "nobody was told that it waits"
+    assert len({words[0] for words in outputs}) == 1
+    assert any(int(words[-1]) > 0 for words in outputs), "no worker reported that it waits"
 
 
-def test_a_builder_killed_at_any_moment_leaves_nothing_that_is_trusted_or_stays(tmp_path: Path) -> None:
+def test_killed_builder_leaves_no_entry_and_no_files(tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     moments = random.Random(0)
     found_some = 0
@@ -400,7 +402,7 @@ def test_a_builder_killed_at_any_moment_leaves_nothing_that_is_trusted_or_stays(
         with Store(folder, 10**9) as store:
             for number in range(3):
                 found, fault = find(store, number)
-                assert fault == "", "what was half-written was in its place"
+                assert fault == "", "a partial entry was found"
                 if found is not None:
                     found_some += 1
                     assert found.plan.read_bytes() == bytes([65 + number]) * 200_000

@@ -1,4 +1,4 @@
-"""Models converted to fp16 and bf16, run on ONNX Runtime and compared with what they were made from."""
+"""Test models converted to fp16 and bf16, against the original models on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from pytest_trt.judge.accuracy.verdicts import judge
 
 
 def ranked() -> onnx.ModelProto:
-    """TopK has to stay float32 between operators that do not."""
+    """A model whose TopK has to stay float32 between operators that become fp16."""
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["h"]),
         helper.make_node("TopK", ["h", "k"], ["v", "i"]),
@@ -49,7 +49,7 @@ def ranked() -> onnx.ModelProto:
 
 @pytest.fixture(autouse=True)
 def onnx_runtimes_converter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The converter that every test but AutoCast's is about, whatever else is installed."""
+    """Use ONNX Runtime's converter, even if AutoCast is installed; one test undoes this."""
     monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[1:])
 
 
@@ -58,7 +58,7 @@ def types(path: Path) -> set[int]:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_fp16_is_nearly_all_of_a_model_and_right(name: str, tmp_path: Path) -> None:
+def test_fp16_covers_nearly_all_of_a_model_and_is_accurate(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
     assert conversion.shares["fp16"] >= (0.5 if name == "passed_through" else 0.9)
@@ -73,14 +73,14 @@ def test_fp16_is_nearly_all_of_a_model_and_right(name: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("path", sorted(LIGHT.glob("*.onnx")), ids=lambda path: path.stem)
-def test_models_of_the_onnx_package_convert_whole(path: Path, tmp_path: Path) -> None:
+def test_models_of_the_onnx_package_convert_completely(path: Path, tmp_path: Path) -> None:
     for kind in ("fp16", "bf16"):
         conversion = convert(path, kind, tmp_path / f"{kind}.onnx")
         assert conversion.shares == {kind: 1.0}
         assert [tensor.dtype for tensor in read_model(tmp_path / f"{kind}.onnx").inputs] == ["float32"]
 
 
-def test_what_must_stay_float32_does_and_is_counted(tmp_path: Path) -> None:
+def test_operators_that_must_stay_float32_are_counted(tmp_path: Path) -> None:
     path = saved(ranked(), tmp_path)
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
     assert conversion.shares == {"fp16": pytest.approx(2 / 3), "fp32": pytest.approx(1 / 3)}
@@ -88,7 +88,7 @@ def test_what_must_stay_float32_does_and_is_counted(tmp_path: Path) -> None:
     assert infer(tmp_path / "half.onnx", inputs)["y"] == pytest.approx(infer(path, inputs)["y"], abs=0.02)
 
 
-def test_inputs_and_outputs_keep_their_types_unless_asked(save_model: Save, tmp_path: Path) -> None:
+def test_inputs_and_outputs_keep_their_types_by_default(save_model: Save, tmp_path: Path) -> None:
     path = save_model()
     convert(path, "fp16", tmp_path / "kept.onnx")
     convert(path, "fp16", tmp_path / "changed.onnx", keep_io=False)
@@ -97,8 +97,8 @@ def test_inputs_and_outputs_keep_their_types_unless_asked(save_model: Save, tmp_
         assert [tensor.dtype for tensor in (*made.inputs, *made.outputs)] == [dtype] * 2
 
 
-def test_bf16_leaves_the_float16_that_a_model_has(tmp_path: Path) -> None:
-    """Inputs, outputs, weights and operators: they were made bfloat16 with the rest, the model's interface too."""
+def test_bf16_keeps_existing_float16(tmp_path: Path) -> None:
+    """An earlier version converted float16 inputs, outputs, weights and operators to bfloat16 as well."""
     pytest.importorskip("onnx", minversion="1.19", reason="the older evaluator rounds bfloat16 wrongly")
     node, half = helper.make_node, TensorProto.FLOAT16
     own = numpy_helper.from_array(numpy_helper.to_array(weight("v", 8, 8)).astype(np.float16), "v")
@@ -117,13 +117,13 @@ def test_bf16_leaves_the_float16_that_a_model_has(tmp_path: Path) -> None:
     assert conversion.shares == {"bf16": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
     converted = read_model(tmp_path / "b.onnx")
     assert [tensor.dtype for tensor in (*converted.inputs, *converted.outputs)] == ["float16", "float16"]
-    given = {"x": np.random.default_rng(0).standard_normal((8, 8)).astype(np.float16)}
-    got, expected = (ReferenceEvaluator(str(tmp_path / name)).run(None, given)[0] for name in ("b.onnx", "m.onnx"))
+    inputs = {"x": np.random.default_rng(0).standard_normal((8, 8)).astype(np.float16)}
+    got, expected = (ReferenceEvaluator(str(tmp_path / name)).run(None, inputs)[0] for name in ("b.onnx", "m.onnx"))
     assert got.dtype == np.float16
     assert np.abs(got - expected).max() < 0.1
 
 
-def test_bf16_keeps_what_float16_would_clip(save_model: Save, tmp_path: Path) -> None:
+def test_bf16_keeps_values_that_float16_would_clip(save_model: Save, tmp_path: Path) -> None:
     import ml_dtypes
 
     made = onnx.load(str(save_model()))
@@ -138,8 +138,8 @@ def test_bf16_keeps_what_float16_would_clip(save_model: Save, tmp_path: Path) ->
     assert (numpy_helper.to_array(kept).astype(np.float32) == large.astype(ml_dtypes.bfloat16)).all()
 
 
-def test_weights_that_nobody_reads_and_whose_type_is_told_again_are_no_fault(save_model: Save, tmp_path: Path) -> None:
-    """PyTorch's newer exporter leaves both, and converters change what is told of such a weight, and not the weight."""
+def test_unread_weights_with_repeated_types_are_no_error(save_model: Save, tmp_path: Path) -> None:
+    """PyTorch's newer exporter writes both. Converters change the repeated type, but not the weight itself."""
     made = onnx.load(str(save_model()))
     made.graph.initializer.append(weight("unread", 3))
     made.graph.value_info.extend([info("unread", 3), info("w0", 32, 32)])
@@ -147,8 +147,8 @@ def test_weights_that_nobody_reads_and_whose_type_is_told_again_are_no_fault(sav
     assert conversion.shares == {"fp16": 1.0}
 
 
-def test_shapes_that_the_operators_contradict_do_not_count(tmp_path: Path) -> None:
-    """Runtimes go by what is computed. Exported for one rank and cut out of a larger model, say."""
+def test_wrong_declared_shapes_are_ignored(tmp_path: Path) -> None:
+    """Runtimes ignore wrong declared shapes, such as those of a part that was cut out of a larger model."""
     nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["y"])]
     made = model(nodes, [info("x", "N", 8)], [info("y", 4)], [weight("w", 8, 8)])
     made.graph.value_info.append(info("h", 8, 8, 8))
@@ -157,8 +157,8 @@ def test_shapes_that_the_operators_contradict_do_not_count(tmp_path: Path) -> No
     assert dict(int8.quantise(read_model(path), batches(path), tmp_path / "q.onnx").shares) == {"int8": 1.0}
 
 
-def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_path: Path) -> None:
-    """Up to opset 18 QuantizeLinear takes float32 alone, and exporters of Q/DQ still write 13 and 17."""
+def test_quantised_model_of_an_old_opset_becomes_fp16(tmp_path: Path) -> None:
+    """Up to opset 18, QuantizeLinear only accepts float32, and exporters of Q/DQ still write opsets 13 and 17."""
     scale = numpy_helper.from_array(np.float32(0.03), "s")
     zero, factors = numpy_helper.from_array(np.int8(0), "z"), weight("w", 8, 8)
     nodes = [
@@ -173,8 +173,8 @@ def test_a_quantised_model_of_an_old_opset_becomes_fp16_around_its_scales(tmp_pa
     assert infer(tmp_path / "half.onnx", inputs)["y"] == pytest.approx(infer(path, inputs)["y"], abs=0.02)
 
 
-def test_weights_alone_that_are_quantised_in_an_old_opset(tmp_path: Path) -> None:
-    """DequantizeLinear, too, gave float32 alone up to opset 18: ONNX Runtime refused what was made of it."""
+def test_quantised_weights_of_an_old_opset_become_fp16(tmp_path: Path) -> None:
+    """Up to opset 18, DequantizeLinear only returns float32, so ONNX Runtime rejected the converted model."""
     values = numpy_helper.from_array(np.random.default_rng(0).integers(-127, 128, (8, 8), np.int8), "q")
     scales = numpy_helper.from_array(np.full(8, 0.01, np.float32), "s")
     nodes = [helper.make_node("DequantizeLinear", ["q", "s"], ["w"]), helper.make_node("MatMul", ["x", "w"], ["y"])]
@@ -184,19 +184,19 @@ def test_weights_alone_that_are_quantised_in_an_old_opset(tmp_path: Path) -> Non
     assert infer(tmp_path / "half.onnx", inputs)["y"] == pytest.approx(infer(path, inputs)["y"], abs=0.02)
 
 
-def test_external_data_stays_beside_the_model(tmp_path: Path) -> None:
-    (tmp_path / "given").mkdir()
-    (tmp_path / "made").mkdir()
-    path = saved(convolutions(), tmp_path / "given", save_as_external_data=True, location="m.data", size_threshold=100)
-    convert(path, "fp16", tmp_path / "made" / "half.onnx")
-    assert read_model(tmp_path / "made" / "half.onnx").external == ("half.onnx.data",)
-    assert sorted(file.name for file in (tmp_path / "given").iterdir()) == ["m.data", "m.onnx"]
+def test_external_data_is_written_beside_the_model(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "converted").mkdir()
+    path = saved(convolutions(), tmp_path / "source", save_as_external_data=True, location="m.data", size_threshold=100)
+    convert(path, "fp16", tmp_path / "converted" / "half.onnx")
+    assert read_model(tmp_path / "converted" / "half.onnx").external == ("half.onnx.data",)
+    assert sorted(file.name for file in (tmp_path / "source").iterdir()) == ["m.data", "m.onnx"]
     inputs = feed(path)
-    found = judge(infer(tmp_path / "made" / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
+    found = judge(infer(tmp_path / "converted" / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
     assert found[0].status == "ok"
 
 
-def test_what_is_in_the_precision_already_is_left_as_it_is(save_model: Save, tmp_path: Path) -> None:
+def test_model_already_in_the_precision_is_unchanged(save_model: Save, tmp_path: Path) -> None:
     convert(save_model(), "fp16", tmp_path / "half.onnx", keep_io=False)
     again = convert(tmp_path / "half.onnx", "fp16", tmp_path / "again.onnx")
     assert again.shares == {"fp16": 1.0}
@@ -206,14 +206,14 @@ def test_what_is_in_the_precision_already_is_left_as_it_is(save_model: Save, tmp
         convert(tmp_path / "half.onnx", "bf16", tmp_path / "b.onnx")
 
 
-def test_a_model_without_floats_cannot_become_fp16(tmp_path: Path) -> None:
+def test_model_without_floats_cannot_become_fp16(tmp_path: Path) -> None:
     whole = [info("x", 4, kind=TensorProto.INT64)], [info("y", 4, kind=TensorProto.INT64)]
     path = saved(model([helper.make_node("Abs", ["x"], ["y"])], *whole, []), tmp_path)
     with pytest.raises(BuildError, match=r"m.onnx has no float32 operators: nothing in it can become fp16"):
         convert(path, "fp16", tmp_path / "half.onnx")
 
 
-def test_a_model_that_must_stay_float32_is_an_error(tmp_path: Path) -> None:
+def test_model_that_must_stay_float32_is_an_error(tmp_path: Path) -> None:
     path = saved(model([helper.make_node("CumSum", ["x", "a"], ["y"])], [info("x", 4)], [info("y", 4)], []), tmp_path)
     made = onnx.load(str(path))
     made.graph.initializer.append(numpy_helper.from_array(np.array(0, np.int64), "a"))
@@ -224,7 +224,7 @@ def test_a_model_that_must_stay_float32_is_an_error(tmp_path: Path) -> None:
 
 @pytest.fixture
 def no_converter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which nothing of the kind is installed."""
+    """Hide all converters."""
 
     def absent(name: str) -> str:
         raise importlib.metadata.PackageNotFoundError(name)
@@ -233,14 +233,14 @@ def no_converter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_converter")
-def test_without_a_converter_the_error_names_what_to_install(save_model: Save, tmp_path: Path) -> None:
+def test_missing_converter_names_the_packages_to_install(save_model: Save, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"pip install 'nvidia-modelopt\[onnx\]', onnxruntime, or"):
         convert(save_model(), "fp16", tmp_path / "half.onnx")
     with pytest.raises(BuildError, match=r"pip install 'pytest-trt\[cpu\]'"):
         int8.quantise(read_model(save_model()), list, tmp_path / "int8.onnx")
 
 
-def test_onnxconverter_common_serves_where_it_is_what_there_is(
+def test_onnxconverter_common_is_used_if_nothing_else_is_installed(
     save_model: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[-1:])
@@ -255,7 +255,7 @@ def test_onnxconverter_common_serves_where_it_is_what_there_is(
 
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
 @pytest.mark.parametrize("name", MODELS)
-def test_autocast_converts_where_it_is_installed(
+def test_autocast_is_used_if_it_is_installed(
     name: str, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed")
@@ -274,17 +274,17 @@ def test_autocast_converts_where_it_is_installed(
         assert found[0].status == "ok"
 
 
-def test_a_circle_of_nodes_is_an_error(tmp_path: Path) -> None:
+def test_cycle_of_nodes_is_an_error(tmp_path: Path) -> None:
     node = helper.make_node
     nodes = [node("Add", ["x", "b"], ["a"], "first"), node("Relu", ["a"], ["c"]), node("MatMul", ["c", "w"], ["b"])]
     path = saved(model(nodes, [info("x", "N", 8)], [info("b", "N", 8)], [weight("w", 8, 8)]), tmp_path)
-    said = r"m\.onnx: node .* \((Add|Relu|MatMul)\) reads what is computed from its own output"
-    with pytest.raises(ModelError, match=said):
+    message = r"m\.onnx: node .* \((Add|Relu|MatMul)\) reads what is computed from its own output"
+    with pytest.raises(ModelError, match=message):
         convert(path, "fp16", tmp_path / "half.onnx")
 
 
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
-def test_an_output_that_nothing_makes_is_an_error(kind: Any, save_model: Save, tmp_path: Path) -> None:
+def test_output_that_no_node_computes_is_an_error(kind: Any, save_model: Save, tmp_path: Path) -> None:
     made = onnx.load(str(save_model()))
     made.graph.output.append(info("unmade", "N", 8))
     with pytest.raises(ModelError, match=r"m\.onnx: no node computes the output 'unmade': export the model again"):

@@ -1,4 +1,4 @@
-"""Models quantised to int8, run on ONNX Runtime and compared with what they were made from."""
+"""Test models quantised to int8, against the original models on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from pytest_trt.judge.accuracy.verdicts import judge
 
 
 @pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"])
-def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
+def test_int8_is_accurate(name: str, tmp_path: Path) -> None:
     path = saved(MODELS[name](), tmp_path)
     conversion = int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     assert conversion.shares["int8"] > 0
@@ -48,7 +48,7 @@ def test_int8_is_right_within_its_steps(name: str, tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.iterdir()) == ["int8.onnx", "m.onnx"]
 
 
-def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
+def test_output_that_is_also_read_stays_unquantised(tmp_path: Path) -> None:
     made = convolutions()
     made.graph.output.append(info("r", "N", 8, 8, 8))
     path = saved(made, tmp_path)
@@ -63,7 +63,7 @@ def test_an_output_that_is_read_on_is_what_was_computed(tmp_path: Path) -> None:
     assert [verdict.text for verdict in found if verdict.status != "ok"] == []
 
 
-def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
+def test_int8_is_symmetric_as_tensorrt_requires(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
     conversion = int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     assert conversion.shares == {"int8": 1.0}
@@ -76,11 +76,11 @@ def test_int8_is_symmetric_as_tensorrt_demands(tmp_path: Path) -> None:
     assert any(point.size == 8 for point in points), "no weight is quantised per channel"
     nodes = [node for node in made.graph.node if node.op_type == "Conv"]
     kernels = [a.ints for node in nodes for a in node.attribute if a.name == "kernel_shape"]
-    assert len(kernels) == len(nodes) > 0  # TensorRT 8.6 asks for them
+    assert len(kernels) == len(nodes) > 0  # TensorRT 8.6 requires them
     assert all(len(kernel) == 2 for kernel in kernels)
 
 
-def test_a_package_that_the_quantiser_imports_is_named_where_it_is_absent(
+def test_missing_package_of_the_quantiser_is_named(
     save_model: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("onnxruntime", minversion="1.25", reason="the older quantiser does not import ml_dtypes")
@@ -91,7 +91,7 @@ def test_a_package_that_the_quantiser_imports_is_named_where_it_is_absent(
         int8.quantise(read_model(path := save_model()), batches(path), tmp_path / "int8.onnx")
 
 
-def test_old_opsets_are_raised_to_where_channels_can_be_quantised(save_model: Save, tmp_path: Path) -> None:
+def test_old_opsets_are_upgraded_for_per_channel_scales(save_model: Save, tmp_path: Path) -> None:
     made = onnx.load(str(save_model()))
     made.opset_import[0].version = 11
     path = saved(made, tmp_path)
@@ -122,7 +122,7 @@ def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calibration", "said"),
+    ("calibration", "message"),
     [
         (fails, "the function raised OSError: the disk with the pictures is gone"),
         (list, "the function yielded nothing"),
@@ -133,15 +133,15 @@ def test_int8_is_calibrated_on_inputs_of_unknown_rank(tmp_path: Path) -> None:
         (lambda: 3, "the function returned int: it must yield dicts"),
     ],
 )
-def test_a_calibration_that_cannot_be_used_is_told(calibration: Any, said: str, tmp_path: Path) -> None:
+def test_invalid_calibration_is_an_error(calibration: Any, message: str, tmp_path: Path) -> None:
     subject = read_model(saved(convolutions(), tmp_path))
-    with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
+    with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{message}"):
         int8.fingerprint(subject, calibration)
-    with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{said}"):
+    with pytest.raises(BuildError, match=rf"int8 calibration of m.onnx.*{message}"):
         int8.quantise(subject, calibration, tmp_path / "int8.onnx")
 
 
-def test_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) -> None:
+def test_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) -> None:
     path = saved(recurrent(), tmp_path)
     with pytest.raises(
         BuildError, match=r"int8 was requested, but m.onnx has none of Conv, .* that can be quantised: leave int8 out"
@@ -149,14 +149,14 @@ def test_a_model_with_nothing_to_quantise_is_an_error(tmp_path: Path) -> None:
         int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
 
 
-def test_the_fingerprint_follows_what_is_calibrated_on(tmp_path: Path) -> None:
+def test_fingerprint_depends_on_the_calibration_inputs(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
     subject = read_model(path)
     assert int8.fingerprint(subject, batches(path)) == int8.fingerprint(subject, batches(path))
     assert int8.fingerprint(subject, batches(path)) != int8.fingerprint(subject, batches(path, 3))
 
 
-def test_other_packages_are_kept_quiet_and_logging_as_it_was(tmp_path: Path) -> None:
+def test_quantising_restores_logging(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path)
     root = logging.getLogger()
     before = (list(root.handlers), root.level, root.manager.disable)

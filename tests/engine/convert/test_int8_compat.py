@@ -1,4 +1,4 @@
-"""Models whose int8 was wrong, or did not load, on ONNX Runtime: run with the options that engines are run with."""
+"""Test models whose int8 version was once wrong or did not load on ONNX Runtime, with the options of engines."""
 
 from __future__ import annotations
 
@@ -53,25 +53,25 @@ def quantised(path: Path) -> onnx.ModelProto:
 
 
 def quantised_and_noted(path: Path) -> tuple[onnx.ModelProto, tuple[str, ...]]:
-    """The int8 model, whose answers are right, and what is noted of it."""
+    """Return the int8 model, after checking its outputs, and its notes."""
     output = path.with_name("int8.onnx")
 
     def batches() -> Iterator[dict[str, Any]]:
         return (feed(path, seed) for seed in range(4))
 
     notes = int8.quantise(read_model(path), batches, output).notes
-    inputs, answers = feed(path), []
+    inputs, outputs = feed(path), []
     for file in (path, output):
         engine: Any = open_backend("onnxruntime").load(file, "0", EngineSpec(threads=1))
-        answers.append(engine.run(inputs))
+        outputs.append(engine.run(inputs))
         engine.close()
-    found = judge(answers[1], answers[0], DEFAULTS["int8"], "float32")
+    found = judge(outputs[1], outputs[0], DEFAULTS["int8"], "float32")
     assert [verdict.text for verdict in found if verdict.status != "ok"] == []
     return onnx.load(str(output)), notes
 
 
 def dequantised(made: onnx.ModelProto) -> list[str]:
-    """The operators that read a DequantizeLinear at both inputs."""
+    """Return the operators whose first two inputs come from DequantizeLinear."""
     made_by = {name: node.op_type for node in made.graph.node for name in node.output}
     return [
         node.op_type
@@ -80,8 +80,8 @@ def dequantised(made: onnx.ModelProto) -> list[str]:
     ]
 
 
-def test_layers_that_share_their_weights(tmp_path: Path) -> None:
-    """A detector's head runs over several levels."""
+def test_layers_with_shared_weights_are_quantised(tmp_path: Path) -> None:
+    """The head of a detector runs on several levels."""
     nodes = [
         node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
         node("MaxPool", ["a"], ["p"], kernel_shape=[2, 2]),
@@ -91,7 +91,7 @@ def test_layers_that_share_their_weights(tmp_path: Path) -> None:
     assert dequantised(made) == ["Conv", "Conv"]
 
 
-def test_an_embedding_that_is_also_the_projection_is_looked_up_unrounded(tmp_path: Path) -> None:
+def test_embedding_that_is_also_a_projection_stays_float(tmp_path: Path) -> None:
     nodes = [
         node("Gather", ["w", "i"], ["e"]),
         node("Add", ["e", "x"], ["h"]),
@@ -104,7 +104,7 @@ def test_an_embedding_that_is_also_the_projection_is_looked_up_unrounded(tmp_pat
     assert gather.input[0] == "w"
 
 
-def test_the_bias_of_a_gemm_counts_as_often_as_beta_says(tmp_path: Path) -> None:
+def test_bias_of_a_gemm_is_scaled_by_beta(tmp_path: Path) -> None:
     nodes = [node("Gemm", ["x", "w", "b"], ["h"], beta=4.0), node("Gemm", ["h", "v", "b"], ["y"], beta=0.5, alpha=2.0)]
     assert dequantised(
         quantised(saved(tmp_path, nodes, ("N", 8), [weight("w", 8, 8), weight("v", 8, 8), weight("b", 8)]))
@@ -118,16 +118,16 @@ def test_stacked_matrices_have_one_scale(tmp_path: Path) -> None:
     assert {tuple(tensor.dims) for tensor in made.graph.initializer if tensor.name.endswith("_scale")} == {()}
 
 
-def test_a_constant_on_the_left_stays_float(tmp_path: Path) -> None:
+def test_constant_left_operand_stays_float(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["v", "x"], ["h"]), node("MatMul", ["h", "w"], ["y"])]
     assert dequantised(quantised(saved(tmp_path, nodes, (8, 3), [weight("v", 5, 8), weight("w", 3, 4)]))) == ["MatMul"]
     path = saved(tmp_path, [node("MatMul", ["v", "x"], ["y"])], (8, 3), [weight("v", 5, 8)])
-    said = r"none of Conv, .* that can be quantised: a constant on the left of a MatMul stays float: leave int8 out"
-    with pytest.raises(BuildError, match=said):
+    message = r"none of Conv, .* that can be quantised: a constant on the left of a MatMul stays float: leave int8 out"
+    with pytest.raises(BuildError, match=message):
         quantised(path)
 
 
-def test_float64_is_told_as_that(tmp_path: Path) -> None:
+def test_float64_weights_are_an_error(tmp_path: Path) -> None:
     double = numpy_helper.from_array(numpy_helper.to_array(weight("w", 8, 8)).astype(np.float64), "w")
     cast = [node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE), node("MatMul", ["d", "w"], ["m"])]
     path = saved(tmp_path, [*cast, node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)], ("N", 8), [double])
@@ -137,20 +137,20 @@ def test_float64_is_told_as_that(tmp_path: Path) -> None:
         quantised(path)
 
 
-@pytest.mark.parametrize(("place", "name"), [(1, "w"), (2, "b")])
+@pytest.mark.parametrize(("position", "name"), [(1, "w"), (2, "b")])
 @pytest.mark.parametrize("value", [np.nan, -np.inf])
-def test_a_weight_that_is_no_number_is_named(place: int, name: str, value: float, tmp_path: Path) -> None:
+def test_weight_with_nan_or_infinity_is_named(position: int, name: str, value: float, tmp_path: Path) -> None:
     path = saved(tmp_path, [node("Gemm", ["x", "w", "b"], ["y"])], ("N", 8), [weight("w", 8, 4), weight("b", 4)])
     made = onnx.load(str(path))
-    broken = numpy_helper.to_array(made.graph.initializer[place - 1]).copy()
+    broken = numpy_helper.to_array(made.graph.initializer[position - 1]).copy()
     broken.flat[1] = value
-    made.graph.initializer[place - 1].CopyFrom(numpy_helper.from_array(broken, name))
+    made.graph.initializer[position - 1].CopyFrom(numpy_helper.from_array(broken, name))
     onnx.save(made, str(path))
     with pytest.raises(BuildError, match=rf"'{name}' holds 1 NaN or infinities of \d+ values"):
         quantised(path)
 
 
-def test_nan_that_the_model_computes_is_told_as_that(tmp_path: Path) -> None:
+def test_nan_that_the_model_computes_is_reported(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["h"]), node("Log", ["h"], ["l"]), node("MatMul", ["l", "v"], ["y"])]
     with pytest.raises(BuildError, match=r"cannot quantise m.onnx: .* \(the model computes NaN or inf"):
         quantised(saved(tmp_path, nodes, ("N", 8), [weight("w", 8, 8), weight("v", 8, 8)]))
@@ -163,8 +163,8 @@ def int8_weight(name: str, *shape: int) -> TensorProto:
 SCALE = numpy_helper.from_array(np.float32(0.01), "s")
 
 
-def test_what_is_still_float_beside_weights_that_have_q_dq_is_quantised(tmp_path: Path) -> None:
-    """An embedding, and a layer that keeps its float activations."""
+def test_float_weights_beside_quantised_ones_are_quantised(tmp_path: Path) -> None:
+    """The model has an embedding, and a layer with float activations."""
     pytest.importorskip("onnxruntime", minversion="1.30", reason="the older ones abort on the result")
     ids = helper.make_tensor_value_info("i", TensorProto.INT64, ("N",))
     nodes = [
@@ -181,7 +181,7 @@ def test_what_is_still_float_beside_weights_that_have_q_dq_is_quantised(tmp_path
 
 
 @pytest.mark.parametrize("moved", [False, True])
-def test_weights_alone_that_are_quantised_leave_nothing_to_quantise(moved: bool, tmp_path: Path) -> None:
+def test_model_with_only_quantised_weights_is_an_error(moved: bool, tmp_path: Path) -> None:
     if not moved:
         pytest.importorskip("onnxruntime", minversion="1.24", reason="the older quantiser fails on this model")
     nodes = [node("DequantizeLinear", ["k", "s"], ["kept"]), node("Transpose", ["kept"], ["t"])]
@@ -193,7 +193,7 @@ def test_weights_alone_that_are_quantised_leave_nothing_to_quantise(moved: bool,
         quantised(path)
 
 
-def test_weights_of_a_float16_model_are_quantised_too(tmp_path: Path) -> None:
+def test_float16_weights_are_quantised(tmp_path: Path) -> None:
     half = numpy_helper.from_array(numpy_helper.to_array(weight("w", 8, 8)).astype(np.float16), "w")
     cast = [node("Cast", ["x"], ["h"], to=TensorProto.FLOAT16), node("MatMul", ["h", "w"], ["m"])]
     nodes = [*cast, node("Cast", ["m"], ["y"], to=TensorProto.FLOAT)]
@@ -202,9 +202,12 @@ def test_weights_of_a_float16_model_are_quantised_too(tmp_path: Path) -> None:
     assert any(tuple(t.dims) == (8,) for t in made.graph.initializer if t.name.endswith("_scale"))
 
 
-def test_biases_that_are_shared_or_a_matrix(tmp_path: Path) -> None:
-    """ONNX Runtime's quantiser copies a shared bias, and called the copy "b0", as another tensor is called. For biases
-    in int32, which TensorRT does not take, it widened the weights' scales, and failed at a bias of two dimensions."""
+def test_shared_and_two_dimensional_biases(tmp_path: Path) -> None:
+    """ONNX Runtime's quantiser copies a shared bias under a name that another tensor may have.
+
+    For int32 biases, which TensorRT does not accept, it widens the scales of weights, and fails for a bias of two
+    dimensions.
+    """
     nodes = [
         node("MatMul", ["x", "u"], ["b0"]),
         node("Gemm", ["b0", "w", "b"], ["h"]),
@@ -228,10 +231,10 @@ def test_biases_that_are_shared_or_a_matrix(tmp_path: Path) -> None:
         ("ConvTranspose", 6, 6, 6, False),
     ],
 )
-def test_groups_of_channels_that_int8_kernels_do_not_take_stay_float(
+def test_channel_groups_without_int8_kernels_stay_float(
     tmp_path: Path, kind: str, groups: int, inputs: int, outputs: int, in_int8: bool
 ) -> None:
-    """Which is said; the convolution before it is in int8 all the same."""
+    """A note names the layer; the convolution before it is in int8."""
     first, shape = weight("first", inputs, 4, 1, 1), (outputs, inputs // groups)
     shape = shape if kind == "Conv" else (inputs, outputs // groups)
     nodes = [
@@ -245,8 +248,8 @@ def test_groups_of_channels_that_int8_kernels_do_not_take_stay_float(
     assert bool(notes) is not in_int8
 
 
-def test_onnx_runtime_prints_nothing_meanwhile(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """It warns of each output whose shape is not the declared one, at every run."""
+def test_quantising_prints_nothing(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """ONNX Runtime warns, at every run, of each output whose shape differs from the declared one."""
     path = saved(tmp_path, [node("MatMul", ["x", "w"], ["y"])], ("N", 8), [weight("w", 8, 8)])
     made = onnx.load(str(path))
     made.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, (1, 8)))

@@ -1,4 +1,4 @@
-"""What stays float32 in a half precision: what would be wrong, or not be built, in it."""
+"""Test which operators stay float32 in a half precision, because they would be wrong or could not be built."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def weight(name: str, *shape: int, times: float = 1.0) -> TensorProto:
 
 def saved(folder: Path, nodes: list[Any], inputs: dict[str, Any], weights: list[Any]) -> Path:
     """A model from `inputs` to y."""
-    x = [helper.make_tensor_value_info(name, *said) for name, said in inputs.items()]
+    x = [helper.make_tensor_value_info(name, *kind_and_shape) for name, kind_and_shape in inputs.items()]
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     graph = helper.make_graph(nodes, "g", x, [y], weights)
     onnx.save(
@@ -44,20 +44,22 @@ def saved(folder: Path, nodes: list[Any], inputs: dict[str, Any], weights: list[
     return folder / "m.onnx"
 
 
-def departs(half: Path, given: Path, inputs: dict[str, Any]) -> list[str]:
-    """What is said against the outputs of the converted model."""
+def differences(half: Path, original: Path, inputs: dict[str, Any]) -> list[str]:
+    """Return why outputs of the converted model do not agree with the original."""
     answers = [
         {"y": onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(["y"], inputs)[0]}
-        for path in (half, given)
+        for path in (half, original)
     ]
     verdicts = judge(answers[0], answers[1], DEFAULTS["fp16"], "float32")
     return [verdict.text for verdict in verdicts if verdict.status != "ok"]
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["initialiser", "constant"])
-def test_what_computes_with_weights_that_float16_does_not_hold(stored: bool, tmp_path: Path) -> None:
-    """A detector of text has variances of 3e5 in a BatchNormalization; clipped, its map was all ones. Exporters of
-    Paddle write weights as constants. A mask is as good where it is clipped."""
+def test_operators_with_weights_beyond_float16_stay_float32(stored: bool, tmp_path: Path) -> None:
+    """A text detector has variances of 3e5 in a BatchNormalization; with clipped ones, its output was all ones.
+
+    Paddle's exporter writes weights as constants. A mask may be clipped.
+    """
     variance = numpy_helper.from_array(np.full(8, 4e5, np.float32), "v")
     nodes = [
         node("Conv", ["x", "w"], ["c"]),
@@ -81,11 +83,11 @@ def test_what_computes_with_weights_that_float16_does_not_hold(stored: bool, tmp
     assert conversion.shares == {"fp16": 0.75, "fp32": 0.25}
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
     inputs = {"x": x, "kept": np.array(True)}
-    assert departs(tmp_path / "h.onnx", path, inputs) == []
+    assert differences(tmp_path / "h.onnx", path, inputs) == []
 
 
 def builds(path: Path, folder: Path) -> None:
-    """Build the model by TensorRT-RTX, for a device that need not be there."""
+    """Build the model with TensorRT-RTX, which needs no device."""
     pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     spec = EngineSpec(compute_capabilities=(89,))
     job = BuildJob("tensorrt_rtx", "0", spec, str(path), str(folder), (), None)
@@ -95,7 +97,9 @@ def builds(path: Path, folder: Path) -> None:
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize(("operator", "gates"), [("GRU", 3), ("LSTM", 4), ("RNN", 1)])
-def test_sequences_of_several_lengths(operator: str, gates: int, precision: Any, tmp_path: Path) -> None:
+def test_recurrent_layers_with_sequence_lengths_stay_float32(
+    operator: str, gates: int, precision: Any, tmp_path: Path
+) -> None:
     weights = [weight("w", 1, 4 * gates, 8), weight("r", 1, 4 * gates, 4), weight("v", 4, 4)]
     nodes = [node(operator, ["x", "w", "r", "", "lengths"], ["h"], hidden_size=4), node("MatMul", ["h", "v"], ["y"])]
     inputs = {"x": (TensorProto.FLOAT, [6, 2, 8]), "lengths": (TensorProto.INT32, [2])}
@@ -105,8 +109,8 @@ def test_sequences_of_several_lengths(operator: str, gates: int, precision: Any,
 
 
 @pytest.mark.parametrize(("precision", "lengths"), [("fp16", True), ("bf16", True), ("bf16", False)])
-def test_sequences_that_are_computed_in_half_precision(precision: Any, lengths: bool, tmp_path: Path) -> None:
-    """TensorRT-RTX builds no loop behind a cast: there is an Add of 0 between them."""
+def test_recurrent_layers_between_half_precision_layers_build(precision: Any, lengths: bool, tmp_path: Path) -> None:
+    """TensorRT-RTX cannot build a loop directly after a cast, so an Add of 0 is inserted."""
     nodes = [
         node("MatMul", ["x", "p"], ["i"]),
         node("GRU", ["i", "w", "r", "", *(["lengths"] if lengths else [])], ["h"], hidden_size=4),
@@ -118,13 +122,15 @@ def test_sequences_that_are_computed_in_half_precision(precision: Any, lengths: 
     assert convert(path, precision, tmp_path / "h.onnx").shares == {precision: 0.5, "fp32": 0.5}
     if precision == "fp16":
         x = np.random.default_rng(0).standard_normal((6, 2, 8)).astype(np.float32)
-        assert departs(tmp_path / "h.onnx", path, {"x": x, "lengths": np.array([6, 3], np.int32)}) == []
+        assert differences(tmp_path / "h.onnx", path, {"x": x, "lengths": np.array([6, 3], np.int32)}) == []
     builds(tmp_path / "h.onnx", tmp_path)
 
 
 @pytest.mark.parametrize(("precision", "share"), [("fp16", 1.0), ("bf16", 0.5)])
 @pytest.mark.parametrize("operator", ["HardSwish", "ConvTranspose", "LpPool", "RandomNormalLike"])
-def test_operators_that_tensorrt_lacks_in_bf16(operator: str, precision: Any, share: float, tmp_path: Path) -> None:
+def test_operators_without_bf16_in_tensorrt_stay_float32(
+    operator: str, precision: Any, share: float, tmp_path: Path
+) -> None:
     weights = [weight("w", 8, 8, 1, 1), weight("v", 8, 8, 1, 1)]
     attributes = {"kernel_shape": [2, 2]} if operator == "LpPool" else {}
     second = node(operator, ["c", "w"] if operator == "ConvTranspose" else ["c"], ["y"], **attributes)
@@ -134,7 +140,7 @@ def test_operators_that_tensorrt_lacks_in_bf16(operator: str, precision: Any, sh
 
 
 @pytest.mark.parametrize("operator", ["RandomNormal", "RandomUniform"])
-def test_random_numbers_that_tensorrt_lacks_in_bf16(operator: str, tmp_path: Path) -> None:
+def test_random_operators_without_bf16_in_tensorrt_stay_float32(operator: str, tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["h"]), node(operator, [], ["r"], shape=[8, 8]), node("Add", ["h", "r"], ["y"])]
     path = saved(tmp_path, nodes, {"x": (TensorProto.FLOAT, [8, 8])}, [weight("w", 8, 8)])
     assert convert(path, "bf16", tmp_path / "h.onnx").shares["fp32"] == pytest.approx(1 / 3)
@@ -142,22 +148,22 @@ def test_random_numbers_that_tensorrt_lacks_in_bf16(operator: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_what_onnx_defines_for_float32_alone(precision: Any, tmp_path: Path) -> None:
+def test_operators_that_onnx_defines_only_for_float32(precision: Any, tmp_path: Path) -> None:
     nodes = [node("Conv", ["x", "v"], ["c"]), node("Celu", ["c"], ["y"])]
     path = saved(tmp_path, nodes, {"x": (TensorProto.FLOAT, [1, 8, 4, 4])}, [weight("v", 8, 8, 1, 1)])
     assert convert(path, precision, tmp_path / "h.onnx").shares == {precision: 0.5, "fp32": 0.5}
     if precision == "fp16":
         inputs = {"x": np.random.default_rng(0).standard_normal((1, 8, 4, 4)).astype(np.float32)}
-        assert departs(tmp_path / "h.onnx", path, inputs) == []
+        assert differences(tmp_path / "h.onnx", path, inputs) == []
     builds(tmp_path / "h.onnx", tmp_path)
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
 @pytest.mark.parametrize("operator", ["Celu", "TopK"])
-def test_what_stays_float32_in_a_branch(operator: str, precision: Any, tmp_path: Path) -> None:
-    """Casts stood in the main graph, and read there what only the branch has."""
+def test_float32_operators_in_a_branch_have_casts_there(operator: str, precision: Any, tmp_path: Path) -> None:
+    """An earlier version put the casts into the main graph, which does not have the branch's tensors."""
     first = node("MatMul", ["a", "v"], ["m"])
-    second = node("TopK", ["m", "k"], ["t", "places"]) if operator == "TopK" else node("Celu", ["m"], ["t"])
+    second = node("TopK", ["m", "k"], ["t", "indices"]) if operator == "TopK" else node("Celu", ["m"], ["t"])
     n, r = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in "nr")
     branches = {
         "then_branch": helper.make_graph([first, second, node("Neg", ["t"], ["n"])], "one", [], [n]),
@@ -168,7 +174,7 @@ def test_what_stays_float32_in_a_branch(operator: str, precision: Any, tmp_path:
     path = saved(tmp_path, nodes, {**ROWS, "c": (TensorProto.BOOL, [])}, weights)
     assert convert(path, precision, tmp_path / "h.onnx").shares["fp32"] < 0.5
     if precision == "fp16":
-        assert departs(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
+        assert differences(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
     if operator == "Celu":
         builds(tmp_path / "h.onnx", tmp_path)
 
@@ -180,20 +186,20 @@ def rows(count: int = 8) -> dict[str, Any]:
 ROWS = {"x": (TensorProto.FLOAT, [8, 8])}
 
 
-def test_weights_that_others_read_too_are_clipped_for_them(tmp_path: Path) -> None:
+def test_shared_large_weights_are_clipped_for_other_readers(tmp_path: Path) -> None:
     nodes = [node("MatMul", ["x", "w"], ["h"]), node("Softmax", ["h"], ["s"]), node("Where", ["c", "s", "w"], ["y"])]
     inputs = {**ROWS, "c": (TensorProto.BOOL, [])}
     path = saved(tmp_path, nodes, inputs, [weight("w", 8, 8, times=1e6)])
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == (f"w: {KEPT}", "w: values beyond float16's range were clipped to 65504")
     assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
-    assert departs(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
+    assert differences(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
 
 
 @pytest.mark.parametrize("back", [node("Mul", ["h", "small"], ["s"]), node("LayerNormalization", ["h", "one"], ["s"])],
                          ids=["scaled", "normalised"])  # fmt: skip
-def test_results_beyond_float16_stay_float32_until_they_are_small(back: Any, tmp_path: Path) -> None:
-    """The Gemm's results were infinite in the float16 that they were brought back to."""
+def test_large_results_stay_float32_until_they_are_small(back: Any, tmp_path: Path) -> None:
+    """An earlier version cast the Gemm's results to float16, where they became infinite."""
     nodes = [node("Gemm", ["x", "w", "b"], ["g"]), node("Relu", ["g"], ["r"]), node("Transpose", ["r"], ["h"]), back,
              node("MatMul", ["s", "v"], ["y"])]  # fmt: skip
     bias = numpy_helper.from_array(np.linspace(1e6, 2e6, 8, dtype=np.float32), "b")
@@ -203,10 +209,10 @@ def test_results_beyond_float16_stay_float32_until_they_are_small(back: Any, tmp
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == (f"b, w: {KEPT}",)
     assert conversion.shares == {"fp32": 0.8, "fp16": 0.2}
-    assert departs(tmp_path / "h.onnx", path, rows()) == []
+    assert differences(tmp_path / "h.onnx", path, rows()) == []
 
 
-def test_a_layer_that_reads_results_beyond_float16_is_the_last_in_float32_and_told(tmp_path: Path) -> None:
+def test_layer_that_reads_large_results_stays_float32_with_a_note(tmp_path: Path) -> None:
     nodes = [node("Gemm", ["x", "w", "b"], ["g"]), node("MatMul", ["g", "v"], ["m"]), node("Relu", ["m"], ["y"])]
     bias = numpy_helper.from_array(np.full(8, 1e6, np.float32), "b")
     path = saved(tmp_path, nodes, ROWS, [weight("w", 8, 8), weight("v", 8, 8, times=1e-6), bias])
@@ -216,12 +222,12 @@ def test_a_layer_that_reads_results_beyond_float16_is_the_last_in_float32_and_to
         "m: computed in fp32 from values beyond float16's range, then converted to fp16, where it may overflow",
     )
     assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
-    assert departs(tmp_path / "h.onnx", path, rows()) == []
+    assert differences(tmp_path / "h.onnx", path, rows()) == []
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.INT64], ids=["float", "int"])
-def test_seconds_by_the_day(kind: int, tmp_path: Path) -> None:
-    """Divided by 65504 instead of 86400 all was 32 % too large; and such seconds are beyond float16 themselves."""
+def test_large_divisor_is_not_clipped(kind: int, tmp_path: Path) -> None:
+    """The model divides seconds by 86400. With 65504, outputs were 32 % too large; seconds exceed float16, too."""
     nodes = [
         node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
         node("Mul", ["f", "two"], ["t"]),
@@ -233,14 +239,14 @@ def test_seconds_by_the_day(kind: int, tmp_path: Path) -> None:
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == (f"day: {KEPT}",)
     assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
-    given = {"x": (rows()["x"] * 3e5).astype(helper.tensor_dtype_to_np_dtype(kind))}
-    assert departs(tmp_path / "h.onnx", path, given) == []
-    got = ReferenceEvaluator(str(tmp_path / "h.onnx")).run(None, given)[0]
-    assert np.abs(got - ReferenceEvaluator(str(path)).run(None, given)[0]).max() < 0.05
+    inputs = {"x": (rows()["x"] * 3e5).astype(helper.tensor_dtype_to_np_dtype(kind))}
+    assert differences(tmp_path / "h.onnx", path, inputs) == []
+    got = ReferenceEvaluator(str(tmp_path / "h.onnx")).run(None, inputs)[0]
+    assert np.abs(got - ReferenceEvaluator(str(path)).run(None, inputs)[0]).max() < 0.05
 
 
 def test_a_mask_before_a_softmax_may_be_clipped(tmp_path: Path) -> None:
-    """As exporters write it for BERT: all of it stays float16."""
+    """Exporters of BERT write such a mask; all of it stays float16."""
     nodes = [
         node("Sub", ["one", "kept"], ["hidden"]),
         node("Mul", ["hidden", "large"], ["m"]),
@@ -255,26 +261,30 @@ def test_a_mask_before_a_softmax_may_be_clipped(tmp_path: Path) -> None:
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == ("large: values beyond float16's range were clipped to 65504",)
     assert conversion.shares == {"fp16": 1.0}
-    assert departs(tmp_path / "h.onnx", path, rows() | {"kept": np.array([1, 1, 0, 1, 1, 0, 1, 1], np.float32)}) == []
+    assert (
+        differences(tmp_path / "h.onnx", path, rows() | {"kept": np.array([1, 1, 0, 1, 1, 0, 1, 1], np.float32)}) == []
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp16", "bf16"])
-def test_that_nothing_is_left_to_convert_is_said_with_why(precision: Any, tmp_path: Path) -> None:
+def test_error_explains_why_no_operator_can_be_converted(precision: Any, tmp_path: Path) -> None:
     x, lengths = (TensorProto.FLOAT, [6, 2, 8]), (TensorProto.INT32, [2])
     recurrent = node("LSTM", ["x", "w", "r", "", "lengths"], ["y"], hidden_size=4)
     path = saved(tmp_path, [recurrent], {"x": x, "lengths": lengths}, [weight("w", 1, 16, 8), weight("r", 1, 16, 4)])
-    said = r"no operator of m\.onnx can have it \(TensorRT runs recurrent layers with an input of sequence lengths only"
-    with pytest.raises(BuildError, match=f"{precision} was requested, but {said}"):
+    message = (
+        r"no operator of m\.onnx can have it \(TensorRT runs recurrent layers with an input of sequence lengths only"
+    )
+    with pytest.raises(BuildError, match=f"{precision} was requested, but {message}"):
         convert(path, precision, tmp_path / "h.onnx")
 
 
-def test_that_onnx_has_no_such_operator_is_said(tmp_path: Path) -> None:
+def test_error_names_operators_that_onnx_lacks_in_fp16(tmp_path: Path) -> None:
     path = saved(tmp_path, [node("Celu", ["x"], ["y"])], ROWS, [])
     with pytest.raises(BuildError, match=r"no operator of m\.onnx can have it \(ONNX has no Celu in fp16\): leave"):
         convert(path, "fp16", tmp_path / "h.onnx")
 
 
-def test_that_all_weights_are_beyond_float16_is_said(tmp_path: Path) -> None:
+def test_error_names_weights_beyond_float16(tmp_path: Path) -> None:
     path = saved(tmp_path, [node("MatMul", ["x", "w"], ["y"])], ROWS, [weight("w", 8, 8, times=1e6)])
     with pytest.raises(BuildError, match=r"no operator of m\.onnx can have it \(w: values beyond float16's range: "):
         convert(path, "fp16", tmp_path / "h.onnx")

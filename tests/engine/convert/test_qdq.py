@@ -1,4 +1,4 @@
-"""Models that onnxruntime.quantization made, as TensorRT takes them."""
+"""Test models of onnxruntime.quantization in the form that TensorRT accepts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def quantised(plain: Path, per_channel: bool) -> Model:
 
 
 def infer(path: Path) -> Any:
-    """What each operator gives by itself: fused into int8, sums saturate on some processors."""
+    """Infer without fusions: on some processors, sums of fused int8 operators saturate."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]).run(["y"], FEED)[0]
@@ -77,7 +77,7 @@ ZERO = {
 def shares(
     tmp_path: Path, kind: str, nodes: list[Any], weights: list[Any] | None = None, weight_kind: str = ""
 ) -> dict[str, float]:
-    """Of a model whose input, quantised to `kind` and back, is `d`, and whose weight, likewise, is `k`."""
+    """Return the shares of a model with the quantised and dequantised input `d` and weight `k`."""
     (element, opset), (weight_element, _) = ZERO[kind], ZERO[weight_kind or kind]
     scale = numpy_helper.from_array(np.float32(0.05), "s")
     zero = helper.make_tensor("z", element, [], [0])
@@ -100,9 +100,7 @@ node = helper.make_node
 @pytest.mark.parametrize(
     ("kind", "precision"), [("int8", "int8"), ("uint8", "int8"), ("fp8", "fp8"), ("int4", "fp32"), ("int16", "fp32")]
 )
-def test_what_is_computed_in_is_what_activations_and_weights_are_quantised_to(
-    kind: str, precision: str, tmp_path: Path
-) -> None:
+def test_precision_is_that_of_quantised_activations_and_weights(kind: str, precision: str, tmp_path: Path) -> None:
     assert shares(tmp_path, kind, [node("MatMul", ["d", "k"], ["y"])]) == {precision: 1.0}
 
 
@@ -123,19 +121,19 @@ def test_what_is_computed_in_is_what_activations_and_weights_are_quantised_to(
     ],
     ids=["weights", "activations", "both", "attention", "moved", "relu", "add", "neither"],
 )
-def test_shares_are_of_what_reads_nothing_but_what_was_quantised(
+def test_only_operators_with_all_inputs_quantised_count(
     nodes: list[Any], found: dict[str, float], tmp_path: Path
 ) -> None:
     assert shares(tmp_path, "int8", nodes, [weight("w", 8, 8)]) == found
 
 
-def test_weights_in_int4_are_computed_with_in_float(tmp_path: Path) -> None:
+def test_int4_weights_are_computed_in_float(tmp_path: Path) -> None:
     made = shares(tmp_path, "int8", [node("MatMul", ["d", "k"], ["y"])], weight_kind="int4")
     assert made == {"fp32": 1.0}
 
 
 @pytest.mark.parametrize("per_channel", [False, True])
-def test_biases_become_floats_and_stay_what_they_were(per_channel: bool, plain: Path, tmp_path: Path) -> None:
+def test_int32_biases_become_equal_float_biases(per_channel: bool, plain: Path, tmp_path: Path) -> None:
     model = quantised(plain, per_channel)
     assert qdq.has_int32_biases(model)
     qdq.write_without_int32_biases(model, tmp_path / "m.onnx")
@@ -143,20 +141,20 @@ def test_biases_become_floats_and_stay_what_they_were(per_channel: bool, plain: 
     np.testing.assert_allclose(infer(tmp_path / "m.onnx"), infer(model.path), rtol=1e-6, atol=1e-6)
 
 
-def test_tensorrt_takes_what_it_refuses_otherwise(plain: Path, tmp_path: Path) -> None:
+def test_tensorrt_accepts_a_model_without_int32_biases(plain: Path, tmp_path: Path) -> None:
     rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     model = quantised(plain, per_channel=True)
     qdq.write_without_int32_biases(model, tmp_path / "m.onnx")
     log = rtx.Logger(rtx.Logger.INTERNAL_ERROR)
-    for path, taken in ((model.path, False), (tmp_path / "m.onnx", True)):
+    for path, accepted in ((model.path, False), (tmp_path / "m.onnx", True)):
         builder = rtx.Builder(log)
         network = builder.create_network()
         parser = rtx.OnnxParser(network, log)
-        assert parser.parse_from_file(str(path)) is taken
+        assert parser.parse_from_file(str(path)) is accepted
 
 
-def test_it_is_done_for_tensorrt_alone_and_where_there_is_something_to_do(plain: Path, tmp_path: Path) -> None:
-    """ONNX Runtime computes with int32 biases; other engines keep what they are known by."""
+def test_biases_are_folded_only_for_tensorrt_and_only_if_present(plain: Path, tmp_path: Path) -> None:
+    """ONNX Runtime computes with int32 biases. The fingerprint of other engines does not change."""
     spec, model = EngineSpec(precision="int8"), quantised(plain, per_channel=False)
     prepared = prepare(spec, model, None, strongly_typed=True, takes_int32_biases=False)
     source, conversion = prepared.write_model(tmp_path)

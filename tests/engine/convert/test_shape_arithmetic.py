@@ -1,4 +1,4 @@
-"""Shapes and positions that a model computes in floating point: as right in half precision as in float32."""
+"""Test shapes and positions that a model computes in floating point: they stay exact in half precision."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_trt.engine.convert.half import convert
 node = helper.make_node
 HALVES = pytest.mark.parametrize("half", ["fp16", "bf16"])
 LENGTH = 3001
-"""Neither this nor twice as much is a number of float16 or bfloat16."""
+"""Neither this nor its double can be represented in float16 or bfloat16."""
 
 
 def stored(name: str, values: Any, kind: Any = np.float32) -> TensorProto:
@@ -24,7 +24,7 @@ def stored(name: str, values: Any, kind: Any = np.float32) -> TensorProto:
 
 
 def saved(folder: Path, nodes: list[Any], weights: list[Any]) -> Path:
-    """A model whose Conv gives `a` (1, 4, LENGTH) of `x`, and whose output is y."""
+    """Save a model whose Conv computes `a` (1, 4, LENGTH) from `x`, and whose output is y."""
     random = np.random.default_rng(0).standard_normal((4, 1, 3)) / 3
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, LENGTH])
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
@@ -36,13 +36,13 @@ def saved(folder: Path, nodes: list[Any], weights: list[Any]) -> Path:
 
 
 def length_as_float() -> tuple[list[Any], list[Any]]:
-    """Nodes that give the length as `n` in float32, and their weights."""
+    """Return nodes that compute the length as `n` in float32, and their weights."""
     nodes = [node("Shape", ["a"], ["s"]), node("Gather", ["s", "i2"], ["t"]), node("Cast", ["t"], ["n"], to=1)]
     return nodes, [stored("i2", 2, np.int64), stored("ax", [0], np.int64)]
 
 
 def interpolated(folder: Path) -> Path:
-    """Twice as long, as PyTorch exports `interpolate` with a scale."""
+    """Save a model that doubles the length, as PyTorch exports `interpolate` with a scale."""
     nodes, weights = length_as_float()
     nodes += [
         node("Mul", ["n", "k"], ["m"]),
@@ -56,7 +56,7 @@ def interpolated(folder: Path) -> Path:
 
 
 def scaled(folder: Path) -> Path:
-    """To 6000, by scales that are computed."""
+    """Save a model that resizes to 6000 by computed scales."""
     nodes, weights = length_as_float()
     nodes += [
         node("Div", ["to", "n"], ["d"]),
@@ -67,7 +67,7 @@ def scaled(folder: Path) -> Path:
 
 
 def positions(folder: Path) -> Path:
-    """Sines of the positions are added."""
+    """Save a model that adds sines of the positions."""
     nodes, weights = length_as_float()
     nodes += [
         node("Range", ["zero", "n", "one"], ["p"]),
@@ -81,7 +81,7 @@ def positions(folder: Path) -> Path:
 
 
 def masked(folder: Path) -> Path:
-    """The last two are 0."""
+    """Save a model that sets the last two elements to 0."""
     nodes, weights = length_as_float()
     nodes += [
         node("Range", ["zero", "n", "one"], ["p"]),
@@ -94,7 +94,7 @@ def masked(folder: Path) -> Path:
 
 
 def branches(folder: Path) -> Path:
-    """Twice as long in one branch of two."""
+    """Save a model that doubles the length in one of two branches."""
     nodes, weights = length_as_float()
     nodes += [
         node("Mul", ["n", "k"], ["m"]),
@@ -115,8 +115,8 @@ MODELS = pytest.mark.parametrize("make", [interpolated, scaled, positions, maske
 
 
 @MODELS
-def test_they_are_computed_in_float32(make: Any, tmp_path: Path) -> None:
-    """By ONNX's own evaluator, which rounds what the model says: ONNX Runtime drops a pair of casts, and is right."""
+def test_shape_arithmetic_is_computed_in_float32(make: Any, tmp_path: Path) -> None:
+    """ONNX's evaluator rounds exactly as the model declares. ONNX Runtime removes pairs of casts and hides errors."""
     pytest.importorskip("onnx", minversion="1.22", reason="the older evaluator takes minutes for Resize")
     path = make(tmp_path)
     assert convert(path, "fp16", tmp_path / "h.onnx").shares["fp16"] > 0
@@ -128,7 +128,7 @@ def test_they_are_computed_in_float32(make: Any, tmp_path: Path) -> None:
 
 @HALVES
 @MODELS
-def test_tensorrt_is_told_the_same_shapes(make: Any, half: Any, tmp_path: Path) -> None:
+def test_tensorrt_infers_the_same_shapes(make: Any, half: Any, tmp_path: Path) -> None:
     rtx = pytest.importorskip("tensorrt_rtx", reason="needs the package tensorrt_rtx")
     convert(path := make(tmp_path), half, tmp_path / "h.onnx")
     shapes = []

@@ -1,4 +1,4 @@
-"""The files that a spec names beside its model."""
+"""Test the files that a spec names besides its model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def folders(tmp_path: Path) -> list[Path]:
     return [tmp_path / "tests", tmp_path]
 
 
-def test_they_are_looked_for_like_a_model(folders: list[Path]) -> None:
+def test_files_are_searched_for_like_a_model(folders: list[Path]) -> None:
     (folders[1] / "libone.so").touch()
     (folders[0] / "mine.cache").touch()
     spec = resolve_files(EngineSpec(plugins="libone.so", timing_cache="mine.cache"), folders, has_timing_cache=True)
@@ -26,13 +26,13 @@ def test_they_are_looked_for_like_a_model(folders: list[Path]) -> None:
     assert spec.timing_cache == str(folders[0] / "mine.cache")
 
 
-def test_a_plugin_library_that_is_not_there_is_named_with_what_is_near(folders: list[Path]) -> None:
+def test_missing_plugin_library_suggests_the_nearest_name(folders: list[Path]) -> None:
     (folders[1] / "libone.so").touch()
     with pytest.raises(ModelError, match=r"there is no plugin library 'libon.so' \(did you mean 'libone.so'\?\)"):
         resolve_files(EngineSpec(plugins="libon.so"), folders, has_timing_cache=True)
 
 
-def test_a_timing_cache_that_is_written_is_made_and_one_that_is_read_must_be_there(folders: list[Path]) -> None:
+def test_timing_cache_must_exist_only_if_it_is_read(folders: list[Path]) -> None:
     made = resolve_files(EngineSpec(timing_cache="new.cache"), folders, has_timing_cache=True)
     assert made.timing_cache == str(folders[0] / "new.cache")
     with pytest.raises(ModelError, match=r"there is no timing cache 'new\.cache'"):
@@ -43,7 +43,7 @@ def test_a_timing_cache_that_is_written_is_made_and_one_that_is_read_must_be_the
         resolve_files(EngineSpec(timing_cache="nowhere/new.cache"), folders, has_timing_cache=True)
 
 
-def test_a_backend_without_a_builder_needs_no_timings_and_still_no_wrong_name(folders: list[Path]) -> None:
+def test_backend_without_a_builder_ignores_timing_caches(folders: list[Path]) -> None:
     spec = EngineSpec(timing_cache="nowhere/a.cache")
     assert resolve_files(spec, folders, has_timing_cache=False) == spec
     with pytest.raises(ModelError, match=r"there is no plugin library 'no\.so'"):

@@ -1,4 +1,4 @@
-"""The tensors inside a model: which there are, what they come from, and the model with some of them as outputs."""
+"""Test the graph of the tensors inside a model, and models with some of them as outputs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_trt.engine.model.model import read_model
 
 
 def forked() -> onnx.ModelProto:
-    """x [N, 4] through two branches, one of which goes through integers; beside them, weights that are folded."""
+    """x [N, 4] passes through two branches, one with integers. Two weights are added to a constant."""
     node = helper.make_node
     weights = [numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")]
     nodes = [
@@ -37,7 +37,7 @@ def model(tmp_path: Path) -> Path:
     return tmp_path / "m.onnx"
 
 
-def test_points_are_the_floats_that_depend_on_inputs(model: Path) -> None:
+def test_tensors_are_the_floats_that_depend_on_inputs(model: Path) -> None:
     found = TensorGraph(read_model(model))
     assert list(found.tensors) == ["a", "b", "c", "y"]
     assert [(p.node, p.op) for p in found.tensors.values()][:2] == [("matmul", "MatMul"), ("to_float", "Cast")]
@@ -47,7 +47,7 @@ def test_points_are_the_floats_that_depend_on_inputs(model: Path) -> None:
     }  # fmt: skip
 
 
-def test_upstream_is_everything_above(model: Path) -> None:
+def test_upstream_contains_all_predecessors(model: Path) -> None:
     found = TensorGraph(read_model(model))
     assert found.upstream("y") == {"a", "b", "c", "y"}
     assert found.upstream("b") == {"a", "b"}
@@ -55,7 +55,7 @@ def test_upstream_is_everything_above(model: Path) -> None:
     assert found.upstream("x") == set()
 
 
-def test_an_if_reads_what_its_branches_take_from_around_it(tmp_path: Path) -> None:
+def test_if_reads_the_outer_tensors_of_its_branches(tmp_path: Path) -> None:
     info = helper.make_tensor_value_info
     one, two = (
         helper.make_graph([helper.make_node(op, ["h"], [op])], op, [], [info(op, TensorProto.FLOAT, [4])])
@@ -73,7 +73,7 @@ def test_an_if_reads_what_its_branches_take_from_around_it(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("external", [False, True])
-def test_a_marked_model_gives_the_same_and_more(external: bool, model: Path, tmp_path: Path) -> None:
+def test_marked_model_has_the_same_outputs_and_the_marked_tensors(external: bool, model: Path, tmp_path: Path) -> None:
     if external:
         onnx.save(forked(), str(model), save_as_external_data=True, location="m.data", size_threshold=0)
     (tmp_path / "marked").mkdir()
@@ -89,7 +89,7 @@ def test_a_marked_model_gives_the_same_and_more(external: bool, model: Path, tmp
     assert (b == np.trunc(a)).all()
 
 
-def test_what_no_input_goes_into_is_above_nothing(tmp_path: Path) -> None:
+def test_constant_output_has_no_predecessors(tmp_path: Path) -> None:
     made = forked()
     made.graph.output.append(helper.make_tensor_value_info("w2", TensorProto.FLOAT, [4, 4]))
     onnx.save(made, str(tmp_path / "m.onnx"))

@@ -1,4 +1,4 @@
-"""Models found, read and hashed: real ONNX files, whole and broken."""
+"""Test how models are found, read and hashed: real ONNX files, complete and broken."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def model_of(
     weights: list[TensorProto] | None = None,
     opset: int = 17,
 ) -> onnx.ModelProto:
-    """A model whose output is its first input, unless it is given nodes."""
+    """Return a model; without nodes, its output is its first input."""
     outputs = outputs or [helper.make_tensor_value_info("y", inputs[0].type.tensor_type.elem_type or 1, None)]
     nodes = nodes or [helper.make_node("Identity", [inputs[0].name], ["y"])]
     graph = helper.make_graph(nodes, "g", inputs, outputs, weights or [])
@@ -54,7 +54,7 @@ def save_external(folder: Path, name: str = "m.onnx", location: str = "m.data") 
     return folder / name
 
 
-def test_inputs_and_outputs_keep_the_models_own_names(tmp_path: Path) -> None:
+def test_inputs_outputs_and_dimensions_are_read(tmp_path: Path) -> None:
     inputs = [
         helper.make_tensor_value_info("ids", TensorProto.INT64, ["batch", "sequence"]),
         helper.make_tensor_value_info("mask", TensorProto.BOOL, ["batch", None]),
@@ -78,19 +78,19 @@ def test_inputs_and_outputs_keep_the_models_own_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(LIGHT.glob("*.onnx")), ids=lambda path: path.stem)
-def test_models_that_list_their_weights_as_inputs_have_one_input(path: Path) -> None:
+def test_weights_listed_as_inputs_are_not_inputs(path: Path) -> None:
     model = read_model(path)
     assert [tensor.shape for tensor in model.inputs] == [(1, 3, 224, 224)]
 
 
-def test_the_hash_is_the_files_own_and_that_of_a_copy(save_model: Save, tmp_path: Path) -> None:
+def test_hash_is_that_of_the_file(save_model: Save, tmp_path: Path) -> None:
     path = save_model()
     assert read_model(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     shutil.copy(path, tmp_path / "copy.onnx")
     assert read_model(tmp_path / "copy.onnx").sha256 == read_model(path).sha256
 
 
-def test_the_hash_covers_external_data_and_moves_with_the_folder(tmp_path: Path) -> None:
+def test_hash_covers_external_data_but_not_the_folder(tmp_path: Path) -> None:
     path = save_external(tmp_path / "one", location="weights.data")
     before = read_model(path)
     assert before.external == ("weights.data",)
@@ -101,7 +101,7 @@ def test_the_hash_covers_external_data_and_moves_with_the_folder(tmp_path: Path)
     assert read_model(path).sha256 != before.sha256
 
 
-def test_a_file_that_changes_is_read_again(save_model: Save) -> None:
+def test_modified_file_is_read_again(save_model: Save) -> None:
     before = read_model(save_model(width=8))
     after = read_model(save_model(width=16))
     assert before.path == after.path
@@ -125,7 +125,7 @@ def test_external_data_in_constants_inside_branches_is_found(tmp_path: Path) -> 
 
 
 def test_weights_are_not_loaded_to_read_a_model(tmp_path: Path) -> None:
-    """3 GB of weights, in a file that takes no room."""
+    """The file of 3 GB of weights is sparse: it uses no disk space."""
     weight = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[750_000_000], data_location=TensorProto.EXTERNAL)
     for key, value in {"location": "big.data", "offset": "0", "length": "3000000000"}.items():
         weight.external_data.add(key=key, value=value)
@@ -180,7 +180,7 @@ def broken(name: str, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "message"),
     [
         ("empty", "is empty (0 bytes): export or copy it again"),
         ("truncated", "was cut short at"),
@@ -196,15 +196,15 @@ def broken(name: str, tmp_path: Path) -> Path:
         ("data behind a link", "the weights of m.onnx, is a link, which onnx does not follow: copy it"),
     ],
 )
-def test_a_broken_model_is_named_with_its_fault(name: str, said: str, tmp_path: Path) -> None:
+def test_broken_model_is_explained(name: str, message: str, tmp_path: Path) -> None:
     path = broken(name, tmp_path)
     with pytest.raises(ModelError) as caught:
         read_model(path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_model_cut_at_any_byte_is_never_taken_for_whole(save_model: Save, tmp_path: Path) -> None:
+def test_model_truncated_at_any_byte_is_an_error(save_model: Save, tmp_path: Path) -> None:
     whole = save_model(width=4).read_bytes()
     cut = tmp_path / "cut.onnx"
     for size in range(len(whole)):
@@ -220,27 +220,27 @@ def test_a_model_cut_at_any_byte_is_never_taken_for_whole(save_model: Save, tmp_
         (helper.make_tensor_sequence_value_info("x", TensorProto.FLOAT, None), "sequence"),
     ],
 )
-def test_an_input_that_is_no_tensor_of_numbers_is_refused(
-    value: onnx.ValueInfoProto, what: str, tmp_path: Path
-) -> None:
+def test_input_that_is_no_tensor_of_numbers_is_an_error(value: onnx.ValueInfoProto, what: str, tmp_path: Path) -> None:
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
     (tmp_path / "m.onnx").write_bytes(model_of([value], [y]).SerializeToString())
     with pytest.raises(ModelError, match=f"the input 'x' is of type {what}"):
         read_model(tmp_path / "m.onnx")
 
 
-def test_a_path_is_looked_for_in_each_folder_in_turn(save_model: Save, tmp_path: Path, store: Store) -> None:
+def test_path_is_searched_for_in_each_folder_in_turn(save_model: Save, tmp_path: Path, store: Store) -> None:
     (tmp_path / "tests").mkdir()
-    there = save_model("m.onnx", tmp_path)
+    outer = save_model("m.onnx", tmp_path)
     folders = [tmp_path / "tests", tmp_path]
-    assert resolve_model(EngineSpec(path="m.onnx"), folders, store).path == there
-    nearer = save_model("m.onnx", tmp_path / "tests")
-    assert resolve_model(EngineSpec(path="m.onnx"), folders, store).path == nearer
-    assert resolve_model(EngineSpec(path="../m.onnx"), folders, store).path.samefile(there)
-    assert resolve_model(EngineSpec(path=str(there)), folders, store).path == there
+    assert resolve_model(EngineSpec(path="m.onnx"), folders, store).path == outer
+    inner = save_model("m.onnx", tmp_path / "tests")
+    assert resolve_model(EngineSpec(path="m.onnx"), folders, store).path == inner
+    assert resolve_model(EngineSpec(path="../m.onnx"), folders, store).path.samefile(outer)
+    assert resolve_model(EngineSpec(path=str(outer)), folders, store).path == outer
 
 
-def test_a_missing_model_names_the_places_and_the_nearest_name(save_model: Save, tmp_path: Path, store: Store) -> None:
+def test_missing_model_lists_searched_paths_and_the_nearest_name(
+    save_model: Save, tmp_path: Path, store: Store
+) -> None:
     save_model("resnet18.onnx")
     with pytest.raises(ModelError) as caught:
         resolve_model(EngineSpec(path="resnet.onnx"), [tmp_path / "nowhere", tmp_path], store)
@@ -250,14 +250,14 @@ def test_a_missing_model_names_the_places_and_the_nearest_name(save_model: Save,
     )
 
 
-def test_a_folder_in_place_of_a_model_lists_the_models_in_it(save_model: Save, tmp_path: Path, store: Store) -> None:
+def test_folder_instead_of_a_model_lists_its_models(save_model: Save, tmp_path: Path, store: Store) -> None:
     (tmp_path / "models").mkdir()
     save_model("a.onnx", tmp_path / "models")
     with pytest.raises(ModelError, match=r"is a folder .*: it has a.onnx"):
         resolve_model(EngineSpec(path="models"), [tmp_path], store)
 
 
-def test_a_function_may_return_a_model_or_a_path(save_model: Save, store: Store) -> None:
+def test_function_may_return_a_model_or_a_path(save_model: Save, store: Store) -> None:
     path = save_model()
     by_path = resolve_model(EngineSpec(onnx=lambda: path), [], store)
     assert by_path.path == path
@@ -272,41 +272,43 @@ def raises() -> None:
     raise RuntimeError("no weights here")
 
 
-def leaves() -> None:
+def exits() -> None:
     raise SystemExit("no weights here")
 
 
-def test_a_function_that_would_end_the_run_is_told_as_one_that_raises(store: Store) -> None:
-    with pytest.raises(ModelError, match=r"trt_engine\(onnx=leaves\).*SystemExit: no weights here"):
-        resolve_model(EngineSpec(onnx=leaves), [], store)
+def test_system_exit_of_a_function_is_an_error(store: Store) -> None:
+    with pytest.raises(ModelError, match=r"trt_engine\(onnx=exits\).*SystemExit: no weights here"):
+        resolve_model(EngineSpec(onnx=exits), [], store)
 
 
-def test_what_a_function_raises_is_told_with_its_name(store: Store) -> None:
+def test_exception_of_a_function_names_the_function(store: Store) -> None:
     for name in ("onnx", "build"):
         with pytest.raises(ModelError, match=rf"trt_engine\({name}=raises\).*RuntimeError: no weights here"):
             resolve_model(EngineSpec(**{name: raises}), [], store)
 
 
 @pytest.mark.parametrize(
-    ("name", "made", "said"),
+    ("name", "returned", "message"),
     [
         ("onnx", 3, "returned int: it must return a path or a ModelProto"),
         ("build", "text", "returned str: it must return a plan's bytes"),
         ("build", b"", "returned no bytes: it must return a plan's bytes"),
     ],
 )
-def test_what_a_function_must_not_return(name: str, made: object, said: str, store: Store) -> None:
-    with pytest.raises(ModelError, match=said):
-        resolve_model(EngineSpec(**{name: lambda: made}), [], store)
+def test_invalid_return_value_of_a_function_is_an_error(
+    name: str, returned: object, message: str, store: Store
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        resolve_model(EngineSpec(**{name: lambda: returned}), [], store)
 
 
-def test_a_function_must_not_return_a_model_without_its_weights(tmp_path: Path, store: Store) -> None:
+def test_returned_model_must_contain_its_weights(tmp_path: Path, store: Store) -> None:
     light = onnx.load(str(save_external(tmp_path)), load_external_data=False)
     with pytest.raises(ModelError, match="whose weights lie in another file"):
         resolve_model(EngineSpec(onnx=lambda: light), [], store)
 
 
-def test_plans_are_taken_as_they_are(tmp_path: Path, store: Store) -> None:
+def test_plans_are_not_read(tmp_path: Path, store: Store) -> None:
     (tmp_path / "m.engine").write_bytes(b"a plan")
     model = resolve_model(EngineSpec(path="m.engine"), [tmp_path], store)
     assert (model.kind, model.sha256) == ("plan", hashlib.sha256(b"a plan").hexdigest())
@@ -318,18 +320,18 @@ def test_plans_are_taken_as_they_are(tmp_path: Path, store: Store) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n"])
-def test_a_plan_that_is_none_is_refused(content: bytes, tmp_path: Path, store: Store) -> None:
+def test_invalid_plan_file_is_an_error(content: bytes, tmp_path: Path, store: Store) -> None:
     (tmp_path / "m.plan").write_bytes(content)
     with pytest.raises(ModelError, match=r"is empty|git lfs pull"):
         resolve_model(EngineSpec(path="m.plan"), [tmp_path], store)
 
 
-def test_no_model_named_says_how_to_name_one(store: Store) -> None:
+def test_spec_without_a_model_is_an_error(store: Store) -> None:
     with pytest.raises(ModelError, match="no model is named: write trt_engine"):
         resolve_model(EngineSpec(), [], store)
 
 
-def test_quantised_models_are_known_by_their_operators(tmp_path: Path) -> None:
+def test_quantised_models_are_recognised_by_their_operators(tmp_path: Path) -> None:
     x = helper.make_tensor_value_info("x", TensorProto.INT8, [4])
     scale = numpy_helper.from_array(np.float32(0.1), "s")
     y = helper.make_tensor_value_info("y", TensorProto.FLOAT, [4])
@@ -339,7 +341,7 @@ def test_quantised_models_are_known_by_their_operators(tmp_path: Path) -> None:
     assert not Model(tmp_path, "", "plan").has_qdq
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"{tmp_path}/absent.onnx cannot be read: No such file"):
         read_model(tmp_path / "absent.onnx")
     os.mkfifo(tmp_path / "pipe.onnx")

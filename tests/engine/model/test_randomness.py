@@ -1,4 +1,4 @@
-"""Models that draw random numbers themselves."""
+"""Test models that draw random numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
 
 
 def why(folder: Path, *nodes: Any, functions: Any = (), **weights: np.ndarray) -> str:
-    """What is said of a model of these nodes."""
+    """Return why a model of these nodes cannot be compared."""
     stored = [numpy_helper.from_array(array, name) for name, array in weights.items()]
     graph = helper.make_graph(list(nodes), "g", [X], [Y], stored)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("own", 1)]
@@ -30,7 +30,7 @@ NOISE = node("RandomNormalLike", ["x"], ["n"], "noise", seed=1.0)
 ADD = node("Add", ["x", "n"], ["y"])
 
 
-def test_the_operator_and_its_node_are_named(tmp_path: Path) -> None:
+def test_random_operator_and_its_node_are_named(tmp_path: Path) -> None:
     assert why(tmp_path, NOISE, ADD) == (
         "m.onnx draws random numbers (RandomNormalLike 'noise'), so its outputs differ in every run and cannot be "
         "compared: export it without that operator"
@@ -39,14 +39,14 @@ def test_the_operator_and_its_node_are_named(tmp_path: Path) -> None:
     assert "(Bernoulli 'n')" in why(tmp_path, node("Bernoulli", ["x"], ["n"]), ADD)
 
 
-def test_numbers_that_reach_no_output_and_operators_of_others_are_no_matter(tmp_path: Path) -> None:
+def test_unused_random_numbers_and_custom_operators_are_ignored(tmp_path: Path) -> None:
     assert not why(tmp_path, NOISE, node("Relu", ["x"], ["y"]))
     assert not why(tmp_path, node("Bernoulli", ["x"], ["n"], domain="own"), ADD)
 
 
 @pytest.mark.parametrize(("training", "draws"), [(True, True), (False, False), (None, False)])
-def test_a_dropout_draws_in_training(training: bool | None, draws: bool, tmp_path: Path) -> None:
-    """As an initialiser, and as a Constant; a mode that the inputs decide may be training."""
+def test_dropout_is_random_only_in_training(training: bool | None, draws: bool, tmp_path: Path) -> None:
+    """The mode may be an initialiser or a Constant. A mode that is computed counts as training."""
     mode = {} if training is None else {"mode": np.array(training)}
     inputs = ["x", "", *mode]
     assert bool(why(tmp_path, node("Dropout", inputs, ["y"]), **mode)) is draws
@@ -57,7 +57,7 @@ def test_a_dropout_draws_in_training(training: bool | None, draws: bool, tmp_pat
         assert why(tmp_path, cast, node("Dropout", inputs, ["y"]), flag=np.array(1))
 
 
-def test_what_a_branch_or_a_function_draws_counts(tmp_path: Path) -> None:
+def test_random_operators_in_branches_and_functions_are_found(tmp_path: Path) -> None:
     out = helper.make_tensor_value_info("n", TensorProto.FLOAT, None)
     branches = [helper.make_graph([node(op, ["x"], ["n"])], op, [], [out]) for op in ("RandomUniformLike", "Relu")]
     both = dict(zip(("then_branch", "else_branch"), branches, strict=True))

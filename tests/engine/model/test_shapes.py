@@ -1,4 +1,4 @@
-"""What an engine is built for and run with, from what was declared."""
+"""Test the shapes that an engine is built for and run with."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IMAGES = model(x=("N", 3, 224, 224))
 ENCODER = model(ids=("N", "S"), mask=("N", "S"))
 
 
-def test_a_static_model_has_its_own_shape_and_no_profile() -> None:
+def test_static_model_has_its_own_shape_and_no_profile() -> None:
     static = model(x=(1, 3), y=())
     assert resolve_shapes(static, EngineSpec(), RunShape()).run == {"x": (1, 3), "y": ()}
     assert resolve_shapes(static, EngineSpec(), RunShape()).profiles == ()
@@ -40,7 +40,7 @@ def test_batch_fills_the_leading_dimension_and_its_name_elsewhere() -> None:
     assert shapes == {"x": (8, 4), "pairs": (7, 8), "free": (8, 2), "fixed": (1,)}
 
 
-def test_what_is_not_declared_is_built_for_what_is_run() -> None:
+def test_undeclared_dimensions_are_built_for_the_shape_that_is_run() -> None:
     run = RunShape(batch=8)
     assert resolve_shapes(IMAGES, EngineSpec(), run).profiles == ({"x": ((8, 3, 224, 224),) * 3},)
     declared = EngineSpec(dims={"N": (1, 4, 16)})
@@ -48,14 +48,14 @@ def test_what_is_not_declared_is_built_for_what_is_run() -> None:
     assert resolved.profiles[0]["ids"] == ((1, 128), (4, 128), (16, 128))
 
 
-def test_every_size_within_a_profile_is_built_as_one() -> None:
+def test_sizes_within_a_profile_have_the_same_profiles() -> None:
     spec = EngineSpec(dims={"N": (1, 8, 32)})
     built = {str(resolve_shapes(IMAGES, spec, RunShape(batch=batch)).profiles) for batch in (1, 8, 32)}
     assert len(built) == 1
     assert resolve_shapes(IMAGES, spec, RunShape(batch=32)).run["x"] == (32, 3, 224, 224)
 
 
-def test_what_is_not_given_is_run_at_the_optimum_of_the_first_profile() -> None:
+def test_default_shape_is_the_optimum_of_the_first_profile() -> None:
     spec = EngineSpec(dims={"N": [(1, 2, 4), (8, 16, 32)], "S": (16, 64, 128)})
     assert resolve_shapes(ENCODER, spec, RunShape()).run["ids"] == (2, 64)
     assert [profile["mask"] for profile in resolve_shapes(ENCODER, spec, RunShape()).profiles] == [
@@ -64,20 +64,20 @@ def test_what_is_not_given_is_run_at_the_optimum_of_the_first_profile() -> None:
     ]
 
 
-def test_the_optimum_is_that_of_the_first_profile_whatever_is_run() -> None:
+def test_optimum_does_not_depend_on_the_shape_that_is_run() -> None:
     spec = EngineSpec(dims={"N": (1, 8, 32)})
     mixed = model(x=("N", 3), scale=(1,))
     assert resolve_shapes(mixed, spec, RunShape(batch=2)).optimum == {"x": (8, 3), "scale": (1,)}
 
 
-def test_shapes_by_input_name_also_tell_the_dimensions_of_other_inputs() -> None:
+def test_shapes_of_one_input_define_shared_dimensions() -> None:
     spec = EngineSpec(shapes={"ids": ((1, 16), (4, 64), (8, 128))})
     assert resolve_shapes(ENCODER, spec, RunShape()).run == {"ids": (4, 64), "mask": (4, 64)}
     assert resolve_shapes(ENCODER, spec, RunShape()).profiles[0]["mask"] == ((1, 16), (4, 64), (8, 128))
     assert resolve_shapes(ENCODER, spec, RunShape(batch=1, dims={"S": 100})).run["mask"] == (1, 100)
 
 
-def test_an_input_of_unknown_rank_takes_its_shape_from_shapes() -> None:
+def test_input_of_unknown_rank_needs_a_shape() -> None:
     free = model(x=None)
     spec = EngineSpec(shapes={"x": ((1, 2), (4, 2), (8, 2))})
     assert resolve_shapes(free, spec, RunShape(batch=8)).run == {"x": (8, 2)}
@@ -85,14 +85,14 @@ def test_an_input_of_unknown_rank_takes_its_shape_from_shapes() -> None:
         resolve_shapes(free, EngineSpec(), RunShape(batch=8))
 
 
-def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
+def test_batch_does_not_fill_a_named_dimension() -> None:
     mixed = model(x=("N", 3), lengths=("S",))
     assert resolve_shapes(mixed, EngineSpec(), RunShape(batch=8, dims={"S": 5})).run == {"x": (8, 3), "lengths": (5,)}
     assert resolve_shapes(IMAGES, EngineSpec(), RunShape(batch=8, dims={"N": 8})).run["x"] == (8, 3, 224, 224)
 
 
 @pytest.mark.parametrize(
-    ("subject", "spec", "run", "said"),
+    ("subject", "spec", "run", "message"),
     [
         (IMAGES, EngineSpec(), RunShape(), r"dimension 'N' of input 'x' .* write dims=\{'N': .*or batch"),
         (model(x=(2, None)), EngineSpec(), RunShape(), r"dimension 1, which has no name, .*write shapes=\{'x'"),
@@ -120,6 +120,8 @@ def test_a_dimension_that_the_test_names_is_not_the_batchs() -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_cannot_be_is_told_with_the_remedy(subject: Model, spec: EngineSpec, run: RunShape, said: str) -> None:
-    with pytest.raises(ModelError, match=said):
+def test_impossible_shapes_are_errors_with_a_remedy(
+    subject: Model, spec: EngineSpec, run: RunShape, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
         resolve_shapes(subject, spec, run)

@@ -1,11 +1,11 @@
-"""Messages of ONNX Runtime as a person reads them."""
+"""Test readable messages of ONNX Runtime."""
 
 from __future__ import annotations
 
 from pytest_trt.engine.onnx.messages import readable_message
 
 
-def test_a_node_that_fails_is_named_without_the_status_codes() -> None:
+def test_failing_node_is_named_without_status_codes() -> None:
     status = "[ONNXRuntimeError] : 2 : INVALID_ARGUMENT : Non-zero status code returned while running Gather node. "
     reason = "indices element out of data bounds, idx=9 must be within the inclusive range [-8,7]"
     named = RuntimeError(f"{status}Name:'/emb/Gather' Status Message: {reason}")
@@ -14,5 +14,5 @@ def test_a_node_that_fails_is_named_without_the_status_codes() -> None:
     assert readable_message(unnamed) == f"Gather: {reason}"
 
 
-def test_an_error_without_a_message_is_named_by_its_type() -> None:
+def test_error_without_a_message_is_named_by_its_type() -> None:
     assert readable_message(ValueError()) == "ValueError"

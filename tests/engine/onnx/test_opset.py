@@ -1,4 +1,4 @@
-"""Models of old opsets in later ones, and what each computes, on ONNX Runtime."""
+"""Test models upgraded to later opsets, by what they compute on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def resized(version: int, mode: str, scales: tuple[float, ...]) -> Any:
     ("version", "scales"),
     [(7, (2, 2)), (8, (2.5, 1.7)), (9, (2.5, 1.7)), (10, (2.5, 1.7)), (10, (0.25, 0.4)), (10, (1, 0.4))],
 )
-def test_what_is_resized_takes_the_pixels_that_it_took(
-    to: int, mode: str, version: int, scales: tuple[float, ...]
-) -> None:
+def test_upgraded_resize_reads_the_same_pixels(to: int, mode: str, version: int, scales: tuple[float, ...]) -> None:
     made = resized(version, mode, scales)
     expected = computed(made)
     after = opset.upgrade(made, to)
@@ -67,17 +65,19 @@ def test_what_is_resized_takes_the_pixels_that_it_took(
 @pytest.mark.parametrize("version", [7, 11, 12])
 @pytest.mark.parametrize("kind", ["Hardmax", "Softmax", "LogSoftmax"])
 @pytest.mark.parametrize("axis", [None, 0, 1, 2, 3])
-def test_axes_that_were_taken_for_one_still_are(version: int, kind: str, axis: int | None) -> None:
+def test_upgraded_softmax_uses_the_same_axes(version: int, kind: str, axis: int | None) -> None:
     made = model(version, [helper.make_node(kind, ["x"], ["y"], **({} if axis is None else {"axis": axis}))])
     expected = computed(made)
     np.testing.assert_allclose(computed(opset.upgrade(made, 13)), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["Hardmax", "Resize"])
-def test_inside_a_branch_too(kind: str) -> None:
-    given = {"Hardmax": (["x"], {}), "Resize": (["x", "s"], {"mode": "linear"})}[kind]
+def test_operators_in_branches_are_upgraded(kind: str) -> None:
+    arguments = {"Hardmax": (["x"], {}), "Resize": (["x", "s"], {"mode": "linear"})}[kind]
     branches = {
-        name: helper.make_graph([helper.make_node(kind, given[0], [name], **given[1])], name, [], [info(name, None)])
+        name: helper.make_graph(
+            [helper.make_node(kind, arguments[0], [name], **arguments[1])], name, [], [info(name, None)]
+        )
         for name in ("then_branch", "else_branch")
     }
     weights = [floats("s", 1, 1, 2.5, 2.5), numpy_helper.from_array(np.array(True), "c")]
@@ -86,7 +86,7 @@ def test_inside_a_branch_too(kind: str) -> None:
     np.testing.assert_allclose(computed(opset.upgrade(made, 13)), expected, atol=1e-6)
 
 
-def test_a_rounding_that_no_later_opset_has_is_refused() -> None:
+def test_rounding_that_no_later_opset_has_is_an_error() -> None:
     with pytest.raises(ValueError, match="enlarges one axis and shrinks another"):
         opset.upgrade(resized(10, "nearest", (2, 0.5)), 13)
     computes = model(10, [helper.make_node("Resize", ["x", "s"], ["y"], mode="nearest")], [], (info("s", (4,)),))
@@ -102,20 +102,20 @@ def filtered(version: int, mode: str, *scales: float) -> Any:
     return model(version, nodes, [weight, floats("s", 1, 1, *scales)])
 
 
-def test_int8_of_a_model_that_resizes_is_what_it_was(tmp_path: Path) -> None:
+def test_int8_of_a_model_with_resize_is_accurate(tmp_path: Path) -> None:
     onnx.save(filtered(10, "linear", 2.5, 2.5), str(tmp_path / "m.onnx"))
     assert int8.quantise(read_model(tmp_path / "m.onnx"), lambda: [X], tmp_path / "q.onnx").notes == ()
     found = computed(onnx.load(str(tmp_path / "q.onnx")))
     np.testing.assert_allclose(found, computed(onnx.load(str(tmp_path / "m.onnx"))), atol=0.1)
 
 
-def test_int8_of_a_model_that_cannot_be_raised_has_one_scale_a_weight_and_says_so(tmp_path: Path) -> None:
+def test_int8_of_a_model_that_cannot_be_upgraded_is_per_tensor(tmp_path: Path) -> None:
     onnx.save(filtered(10, "nearest", 2, 0.5), str(tmp_path / "m.onnx"))
     (note,) = int8.quantise(read_model(tmp_path / "m.onnx"), lambda: [X], tmp_path / "q.onnx").notes
     assert "per tensor, as opset 10 cannot be upgraded: a Resize to the nearest pixel enlarges one axis" in note
 
 
-def test_half_precision_of_a_model_with_q_dq_that_resizes_is_what_it_was(tmp_path: Path) -> None:
+def test_half_precision_of_a_model_with_qdq_and_resize_is_accurate(tmp_path: Path) -> None:
     made = filtered(10, "linear", 2.5, 2.5)
     made.graph.node[0].input[0] = "d"
     made.graph.initializer.extend([numpy_helper.from_array(np.float32(0.03), "scale")])

@@ -1,4 +1,4 @@
-"""Real builds with TensorRT-RTX, ahead of time, on a machine that needs no GPU."""
+"""Test real ahead-of-time builds with TensorRT-RTX, which need no GPU."""
 
 from __future__ import annotations
 
@@ -35,19 +35,19 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_dynamic_model_builds_with_two_profiles_for_two_capabilities(model: Path, tmp_path: Path) -> None:
+def test_dynamic_model_builds_with_two_profiles_and_two_capabilities(model: Path, tmp_path: Path) -> None:
     wide = {"x": ((1, 3, 16, 16), (8, 3, 16, 16), (16, 3, 16, 16))}
-    report, told = build(model, tmp_path, (PROFILE, wide), compute_capabilities=(89, 120))
+    report, progress = build(model, tmp_path, (PROFILE, wide), compute_capabilities=(89, 120))
     plan = (tmp_path / "plan").read_bytes()
     assert len(plan) == report.plan_bytes > 1000
     assert str(read_origin(tmp_path / "plan")) == f"TensorRT-RTX {rtx.__version__}"
-    assert told[0] == ("parsing the model", -1.0)
-    assert all(-1.0 <= share <= 1.0 for _, share in told)
-    assert not (tmp_path / "timing.cache").exists()  # nothing is timed ahead of time
+    assert progress[0] == ("parsing the model", -1.0)
+    assert all(-1.0 <= share <= 1.0 for _, share in progress)
+    assert not (tmp_path / "timing.cache").exists()  # an ahead-of-time build measures no timings
 
 
-def test_dimensions_that_are_named_by_a_question_mark_are_not_of_one_size(tmp_path: Path) -> None:
-    """As Paddle's exporter writes height and width. TensorRT makes dimensions of one name one size."""
+def test_dimensions_named_question_mark_may_differ(tmp_path: Path) -> None:
+    """Paddle's exporter names height and width like this. TensorRT requires dimensions of one name to be equal."""
     made = conv_model()
     for axis in (2, 3):
         made.graph.input[0].type.tensor_type.shape.dim[axis].dim_param = "?"
@@ -56,7 +56,7 @@ def test_dimensions_that_are_named_by_a_question_mark_are_not_of_one_size(tmp_pa
     assert (tmp_path / "plan").exists()
 
 
-def test_fp16_is_proved_from_the_converted_model(model: Path, tmp_path: Path) -> None:
+def test_fp16_is_proved_by_the_converted_model(model: Path, tmp_path: Path) -> None:
     half = tmp_path / "half.onnx"
     convert(model, "fp16", half)
     report, _ = build(half, tmp_path, (PROFILE,), precision="fp16")
@@ -64,7 +64,7 @@ def test_fp16_is_proved_from_the_converted_model(model: Path, tmp_path: Path) ->
     assert report.precisions["fp16"] > 0.5
 
 
-def test_fp16_asked_of_a_model_without_any_is_an_error(model: Path, tmp_path: Path) -> None:
+def test_fp16_of_an_unconverted_model_is_an_error(model: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"precision='fp16' was requested, but no layer has it \(there is 100% fp32\)"):
         build(model, tmp_path, (PROFILE,), precision="fp16")
 
@@ -79,7 +79,7 @@ def test_fp16_asked_of_a_model_without_any_is_an_error(model: Path, tmp_path: Pa
         ({"tactic_sources": ("CUBLAS",)}, r"tactic_sources: 'CUBLAS' .*TensorRT from 8\.6 to before 11\.0 has it"),
     ],
 )
-def test_what_it_cannot_do_is_said_before_it_is_built(
+def test_unsupported_options_are_errors_before_the_build(
     model: Path, tmp_path: Path, spec: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BuildError, match=message):
@@ -104,7 +104,7 @@ KINDS = {"fp8": TensorProto.FLOAT8E4M3FN, "int8": TensorProto.INT8}
 
 
 @pytest.mark.parametrize("precision", KINDS)
-def test_quantised_models_prove_what_they_are_quantised_to(precision: str, tmp_path: Path) -> None:
+def test_quantised_model_proves_its_precision(precision: str, tmp_path: Path) -> None:
     path = tmp_path / "q.onnx"
     onnx.save(quantised_model(KINDS[precision]), str(path))
     report, _ = build(path, tmp_path, precision=precision)
@@ -124,7 +124,7 @@ def test_models_with_tensors_marked_as_outputs_build(name: str, tmp_path: Path) 
     assert report.plan_bytes > 1000
 
 
-def test_build_options_are_taken(model: Path, tmp_path: Path) -> None:
+def test_build_options_are_accepted(model: Path, tmp_path: Path) -> None:
     report, _ = build(
         model, tmp_path, (PROFILE,), optimization_level=1, workspace_mb=64, avg_timing_iterations=1, max_aux_streams=0,
         tf32=False, sparsity=True, profiling_verbosity="none",
@@ -133,7 +133,7 @@ def test_build_options_are_taken(model: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
-def test_a_fault_of_the_model_says_nothing_of_the_driver_that_is_not_meant(tmp_path: Path) -> None:
+def test_error_of_a_model_does_not_mention_the_driver(tmp_path: Path) -> None:
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4, 4]) for n in "xy")
     sizes = numpy_helper.from_array(np.array([3, 5]), "sizes")
     graph = helper.make_graph([helper.make_node("Reshape", ["x", "sizes"], ["y"], "narrow")], "g", [x], [y], [sizes])
@@ -144,7 +144,7 @@ def test_a_fault_of_the_model_says_nothing_of_the_driver_that_is_not_meant(tmp_p
     assert "cudaError" not in str(caught.value)
 
 
-def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
+def test_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
     nodes = [helper.make_node("Nonsense", ["x"], ["y"], "the_odd_one", domain="no.such")]
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("no.such", 1)]
@@ -156,13 +156,13 @@ def test_an_unknown_operator_is_named_with_its_node(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 @pytest.mark.parametrize("option", ["refit", "strip_weights"])
-def test_what_is_built_on_the_device_alone_is_said(option: str, model: Path, tmp_path: Path) -> None:
+def test_options_that_need_the_gpu_are_errors_without_it(option: str, model: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="with refit or strip_weights, TensorRT-RTX can build only on the GPU"):
         build(model, tmp_path, (PROFILE,), **{option: True})
 
 
-def test_operators_that_it_lacks_are_named_once(tmp_path: Path) -> None:
-    """A model that was quantised dynamically has hundreds of them."""
+def test_unsupported_operators_are_named_once(tmp_path: Path) -> None:
+    """A dynamically quantised model has hundreds of such nodes."""
     node = helper.make_node
     nodes = []
     for number in range(3):
@@ -181,19 +181,19 @@ def test_operators_that_it_lacks_are_named_once(tmp_path: Path) -> None:
     )
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_file_that_is_no_model_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(b"this is no model")
     with pytest.raises(BuildError, match=r"the network parsed from broken\.onnx has no outputs: is it a complete"):
         build(path, tmp_path)
 
 
-def test_dynamic_inputs_without_a_profile_are_refused(model: Path, tmp_path: Path) -> None:
+def test_dynamic_inputs_without_a_profile_are_an_error(model: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"cannot build conv\.onnx: .*profile"):
         build(model, tmp_path)
 
 
-def test_a_shape_tensor_takes_its_range_from_the_inputs(tmp_path: Path) -> None:
+def test_shape_tensor_needs_an_input_range(tmp_path: Path) -> None:
     nodes = [helper.make_node("Expand", ["x", "shape"], ["y"], "expand")]
     inputs = [
         helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1]),
@@ -210,7 +210,7 @@ def test_a_shape_tensor_takes_its_range_from_the_inputs(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
-def test_without_a_gpu_it_is_the_driver_that_is_asked(model: Path, tmp_path: Path) -> None:
+def test_missing_driver_is_an_error(model: Path, tmp_path: Path) -> None:
     with pytest.raises(BackendError, match="driver"):
         build(model, tmp_path, (PROFILE,), compute_capabilities=())
     with pytest.raises(BackendError, match="driver"):
@@ -220,8 +220,12 @@ def test_without_a_gpu_it_is_the_driver_that_is_asked(model: Path, tmp_path: Pat
 
 
 class Timings:
-    """Builds of a builder with flags, as far as the choice of precisions goes: `chosen` is what it takes by timing,
-    first with what an earlier build timed and then anew, `preferred` what it takes where a precision is preferred."""
+    """Stands in for builds with precision flags.
+
+    Args:
+        chosen: The precision that timing chooses, with the timings of an earlier build and then without them.
+        preferred: The precision of the build that prefers one, or its error.
+    """
 
     def __init__(self, chosen: list[str], preferred: str | BuildError) -> None:
         self._chosen, self._preferred = iter(chosen), preferred
@@ -229,10 +233,10 @@ class Timings:
 
     def __call__(self, trt: Any, job: BuildJob, progress: Any) -> tuple[BuildReport, str]:
         self.jobs.append(job)
-        taken = self._preferred if job.spec.precision_constraints == "prefer" else next(self._chosen)
-        if isinstance(taken, BuildError):
-            raise taken
-        report = BuildReport(1.0, 100, {taken: 1.0}, "inspector", notes=("of this build",))
+        result = self._preferred if job.spec.precision_constraints == "prefer" else next(self._chosen)
+        if isinstance(result, BuildError):
+            raise result
+        report = BuildReport(1.0, 100, {result: 1.0}, "inspector", notes=("of this build",))
         return report, missing_precision(job.spec, report)
 
     def build(self, monkeypatch: pytest.MonkeyPatch, **spec: Any) -> BuildReport:
@@ -241,19 +245,19 @@ class Timings:
         return tensorrt_build.build(rtx, job, lambda text, share: None)
 
 
-def test_timing_that_chooses_what_was_asked_for_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_build_is_enough_if_timing_chooses_the_precision(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp16"], "fp32")
     assert timings.build(monkeypatch, precision="fp16").notes == ("of this build",)
     assert len(timings.jobs) == 1
 
 
-def test_old_timings_are_left_before_anything_is_preferred(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_build_ignores_old_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp16"], "fp32")
     assert timings.build(monkeypatch, precision="fp16").notes == ("of this build",)
     assert [job.timing_cache for job in timings.jobs] == ["timing.cache", None]
 
 
-def test_what_timing_chooses_for_no_layer_is_preferred_in_each_and_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_third_build_prefers_the_precision_with_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp32"], "fp16")
     report = timings.build(monkeypatch, precision="fp16")
     assert report.precisions == {"fp16": 1.0}
@@ -265,7 +269,7 @@ def test_what_timing_chooses_for_no_layer_is_preferred_in_each_and_said(monkeypa
     assert timings.jobs[-1].timing_cache == "timing.cache"
 
 
-def test_a_precision_that_nothing_has_though_preferred_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_preferred_precision_that_no_layer_has_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp32"], "fp32")
     with pytest.raises(
         BuildError, match=r"'fp16' was requested, but no layer has it .*: no layer can compute in it, even"
@@ -273,14 +277,14 @@ def test_a_precision_that_nothing_has_though_preferred_is_an_error(monkeypatch: 
         timings.build(monkeypatch, precision="fp16")
 
 
-def test_constraints_that_are_to_be_obeyed_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_layer_precisions_are_not_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp32"], "fp16")
     with pytest.raises(BuildError, match=r"no layer has it .*: set 'fp16' for layers in layer_precisions, too"):
         timings.build(monkeypatch, precision="fp16", layer_precisions={"*": "fp32"})
     assert len(timings.jobs) == 2
 
 
-def test_a_build_that_preferring_breaks_says_why_it_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_build_with_preference_explains_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     timings = Timings(["fp32", "fp32"], BuildError("no implementation"))
     with pytest.raises(
         BuildError, match=r"'fp16' was requested, but no layer has it .*; preferring it failed: no impl"
@@ -289,7 +293,7 @@ def test_a_build_that_preferring_breaks_says_why_it_was_tried(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("dynamic", [True, False])
-def test_an_input_that_is_an_output_too_is_named_before_it_has_another_name(dynamic: bool, tmp_path: Path) -> None:
+def test_input_that_is_also_an_output_is_an_error(dynamic: bool, tmp_path: Path) -> None:
     made = conv_model(dynamic)
     made.graph.output.append(made.graph.input[0])
     onnx.save(made, str(tmp_path / "m.onnx"))
@@ -297,7 +301,7 @@ def test_an_input_that_is_an_output_too_is_named_before_it_has_another_name(dyna
         build(tmp_path / "m.onnx", tmp_path, (PROFILE,) if dynamic else ())
 
 
-def test_a_workspace_that_does_not_suffice_is_named(tmp_path: Path) -> None:
+def test_too_small_workspace_is_named(tmp_path: Path) -> None:
     onnx.save(layers_model(), str(tmp_path / "m.onnx"))
     profile = {"x": ((1, 32), (2, 32), (4, 32))}
     with pytest.raises(BuildError, match=r"the workspace is limited to 1e-06 MB: allow more with workspace_mb"):

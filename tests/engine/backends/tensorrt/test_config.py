@@ -1,4 +1,4 @@
-"""Every build option, in real builds with TensorRT-RTX, ahead of time, on a machine that needs no GPU."""
+"""Test every build option in real ahead-of-time builds with TensorRT-RTX, which need no GPU."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     ],
     ids=lambda spec: "-".join(spec),
 )
-def test_an_option_is_taken(model: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
+def test_option_is_accepted(model: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
     report, _ = build(model, tmp_path, (PROFILE,), **spec)
     assert report.plan_bytes > 1000
     assert report.notes == ()
@@ -69,8 +69,8 @@ def test_an_option_is_taken(model: Path, tmp_path: Path, spec: dict[str, Any]) -
     [{"io_formats": {"x": "hwc"}}, {"weight_streaming": True}, {"memory_pool_bytes": {"tactic_shared_memory": 49152}}],
     ids=lambda spec: "-".join(spec),
 )
-def test_what_is_taken_changes_what_is_built(model: Path, tmp_path: Path, plain: bytes, spec: dict[str, Any]) -> None:
-    """Of two builds of the same, TensorRT-RTX makes the same plan."""
+def test_option_changes_the_plan(model: Path, tmp_path: Path, plain: bytes, spec: dict[str, Any]) -> None:
+    """TensorRT-RTX builds the same plan from the same model and options."""
     build(model, tmp_path, (PROFILE,))
     assert (tmp_path / "plan").read_bytes() == plain
     build(model, tmp_path, (PROFILE,), **spec)
@@ -101,7 +101,7 @@ def test_what_is_taken_changes_what_is_built(model: Path, tmp_path: Path, plain:
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_what_this_backend_lacks_or_refuses_is_said(
+def test_unsupported_and_rejected_options_are_errors(
     model: Path, tmp_path: Path, spec: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(BuildError, match=message):
@@ -109,15 +109,15 @@ def test_what_this_backend_lacks_or_refuses_is_said(
     assert not (tmp_path / "plan").exists()
 
 
-def test_a_workspace_that_does_not_suffice_is_named(model: Path, tmp_path: Path) -> None:
+def test_too_small_workspace_is_named(model: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match=r"workspace.*limited to 1 MB: allow more with workspace_mb"):
         build(model, tmp_path, (PROFILE,), workspace_mb=1)
 
 
 @pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
 @pytest.mark.parametrize("spec", [{"strip_weights": True}, {"refit": True}], ids=lambda spec: next(iter(spec)))
-def test_what_is_refitted_is_built_where_a_gpu_is(model: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
-    """TensorRT-RTX compiles it on the device itself: the option is taken, and the builder says what it misses."""
+def test_refit_needs_a_gpu(model: Path, tmp_path: Path, spec: dict[str, Any]) -> None:
+    """TensorRT-RTX compiles these engines on the device: the builder accepts the option and reports the missing GPU."""
     with pytest.raises(BuildError, match=r"cannot build conv\.onnx: .*CUDA_SUCCESS"):
         build(model, tmp_path, (PROFILE,), **spec)
     assert not (tmp_path / "plan").exists()
@@ -165,8 +165,8 @@ class TestPlugins:
         onnx.save(made, str(path))
         return path
 
-    def test_a_library_is_loaded_and_its_plugins_are_found(self, library: Path, tmp_path: Path) -> None:
-        """The parser finds no plugin of that name without it, and with it one that makes nothing."""
+    def test_library_is_loaded_and_its_plugins_are_found(self, library: Path, tmp_path: Path) -> None:
+        """Without the library, the parser finds no such plugin; with it, it finds one that creates nothing."""
         plugged = self.plugin_model(tmp_path)
         with pytest.raises(BuildError, match=r"the_plugin \(PytestTrtNothing\).*[Pp]lugin not found"):
             build(plugged, tmp_path)
@@ -181,7 +181,7 @@ class TestPlugins:
             (b"nothing", r"bad\.so cannot be loaded by tensorrt_rtx 1.*: .*file too short"),
         ],
     )
-    def test_a_library_that_does_not_load_is_said(
+    def test_library_that_cannot_be_loaded_is_an_error(
         self, model: Path, tmp_path: Path, content: bytes | None, message: str
     ) -> None:
         bad = tmp_path / "bad.so"

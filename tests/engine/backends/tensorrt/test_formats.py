@@ -1,6 +1,6 @@
-"""The format of an input or output, from the words in which TensorRT describes it where bindings lack its type.
+"""Test the formats of inputs and outputs, parsed from TensorRT's descriptions.
 
-The words are those in libnvinfer 8.6.0 and in the lean runtime 10.16.1.
+The descriptions are those of libnvinfer 8.6.0 and of the lean runtime 10.16.1.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pytest_trt.pipeline.formats import storage_shape
 
 
 @pytest.mark.parametrize(
-    ("words", "name"),
+    ("description", "name"),
     [
         ("Row major linear FP32 format (kLINEAR)", "linear"),
         ("Row major linear FP16 format", "linear"),
@@ -39,12 +39,12 @@ from pytest_trt.pipeline.formats import storage_shape
         ("Non-vectorized channel-last format with 3 spatial dimensions", "dhwc"),
     ],
 )  # fmt: skip
-def test_words_tell_the_format(words: str, name: str) -> None:
-    assert parse_format_description(words) == name
+def test_description_is_parsed_to_a_format(description: str, name: str) -> None:
+    assert parse_format_description(description) == name
 
 
 @pytest.mark.parametrize(
-    "words",
+    "description",
     [
         "Channel major FP16 format where C % 8 == 0 and H Stride % 32 == 0",
         "Channel major INT8 format where channel == 4 and column stride % 32 == 0",
@@ -52,6 +52,6 @@ def test_words_tell_the_format(words: str, name: str) -> None:
         "unknown",
     ],
 )
-def test_a_format_that_has_no_name_is_never_taken_for_another(words: str) -> None:
+def test_unnamed_formats_are_not_confused_with_others(description: str) -> None:
     with pytest.raises(BackendError, match="which is not supported for a tensor of 4 dimensions"):
-        storage_shape((1, 8, 4, 4), parse_format_description(words))
+        storage_shape((1, 8, 4, 4), parse_format_description(description))

@@ -1,4 +1,4 @@
-"""The inspector's JSON, as TensorRT 8.6 wrote it on an H200 and in the form of 11."""
+"""Test the inspector's JSON, as TensorRT 8.6 wrote it on an H200, and in the form of TensorRT 11."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pytest_trt.engine.backends.tensorrt.precision import (
 from pytest_trt.spec.engine_spec import EngineSpec
 
 
-def test_a_layer_of_8_6() -> None:
+def test_layer_of_tensorrt_8_6() -> None:
     text = json.dumps({"Layers": [CONV_86], "Bindings": ["x", "y"]}).replace(
         "\\u001e", "\x1e"
     )  # 8.6 does not escape it
@@ -34,7 +34,7 @@ def test_a_layer_of_8_6() -> None:
     assert layer.nodes == ("Conv_0", "Relu_1")
 
 
-def test_a_layer_of_11_has_format_and_type_apart() -> None:
+def test_layer_of_tensorrt_11_has_separate_format_and_type() -> None:
     tensor = {"Name": "y", "Format": "Row major linear", "Datatype": "BFloat16"}
     layer = {"Name": "mm", "LayerType": "gemm", "Inputs": [tensor], "Outputs": [tensor], "TacticName": "t"}
     (found,) = parse_layers({"Layers": [layer], "I/O Tensors": []})
@@ -42,19 +42,19 @@ def test_a_layer_of_11_has_format_and_type_apart() -> None:
     assert found.formats == "Row major linear BFloat16 -> Row major linear BFloat16"
 
 
-def test_the_kernel_tells_the_precision_where_formats_do_not() -> None:
+def test_precision_comes_from_the_kernel_if_formats_lack_it() -> None:
     unknown = [{"Name": "y", "Format/Datatype": "N/A due to dynamic shapes"}]
     (layer,) = parse_layers({"Layers": [{**CONV_86, "Inputs": unknown, "Outputs": unknown}]})
     assert layer.precision == "fp16"
 
 
-def test_numbers_that_json_has_not_travel_as_text() -> None:
+def test_nan_and_infinity_become_text() -> None:
     found = read_inspector_json('{"Layers": [{"Name": "scale", "Shift": NaN, "Power": -Infinity}], "Bindings": []}')
     assert found["Layers"] == [{"Name": "scale", "Shift": "NaN", "Power": "-Infinity"}]
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
-def test_names_alone_are_layers_too() -> None:
+def test_layers_may_be_names_only() -> None:
     assert parse_layers({"Layers": ["a", "b"]}) == (Layer("a"), Layer("b"))
     assert parse_layers(read_inspector_json("")) == ()
 
@@ -81,12 +81,12 @@ def test_shares_count_the_layers_that_compute() -> None:
 
 
 def foreign(kind: str) -> dict[str, object]:
-    """What the inspector tells of a part of the network that became one layer: names, and what goes in and out."""
+    """Return what the inspector reports of a fused part of the network: its name, its inputs and its outputs."""
     tensors = [{"Name": "tokens", "Dimensions": [1, 32, 128], "Format/Datatype": f"Row major linear {kind} format"}]
     return {"Name": "{ForeignNode[w1...layer1.Add_3]}", "LayerType": "Myelin", "Inputs": tensors, "Outputs": tensors}
 
 
-def test_what_is_fused_into_one_layer_tells_its_precision_only_where_that_goes_out() -> None:
+def test_fused_layer_reports_only_the_precision_of_its_outputs() -> None:
     plain, half = parse_layers({"Layers": [foreign("FP32"), foreign("FP16")]})
     assert (plain.precision, half.precision) == (UNREPORTED, "fp16")
     assert precision_shares([plain, half, Layer("a", precision="fp32"), Layer("b")]) == {
@@ -98,7 +98,7 @@ def report(*layers: Layer, proved_by: str = "inspector") -> BuildReport:
     return BuildReport(1.0, 100, precision_shares(layers), proved_by, layers)
 
 
-def test_a_precision_that_is_in_no_layer_is_a_fault_with_its_remedy_but_not_what_is_not_told() -> None:
+def test_missing_precision_is_an_error_but_unreported_is_a_note() -> None:
     single, fused = Layer("a", precision="fp32"), Layer("{ForeignNode[a...b]}", precision=UNREPORTED)
     half = EngineSpec(precision="fp16")
     assert missing_precision(half, report(single)).endswith("or force fp16 with layer_precisions={'*': 'fp16'}")
@@ -120,7 +120,7 @@ FLOAT = report(Layer("a", precision="fp32"))
 
 
 @pytest.mark.parametrize("spec", [HALF, EngineSpec(precision="bf16"), CALIBRATED])
-def test_what_was_asked_for_is_preferred_in_every_layer(spec: EngineSpec) -> None:
+def test_requested_precision_is_preferred_in_every_layer(spec: EngineSpec) -> None:
     found = with_precision_preferred(spec, FLOAT)
     assert found is not None
     assert (found.layer_precisions, found.precision_constraints) == ({"*": spec.precision}, "prefer")
@@ -128,15 +128,15 @@ def test_what_was_asked_for_is_preferred_in_every_layer(spec: EngineSpec) -> Non
     assert "no layer can compute in it, even if it is preferred" in missing_precision(found, FLOAT)
 
 
-def test_what_a_spec_prefers_for_a_layer_stands() -> None:
+def test_own_preference_for_a_layer_is_kept() -> None:
     own = dataclasses.replace(HALF, layer_precisions={"head": "fp32"}, precision_constraints="prefer")
     found = with_precision_preferred(own, FLOAT)
     assert found is not None
-    assert list(found.layer_precisions.items()) == [("*", "fp16"), ("head", "fp32")]  # the later overrides
+    assert list(found.layer_precisions.items()) == [("*", "fp16"), ("head", "fp32")]  # the later entry overrides
 
 
 @pytest.mark.parametrize(
-    ("spec", "told", "remedy"),
+    ("spec", "built", "remedy"),
     [
         (HALF, report(Layer("a", precision="fp32"), proved_by="model"), "convert the model"),
         (dataclasses.replace(HALF, timing_cache_mode="error_on_miss"), FLOAT, "layer_precisions={'*': 'fp16'}"),
@@ -146,6 +146,8 @@ def test_what_a_spec_prefers_for_a_layer_stands() -> None:
         (EngineSpec(precision="fp8"), FLOAT, "was faster in every layer: request it"),
     ],
 )
-def test_what_cannot_be_preferred_is_a_fault_with_its_remedy(spec: EngineSpec, told: BuildReport, remedy: str) -> None:
-    assert with_precision_preferred(spec, told) is None
-    assert missing_precision(spec, told).endswith(remedy)
+def test_precision_that_cannot_be_preferred_is_an_error_with_a_remedy(
+    spec: EngineSpec, built: BuildReport, remedy: str
+) -> None:
+    assert with_precision_preferred(spec, built) is None
+    assert missing_precision(spec, built).endswith(remedy)

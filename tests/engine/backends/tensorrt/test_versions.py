@@ -1,4 +1,4 @@
-"""What each TensorRT can do, against the packages that are installed here."""
+"""Test the table of capabilities against installed packages and recorded versions."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def trt(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.mark.parametrize("what", versions.SUPPORT)
-def test_the_table_says_what_the_package_has(trt: Any, what: str) -> None:
+def test_table_matches_the_installed_package(trt: Any, what: str) -> None:
     version = versions.parse_version(trt.__version__)
     assert versions.has(trt, what) == versions.SUPPORT[what].includes(trt.__name__, version)
 
 
-def test_the_table_says_what_every_version_has() -> None:
-    """Against the names in the bindings of each version on PyPI, as recorded in tensorrt_api.json."""
+def test_table_matches_every_recorded_version() -> None:
+    """tensorrt_api.json records the names in the bindings of each version on PyPI."""
     recorded = json.loads((Path(__file__).parent / "tensorrt_api.json").read_text())
     order = [versions.parse_version(version) for version in recorded["versions"]]
     spans = dict.fromkeys(recorded["always"], (order[0], order[-1]))
@@ -59,24 +59,24 @@ def test_the_table_says_what_every_version_has() -> None:
         ("tensorrt_lean", "11.0", False),
     ],
 )
-def test_which_networks_have_the_models_own_types(name: str, version: str, typed: bool) -> None:
+def test_strongly_typed_versions(name: str, version: str, typed: bool) -> None:
     assert versions.strongly_typed(name, version) is typed
 
 
 @pytest.mark.parametrize(
-    ("what", "words"),
+    ("what", "description"),
     [
         ("fp16", "TensorRT from 8.6 to before 11.0"),
         ("progress", "TensorRT 9.1 and later and TensorRT-RTX"),
         ("compute_capabilities", "TensorRT-RTX"),
     ],
 )
-def test_where_an_option_is_stands_in_words(what: str, words: str) -> None:
-    assert versions.SUPPORT[what].describe() == words
+def test_support_is_described_in_words(what: str, description: str) -> None:
+    assert versions.SUPPORT[what].describe() == description
 
 
 @pytest.mark.skipif("tensorrt_rtx" not in INSTALLED, reason="needs the package tensorrt_rtx")
-def test_what_is_missing_is_said_with_who_has_it() -> None:
+def test_missing_option_names_the_versions_that_have_it() -> None:
     trt = importlib.import_module("tensorrt_rtx")
     with pytest.raises(
         BuildError, match=r"fp16 is not in tensorrt_rtx 1\..*: TensorRT from 8\.6 to before 11\.0 has it"
@@ -87,7 +87,7 @@ def test_what_is_missing_is_said_with_who_has_it() -> None:
         assert versions.dtype(getattr(trt.DataType, kind)) in ("float32", "float16", "int64", "bool")
 
 
-def test_a_package_that_is_not_there_names_the_command() -> None:
+def test_missing_package_names_the_install_command() -> None:
     packages = (name for name, info in BACKENDS.items() if info.plan_product)
     missing = next((name for name in packages if not importlib.util.find_spec(name)), None)
     if missing is None:
@@ -96,7 +96,7 @@ def test_a_package_that_is_not_there_names_the_command() -> None:
         versions.import_package(missing)
 
 
-def test_a_version_that_is_none_is_refused() -> None:
+def test_invalid_version_is_an_error() -> None:
     assert versions.parse_version("10.16.1.11") == (10, 16)
     with pytest.raises(BackendError, match="'nightly' is not a version"):
         versions.parse_version("nightly")
