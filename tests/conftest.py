@@ -11,8 +11,10 @@ from samples.models import layers_model
 
 pytest_plugins = ["pytester"]
 
-PLAIN = "--strict-markers -p no:cacheprovider -p no:hypothesispytest -p no:benchmark"
-"""Options of every pytester run: they disable plugins that only cost time."""
+PLAIN = (
+    "--strict-markers -p no:cacheprovider -p no:hypothesispytest -p no:benchmark -p no:rerunfailures -p no:pytest-retry"
+)
+"""Options of every pytester run: without the plugins that only cost it time."""
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ import pytest
 
 from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.plugin import pytest_benchmark
-from pytest_trt.plugin.options import FIXTURES, has_plugin_marker, uses_plugin
-from pytest_trt.plugin.stash import DECLARATION
+from pytest_trt.plugin.options import FIXTURES, has_plugin_marker, plugin_markers, uses_plugin
+from pytest_trt.plugin.stash import COUNTED_MARKERS, DECLARATION
 from pytest_trt.spec import options
 from pytest_trt.spec.budget_file import BudgetFile
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.markers import check_where, declare, suggest_marker
+from pytest_trt.spec.markers import check_where, declare, matrix_axes, suggest_marker
 from pytest_trt.spec.settings import Settings
 
 _WITHOUT_DECLARATION = frozenset(("trt_build", "trt_device"))
@@ -69,12 +69,19 @@ def declaration(item: pytest.Item) -> Declaration | None:
                     f"{mark.name}: the test does not request trt_runner, so nothing would be measured"
                 )
         return None
-    if any(mark.name == "trt_matrix" for mark in marks) and "trt_case" not in names:
+    matrix = [mark for mark in marks if mark.name == "trt_matrix"]
+    if matrix and "trt_case" not in names:
         raise DeclarationError(
             "trt_matrix: the test requests neither trt_runner nor trt_case, so no axis has an effect"
         )
     params = callspec_params(item)
     case = params.get("trt_case", {})
+    if matrix and (ignored := set(matrix_axes(matrix)) - set(case)):
+        raise DeclarationError(
+            f"trt_matrix: {', '.join(sorted(ignored))} did not parametrize the test: the marker stands inside "
+            "pytest.param(), on a unittest.TestCase or was added by a hook: put it on a plain test function, its class "
+            "or its module"
+        )
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
     for mark in item.own_markers:  # those of a module or class may be for its other tests
         if mark.name == "trt_budget":
@@ -106,6 +113,7 @@ def declare_all(
         if declared is not None:
             limits = budgets.merge(declared.budgets, item.nodeid)
             item.stash[DECLARATION] = dataclasses.replace(declared, budgets=limits)
+            item.stash[COUNTED_MARKERS] = plugin_markers(item)
         elif build_only:
             item.add_marker(pytest.mark.skip(reason="--trt-build-only: no marker says which engine it needs"))
     return problems, invalid

@@ -12,7 +12,7 @@ from pytest_trt.plugin import unittest_cases
 from pytest_trt.plugin.fixtures import trt_build, trt_case, trt_device, trt_engine, trt_runner, trt_spec
 from pytest_trt.plugin.options import add_options, uses_plugin
 from pytest_trt.plugin.session import SESSION, Session, session_of
-from pytest_trt.plugin.stash import CASES, DECLARATION, PROBLEMS, RESULT, STORED, TRIAL
+from pytest_trt.plugin.stash import CASES, DECLARATION, FAILED, PROBLEMS, RESULT, STORED, TRIAL, VERDICT_FAILED
 from pytest_trt.spec import options
 
 __all__ = ["trt_build", "trt_case", "trt_device", "trt_engine", "trt_runner", "trt_spec"]
@@ -85,12 +85,13 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _discard_earlier_run(item: pytest.Item) -> None:
-    """Discard what an earlier run of this test left: pytest-rerunfailures runs a test again, and it is judged again."""
-    keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT)
+    """Discard what an earlier try at this test left: pytest-rerunfailures runs a test again, and it is judged again."""
+    keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT, FAILED, VERDICT_FAILED)
     for key in keys:
         if key in item.stash:
             del item.stash[key]
-    item.user_properties[:] = [pair for pair in item.user_properties if not pair[0].startswith("trt_")]
+    session_of(item.config).failed_tests.discard(item.nodeid)
+    item.user_properties[:] = [known for known in item.user_properties if not known[0].startswith("trt_")]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -109,29 +110,49 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         try:
             outcome = yield
         except BaseException as error:
+            item.stash[FAILED] = True
             if not (text := session.judge.judge_after_error(item, error)):
                 raise
         else:
             caught = unittest_cases.caught_exception(item)
+            item.stash[FAILED] = caught is not None
             text = session.judge.judge(item) if caught is None else session.judge.judge_after_error(item, caught)
     except TrtError as error:
+        item.stash[FAILED] = True
         text = session.judge.error_text(item, error)
     if text:
+        item.stash[VERDICT_FAILED] = True
         unittest_cases.fail_test(item, text)
     return outcome
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Add the result to the report, which also travels from an xdist worker to the controller."""
+    """Let the result travel with the teardown's report: only then is the last try of the test over."""
     report = yield
     if call.when == "setup" and DECLARATION in item.stash and PROBLEMS not in item.stash:
         report.trt_started = True
-    if call.when == "call" and RESULT in item.stash:
+    if call.when == "call" and VERDICT_FAILED in item.stash:
+        report.trt_verdict_failed = True
+    if call.when == "teardown" and RESULT in item.stash:
         from pytest_trt.core import codec
 
         report.trt_result = codec.encode(item.stash[RESULT])
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
+    """Save the measurement once every report of the test is out: only they tell whether it failed."""
+    try:
+        return (yield)
+    finally:
+        if RESULT in item.stash:
+            session_of(item.config).save(item)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    session_of(session.config).expect([item for item in session.items if DECLARATION in item.stash])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -13,7 +13,8 @@ from pytest_trt.core.records import Result, Verdict
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.plugin import pytest_benchmark, unittest_cases
 from pytest_trt.plugin.baseline_source import BaselineSource
-from pytest_trt.plugin.stash import DECLARATION, RESULT, STORED, TRIAL
+from pytest_trt.plugin.options import plugin_markers
+from pytest_trt.plugin.stash import COUNTED_MARKERS, DECLARATION, RESULT, STORED, TRIAL
 from pytest_trt.report import failure
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial import save_baseline
@@ -45,8 +46,8 @@ class ItemJudge:
         self._settings, self._bench, self._source, self._tests = settings, bench, source, tests
         self._warnings = warnings
 
-    def judge(self, item: pytest.Item, *, save: bool = True) -> str:
-        """Keep the test's result in its stash, and save its measurement if that is requested.
+    def judge(self, item: pytest.Item) -> str:
+        """Keep the test's result in its stash.
 
         Returns:
             The text with which the test fails; empty if it does not.
@@ -54,24 +55,25 @@ class ItemJudge:
         if RESULT in item.stash:
             return ""
         trial = item.stash.get(TRIAL, None)
-        result = trial.finish() if trial is not None else self._result_without_trial(item)
+        if late := _late_markers(item):
+            result: Result | None = Result(item.nodeid, (Verdict("error", "run", "", late),))
+        elif trial is not None:
+            result = trial.finish() or self._unmeasured(item)
+        else:
+            result = self._result_without_trial(item)
         if result is None:
             return ""
         if self._settings.disabled:
             result = dataclasses.replace(result, measurement=None)
         if (baselines := self._source.baselines) is not None:
             result = save_baseline.suggest_renamed(result, baselines, self._tests)
-            if save:
-                result = save_baseline.save_measurement(result, baselines, self._settings, self._bench.store)
-            elif self._settings.baseline_save:
-                result = dataclasses.replace(result, saved="not saved: the test was skipped, or failed by itself")
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         pytest_benchmark.add_latencies(item, result)
         return failure.text(result, self._settings.failing, stored=self._source.revision is None)
 
     def judge_after_error(self, item: pytest.Item, error: BaseException) -> str:
-        """Judge a test that measured and then ended with `error`. Its measurement is not saved.
+        """Judge a test that `error` ended after it had measured.
 
         A skip does not hide a verdict. A test that fails with its own error keeps that error, and the verdict is shown
         in a section of the report.
@@ -88,13 +90,40 @@ class ItemJudge:
         if trial is None or trial.result is None or isinstance(error, (KeyboardInterrupt, pytest.exit.Exception)):
             return ""
         try:
-            text = self.judge(item, save=False)
-        except TrtError as judging_error:
-            text = self.error_text(item, judging_error)
+            text = self.judge(item)
+        except TrtError as wrong:
+            text = self.error_text(item, wrong)
         if text and not unittest_cases.is_overridden(item, error):
             item.add_report_section("call", "trt", text)
             return ""
         return text
+
+    def save(self, item: pytest.Item, *, failed: bool) -> str:
+        """Save the measurement of a test that is over, if the settings request it.
+
+        Args:
+            item: The test.
+            failed: Whether anything but a verdict of this plugin made the test fail, or it was skipped.
+
+        Returns:
+            A sentence that says what was saved; empty if nothing was to be saved.
+        """
+        result, baselines = item.stash[RESULT], self._source.baselines
+        if baselines is None or not self._settings.baseline_save or result.measurement is None:
+            return ""
+        if failed:
+            return "not saved: the test was skipped, or failed by itself"
+        return save_baseline.save_measurement(result, baselines, self._settings, self._bench.store).saved
+
+    def _unmeasured(self, item: pytest.Item) -> Result | None:
+        """Return the result of a test that has a runner and measured nothing, which nothing requires: a warning."""
+        if self._settings.disabled or "trt_runner" not in item._fixtureinfo.argnames:  # type: ignore[attr-defined]
+            return None
+        text = "the test has a trt_runner and never calls its measure(): nothing is judged"
+        if self._settings.strict:
+            return Result(item.nodeid, (Verdict("error", "run", "", f"{text} (--trt-strict)"),))
+        self._warnings.append(f"{item.nodeid}: {text}")
+        return None
 
     def _result_without_trial(self, item: pytest.Item) -> Result | None:
         """Return the result of a test that never had a runner of ours; None if nothing requires a measurement."""
@@ -123,6 +152,20 @@ class ItemJudge:
             self._warnings += [lost] if lost else []
         parts = (f"{type(error).__name__}: {error}", lost, _line_of(error, item.path))
         return "\n".join(filter(None, parts))
+
+
+def _late_markers(item: pytest.Item) -> str:
+    """Return what is wrong if the test got markers after it was declared: they did not count."""
+    if DECLARATION not in item.stash:
+        return ""
+    counted = item.stash[COUNTED_MARKERS]
+    late = sorted({mark.name for mark in plugin_markers(item) if mark not in counted})
+    if not late:
+        return ""
+    return (
+        f"{', '.join(late)} was added after the collection, by a fixture or a hook, and did not count: put it on the "
+        "test, its class or its module"
+    )
 
 
 def _properties(result: Result) -> Iterator[tuple[str, object]]:

@@ -70,6 +70,11 @@ def uses_plugin(item: pytest.Item) -> bool:
     return not FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
 
 
+def plugin_markers(item: pytest.Item) -> tuple[pytest.Mark, ...]:
+    """Return the test's markers whose names start with `trt_`, the closest first."""
+    return tuple(mark for mark in item.iter_markers() if mark.name.startswith("trt_"))
+
+
 def has_plugin_marker(item: pytest.Item) -> bool:
     """Return whether the test has a marker whose name starts with `trt_`."""
-    return any(mark.name.startswith("trt_") for mark in item.iter_markers())
+    return bool(plugin_markers(item))

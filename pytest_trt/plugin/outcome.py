@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -25,15 +26,19 @@ class RunOutcome:
             parses none.
 
     Attributes:
-        problems: Usage errors; one is enough for exit status 4.
-        warnings: Sentences that are shown and do not change the exit status.
+        problems: What makes the run a usage error.
+        warnings: What is shown, and changes nothing.
+        expected: The node ids of the tests of this plugin that pytest is to run.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
         self._settings = settings
         self.problems: list[str] = []
         self.warnings: list[str] = []
+        self.expected: set[str] = set()
         self._results: dict[str, Result] = {}
+        self._reported: set[str] = set()
+        self._failed: set[str] = set()
         self._unmeasured = 0
         self._started: set[str] = set()
         self._ended: set[str] = set()
@@ -46,7 +51,10 @@ class RunOutcome:
         return list(self._results.values())
 
     def add_report(self, report: pytest.TestReport) -> None:
-        """Store the result that a report carries, from this process or from a worker."""
+        """Keep the result that a report carries, from this process or from a worker."""
+        self._reported.add(report.nodeid)
+        if report.failed or hasattr(report, "wasxfail"):
+            self._failed.add(report.nodeid)
         if hasattr(report, "trt_started"):
             self._started.add(report.nodeid)
         if report.when == "teardown":
@@ -60,6 +68,11 @@ class RunOutcome:
                 self._unmeasured += 1
             else:
                 self._results[result.node_id] = result
+
+    def add_saved(self, node_id: str, saved: str) -> None:
+        """Add what saving the test's measurement did to its result."""
+        if saved and node_id in self._results:
+            self._results[node_id] = dataclasses.replace(self._results[node_id], saved=saved)
 
     def add_lost_test(self, node_id: str) -> None:
         """Make the test an error: the worker that ran it was lost before it reported a verdict."""
@@ -76,6 +89,9 @@ class RunOutcome:
                 f"worker {worker} was lost: results that it had not yet reported are in no table and no baseline"
             )
             return
+        self.expected.update(output.get("trt_expected", ()))
+        for node_id, saved in output.get("trt_saved", {}).items():
+            self.add_saved(node_id, saved)
         self.problems += [p for p in output.get("trt_problems", ()) if p not in self.problems]
         self.warnings += [w for w in output.get("trt_warnings", ()) if w not in self.warnings]
 
@@ -97,13 +113,29 @@ class RunOutcome:
             self._lines += written
             self.problems += [f"a report cannot be written: {e}: make space, or name another path" for e in errors]
             self._keep_last_run(config)
-        if session.exitstatus == pytest.ExitCode.OK and (unended := sorted(self._started - self._ended)):
+        if not config.option.collectonly:
+            self._lost += self._ignored_verdicts()
+            if session.exitstatus == pytest.ExitCode.OK:
+                self._lost += [
+                    f"{node_id} was collected and never run: a hook or plugin dropped it"
+                    for node_id in sorted(self.expected - self._reported)
+                ]
+        if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._started - self._ended)):
             text = "was started but did not end, as after pytest.exit(): it was not judged"
-            self._lost += [f"{node_id} {text}" for node_id in unended]
+            self._lost += [f"{node_id} {text}" for node_id in left]
         if self.problems:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _ignored_verdicts(self) -> list[str]:
+        """Return a line for each test whose verdict fails it while pytest counted no failure."""
+        return [
+            f"{node_id} is {result.status.replace('_', ' ')}, and pytest counted no failure: a hook or plugin changed "
+            "its outcome"
+            for node_id, result in self._results.items()
+            if result.status in self._settings().failing and node_id not in self._failed
+        ]
 
     def _keep_last_run(self, config: pytest.Config) -> None:
         """Write the results to pytest's cache folder, where `pytest-trt baseline accept` finds them."""
@@ -136,5 +168,5 @@ class RunOutcome:
         for line in self._lines:
             reporter.write_line(line)
         shown = self.problems if has_workers or self.results else ()  # otherwise pytest shows the UsageError itself
-        for problem in (*shown, *(self._lost if self._started else ())):
+        for problem in (*shown, *(self._lost if self._started or self.expected else ())):
             reporter.write_line(f"ERROR: {problem}", red=True)

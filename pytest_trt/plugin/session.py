@@ -14,7 +14,7 @@ from pytest_trt.plugin import pytest_benchmark
 from pytest_trt.plugin.options import has_plugin_marker, read_options, unknown_setting, uses_plugin
 from pytest_trt.plugin.outcome import RunOutcome
 from pytest_trt.plugin.progress import ProgressLine
-from pytest_trt.plugin.stash import DECLARATION, PROBLEMS, RESULT, STORED, TRIAL
+from pytest_trt.plugin.stash import DECLARATION, FAILED, PROBLEMS, RESULT, STORED, TRIAL
 
 if TYPE_CHECKING:
     import warnings
@@ -48,6 +48,7 @@ class Session:
         self.has_workers = False
         self.outcome = RunOutcome(lambda: self.settings)
         self.problems, self._warnings = self.outcome.problems, self.outcome.warnings
+        self.failed_tests: set[str] = set()
         self._deselected: list[pytest.Item] = []
         self._collected: set[str] = set()
         try:
@@ -220,8 +221,27 @@ class Session:
         finally:
             trial.close()
 
+    def expect(self, items: Sequence[pytest.Item]) -> None:
+        """Remember the tests that pytest is about to run; the end of the run checks that it did."""
+        expected = [item.nodeid for item in items]
+        if self.is_worker:
+            self.config.workeroutput["trt_expected"] = expected  # type: ignore[attr-defined]
+        else:
+            self.outcome.expected.update(expected)
+
+    def save(self, item: pytest.Item) -> None:
+        """Save the measurement of a test whose reports are all out, unless one of them says that it failed."""
+        failed = item.stash.get(FAILED, False) or item.nodeid in self.failed_tests
+        saved = self.judge.save(item, failed=failed)
+        if self.is_worker:
+            self.config.workeroutput.setdefault("trt_saved", {})[item.nodeid] = saved  # type: ignore[attr-defined]
+        else:
+            self.outcome.add_saved(item.nodeid, saved)
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Store the result that a report carries."""
+        """Keep the result that a report carries, and whether the test failed by anything but its verdict."""
+        if report.failed and not hasattr(report, "trt_verdict_failed"):
+            self.failed_tests.add(report.nodeid)
         if not self.is_worker:
             self.outcome.add_report(report)
 

@@ -19,5 +19,11 @@ PROBLEMS: pytest.StashKey[str] = pytest.StashKey()
 """Usage errors with which a test fails in a worker: only the controller can end the run with status 4."""
 STORED: pytest.StashKey[bool] = pytest.StashKey()
 """Set for a test that no longer uses a fixture of this plugin, but still has a baseline."""
+COUNTED_MARKERS: pytest.StashKey[tuple[pytest.Mark, ...]] = pytest.StashKey()
+"""The markers of this plugin that the test had when it was declared: only these count."""
+FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""Whether the body of the current try ended with an exception of its own: a failure, a skip, an error."""
+VERDICT_FAILED: pytest.StashKey[bool] = pytest.StashKey()
+"""Set if a verdict of this plugin made the current try fail."""
 CASES: pytest.StashKey[Sequence[pytest.Item]] = pytest.StashKey()
 """All items that pytest made of the test's function."""

@@ -84,7 +84,7 @@ def test_each_mistake_costs_its_own_test(
         "test_nan_measured": "InputError: input 'x' holds ",
         "test_generator": "OSError: the camera is gone",
         "test_memory": "free: ",
-        "test_sticky": "cudaErrorIllegalAddress (an illegal memory access was encountered): this process's CUDA",
+        "test_sticky": "(an illegal memory access was encountered): the CUDA context of this process is lost",
     }
     result.assert_outcomes(passed=len(passing), failed=len(said))
     sections = dict(re.findall(r"^_{3,} (\S+) _{3,}$(.*?)(?=^_{3,} |^={3,} )", out, re.MULTILINE | re.DOTALL))
