@@ -103,7 +103,7 @@ def test_unreadable_baseline_names_the_file_and_the_remedy(project, verdicts):
         (json.dumps({**whole, "schema": 99}), "has schema 99, and this pytest-trt reads up to 1: upgrade pytest-trt"),
         (json.dumps({**whole, "node_id": 7}), "Baseline.node_id must be of type str, not 7"),
         (json.dumps({**whole, "figures": {"ms": endless}}), "must be a finite number"),
-        ("[" * 100_000, "bytes, and at most"),
+        ("[" * 100_000, "bytes, but at most"),
     ):
         file.write_text(content)
         result = project.runpytest_subprocess()

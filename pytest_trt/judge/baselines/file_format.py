@@ -95,7 +95,7 @@ def parse(raw: bytes, where: str) -> Baseline:
         BaselineError: The text is not valid; the error names the file and the field.
     """
     if len(raw) > MOST_READ:
-        raise BaselineError(f"baseline {where} has {len(raw)} bytes, and at most {MOST_READ} are read: {REMEDY}")
+        raise BaselineError(f"baseline {where} has {len(raw)} bytes, but at most {MOST_READ} are read: {REMEDY}")
     return _decode(Baseline, raw, where)
 
 
