@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import onnx
 import pytest
 from samples.models import layers_model
+
+import pytest_trt
 
 pytest_plugins = ["pytester"]
 
@@ -33,6 +39,37 @@ def save_model(tmp_path: Path) -> Callable[..., Path]:
 def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One engine cache for all pytester runs of this process."""
     return tmp_path_factory.mktemp("engines") / "cache"
+
+
+@pytest.fixture(scope="session")
+def package_imported() -> None:
+    """Import the whole package and the libraries that it imports lazily.
+
+    After a run in this process, pytester removes the modules that the run imported from `sys.modules`. A second import
+    would make every class anew, and some libraries cannot be imported twice.
+    """
+    for module in pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    for library in ("fsspec", "onnxruntime", "rich.console"):
+        importlib.import_module(library)
+
+
+@pytest.fixture
+def pytester(package_imported: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A pytester whose runs in this process are like those in a process of their own.
+
+    They leave every module as it was, and the warnings that are errors in this run are not errors in them.
+    """
+    inline_run = pytester.inline_run
+
+    def run(*arguments: Any, **options: Any) -> Any:
+        with warnings.catch_warnings():
+            warnings.resetwarnings()
+            return inline_run(*arguments, **options)
+
+    monkeypatch.setattr(pytester, "inline_run", run)
+    return pytester
 
 
 @pytest.fixture

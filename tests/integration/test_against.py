@@ -224,7 +224,7 @@ def test_project_in_a_subfolder_of_a_repository_with_submodules(project, save_mo
 )  # fmt: skip
 def test_unusable_revision_is_a_usage_error(committed, arrange, revision, message, xdist):
     arrange(committed)
-    result = committed.runpytest_subprocess(f"--trt-against={revision}", *xdist)
+    result = committed.runpytest_inprocess(f"--trt-against={revision}", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     output = result.stdout.str() + result.stderr.str()
     assert all(part in output for part in message.split(" * "))
@@ -243,10 +243,10 @@ def test_collection_error_at_the_revision_is_shown(committed):
 
 def test_missing_repository_and_contradicting_options_are_usage_errors(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    result = project.runpytest_subprocess("--trt-against=HEAD")
+    result = project.runpytest_inprocess("--trt-against=HEAD")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*needs a git repository*"])
-    result = project.runpytest_subprocess("--trt-against=HEAD", "--trt-baseline-save")
+    result = project.runpytest_inprocess("--trt-against=HEAD", "--trt-baseline-save")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--trt-baseline-save and --trt-against contradict each other*"])
 

@@ -21,20 +21,20 @@ def example(pytester):
 
 
 def test_example_project_builds_one_engine_per_precision(example):
-    result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    result = example.runpytest_inprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=7)
     metas = [json.loads(path.read_text()) for path in (example.path / "engines").glob("*/meta.json")]
     assert sorted(meta["spec"]["precision"] for meta in metas) == ["fp16", "fp32", "fp32"]
     assert {meta["proved_by"] for meta in metas} == {"model"}
     (half,) = (meta for meta in metas if meta["spec"]["precision"] == "fp16")
     assert half["precisions"]["fp16"] > 0.9
-    again = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    again = example.runpytest_inprocess(*AHEAD, "--trt-compute-capability=89")
     again.assert_outcomes(passed=7)
     again.stdout.fnmatch_lines(["test_encoder?S=32?*in the cache:*", "0 engines built in *, 7 from the cache."])
 
 
 def test_without_a_compute_capability_a_driver_is_required(example):
-    result = example.runpytest_subprocess(*AHEAD)
+    result = example.runpytest_inprocess(*AHEAD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*driver*"])
 
@@ -45,10 +45,10 @@ def test_prebuilt_plan_needs_no_driver(example):
         "import pytest\n\n\n@pytest.mark.trt_engine('prebuilt.plan')\ndef test_prebuilt(trt_runner):\n"
         "    trt_runner.measure()\n"
     )
-    result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    result = example.runpytest_inprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=7, failed=1)
     shutil.copy(next((example.path / "engines").glob("*/plan")), example.path / "prebuilt.plan")
-    result = example.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    result = example.runpytest_inprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=8)
     result.stdout.fnmatch_lines(["test_prebuilt *engine is prebuilt: *"])
 
@@ -77,7 +77,7 @@ def test_old(trt_runner): pass
 def test_other(trt_runner): pass
 """
     )
-    project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89", "-k", "test_net").assert_outcomes(passed=1)
+    project.runpytest_inprocess(*AHEAD, "--trt-compute-capability=89", "-k", "test_net").assert_outcomes(passed=1)
     (plan,) = (project.path / "engines").glob("*/plan")
     whole = plan.read_bytes()
     for name, data in {
@@ -89,7 +89,7 @@ def test_other(trt_runner): pass
         "other": b"ftrt" + whole[4:],
     }.items():
         (project.path / f"{name}.plan").write_bytes(data)
-    result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=89")
+    result = project.runpytest_inprocess(*AHEAD, "--trt-compute-capability=89")
     result.assert_outcomes(passed=2, failed=5)
     errors = error_of_each_test(result)
     for name, message in {
@@ -100,7 +100,7 @@ def test_other(trt_runner): pass
         "test_other": "tensorrt_rtx cannot run it",
     }.items():
         assert message in errors[name], errors[name]
-    result = project.runpytest_subprocess(*AHEAD, "--trt-compute-capability=120", "-k", "test_whole")
+    result = project.runpytest_inprocess(*AHEAD, "--trt-compute-capability=120", "-k", "test_whole")
     result.assert_outcomes(failed=1)
     error = error_of_each_test(result)["test_whole"]
     assert "for compute capability 8.9, but --trt-compute-capability requests 12.0" in error

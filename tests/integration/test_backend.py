@@ -10,7 +10,7 @@ from samples.pytest_runs import ENGINE, MEASURES
 
 def test_unknown_backend_is_a_usage_error_with_a_suggestion(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    result = project.runpytest_subprocess("--trt-backend=tensort")
+    result = project.runpytest_inprocess("--trt-backend=tensort")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-backend is 'tensort': did you mean 'tensorrt'?"])
 
@@ -19,7 +19,7 @@ def test_unknown_backend_is_a_usage_error_with_a_suggestion(project):
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_backend_that_is_not_installed_is_reported_once(project, xdist):
     project.makepyfile(test_m=ENGINE + "def test_other(): pass\n" + MEASURES)
-    result = project.runpytest_subprocess("--trt-backend=tensorrt_lean", *xdist)
+    result = project.runpytest_inprocess("--trt-backend=tensorrt_lean", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     message = "ERROR: tensorrt_lean cannot be imported*pip install*"
     (result.stdout if xdist else result.stderr).fnmatch_lines([message])
@@ -42,7 +42,7 @@ def test_marker_overrides_command_line_which_overrides_ini_file(project, verdict
 
 def test_invalid_ini_settings_are_named_as_ini_settings(project):
     invalid = ("-o", "trt_backend=onnxrt", "-o", "trt_max_slowdown=fast", "--trt-device=first")
-    result = project.runpytest_subprocess(*invalid)
+    result = project.runpytest_inprocess(*invalid)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
@@ -54,7 +54,7 @@ def test_invalid_ini_settings_are_named_as_ini_settings(project):
 
 
 def test_invalid_boolean_ini_setting_is_named(project):
-    result = project.runpytest_subprocess("-o", "trt_strict=maybe")
+    result = project.runpytest_inprocess("-o", "trt_strict=maybe")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: ini setting trt_strict: invalid truth value 'maybe': write true or false"])
 
@@ -70,7 +70,7 @@ def test_invalid_boolean_ini_setting_is_named(project):
 )
 def test_wrong_type_in_pytest_toml_shows_the_right_form(project, setting, remedy):
     (project.path / "pytest.toml").write_text(f"[pytest]\n{setting}\n")
-    result = project.runpytest_subprocess("-c", "pytest.toml")
+    result = project.runpytest_inprocess("-c", "pytest.toml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (line,) = (line for line in result.errlines if line.startswith("ERROR: "))
     assert line.startswith(f"ERROR: ini setting {setting.split()[0]}: ")
@@ -82,7 +82,7 @@ def test_wrong_type_in_pytest_toml_shows_the_right_form(project, setting, remedy
 def test_misspelt_ini_setting_is_a_usage_error(project, xdist, test):
     """Pytest only warns, so the check would silently be off."""
     project.makepyfile(test_m=test)
-    result = project.runpytest_subprocess("-o", "trt_require_devise=H200", *xdist)
+    result = project.runpytest_inprocess("-o", "trt_require_devise=H200", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     message = "*there is no ini setting trt_require_devise: did you mean trt_require_device?*"
     result.stderr.fnmatch_lines([message])

@@ -118,7 +118,7 @@ def test_unwritable_cache_is_an_error(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     (project.path / "file").write_text("")
     for folder in ("file/cache", "/sys/pytest-trt"):  # not even root can write to the latter
-        result = project.runpytest_subprocess(f"--trt-cache-dir={folder}")
+        result = project.runpytest_inprocess(f"--trt-cache-dir={folder}")
         result.assert_outcomes(failed=1)
         error = error_of_each_test(result)["test_m"]
         assert "CacheError: engine cache " in error

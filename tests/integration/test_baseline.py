@@ -52,7 +52,7 @@ def test_regression_fails_for_every_source_of_baselines_except_off(project, save
 def test_unknown_revision_is_an_error(project):
     git(project, "init", "-q")
     project.makepyfile(test_m=ENGINE + MEASURES)
-    result = project.runpytest_subprocess("--trt-baseline-ref=origin/main")
+    result = project.runpytest_inprocess("--trt-baseline-ref=origin/main")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*--trt-baseline-ref=origin/main: git does not know this revision*fetch*"])
 
@@ -82,6 +82,6 @@ def test_baselines_at_a_url_are_judged_like_local_ones(project, verdicts):
     project.runpytest_subprocess(url, "-n", "2").assert_outcomes(passed=1)
     project.runpytest_subprocess(url).assert_outcomes(passed=1)
     assert verdicts() == {"test_m": ["ok"]}
-    result = project.runpytest_subprocess("--trt-baseline-dir=nowhere://x")
+    result = project.runpytest_inprocess("--trt-baseline-dir=nowhere://x")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*nowhere*"])

@@ -58,6 +58,6 @@ def test_new_only_keeps_existing_baselines(project):
     ],
 )
 def test_contradicting_options_are_usage_errors(project, options, message):
-    result = project.runpytest_subprocess(*options)
+    result = project.runpytest_inprocess(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}*"])

@@ -63,7 +63,7 @@ def test_met_budget_passes_and_exceeded_or_unmeasured_budget_fails(project, verd
 
 def test_budget_without_a_runner_is_a_usage_error(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_m(): pass")
-    result = project.runpytest_subprocess()
+    result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_m: trt_budget: the test does not request trt_runner*"])
 
@@ -80,7 +80,7 @@ def test_budget_for_an_unknown_parameter_is_a_usage_error(project):
     misspelt = "@pytest.mark.trt_budget('cpu', ms=1e4, where={'precison': 'fp16'})\n"
     varied = "@pytest.mark.trt_matrix(precision=['fp32'])\n"
     project.makepyfile(test_a=ENGINE + misspelt + varied + MEASURES, test_b=ENGINE + misspelt + MEASURES)
-    result = project.runpytest_subprocess()
+    result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     message = "trt_budget: where names 'precison', which is not a parameter of the test: "
     result.stderr.fnmatch_lines(
@@ -168,7 +168,7 @@ def test_budget_for_a_value_that_no_case_has_is_a_usage_error(project, name):
     budget = f"@pytest.mark.trt_budget('cpu', ms=1e-6, where={where})\n"
     project.makepyfile(test_m=ENGINE + budget + VARIED + "def test_m(trt_runner, size, kind): trt_runner.measure()\n")
     for options in ((), ("-k", "b1"), ("test_m.py::test_m[b1-fp32-1-a]",), ("-n", "1")):
-        result = project.runpytest_subprocess("--collect-only" if options != ("-n", "1") else "-q", *options)
+        result = project.runpytest_inprocess("--collect-only" if options != ("-n", "1") else "-q", *options)
         assert result.ret == pytest.ExitCode.USAGE_ERROR, options
         assert f"test_m.py::test_m: trt_budget: where requires {message}" in result.stdout.str() + result.stderr.str()
 
@@ -211,8 +211,8 @@ def test_budget_for_a_value_of_a_deselected_case_is_accepted(project):
     one = "test_m.py::TestOne"
     some = ("test_m.py::test_all[b1-fp32-1-a]",)
     for options in ((), ("-k", "b1"), some, (one,), ("-k", "TestOne"), (one, "-n", "1")):
-        result = project.runpytest_subprocess("--collect-only" if "-n" not in options else "-q", *options)
+        result = project.runpytest_inprocess("--collect-only" if "-n" not in options else "-q", *options)
         assert result.ret == pytest.ExitCode.OK, options
     project.makepyfile(test_m=ENGINE + POSSIBLE.replace("batch=[16]", "batch=[17]"))
-    assert project.runpytest_subprocess("--collect-only", one).ret == pytest.ExitCode.OK
-    assert project.runpytest_subprocess("--collect-only").ret == pytest.ExitCode.USAGE_ERROR
+    assert project.runpytest_inprocess("--collect-only", one).ret == pytest.ExitCode.OK
+    assert project.runpytest_inprocess("--collect-only").ret == pytest.ExitCode.USAGE_ERROR

@@ -61,10 +61,10 @@ def test_unknown_parameter_is_a_warning_or_an_error_if_strict(project, budgets):
         "this budget has no effect"
     )
     for arguments in ((), ("-k", "own"), ("test_m.py",)):
-        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([message])
-    assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
+        project.runpytest_inprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([message])
+    assert project.runpytest_inprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
     budgets(RULE + EXCEPTION)
-    project.runpytest_subprocess("--collect-only", "-q", "-k", "own").stdout.no_fnmatch_line(
+    project.runpytest_inprocess("--collect-only", "-q", "-k", "own").stdout.no_fnmatch_line(
         "*this budget has no effect*"
     )
 
@@ -76,8 +76,8 @@ def test_unknown_value_is_a_warning_or_an_error_if_strict(project, budgets):
         "where requires batch='8', but batch is 1 or 8*"
     )
     for arguments in ((), ("-k", "own"), ("test_m.py",)):
-        project.runpytest_subprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([message])
-    assert project.runpytest_subprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
+        project.runpytest_inprocess("--collect-only", "-q", *arguments).stdout.fnmatch_lines([message])
+    assert project.runpytest_inprocess("--trt-strict").ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_budgets_for_tests_that_are_not_collected_are_accepted(project, budgets):
@@ -85,17 +85,17 @@ def test_budgets_for_tests_that_are_not_collected_are_accepted(project, budgets)
     wide, own = RULE.replace("test_m.py", "*"), RULE.replace("::*", "::test_own")
     budgets(RULE + RULE.replace("test_m", "test_n") + wide + own)
     for arguments in (("test_m.py",), ("test_m.py::test_m",), ()):
-        result = project.runpytest_subprocess("--collect-only", "-q", "--trt-strict", *arguments)
+        result = project.runpytest_inprocess("--collect-only", "-q", "--trt-strict", *arguments)
         assert result.ret == pytest.ExitCode.OK, arguments
     budgets(RULE.replace("test_m", "test_gone"))
-    result = project.runpytest_subprocess("--collect-only", "-q", "test_m.py")
+    result = project.runpytest_inprocess("--collect-only", "-q", "test_m.py")
     result.stdout.fnmatch_lines(["warning: *no test is 'test_gone.py::[*]'*"])
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_invalid_budgets_file_names_the_entry(project, budgets, xdist):
     budgets(RULE + "p98_ms = 3\n" + RULE + "memory_mb = 'much'\n")
-    result = project.runpytest_subprocess(*xdist)
+    result = project.runpytest_inprocess(*xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     output = result.stdout.str() + result.stderr.str()
     assert "trt-budgets.toml: budget 1: unknown key 'p98_ms': did you mean 'p99_ms'?" in output
@@ -104,6 +104,6 @@ def test_invalid_budgets_file_names_the_entry(project, budgets, xdist):
 
 
 def test_missing_budgets_file_is_a_usage_error(project, budgets):
-    result = project.runpytest_subprocess("--trt-budgets=none.toml")
+    result = project.runpytest_inprocess("--trt-budgets=none.toml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: */none.toml cannot be read*"])

@@ -30,7 +30,7 @@ import pytest
 def test_m(trt_engine): pass
 """
     )
-    project.runpytest_subprocess(*AHEAD).assert_outcomes(passed=2)
+    project.runpytest_inprocess(*AHEAD).assert_outcomes(passed=2)
     built = [meta["spec"] for meta in metas(project)]
     assert sorted(spec["max_aux_streams"] for spec in built) == [0, 1]
     assert all(spec["memory_pool_bytes"] == {"workspace": 2**26} and spec["weight_streaming"] for spec in built)
@@ -65,7 +65,7 @@ def test_pool(trt_engine): pass
 def test_time(trt_engine): pass
 """
     )
-    result = project.runpytest_subprocess(*AHEAD)
+    result = project.runpytest_inprocess(*AHEAD)
     result.assert_outcomes(passed=1, failed=8)
     errors = error_of_each_test(result)
     for name, message in {
@@ -112,7 +112,7 @@ import pytest
 def test_m(trt_runner): trt_runner.measure()
 """
     )
-    result = project.runpytest_subprocess()
+    result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*backend='onnxruntime' does not support workspace_mb: remove these options*"])
 
@@ -127,6 +127,6 @@ import pytest
 def test_m(trt_runner): trt_runner.measure()
 """
     )
-    result = project.runpytest_subprocess()
+    result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*the engine is a prebuilt plan, so refit would have no effect*"])

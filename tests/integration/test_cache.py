@@ -38,7 +38,7 @@ def test_cache_that_others_can_write_to_is_an_error(project):
     shared = project.path / "shared"
     shared.mkdir(mode=0o777)
     shared.chmod(0o777)
-    result = project.runpytest_subprocess("--trt-cache-dir=shared")
+    result = project.runpytest_inprocess("--trt-cache-dir=shared")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["CacheError: *shared is writable by others (mode 0777): chmod 700 it*"])
 
@@ -78,6 +78,6 @@ class TestCase(unittest.TestCase):
     ],
 )
 def test_invalid_options_are_usage_errors(project, options, message):
-    result = project.runpytest_subprocess(*options)
+    result = project.runpytest_inprocess(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}"])

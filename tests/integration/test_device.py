@@ -8,7 +8,7 @@ from samples.pytest_runs import ENGINE, MEASURES
 
 def test_requested_gpu_is_not_silently_replaced_by_the_cpu(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    result = project.runpytest_subprocess("--trt-device=1")
+    result = project.runpytest_inprocess("--trt-device=1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-device=1 names a GPU, and these tests run on *onnxruntime*"])
 
@@ -25,7 +25,7 @@ def test_required_device_must_match(project, xdist):
 
 def test_empty_required_device_is_a_usage_error(project):
     """`--trt-require-device=$DEVICE` must fail if DEVICE is not set, instead of requiring nothing."""
-    result = project.runpytest_subprocess("--trt-require-device=")
+    result = project.runpytest_inprocess("--trt-require-device=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-require-device is empty: give it a value"])
 
@@ -33,6 +33,6 @@ def test_empty_required_device_is_a_usage_error(project):
 @pytest.mark.parametrize("option", ["--collect-only", "--fixtures", "--fixtures-per-test"])
 def test_listing_needs_no_device(project, option):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    result = project.runpytest_subprocess("--trt-require-device=H200", option)
+    result = project.runpytest_inprocess("--trt-require-device=H200", option)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*trt_runner*" if "fixtures" in option else "*test_m*"])

@@ -24,6 +24,6 @@ def test_fail_on_makes_named_verdicts_fail(project):
     ],
 )
 def test_unknown_verdict_is_a_usage_error(project, names, message):
-    result = project.runpytest_subprocess(f"--trt-fail-on={names}")
+    result = project.runpytest_inprocess(f"--trt-fail-on={names}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: --trt-fail-on {message}"])

@@ -148,7 +148,7 @@ def test_pytest_exit_in_a_test_does_not_pass(project):
 
 def test_runner_requested_by_getfixturevalue_is_an_error(project):
     project.makepyfile(test_m=ENGINE + "def test_m(request): request.getfixturevalue('trt_runner').measure()\n")
-    result = project.runpytest_subprocess()
+    result = project.runpytest_inprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*DeclarationError: the test does not request trt_runner itself*"])
 
@@ -244,7 +244,7 @@ def test_test_with_a_baseline_but_without_a_runner_does_not_pass(project, verdic
 @pytest.mark.parametrize("option", ["--trt-baseline-dir=nosuch://bucket/base", "--trt-baseline-ref=nosuch"])
 def test_unreachable_baselines_do_not_stop_a_run_without_our_tests(project, option):
     project.makepyfile(test_a="def test_helper(): pass\n")
-    project.runpytest_subprocess(option).assert_outcomes(passed=1)
+    project.runpytest_inprocess(option).assert_outcomes(passed=1)
 
 
 CASE = """

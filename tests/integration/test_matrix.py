@@ -10,7 +10,7 @@ from samples.pytest_runs import ENGINE, MEASURES
 
 def collected(project, *options):
     """Return the names of the collected tests."""
-    lines = project.runpytest_subprocess("--collect-only", "-q", *options).stdout.lines
+    lines = project.runpytest_inprocess("--collect-only", "-q", *options).stdout.lines
     return [line.partition("::")[2] for line in lines if "::" in line]
 
 
@@ -120,7 +120,7 @@ def test_none(trt_runner): pass
 def test_other(): pass
 """
     )
-    result = project.runpytest_subprocess(*xdist)
+    result = project.runpytest_inprocess(*xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     output = (result.stdout if xdist else result.stderr).str()
     for line in (
@@ -140,6 +140,6 @@ def test_other(): pass
 
 def test_misspelt_marker_is_a_usage_error_with_a_suggestion(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budgets(ms=1)\n" + MEASURES)
-    result = project.runpytest_subprocess("-o", "addopts=")
+    result = project.runpytest_inprocess("-o", "addopts=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: test_m.py::test_m: there is no marker trt_budgets: did you mean trt_budget?*"])

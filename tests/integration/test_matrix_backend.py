@@ -59,7 +59,7 @@ def test_each_case_is_built_by_its_own_backend(project):
 def test_m(trt_runner): trt_runner.measure()
 """
     )
-    result = project.runpytest_subprocess("--trt-build-only", "--trt-compute-capability=89", "--trt-cache-dir=engines")
+    result = project.runpytest_inprocess("--trt-build-only", "--trt-compute-capability=89", "--trt-cache-dir=engines")
     result.assert_outcomes(passed=4)
     metas = [json.loads(path.read_text()) for path in (project.path / "engines").glob("*/meta.json")]
     assert sorted((m["environment"]["backend"], m["environment"]["device"][:10]) for m in metas)[2:] == [
@@ -70,6 +70,6 @@ def test_m(trt_runner): trt_runner.measure()
 
 def test_required_gpu_is_checked_although_some_cases_need_none(project):
     project.makepyfile(test_m=BOTH)
-    result = project.runpytest_subprocess("--trt-require-device=H200")
+    result = project.runpytest_inprocess("--trt-require-device=H200")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-require-device=H200: this device is *onnxruntime*"])

@@ -56,7 +56,7 @@ def test_unwritable_reports_do_not_stop_other_reports(project, monkeypatch, xdis
 
 @pytest.mark.parametrize("value", ["html", "htm:x.html", ":x", "json:"])
 def test_unknown_report_format_is_a_usage_error(project, value):
-    result = project.runpytest_subprocess(f"--trt-report={value}")
+    result = project.runpytest_inprocess(f"--trt-report={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     formats = "(html|md|json|benchmark-json|trtexec), a colon and a path"
     result.stderr.fnmatch_lines([f"ERROR: --trt-report is *give a format {formats}*"])

@@ -34,7 +34,7 @@ def test_only_skip_and_disable(project):
 
 def test_collecting_uses_no_device_and_writes_nothing(project):
     project.makepyfile(test_m=FILE)
-    result = project.runpytest_subprocess("--collect-only", "-q", "--trt-backend=tensorrt", "--trt-cache-dir=own")
+    result = project.runpytest_inprocess("--collect-only", "-q", "--trt-backend=tensorrt", "--trt-cache-dir=own")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*::test_m", "*::test_code", "*::test_other"])
     assert not any((project.path / name).exists() for name in ("out.json", "own", ".trt-baselines"))
@@ -54,16 +54,16 @@ def test_quiet_and_verbose_output_without_colour(project):
 
 def test_disabled_plugin_leaves_no_trace(pytester):
     pytester.makepyfile("def test_other(): pass")
-    result = pytester.runpytest_subprocess("-p", "no:trt")
+    result = pytester.runpytest_inprocess("-p", "no:trt")
     result.assert_outcomes(passed=1)
-    assert "trt" not in pytester.runpytest_subprocess("-p", "no:trt", "--markers", "--fixtures").stdout.str()
+    assert "trt" not in pytester.runpytest_inprocess("-p", "no:trt", "--markers", "--fixtures").stdout.str()
 
 
 def test_pytest_lists_our_markers_and_options(pytester):
-    listed = pytester.runpytest_subprocess("--markers", "--help", "--fixtures").stdout.str()
+    listed = pytester.runpytest_inprocess("--markers", "--help", "--fixtures").stdout.str()
     assert all(
-        f"@pytest.mark.trt_{name}" in pytester.runpytest_subprocess("--markers").stdout.str()
+        f"@pytest.mark.trt_{name}" in pytester.runpytest_inprocess("--markers").stdout.str()
         for name in ("engine", "matrix", "budget", "pipeline", "accuracy", "regression")
     )
-    assert "--trt-baseline-save" in pytester.runpytest_subprocess("--help").stdout.str()
+    assert "--trt-baseline-save" in pytester.runpytest_inprocess("--help").stdout.str()
     assert listed

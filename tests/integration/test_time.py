@@ -35,6 +35,6 @@ def test_sampling_time_is_between_min_and_max(project, save_model, verdicts):
     ],
 )
 def test_invalid_options_are_usage_errors(project, option, message):
-    result = project.runpytest_subprocess(option)
+    result = project.runpytest_inprocess(option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: {message}"])

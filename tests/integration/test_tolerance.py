@@ -60,12 +60,12 @@ def test_tolerances_and_quarantines(project, save_model, verdicts):
 )
 def test_invalid_marker_is_a_usage_error(project, arguments, message):
     project.makepyfile(test_m=ENGINE + f"@pytest.mark.trt_regression({arguments})\n" + MEASURES)
-    result = project.runpytest_subprocess()
+    result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: test_m.py::test_m: trt_regression: {message}"])
 
 
 def test_memory_growth_is_a_share(project):
-    result = project.runpytest_subprocess("--trt-max-memory-growth=5")
+    result = project.runpytest_inprocess("--trt-max-memory-growth=5")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-max-memory-growth is '5': did you mean '5%'?"])
