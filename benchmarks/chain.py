@@ -1,6 +1,6 @@
-"""A small convolutional network that is changed in one thing at a time: what blame is tried on.
+"""Create a small convolutional network that differs in one detail at a time, to test blame.
 
-Builds in seconds, since its convolutions are all of one shape, and is still wide enough that half precision pays.
+It builds in seconds because all convolutions have the same shape. It is wide enough to be faster in half precision.
 """
 
 from __future__ import annotations
@@ -24,14 +24,25 @@ def save(
     added: bool = False,
     shown: int | None = None,
 ) -> Path:
-    """x [N, 3, 2 size, 2 size] float32 -> y [N, channels]: a stem, then conv0 + relu0, conv1 + relu1, ... `added` puts
-    conv_added + relu_added in their middle; `shown` makes the value between that convolution and its relu an output."""
+    """Save the network: x [N, 3, 2 size, 2 size] float32 -> y [N, channels]. Return its path.
+
+    The layers are a stem, and then conv0 + relu0, conv1 + relu1, and so on.
+
+    Args:
+        path: The file of the model.
+        convolutions: The number of convolutions after the stem.
+        channels: The number of channels of each layer.
+        size: The height and width of each layer.
+        added: Whether to add conv_added + relu_added in the middle.
+        shown: The number of a convolution whose result becomes an output of the model.
+    """
     random = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
 
-    def layer(name: str, x: str, into: int, kernel: int, stride: int) -> str:
-        values = random.standard_normal((channels, into, kernel, kernel)) * np.sqrt(2 / (into * kernel * kernel))
+    def layer(name: str, x: str, in_channels: int, kernel: int, stride: int) -> str:
+        values = random.standard_normal((channels, in_channels, kernel, kernel))
+        values *= np.sqrt(2 / (in_channels * kernel * kernel))
         weights.append(numpy_helper.from_array(values.astype(np.float32), f"w_{name}"))
         pads, strides = [kernel // 2] * 4, [stride, stride]
         node = helper.make_node("Conv", [x, f"w_{name}"], [f"c_{name}"], f"conv{name}", pads=pads, strides=strides)
@@ -59,9 +70,9 @@ def save(
 
 
 def build_typed(model: Path, plan: Path, batch: int, fp32: tuple[str, ...], level: int = 3) -> None:
-    """Build `model` in FP16 with TensorRT 8.6 or 10, each layer held to it; the nodes named in `fp32` to FP32.
+    """Build `model` with TensorRT 8.6 or 10: every layer in FP16, except the nodes in `fp32`, which stay in FP32.
 
-    A user who does that writes such code, or trtexec --layerPrecisions. From TensorRT 11 on the model itself says it.
+    Users write such code, or use trtexec --layerPrecisions. Since TensorRT 11, the model itself contains the types.
     """
     import tensorrt as trt
 
@@ -78,18 +89,18 @@ def build_typed(model: Path, plan: Path, batch: int, fp32: tuple[str, ...], leve
     config.set_flag(trt.BuilderFlag.OBEY_PRECISION_CONSTRAINTS)
     config.builder_optimization_level = level
     config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-    given = network.get_input(0)
+    model_input = network.get_input(0)
     profile = builder.create_optimization_profile()
-    profile.set_shape(given.name, *[(batch, *tuple(given.shape)[1:])] * 3)
+    profile.set_shape(model_input.name, *[(batch, *tuple(model_input.shape)[1:])] * 3)
     config.add_optimization_profile(profile)
     for layer in map(network.get_layer, range(network.num_layers)):
         if layer.type in (getattr(trt.LayerType, name.upper()) for name in LAYERS):
             layer.precision = trt.float32 if layer.name in fp32 else trt.float16
             layer.set_output_type(0, layer.precision)
-    built = builder.build_serialized_network(network, config)
-    if built is None:
+    serialized = builder.build_serialized_network(network, config)
+    if serialized is None:
         raise RuntimeError(f"TensorRT cannot build {model}")
-    plan.write_bytes(memoryview(built))
+    plan.write_bytes(memoryview(serialized))
 
 
 if __name__ == "__main__":
@@ -98,5 +109,5 @@ if __name__ == "__main__":
     _parser.add_argument("plan", type=Path)
     _parser.add_argument("--batch", type=int, default=8)
     _parser.add_argument("--fp32", nargs="*", default=[])
-    _given = _parser.parse_args()
-    build_typed(_given.model, _given.plan, _given.batch, tuple(_given.fp32))
+    _options = _parser.parse_args()
+    build_typed(_options.model, _options.plan, _options.batch, tuple(_options.fp32))
