@@ -12,6 +12,7 @@ from typing import Any
 from pytest_trt.cli.exit_status import exit_status
 from pytest_trt.cli.project import read_results, read_settings
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.location import Location
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.records import ALWAYS_FAIL, Measurement, Result, Status
 from pytest_trt.errors import BaselineError, DeclarationError
@@ -33,8 +34,8 @@ def add_command(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "compare", help="compare two runs or baselines", description=_DESCRIPTION, epilog=_EPILOG
     )
-    parser.add_argument("old", metavar="A", help="the run or baselines to compare with")
-    parser.add_argument("new", metavar="B", help="the run or baselines to judge")
+    parser.add_argument("old", type=Location, metavar="A", help="the run or baselines to compare with")
+    parser.add_argument("new", type=Location, metavar="B", help="the run or baselines to judge")
     parser.add_argument("--max-slowdown", metavar="P", help="how much slower a test may be (default: 5%%)")
     parser.add_argument("--max-memory-growth", metavar="P", help="how much more memory a test may use (default: 5%%)")
     parser.add_argument(
@@ -76,9 +77,9 @@ def _run(args: argparse.Namespace) -> int:
     return exit_status(results, failing)
 
 
-def _read_references(source: str) -> Mapping[Key, Baseline]:
+def _read_references(source: Location) -> Mapping[Key, Baseline]:
     """Return the references in `source`. A test without a measurement has none."""
-    path = Path(source)
+    path = Path(source.reveal())
     if not path.is_file():
         return _read_baselines(source)
     measured = ((result.node_id, result.measurement) for result in read_results(path) if result.measurement)
@@ -93,30 +94,31 @@ def _as_reference(path: Path, measurement: Measurement) -> Baseline:
         raise DeclarationError(f"{path}: {measurement.node_id}: {error}") from error
 
 
-def _read_new_results(source: str) -> Mapping[Key, Result]:
+def _read_new_results(source: Location) -> Mapping[Key, Result]:
     """Return the results in `source` by device and test."""
-    if not Path(source).is_file():
+    path = Path(source.reveal())
+    if not path.is_file():
         baselines = _read_baselines(source)
         return {key: Result(key[1], (), measurement=measurement_of(baseline)) for key, baseline in baselines.items()}
-    results = read_results(Path(source))
+    results = read_results(path)
     for result in results:
         if result.measurement is not None:
-            _as_reference(Path(source), result.measurement)
+            _as_reference(path, result.measurement)
     devices_of_run = [device_slug(r.measurement.environment) for r in results if r.measurement is not None]
     # A test without a measurement does not know its device. If all others ran on one device, it did too.
     only_device = devices_of_run[0] if len(set(devices_of_run)) == 1 else ""
     return {(device_slug(r.measurement.environment) if r.measurement else only_device, r.node_id): r for r in results}
 
 
-def _read_baselines(source: str) -> Mapping[Key, Baseline]:
+def _read_baselines(source: Location) -> Mapping[Key, Baseline]:
     """Return every baseline in a folder or at a URL.
 
     Raises:
         DeclarationError: There is no such file or folder.
         BaselineError: A baseline cannot be read. A comparison of the others would look complete.
     """
-    location, _, name = source.partition("#")
-    if "://" not in location and not Path(location).is_dir():
+    location, name = source.split_name()
+    if not location.is_url and not Path(location.reveal()).is_dir():
         raise DeclarationError(f"{source} is neither a file nor a folder: name a run's file, or a folder of baselines")
     found = {}
     for entry in open_baselines(location, name or "main", revision=None, rootdir=Path()).list():
@@ -143,7 +145,7 @@ def _render(results: tuple[Result, ...], args: argparse.Namespace, failing: froz
     if args.format == "json":
         return result_json.render([_without_samples(result) for result in results])
     environment = next(r.measurement.environment for r in results if r.measurement is not None)
-    header = Header.from_environment(environment, Path(args.old).name, failing)
+    header = Header.from_environment(environment, Path(str(args.old)).name, failing)
     if args.format == "md":
         return markdown.render(results, header)
     encoding = sys.stdout.encoding or "utf-8"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +84,7 @@ class BaselineSource:
         if self._builder is not None:
             cache_dir = None if self._settings.no_cache else bench.store.folder
             self.revision = self._builder.build(list(declared), cache_dir, bench.say)
-        elif "://" in self._settings.baseline_dir and not self._settings.build_only and self.baselines is not None:
+        elif self._settings.baseline_dir.is_url and not self._settings.build_only and self.baselines is not None:
             prefetch(bench, self.baselines, declared)
 
     def close(self) -> None:
@@ -100,8 +101,17 @@ def _revision_builder(settings: Settings, invocation: Invocation, received: Any)
 
     if received is not None:
         return RevisionBuilder.decode(received)
-    run = PytestRun(invocation.arguments, invocation.folder, settings.rootdir, invocation.inifile)
+    run = PytestRun(_without_location(invocation.arguments), invocation.folder, settings.rootdir, invocation.inifile)
     return RevisionBuilder(settings.against, run)
+
+
+def _without_location(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Leave out the location of the baselines: the run of a revision uses none, and a URL may contain credentials."""
+    flag, kept = "--trt-baseline-dir", []
+    for previous, argument in zip(("", *arguments), arguments, strict=False):
+        if argument.partition("=")[0] != flag and previous != flag:
+            kept.append(re.sub(r"(?s)(trt_baseline_dir=).*", r"\1", argument))
+    return tuple(kept)
 
 
 def prefetch(bench: Bench, folder: BaselineFolder, declared: Mapping[str, Declaration]) -> None:

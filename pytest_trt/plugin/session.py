@@ -147,7 +147,7 @@ class Session:
 
     def _mark_stored(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         """Mark the tests that no longer use a fixture of this plugin but still have a baseline, and return them."""
-        remote = "://" in self.settings.baseline_dir or self.settings.baseline_ref
+        remote = self.settings.baseline_dir.is_url or self.settings.baseline_ref
         if remote and not any(map(uses_plugin, items)):  # a run without tests of ours must not wait for a remote store
             return []
         source = self.baseline_source

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
 
 from pytest_trt.core.backends import BackendName
+from pytest_trt.core.location import Location
 from pytest_trt.core.records import STATUSES
 from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.core.validation import parse_share, suggest
@@ -78,6 +80,16 @@ def _parse_text(value: str, flag: str) -> str:
     if not value.strip():
         raise DeclarationError(f"{flag} is empty: give it a value")
     return value
+
+
+def _parse_location(value: str, flag: str) -> Location:
+    protocol = re.match(r"([A-Za-z][A-Za-z0-9+.-]+:)/(?!/)", value)
+    if protocol is not None:  # The value is not shown: it may contain credentials.
+        raise DeclarationError(
+            f"{flag} starts with '{protocol[1]}/': write '{protocol[1]}//' if it is a URL, or put './' before a folder "
+            "of that name"
+        )
+    return Location(_parse_text(value, flag).strip())
 
 
 def _parse_device(value: str, flag: str) -> str:
@@ -183,7 +195,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "require_device": _parse_text,
     "compute_capabilities": _parse_capabilities,
     "baseline": _parse_baseline,
-    "baseline_dir": _parse_text,
+    "baseline_dir": _parse_location,
     "baseline_ref": _parse_text,
     "against": _parse_text,
     "budgets": _parse_text,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from pytest_trt.core.backends import BackendName
+from pytest_trt.core.location import Location
 from pytest_trt.core.records import ALWAYS_FAIL, Status
 from pytest_trt.core.report_formats import REPORT_FORMATS
 
@@ -29,7 +30,7 @@ class Settings:
     baseline_ref: str | None = None
     against: str | None = None
     baseline: str | None = "main"
-    baseline_dir: str = ".trt-baselines"
+    baseline_dir: Location = Location(".trt-baselines")
     budgets: str | None = None
     fail_on: frozenset[Status] = frozenset()
     max_slowdown: float = 0.05

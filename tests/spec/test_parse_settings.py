@@ -74,6 +74,7 @@ def test_default_minimum_time_follows_a_shorter_maximum():
         ({"baseline": "../main"}, "--trt-baseline is '../main': use only letters, digits"),
         ({"baseline": ".hidden"}, "--trt-baseline is '.hidden'"),
         ({"baseline_dir": "  "}, "--trt-baseline-dir is empty"),
+        ({"baseline_dir": "s3:/bucket/x"}, "--trt-baseline-dir starts with 's3:/': write 's3://' if it is a URL"),
         ({"fail_on": ""}, "--trt-fail-on is '': name verdicts"),
         ({"fail_on": " , "}, "--trt-fail-on is ' , ': name verdicts"),
         ({"cache_size": "0GB"}, "--trt-cache-size is '0GB': give a size such as 20GB"),

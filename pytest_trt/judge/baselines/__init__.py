@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_trt.core.location import Location
 from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, Run, Saved
 from pytest_trt.judge.baselines.folder import BaselineFolder, ListedBaseline
 from pytest_trt.judge.baselines.paths import device_slug
@@ -25,11 +26,11 @@ __all__ = [
 ]
 
 
-def open_baselines(location: str, name: str, *, revision: str | None, rootdir: Path) -> BaselineFolder:
+def open_baselines(location: str | Location, name: str, *, revision: str | None, rootdir: Path) -> BaselineFolder:
     """Return the baselines of one name.
 
     Args:
-        location: A path or an fsspec URL.
+        location: A path or an fsspec URL. No message shows the credentials in the URL.
         name: The baselines' name, a folder at the location.
         revision: A git revision, whose folder is then read, but not written; None for the folder on disk.
         rootdir: The folder that a relative location starts from.
@@ -38,19 +39,20 @@ def open_baselines(location: str, name: str, *, revision: str | None, rootdir: P
         BaselineError: The location cannot be opened, or the name is not valid.
         GitError: Git does not know the revision.
     """
+    location = location if isinstance(location, Location) else Location(location)
     return BaselineFolder(_open_storage(location, revision=revision, rootdir=rootdir), name)
 
 
-def _open_storage(location: str, *, revision: str | None, rootdir: Path) -> Storage:
+def _open_storage(location: Location, *, revision: str | None, rootdir: Path) -> Storage:
     """Return the storage of a location. Its module is imported on demand, since fsspec is an extra."""
     if revision is not None:
         from pytest_trt.judge.baselines.storage.git_revision import RevisionStorage
 
         return RevisionStorage(rootdir, location, revision)
-    if "://" in location:
+    if location.is_url:
         from pytest_trt.judge.baselines.storage.remote import RemoteStorage
 
         return RemoteStorage(location)
     from pytest_trt.judge.baselines.storage.local import LocalStorage
 
-    return LocalStorage(rootdir / Path(location).expanduser())
+    return LocalStorage(rootdir / Path(location.reveal()).expanduser())

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pytest_trt.core.git import find_commit, run_git
+from pytest_trt.core.location import Location
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines.storage.base import Content
 
@@ -29,12 +30,12 @@ class RevisionStorage:
         GitError: The folder is not in a git repository, or git does not know the revision.
     """
 
-    def __init__(self, rootdir: Path, location: str, revision: str) -> None:
-        if "://" in location:
+    def __init__(self, rootdir: Path, location: Location, revision: str) -> None:
+        if location.is_url:
             raise BaselineError(
                 f"--trt-baseline-ref={revision} reads a folder in git, but {location} is a URL: drop one of the two"
             )
-        self._folder = (rootdir / Path(location).expanduser()).absolute()
+        self._folder = (rootdir / Path(location.reveal()).expanduser()).absolute()
         self._top = _nearest_folder(self._folder)
         root, self._commit = find_commit(self._top, revision, "--trt-baseline-ref")
         self._prefix = self._folder.resolve().relative_to(root.resolve()).as_posix()

@@ -3,15 +3,21 @@ memory."""
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
+import traceback
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import fsspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from samples import TESTS_FOLDER, s3_server, sftp_server
 from samples.records import H200, TEST, measurement
 from samples.s3_server import BUCKET, Network
@@ -117,10 +123,57 @@ def test_prefetched_tests_are_asked_for_together(s3: str, port: int, monkeypatch
 
 
 def test_a_password_in_the_url_is_shown_to_nobody(sftp: str) -> None:
-    assert opened(sftp).where.startswith(f"sftp://{sftp_server.USER}:***@127.0.0.1:")
+    assert opened(sftp).where.startswith("sftp://***@127.0.0.1:")
     with pytest.raises(BaselineError, match=r"cannot be reached: AuthenticationException.*give credentials") as caught:
         opened(sftp.replace(sftp_server.PASSWORD, "guessed"))
     assert "guessed" not in str(caught.value)
+
+
+class LeakyFileSystem(fsspec.AbstractFileSystem):
+    """A store whose every error, log line and listed path repeats its URL and what it decoded from it."""
+
+    protocol = "leaky"
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(**options)
+        self.url, self.lists = str(options["url"]), True
+
+    @staticmethod
+    def _get_kwargs_from_urls(path: str) -> dict[str, str]:
+        return {"url": path}
+
+    def _fail(self, *arguments: object, **options: object) -> NoReturn:
+        decoded = urllib.parse.unquote(self.url)
+        logging.getLogger("leaky").warning("retrying %s", decoded)
+        raise FileExistsError(f"{self.url}: {decoded!r}: {urllib.parse.urlsplit(decoded.replace('leaky', 'http'))}")
+
+    def find(self, path: str, **options: object) -> list[str]:  # type: ignore[override]
+        return [f"elsewhere/{self.url}"] if self.lists else self._fail()
+
+    cat_ranges = pipe = pipe_file = makedirs = mv = rm = _fail  # type: ignore[assignment]
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=30).map("Zq{}7X".format), st.booleans())
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_error_of_a_store_shows_the_credentials(caplog: pytest.LogCaptureFixture, secret: str, quoted: bool) -> None:
+    fsspec.register_implementation("leaky", LeakyFileSystem, clobber=True)
+    caplog.clear()
+    folder = opened(f"leaky://u:{urllib.parse.quote(secret, safe='') if quoted else secret}@h/x")
+    storage = folder._storage
+    shown = [folder.where, repr(storage)]
+    for lists, call in (
+        (True, lambda: storage.list("x")),
+        (False, lambda: storage.list("x")),
+        (False, lambda: storage.read(["a"], 9)),
+        (False, lambda: storage.write({"a": b""})),
+        (False, lambda: folder.has_any(DEVICE)),
+    ):
+        storage._fs.lists = lists  # type: ignore[attr-defined]
+        with pytest.raises(BaselineError) as caught:
+            call()
+        assert caught.value.__cause__ is caught.value.__context__ is None
+        shown.append("".join(traceback.format_exception(caught.value)))
+    assert not [text for text in (*shown, caplog.text) if secret in text]
 
 
 def test_no_such_bucket(s3: str) -> None:
