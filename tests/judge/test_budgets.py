@@ -1,3 +1,7 @@
+"""Test which budgets match a device, how they are judged, and when their sampling stops."""
+
+from __future__ import annotations
+
 import numpy as np
 import pytest
 
@@ -24,18 +28,18 @@ H200 = {"device": "NVIDIA H200", "kind": "gpu"}
         ("cpu", "NVIDIA H200", False),
     ],
 )
-def test_a_budget_names_whole_words_of_a_device(words, device, matches):
+def test_budget_names_whole_words_of_a_device(words, device, matches):
     assert bool(matching_limits([Budget(device=words, limits={"ms": 1.0})], device=device, kind="gpu")) is matches
     assert names_device(words, device, "gpu") is matches
 
 
-def test_a_cpu_has_its_own_budgets():
+def test_cpu_has_its_own_budgets():
     budgets = [Budget(limits={"ms": 1.0}), Budget(device="cpu", limits={"ms": 80.0})]
     assert matching_limits(budgets, device="AMD EPYC 7B12", kind="cpu") == {"ms": 80.0}
     assert matching_limits(budgets[:1], device="AMD EPYC 7B12", kind="cpu") == {}
 
 
-def test_a_mig_slice_is_another_device_unless_it_is_named():
+def test_mig_slice_matches_only_if_it_is_named():
     card, part = Budget(device="H200", limits={"ms": 1.0}), Budget(device="H200 1g.18gb", limits={"ms": 5.0})
     assert matching_limits([card, part], **H200, mig_profile="1g.18gb") == {"ms": 5.0}
     assert matching_limits([card], **H200, mig_profile="1g.18gb") == {}
@@ -43,7 +47,7 @@ def test_a_mig_slice_is_another_device_unless_it_is_named():
     assert matching_limits([Budget(limits={"ms": 9.0})], **H200, mig_profile="1g.18gb") == {"ms": 9.0}
 
 
-def test_for_each_figure_the_most_specific_match_counts():
+def test_most_specific_budget_counts_for_each_figure():
     budgets = [
         Budget(limits={"ms": 10.0, "engine_mb": 50.0}),
         Budget(device="H200", limits={"ms": 2.0}),
@@ -56,7 +60,7 @@ def test_for_each_figure_the_most_specific_match_counts():
     assert matching_limits(budgets, **H200)["ms"] == 2.0
 
 
-def test_of_equally_specific_limits_the_tighter_counts():
+def test_tighter_of_equally_specific_limits_counts():
     both = [Budget(limits={"ms": 2.0, "throughput": 10.0}), Budget(limits={"ms": 1.0, "throughput": 20.0})]
     assert matching_limits(both, **H200) == matching_limits(both[::-1], **H200) == {"ms": 1.0, "throughput": 20.0}
 
@@ -69,11 +73,11 @@ def estimate(value, width=0.01):
     ("value", "status"),
     [(0.5, "ok"), (0.99, "ok"), (0.995, "inconclusive"), (1.005, "inconclusive"), (1.02, "over_budget")],
 )
-def test_the_whole_interval_decides(value, status):
+def test_whole_interval_decides(value, status):
     assert judge("ms", estimate(value), 1.0).status == status
 
 
-def test_at_the_limit_it_says_so():
+def test_inconclusive_verdict_at_the_limit():
     verdict = judge("ms", estimate(1.0), 1.0)
     assert verdict.text == "latency inconclusive (at the limit): 1 ms, budget 1 ms"
     assert (verdict.basis, verdict.limit) == ("budget", 1.0)
@@ -85,18 +89,18 @@ def test_throughput_has_a_lower_limit():
     assert judge("throughput", estimate(100, 1), 100.0).status == "inconclusive"
 
 
-def test_close_to_the_limit_it_warns():
+def test_verdict_near_the_limit_has_a_warning():
     assert judge("ms", estimate(0.96), 1.0).details == ("at 96 % of its budget",)
     assert judge("throughput", estimate(104, 1), 100.0).details == ("at 96 % of its budget",)
     assert judge("ms", estimate(0.94), 1.0).details == ()
 
 
-def test_a_size_is_judged_as_it_is():
+def test_size_is_judged_exactly():
     assert judge("engine_mb", Estimate.exact(50.0), 50.0).status == "ok"
     assert judge("engine_mb", Estimate.exact(50.1), 50.0).status == "over_budget"
 
 
-def test_a_figure_that_too_few_samples_support_says_what_it_needs():
+def test_figure_with_too_few_samples_shows_the_missing_time():
     verdict = judge("p99_ms", Estimate(1.0, 0.9, 1.1, 100, needs_s=2.5), 5.0)
     assert verdict.status == "inconclusive"
     assert "needs 2.5 s more" in verdict.text
@@ -128,18 +132,18 @@ def test_sampling_stops_when_the_budgets_are_decided():
     assert (sampling.stop_reason, sampling.blocks) == ("budgets decided", 6)
 
 
-def test_sampling_goes_on_for_a_percentile():
+def test_sampling_continues_for_a_percentile():
     sampling = sample(Source(1.0), LimitRule({"ms": 2.0, "p99_ms": 2.0}), LIMITS)
     assert sampling.finished
     assert sampling.blocks * 50 > 600
     assert sample(Source(1.0), LimitRule({"p95_ms": 2.0}), LIMITS).seconds == pytest.approx(MIN_PERCENTILE_S, abs=0.05)
 
 
-def test_at_the_limit_it_goes_on_to_the_time_limit():
+def test_sampling_at_the_limit_continues_to_the_time_limit():
     assert not sample(Source(1.0), LimitRule({"ms": 1.0}, spread=0.0), LIMITS).finished
 
 
-def test_probes_are_renewed_where_only_their_spread_is_in_the_way():
+def test_probes_are_renewed_if_only_their_spread_matters():
     source = Source(0.9985, levels=("block", "probe"), noise=0.0001)
     sampling = sample(source, LimitRule({"ms": 1.0}, spread=0.002), LIMITS)
     assert sampling.finished
@@ -148,8 +152,8 @@ def test_probes_are_renewed_where_only_their_spread_is_in_the_way():
 
 
 @pytest.mark.parametrize("seed", [0, 4])
-def test_a_probe_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
-    """A median counts probes alike: the third had gone on to the time limit in vain, or none after it was looked at."""
+def test_later_probes_get_no_more_blocks_than_the_first(seed):
+    """A median weights probes equally. In an earlier version, the third probe used up the time limit."""
     noise = {"noise": 0.01, "wander": 0.003, "probe_noise": 0.002}
     source = Source(0.99, levels=("block", "probe"), samples=20, seed=seed, **noise)
     sampling = sample(source, LimitRule({"ms": 1.0}, spread=0.01), LIMITS)
@@ -158,14 +162,14 @@ def test_a_probe_gets_no_more_blocks_than_the_others_that_it_counts_with(seed):
     assert max(later) <= first
 
 
-def test_each_fresh_probe_is_looked_at():
+def test_each_fresh_probe_is_judged():
     source = Source(0.9985, levels=("block", "probe"), noise=0.0001)
     rule = LimitRule({"ms": 1.0}, spread=0.004)
     sampling = sample(source, rule, LIMITS)
     assert (sampling.stop_reason, len(sampling.sides[0][-1].blocks)) == ("budgets decided", 6)
 
 
-def test_a_figure_that_the_blocks_lack_is_left_to_the_judge():
-    """`gpu_ms` on a CPU: it had ended in a KeyError."""
+def test_rule_ignores_figures_that_blocks_lack():
+    """A CPU has no `gpu_ms`, which was a KeyError in an earlier version."""
     sampling = sample(Source(1.0), LimitRule({"ms": 2.0, "gpu_ms": 2.0}), LIMITS)
     assert (sampling.stop_reason, sampling.blocks) == ("budgets decided", 6)

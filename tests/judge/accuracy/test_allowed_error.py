@@ -1,4 +1,4 @@
-"""What error is allowed, by precision and by what a test declares."""
+"""Test the allowed errors by precision and declaration."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_trt.judge.accuracy.verdicts import judge
 from pytest_trt.spec.expectations import Accuracy
 
 
-def test_what_is_allowed_follows_precision_and_what_the_test_says() -> None:
+def test_limits_follow_the_precision_and_the_declaration() -> None:
     assert limits_for(Accuracy(), "fp32", tf32=False) == DEFAULTS["fp32"]
     assert limits_for(Accuracy(), "fp32", tf32=True) == DEFAULTS["tf32"]
     assert limits_for(Accuracy(), "best", tf32=True) == DEFAULTS["bf16"]
@@ -20,7 +20,7 @@ def test_what_is_allowed_follows_precision_and_what_the_test_says() -> None:
     assert limits_for(Accuracy(atol=0.1), "fp16", tf32=True) == AccuracyLimits(0.0, 0.1, None, atol_scaled=False)
 
 
-def test_a_tests_own_measures_go_beside_the_usual_tolerances() -> None:
+def test_additional_measures_keep_the_default_tolerances() -> None:
     found = limits_for(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
     assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (5e-2, 0.9995, 0.9, 30.0)
     mixed = AccuracyLimits(0.0, 1.0, None, atol_scaled=False, top5=0.9)
@@ -28,8 +28,8 @@ def test_a_tests_own_measures_go_beside_the_usual_tolerances() -> None:
 
 
 @pytest.mark.parametrize(("precision", "wrong"), [("fp16", 1.2), ("bf16", 1.4)])
-def test_defaults_hold_for_a_deep_network_in_that_precision_and_catch_a_wrong_one(precision: str, wrong: float) -> None:
-    """Fifty layers, every weight and every result rounded to the precision, against float32."""
+def test_defaults_accept_rounding_and_catch_errors_of_a_deep_network(precision: str, wrong: float) -> None:
+    """The network has fifty layers; every weight and every result is rounded to the precision."""
     import ml_dtypes
 
     kind = np.dtype({"fp16": np.float16, "bf16": ml_dtypes.bfloat16}[precision])

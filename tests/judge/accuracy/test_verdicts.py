@@ -1,4 +1,4 @@
-"""Verdicts on outputs against a reference."""
+"""Test verdicts on outputs against a reference."""
 
 from __future__ import annotations
 
@@ -21,48 +21,50 @@ def noise(shape: tuple[int, ...] = (4, 50), seed: int = 0) -> NDArray[np.float32
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
-def test_the_same_is_ok_under_the_strictest_limits() -> None:
+def test_equal_outputs_are_ok_under_the_strictest_limits() -> None:
     found = compare(noise(), noise(), EXACT)
     assert (found.beyond, found.max_abs, found.cosine, found.psnr_db) == (0, 0.0, pytest.approx(1.0), math.inf)
     assert (found.top1, found.top5) == (1.0, 1.0)
     assert judge({"y": noise()}, {"y": noise()}, EXACT, "it")[0].status == "ok"
 
 
-def test_the_worst_elements_are_shown_with_index_and_values() -> None:
-    wanted = np.zeros((5, 6), np.float32)
-    got = wanted.copy()
-    got[4, 2], got[1, 5], got[0, 0] = 3.0, -7.0, 0.5
-    found = compare(got, wanted, AccuracyLimits(0.0, 1.0, None, atol_scaled=False))
+def test_worst_elements_are_shown_with_index_and_values() -> None:
+    expected = np.zeros((5, 6), np.float32)
+    output = expected.copy()
+    output[4, 2], output[1, 5], output[0, 0] = 3.0, -7.0, 0.5
+    found = compare(output, expected, AccuracyLimits(0.0, 1.0, None, atol_scaled=False))
     assert found.worst == (((1, 5), -7.0, 0.0), ((4, 2), 3.0, 0.0))
-    verdict = judge({"y": got}, {"y": wanted}, AccuracyLimits(0.0, 1.0, None, atol_scaled=False), "the reference")[0]
+    verdict = judge({"y": output}, {"y": expected}, AccuracyLimits(0.0, 1.0, None, atol_scaled=False), "the reference")[
+        0
+    ]
     assert verdict.status == "inaccurate"
     assert "at [1, 5]: -7, 0 in the reference" in verdict.details
     assert "2 of 30 elements are beyond rtol 0, atol 1" in verdict.text
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_an_element_that_is_no_number_is_never_within_tolerance(bad: float) -> None:
-    got = noise()
-    got[1, 1] = bad
-    verdict = judge({"y": got}, {"y": noise()}, AccuracyLimits(1e30, 1e30, None, atol_scaled=False), "it")[0]
+def test_nan_and_infinities_are_never_within_tolerance(bad: float) -> None:
+    output = noise()
+    output[1, 1] = bad
+    verdict = judge({"y": output}, {"y": noise()}, AccuracyLimits(1e30, 1e30, None, atol_scaled=False), "it")[0]
     assert verdict.status == "inaccurate"
-    other_way = judge({"y": noise()}, {"y": got}, AccuracyLimits(1e30, 1e30, None, atol_scaled=False), "it")[0]
+    other_way = judge({"y": noise()}, {"y": output}, AccuracyLimits(1e30, 1e30, None, atol_scaled=False), "it")[0]
     assert other_way.status == "inaccurate"
     assert any(("NaN" in line) == math.isnan(bad) and "1" in line for line in verdict.details[-2:])
 
 
-def test_a_reference_of_nothing_but_nan_proves_nothing() -> None:
+def test_reference_of_only_nan_is_inaccurate() -> None:
     nothing = np.full((2, 3), np.nan, np.float32)
     verdict = judge({"y": nothing}, {"y": nothing}, DEFAULTS["fp16"], "it")[0]
     assert verdict.status == "inaccurate"
     assert "proves nothing" in verdict.text
 
 
-def test_an_empty_reference_is_no_agreement() -> None:
+def test_empty_reference_is_inaccurate() -> None:
     assert judge({"y": noise()}, {}, EXACT, "ref.npz")[0].status == "inaccurate"
 
 
-def test_outputs_without_elements_agree_and_prove_nothing_alone() -> None:
+def test_only_outputs_without_elements_are_inaccurate() -> None:
     empty, one = np.zeros((0, 4)), np.ones(1)
     found = judge({"y": empty, "n": one}, {"y": empty, "n": one}, DEFAULTS["fp32"], "it")
     assert [verdict.status for verdict in found] == ["ok", "ok"]
@@ -71,7 +73,7 @@ def test_outputs_without_elements_agree_and_prove_nothing_alone() -> None:
     assert alone.text == "'y', 'z' of it are empty: use inputs for which they are not"
 
 
-def test_a_missing_output_and_another_shape_are_named() -> None:
+def test_missing_output_and_other_shape_are_named() -> None:
     reference = {"y": noise(), "z": noise((2, 2))}
     verdicts = judge({"y": noise((4, 51)), "extra": noise()}, reference, EXACT, "ref.npz")
     assert [verdict.status for verdict in verdicts] == ["inaccurate", "inaccurate"]
@@ -80,23 +82,23 @@ def test_a_missing_output_and_another_shape_are_named() -> None:
     assert "not compared, ref.npz lacks them: 'extra'" in verdicts[1].details
 
 
-def test_integers_are_compared_exactly_unless_a_test_says_otherwise() -> None:
-    wanted = np.array([1, 2, 2**53], np.int64)
-    got = np.array([1, 2, 2**53 + 1], np.int64)
-    (exact,) = judge({"y": got}, {"y": wanted}, DEFAULTS["fp16"], "it")
+def test_integers_are_compared_exactly_by_default() -> None:
+    expected = np.array([1, 2, 2**53], np.int64)
+    output = np.array([1, 2, 2**53 + 1], np.int64)
+    (exact,) = judge({"y": output}, {"y": expected}, DEFAULTS["fp16"], "it")
     assert exact.status == "inaccurate"
     assert "departs from it: 1 of 3 elements differ (" in exact.text
-    assert judge({"y": got}, {"y": wanted}, limits_for(Accuracy(atol=1.0), "fp16", True), "it")[0].status == "ok"
+    assert judge({"y": output}, {"y": expected}, limits_for(Accuracy(atol=1.0), "fp16", True), "it")[0].status == "ok"
 
 
-def test_it_is_the_output_that_makes_it_exact_whatever_the_reference_is_kept_as() -> None:
+def test_type_of_the_output_decides_on_exact_comparison() -> None:
     labels, scores = np.array([1000, 7]), np.array([1.00001, 2.0], np.float32)
     assert judge({"y": labels}, {"y": np.array([1001.0, 7.0])}, DEFAULTS["tf32"], "ref.npz")[0].status == "inaccurate"
     assert judge({"y": scores}, {"y": np.array([1, 2])}, DEFAULTS["fp32"], "ref.npz")[0].status == "ok"
 
 
 @pytest.mark.filterwarnings("error")
-def test_what_float64_cannot_square_is_compared_all_the_same() -> None:
+def test_values_whose_squares_overflow_are_compared() -> None:
     large = np.array([1e300, -1e250, 3.0])
     assert judge({"y": large}, {"y": large}, DEFAULTS["fp32"], "it")[0].status == "ok"
     for other in (large * 2, -large, np.zeros(3), large[::-1]):
@@ -104,27 +106,27 @@ def test_what_float64_cannot_square_is_compared_all_the_same() -> None:
         assert judge({"y": other}, {"y": large}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
 
 
-@pytest.mark.parametrize("wanted", [np.arange(30).reshape(10, 3), noise((2, 20, 6)), noise((1, 50)), noise((12,))])
-def test_the_same_in_another_order_is_no_agreement_and_said(wanted: NDArray[Any]) -> None:
-    axis = 1 if wanted.ndim == 1 or len(wanted) == 1 else 2
-    got = np.take(wanted, np.random.default_rng(0).permutation(wanted.shape[-axis]), -axis)
-    got = got * 1.001 if got.dtype.kind == "f" else got
-    found = judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it")[0]
+@pytest.mark.parametrize("expected", [np.arange(30).reshape(10, 3), noise((2, 20, 6)), noise((1, 50)), noise((12,))])
+def test_other_order_is_inaccurate_and_suggests_unordered(expected: NDArray[Any]) -> None:
+    axis = 1 if expected.ndim == 1 or len(expected) == 1 else 2
+    output = np.take(expected, np.random.default_rng(0).permutation(expected.shape[-axis]), -axis)
+    output = output * 1.001 if output.dtype.kind == "f" else output
+    found = judge({"y": output}, {"y": expected}, DEFAULTS["int8"], "it")[0]
     assert found.status == "inaccurate"
-    allowed_by = f"trt_accuracy(unordered={{'y': {wanted.ndim - axis}}})"
+    allowed_by = f"trt_accuracy(unordered={{'y': {expected.ndim - axis}}})"
     assert found.details[0] == f"it has the same values in another order: if any order will do, declare {allowed_by}"
-    assert judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it", {"y": -axis})[0].status == "ok"
+    assert judge({"y": output}, {"y": expected}, DEFAULTS["int8"], "it", {"y": -axis})[0].status == "ok"
 
 
-def test_what_is_wrong_is_in_no_other_order() -> None:
+def test_wrong_values_do_not_suggest_unordered() -> None:
     repeated = np.array([[1, 2], [1, 2], [3, 4]])
     pairs = [
         (noise((4, 1000)), noise((4, 1000), 1)),
         (noise((300, 4)), noise((300, 4), 1)),
         (repeated[[0, 2, 2]], repeated),
     ]
-    for got, wanted in [*pairs, (noise((1, 1 << 13)), noise((1, 1 << 13))[:, ::-1])]:
-        found = judge({"y": got}, {"y": wanted}, DEFAULTS["int8"], "it")[0]
+    for output, expected in [*pairs, (noise((1, 1 << 13)), noise((1, 1 << 13))[:, ::-1])]:
+        found = judge({"y": output}, {"y": expected}, DEFAULTS["int8"], "it")[0]
         assert found.status == "inaccurate"
         assert not any("order" in line for line in found.details)
     short = judge({"y": noise((4, 3))}, {"y": noise((4, 3))}, limits_for(Accuracy(top5=0.5), "fp32", False), "it")[0]
@@ -132,43 +134,45 @@ def test_what_is_wrong_is_in_no_other_order() -> None:
     assert not any("order" in line for line in short.details)
 
 
-def test_the_absolute_part_follows_the_size_of_the_output_unless_it_is_given() -> None:
-    wanted = 1000 * noise()
-    got = wanted + 10.0  # beyond 1 % of many elements, within 3 % of the root mean square
-    assert judge({"y": got}, {"y": wanted}, limits_for(Accuracy(), "fp16", True), "it")[0].status == "ok"
-    given = limits_for(Accuracy(rtol=1e-2, atol=1e-2), "fp16", True)
-    assert judge({"y": got}, {"y": wanted}, given, "it")[0].status == "inaccurate"
+def test_default_atol_is_scaled_to_the_output() -> None:
+    expected = 1000 * noise()
+    output = expected + 10.0  # beyond 1 % of many elements, within 3 % of the root mean square
+    assert judge({"y": output}, {"y": expected}, limits_for(Accuracy(), "fp16", True), "it")[0].status == "ok"
+    own_limits = limits_for(Accuracy(rtol=1e-2, atol=1e-2), "fp16", True)
+    assert judge({"y": output}, {"y": expected}, own_limits, "it")[0].status == "inaccurate"
 
 
-def test_the_cosine_alone_can_fail() -> None:
-    wanted = noise((1, 9))
-    verdict = judge({"y": -wanted}, {"y": wanted}, AccuracyLimits(1e9, 0.0, 0.9, atol_scaled=False), "it")[0]
+def test_cosine_alone_can_fail() -> None:
+    expected = noise((1, 9))
+    verdict = judge({"y": -expected}, {"y": expected}, AccuracyLimits(1e9, 0.0, 0.9, atol_scaled=False), "it")[0]
     assert verdict.status == "inaccurate"
     assert "cosine is -1.000000, below 0.9" in verdict.text
 
 
-def test_agreement_of_the_largest_and_psnr_may_be_demanded() -> None:
-    wanted = np.tile(np.arange(20, dtype=np.float32), (4, 1))
-    got = wanted.copy()
-    got[0, 3] = 100.0
+def test_top_agreement_and_psnr_can_be_required() -> None:
+    expected = np.tile(np.arange(20, dtype=np.float32), (4, 1))
+    output = expected.copy()
+    output[0, 3] = 100.0
 
-    def said(reference: dict[str, Any] | None = None, **limits: Any) -> str:
+    def text(outputs: dict[str, Any] | None = None, **limits: Any) -> str:
         loose = AccuracyLimits(0.0, 1000.0, None, atol_scaled=False, **limits)
-        return judge({"y": got, "n": got[:, :1]}, reference or {"y": wanted}, loose, "it")[0].text
+        return judge({"y": output, "n": output[:, :1]}, outputs or {"y": expected}, loose, "it")[0].text
 
-    assert "agrees" in said(top1=0.75, top5=0.95)
-    assert "its top 1 is the same in 75.00%, below 80.00%" in said(top1=0.8)
-    assert "its top 5 is the same in 95.00%, below 96.00%" in said(top5=0.96)
-    assert "its PSNR is 4.9 dB, below 20" in said(psnr_db=20.0)
-    assert "its rows are too short for a top 1" in said({"n": wanted[:, :1]}, top1=0.1)
-    assert "agrees" in said({"n": wanted[:, :1], "y": wanted}, top1=0.1)  # those of another output are not
+    assert "agrees" in text(top1=0.75, top5=0.95)
+    assert "its top 1 is the same in 75.00%, below 80.00%" in text(top1=0.8)
+    assert "its top 5 is the same in 95.00%, below 96.00%" in text(top5=0.96)
+    assert "its PSNR is 4.9 dB, below 20" in text(psnr_db=20.0)
+    assert "its rows are too short for a top 1" in text({"n": expected[:, :1]}, top1=0.1)
+    assert "agrees" in text({"n": expected[:, :1], "y": expected}, top1=0.1)  # another output's are not
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "bool", "uint8"])
-def test_every_dtype_that_an_engine_gives_is_compared(dtype: str) -> None:
+def test_every_output_dtype_is_compared(dtype: str) -> None:
     import ml_dtypes
 
     kind = np.dtype(getattr(ml_dtypes, dtype, dtype))
-    wanted = np.array([[0, 1, 1, 0, 1]]).astype(kind)
-    assert judge({"y": wanted.copy()}, {"y": wanted}, DEFAULTS["fp16"], "it")[0].status == "ok"
-    assert judge({"y": 1 - wanted.astype(np.float32)}, {"y": wanted}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
+    expected = np.array([[0, 1, 1, 0, 1]]).astype(kind)
+    assert judge({"y": expected.copy()}, {"y": expected}, DEFAULTS["fp16"], "it")[0].status == "ok"
+    assert (
+        judge({"y": 1 - expected.astype(np.float32)}, {"y": expected}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
+    )

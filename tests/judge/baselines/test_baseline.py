@@ -1,4 +1,4 @@
-"""A baseline: when it moves, what it remembers, and which values it refuses."""
+"""Test a baseline: when it moves, what it records, and which values are invalid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pytest_trt.judge.baselines.baseline import RUNS, Run, baseline_of, data_of,
 
 
 @pytest.mark.parametrize("status", ["missing", "new", "ok", "improved", "unenforced"])
-def test_the_first_measurement_becomes_the_reference(status: Status) -> None:
+def test_first_measurement_becomes_the_reference(status: Status) -> None:
     made, saved = update_baseline(None, measurement(), status)
     assert made is not None
     assert saved.outcome == "created"
@@ -22,7 +22,7 @@ def test_the_first_measurement_becomes_the_reference(status: Status) -> None:
 
 
 @pytest.mark.parametrize("status", [s for s in STATUSES if s not in ("ok", "improved", "new", "missing", "unenforced")])
-def test_what_fails_is_saved_with_force_alone(status: Status) -> None:
+def test_failing_measurement_is_saved_only_with_force(status: Status) -> None:
     made, saved = update_baseline(stored(), measurement(0.3), status)
     assert made is None
     assert saved.outcome == "refused"
@@ -33,7 +33,7 @@ def test_what_fails_is_saved_with_force_alone(status: Status) -> None:
     assert made.figures["ms"].value == 0.3
 
 
-def test_an_ok_run_is_remembered_and_moves_nothing() -> None:
+def test_ok_run_is_recorded_and_keeps_the_reference() -> None:
     made, saved = update_baseline(stored(), measurement(0.28, day=2), "ok")
     assert made is not None
     assert saved.outcome == "recorded"
@@ -41,7 +41,7 @@ def test_an_ok_run_is_remembered_and_moves_nothing() -> None:
     assert [run.figures["ms"] for run in made.history] == [0.272, 0.28]
 
 
-def test_an_improvement_moves_the_reference_and_says_so() -> None:
+def test_improvement_moves_the_reference() -> None:
     made, saved = update_baseline(stored(), measurement(0.2, day=2), "improved")
     assert made is not None
     assert saved.outcome == "moved"
@@ -49,20 +49,20 @@ def test_an_improvement_moves_the_reference_and_says_so() -> None:
     assert [run.moved for run in made.history] == [True, True]
 
 
-def test_new_only_leaves_what_there_is() -> None:
+def test_new_only_keeps_an_existing_baseline() -> None:
     made, saved = update_baseline(stored(), measurement(0.2), "improved", new_only=True)
     assert (made, saved.outcome) == (None, "unchanged")
     assert update_baseline(None, measurement(), "new", new_only=True)[1].outcome == "created"
 
 
-def test_the_last_runs_are_remembered() -> None:
+def test_last_runs_are_kept_in_the_history() -> None:
     baseline = stored(None, *(measurement(0.272 + day / 10000, day=day) for day in range(2, 20)))
     assert len(baseline.history) == RUNS
     assert baseline.history[-1].time == "2026-07-19T12:00:00+00:00"
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "message"),
     [
         ({"figures": {}}, "figures is empty"),
         ({"figures": {"ms": Estimate(1.0, 1.1, 1.2)}}, "must lie in its interval"),
@@ -76,25 +76,25 @@ def test_the_last_runs_are_remembered() -> None:
         ({"environment": dataclasses.replace(H200, commit="a/../b")}, "environment.commit"),
     ],
 )
-def test_what_a_baseline_cannot_be(changes: dict[str, object], word: str) -> None:
-    with pytest.raises(ValueError, match=word):
+def test_invalid_baselines(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         dataclasses.replace(stored(), **changes)  # type: ignore[arg-type]
 
 
-def test_a_run_s_figures_cannot_be_negative_or_unknown() -> None:
+def test_figures_of_a_run_must_be_known_and_not_negative() -> None:
     with pytest.raises(ValueError, match="must be between 0 and"):
         Run("2026-07-01T12:00:00", None, {"ms": -1.0})
     with pytest.raises(ValueError, match="no such figure"):
         Run("2026-07-01T12:00:00", None, {"speed": 1.0})
 
 
-def test_to_a_measurement_and_back() -> None:
+def test_conversion_to_a_measurement_and_back() -> None:
     baseline = baseline_of(measurement())
     assert baseline_of(measurement_of(baseline)) == baseline
     assert data_of(measurement()).node_id == TEST
 
 
-def test_of_many_blocks_some_are_kept_whole_and_of_all_of_them_the_median() -> None:
+def test_many_blocks_are_reduced_to_their_medians() -> None:
     blocks = tuple(Block({"ms": (1.0, 1.00000049 + n, 5.0)}, 0.01, {"sm_mhz": 1980.0}) for n in range(100))
     few = dataclasses.replace(measurement(), samples=(Samples(blocks[:32]),))
     assert [len(block.times["ms"]) for block in data_of(few).samples[0].blocks] == [3] * 32
@@ -104,8 +104,8 @@ def test_of_many_blocks_some_are_kept_whole_and_of_all_of_them_the_median() -> N
     assert (kept.probe, kept.blocks[1].seconds, kept.blocks[1].state) == (2, 0.01, {"sm_mhz": 1980.0})
 
 
-def test_what_the_inspector_says_is_exported_but_not_stored() -> None:
+def test_inspector_data_is_not_stored() -> None:
     made = measurement()
     assert made.profile is not None
-    told = dataclasses.replace(made, profile=dataclasses.replace(made.profile, inspected={"Layers": ["conv"]}))
-    assert data_of(told).profile == made.profile
+    inspected = dataclasses.replace(made, profile=dataclasses.replace(made.profile, inspected={"Layers": ["conv"]}))
+    assert data_of(inspected).profile == made.profile

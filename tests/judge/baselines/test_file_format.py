@@ -1,4 +1,4 @@
-"""A baseline as text: every file is read as a valid record or refused with a clear error."""
+"""Test a baseline as text: every file is a valid record or a clear error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TOKENS = st.sampled_from(
 
 @st.composite
 def mutations(draw: st.DrawFn) -> bytes:
-    """A real file with one to four cuts, repeats, replaced bytes or tokens."""
+    """Generate a real file with one to four cuts, repeats, replaced bytes or tokens."""
     text = ORIGINAL
     for _ in range(draw(st.integers(1, 4))):
         start = draw(st.integers(0, len(text)))
@@ -39,12 +39,12 @@ def mutations(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(mutations())
-def test_mutations_give_a_clean_error_or_a_valid_record(raw: bytes) -> None:
+def test_mutated_file_is_an_error_or_valid(raw: bytes) -> None:
     assert read(raw) == "valid" or "file.json" in read(raw)
 
 
 def read(raw: bytes) -> str:
-    """What reading says; `valid` where what was read can be written and read again."""
+    """Return the error of reading; `valid` if the record can be written and read again."""
     try:
         baseline = parse(raw, "file.json")
     except BaselineError as error:
@@ -63,5 +63,5 @@ VALUES = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(VALUES, st.sampled_from(sorted(json.loads(ORIGINAL))))
 def test_any_value_in_any_field_is_an_error_or_valid(value: Any, field: str) -> None:
-    said = read(json.dumps({**json.loads(ORIGINAL), field: value}).encode())
-    assert said == "valid" or "file.json" in said
+    outcome = read(json.dumps({**json.loads(ORIGINAL), field: value}).encode())
+    assert outcome == "valid" or "file.json" in outcome

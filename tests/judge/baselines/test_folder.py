@@ -1,4 +1,4 @@
-"""Baselines on disk: one file a test, whole or not at all, no way out of the folder, nothing taken on trust."""
+"""Test baselines on disk: complete files, no access outside the folder, and errors for invalid content."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 
 def fork(work: Callable[..., object], *arguments: object) -> int:
-    """The id of a process that does `work` and exits with what it returns, or 1 where it raises."""
+    """Return the id of a process that calls `work` and exits with its result, or with 1 if it raises."""
     child = os.fork()
     if child:
         return child
@@ -61,12 +61,12 @@ def only_file(folder: Path) -> Path:
 
 @pytest.fixture
 def saved(tmp_path: Path) -> Path:
-    """The file of a baseline that was saved."""
+    """Save a baseline, and return its file."""
     opened(tmp_path).save(measurement(), "missing")
     return only_file(tmp_path)
 
 
-def test_saved_and_loaded(tmp_path: Path, saved: Path) -> None:
+def test_saved_baseline_is_loaded(tmp_path: Path, saved: Path) -> None:
     loaded = opened(tmp_path).load(TEST, DEVICE)
     assert loaded is not None
     assert loaded.figures.keys() == measurement().figures.keys()
@@ -77,8 +77,8 @@ def test_saved_and_loaded(tmp_path: Path, saved: Path) -> None:
     assert opened(tmp_path).load(TEST, "nvidia-h100") is None
 
 
-def test_a_read_only_file_system_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of which even a file that is not there cannot be removed."""
+def test_read_only_file_system_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On such a file system, even removing a file that does not exist is an error."""
 
     def refuse(path: str | Path, *_: object, **__: object) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
@@ -89,14 +89,14 @@ def test_a_read_only_file_system_says_so(tmp_path: Path, monkeypatch: pytest.Mon
         opened(tmp_path).save(measurement(), "missing")
 
 
-def test_the_path_is_readable(tmp_path: Path, saved: Path) -> None:
+def test_path_is_readable(tmp_path: Path, saved: Path) -> None:
     below = saved.relative_to(tmp_path / ".trt-baselines").as_posix()
     folder, _, file = below.rpartition("/")
     assert folder == "main/nvidia-h200/tests-test_models.py"
     assert file.startswith("test_resnet18-fp16-b8-")
 
 
-def test_the_file_reviews_well(saved: Path) -> None:
+def test_file_has_sorted_keys_and_one_figure_per_line(saved: Path) -> None:
     lines = saved.read_text().splitlines()
     assert json.loads(saved.read_text())["node_id"] == TEST
     keys = [line.split('"')[1] for line in lines if line.startswith(' "')]
@@ -105,15 +105,17 @@ def test_the_file_reviews_well(saved: Path) -> None:
     assert saved.stat().st_size < MOST_BYTES
 
 
-def test_what_is_empty_is_left_out_and_read_where_it_stands(saved: Path) -> None:
+def test_empty_fields_are_omitted_but_accepted(saved: Path) -> None:
     baseline = parse(saved.read_bytes(), "x")
     assert baseline.environment.threads is None
     assert b'"threads"' not in saved.read_bytes()
     assert parse(json.dumps(codec.encode(baseline)).encode(), "x") == baseline
 
 
-def test_many_are_saved_and_read_together(tmp_path: Path) -> None:
-    runs = [measurement(node_id=f"tests/test_{n % 3}.py::test[{n}]") for n in range(100)]  # enough for one sync of all
+def test_many_baselines_are_saved_and_read_together(tmp_path: Path) -> None:
+    runs = [
+        measurement(node_id=f"tests/test_{n % 3}.py::test[{n}]") for n in range(100)
+    ]  # enough for one sync of all files
     opened(tmp_path).save_all([(run, "new") for run in runs])
     assert not list(tmp_path.rglob(".writing-*"))
     folder = opened(tmp_path)
@@ -121,15 +123,15 @@ def test_many_are_saved_and_read_together(tmp_path: Path) -> None:
     assert all(folder.load(run.node_id, DEVICE) for run in runs)
 
 
-def test_one_run_more_is_one_line_more(tmp_path: Path, saved: Path) -> None:
+def test_additional_run_adds_one_line(tmp_path: Path, saved: Path) -> None:
     before = saved.read_text().splitlines()
     opened(tmp_path).save(measurement(day=2), "ok")
     after = saved.read_text().splitlines()
     assert len(after) == len(before) + 1
-    assert len(set(after) - set(before)) == 2  # the new line, and the comma of the one before
+    assert len(set(after) - set(before)) == 2  # the new line, and the line before it with a comma
 
 
-def test_a_run_more_is_written_as_if_all_were(tmp_path: Path, saved: Path) -> None:
+def test_appended_run_equals_a_complete_rewrite(tmp_path: Path, saved: Path) -> None:
     for day in range(2, 15):
         opened(tmp_path).save(measurement(0.272 + day / 1e5, day=day), "ok")
         found = parse(saved.read_bytes(), "")
@@ -149,8 +151,8 @@ EDITED: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("name", EDITED)
-def test_a_run_more_in_a_file_of_another_form(tmp_path: Path, saved: Path, name: str) -> None:
-    """Written by hand or by another tool, and still valid: not a run of it may be lost."""
+def test_run_is_appended_to_a_file_of_another_form(tmp_path: Path, saved: Path, name: str) -> None:
+    """A file that a person or another tool wrote is valid, and no run in it may be lost."""
     for day in (2, 3, 4):
         opened(tmp_path).save(measurement(day=day), "ok")
     saved.write_bytes(EDITED[name](saved.read_text()).encode())
@@ -162,7 +164,7 @@ def test_a_run_more_in_a_file_of_another_form(tmp_path: Path, saved: Path, name:
     assert dataclasses.replace(after, history=()) == dataclasses.replace(before, history=())
 
 
-def test_samples_and_layers_lie_beside_it(tmp_path: Path, saved: Path) -> None:
+def test_samples_and_layers_are_stored_beside_the_baseline(tmp_path: Path, saved: Path) -> None:
     folder = opened(tmp_path)
     baseline = folder.load(TEST, DEVICE)
     assert baseline is not None
@@ -176,7 +178,7 @@ def test_samples_and_layers_lie_beside_it(tmp_path: Path, saved: Path) -> None:
     assert kept.time == baseline.time
 
 
-def test_without_its_data_a_baseline_stands(tmp_path: Path, saved: Path) -> None:
+def test_baseline_without_its_data_is_valid(tmp_path: Path, saved: Path) -> None:
     (file,) = tmp_path.rglob("*.json.gz")
     file.unlink()
     baseline = opened(tmp_path).load(TEST, DEVICE)
@@ -184,13 +186,13 @@ def test_without_its_data_a_baseline_stands(tmp_path: Path, saved: Path) -> None
     assert opened(tmp_path).data(baseline) is None
 
 
-def test_data_of_another_reference_is_none(tmp_path: Path, saved: Path) -> None:
+def test_data_of_another_reference_is_ignored(tmp_path: Path, saved: Path) -> None:
     baseline = opened(tmp_path).load(TEST, DEVICE)
     assert baseline is not None
     assert opened(tmp_path).data(dataclasses.replace(baseline, time="2026-01-01T00:00:00")) is None
 
 
-def test_too_long_a_history_forgets_the_oldest_runs() -> None:
+def test_too_long_history_drops_the_oldest_runs() -> None:
     baseline = baseline_of(measurement())
     history = tuple(
         Run(f"2026-07-{day:02}T12:00:00", None, {"ms": 1.0}, reason="because " * 100) for day in range(1, 11)
@@ -202,8 +204,8 @@ def test_too_long_a_history_forgets_the_oldest_runs() -> None:
     assert kept[-1].time == "2026-07-10T12:00:00"
 
 
-def test_what_cannot_be_shown_is_left_out_when_saving(tmp_path: Path) -> None:
-    """What is saved can be read again, whatever a person says as the reason."""
+def test_unprintable_characters_are_removed_when_saving(tmp_path: Path) -> None:
+    """Every saved file can be read again, whatever the reason contains."""
     folder = opened(tmp_path)
     folder.accept([measurement(spec={"path": "a\x1b[2Jb"})], reason="one\ntwo \u202e three")
     baseline = opened(tmp_path).load(TEST, DEVICE)
@@ -214,14 +216,14 @@ def test_what_cannot_be_shown_is_left_out_when_saving(tmp_path: Path) -> None:
         folder.save(measurement(node_id="t.py::t[\x1b]"), "new")
 
 
-def test_an_endless_node_id_or_reason_is_said(tmp_path: Path) -> None:
+def test_too_long_node_id_or_reason_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match="shorter ids"):
         render(baseline_of(measurement(node_id="t.py::t[" + "x" * 9000 + "]")))
     with pytest.raises(BaselineError, match="shorten the reason"):
         opened(tmp_path).accept([measurement()], reason="since " * 1500)
 
 
-def test_several_names_and_devices(tmp_path: Path) -> None:
+def test_baselines_of_several_names_and_devices(tmp_path: Path) -> None:
     cpu = Environment("Intel Xeon, 2 CPUs", "cpu", "onnxruntime", "1.20")
     mig = dataclasses.replace(H200, mig_profile="1g.18gb")
     for environment in (H200, cpu, mig):
@@ -235,12 +237,12 @@ def test_several_names_and_devices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "_data", "a b", "x" * 200])
-def test_names_that_would_lead_elsewhere(tmp_path: Path, name: str) -> None:
+def test_names_that_leave_the_folder_are_errors(tmp_path: Path, name: str) -> None:
     with pytest.raises(BaselineError, match="baseline name"):
         opened(tmp_path, name)
 
 
-def test_whether_a_device_has_baselines_does_not_change_by_saving(tmp_path: Path) -> None:
+def test_saving_does_not_change_whether_a_device_has_baselines(tmp_path: Path) -> None:
     folder = opened(tmp_path)
     assert not folder.has_any(DEVICE)
     folder.save(measurement(), "missing")
@@ -248,7 +250,7 @@ def test_whether_a_device_has_baselines_does_not_change_by_saving(tmp_path: Path
     assert opened(tmp_path).has_any(DEVICE)
 
 
-def test_prefetched_is_loaded(tmp_path: Path, saved: Path) -> None:
+def test_prefetched_baseline_is_loaded(tmp_path: Path, saved: Path) -> None:
     folder = opened(tmp_path)
     folder.prefetch([TEST, "tests/test_models.py::other"], DEVICE)
     saved.unlink()
@@ -256,7 +258,7 @@ def test_prefetched_is_loaded(tmp_path: Path, saved: Path) -> None:
     assert folder.load("tests/test_models.py::other", DEVICE) is None
 
 
-def test_prune_says_first(tmp_path: Path, saved: Path) -> None:
+def test_prune_lists_before_it_removes(tmp_path: Path, saved: Path) -> None:
     folder = opened(tmp_path)
     folder.save(measurement(node_id="tests/test_old.py::test_gone"), "new")
     (gone,) = folder.prune([TEST])
@@ -268,7 +270,7 @@ def test_prune_says_first(tmp_path: Path, saved: Path) -> None:
     assert not (tmp_path / ".trt-baselines/main/nvidia-h200/tests-test_old.py").exists()
 
 
-def test_a_renamed_test_is_recognised_and_keeps_its_baseline(tmp_path: Path, saved: Path) -> None:
+def test_renamed_test_is_recognised_and_keeps_its_baseline(tmp_path: Path, saved: Path) -> None:
     new = "tests/test_models.py::test_resnet[fp16-b8]"
     folder = opened(tmp_path)
     assert folder.find_renamed(measurement(node_id=new), [new]) == TEST
@@ -283,7 +285,7 @@ def test_a_renamed_test_is_recognised_and_keeps_its_baseline(tmp_path: Path, sav
     assert folder.data(moved) is not None
 
 
-def test_renaming_clobbers_nothing(tmp_path: Path, saved: Path) -> None:
+def test_rename_overwrites_nothing(tmp_path: Path, saved: Path) -> None:
     folder = opened(tmp_path)
     folder.save(measurement(node_id="t.py::new"), "new")
     with pytest.raises(BaselineError, match="of its own"):
@@ -355,14 +357,14 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_edited_by_hand(tmp_path: Path, saved: Path, name: str) -> None:
-    """A clear error names file and field; the other tests' baselines are as they were."""
+def test_broken_baseline_is_an_error(tmp_path: Path, saved: Path, name: str) -> None:
+    """The error names file and field. Baselines of other tests are not affected."""
     opened(tmp_path).save(measurement(node_id="tests/test_models.py::other"), "new")
-    spoil, said = BAD[name]
-    spoil(saved)
+    damage, message = BAD[name]
+    damage(saved)
     folder = opened(tmp_path)
     folder.prefetch([TEST, "tests/test_models.py::other"], DEVICE)
-    with pytest.raises(BaselineError, match=said.replace("[0]", r"\[0\]")) as caught:
+    with pytest.raises(BaselineError, match=message.replace("[0]", r"\[0\]")) as caught:
         folder.load(TEST, DEVICE)
     assert saved.name in str(caught.value)
     assert folder.load("tests/test_models.py::other", DEVICE) is not None
@@ -370,21 +372,21 @@ def test_edited_by_hand(tmp_path: Path, saved: Path, name: str) -> None:
 
 
 _OTHER_TEST = ("another test's id", "a path for an id", "another device")
-"""Good baselines in the wrong place: seen when that test asks for its own."""
+"""Valid baselines in the wrong file: an error only when that test loads its baseline."""
 
 
-def places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Every place in a document, as the keys that lead to it."""
+def paths_in(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the keys that lead to every value in a document."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in inside:
         yield (*at, key)
-        yield from places(item, (*at, key))
+        yield from paths_in(item, (*at, key))
 
 
-def test_a_path_in_any_field_leads_nowhere(tmp_path: Path, saved: Path) -> None:
-    """It is an error, or no more than a text: nothing is read or written outside the folder."""
+def test_path_in_any_field_is_never_followed(tmp_path: Path, saved: Path) -> None:
+    """The path is an error or mere text: nothing is read or written outside the folder."""
     original = saved.read_text()
-    for *above, last in places(json.loads(original)):
+    for *above, last in paths_in(json.loads(original)):
         document = json.loads(original)
         functools.reduce(lambda value, key: value[key], above, document)[last] = "../../../escaped"
         saved.write_text(json.dumps(document))
@@ -400,7 +402,7 @@ def test_a_path_in_any_field_leads_nowhere(tmp_path: Path, saved: Path) -> None:
     assert {path.parent.name for path in tmp_path.rglob("*") if path.is_file()} == {"tests-test_models.py", "_data"}
 
 
-def test_a_spoilt_baseline_is_replaced_with_force_alone(tmp_path: Path, saved: Path) -> None:
+def test_broken_baseline_is_replaced_only_with_force(tmp_path: Path, saved: Path) -> None:
     saved.write_text("{")
     with pytest.raises(BaselineError):
         opened(tmp_path).save(measurement(), "ok")
@@ -409,7 +411,7 @@ def test_a_spoilt_baseline_is_replaced_with_force_alone(tmp_path: Path, saved: P
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"not gzip", "not gzip"),
         (gzip.compress(b"{}", mtime=0), "lacks the field"),
@@ -419,31 +421,31 @@ def test_a_spoilt_baseline_is_replaced_with_force_alone(tmp_path: Path, saved: P
         (gzip.compress(b'{"node_id": "a", "time": ""}', mtime=0), "another test's"),
     ],
 )
-def test_spoilt_data(tmp_path: Path, saved: Path, content: bytes, said: str) -> None:
+def test_broken_data_is_an_error(tmp_path: Path, saved: Path, content: bytes, message: str) -> None:
     (file,) = tmp_path.rglob("*.json.gz")
     file.write_bytes(content)
     folder = opened(tmp_path)
     baseline = folder.load(TEST, DEVICE)
     assert baseline is not None
-    with pytest.raises(BaselineError, match=said):
+    with pytest.raises(BaselineError, match=message):
         folder.data(baseline)
 
 
-def test_a_folder_where_a_file_should_be(tmp_path: Path, saved: Path) -> None:
+def test_folder_instead_of_a_file_is_an_error(tmp_path: Path, saved: Path) -> None:
     saved.unlink()
     saved.mkdir()
     with pytest.raises(BaselineError, match="is a folder"):
         opened(tmp_path).load(TEST, DEVICE)
 
 
-def test_a_pipe_where_a_file_should_be_does_not_hang(tmp_path: Path, saved: Path) -> None:
+def test_pipe_instead_of_a_file_is_an_error(tmp_path: Path, saved: Path) -> None:
     saved.unlink()
     os.mkfifo(saved)
     with pytest.raises(BaselineError, match="not a regular file"):
         opened(tmp_path).load(TEST, DEVICE)
 
 
-def test_a_link_where_a_file_should_be(tmp_path: Path, saved: Path) -> None:
+def test_link_instead_of_a_file_is_an_error(tmp_path: Path, saved: Path) -> None:
     moved = tmp_path / "elsewhere.json"
     saved.rename(moved)
     saved.symlink_to(moved)
@@ -451,7 +453,7 @@ def test_a_link_where_a_file_should_be(tmp_path: Path, saved: Path) -> None:
         opened(tmp_path).load(TEST, DEVICE)
 
 
-def test_a_link_out_of_the_folder_is_neither_read_nor_written_through(tmp_path: Path) -> None:
+def test_link_out_of_the_folder_is_an_error(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (tmp_path / ".trt-baselines").mkdir()
@@ -463,20 +465,20 @@ def test_a_link_out_of_the_folder_is_neither_read_nor_written_through(tmp_path: 
     assert list(outside.iterdir()) == []
 
 
-def test_the_folder_itself_may_be_a_link(tmp_path: Path) -> None:
+def test_folder_itself_may_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / ".trt-baselines").symlink_to(tmp_path / "shared")
     opened(tmp_path).save(measurement(), "missing")
     assert opened(tmp_path).load(TEST, DEVICE) is not None
 
 
-def test_a_folder_that_cannot_be_written() -> None:
+def test_unwritable_folder_is_an_error() -> None:
     with pytest.raises(BaselineError, match="--trt-baseline-dir"):
         open_baselines("/proc/baselines", "main", revision=None, rootdir=Path()).save(measurement(), "missing")
 
 
 def _save_within(folder: Path, limit: int) -> int:
-    """7 where the disk, which takes no file longer than `limit`, is said to be the fault."""
+    """Save with a limit on the size of files. Return 7 if the error names the full disk."""
     sys.dont_write_bytecode = True  # the limit would truncate bytecode, too
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
@@ -486,7 +488,7 @@ def _save_within(folder: Path, limit: int) -> int:
     return 9
 
 
-def test_a_full_disk_leaves_the_old_baseline(tmp_path: Path, saved: Path) -> None:
+def test_full_disk_keeps_the_old_baseline(tmp_path: Path, saved: Path) -> None:
     before = saved.read_bytes()
     assert status_of(fork(_save_within, tmp_path, 1000)) == 7
     assert saved.read_bytes() == before
@@ -498,7 +500,7 @@ def _save_many(folder: Path, worker: int, count: int) -> None:
         opened(folder).save(measurement(node_id=f"tests/test_{worker}.py::test_{number}"), "missing")
 
 
-def test_eight_workers_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_workers_lose_nothing(tmp_path: Path) -> None:
     workers = [fork(_save_many, tmp_path, worker, 5) for worker in range(8)]
     assert [status_of(worker) for worker in workers] == [0] * 8
     found = [entry.content for entry in opened(tmp_path).list()]
@@ -513,13 +515,13 @@ def _save_for_ever(folder: Path) -> None:
         opened(folder).save(measurement(0.272 + day / 1000, day=day), "improved", force=True)
 
 
-def test_killed_while_it_saves(tmp_path: Path) -> None:
-    """A process that is killed at any moment leaves the old baseline or the new one, and nothing that is listed."""
+def test_process_killed_while_saving(tmp_path: Path) -> None:
+    """A process that is killed at any moment leaves the old or the new baseline, and no other entry."""
     opened(tmp_path).save(measurement(), "missing")
     for delay in (0.0, 0.003, 0.007):
-        begun = only_file(tmp_path).stat().st_mtime_ns
+        before = only_file(tmp_path).stat().st_mtime_ns
         child = fork(_save_for_ever, tmp_path)
-        while only_file(tmp_path).stat().st_mtime_ns == begun:
+        while only_file(tmp_path).stat().st_mtime_ns == before:
             assert os.waitpid(child, os.WNOHANG) == (0, 0)
             time.sleep(0.001)
         time.sleep(delay)
@@ -531,14 +533,14 @@ def test_killed_while_it_saves(tmp_path: Path) -> None:
         assert len(list(opened(tmp_path).list())) == 1
 
 
-def test_what_a_killed_process_left_is_swept(tmp_path: Path, saved: Path) -> None:
-    left = saved.parent / ".writing-123-abc"
-    left.write_text("half")
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path, saved: Path) -> None:
+    leftover = saved.parent / ".writing-123-abc"
+    leftover.write_text("half")
     assert len(list(opened(tmp_path).list())) == 1
-    assert left.exists()
-    os.utime(left, (0, 0))
+    assert leftover.exists()
+    os.utime(leftover, (0, 0))
     assert len(list(opened(tmp_path).list())) == 1
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 def test_many_samples_keep_their_nanoseconds(tmp_path: Path) -> None:
@@ -548,5 +550,5 @@ def test_many_samples_keep_their_nanoseconds(tmp_path: Path) -> None:
     assert baseline is not None
     data = opened(tmp_path).data(baseline)
     assert data is not None
-    kept, were = (np.asarray([b.times["ms"] for b in s.blocks]) for s in (*data.samples, *long.samples))
-    np.testing.assert_allclose(kept, were, rtol=0, atol=0.51e-6)
+    stored, original = (np.asarray([b.times["ms"] for b in s.blocks]) for s in (*data.samples, *long.samples))
+    np.testing.assert_allclose(stored, original, rtol=0, atol=0.51e-6)

@@ -1,4 +1,4 @@
-"""Blame: layers of two engines aligned, and what became of each named, on profiles of TensorRT's form."""
+"""Test blame: matched layers of two engines, and the causes of their differences."""
 
 from __future__ import annotations
 
@@ -54,26 +54,26 @@ def test_new_layer() -> None:
     assert "sm90_xmma_fprop_implicit_gemm_f16f16" in first
 
 
-def test_many_new_layers_of_a_kind_are_one_cause() -> None:
+def test_new_layers_of_one_kind_are_one_cause() -> None:
     head, first = found(RESNET, (*RESNET, *(conv(30 + n, 0.010 + 0.001 * n) for n in range(20))))
     assert head.startswith("blame, explains 100 %")
     assert "20 layers, most in Conv_49 + Relu_49" in first
 
 
-def test_layer_gone() -> None:
+def test_removed_layer() -> None:
     head, first = found(RESNET, RESNET[:-1])
     assert head == "blame, explains 100 % of -0.029 ms:"
     assert first.startswith("  layer gone")
 
 
-def test_new_reformat_names_what_it_serves() -> None:
+def test_new_reformat_names_its_layer() -> None:
     new = (*RESNET[:10], reformat("Conv_10 + Relu_10", 0.004), *RESNET[10:])
     _, first = found(RESNET, new)
     assert first.startswith("  new reformat")
     assert "before Conv_10" in first
 
 
-def test_reformats_of_layers_that_fuse_otherwise_are_the_same() -> None:
+def test_reformats_of_differently_fused_layers_are_matched() -> None:
     old = (reformat("Conv_0 + Relu_0", 0.004), conv(0, 0.1))
     new = (
         reformat("Conv_0", 0.004),
@@ -117,14 +117,14 @@ def test_fusion_lost_by_an_extra_output() -> None:
     assert "+0.0050 ms" in first
 
 
-def test_fusion_won() -> None:
+def test_fusion_gained() -> None:
     parts = (Layer("MatMul_1", 0.02, "Gemm", nodes=("MatMul_1",)), Layer("Add_1", 0.01, "Eltwise", nodes=("Add_1",)))
     one = Layer("MatMul_1 + Add_1", 0.022, "Gemm", nodes=("MatMul_1", "Add_1"))
     _, first = found(parts, (one,))
     assert first.startswith("  fusion gained")
 
 
-def test_many_to_many() -> None:
+def test_many_to_many_fusions_are_one_group() -> None:
     old = (Layer("A + B", 0.02, nodes=("A", "B")), Layer("C + D", 0.02, nodes=("C", "D")))
     new = (Layer("A", 0.01, nodes=("A",)), Layer("B + C", 0.03, nodes=("B", "C")), Layer("D", 0.01, nodes=("D",)))
     (group,) = align(old, new)
@@ -133,27 +133,27 @@ def test_many_to_many() -> None:
     assert first.startswith("  fusion lost")
 
 
-def test_kernel_slower_with_everything_the_same() -> None:
+def test_slower_kernel_without_any_other_change() -> None:
     _, first = found(RESNET, (*RESNET[:-1], conv(19, 0.040)))
     assert first.startswith("  kernel slower")
     assert first.endswith("everything else is the same")
 
 
-def test_all_kernels_a_little_slower_point_at_the_clocks() -> None:
+def test_slightly_slower_kernels_suggest_the_clocks() -> None:
     new = tuple(dataclasses.replace(layer, ms=1.04 * (layer.ms or 0)) for layer in RESNET)
     _, first = found(RESNET, new)
     assert "20 layers together" in first
     assert "clocks" in first
 
 
-def test_a_node_that_joined_a_layer_is_named() -> None:
+def test_node_that_joined_a_layer_is_named() -> None:
     joined = conv(5, 0.030, name="Conv_5 + Relu_5 + Add_9", nodes=("Conv_5", "Relu_5", "Add_9"))
     _, first = found(RESNET, (*RESNET[:5], joined, *RESNET[6:]))
     assert first.endswith("now with Add_9")
 
 
 def test_renumbered_nodes_are_still_matched() -> None:
-    """One node more at the front renames every node behind it, as exporters that number nodes do."""
+    """An additional first node renames all later nodes, since exporters number nodes."""
     old = [conv(n, 0.01 * (1 + n % 7)) for n in range(40)]
     new = [conv(0, 0.01), conv(1, 0.028), *(conv(n + 1, 0.01 * (1 + n % 7)) for n in range(1, 40))]
     head, first = found(old, new)
@@ -161,7 +161,7 @@ def test_renumbered_nodes_are_still_matched() -> None:
     assert first.startswith("  new layer")
 
 
-def test_three_biggest_with_their_share_and_the_report_all() -> None:
+def test_three_largest_causes_are_shown_and_the_report_has_all() -> None:
     new = [*RESNET[:-5], *(conv(15 + n, 0.025 + 0.001 * n + 0.004 * (n + 1)) for n in range(5))]
     then, now = LayerProfile(RESNET), LayerProfile(tuple(new))
     result = blame(then, now, now.total_ms - then.total_ms)
@@ -171,7 +171,7 @@ def test_three_biggest_with_their_share_and_the_report_all() -> None:
     assert len(result.lines(99)) == 6
 
 
-def test_a_report_has_every_cause_those_against_the_change_too() -> None:
+def test_all_causes_include_those_in_the_other_direction() -> None:
     new = [dataclasses.replace(layer, ms=0.9 * (layer.ms or 0)) for layer in RESNET]
     then, now = LayerProfile(RESNET), LayerProfile((*new, conv(99, 0.1)))
     every = blame(then, now, now.total_ms - then.total_ms).all_causes()
@@ -180,7 +180,7 @@ def test_a_report_has_every_cause_those_against_the_change_too() -> None:
     assert every[-1].startswith("kernel faster   Conv_19")
 
 
-def test_little_explained_shows_what_else_there_is() -> None:
+def test_poorly_explained_change_shows_other_figures() -> None:
     others = {"h2d_ms": (0.012, 0.095), "enqueue_ms": (0.02, 0.021), "sm_mhz": (1980.0, 1200.0)}
     lines = blame(LayerProfile(RESNET), LayerProfile(RESNET), 0.083, others).lines()
     assert lines[0] == "blame: layers explain only 0 % of +0.083 ms"
@@ -188,13 +188,13 @@ def test_little_explained_shows_what_else_there_is() -> None:
     assert "  SM clock: 1980 to 1200 MHz" in lines
 
 
-def test_what_others_give_back_is_said() -> None:
+def test_opposite_changes_of_other_layers_are_summed() -> None:
     faster = [dataclasses.replace(layer, ms=0.98 * (layer.ms or 0)) for layer in RESNET]
     lines = found(RESNET, [*faster, conv(99, 0.028)])
     assert lines[-1].startswith("  the other layers together -0.")
 
 
-def test_untimed_layers_still_tell_what_is_other() -> None:
+def test_differences_of_untimed_layers_are_listed() -> None:
     bare = [dataclasses.replace(layer, ms=None) for layer in RESNET]
     lines = found(bare, [*bare[:-1], dataclasses.replace(bare[-1], precision="fp32")], 0.01)
     assert lines[0] == "blame: layers were not timed; what differs:"
@@ -202,11 +202,11 @@ def test_untimed_layers_still_tell_what_is_other() -> None:
 
 
 @pytest.mark.parametrize("sides", [((), ()), (RESNET, ()), ((), RESNET)])
-def test_an_empty_profile_breaks_nothing(sides: tuple[tuple[Layer, ...], tuple[Layer, ...]]) -> None:
+def test_empty_profiles_are_accepted(sides: tuple[tuple[Layer, ...], tuple[Layer, ...]]) -> None:
     assert found(*sides, 0.01)
 
 
-def test_names_that_would_move_a_terminal_s_cursor_are_shown_without() -> None:
+def test_control_characters_in_names_are_removed() -> None:
     lines = found(RESNET, (*RESNET, conv(99, 0.028, name="a\x1b[2Jb", nodes=("z",))))
     assert "a [2Jb" in lines[1]
 
@@ -214,8 +214,15 @@ def test_names_that_would_move_a_terminal_s_cursor_are_shown_without() -> None:
 def ort_profile(
     folder: Path, *, extra: bool = False, shown: str = "", channels: int = 16, double: bool = False
 ) -> LayerProfile:
-    """ONNX Runtime's own profile of Conv_A + Relu_A, Conv_B + Relu_B, MatMul_C: with another convolution between A and
-    B, a tensor more among the outputs, more `channels` between A and B, or C in double precision."""
+    """Return ONNX Runtime's own profile of Conv_A + Relu_A, Conv_B + Relu_B, MatMul_C.
+
+    Args:
+        folder: Where the model is saved.
+        extra: Whether there is another convolution between A and B.
+        shown: An additional output.
+        channels: The channels between A and B.
+        double: Whether C computes in double precision.
+    """
     import numpy as np
     import onnx
     from onnx import TensorProto, helper
@@ -237,8 +244,8 @@ def ort_profile(
     nodes.append(helper.make_node("MatMul", [tensor, "C_w"], ["y"], name="MatMul_C"))
     outputs = [helper.make_tensor_value_info("y", kind, None)]
     outputs += [helper.make_tensor_value_info(shown, TensorProto.FLOAT, None)] if shown else []
-    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 32, 32])]
-    graph = helper.make_graph(nodes, "g", given, outputs, weights)
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16, 32, 32])]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, weights)
     path = folder / "m.onnx"
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     engine = open_backend("onnxruntime").load(path, "0", EngineSpec(path=str(path), threads=1))
@@ -256,7 +263,7 @@ Change = dict[str, Any]
     [
         ({}, {"extra": True}, ("new layer", "Extra_r_nchwc", "Conv")),
         ({"extra": True}, {}, ("layer gone", "Extra_r_nchwc", "Conv")),
-        # a fused layer is named by its output, so that no name is the same before and after
+        # a fused layer has the name of its output, so its name changes
         ({}, {"shown": "A_c"}, ("fusion lost", "A_c_nchwc + Relu_A", "was A_r_nchwc")),
         ({"shown": "A_c"}, {}, ("fusion gained", "A_r_nchwc", "was A_c_nchwc + Relu_A")),
         ({}, {"shown": "A_r"}, ("new reformat", "before B_r_nchwc", "ReorderOutput")),
@@ -267,15 +274,15 @@ Change = dict[str, Any]
         ({"channels": 128}, {}, ("kernel faster", "B_r_nchwc", "everything else is the same")),
     ],
 )
-def test_causes_in_onnxruntime_s_own_profiles(
+def test_causes_in_profiles_of_onnx_runtime(
     tmp_path: Path, before: Change, after: Change, cause: tuple[str, str, str]
 ) -> None:
     found = blame(ort_profile(tmp_path, **before), ort_profile(tmp_path, **after), 0.01)
     assert cause in [(c.kind, c.layer, c.detail) for c in found.causes]
 
 
-def test_a_reformat_is_the_same_where_the_layer_that_it_serves_is_called_otherwise(tmp_path: Path) -> None:
-    """The model's input is reordered before and after, for A_r_nchwc and then for A_c_nchwc."""
+def test_reformat_of_a_renamed_layer_is_matched(tmp_path: Path) -> None:
+    """The model's input is reordered in both models: for A_r_nchwc, and for A_c_nchwc."""
     found = blame(ort_profile(tmp_path), ort_profile(tmp_path, shown="A_c"), 0.01)
     reformats = [(c.kind, c.layer, c.detail) for c in found.causes if "reformat" in c.kind]
     assert reformats == [("new reformat", "before A_r_nchwc", "1 to 2 of them")]

@@ -1,4 +1,4 @@
-"""What changed between a baseline and a run."""
+"""Test the description of what changed between a baseline and a run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from samples.records import H200, digest, measurement, stored
 from pytest_trt.judge.regression.changes import age, describe_changes
 
 
-def test_what_changed_is_told_with_what_did_not() -> None:
+def test_changed_and_unchanged_parts_are_named() -> None:
     now = datetime.datetime(2026, 7, 4, 13, tzinfo=datetime.timezone.utc)
     run = measurement(plan="other", engine_digest=digest("other"))
     assert describe_changes(stored(), run, now) == (
@@ -18,14 +18,14 @@ def test_what_changed_is_told_with_what_did_not() -> None:
     )
 
 
-def test_a_model_with_other_inputs_is_another_model() -> None:
+def test_model_with_other_inputs_is_another_model() -> None:
     spec = {**measurement().spec, "inputs": "x (8, 64)"}
     (line,) = describe_changes(stored(), measurement(plan="other", engine_digest=digest("other"), spec=spec))
     assert "inputs (" in line
     assert " and the model; " in line
 
 
-def test_an_upgrade_is_named_not_excused() -> None:
+def test_upgrade_is_named() -> None:
     environment = dataclasses.replace(H200, backend_version="10.16.0", driver="560.1")
     (line,) = describe_changes(stored(), measurement(plan="other", engine_digest=digest("o"), environment=environment))
     assert "backend (tensorrt 8.6.0 to tensorrt 10.16.0)" in line
@@ -34,7 +34,7 @@ def test_an_upgrade_is_named_not_excused() -> None:
     assert line.endswith("device is the same")
 
 
-def test_a_changed_option_and_a_mere_rebuild_are_told_apart() -> None:
+def test_changed_option_and_rebuild_are_distinguished() -> None:
     spec = {**measurement().spec, "precision": "fp32"}
     (line,) = describe_changes(stored(), measurement(plan="other", engine_digest=digest("o"), spec=spec))
     assert "precision (fp16 to fp32)" in line

@@ -1,4 +1,4 @@
-"""Two runs of the past compared: nothing that was not compared passes."""
+"""Test the comparison of two stored runs: a test that was not compared never passes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_tolerances() -> None:
     assert statuses(old(), new(0.274), max_slowdown=0.01) == ["inconclusive"]
 
 
-def test_memory_has_a_tolerance_of_its_own() -> None:
+def test_memory_has_its_own_tolerance() -> None:
     grown = new()
     figures = {**measurement().figures, "memory_mb": dataclasses.replace(measurement().figures["memory_mb"], value=700)}
     grown[KEY] = Result(TEST, (), measurement(figures=figures, day=2))
@@ -44,21 +44,21 @@ def test_memory_has_a_tolerance_of_its_own() -> None:
     assert statuses(old(), grown, max_memory_growth=0.2) == ["ok"]
 
 
-def test_a_regression_says_what_changed() -> None:
+def test_regression_describes_what_changed() -> None:
     (result,) = compare_runs(old(), new(0.306), Tolerances())
     (worst, _) = result.verdicts
     assert any("changed since the baseline" in line for line in worst.details)
     assert result.baseline_time == "2026-07-01T12:00:00+00:00"
 
 
-def test_a_test_that_was_not_measured_again_is_inconclusive() -> None:
+def test_unmeasured_test_is_inconclusive() -> None:
     assert statuses(old(), {}) == ["inconclusive"]
     assert statuses(old(), {KEY: Result(TEST, ())}) == ["inconclusive"]
-    built = Verdict("ok", "run", "", "engine in the cache")  # as --trt-build-only has it
+    built = Verdict("ok", "run", "", "engine in the cache")  # the result of --trt-build-only
     assert statuses(old(), {KEY: Result(TEST, (built,))}) == ["inconclusive"]
 
 
-def test_a_test_in_the_newer_run_alone_is_new() -> None:
+def test_test_only_in_the_newer_run_is_new() -> None:
     assert statuses({}, new()) == ["new"]
 
 
@@ -68,15 +68,15 @@ def test_failures_of_the_newer_run_stay_failures() -> None:
     assert statuses(old(), {KEY: Result(TEST, (Verdict("error", "run", "", "lost"),))}) == ["error"]
 
 
-def test_the_newer_run_s_own_comparison_is_left_out() -> None:
+def test_comparison_of_the_newer_run_is_ignored() -> None:
     assert statuses(old(), new(0.272, Verdict("regressed", "baseline", "ms", "slower than another"))) == ["ok"]
 
 
-def test_figures_that_both_lack_are_inconclusive() -> None:
+def test_missing_figures_are_inconclusive() -> None:
     assert statuses(old(), new(), figures=("host_mb",)) == ["inconclusive"]
 
 
-def test_runs_on_a_cpu_differ_by_more() -> None:
+def test_runs_on_a_cpu_have_a_larger_spread() -> None:
     cpu = Environment("Xeon", "cpu", "onnxruntime", "1.20")
     before = {KEY: baseline_of(measurement(environment=cpu))}
     after = {KEY: Result(TEST, (), measurement(0.285, environment=cpu))}

@@ -1,4 +1,4 @@
-"""The verdicts of intervals and of exact values."""
+"""Test the verdicts of intervals and of exact values."""
 
 import pytest
 
@@ -19,14 +19,14 @@ def test_sizes_are_compared_exactly():
 
 
 @pytest.mark.parametrize(("new", "old"), [(1.0, 0.0), (0.0, 1.0), (1e308, 1e-308)])
-def test_a_ratio_that_no_float_holds_is_left_out(new, old):
-    """It travels as JSON, which has no infinity."""
+def test_ratio_out_of_range_is_omitted(new, old):
+    """A verdict is sent as JSON, which has no infinity."""
     verdict = judge_exact("memory_mb", new, old, 0.05)
     assert codec.decode(Verdict, codec.encode(verdict)) == verdict
 
 
 @pytest.mark.parametrize("ends", [(-1000.0, 1.0), (0.1, 800.0), (500.0, 1400.0), (-1400.0, -500.0)])
-def test_an_interval_that_no_float_holds_has_a_verdict_and_no_ratio(ends):
+def test_interval_out_of_range_has_a_verdict_without_a_ratio(ends):
     verdict = verdict_from_interval(RegressionQuestion(), Interval(sum(ends) / 2, *ends), ())
     assert verdict.ratio is None
     assert "the ratio is out of range" in verdict.text

@@ -1,4 +1,4 @@
-"""What is stored of a baseline, and what a measurement is against it."""
+"""Test how a measurement is judged against stored figures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored, run_spread
 
 
-def test_ten_savings_of_four_percent_end_in_a_regression() -> None:
-    """No ratchet: neither the reference nor the spread between runs drifts along."""
+def test_ten_slowdowns_of_four_percent_end_in_a_regression() -> None:
+    """Neither the reference nor the spread between runs follows small slowdowns."""
     baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
     for day in range(2, 12):
         ms *= 1.04
@@ -28,7 +28,7 @@ def test_ten_savings_of_four_percent_end_in_a_regression() -> None:
     assert baseline.figures["ms"].value == 1.0
 
 
-def test_one_percent_a_run_ends_in_a_regression_too() -> None:
+def test_slowdowns_of_one_percent_per_run_end_in_a_regression() -> None:
     baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
     for day in range(2, 22):
         ms *= 1.01
@@ -40,7 +40,7 @@ def test_one_percent_a_run_ends_in_a_regression_too() -> None:
     assert verdicts[-1] == "regressed"
 
 
-def test_spread_between_runs_is_what_the_history_shows() -> None:
+def test_spread_between_runs_comes_from_the_history() -> None:
     draw = random.Random(0)
     quiet = stored(None, *(measurement(0.272 * draw.gauss(1, 0.0005), day=day) for day in range(2, 12)))
     noisy = stored(None, *(measurement(0.272 * draw.gauss(1, 0.03), day=day) for day in range(2, 12)))
@@ -53,7 +53,7 @@ def test_spread_between_few_runs_is_the_default() -> None:
     assert run_spread(stored(), "host_mb", 0.07) == 0.07
 
 
-def test_spread_does_not_count_the_runs_before_the_reference_moved() -> None:
+def test_spread_ignores_runs_before_the_reference_moved() -> None:
     baseline = stored(None, *(measurement(0.272 * (1 + 0.1 * (day % 2)), day=day) for day in range(2, 9)))
     moved, _ = update_baseline(baseline, measurement(0.272, day=9), "improved")
     assert moved is not None
@@ -66,7 +66,7 @@ def test_one_step_in_the_history_does_not_widen_the_spread() -> None:
     assert run_spread(baseline, "ms", 0.01) < 0.011
 
 
-def test_judged_against_what_is_stored() -> None:
+def test_judged_against_stored_figures() -> None:
     question = RegressionQuestion(tolerance=0.05, run_spread=0.01)
     assert judge_stored(question, measurement(0.2725).figures["ms"], stored()).status == "ok"
     verdict = judge_stored(question, measurement(0.306).figures["ms"], stored())
@@ -78,7 +78,7 @@ def test_judged_against_what_is_stored() -> None:
     assert judge_stored(question, measurement(0.2).figures["ms"], stored()).status == "improved"
 
 
-def test_a_tolerance_within_the_spread_between_runs_is_inconclusive() -> None:
+def test_tolerance_within_the_spread_is_inconclusive() -> None:
     verdict = judge_stored(
         RegressionQuestion(tolerance=0.01, run_spread=0.01), measurement(0.274).figures["ms"], stored()
     )
@@ -87,7 +87,7 @@ def test_a_tolerance_within_the_spread_between_runs_is_inconclusive() -> None:
 
 @pytest.mark.parametrize("scatter", [0.001, 0.01, 0.03])
 def test_false_alarms_against_stored_runs_are_rare(scatter: float) -> None:
-    """However runs scatter, where the history is long enough to show it: an engine that did not change, tolerance 0."""
+    """The engine does not change and the tolerance is 0; the history is long enough to show the spread."""
     question, draw, alarms = RegressionQuestion(tolerance=0.0), random.Random(0), 0
     for _ in range(600):
         runs = [measurement(math.exp(draw.gauss(0, scatter))) for _ in range(9)]
@@ -96,9 +96,11 @@ def test_false_alarms_against_stored_runs_are_rare(scatter: float) -> None:
 
 
 @pytest.mark.parametrize("count", [2, 5, 8])
-def test_runs_that_swing_between_two_levels_may_do_so_again(count: int) -> None:
-    """Half of all neighbours are alike then, and a median deviation of 0 had stood for the whole: one in eight said
-    `regressed`."""
+def test_runs_that_alternate_between_two_levels_have_a_wide_spread(count: int) -> None:
+    """Half of all neighbouring runs are equal, so that a median deviation would be 0.
+
+    With that, an earlier version judged one in eight such runs as regressed.
+    """
     levels = [0.272, *(0.272 * (1.03 if n in (1, 2, 5) else 1.0) for n in range(1, count))]
     runs = [measurement(ms, day=2 + n) for n, ms in enumerate((*levels, 0.272))]
     baseline = stored(*runs)
@@ -107,12 +109,12 @@ def test_runs_that_swing_between_two_levels_may_do_so_again(count: int) -> None:
     assert verdict.status == "inconclusive"
 
 
-def test_a_creep_upwards_is_no_swing() -> None:
+def test_slow_increase_does_not_widen_the_spread() -> None:
     runs = [measurement(0.272 * 1.02**n, day=2 + n) for n in (0, 0, 0, 1, 1, 2, 2, 2)]
     assert run_spread(stored(*runs), "ms", 0.01) < 0.011
 
 
-def test_one_stored_run_does_not_pretend_to_show_the_spread_between_runs() -> None:
+def test_one_stored_run_uses_the_default_spread() -> None:
     verdict = judge_stored(
         RegressionQuestion(tolerance=0.005), measurement(0.2747).figures["ms"], stored(measurement(0.272))
     )
@@ -127,13 +129,13 @@ def test_throughput_regresses_downwards() -> None:
     assert judge_stored(question, measurement(0.2).figures["throughput"], stored()).status == "improved"
 
 
-def test_sizes_are_compared_as_they_are() -> None:
+def test_sizes_are_compared_exactly() -> None:
     question = RegressionQuestion(figure="memory_mb", tolerance=0.05)
     assert judge_stored(question, Estimate.exact(640.0), stored()).status == "ok"
     assert judge_stored(question, Estimate.exact(700.0), stored()).status == "regressed"
 
 
-def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> None:
+def test_missing_figure_is_added_when_saving() -> None:
     verdict = judge_stored(RegressionQuestion(figure="host_mb"), Estimate.exact(10.0), stored())
     assert verdict.status == "missing"
     assert "--trt-baseline-save adds it" in verdict.text
@@ -142,12 +144,12 @@ def test_a_figure_that_was_not_stored_is_missing_and_saving_puts_it_there() -> N
     made, saved = update_baseline(without, run, "missing")
     assert made is not None
     assert (saved.outcome, made.figures["ms"].value) == ("moved", 0.28)
-    made, saved = update_baseline(old, run, "missing")  # of its outputs, say: the reference stays
+    made, saved = update_baseline(old, run, "missing")  # such as the verdict on outputs: the reference stays
     assert made is not None
     assert (saved.outcome, made.figures["ms"].value) == ("recorded", 0.272)
 
 
-def test_a_latency_of_zero_has_no_ratio() -> None:
+def test_latency_of_zero_is_inconclusive() -> None:
     assert judge_stored(RegressionQuestion(), Estimate(0.1, 0.0, 0.2), stored()).status == "inconclusive"
 
 
@@ -164,13 +166,13 @@ def test_identical_plan() -> None:
         {"host_cpu": "AMD EPYC"}, {"threads": 4},
     ],
 )  # fmt: skip
-def test_no_identical_plan_in_another_environment(changed: dict[str, object]) -> None:
+def test_other_environment_is_not_identical(changed: dict[str, object]) -> None:
     now = measurement()
     environment = dataclasses.replace(H200, **changed)  # type: ignore[arg-type]
     assert not is_identical(stored(), environment, now.plan_sha256, now.spec_digest)
 
 
-def test_no_identical_plan_with_another_plan_pipeline_or_none() -> None:
+def test_other_plan_or_pipeline_is_not_identical() -> None:
     now = measurement()
     assert not is_identical(stored(), H200, digest("other plan"), now.spec_digest)
     assert not is_identical(stored(), H200, now.plan_sha256, digest("other pipeline"))

@@ -1,4 +1,4 @@
-"""Baselines as git has them at a revision, and the runs that git remembers."""
+"""Test baselines at a git revision, and the history of runs in git."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from pytest_trt.judge.baselines.history import runs_in_git
 DEVICE = device_slug(H200)
 
 
-def git(folder: Path, *words: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
     settings = ("-c", "user.name=A", "-c", "user.email=a@b.c", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *settings, *words], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(["git", *settings, *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
@@ -34,7 +34,7 @@ def opened(folder: Path, revision: str | None = None, location: str = ".trt-base
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """A repository with one baseline committed, in a project below its top."""
+    """A repository with one committed baseline, in a project below its top folder."""
     git(tmp_path, "init", "-q", "-b", "main")
     project = tmp_path / "project"
     project.mkdir()
@@ -43,7 +43,7 @@ def repository(tmp_path: Path) -> Path:
     return project
 
 
-def test_read_as_they_stand_there(repository: Path) -> None:
+def test_baselines_are_read_at_the_revision(repository: Path) -> None:
     opened(repository).save(measurement(0.5, day=2), "improved")
     folder = opened(repository, "main")
     baseline = folder.load(TEST, DEVICE)
@@ -56,14 +56,14 @@ def test_read_as_they_stand_there(repository: Path) -> None:
     assert [entry.path for entry in folder.list()] == [entry.path for entry in opened(repository).list()]
 
 
-def test_a_pull_request_that_removes_its_baseline_still_has_it(repository: Path) -> None:
+def test_removed_baseline_is_read_at_the_revision(repository: Path) -> None:
     git(repository, "rm", "-rq", ".trt-baselines")
     commit(repository)
     assert opened(repository, "HEAD").load(TEST, DEVICE) is None
     assert opened(repository, "HEAD~1").load(TEST, DEVICE) is not None
 
 
-def test_prefetched_together(repository: Path) -> None:
+def test_baselines_are_prefetched_together(repository: Path) -> None:
     others = [f"tests/test_models.py::test_{number}" for number in range(20)]
     for other in others:
         opened(repository).save(measurement(node_id=other), "new")
@@ -80,33 +80,33 @@ def test_nothing_is_saved_to_a_revision(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("revision", ["origin/nowhere", "--help", "main:project", "0" * 40, ""])
-def test_a_revision_that_git_does_not_know(repository: Path, revision: str) -> None:
+def test_unknown_revision_is_an_error(repository: Path, revision: str) -> None:
     with pytest.raises(GitError, match="fetch it first"):
         opened(repository, revision)
 
 
-def test_no_repository(tmp_path: Path) -> None:
+def test_missing_repository_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(GitError, match="not a git repository"):
         opened(tmp_path, "main")
 
 
-def test_a_folder_outside_the_repository(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_folder_outside_the_repository_is_an_error(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     with pytest.raises(GitError, match="not a git repository"):
         opened(repository, "main", location=str(tmp_path_factory.mktemp("other")))
 
 
-def test_a_url_has_no_revisions(repository: Path) -> None:
+def test_revision_of_a_url_is_an_error(repository: Path) -> None:
     with pytest.raises(BaselineError, match="drop one of the two"):
         opened(repository, "main", location="memory://baselines")
 
 
-def test_no_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_git_is_an_error(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(GitError, match="git cannot be run"):
         opened(repository, "main")
 
 
-def test_a_link_in_a_revision_is_not_followed(repository: Path) -> None:
+def test_link_in_a_revision_is_not_followed(repository: Path) -> None:
     (file,) = repository.rglob("*.json")
     file.unlink()
     file.symlink_to("/etc/passwd")
@@ -115,7 +115,7 @@ def test_a_link_in_a_revision_is_not_followed(repository: Path) -> None:
         opened(repository, "main").load(TEST, DEVICE)
 
 
-def test_a_spoilt_baseline_in_a_revision(repository: Path) -> None:
+def test_broken_baseline_in_a_revision_is_an_error(repository: Path) -> None:
     (file,) = repository.rglob("*.json")
     file.write_text("{" + " " * 70000)
     commit(repository)
@@ -123,8 +123,8 @@ def test_a_spoilt_baseline_in_a_revision(repository: Path) -> None:
         opened(repository, "main").load(TEST, DEVICE)
 
 
-def test_hooks_of_git_s_environment_do_not_lead_elsewhere(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run that a git hook started has GIT_DIR set, to a repository that need not be this one."""
+def test_environment_of_a_git_hook_is_ignored(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a git hook, GIT_DIR is set, possibly to another repository."""
     monkeypatch.setenv("GIT_DIR", os.devnull)
     assert opened(repository, "main").load(TEST, DEVICE) is not None
 
@@ -139,7 +139,7 @@ def test_history_from_git(repository: Path) -> None:
     assert [time[8:10] for time in times] == [f"{day:02}" for day in range(1, 15)]
 
 
-def test_history_survives_versions_that_cannot_be_read(repository: Path) -> None:
+def test_history_skips_unreadable_versions(repository: Path) -> None:
     (file,) = repository.rglob("*.json")
     good = file.read_bytes()
     file.write_text("{")
