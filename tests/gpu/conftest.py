@@ -1,7 +1,7 @@
-"""What the GPU tests share: engines built once a session, and a reference by ONNX Runtime.
+"""Fixtures of the GPU tests: engines that are built once per session, and reference outputs of ONNX Runtime.
 
-With TensorRT's builder the tests build their engines. With the lean runtime alone, they run the plans that a run with
-the builder left in the folder PYTEST_TRT_PLANS. Several workers can share the GPU but for some tests:
+With TensorRT's builder, the tests build their engines. With only the lean runtime, they run the plans that a run with
+the builder left in the folder PYTEST_TRT_PLANS. Several workers can share the GPU, except for serial tests:
 `pytest tests/gpu -n 8 --dist=worksteal -m "not serial"`, then `pytest tests/gpu -m serial`.
 """
 
@@ -32,14 +32,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def own_lock(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets xdist's workers build and measure at once: the device's lock lies in a folder of each one's own. What needs
-    the GPU alone is marked `serial`."""
+    """Give each xdist worker its own lock of the device, so that workers build and measure at once.
+
+    Tests that need the GPU alone are marked `serial`.
+    """
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """TensorRT with its builder; tests that need it are skipped under the lean runtime alone."""
+    """TensorRT with its builder. Tests that need it are skipped if only the lean runtime is installed."""
     if importlib.util.find_spec("tensorrt") is None:
         pytest.skip("needs the package tensorrt, with its builder")
     return Workshop(tmp_path_factory.mktemp("workshop"), "tensorrt")
@@ -49,7 +51,7 @@ def workshop(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 def plans() -> Path:
     """The folder in which a run with the builder leaves plans for the lean runtime."""
     if "PYTEST_TRT_PLANS" not in os.environ:
-        pytest.skip("needs PYTEST_TRT_PLANS, a folder for plans that go from one TensorRT to another")
+        pytest.skip("needs PYTEST_TRT_PLANS, a folder of plans for another TensorRT")
     folder = Path(os.environ["PYTEST_TRT_PLANS"])
     folder.mkdir(parents=True, exist_ok=True)
     return folder
@@ -62,15 +64,15 @@ def conv_plan(workshop: Workshop) -> Path:
 
 @pytest.fixture
 def open_conv(workshop: Workshop, conv_plan: Path) -> Iterator[Callable[..., Any]]:
-    """Opens the conv model's engine at a batch, with pipeline options; all are closed again."""
+    """Return a function that opens the conv model's engine at a batch, with pipeline options. All are closed."""
     opened: list[Any] = []
 
     def open_one(batch: int = 4, **options: Any) -> Any:
         engine = workshop.load(conv_plan)
         opened.append(engine)
-        made = open_runner(engine, {"x": (batch, 3, 32, 32)}, PipelineOptions(**options))
-        opened.append(made)
-        return made
+        runner = open_runner(engine, {"x": (batch, 3, 32, 32)}, PipelineOptions(**options))
+        opened.append(runner)
+        return runner
 
     yield open_one
     for part in reversed(opened):
@@ -79,7 +81,7 @@ def open_conv(workshop: Workshop, conv_plan: Path) -> Iterator[Callable[..., Any
 
 @pytest.fixture(scope="session")
 def reference(workshop: Workshop) -> Callable[[str, Arrays], Arrays]:
-    """What ONNX Runtime makes of inputs."""
+    """Return a function that runs a model on ONNX Runtime."""
     import onnxruntime
 
     sessions: dict[str, Any] = {}

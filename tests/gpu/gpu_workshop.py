@@ -1,4 +1,4 @@
-"""Small models, and the engines that are built of them."""
+"""Small models, and the engines that are built from them."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from pytest_trt.pipeline.device import DeviceRunner
 
 infer = DeviceRunner.infer
 
-def stray(self, inputs, place=None):
-    if "x" in inputs and (inputs["x"] == 13).all():  # then the engine reads where nothing is
+def faulty_infer(self, inputs, place=None):
+    if "x" in inputs and (inputs["x"] == 13).all():  # the engine then reads an invalid address
         lane = self._current.lanes[0]
         lane.bind(lane.slots[0])
         lane.context.set_address("x", 4096)
@@ -35,9 +35,9 @@ def stray(self, inputs, place=None):
         lane.compute.synchronize()
     return infer(self, inputs, place)
 
-DeviceRunner.infer = stray
+DeviceRunner.infer = faulty_infer
 """
-"""What gives a probe one input at which the device faults for good."""
+"""Code that makes a probe's device fail permanently at one input."""
 
 
 def _model(nodes: list[onnx.NodeProto], inputs: list[Any], outputs: list[Any], weights: list[Any]) -> onnx.ModelProto:
@@ -74,7 +74,7 @@ def conv_model() -> onnx.ModelProto:
 
 
 def wide_model() -> onnx.ModelProto:
-    """x [N, 64, 32, 32] -> y [N, 128, 32, 32]: enough work that half precision is worth its while."""
+    """x [N, 64, 32, 32] -> y [N, 128, 32, 32]: enough work for half precision to be faster."""
     random = np.random.default_rng(0)
     shapes = {"w0": (128, 64, 3, 3), "w1": (128, 128, 3, 3), "w2": (128, 128, 3, 3)}
     weights = [
@@ -117,7 +117,7 @@ def dense_model(count: int = 3, width: int = 64) -> onnx.ModelProto:
 
 
 def nonzero_model() -> onnx.ModelProto:
-    """x [64] -> indices [1, how many are not zero], doubled [64]: a shape that depends on the data."""
+    """x [64] -> indices [1, number of non-zero elements], doubled [64]: a shape that depends on the data."""
     two = numpy_helper.from_array(np.array(2, np.float32), "two")
     nodes = [
         helper.make_node("NonZero", ["x"], ["found"], "nonzero"),
@@ -141,7 +141,7 @@ def expand_model() -> onnx.ModelProto:
 
 
 def gather_model() -> onnx.ModelProto:
-    """ids [N, 4] int32 -> y [N, 4, 8]: garbage in would be an illegal address."""
+    """ids [N, 4] int32 -> y [N, 4, 8]: invalid ids would be illegal addresses."""
     table = numpy_helper.from_array(np.arange(64, dtype=np.float32).reshape(8, 8), "table")
     nodes = [helper.make_node("Gather", ["table", "ids"], ["y"], "gather")]
     inputs = [_value("ids", TensorProto.INT32, ["N", 4])]
@@ -159,8 +159,10 @@ MODELS = {
 
 
 class Workshop:
-    """Builds and loads engines of MODELS under one backend, each once; at the level that builds fastest, where a test
-    is not about what the builder chooses."""
+    """Builds and loads engines of MODELS with one backend, each only once.
+
+    It builds at the fastest optimization level, unless a test is about the builder's choices.
+    """
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name
@@ -174,11 +176,11 @@ class Workshop:
         return path
 
     def build(self, name: str, profiles: tuple[Any, ...] = (), **spec: Any) -> Any:
-        """The build's report; its plan is `report_folder`/plan."""
+        """Return the report of the build, and the path of the plan."""
         folder = self.folder / f"build{len(list(self.folder.glob('build*')))}"
         folder.mkdir()
-        made = EngineSpec(**{"optimization_level": 0, **spec})
-        job = BuildJob(self.name, "0", made, str(self.model(name)), str(folder), profiles)
+        engine = EngineSpec(**{"optimization_level": 0, **spec})
+        job = BuildJob(self.name, "0", engine, str(self.model(name)), str(folder), profiles)
         return self.backend.build(job, lambda text, share: None), folder / "plan"
 
     def plan(self, name: str, profiles: tuple[Any, ...] = (), **spec: Any) -> Path:
@@ -196,7 +198,7 @@ def conv_inputs(batch: int, seed: int) -> dict[str, Any]:
 
 
 def assert_close(got: Arrays, want: Arrays, tolerance: float = 5e-3) -> None:
-    """Same names, shapes and values; the tolerance is TF32's."""
+    """Assert that names, shapes, types and values are equal, by default within the tolerance of TF32."""
     assert sorted(got) == sorted(want)
     for name in want:
         assert got[name].shape == want[name].shape

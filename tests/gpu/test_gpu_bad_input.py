@@ -1,4 +1,4 @@
-"""Bad input on a GPU, in whole runs: each mistake costs its own test, says what it was, and the next test passes."""
+"""Test invalid input on a GPU in whole runs: each mistake fails its own test, and the next test passes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def test_name(trt_runner): trt_runner({"X": X})
 def test_nan(trt_runner): trt_runner({"x": np.where(X > 2, np.nan, X)})
 def test_nan_measured(trt_runner): trt_runner.measure({"x": np.where(X > 2, np.nan, X)})
 def test_contiguous(trt_runner):
-    turned = X[:, :, ::-1].transpose(0, 1, 3, 2)
-    assert not turned.flags.c_contiguous
-    plain = trt_runner({"x": np.ascontiguousarray(turned)})["y"]
-    np.testing.assert_array_equal(trt_runner({"x": turned})["y"], plain)
+    transposed = X[:, :, ::-1].transpose(0, 1, 3, 2)
+    assert not transposed.flags.c_contiguous
+    plain = trt_runner({"x": np.ascontiguousarray(transposed)})["y"]
+    np.testing.assert_array_equal(trt_runner({"x": transposed})["y"], plain)
 
 def test_generator(trt_runner):
     outputs = trt_runner.stream(batches())
@@ -62,11 +62,11 @@ def test_after_sticky(trt_runner): trt_runner.measure()
 """
 
 STRAY = 'import sys\n\nif "pytest_trt.measure.probe" in sys.orig_argv:\n' + textwrap.indent(FAULT, "    ")
-"""What is put into every probe: one input at which the device faults for good."""
+"""A sitecustomize module that makes the device of every probe fail permanently at one input."""
 
 
 @pytest.mark.serial
-def test_each_mistake_costs_its_own_test(
+def test_each_mistake_fails_only_its_own_test(
     project: pytest.Pytester, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     onnx.save(conv_model(), str(project.path / "conv.onnx"))
@@ -76,7 +76,7 @@ def test_each_mistake_costs_its_own_test(
     out = result.stdout.str()
     print(out)
     passing = ("test_contiguous", "test_after_memory", "test_after_sticky")
-    said = {
+    messages = {
         "test_dtype": "InputError: input 'x' is float16: it must be float32 (astype it)",
         "test_shape": "InputError: no profile of the engine covers 'x' (33, 3, 32, 32)",
         "test_name": "InputError: the engine has no input 'X'",
@@ -86,8 +86,8 @@ def test_each_mistake_costs_its_own_test(
         "test_memory": "free: ",
         "test_sticky": "(an illegal memory access was encountered): the CUDA context of this process is lost",
     }
-    result.assert_outcomes(passed=len(passing), failed=len(said))
+    result.assert_outcomes(passed=len(passing), failed=len(messages))
     sections = dict(re.findall(r"^_{3,} (\S+) _{3,}$(.*?)(?=^_{3,} |^={3,} )", out, re.MULTILINE | re.DOTALL))
-    for name, text in said.items():
+    for name, text in messages.items():
         assert text in sections[name], name
-    assert "was lost in" not in out, "the GPU works on"
+    assert "was lost in" not in out, "the GPU still works"

@@ -1,4 +1,4 @@
-"""The first layer that departs, of an engine that TensorRT builds."""
+"""Test the bisection of engines that TensorRT builds."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def bench(workshop: object, tmp_path: Path) -> Iterator[Bench]:
 
 def first_to_depart(bench: Bench, folder: Path, **spec: Any) -> BisectionResult:
     onnx.save(chain_model(), str(folder / "m.onnx"))
-    made = EngineSpec(path="m.onnx", dims={"N": (8, 8, 8)}, optimization_level=0, **spec)
+    engine = EngineSpec(path="m.onnx", dims={"N": (8, 8, 8)}, optimization_level=0, **spec)
     inputs = {"x": np.random.default_rng(1).standard_normal(SHAPE).astype(np.float32)}
-    found = bisect(bench, Declaration(spec=made, run=RunShape(batch=8)), [folder], inputs)
+    found = bisect(bench, Declaration(spec=engine, run=RunShape(batch=8)), [folder], inputs)
     print(*describe(found), sep="\n")
     return found
 
 
-def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench, tmp_path: Path) -> None:
-    """What the first layer reads is cut off at a 20th of its size by Q/DQ, whatever computes the layer itself."""
+def test_layer_calibrated_on_other_inputs_is_found(bench: Bench, tmp_path: Path) -> None:
+    """Q/DQ clips the inputs of the first layer to a 20th of their size, whatever computes the layer."""
 
     def quiet() -> Iterator[dict[str, Any]]:
         yield {"x": np.full(SHAPE, QUIET, np.float32)}
@@ -47,5 +47,5 @@ def test_a_layer_that_was_not_calibrated_for_what_it_gets_is_found(bench: Bench,
     assert (found.first.node, found.confirmed) == ("conv0", True), describe(found)
 
 
-def test_what_is_right_departs_nowhere(bench: Bench, tmp_path: Path) -> None:
+def test_accurate_model_departs_nowhere(bench: Bench, tmp_path: Path) -> None:
     assert first_to_depart(bench, tmp_path, precision="fp32").first is None

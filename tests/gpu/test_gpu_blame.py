@@ -1,4 +1,4 @@
-"""Blame on engines of TensorRT's own, one change each: which cause is named, and which layer."""
+"""Test blame on TensorRT engines with one change each: the cause and the layer that it names."""
 
 from __future__ import annotations
 
@@ -25,8 +25,10 @@ Profiled = Callable[..., LayerProfile]
 
 @pytest.fixture(scope="module")
 def profiled(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Profiled:
-    """The profile of a chain of four convolutions, changed as `model` says and built at `level`; `fp32` has layers held
-    to a precision through TensorRT's own API."""
+    """Return a function that profiles a chain of four convolutions.
+
+    Its arguments change the model, the optimization level, and the layers that TensorRT's own API keeps in FP32.
+    """
     known: dict[str, LayerProfile] = {}
 
     def make(fp32: tuple[str, ...] | None = None, level: int = 0, **model: Any) -> LayerProfile:
@@ -35,8 +37,8 @@ def profiled(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> Pr
             folder = tmp_path_factory.mktemp("chain")
             path = chain.save(folder / "chain.onnx", convolutions=4, channels=64, size=SIZE, **model)
             if fp32 is None:
-                made = EngineSpec(optimization_level=level)
-                job = BuildJob("tensorrt", "0", made, str(path), str(folder), ({"x": (SHAPE, SHAPE, SHAPE)},))
+                spec = EngineSpec(optimization_level=level)
+                job = BuildJob("tensorrt", "0", spec, str(path), str(folder), ({"x": (SHAPE, SHAPE, SHAPE)},))
                 workshop.backend.build(job, lambda text, share: None)
             else:
                 chain.build_typed(path, folder / "plan", BATCH, fp32, level)
@@ -57,14 +59,14 @@ def changed(old: LayerProfile, new: LayerProfile) -> Blame:
     return found
 
 
-def test_an_added_layer_is_new(profiled: Profiled) -> None:
+def test_added_layer_is_a_new_layer(profiled: Profiled) -> None:
     found = changed(profiled(), profiled(added=True))
     assert any(cause.kind == "new layer" and "conv_added" in cause.layer for cause in found.causes)
     gone = changed(profiled(added=True), profiled())
     assert any(cause.kind == "layer gone" and "conv_added" in cause.layer for cause in gone.causes)
 
 
-def test_a_fusion_that_an_output_breaks_is_lost(profiled: Profiled) -> None:
+def test_output_that_breaks_a_fusion_is_a_lost_fusion(profiled: Profiled) -> None:
     found = changed(profiled(), profiled(shown=2))
     assert any(cause.kind == "fusion lost" and "conv2" in cause.layer for cause in found.causes)
     won = changed(profiled(shown=2), profiled())
@@ -89,11 +91,11 @@ def test_half_precision_throughout_is_one_cause(workshop: Workshop, profiled: Pr
     assert any("layers, most in" in cause.layer and cause.detail == "fp16 to fp32" for cause in causes)
 
 
-def test_another_optimisation_level_shows_in_tactics(profiled: Profiled) -> None:
-    """Where the builder chose otherwise, that is; its choice rests on what it timed."""
+def test_other_optimisation_level_changes_tactics(profiled: Profiled) -> None:
+    """Tactics differ only if the builder chose others, which depends on its timings."""
     old, new = profiled(level=2), profiled(level=0)
     found = changed(old, new)
-    told = {"other tactic", "other format", "other precision", "new reformat", "fusion lost", "fused differently"}
+    kinds = {"other tactic", "other format", "other precision", "new reformat", "fusion lost", "fused differently"}
     chosen = [{(layer.name, layer.tactic) for layer in profile.layers} for profile in (old, new)]
-    assert bool(told & {cause.kind for cause in found.causes}) == (chosen[0] != chosen[1])
+    assert bool(kinds & {cause.kind for cause in found.causes}) == (chosen[0] != chosen[1])
     assert all(cause.kind not in ("new layer", "layer gone") or "conv" not in cause.layer for cause in found.causes)

@@ -1,4 +1,4 @@
-"""Builds and loads with TensorRT's own builder."""
+"""Test builds and loads with TensorRT's own builder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
 
 
-def test_the_environment_names_device_driver_and_versions(workshop: Workshop) -> None:
+def test_environment_has_device_driver_and_versions(workshop: Workshop) -> None:
     found = workshop.backend.environment("0")
     assert found.kind == "gpu"
     assert found.device == cuda.device("0").name
@@ -33,7 +33,7 @@ def test_the_environment_names_device_driver_and_versions(workshop: Workshop) ->
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
-def test_a_build_proves_its_precision(workshop: Workshop, precision: str) -> None:
+def test_build_proves_its_precision(workshop: Workshop, precision: str) -> None:
     if versions.strongly_typed("tensorrt", workshop.backend.version()) and precision == "fp16":
         pytest.skip("needs a TensorRT that is not strongly typed")
     report, plan = workshop.build("wide", (RANGES["wide"],), precision=precision, optimization_level=1)
@@ -43,10 +43,8 @@ def test_a_build_proves_its_precision(workshop: Workshop, precision: str) -> Non
     assert any("conv0" in node for layer in report.layers for node in layer.nodes)
 
 
-def test_a_network_too_small_to_gain_has_the_precision_all_the_same(
-    workshop: Workshop, reference: Callable[..., Any]
-) -> None:
-    """Where timing chooses FP32 for all of it, and where what was asked for is preferred from the start, as then."""
+def test_small_network_has_the_requested_precision(workshop: Workshop, reference: Callable[..., Any]) -> None:
+    """The network is built as timing chooses, and with fp16 preferred, as if timing had chosen only FP32."""
     if versions.strongly_typed("tensorrt", workshop.backend.version()):
         pytest.skip("needs a TensorRT that is not strongly typed")
     chosen, _ = workshop.build("conv", (RANGES["conv"],), precision="fp16")
@@ -68,7 +66,7 @@ def test_a_network_too_small_to_gain_has_the_precision_all_the_same(
     engine.close()
 
 
-def test_a_given_plan_tells_inputs_outputs_and_profiles(workshop: Workshop, conv_plan: Path) -> None:
+def test_plan_has_inputs_outputs_and_profiles(workshop: Workshop, conv_plan: Path) -> None:
     engine = workshop.load(conv_plan)
     assert [(t.name, t.dtype, t.shape) for t in engine.inputs] == [("x", "float32", (-1, 3, 32, 32))]
     assert {t.name for t in engine.outputs} == {"y", "z"}
@@ -77,7 +75,7 @@ def test_a_given_plan_tells_inputs_outputs_and_profiles(workshop: Workshop, conv
     engine.close()
 
 
-def test_the_timing_cache_is_written_and_read(workshop: Workshop, tmp_path: Path) -> None:
+def test_timing_cache_is_written_and_read(workshop: Workshop, tmp_path: Path) -> None:
     cache = tmp_path / "timing.cache"
     sizes = []
     for name in ("conv", "gather"):
@@ -95,7 +93,7 @@ def test_the_timing_cache_is_written_and_read(workshop: Workshop, tmp_path: Path
     assert report.plan_bytes
 
 
-def test_an_unknown_operator_is_named_with_its_node(workshop: Workshop, tmp_path: Path) -> None:
+def test_unknown_operator_is_named_with_its_node(workshop: Workshop, tmp_path: Path) -> None:
     nodes = [helper.make_node("Nonsense", ["x"], ["y"], "the_odd_one", domain="no.such")]
     x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, [4]) for n in "xy")
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("no.such", 1)]
@@ -107,7 +105,7 @@ def test_an_unknown_operator_is_named_with_its_node(workshop: Workshop, tmp_path
         workshop.backend.build(job, lambda text, share: None)
 
 
-def test_dimensions_that_are_named_by_a_question_mark_are_not_of_one_size(workshop: Workshop, tmp_path: Path) -> None:
+def test_dimensions_named_question_mark_may_differ(workshop: Workshop, tmp_path: Path) -> None:
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["?", "?"]) for name in "xy")
     graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
     path = tmp_path / "m.onnx"
@@ -118,8 +116,8 @@ def test_dimensions_that_are_named_by_a_question_mark_are_not_of_one_size(worksh
     engine: Any = workshop.backend.load(tmp_path / "plan", "0", spec)
     runner = open_runner(engine, {"x": (2, 6)}, PipelineOptions())
     try:
-        given = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
-        np.testing.assert_array_equal(runner.infer({"x": given})["y"], np.maximum(given, 0))
+        x = np.linspace(-1, 1, 12, dtype=np.float32).reshape(2, 6)
+        np.testing.assert_array_equal(runner.infer({"x": x})["y"], np.maximum(x, 0))
     finally:
         runner.close()
         engine.close()

@@ -1,4 +1,4 @@
-"""Arrays that cross into a probe on the GPU: from shared memory to the device and back, without another copy."""
+"""Test arrays that are sent to a probe on the GPU: from shared memory to the device and back, without another copy."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def subject(plan: Path, shapes: Any, **options: Any) -> Subject:
         {"transfers": False},
     ],
 )
-def test_500_batches_cross_and_come_back_in_order_and_right(
+def test_stream_of_500_batches_is_correct_and_in_order(
     server: ProbeServer, conv_plan: Path, batches: Any, expected: Any, options: dict[str, Any]
 ) -> None:
     with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)}, **options)) as probe:
-        got = list(probe.stream(iter(batches)))  # all are kept: what is handed out must never change again
+        got = list(probe.stream(iter(batches)))  # all at once: returned arrays must not change later
         assert len(got) == len(expected)
         for outputs, want in zip(got, expected, strict=True):
             assert_close(outputs, want)
@@ -70,11 +70,11 @@ def test_500_batches_cross_and_come_back_in_order_and_right(
 
 
 @pytest.mark.serial
-def test_1000_inferences_that_cross_allocate_nothing(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
+def test_1000_inferences_in_a_probe_allocate_nothing(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
     cuda.device("0").activate()
     with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)}, contexts=2)) as probe:
 
-        def held() -> list[tuple[int, int]]:
+        def usage() -> list[tuple[int, int]]:
             pids = (os.getpid(), probe._probe.pid)
             texts = [(Path(f"/proc/{pid}/statm").read_text(), Path(f"/proc/{pid}/maps").read_text()) for pid in pids]
             return [
@@ -85,18 +85,18 @@ def test_1000_inferences_that_cross_allocate_nothing(server: ProbeServer, conv_p
         for _ in probe.stream(batches[:50]):
             pass
         probe.infer(batches[0])
-        free, before = cuda.memory_info()[0], held()
+        free, before = cuda.memory_info()[0], usage()
         for _ in probe.stream(iter(batches)):
             pass
         for batch in batches:
             probe.infer(batch)
         assert cuda.memory_info()[0] == free
-        for (host, regions), (grown, more_regions) in zip(before, held(), strict=True):
+        for (host, regions), (grown, more_regions) in zip(before, usage(), strict=True):
             assert grown - host < 2 * 2**20
             assert regions == more_regions
 
 
-def test_shapes_change_on_the_way(server: ProbeServer, conv_plan: Path, reference: Callable[..., Any]) -> None:
+def test_shapes_may_change_during_a_stream(server: ProbeServer, conv_plan: Path, reference: Callable[..., Any]) -> None:
     mixed = [conv_inputs(batch, seed) for seed, batch in enumerate((4, 4, 1, 32, 4, 1, 1, 8, 2, 3, 4, 4))]
     with EngineProbe(server, subject(conv_plan, {"x": (4, 3, 32, 32)})) as probe:
         for got, batch in zip(list(probe.stream(mixed)), mixed, strict=True):
@@ -105,7 +105,7 @@ def test_shapes_change_on_the_way(server: ProbeServer, conv_plan: Path, referenc
             assert_close(probe.infer(batch), reference("conv", batch))
 
 
-def test_outputs_that_depend_on_the_data_cross(
+def test_outputs_with_data_dependent_shapes_arrive(
     server: ProbeServer, workshop: Workshop, reference: Callable[..., Any]
 ) -> None:
     random = np.random.default_rng(0)
@@ -116,25 +116,25 @@ def test_outputs_that_depend_on_the_data_cross(
         assert_close(probe.infer(inputs[1]), reference("nonzero", inputs[1]))
 
 
-def test_inputs_that_the_host_reads_cross(
+def test_inputs_that_the_host_reads_arrive(
     server: ProbeServer, workshop: Workshop, reference: Callable[..., Any]
 ) -> None:
     plan = workshop.plan("expand", input_ranges={"shape": (1, 24)})
     spec = EngineSpec(input_ranges={"shape": (1, 24)})
-    made = Subject(plan, "0", spec, {"x": (1, 1), "shape": (2,)}, PipelineOptions())
+    subject_of_expand = Subject(plan, "0", spec, {"x": (1, 1), "shape": (2,)}, PipelineOptions())
     x = np.full((1, 1), 3, np.float32)
     inputs = [{"x": x, "shape": np.array(sides, np.int32)} for sides in ((4, 6), (2, 12), (4, 6), (24, 1), (4, 6))]
-    with EngineProbe(server, made) as probe:
+    with EngineProbe(server, subject_of_expand) as probe:
         for batch in inputs:
             assert_close(probe.infer(batch), reference("expand", batch))
         for got, batch in zip(list(probe.stream(inputs)), inputs, strict=True):
             assert_close(got, reference("expand", batch))
 
 
-def test_memory_is_page_locked_until_it_is_let_go() -> None:
+def test_memory_is_page_locked_until_it_is_released() -> None:
     cuda.device("0").activate()
     memory = np.zeros(3 * 4096 + 100, np.uint8)
-    held = cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes)
+    locked = cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes)
     stream, device = cuda.Stream(), cuda.DeviceBuffer(memory.nbytes)
     stream.fill(device.address, memory.nbytes, 7)
     stream.copy(int(memory.ctypes.data), device.address, memory.nbytes)
@@ -142,19 +142,19 @@ def test_memory_is_page_locked_until_it_is_let_go() -> None:
     assert (memory == 7).all()
     with pytest.raises(BackendError, match="cudaErrorHostMemoryAlreadyRegistered"):
         cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes)
-    held.close()
-    held.close()
+    locked.close()
+    locked.close()
     cuda.RegisteredMemory(int(memory.ctypes.data), memory.nbytes).close()
     for part in (stream, device):
         part.close()
 
 
 @pytest.mark.serial
-def test_device_memory_that_is_used_up_costs_one_probe(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
-    """This process takes what the probe would need. What is left suffices for its context, not for its buffers."""
+def test_exhausted_device_memory_fails_only_one_probe(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
+    """This process uses most of the memory. The rest is enough for the probe's context, but not for its buffers."""
     cuda.device("0").activate()
-    room = 2 * 2**30
-    hog = cuda.DeviceBuffer(cuda.memory_info()[0] - room)
+    left_bytes = 2 * 2**30
+    hog = cuda.DeviceBuffer(cuda.memory_info()[0] - left_bytes)
     try:
         with pytest.raises(BackendError, match=r"MB.*\(.*free: [\d.]+ of [\d.]+ MB"):
             EngineProbe(server, subject(conv_plan, {"x": (32, 3, 32, 32)}, contexts=64, depth=64))
@@ -172,16 +172,16 @@ serve(socket.socket(fileno=int(sys.argv[1])))
 """
 
 
-def test_a_sticky_error_costs_its_probe_and_no_other(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
-    """A process that serves as a probe does, and faults for good on one input."""
+def test_sticky_error_ends_only_its_probe(server: ProbeServer, conv_plan: Path, batches: Any) -> None:
+    """The process serves like a probe, and its device fails permanently at one input."""
     ours, theirs = socket.socketpair()
     environment = {**os.environ, "PYTHONPATH": str(Path(pytest_trt.__file__).parents[1])}
     command = [sys.executable, "-c", FAULTY, str(theirs.fileno())]
     with subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stderr=subprocess.DEVNULL) as process:
         theirs.close()
         lost = Probe(server, ours, process.pid, Path("/dev/null"))
-        said = codec.encode(EngineSpec())
-        lost.call("load", timeout_s=120, name="tensorrt", device="0", plan=str(conv_plan), spec=said)
+        spec = codec.encode(EngineSpec())
+        lost.call("load", timeout_s=120, name="tensorrt", device="0", plan=str(conv_plan), spec=spec)
         options = codec.encode(PipelineOptions(cuda_graph=False))
         lost.call("open", timeout_s=120, shapes={"x": [4, 3, 32, 32]}, options=options)
         lost.call("infer", batches[0], timeout_s=120)
@@ -196,13 +196,13 @@ def test_a_sticky_error_costs_its_probe_and_no_other(server: ProbeServer, conv_p
 
 
 @pytest.mark.usefixtures("workshop")
-def test_a_gpu_that_is_gone_fails_the_rest_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_gpu_fails_later_tests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with Bench(Settings(backend="tensorrt")) as bench:
         name = bench.environment("tensorrt").device
         assert bench.lost_device("tensorrt", "a.py::test_a") == "", "it works"
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # what is started from now on has no GPU
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # processes that start from now on have no GPU
         bench.server("tensorrt").close()
-        said = bench.lost_device("tensorrt", "a.py::test_a")
-        assert said.startswith(f"{name} does not work in a fresh process either (")
+        message = bench.lost_device("tensorrt", "a.py::test_a")
+        assert message.startswith(f"{name} does not work in a fresh process either (")
         with pytest.raises(BackendError, match=r"was lost in a\.py::test_a"):
             bench.server("tensorrt")

@@ -1,4 +1,4 @@
-"""The CUDA room, on a real GPU."""
+"""Test the CUDA modules on a real GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def gpu() -> cuda.Device:
     return device
 
 
-def test_a_device_is_found_by_number_and_by_uuid(gpu: cuda.Device) -> None:
+def test_device_is_found_by_number_and_by_uuid(gpu: cuda.Device) -> None:
     assert re.fullmatch(r"(GPU|MIG)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", gpu.uuid)
     assert cuda.device(gpu.uuid) == gpu == cuda.device(gpu.uuid[:12])
     assert gpu.memory_bytes > 10**9
@@ -27,12 +27,12 @@ def test_a_device_is_found_by_number_and_by_uuid(gpu: cuda.Device) -> None:
     assert re.fullmatch(r"\d+\.\d+(\.\d+)?", cuda.driver_version() or "")
 
 
-def test_an_absent_device_is_named_with_those_there_are(gpu: cuda.Device) -> None:
+def test_missing_device_lists_existing_ones(gpu: cuda.Device) -> None:
     with pytest.raises(BackendError, match=rf"there is no GPU '99': .*{gpu.uuid}"):
         cuda.device("99")
 
 
-def test_bytes_go_there_and_back() -> None:
+def test_bytes_are_copied_to_the_device_and_back() -> None:
     stream, device = cuda.Stream(), cuda.DeviceBuffer(1000)
     there, back = cuda.PinnedBuffer(1000), cuda.PinnedBuffer(1000)
     there.array[:] = np.arange(1000) % 251
@@ -45,13 +45,13 @@ def test_bytes_go_there_and_back() -> None:
         part.close()
 
 
-def test_asking_for_too_much_memory_says_what_was_asked_and_free() -> None:
+def test_failed_allocation_shows_requested_and_free_memory() -> None:
     with pytest.raises(BackendError, match=r"9000000\.0 MB of device memory \(free: .*cudaErrorMemoryAllocation"):
         cuda.DeviceBuffer(9 * 10**12)
     cuda.DeviceBuffer(1000).close()
 
 
-def test_a_graph_does_again_what_was_captured() -> None:
+def test_graph_repeats_captured_work() -> None:
     stream, device, host = cuda.Stream(), cuda.DeviceBuffer(16), cuda.PinnedBuffer(16)
     graph = cuda.Graph(stream, lambda: stream.fill(device.address, 16, 7))
     assert graph.nodes == 1
@@ -62,20 +62,20 @@ def test_a_graph_does_again_what_was_captured() -> None:
     assert set(host.array) == {7}
 
 
-def test_a_graph_of_nothing_has_no_nodes() -> None:
+def test_empty_graph_has_no_nodes() -> None:
     graph = cuda.Graph(cuda.Stream(), lambda: None)
     assert graph.nodes == 0
     graph.close()
 
 
-def test_a_capture_that_fails_leaves_the_stream_usable() -> None:
+def test_failed_capture_leaves_the_stream_usable() -> None:
     stream = cuda.Stream()
     with pytest.raises(BackendError, match="cudaErrorStreamCapture"):
         cuda.Graph(stream, stream.synchronize)
     stream.synchronize()
 
 
-def test_commands_run_in_order_and_name_what_fails() -> None:
+def test_commands_run_in_order_and_name_the_failing_call() -> None:
     stream, device, host = cuda.Stream(), cuda.DeviceBuffer(4), cuda.PinnedBuffer(4)
     stream.fill(device.address, 4, 9)
     began, ended = cuda.Event(), cuda.Event()

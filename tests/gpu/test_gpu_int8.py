@@ -1,4 +1,4 @@
-"""int8 as TensorRT itself calibrates it, and with Q/DQ: built, run, and right."""
+"""Test int8 by TensorRT's own calibration and by Q/DQ: builds, runs and accuracy."""
 
 from __future__ import annotations
 
@@ -43,19 +43,19 @@ class Calibrated:
         self._built: dict[str, tuple[Any, Path]] = {}
 
     def once(self, calibrator: str) -> tuple[Any, Path]:
-        """The wide model, whose convolutions gain by it, calibrated on its batches: built for whoever asks first."""
+        """Return the wide model, whose convolutions are faster in int8. It is built at the first call."""
         if calibrator not in self._built:
             self._built[calibrator] = self.build("wide", calibrator, level=1)
         return self._built[calibrator]
 
     def build(
-        self, name: str, calibrator: str, cache: bytes | None = None, given: Any = None, level: int = 0
+        self, name: str, calibrator: str, cache: bytes | None = None, calibration: Any = None, level: int = 0
     ) -> tuple[Any, Path]:
         output = self._folder / f"build{len(list(self._folder.iterdir()))}"
         output.mkdir()
         data = output / "calibration"
         if cache is None:
-            calibration_data.write_batches(read_model(self._workshop.model(name)), given or batches(name), data)
+            calibration_data.write_batches(read_model(self._workshop.model(name)), calibration or batches(name), data)
         else:
             (output / CALIBRATION_CACHE).write_bytes(cache)
         spec = EngineSpec(precision="int8", calibrator=calibrator, optimization_level=level)  # type: ignore[arg-type]
@@ -65,7 +65,7 @@ class Calibrated:
 
 
 def departures(workshop: Workshop, name: str, plan: Path, reference: Reference) -> list[str]:
-    """What departs from ONNX Runtime's outputs in fp32 by more than int8 is allowed, on what it was calibrated on."""
+    """Return why outputs depart from ONNX Runtime's in fp32 by more than int8 allows, on calibration inputs."""
     engine = workshop.load(plan)
     inputs = {"x": next(batches(name)())["x"][:4]}
     runner = open_runner(engine, {"x": inputs["x"].shape}, PipelineOptions())
@@ -81,7 +81,7 @@ def calibrated(workshop: Workshop, tmp_path_factory: pytest.TempPathFactory, cal
 
 
 @pytest.mark.parametrize("calibrator", ["entropy", "minmax"])
-def test_tensorrt_calibrates_on_the_batches_and_is_right(
+def test_tensorrt_calibrates_on_batches_and_is_accurate(
     calibrator: str, calibrated: Calibrated, workshop: Workshop, reference: Reference
 ) -> None:
     report, output = calibrated.once(calibrator)
@@ -92,34 +92,30 @@ def test_tensorrt_calibrates_on_the_batches_and_is_right(
     assert departures(workshop, "wide", output / "plan", reference) == []
 
 
-def test_the_cache_serves_the_next_build_without_batches(
-    calibrated: Calibrated, workshop: Workshop, reference: Reference
-) -> None:
+def test_calibration_cache_replaces_batches(calibrated: Calibrated, workshop: Workshop, reference: Reference) -> None:
     cache = (calibrated.once("entropy")[1] / CALIBRATION_CACHE).read_bytes()
     report, output = calibrated.build("wide", "entropy", cache)
     assert report.precisions["int8"] > 0
     assert departures(workshop, "wide", output / "plan", reference) == []
 
 
-def test_the_scales_follow_what_is_calibrated_on(calibrated: Calibrated) -> None:
+def test_scales_depend_on_the_calibration_inputs(calibrated: Calibrated) -> None:
     def loud() -> Iterator[dict[str, Any]]:
         return ({"x": 100 * batch["x"]} for batch in batches("wide")())
 
     _, quiet = calibrated.once("minmax")
-    _, other = calibrated.build("wide", "minmax", given=loud)
+    _, other = calibrated.build("wide", "minmax", calibration=loud)
     assert (quiet / CALIBRATION_CACHE).read_bytes() != (other / CALIBRATION_CACHE).read_bytes()
 
 
-def test_a_network_too_small_to_gain_has_int8_all_the_same(
-    calibrated: Calibrated, workshop: Workshop, reference: Reference
-) -> None:
+def test_small_network_has_int8(calibrated: Calibrated, workshop: Workshop, reference: Reference) -> None:
     report, output = calibrated.build("conv", "minmax")
     print(report.precisions, report.notes)
     assert report.precisions["int8"] > 0
     assert departures(workshop, "conv", output / "plan", reference) == []
 
 
-def test_a_calibration_cache_of_another_model_is_refused(calibrated: Calibrated) -> None:
+def test_calibration_cache_of_another_model_is_an_error(calibrated: Calibrated) -> None:
     head, *scales = (calibrated.once("entropy")[1] / CALIBRATION_CACHE).read_bytes().splitlines(keepends=True)
     other = b"".join([head, *(b"other_" + line for line in scales)])
     with pytest.raises(BuildError, match="the calibration cache belongs to another model"):
@@ -127,7 +123,7 @@ def test_a_calibration_cache_of_another_model_is_refused(calibrated: Calibrated)
 
 
 @pytest.mark.usefixtures("calibrators")
-def test_a_batch_that_is_lost_on_the_way_ends_the_build(workshop: Workshop, tmp_path: Path) -> None:
+def test_unreadable_batch_ends_the_build(workshop: Workshop, tmp_path: Path) -> None:
     data = tmp_path / "calibration"
     calibration_data.write_batches(read_model(workshop.model("conv")), batches("conv"), data)
     (data / "00002.npz").write_bytes(b"no longer arrays")
@@ -140,7 +136,7 @@ def test_a_batch_that_is_lost_on_the_way_ends_the_build(workshop: Workshop, tmp_
 
 
 @pytest.mark.parametrize("name", ["conv", "dense"])
-def test_a_quantised_model_is_built_in_int8_and_is_right(
+def test_quantised_model_is_built_in_int8_and_is_accurate(
     name: str, workshop: Workshop, reference: Reference, tmp_path: Path
 ) -> None:
     quantised = tmp_path / "int8.onnx"

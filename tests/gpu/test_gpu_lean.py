@@ -1,4 +1,4 @@
-"""The lean and dispatch runtimes, on plans that TensorRT's builder left for them."""
+"""Test the lean and dispatch runtimes on plans of TensorRT's builder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 
 @pytest.mark.parametrize("name", ["tensorrt_lean", "tensorrt_dispatch"])
-def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path, name: str) -> None:
+def test_version_compatible_plan_has_the_same_outputs(plans: Path, name: str) -> None:
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"needs the package {name}")
     if not (plans / "conv.plan").exists():
@@ -48,15 +48,15 @@ def test_a_version_compatible_plan_gives_the_same_outputs(plans: Path, name: str
 
 @pytest.mark.parametrize("name", ["tensorrt_lean", "tensorrt_dispatch"])
 @pytest.mark.parametrize("layout", ["hwc8", "chw2"])
-def test_inputs_and_outputs_in_formats_are_laid_out(plans: Path, name: str, layout: str) -> None:
+def test_inputs_and_outputs_use_their_memory_formats(plans: Path, name: str, layout: str) -> None:
     if importlib.util.find_spec(name) is None:
         pytest.skip(f"needs the package {name}")
     if not (plans / f"{layout}.plan").exists():
         pytest.skip(f"needs {layout}.plan in PYTEST_TRT_PLANS, which a run with TensorRT's builder leaves there")
     stored = np.load(plans / f"{layout}.npz")
     engine = backend(name).load(plans / f"{layout}.plan", "0", EngineSpec(engine_host_code_allowed=True))
-    told = {tensor.name: (tensor.dtype, tensor.format) for tensor in (*engine.inputs, *engine.outputs)}
-    assert told == {"x": ("float16", layout), "y": ("float32", "linear"), "z": ("float16", layout)}
+    types_and_formats = {tensor.name: (tensor.dtype, tensor.format) for tensor in (*engine.inputs, *engine.outputs)}
+    assert types_and_formats == {"x": ("float16", layout), "y": ("float32", "linear"), "z": ("float16", layout)}
     runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
     outputs = runner.infer({"x": stored["x"]})
     for output in ("y", "z"):

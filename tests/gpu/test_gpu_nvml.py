@@ -1,4 +1,4 @@
-"""NVML, on a real GPU."""
+"""Test NVML on a real GPU."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pytest_trt.measure.gpu_state import GpuState, slowdown_reasons
 
 
 @pytest.mark.serial
-def test_the_state_of_the_gpu_is_read() -> None:
+def test_gpu_state_is_read() -> None:
     device = cuda.device("0")
     device.activate()
-    held = cuda.DeviceBuffer(2**26)
+    buffer = cuda.DeviceBuffer(2**26)
     with GpuState(device.uuid) as state:
         now = state.read()
         assert 100 < now["sm_mhz"] < 5000
@@ -29,9 +29,9 @@ def test_the_state_of_the_gpu_is_read() -> None:
         assert proof["GPU went"].startswith(f"{min(1800.0, now['sm_mhz']):.0f} to ")
         assert state.wait_until_free({os.getpid(), *state.processes()}, 5, lambda text: None) is None
         print(now, state.facts(), state.processes(), state.other_processes({os.getpid()}))
-    held.close()
+    buffer.close()
 
 
-def test_an_unknown_gpu_is_an_error() -> None:
+def test_unknown_gpu_is_an_error() -> None:
     with pytest.raises(BackendError, match="NVML knows no GPU"):
         GpuState("GPU-00000000-0000-0000-0000-000000000000")

@@ -1,4 +1,4 @@
-"""Build options with TensorRT's own builder: what is built is right, and what cannot be is said."""
+"""Test build options with TensorRT's own builder: accurate engines, or an error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def lacks(workshop: Workshop, what: str) -> bool:
 
 
 def infer(workshop: Workshop, plan: Path, inputs: Arrays, **spec: Any) -> dict[str, Any]:
-    """What the engine makes of the inputs: of the first run, and of a graph's, which are the same."""
+    """Infer twice, the second time with a CUDA graph, and return the outputs, which must be equal."""
     engine = workshop.load(plan, **spec)
     runner = open_runner(engine, {name: array.shape for name, array in inputs.items()}, PipelineOptions())
     first, second = runner.infer(inputs), runner.infer(inputs)
@@ -67,7 +67,7 @@ def infer(workshop: Workshop, plan: Path, inputs: Arrays, **spec: Any) -> dict[s
     ],
     ids=lambda spec: "-".join(spec),
 )
-def test_an_option_is_built_and_right_or_said_to_be_absent(
+def test_option_is_accurate_or_reported_as_missing(
     workshop: Workshop, reference: Reference, spec: dict[str, Any]
 ) -> None:
     names = {name for name in spec if name in versions.SUPPORT}
@@ -90,29 +90,29 @@ def precision_of(report: Any, node: str) -> set[str]:
     return {layer.precision for layer in report.layers if any(node in part for part in (*layer.nodes, layer.name))}
 
 
-def test_layers_compute_in_what_they_are_given(workshop: Workshop) -> None:
-    """What is named has what it is given, whatever is faster."""
-    profile, asked = (RANGES["wide"],), {"precision": "fp16"}
+def test_layers_compute_in_their_declared_precision(workshop: Workshop) -> None:
+    """Named layers have their declared precision, even if another one is faster."""
+    profile, half = (RANGES["wide"],), {"precision": "fp16"}
     if lacks(workshop, "layer_precisions"):
         with pytest.raises(BuildError, match=r"layer_precisions is not in tensorrt .*to before 11\.0 has it"):
-            workshop.build("wide", profile, layer_precisions={"conv1": "fp32"}, **asked)
+            workshop.build("wide", profile, layer_precisions={"conv1": "fp32"}, **half)
         return
     types = {"conv0": "fp16", "relu0": "fp16", "conv1": "fp32", "relu1": "fp32"}
-    report, _ = workshop.build("wide", profile, layer_precisions=types, layer_output_types=types, **asked)
+    report, _ = workshop.build("wide", profile, layer_precisions=types, layer_output_types=types, **half)
     assert "fp32" in precision_of(report, "conv1")
     assert report.precisions["fp16"] > 0
     with pytest.raises(BuildError, match=r"'fp16' was requested, but no layer has it \(there is 100% fp32"):
-        workshop.build("wide", profile, layer_precisions={"*": "fp32"}, layer_output_types={"*": "fp32"}, **asked)
+        workshop.build("wide", profile, layer_precisions={"*": "fp32"}, layer_output_types={"*": "fp32"}, **half)
     with pytest.raises(BuildError, match=r"layer_precisions: no layer .* matches 'convolution': choose from conv0"):
-        workshop.build("wide", profile, layer_precisions={"convolution": "fp32"}, **asked)
+        workshop.build("wide", profile, layer_precisions={"convolution": "fp32"}, **half)
     report, _ = workshop.build(
-        "wide", profile, layer_precisions={"conv*": "fp16"}, precision_constraints="prefer", **asked
+        "wide", profile, layer_precisions={"conv*": "fp16"}, precision_constraints="prefer", **half
     )
     assert report.precisions["fp16"] > 0
 
 
 @pytest.mark.parametrize("formats", [{}, {"x": "hwc8", "z": "hwc8"}, {"x": "chw2", "z": "chw2"}], ids=str)
-def test_inputs_and_outputs_have_the_types_and_formats_they_are_given(
+def test_inputs_and_outputs_have_their_declared_types_and_formats(
     workshop: Workshop, reference: Reference, formats: dict[str, Any]
 ) -> None:
     """x has 3 channels, which these formats pad."""
@@ -121,25 +121,25 @@ def test_inputs_and_outputs_have_the_types_and_formats_they_are_given(
     types = {"x": "fp16", "z": "fp16"}
     _, plan = workshop.build("conv", (RANGES["conv"],), precision="fp16", io_dtypes=types, io_formats=formats)
     engine = workshop.load(plan)
-    told = {tensor.name: (tensor.dtype, tensor.format) for tensor in (*engine.inputs, *engine.outputs)}
+    types_and_formats = {tensor.name: (tensor.dtype, tensor.format) for tensor in (*engine.inputs, *engine.outputs)}
     engine.close()
-    assert told["x"] == ("float16", formats.get("x", "linear"))
-    assert told["z"] == ("float16", formats.get("z", "linear"))
-    assert told["y"] == ("float32", "linear")
+    assert types_and_formats["x"] == ("float16", formats.get("x", "linear"))
+    assert types_and_formats["z"] == ("float16", formats.get("z", "linear"))
+    assert types_and_formats["y"] == ("float32", "linear")
     inputs = conv_inputs(4, seed=7)
     got = infer(workshop, plan, {"x": inputs["x"].astype(np.float16)})
     assert got["z"].dtype == np.float16
     assert_close({name: array.astype(np.float32) for name, array in got.items()}, reference("conv", inputs), 2e-2)
 
 
-def test_a_timing_cache_of_ones_own_is_read_written_and_never_spoilt(workshop: Workshop, tmp_path: Path) -> None:
+def test_own_timing_cache_is_read_written_and_never_overwritten(workshop: Workshop, tmp_path: Path) -> None:
     cache = tmp_path / "mine.cache"
 
     def build(**spec: Any) -> None:
-        made = EngineSpec(optimization_level=1, timing_cache=str(cache), **spec)
+        engine = EngineSpec(optimization_level=1, timing_cache=str(cache), **spec)
         folder = tmp_path / "out"
         folder.mkdir(exist_ok=True)
-        job = BuildJob("tensorrt", "0", made, str(workshop.model("conv")), str(folder), (RANGES["conv"],), str(cache))
+        job = BuildJob("tensorrt", "0", engine, str(workshop.model("conv")), str(folder), (RANGES["conv"],), str(cache))
         workshop.backend.build(job, lambda text, share: None)
 
     build()
@@ -158,7 +158,7 @@ def test_a_timing_cache_of_ones_own_is_read_written_and_never_spoilt(workshop: W
     assert cache.read_bytes() == garbage
 
 
-def test_a_dla_that_is_not_there_is_refused(workshop: Workshop) -> None:
+def test_missing_dla_is_an_error(workshop: Workshop) -> None:
     with pytest.raises(BuildError, match="dla_core=0: this device has no DLA"):
         workshop.build("conv", (RANGES["conv"],), dla_core=0, precision="fp16", gpu_fallback=True)
 
@@ -184,8 +184,8 @@ PLUGIN = r"""
 """
 
 
-def test_a_plugin_library_is_loaded_to_build_and_to_run(workshop: Workshop, tmp_path: Path) -> None:
-    """In C, with the binary form of 8.6's IPluginCreator; each load is in a process of its own, as in a probe."""
+def test_plugin_library_is_loaded_to_build_and_to_run(workshop: Workshop, tmp_path: Path) -> None:
+    """The library is in C, with the binary form of 8.6's IPluginCreator. It is loaded in a process of its own."""
     bad = tmp_path / "bad.so"
     bad.write_bytes(b"nothing")
     with pytest.raises(BackendError, match=r"the plugin library .*/bad\.so cannot be loaded by tensorrt .*bad\.so"):
@@ -214,12 +214,13 @@ LIBRARIES = {
     "CUBLAS_LT": ("libcublasLt.so.12", "cublasLtGetVersion"),
     "CUDNN": ("libcudnn.so.8", "cudnnGetVersion"),
 }
-"""What TensorRT 8.6 takes these sources' tactics from, and what tells a version (8900, 120100) there: a library that
-only stands in for it has none."""
+"""The libraries of these tactic sources in TensorRT 8.6, and their functions that return a version such as 120100.
+
+A mere stub of such a library has no version."""
 
 
-def is_here(source: str) -> bool:
-    """Whether a source needs no library of its own, or has it."""
+def is_available(source: str) -> bool:
+    """Return whether a source needs no library of its own, or its library is installed."""
     if source not in LIBRARIES:
         return True
     library, version = LIBRARIES[source]
@@ -230,9 +231,11 @@ def is_here(source: str) -> bool:
 
 
 @pytest.mark.serial
-def test_tactic_sources_show_in_memory(workshop: Workshop, tmp_path: Path) -> None:
-    """cuBLAS and cuDNN take device memory of their own, which is not the engine's but the process's. Each source is
-    alone in an engine, and each engine in a process; the figures are printed."""
+def test_tactic_sources_change_memory_use(workshop: Workshop, tmp_path: Path) -> None:
+    """cuBLAS and cuDNN use device memory of the process, not of the engine.
+
+    Each engine has one source and runs in a process of its own. The figures are printed.
+    """
     if lacks(workshop, "tactic_sources=CUDNN"):
         pytest.skip("needs a TensorRT that has tactic sources to choose from")
     external = {"DISABLE_EXTERNAL_TACTIC_SOURCES_FOR_CORE_0805": False}
@@ -253,15 +256,15 @@ runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions())
 inputs = {"x": np.zeros((4, 3, 32, 32), np.float32)}
 runner.infer(inputs)
 runner.set_inputs(inputs)
-taken = free - cuda.memory_info()[0]
-print(json.dumps({"process_mb": taken / 1e6, "engine_mb": runner.memory()["peak"] / 1e6}))
+used = free - cuda.memory_info()[0]
+print(json.dumps({"process_mb": used / 1e6, "engine_mb": runner.memory()["peak"] / 1e6}))
 """
     found = {}
     for source in (None, "", "EDGE_MASK_CONVOLUTIONS", "JIT_CONVOLUTIONS", *LIBRARIES):
         spec: dict[str, Any] = {} if source is None else {"tactic_sources": (source,) * bool(source)}
         if source in LIBRARIES:
             spec["preview_features"] = external
-        if source and not is_here(source):
+        if source and not is_available(source):
             with pytest.raises(BuildError, match=f"tactic_sources={source} needs a library"):
                 workshop.build("conv", (RANGES["conv"],), **spec)
             continue

@@ -1,4 +1,4 @@
-"""The overlapped pipeline, against ONNX Runtime: no race, nothing lost, nothing left running."""
+"""Test the overlapped pipeline against ONNX Runtime: no race, no lost batch, no thread left."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def expected(batches: list[dict[str, Any]], reference: Callable[..., Any]) -> li
 @pytest.mark.parametrize("depth", [1, 2, 3])
 @pytest.mark.parametrize("contexts", [1, 2, 4])
 @pytest.mark.parametrize("graph", [True, False])
-def test_500_batches_come_back_in_order_and_right(
+def test_stream_of_500_batches_is_correct_and_in_order(
     open_conv: Callable[..., Any], batches: Any, expected: Any, depth: int, contexts: int, graph: bool
 ) -> None:
     runner = open_conv(depth=depth, contexts=contexts, cuda_graph=graph)
@@ -54,7 +54,7 @@ def test_500_batches_come_back_in_order_and_right(
 
 
 @pytest.mark.parametrize("options", [{"pinned": False}, {"transfers": False}, {"spin_wait": True}, {"cold_l2": True}])
-def test_every_way_of_running_gives_the_same_outputs(
+def test_pipeline_options_do_not_change_outputs(
     open_conv: Callable[..., Any], batches: Any, expected: Any, options: dict[str, Any]
 ) -> None:
     runner = open_conv(**options)
@@ -71,7 +71,7 @@ def test_every_way_of_running_gives_the_same_outputs(
     assert runner.throughput(0.01) > 0
 
 
-def test_postprocess_keeps_order_and_delivers_exceptions_in_place(
+def test_postprocess_keeps_order_and_raises_at_the_failing_item(
     open_conv: Callable[..., Any], batches: Any, expected: Any
 ) -> None:
     runner = open_conv(postprocess_threads=4)
@@ -89,7 +89,7 @@ def test_postprocess_keeps_order_and_delivers_exceptions_in_place(
         next(results)
 
 
-def test_nothing_is_left_running_after_a_break(open_conv: Callable[..., Any], batches: Any, expected: Any) -> None:
+def test_no_thread_survives_a_break(open_conv: Callable[..., Any], batches: Any, expected: Any) -> None:
     runner = open_conv(depth=3)
     before = threading.active_count()
     for index, _ in enumerate(runner.stream(iter(batches), lambda outputs: outputs["y"])):
@@ -100,7 +100,7 @@ def test_nothing_is_left_running_after_a_break(open_conv: Callable[..., Any], ba
     assert_close(runner.infer(batches[3]), expected[3])
 
 
-def test_a_generator_that_raises_does_so_after_what_came_before(open_conv: Callable[..., Any], batches: Any) -> None:
+def test_error_of_a_generator_is_raised_after_earlier_results(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(depth=3)
 
     def failing() -> Iterator[Any]:
@@ -133,7 +133,7 @@ def test_1000_inferences_allocate_nothing(open_conv: Callable[..., Any], batches
     assert resident() - host < 2**20
 
 
-def test_several_shapes_take_turns(open_conv: Callable[..., Any], reference: Callable[..., Any]) -> None:
+def test_shapes_may_alternate(open_conv: Callable[..., Any], reference: Callable[..., Any]) -> None:
     runner = open_conv(batch=4)
     mixed = [conv_inputs(batch, seed) for seed, batch in enumerate((4, 4, 1, 32, 4, 1, 1, 8, 2, 3, 4, 4))]
     for got, batch in zip(runner.stream(mixed), mixed, strict=True):
@@ -142,7 +142,7 @@ def test_several_shapes_take_turns(open_conv: Callable[..., Any], reference: Cal
         runner.infer(conv_inputs(33, 0))
 
 
-def test_the_narrowest_profile_is_chosen(workshop: Workshop, reference: Callable[..., Any]) -> None:
+def test_narrowest_profile_is_chosen(workshop: Workshop, reference: Callable[..., Any]) -> None:
     sizes = (32, 8, 1)
     profiles = tuple({"x": ((1, 3, 32, 32), (n, 3, 32, 32), (n, 3, 32, 32))} for n in sizes)
     engine = workshop.load(workshop.plan("conv", profiles))
@@ -156,7 +156,7 @@ def test_the_narrowest_profile_is_chosen(workshop: Workshop, reference: Callable
     engine.close()
 
 
-def test_an_output_that_depends_on_the_data(workshop: Workshop, reference: Callable[..., Any]) -> None:
+def test_output_with_a_data_dependent_shape(workshop: Workshop, reference: Callable[..., Any]) -> None:
     engine = workshop.load(workshop.plan("nonzero"))
     runner = open_runner(engine, {"x": (64,)}, PipelineOptions(depth=2))
     random = np.random.default_rng(0)
@@ -175,18 +175,18 @@ def test_an_output_that_depends_on_the_data(workshop: Workshop, reference: Calla
     engine.close()
 
 
-def test_a_graph_that_one_buffer_set_cannot_have_none_has(
+def test_no_buffer_set_has_a_graph_if_one_cannot_be_captured(
     open_conv: Callable[..., Any], batches: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    capture, turns = Slot.capture, []
+    capture, captured = Slot.capture, []
 
-    def captured_once(slot: Slot) -> None:
-        turns.append(slot)
-        if len(turns) % 2 == 0:
+    def capture_every_second(slot: Slot) -> None:
+        captured.append(slot)
+        if len(captured) % 2 == 0:
             raise BackendError("the second cannot")
         capture(slot)
 
-    monkeypatch.setattr(Slot, "capture", captured_once)
+    monkeypatch.setattr(Slot, "capture", capture_every_second)
     runner = open_conv(depth=2)
     for got, want in zip(runner.stream(batches[:20]), expected, strict=False):
         assert_close(got, want)
@@ -198,7 +198,7 @@ def test_a_graph_that_one_buffer_set_cannot_have_none_has(
             strict.set_inputs(batches[0])
 
 
-def test_an_input_that_the_host_reads(workshop: Workshop, reference: Callable[..., Any]) -> None:
+def test_input_that_the_host_reads(workshop: Workshop, reference: Callable[..., Any]) -> None:
     engine = workshop.load(workshop.plan("expand", input_ranges={"shape": (1, 24)}))
     assert [t.name for t in engine.inputs if t.on_host] == ["shape"]
     runner = open_runner(engine, {"x": (1, 1), "shape": (2,)}, PipelineOptions())
@@ -210,7 +210,7 @@ def test_an_input_that_the_host_reads(workshop: Workshop, reference: Callable[..
     engine.close()
 
 
-def test_indices_are_never_garbage(workshop: Workshop, reference: Callable[..., Any]) -> None:
+def test_indices_are_always_valid(workshop: Workshop, reference: Callable[..., Any]) -> None:
     profile = {"ids": ((1, 4), (2, 4), (4, 4))}
     engine = workshop.load(workshop.plan("gather", (profile,)))
     runner = open_runner(engine, {"ids": (2, 4)}, PipelineOptions(depth=3, contexts=2))
@@ -230,19 +230,19 @@ def test_indices_are_never_garbage(workshop: Workshop, reference: Callable[..., 
         ({"x": np.zeros((4, 3, 32), np.float32)}, "has the shape"),
     ],
 )
-def test_inputs_that_do_not_fit_are_refused(open_conv: Callable[..., Any], inputs: Any, message: str) -> None:
+def test_invalid_inputs_are_errors(open_conv: Callable[..., Any], inputs: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_conv().infer(inputs)
 
 
-def test_inputs_that_are_not_contiguous_are_taken(open_conv: Callable[..., Any], reference: Callable[..., Any]) -> None:
+def test_inputs_need_not_be_contiguous(open_conv: Callable[..., Any], reference: Callable[..., Any]) -> None:
     flipped = {"x": conv_inputs(4, 0)["x"][::-1, :, :, ::-1]}
     plain = {"x": np.ascontiguousarray(flipped["x"])}
     assert_close(open_conv().infer(flipped), reference("conv", plain))
 
 
 @pytest.mark.serial
-def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., Any], batches: Any) -> None:
+def test_runner_works_after_a_failed_allocation(open_conv: Callable[..., Any], batches: Any) -> None:
     cuda.device("0").activate()
     hog = cuda.DeviceBuffer(cuda.memory_info()[0] - 40 * 2**20)
     try:
@@ -254,7 +254,7 @@ def test_too_little_memory_is_said_and_the_next_runs(open_conv: Callable[..., An
 
 
 @pytest.mark.serial
-def test_a_context_that_cannot_be_made_is_said_and_the_next_is_made(workshop: Workshop) -> None:
+def test_context_can_be_created_after_a_failure(workshop: Workshop) -> None:
     engine = workshop.load(workshop.plan("wide", (RANGES["wide"],)))
     hog = cuda.DeviceBuffer(cuda.memory_info()[0] - 8 * 2**20)
     try:
@@ -297,7 +297,7 @@ except BackendError as error:
 """
 
 
-def test_a_sticky_error_costs_one_process(conv_plan: Path, open_conv: Callable[..., Any], batches: Any) -> None:
+def test_sticky_error_ends_only_its_process(conv_plan: Path, open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv()
     before = runner.infer(batches[0])
     root = str(Path(pytest_trt.__file__).parents[1])
@@ -310,7 +310,7 @@ def test_a_sticky_error_costs_one_process(conv_plan: Path, open_conv: Callable[.
     np.testing.assert_array_equal(runner.infer(batches[0])["y"], before["y"])
 
 
-def test_python_cost_tells_the_drivers_work_from_our_own(open_conv: Callable[..., Any], batches: Any) -> None:
+def test_python_cost_separates_the_drivers_work_from_ours(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(depth=2)
     before = runner.infer(batches[0])
     runner.set_inputs(batches[0])
@@ -336,8 +336,8 @@ def test_layers_have_times_tactics_and_nodes(open_conv: Callable[..., Any], batc
     print(profile)
 
 
-def test_layer_information_is_exported_as_the_inspector_says_it(open_conv: Callable[..., Any], batches: Any) -> None:
-    """Every tensor that a layer reads is an input or comes from a layer, so that tools can draw the engine."""
+def test_layer_information_is_exported_as_the_inspector_reports_it(open_conv: Callable[..., Any], batches: Any) -> None:
+    """Every tensor that a layer reads is an input or the output of a layer, so that tools can draw the engine."""
     runner = open_conv(batch=4)
     runner.set_inputs(batches[0])
     profile = runner.profile(3)
@@ -363,7 +363,7 @@ def test_layer_information_is_exported_as_the_inspector_says_it(open_conv: Calla
         ({"transfers": False}, {"ms", "gpu_ms", "enqueue_ms", "host_ms"}),
     ],
 )
-def test_a_block_times_every_stage_of_every_sample(
+def test_block_times_every_stage_of_every_sample(
     open_conv: Callable[..., Any], batches: Any, options: dict[str, Any], series: set[str]
 ) -> None:
     runner = open_conv(**options)
@@ -376,7 +376,7 @@ def test_a_block_times_every_stage_of_every_sample(
     assert list(times["ms"]) == [sum(sample) for sample in zip(*parts, strict=True)]
 
 
-def test_memory_is_counted_whatever_else_is_there(open_conv: Callable[..., Any], batches: Any) -> None:
+def test_memory_count_ignores_other_allocations(open_conv: Callable[..., Any], batches: Any) -> None:
     runner = open_conv(depth=2)
     runner.set_inputs(batches[0])
     alone = dict(runner.memory())
