@@ -1,8 +1,8 @@
-"""The networks of benchmarks/models.py, made here: nothing is downloaded.
+"""Create the networks of benchmarks/models.py, without any download.
 
-The convolutional ones are those that the `onnx` package carries without their weights (`light_*`): these are drawn
-from a seed. An encoder comes from the example project; the rest are small ones for what a runtime gets wrong: shapes
-that are computed, outputs whose size depends on the data, recurrence, control flow.
+The convolutional networks are those that the `onnx` package contains without weights (`light_*`). Their weights are
+random. The encoder comes from the example project. The other networks are small. They cover what runtimes often get
+wrong: computed shapes, outputs whose size depends on the data, recurrence, and control flow.
 """
 
 from __future__ import annotations
@@ -25,13 +25,19 @@ LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
 OPSET = 17
 _RESHAPES = ("Unsqueeze", "Reshape")
 LOGITS_STD = 2.0
-"""How far the logits of a classifier scatter: random ones scatter by hundreds, and then Softmax tells nothing."""
+"""The standard deviation of a classifier's logits. Without scaling it is in the hundreds, and Softmax yields 0 or 1."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """`make` gives the model; `dims` its dynamic dimensions as (min, opt, max), of which the optimum is run; `ranges`
-    what inputs are drawn from, where that matters; `unordered` outputs that may be in any order along an axis."""
+    """A network and how it is run.
+
+    Attributes:
+        make: Returns the model.
+        dims: The ranges of its dynamic dimensions, as (min, opt, max). The optimum is run.
+        ranges: The ranges from which inputs are generated, if they matter.
+        unordered: The axis along which an output may be in any order, by the name of the output.
+    """
 
     make: Callable[[], ModelProto]
     dims: Mapping[str, tuple[int, int, int]] = dataclasses.field(default_factory=dict)
@@ -40,17 +46,23 @@ class Network:
 
 
 RESIDUAL = 0.25
-"""How much of a residual branch is added: with all of it activations double from block to block, beyond float16."""
+"""The factor of residual branches. With a factor of 1, activations double from block to block and exceed float16."""
 
 HIDDEN = 4096
-"""The width of the hidden layers of AlexNet, ZFNet and VGG, which hold most of their weights."""
+"""The width of the hidden layers of AlexNet, ZFNet and VGG, which contain most of their weights."""
 
 
 def light(name: str, seed: int = 0, hidden: int = HIDDEN) -> ModelProto:
-    """The network `light_NAME` with weights in place of its constants; a small `hidden` makes those three small.
+    """Return the network `light_NAME` with random weights instead of its constants.
 
-    Weights are normal with variance 2 / fan-in (He et al. 2015), biases and means small, scales and variances about 1,
-    scales of residual branches RESIDUAL; what feeds the last Softmax is scaled to LOGITS_STD, by a run on ONNX Runtime.
+    Weights are normal with the variance 2 / fan-in (He et al. 2015). Biases and means are small, scales and variances
+    are about 1, and the scales of residual branches are RESIDUAL. The input of the last Softmax is scaled to
+    LOGITS_STD, with a run of ONNX Runtime.
+
+    Args:
+        name: The name without `light_`, one of LIGHTS.
+        seed: The seed of the weights.
+        hidden: The width of the layers that have HIDDEN channels in the original.
     """
     model = onnx.load(str(LIGHT / f"light_{name}.onnx"))
     graph = model.graph
@@ -60,17 +72,17 @@ def light(name: str, seed: int = 0, hidden: int = HIDDEN) -> ModelProto:
     summed = {name for node in graph.node if node.op_type == "Sum" for name in node.input}
     for fill in fills:
         shape = tuple(hidden if size == HIDDEN else int(size) for size in shapes[fill.input[0]])
-        reader, place = readers[fill.output[0]]
-        values = _drawn(random, shape, reader, place)
-        if reader.op_type == "BatchNormalization" and place == 1 and reader.output[0] in summed:
+        reader, index = readers[fill.output[0]]
+        values = _random_values(random, shape, reader, index)
+        if reader.op_type == "BatchNormalization" and index == 1 and reader.output[0] in summed:
             values *= np.float32(RESIDUAL)
         graph.initializer.append(numpy_helper.from_array(values, fill.output[0]))
         graph.node.remove(fill)
-    read = {name for node in graph.node for name in node.input}
-    kept = [tensor for tensor in graph.initializer if tensor.name in read]
+    used = {name for node in graph.node for name in node.input}
+    initializers = [tensor for tensor in graph.initializer if tensor.name in used]
     inputs = [value for value in graph.input if value.name not in shapes]
     del graph.initializer[:], graph.input[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(initializers)
     graph.input.extend(inputs)
     model.ir_version = 8
     if graph.node[-1].op_type == "Softmax":
@@ -80,19 +92,23 @@ def light(name: str, seed: int = 0, hidden: int = HIDDEN) -> ModelProto:
 
 
 def _readers(graph: Any) -> dict[str, tuple[NodeProto, int]]:
-    """Who reads a tensor first, and as which of its inputs; a change of shape passes on what it is given."""
+    """Return, for each tensor, the node that first reads its values, and the index of that input.
+
+    Reshaping nodes do not count: their own readers do.
+    """
     found: dict[str, tuple[NodeProto, int]] = {}
     for node in reversed(graph.node):
-        for place, name in enumerate(node.input):
-            found[name] = found.get(node.output[0], (node, place)) if node.op_type in _RESHAPES else (node, place)
+        for index, name in enumerate(node.input):
+            found[name] = found.get(node.output[0], (node, index)) if node.op_type in _RESHAPES else (node, index)
     return found
 
 
-def _drawn(random: np.random.Generator, shape: tuple[int, ...], reader: NodeProto, place: int) -> np.ndarray:
-    if reader.op_type == "BatchNormalization" and place == 4:
+def _random_values(random: np.random.Generator, shape: tuple[int, ...], reader: NodeProto, index: int) -> np.ndarray:
+    """Return random values that suit the input `index` of the node that reads them."""
+    if reader.op_type == "BatchNormalization" and index == 4:
         return random.uniform(0.5, 1.5, shape).astype(np.float32)
     noise = random.standard_normal(shape, dtype=np.float32)
-    if reader.op_type == "Mul" or (reader.op_type == "BatchNormalization" and place == 1):
+    if reader.op_type == "Mul" or (reader.op_type == "BatchNormalization" and index == 1):
         return 1 + np.float32(0.1) * noise
     if len(shape) < 2:
         return np.float32(0.1) * noise
@@ -102,6 +118,7 @@ def _drawn(random: np.random.Generator, shape: tuple[int, ...], reader: NodeProt
 
 
 def _scale_logits(model: ModelProto, seed: int) -> None:
+    """Scale the weights of the last layer, so that the logits have the standard deviation LOGITS_STD."""
     import onnxruntime
 
     graph = model.graph
@@ -113,10 +130,10 @@ def _scale_logits(model: ModelProto, seed: int) -> None:
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     (source,) = session.get_inputs()
     image = np.random.default_rng(seed).standard_normal(source.shape, dtype=np.float32)
-    (seen,) = session.run([logits], {source.name: image})
+    (values,) = session.run([logits], {source.name: image})
     del graph.output[-1]
     for name in last.input[1:]:
-        scaled = numpy_helper.to_array(weights[name]) * np.float32(LOGITS_STD / seen.std())
+        scaled = numpy_helper.to_array(weights[name]) * np.float32(LOGITS_STD / values.std())
         weights[name].CopyFrom(numpy_helper.from_array(scaled, weights[name].name))
 
 
@@ -140,8 +157,10 @@ def _weights(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 def shapes(width: int = 256) -> ModelProto:
-    """Two inputs, words [N, S, width] and context [N, width] -> mixed [N, S, width]: the context is spread over the
-    words by a shape that is computed from them."""
+    """Return a model with a computed shape: words [N, S, width], context [N, width] -> mixed [N, S, width].
+
+    The context is expanded to the shape of the words.
+    """
     node = helper.make_node
     nodes = [
         node("Shape", ["words"], ["shape"], "shape"),
@@ -163,7 +182,7 @@ def shapes(width: int = 256) -> ModelProto:
 
 
 def embedding(words: int = 1000, width: int = 128) -> ModelProto:
-    """ids [N, S] int64 -> y [N, S, width]: what stands before an encoder, with the integers that exporters write."""
+    """Return an embedding with the integers that exporters write: ids [N, S] int64 -> y [N, S, width]."""
     nodes = [
         helper.make_node("Gather", ["table", "ids"], ["embedded"], "gather"),
         helper.make_node("MatMul", ["embedded", "w"], ["y"], "project"),
@@ -173,7 +192,10 @@ def embedding(words: int = 1000, width: int = 128) -> ModelProto:
 
 
 def nonzero(width: int = 64) -> ModelProto:
-    """x [N, width] -> where [2, K] of what is positive in a projection of x, and positive [N, width]."""
+    """Return a model whose output size depends on the data: x [N, width] -> where [2, K], positive [N, width].
+
+    `where` contains the indices of the positive elements of x.
+    """
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["product"], "project"),
         helper.make_node("Relu", ["product"], ["positive"], "relu"),
@@ -185,7 +207,10 @@ def nonzero(width: int = 64) -> ModelProto:
 
 
 def nms(boxes: int = 128, classes: int = 4) -> ModelProto:
-    """Two inputs, boxes [1, boxes, 4] (centre, width, height) and scores [1, classes, boxes] -> selected [K, 3]."""
+    """Return a NonMaxSuppression: boxes [1, boxes, 4], scores [1, classes, boxes] -> selected [K, 3].
+
+    A box has the form (centre x, centre y, width, height).
+    """
     node = helper.make_node(
         "NonMaxSuppression", ["boxes", "scores", "most", "iou", "score"], ["selected"], "nms", center_point_box=1
     )
@@ -195,7 +220,7 @@ def nms(boxes: int = 128, classes: int = 4) -> ModelProto:
 
 
 def lstm(width: int = 128) -> ModelProto:
-    """x [S, N, width] -> states [S, N, width], last [N, width]: one LSTM, and a projection of its states."""
+    """Return an LSTM with a projection of its states: x [S, N, width] -> states [S, N, width], last [N, width]."""
     nodes = [
         helper.make_node("LSTM", ["x", "w", "r", "b"], ["all", "h"], "lstm", hidden_size=width),
         helper.make_node("Squeeze", ["all", "one"], ["squeezed"], "squeeze"),
@@ -213,7 +238,10 @@ def lstm(width: int = 128) -> ModelProto:
 
 
 def control_flow(width: int = 128, turns: int = 8) -> ModelProto:
-    """x [N, width] -> y [N, width]: a projection by one of two branches of an If, then `turns` turns of a Loop."""
+    """Return a model with an If and a Loop: x [N, width] -> y [N, width].
+
+    The If projects x by one of two branches. The Loop then runs `turns` times.
+    """
 
     def branch(weights: str) -> onnx.GraphProto:
         node = helper.make_node("MatMul", ["x", weights], [f"by_{weights}"], f"project_{weights}")
@@ -248,7 +276,7 @@ LIGHTS = (
     "bvlc_alexnet", "zfnet512", "squeezenet", "shufflenet", "inception_v1", "inception_v2", "resnet50", "densenet121",
     "vgg19",
 )  # fmt: skip
-"""Those of the `onnx` package, by what follows `light_`."""
+"""The networks of the `onnx` package, by the name after `light_`."""
 
 NETWORKS: Mapping[str, Network] = {
     **{name: Network(partial(light, name)) for name in LIGHTS},

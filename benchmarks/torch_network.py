@@ -1,7 +1,7 @@
-"""An ONNX graph as a PyTorch module: each node by PyTorch's own function, one after another, as eager code runs.
+"""Run an ONNX graph as a PyTorch module: node by node with the functions of PyTorch, like eager code.
 
-`write` needs onnx and leaves a folder; `Network(folder)` needs torch and numpy alone, so that it can run under another
-interpreter. It knows the operators of benchmarks/networks.py, except NonMaxSuppression, which PyTorch lacks.
+`write` needs onnx and writes a folder. `Network(folder)` needs only torch and numpy, so it can run in another
+interpreter. It supports the operators of benchmarks/networks.py, except NonMaxSuppression, which PyTorch lacks.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ import numpy as np
 try:
     import torch
     from torch.nn import functional
-except ImportError:  # the interpreter that writes
+except ImportError:  # The interpreter that writes does not need torch.
     torch = None
 
 Module = torch.nn.Module if torch is not None else object
 
 
 def write(model: Any, folder: Path) -> None:
-    """The graph as JSON, and its weights beside it."""
+    """Write the graph as JSON to `folder`, and its weights as an .npz file beside it."""
     from onnx import numpy_helper
 
     folder.mkdir(parents=True, exist_ok=True)
     weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     np.savez(folder / "weights.npz", **{f"w{i}": array for i, array in enumerate(weights.values())})
-    said = {"graph": _graph(model.graph), "weights": list(weights), "opset": model.opset_import[0].version}
-    (folder / "graph.json").write_text(json.dumps(said))
+    content = {"graph": _graph(model.graph), "weights": list(weights), "opset": model.opset_import[0].version}
+    (folder / "graph.json").write_text(json.dumps(content))
 
 
 def _graph(graph: Any) -> dict[str, Any]:
+    """Return the nodes, inputs and outputs of a graph as JSON data; graphs inside attributes are converted too."""
     from onnx import AttributeProto, helper
 
     def attribute(found: Any) -> Any:
@@ -49,26 +50,26 @@ def _graph(graph: Any) -> dict[str, Any]:
         (n.op_type, list(n.input), list(n.output), {a.name: plain(attribute(a)) for a in n.attribute})
         for n in graph.node
     ]
-    own = {tensor.name for tensor in graph.initializer}
-    inputs = [value.name for value in graph.input if value.name not in own]
+    weights = {tensor.name for tensor in graph.initializer}
+    inputs = [value.name for value in graph.input if value.name not in weights]
     return {"nodes": nodes, "inputs": inputs, "outputs": [value.name for value in graph.output]}
 
 
 class Network(Module):  # type: ignore[misc, valid-type]
-    """The graph in `folder`; called with its inputs in order, returns its outputs in order."""
+    """The graph in `folder`. A call takes the inputs in order, and returns the outputs in order."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        said = json.loads((folder / "graph.json").read_text())
-        self._graph, self._opset = said["graph"], said["opset"]
-        self._names = {name: f"w{i}" for i, name in enumerate(said["weights"])}
+        content = json.loads((folder / "graph.json").read_text())
+        self._graph, self._opset = content["graph"], content["opset"]
+        self._names = {name: f"w{i}" for i, name in enumerate(content["weights"])}
         with np.load(folder / "weights.npz") as file:
             for key in self._names.values():
                 self.register_buffer(key, torch.from_numpy(file[key]))
         self._host = {
             name: getattr(self, key).tolist() for name, key in self._names.items() if not self._is_weight(key)
         }
-        """Shapes and axes: constants that the host reads."""
+        """The constants that the host reads: shapes and axes."""
 
     def _is_weight(self, key: str) -> bool:
         return bool(getattr(self, key).is_floating_point())
@@ -80,45 +81,45 @@ class Network(Module):  # type: ignore[misc, valid-type]
     def _run(self, graph: Mapping[str, Any], outer: Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
         values = {**outer, **dict(zip(graph["inputs"], inputs, strict=True))}
         for operator, names, outputs, attributes in graph["nodes"]:
-            given = [values[name] if name else None for name in names]
+            arguments = [values[name] if name else None for name in names]
             if operator == "If":
-                found = self._run(attributes["then_branch" if bool(given[0]) else "else_branch"], values, ())
+                results = self._run(attributes["then_branch" if bool(arguments[0]) else "else_branch"], values, ())
             elif operator == "Loop":
-                found = self._loop(attributes["body"], values, given)
+                results = self._loop(attributes["body"], values, arguments)
             else:
-                host = [self._host.get(name, value) for name, value in zip(names, given, strict=True)]
-                found = _OPERATORS[operator](given, host, {"opset": self._opset, **attributes})
-            values.update(zip(outputs, found if isinstance(found, (list, tuple)) else (found,), strict=False))
+                host = [self._host.get(name, value) for name, value in zip(names, arguments, strict=True)]
+                results = _OPERATORS[operator](arguments, host, {"opset": self._opset, **attributes})
+            values.update(zip(outputs, results if isinstance(results, (list, tuple)) else (results,), strict=False))
         return [values[name] for name in graph["outputs"]]
 
-    def _loop(self, body: Mapping[str, Any], values: Mapping[str, Any], given: list[Any]) -> list[Any]:
-        most, going, state = int(given[0]), given[1], given[2:]
-        for turn in range(most):
-            going, *state = self._run(body, values, (turn, going, *state))
-            if not bool(going):
+    def _loop(self, body: Mapping[str, Any], values: Mapping[str, Any], arguments: list[Any]) -> list[Any]:
+        max_turns, condition, state = int(arguments[0]), arguments[1], arguments[2:]
+        for turn in range(max_turns):
+            condition, *state = self._run(body, values, (turn, condition, *state))
+            if not bool(condition):
                 break
         return state
 
 
-Given, Host, Attributes = list[Any], list[Any], Mapping[str, Any]
+Inputs, HostInputs, Attributes = list[Any], list[Any], Mapping[str, Any]
 
 
 def _pads(x: Any, a: Attributes, value: float) -> Any:
-    """`x` with the node's padding: PyTorch's own is the same on both sides of an axis."""
+    """Return `x` with the padding of the node, because PyTorch's own padding is equal on both sides of an axis."""
     pads = a.get("pads", [0, 0, 0, 0])
     return functional.pad(x, (pads[1], pads[3], pads[0], pads[2]), value=value) if any(pads) else x
 
 
-def _convolution(g: Given, h: Host, a: Attributes) -> Any:
+def _convolution(g: Inputs, h: HostInputs, a: Attributes) -> Any:
     pads, strides = a.get("pads", [0, 0, 0, 0]), a.get("strides", [1, 1])
-    even = pads[:2] == pads[2:]
-    x = g[0] if even else _pads(g[0], a, 0.0)
+    symmetric = pads[:2] == pads[2:]
+    x = g[0] if symmetric else _pads(g[0], a, 0.0)
     bias = g[2] if len(g) > 2 else None
-    padding = pads[:2] if even else 0
+    padding = pads[:2] if symmetric else 0
     return functional.conv2d(x, g[1], bias, strides, padding, a.get("dilations", [1, 1]), a.get("group", 1))
 
 
-def _average(g: Given, h: Host, a: Attributes) -> Any:
+def _average(g: Inputs, h: HostInputs, a: Attributes) -> Any:
     pads, counted = a.get("pads", [0, 0, 0, 0]), bool(a.get("count_include_pad", 0))
     if pads[:2] == pads[2:]:
         return functional.avg_pool2d(g[0], a["kernel_shape"], a["strides"], pads[:2], count_include_pad=counted)
@@ -127,46 +128,46 @@ def _average(g: Given, h: Host, a: Attributes) -> Any:
     return functional.avg_pool2d(x, *shape) / functional.avg_pool2d(ones, *shape)
 
 
-def _maximum(g: Given, h: Host, a: Attributes) -> Any:
+def _maximum(g: Inputs, h: HostInputs, a: Attributes) -> Any:
     return functional.max_pool2d(_pads(g[0], a, -float("inf")), a["kernel_shape"], a.get("strides", [1, 1]))
 
 
-def _gemm(g: Given, h: Host, a: Attributes) -> Any:
+def _gemm(g: Inputs, h: HostInputs, a: Attributes) -> Any:
     x, w = g[0].T if a.get("transA") else g[0], g[1].T if a.get("transB") else g[1]
     return torch.addmm(g[2], x, w)
 
 
-def _softmax(g: Given, h: Host, a: Attributes) -> Any:
+def _softmax(g: Inputs, h: HostInputs, a: Attributes) -> Any:
     axis = a.get("axis", 1 if a["opset"] < 13 else -1)
     if a["opset"] >= 13:
         return torch.softmax(g[0], axis)
     return torch.softmax(g[0].flatten(axis), -1).reshape(g[0].shape)
 
 
-def _reshape(g: Given, h: Host, a: Attributes) -> Any:
+def _reshape(g: Inputs, h: HostInputs, a: Attributes) -> Any:
     sizes = h[1] if isinstance(h[1], list) else h[1].tolist()
     return g[0].reshape([g[0].shape[i] if size == 0 else size for i, size in enumerate(sizes)])
 
 
-def _at(h: Host, a: Attributes) -> list[int]:
-    """Axes: an attribute before opset 13, an input since."""
-    found = a["axes"] if "axes" in a else h[1]
-    return [found] if isinstance(found, int) else found
+def _axes(h: HostInputs, a: Attributes) -> list[int]:
+    """Return the axes, which are an attribute before opset 13 and an input since."""
+    axes = a["axes"] if "axes" in a else h[1]
+    return [axes] if isinstance(axes, int) else axes
 
 
-def _squeeze(g: Given, h: Host, a: Attributes) -> Any:
-    return g[0].squeeze(tuple(_at(h, a)))
+def _squeeze(g: Inputs, h: HostInputs, a: Attributes) -> Any:
+    return g[0].squeeze(tuple(_axes(h, a)))
 
 
-def _unsqueeze(g: Given, h: Host, a: Attributes) -> Any:
+def _unsqueeze(g: Inputs, h: HostInputs, a: Attributes) -> Any:
     x = g[0]
-    for axis in sorted(_at(h, a)):
+    for axis in sorted(_axes(h, a)):
         x = x.unsqueeze(axis)
     return x
 
 
-def _lstm(g: Given, h: Host, a: Attributes) -> Any:
-    """ONNX has its gates in the order input, output, forget, cell; PyTorch input, forget, cell, output."""
+def _lstm(g: Inputs, h: HostInputs, a: Attributes) -> Any:
+    """Run an LSTM. The gates of ONNX are input, output, forget, cell; those of PyTorch input, forget, cell, output."""
     size = a["hidden_size"]
 
     def gates(w: Any) -> Any:
@@ -175,11 +176,11 @@ def _lstm(g: Given, h: Host, a: Attributes) -> Any:
 
     flat = [gates(w) for w in (g[1][0], g[2][0], *g[3][0].split(4 * size))]
     start = g[0].new_zeros(1, g[0].shape[1], size)
-    every, last, cell = torch._VF.lstm(g[0], (start, start), flat, True, 1, 0.0, False, False, False)
-    return every.unsqueeze(1), last, cell
+    states, last, cell = torch._VF.lstm(g[0], (start, start), flat, True, 1, 0.0, False, False, False)
+    return states.unsqueeze(1), last, cell
 
 
-_OPERATORS: Mapping[str, Callable[[Given, Host, Attributes], Any]] = {
+_OPERATORS: Mapping[str, Callable[[Inputs, HostInputs, Attributes], Any]] = {
     "Add": lambda g, h, a: g[0] + g[1],
     "AveragePool": _average,
     "BatchNormalization": lambda g, h, a: functional.batch_norm(
@@ -189,7 +190,7 @@ _OPERATORS: Mapping[str, Callable[[Given, Host, Attributes], Any]] = {
     "Conv": _convolution,
     "Dropout": lambda g, h, a: g[0],
     "Expand": lambda g, h, a: g[0].expand(torch.broadcast_shapes(g[0].shape, tuple(g[1].tolist()))),
-    "Gather": lambda g, h, a: g[0][g[1]],  # along the first axis, which is all that is used
+    "Gather": lambda g, h, a: g[0][g[1]],  # The networks only gather along the first axis.
     "Gemm": _gemm,
     "GlobalAveragePool": lambda g, h, a: g[0].mean((2, 3), keepdim=True),
     "Greater": lambda g, h, a: g[0] > g[1],
@@ -212,4 +213,5 @@ _OPERATORS: Mapping[str, Callable[[Given, Host, Attributes], Any]] = {
     "Transpose": lambda g, h, a: g[0].permute(a["perm"]),
     "Unsqueeze": _unsqueeze,
 }
-"""By operator: the values that are read, the same where the host reads them, and the attributes."""
+"""A function for each operator. Its arguments are the inputs `g`, the inputs `h` with constants as host values, and the
+attributes `a`."""
