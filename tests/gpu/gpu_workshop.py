@@ -26,14 +26,14 @@ from pytest_trt.pipeline.device import DeviceRunner
 
 infer = DeviceRunner.infer
 
-def faulty_infer(self, inputs, place=None):
+def faulty_infer(self, inputs, allocate_outputs=None):
     if "x" in inputs and (inputs["x"] == 13).all():  # the engine then reads an invalid address
         lane = self._current.lanes[0]
         lane.bind(lane.slots[0])
         lane.context.set_address("x", 4096)
         lane.context.enqueue(lane.compute)
         lane.compute.synchronize()
-    return infer(self, inputs, place)
+    return infer(self, inputs, allocate_outputs)
 
 DeviceRunner.infer = faulty_infer
 """
