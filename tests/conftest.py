@@ -46,7 +46,7 @@ def package_imported() -> None:
     """Import the whole package and the libraries that it imports lazily.
 
     After a run in this process, pytester removes the modules that the run imported from `sys.modules`. A second import
-    would make every class anew, and some libraries cannot be imported twice.
+    would create every class again, and some libraries cannot be imported twice.
     """
     for module in pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt."):
         if not module.name.endswith("__main__"):

@@ -132,8 +132,8 @@ def _check_common_tests(old: Mapping[Key, Baseline], new: Mapping[Key, Result], 
     """Raise DeclarationError if there is nothing to compare, so that an empty comparison cannot pass."""
     for name, side in ((args.old, old), (args.new, new)):
         if not side:
-            wanted = f" that matches {args.test!r}" if args.test else ""
-            raise DeclarationError(f"{name} has no measured test{wanted}: nothing can be compared")
+            condition = f" that matches {args.test!r}" if args.test else ""
+            raise DeclarationError(f"{name} has no measured test{condition}: nothing can be compared")
     if not old.keys() & new.keys():
         raise DeclarationError(
             f"{args.old} and {args.new} have no test on the same device: the first has tests on {devices(old)}, "

@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     Args:
-        arguments: The arguments after `pytest-trt`; None stands for those of the process.
+        arguments: The arguments after `pytest-trt`; None for those of the process.
 
     Raises:
         SystemExit: The arguments do not parse, or ask for help or the version.

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 HIDDEN = "***"
-"""What stands in place of a credential."""
+"""The text that replaces a credential."""
 
 WITHHELD = "its text is not shown, because it may repeat the credentials in the URL"
-"""What stands in place of a text that may contain a credential in a form that cannot be found."""
+"""The text that replaces an error which may contain a credential in a form that cannot be found."""
 
 _MIN_REPLACED = 4
 """A shorter credential may be a part of any word, so a text that contains it is withheld as a whole."""

@@ -25,7 +25,7 @@ occurred yet. If 30 % of the blocks are 8 % slower, 11 of 1000 first answers abo
 none after 0.5 s (simulated)."""
 
 _ABSENT = object()
-"""Stands for a parameter that a test does not have; it equals no value."""
+"""The value of a parameter that a test does not have; it equals no other value."""
 
 
 def matching_limits(
@@ -66,14 +66,14 @@ def names_device(words: str, device: str, kind: str, mig_profile: str | None = N
     return _matched_words(words, device, kind, mig_profile) is not None
 
 
-def _matched_words(wanted: str, device: str, kind: str, mig_profile: str | None) -> int | None:
-    """Return how many words of the device `wanted` names: 0 for a whole kind, None if it does not match.
+def _matched_words(name: str, device: str, kind: str, mig_profile: str | None) -> int | None:
+    """Return how many words of the device `name` contains: 0 for a whole kind, None if it does not match.
 
-    A MIG slice is another device than its card: it matches only if `wanted` names the slice.
+    A MIG slice is another device than its card: it matches only if `name` names the slice.
     """
-    if wanted.lower() in ("gpu", "cpu"):
-        return 0 if wanted.lower() == kind else None
-    device_words, named = _words(device), _words(wanted)
+    if name.lower() in ("gpu", "cpu"):
+        return 0 if name.lower() == kind else None
+    device_words, named = _words(device), _words(name)
     slice_words = _words(mig_profile or "")
     if slice_words and not slice_words <= named:
         return None

@@ -77,7 +77,7 @@ def memory_bytes(engine: DeviceEngine, lanes: Sequence[Lane]) -> Mapping[str, in
 
     Returns:
         `weights`: what the loaded engine holds; `context`: what all contexts hold after an inference; `io`: all buffer
-        sets; `peak`: the most that all of these held at a time.
+        sets; `peak`: the largest sum of all these at any time.
     """
     tracker = AllocationTracker()
     io = sum(lane.device_bytes for lane in lanes)

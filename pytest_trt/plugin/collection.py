@@ -78,9 +78,9 @@ def declaration(item: pytest.Item) -> Declaration | None:
     case = params.get("trt_case", {})
     if matrix and (ignored := set(matrix_axes(matrix)) - set(case)):
         raise DeclarationError(
-            f"trt_matrix: {', '.join(sorted(ignored))} did not parametrize the test: the marker stands inside "
-            "pytest.param(), on a unittest.TestCase or was added by a hook: put it on a plain test function, its class "
-            "or its module"
+            f"trt_matrix: {', '.join(sorted(ignored))} did not parametrize the test: the marker is inside "
+            "pytest.param(), is on a unittest.TestCase, or was added by a hook: put it on a plain test function, its "
+            "class or its module"
         )
     declared = declare(marks, case, {k: v for k, v in params.items() if k != "trt_case"})
     for mark in item.own_markers:  # those of a module or class may be for its other tests

@@ -85,13 +85,13 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def _discard_earlier_run(item: pytest.Item) -> None:
-    """Discard what an earlier try at this test left: pytest-rerunfailures runs a test again, and it is judged again."""
+    """Discard what an earlier run of this test left: pytest-rerunfailures runs a test again, and it is judged again."""
     keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT, FAILED, VERDICT_FAILED)
     for key in keys:
         if key in item.stash:
             del item.stash[key]
     session_of(item.config).failed_tests.discard(item.nodeid)
-    item.user_properties[:] = [known for known in item.user_properties if not known[0].startswith("trt_")]
+    item.user_properties[:] = [pair for pair in item.user_properties if not pair[0].startswith("trt_")]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -128,7 +128,10 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Let the result travel with the teardown's report: only then is the last try of the test over."""
+    """Add the result to the report of the teardown, which ends the last run of the test.
+
+    The report also travels from an xdist worker to the controller.
+    """
     report = yield
     if call.when == "setup" and DECLARATION in item.stash and PROBLEMS not in item.stash:
         report.trt_started = True
@@ -143,7 +146,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Save the measurement once every report of the test is out: only they tell whether it failed."""
+    """Save the measurement after all reports of the test, which show whether it failed."""
     try:
         return (yield)
     finally:
@@ -152,6 +155,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
+    """Remember which tests are expected to have a verdict."""
     session_of(session.config).expect([item for item in session.items if DECLARATION in item.stash])
 
 

@@ -214,7 +214,7 @@ def _merge(marks: Sequence[Mark], names: Sequence[str], positional: str = "") ->
 def _check_builder_options(marks: Sequence[Mark], spec: EngineSpec) -> None:
     """Reject a single marker that requests both a backend without a builder and options of TensorRT's builder.
 
-    If the options are in another marker, or the backend comes from the matrix, they may be meant for other cases of the
+    If the options are in another marker, or the backend comes from the matrix, they may be for other cases of the
     test. Such a backend then ignores them.
     """
     for mark in marks:

@@ -15,7 +15,7 @@ class Option(NamedTuple):
     Attributes:
         flag: The option, such as `--trt-backend`.
         field: The field of Settings that the option sets.
-        help: The help text, with the default in parentheses. `%%` stands for a percent sign.
+        help: The help text, with the default in parentheses. `%%` is a percent sign.
         metavar: The placeholder of the value in the help text. An option without one is a flag.
         repeatable: Whether the option may be given more than once.
     """
@@ -70,7 +70,7 @@ OPTIONS = (
     Option("--trt-wait", "wait_s", "how many seconds to wait for a GPU that another process keeps busy (60)", "S"),
     Option("--trt-cache-dir", "cache_dir", "folder of the engine cache (the user's cache folder)", "PATH"),
     Option("--trt-cache-size", "cache_bytes", "maximum size of the engine cache (20GB)", "SIZE"),
-    Option("--trt-no-cache", "no_cache", "build every engine anew and keep none"),
+    Option("--trt-no-cache", "no_cache", "build every engine again and store none"),
     Option("--trt-builds", "builds", "build each engine this many times, to measure how much builds differ (1)", "K"),
     Option("--trt-build-only", "build_only", "build the engines that the tests' markers declare, without running "
            "the tests"),

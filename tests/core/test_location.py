@@ -81,8 +81,8 @@ def test_a_query_never_changes_what_is_shown(secret: str, form: str) -> None:
 def test_what_a_library_repeats_does_not_contain_the_credential(secret: str, form: str, quoted: bool) -> None:
     url = form.format(urllib.parse.quote(secret, safe="") if quoted else secret)
     location, plain = Location(url), urllib.parse.unquote(secret) if quoted else secret
-    said = f"401 for {url}: {secret!r} {plain} {secret.upper()} {urllib.parse.quote(secret)}"
-    shown = location.hide_in(said)
+    error = f"401 for {url}: {secret!r} {plain} {secret.upper()} {urllib.parse.quote(secret)}"
+    shown = location.hide_in(error)
     assert location.hide_in("no route") in ("no route", WITHHELD)
     assume(secret not in WITHHELD)
     assume(secret not in "401 for : '', ***" and secret not in form)

@@ -164,7 +164,7 @@ def test_a_version_compatible_plan_goes_to_the_lean_runtime(workshop: Workshop, 
 
 
 def test_inputs_and_outputs_in_formats_go_to_the_lean_runtime(workshop: Workshop, plans: Path) -> None:
-    """Leaves version compatible plans whose input and output are in formats, which the lean runtime tells in words."""
+    """Save version-compatible plans with memory formats, which the lean runtime describes in words."""
     if not versions.has(versions.import_package("tensorrt"), "io_dtypes"):
         pytest.skip("needs a TensorRT that is not strongly typed")
     half = {name: array.astype(np.float16) for name, array in conv_inputs(4, seed=6).items()}

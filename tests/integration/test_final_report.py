@@ -111,8 +111,8 @@ def test_m(trt_runner):
     (project.path / "tox.ini").write_text(ini.replace(f"-p no:{plugin}", ""))
     result = project.runpytest_subprocess("--junitxml=out.xml", "--trt-baseline-save")
     assert result.ret == 0
-    (told,) = json.loads((project.path / "out.json").read_text())["results"]
-    assert "inaccurate" not in [verdict["status"] for verdict in told["verdicts"]]
+    (saved,) = json.loads((project.path / "out.json").read_text())["results"]
+    assert "inaccurate" not in [verdict["status"] for verdict in saved["verdicts"]]
     (suite,) = ET.parse(project.path / "out.xml").getroot().iter("testsuite")
     properties = {each.get("name"): each.get("value") for each in suite.iter("property")}
     assert properties["trt_verdict"] == "new" or properties["trt_verdict"] == "missing"

@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what stands in them: tables, code blocks and commands."""
+"""The pages of the documentation, and their tables, code blocks and commands."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def rows(text: str) -> Iterator[list[str]]:
 
 
 def names(text: str) -> list[str]:
-    """Return what stands in backticks."""
+    """Return the texts in backticks."""
     return re.findall(r"`([^`]*)`", text)
 
 

@@ -60,7 +60,7 @@ def measurement(
     environment: Environment = H200,
     **changes: Any,
 ) -> Measurement:
-    """One whose latency is `ms` to 0.1 %. `plan` stands for the plan's bytes; `day` is that of July 2026."""
+    """Return a measurement with the latency `ms` to 0.1 %. `plan` replaces the plan's bytes; `day` is in July 2026."""
     figures = {
         "ms": Estimate(ms, ms * 0.999, ms * 1.001, 400),
         "p99_ms": Estimate(ms * 1.004, ms * 1.003, ms * 1.006, 400),

@@ -1,4 +1,4 @@
-"""A real S3 server, moto's, in a process of its own, and a network between it and us that can be slow or fail."""
+"""A real S3 server (moto) in a process of its own, and a network before it that can be slow or fail."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BUCKET = "team"
 
 @contextlib.contextmanager
 def server() -> Iterator[int]:
-    """The port of a server that is up, with BUCKET in it."""
+    """Start a server with BUCKET, and yield its port."""
     port = _free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -68,8 +68,16 @@ def credentials(port: int) -> dict[str, str]:
 
 
 class Network:
-    """A way to `port`: every request takes `delay_s` longer, and after `most_bytes` of answers all connections are cut
-    and no new one is taken. `busiest` is how many requests were under way at once."""
+    """A slow or failing network before a server.
+
+    Args:
+        port: The port of the server.
+        delay_s: How much longer every request takes.
+        most_bytes: After so many bytes of answers, all connections are cut, and no new one is accepted.
+
+    Attributes:
+        busiest: The largest number of simultaneous requests.
+    """
 
     def __init__(self, port: int, *, delay_s: float = 0.0, most_bytes: float = float("inf")) -> None:
         self._to, self._delay_s, self._left = port, delay_s, most_bytes

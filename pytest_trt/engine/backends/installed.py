@@ -36,7 +36,7 @@ def is_installed(module: str, python: str = sys.executable) -> bool:
 
 
 def gpu_is_visible() -> bool:
-    """Return whether this process may use a GPU, as far as environment variables and device files tell.
+    """Return whether environment variables and device files show a GPU that this process may use.
 
     No library is loaded, so the call is fast and cannot fail.
     """

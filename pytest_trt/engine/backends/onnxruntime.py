@@ -167,7 +167,7 @@ class OnnxRuntimeEngine:
         try:
             return self._create_session(options)
         except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception.
-            # In the cache, every plan has the name "plan", which tells a user nothing.
+            # In the cache, every plan has the name "plan", which does not help a user.
             model = "the model" if self._plan.name == "plan" else self._plan
             message = f"ONNX Runtime {self._ort.__version__} cannot load {model}: {readable_message(error)}"
             if "NOT_IMPLEMENTED" in str(error) and (name := _find_bfloat16(self._plan)) is not None:

@@ -18,7 +18,7 @@ WAIT_S = 10.0
 class Locks:
     """The locks in one folder. Each key has two lock files.
 
-    `.lock` is held by the process that builds the engine. `.use` is shared by all processes that use it.
+    The process that builds the engine locks `.lock`. All processes that use the engine share `.use`.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -45,7 +45,7 @@ def quantised_shares(typed: Any) -> Mapping[str, float]:
     """Return the share (0 to 1) of a typed model's QUANTISED_OPERATORS that compute in each precision.
 
     An operator computes in int8 or fp8 if both its activations and its weights are quantised to it. The others count
-    as fp32, which stands for the model's own precision. If none of the QUANTISED_OPERATORS is quantised, other
+    as fp32, which means the model's own precision. If none of the QUANTISED_OPERATORS is quantised, other
     operators whose inputs are all quantised are counted too.
     """
     dequantised = dequantised_tensors(typed)

@@ -115,11 +115,11 @@ def _nearest(ours: Array, theirs: Array, times: int) -> Array:
             "too long: sort them in the model, or compare them in the test (trt_runner(inputs))"
         )
     left, free = np.ascontiguousarray(ours.T, np.float64), np.ones(len(ours), bool)
-    for row, wanted in enumerate(theirs.astype(np.float64)[:, :, None]):
+    for row, target in enumerate(theirs.astype(np.float64)[:, :, None]):
         with np.errstate(over="ignore", invalid="ignore"):
-            distances = np.abs(left - wanted).sum(0)
+            distances = np.abs(left - target).sum(0)
             if np.isnan(distances).any():  # a NaN is near a NaN, and an infinity near the same infinity
-                apart = np.where((left == wanted) | (np.isnan(left) & np.isnan(wanted)), 0, np.abs(left - wanted))
+                apart = np.where((left == target) | (np.isnan(left) & np.isnan(target)), 0, np.abs(left - target))
                 distances = np.nan_to_num(apart, nan=np.inf, posinf=np.inf).sum(0)
         candidates = np.flatnonzero(free)
         order[row] = candidates[distances[candidates].argmin()]

@@ -179,16 +179,16 @@ class ArrayChannel:
         Raises:
             MemoryError: There is not enough shared memory.
         """
-        wanted = tuple(tensors)
-        if number in self._layouts and self._layouts[number].tensors == wanted:
+        requested = tuple(tensors)
+        if number in self._layouts and self._layouts[number].tensors == requested:
             return self._layouts[number].arrays
-        sizes = [math.prod(t.shape) * numpy_dtype(t.dtype).itemsize for t in wanted]
+        sizes = [math.prod(t.shape) * numpy_dtype(t.dtype).itemsize for t in requested]
         offsets = (0, *itertools.accumulate(-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes))
         region = self._sent.get(number)
         if region is None or region.nbytes < offsets[-1]:
             region = self._replace(self._sent, number, SharedRegion.allocate(max(offsets[-1], 1)))
-        arrays = {t.name: region.view(t, offset) for t, offset in zip(wanted, offsets, strict=False)}
-        self._layouts[number] = _Layout(wanted, offsets[:-1], arrays)
+        arrays = {t.name: region.view(t, offset) for t, offset in zip(requested, offsets, strict=False)}
+        self._layouts[number] = _Layout(requested, offsets[:-1], arrays)
         self._lock_region(region)
         return arrays
 

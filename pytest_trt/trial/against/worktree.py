@@ -47,7 +47,7 @@ class Checkout:
             env=git_environment(), start_new_session=True,
         )  # fmt: skip
         try:
-            # the user's hooks are meant for the user's own checkout
+            # the user's hooks are for the user's own checkout
             run_git(top, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", tree, commit)
             _copy_submodules(flag, top, commit, self.worktree.tree)
         except GitError as error:

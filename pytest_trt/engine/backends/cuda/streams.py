@@ -74,7 +74,7 @@ class Stream:
             check_status(status, "cudaStreamWaitEvent")
 
     def copy(self, to: int, source: int, nbytes: int) -> None:
-        """Enqueue a copy between any two addresses; unified addressing tells host memory from device memory."""
+        """Enqueue a copy between any two addresses; unified addressing distinguishes host and device memory."""
         kind = self._runtime.cudaMemcpyKind.cudaMemcpyDefault
         (status,) = self._runtime.cudaMemcpyAsync(to, source, nbytes, kind, self.native)
         if status:

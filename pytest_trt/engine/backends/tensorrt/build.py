@@ -40,7 +40,7 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
     The builder chooses the precision of each layer by timing, and a small network may be as fast without the requested
     precision. If no layer has it, the engine is built again:
 
-    1. Without the timing cache, since the timings of an earlier build were taken at other clocks.
+    1. Without the timing cache, since an earlier build measured its timings at other clocks.
     2. With the requested precision preferred in every layer (see `with_precision_preferred`).
 
     Args:

@@ -30,7 +30,7 @@ def format_name(trt: Any, engine: Any, name: str) -> str:
 
     Returns:
         TensorRT's name in lower case, such as `linear` or `chw4`; TensorRT's description if no name matches it. A
-        format without a description is taken as linear if it has no vectors.
+        format without a description counts as linear if it has no vectors.
     """
     if hasattr(trt, "TensorFormat"):
         return str(engine.get_tensor_format(name).name).lower()

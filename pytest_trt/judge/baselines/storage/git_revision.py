@@ -45,8 +45,8 @@ class RevisionStorage:
     def read(self, paths: Sequence[str], most: int) -> dict[str, Content]:
         """Read files of the revision with one git command."""
         found: dict[str, Content] = {path: self._refusal(path, most) for path in paths}
-        wanted = [path for path in paths if found[path] is None and path in self._tree()]
-        found.update(self._contents(wanted))
+        existing = [path for path in paths if found[path] is None and path in self._tree()]
+        found.update(self._contents(existing))
         return found
 
     def _refusal(self, path: str, most: int) -> BaselineError | None:
