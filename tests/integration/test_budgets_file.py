@@ -49,7 +49,7 @@ def test_unmatched_pattern_is_a_warning_or_an_error_if_strict(project, budgets, 
     assert result.parseoutcomes()["passed"] == 1
     message = "warning: */trt-budgets.toml: no test is 'test_m.py::test_gone[*]': this budget has no effect"
     result.stdout.fnmatch_lines([message])
-    result = project.runpytest_subprocess("--trt-strict", *xdist)
+    result = project.runpytest_inprocess("--trt-strict", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert "no test is 'test_m.py::test_gone*'" in result.stdout.str() + result.stderr.str()
 

@@ -17,7 +17,7 @@ def test_requested_gpu_is_not_silently_replaced_by_the_cpu(project):
 def test_required_device_must_match(project, xdist):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-require-device=cpu", *xdist).assert_outcomes(passed=1)
-    result = project.runpytest_subprocess("--trt-require-device=H200", *xdist)
+    result = project.runpytest_inprocess("--trt-require-device=H200", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     (result.stdout if xdist else result.stderr).fnmatch_lines(["ERROR: --trt-require-device=H200: this device is *"])
     assert result.parseoutcomes().get("passed") is None

@@ -135,7 +135,7 @@ def test_test_with_a_baseline_must_measure(project, verdicts):
     result.stdout.fnmatch_lines(["a baseline is stored, but the test measured nothing: call *measure() in it"])
     assert verdicts() == {"test_m": ["error"]}
     project.runpytest_subprocess("--trt-baseline=off").assert_outcomes(passed=1)
-    project.runpytest_subprocess("--trt-disable").assert_outcomes(passed=1)
+    project.runpytest_inprocess("--trt-disable").assert_outcomes(passed=1)
 
 
 def test_pytest_exit_in_a_test_does_not_pass(project):
@@ -222,7 +222,7 @@ def test_declared_budget_or_accuracy_requires_a_measurement(project, verdicts, x
         "TestBeside::test_m[b2]": ["ok", "missing"],
     }
     result.stdout.fnmatch_lines(["budgets are declared and trt_accuracy is declared, but the test measured nothing: *"])
-    project.runpytest_subprocess("--trt-disable", *xdist).assert_outcomes(passed=6)
+    project.runpytest_inprocess("--trt-disable", *xdist).assert_outcomes(passed=6)
 
 
 @pytest.mark.parametrize(("marked", "xdist"), [(ENGINE, ()), ("import pytest\n", ("-n", "2"))], ids=["marked", "xdist"])
@@ -238,7 +238,7 @@ def test_test_with_a_baseline_but_without_a_runner_does_not_pass(project, verdic
     result = project.runpytest_subprocess("--trt-only", *xdist)
     assert result.parseoutcomes()["failed"] == 1
     for option in ("--trt-baseline=off", "--trt-disable", "--trt-skip"):
-        assert "failed" not in project.runpytest_subprocess(option, *xdist).parseoutcomes()
+        assert "failed" not in project.runpytest_inprocess(option, *xdist).parseoutcomes()
 
 
 @pytest.mark.parametrize("option", ["--trt-baseline-dir=nosuch://bucket/base", "--trt-baseline-ref=nosuch"])
@@ -323,7 +323,7 @@ def test_ambiguous_node_ids_are_usage_errors(project, xdist):
         (project.path / folder / "test_m.py").write_text(ENGINE.replace("m.onnx", "../m.onnx") + MEASURES)
     options = ("-c", "inner/tox.ini", "--import-mode=importlib", *xdist)
     for arguments, name in ((("one/test_m.py",), "'::test_m'"), (("one", "two"), "'test_m.py::test_m'")):
-        result = project.runpytest_subprocess(*options, *arguments)
+        result = project.runpytest_inprocess(*options, *arguments)
         assert result.ret == pytest.ExitCode.USAGE_ERROR
         output = result.stdout.str() + result.stderr.str()
         assert f"pytest gives a test there the node id {name}, which tests of other files may have too" in output

@@ -22,14 +22,14 @@ def test_only_skip_and_disable(project):
     project.makepyfile(test_m=FILE)
     project.runpytest_subprocess("--trt-only").assert_outcomes(failed=1, passed=1, deselected=1)
     (project.path / "out.json").unlink()
-    project.runpytest_subprocess("--trt-skip").assert_outcomes(skipped=2, passed=1)
+    project.runpytest_inprocess("--trt-skip").assert_outcomes(skipped=2, passed=1)
     for xdist in ((), ("-n", "2")):
-        result = project.runpytest_subprocess("--trt-disable", *xdist)
+        result = project.runpytest_inprocess("--trt-disable", *xdist)
         result.assert_outcomes(passed=3)
         result.stdout.fnmatch_lines(["trt: 1 test ran unmeasured (--trt-disable): nothing was judged"])
         assert "over budget" not in result.stdout.str()
         assert json.loads((project.path / "out.json").read_text())["results"] == []
-    assert project.runpytest_subprocess("--trt-only", "--trt-skip").ret == pytest.ExitCode.USAGE_ERROR
+    assert project.runpytest_inprocess("--trt-only", "--trt-skip").ret == pytest.ExitCode.USAGE_ERROR
 
 
 def test_collecting_uses_no_device_and_writes_nothing(project):

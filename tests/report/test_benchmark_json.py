@@ -30,7 +30,7 @@ TEST_FILE = """
 
 
 def compare(*files: Path, columns: str = "median,rounds") -> str:
-    command = [str(Path(sys.executable).with_name("pytest-benchmark")), "compare", "--columns", columns, "--sort=name"]
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", "--columns", columns, "--sort=name"]
     done = subprocess.run([*command, *map(str, files)], capture_output=True, text=True, cwd=files[0].parent, check=True)
     assert "Failed to load" not in done.stderr
     return done.stdout
@@ -66,7 +66,7 @@ def test_contains_the_fields_that_other_tools_read() -> None:
 
 def test_has_the_keys_of_a_file_of_pytest_benchmark(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_own(benchmark): benchmark.pedantic(abs, (1,), rounds=3)")
-    pytester.runpytest_subprocess("-p", "no:trt", "--benchmark-json=own.json")
+    pytester.runpytest_inprocess("-p", "no:trt", "--benchmark-json=own.json")
     own, ours = json.loads(Path("own.json").read_text(encoding="utf-8")), json.loads(render(RUN))
     assert own.keys() == ours.keys()
     assert own["commit_info"].keys() == ours["commit_info"].keys()
@@ -98,7 +98,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
     def run(*options: str, filled: bool, before: str = "pass") -> pytest.RunResult:
         monkeypatch.setenv("PYTHONPATH", str(TESTS_FOLDER))
         pytester.makepyfile(TEST_FILE.format(filled=filled, before=before))
-        return pytester.runpytest_subprocess("-p", "no:trt", "-p", "no:cacheprovider", *options)
+        return pytester.runpytest_inprocess("-p", "no:trt", "-p", "no:cacheprovider", *options)
 
     return run
 
