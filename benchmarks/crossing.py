@@ -1,11 +1,11 @@
-"""What crossing into a probe adds to `trt_runner(inputs)` and `.stream()`, with ONNX Runtime on the CPU.
+"""Measure what passing arrays to a probe adds to `trt_runner(inputs)` and `.stream()`, with ONNX Runtime on the CPU.
 
     python benchmarks/crossing.py [--json FILE]
 
-Two models that compute next to nothing, so that what is left is the way of the arrays: `small` takes 64 values and
-gives 64 back, `in` takes 77 MB (128 images of 224 x 224) and gives a number a picture, `both` gives all of it back.
-Every inference is timed by the host's clock from having arrays to having arrays, in the probe's own process and across.
-benchmarks/pipeline.py has the same figures on a GPU.
+The models compute almost nothing, so the figures are the cost of passing the arrays. `small` takes and returns 64
+values. `in` takes 77 MB (128 images of 224 x 224) and returns one number per image. `both` takes and returns 77 MB.
+Each inference is timed with the host's clock, from input arrays to output arrays, inside the probe's process and from
+outside. benchmarks/pipeline.py measures the same on a GPU.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SHAPES = {"small": (1, 64), "in": (128, 3, 224, 224), "both": (128, 3, 224, 224)
 
 
 def model(kind: str, folder: Path) -> Path:
-    """x float32 -> y: x itself, or its first column."""
+    """Save a model x float32 -> y, where y is x, or its first column for `in`. Return its path."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
@@ -55,14 +55,14 @@ def times(
     inputs: dict[str, Any],
     seconds: float,
 ) -> Row:
-    """Median ms of a call, and ms a batch of a stream that lasts about as long."""
+    """Return the median time of a call, and the time per batch of a stream that takes about as long, both in ms."""
     for _ in range(5):
         infer(inputs)
-    found, end = [], time.perf_counter() + seconds
+    durations, end = [], time.perf_counter() + seconds
     while time.perf_counter() < end:
         started = time.perf_counter()
         infer(inputs)
-        found.append(time.perf_counter() - started)
+        durations.append(time.perf_counter() - started)
 
     def batch_ms(count: int) -> float:
         started = time.perf_counter()
@@ -71,21 +71,24 @@ def times(
         return (time.perf_counter() - started) * 1000 / count
 
     batch_ms(8)
-    count = max(8, int(seconds / statistics.median(found) / 5))
+    count = max(8, int(seconds / statistics.median(durations) / 5))
     stream_ms = statistics.median(batch_ms(count) for _ in range(5))
-    return {"infer_ms": statistics.median(found) * 1000, "stream_ms": stream_ms}
+    return {"infer_ms": statistics.median(durations) * 1000, "stream_ms": stream_ms}
 
 
-def both(inside: Callable[[], Row], across: Callable[[], Row]) -> Row:
-    """The figures inside the probe's process and across, and what crossing adds, in microseconds."""
-    there, here = across(), inside()
-    row = {f"{name[:-3]}_inside_ms": ms for name, ms in here.items()} | there
-    return {**row, **{f"{name[:-3]}_adds_us": (there[name] - here[name]) * 1000 for name in here}}
+def compare(inside: Callable[[], Row], outside: Callable[[], Row]) -> Row:
+    """Return the figures from inside and outside the probe's process, and their difference in us."""
+    outside_ms, inside_ms = outside(), inside()
+    row = {f"{name[:-3]}_inside_ms": ms for name, ms in inside_ms.items()} | outside_ms
+    return {**row, **{f"{name[:-3]}_adds_us": (outside_ms[name] - inside_ms[name]) * 1000 for name in inside_ms}}
 
 
-def measured(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, **options: Any) -> Row:
-    """The crossing of an engine. The engine is alone in its process both times: first in a probe, then in this one."""
-    from pytest_trt.engine.backends.base import backend as chosen
+def measure(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, **options: Any) -> Row:
+    """Measure the cost of passing arrays to an engine, first in a probe, then in this process.
+
+    The engine is alone in its process both times.
+    """
+    from pytest_trt.engine.backends.base import backend as backend_named
     from pytest_trt.measure.engine_probe import EngineProbe, Subject
     from pytest_trt.measure.probe.server import ProbeServer
     from pytest_trt.pipeline.open import open_runner
@@ -95,13 +98,13 @@ def measured(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, *
     shapes = {name: array.shape for name, array in inputs.items()}
     pipeline = PipelineOptions(**options)
 
-    def across() -> Row:
+    def outside() -> Row:
         subject = Subject(plan, "0", EngineSpec(), shapes, pipeline)
         with ProbeServer(backend) as server, EngineProbe(server, subject) as probe:
             return times(probe.infer, probe.stream, inputs, seconds)
 
     def inside() -> Row:
-        engine = chosen(backend).load(plan, "0", EngineSpec())
+        engine = backend_named(backend).load(plan, "0", EngineSpec())
         runner = open_runner(engine, shapes, pipeline)
         try:
             return times(runner.infer, runner.stream, inputs, seconds)
@@ -109,20 +112,21 @@ def measured(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, *
             runner.close()
             engine.close()
 
-    return both(inside, across)
+    return compare(inside, outside)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", type=Path, help="where to write the figures")
-    parser.add_argument("--seconds", type=float, default=2.0, help="how long each is timed")
+    parser.add_argument("--json", type=Path, help="the file to which the figures are written")
+    parser.add_argument("--seconds", type=float, default=2.0, help="the duration of each timing in s (2)")
     options = parser.parse_args()
     rows: dict[str, Row] = {}
-    print(f"{'':8}{'inside':>12}{'across':>12}{'adds us':>12}   {'stream':>12}{'across':>12}{'adds us':>12}")
+    print(f"{'':8}{'call':>36}   {'stream':>36}")
+    print(f"{'':8}" + "   ".join([f"{'inside ms':>12}{'outside ms':>12}{'adds us':>12}"] * 2))
     with tempfile.TemporaryDirectory() as folder:
         for kind, shape in SHAPES.items():
             inputs = {"x": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
-            rows[kind] = row = measured("onnxruntime", model(kind, Path(folder)), inputs, options.seconds)
+            rows[kind] = row = measure("onnxruntime", model(kind, Path(folder)), inputs, options.seconds)
             parts = [
                 f"{row[f'{n}_inside_ms']:12.4f}{row[f'{n}_ms']:12.4f}{row[f'{n}_adds_us']:12.1f}"
                 for n in ("infer", "stream")

@@ -1,21 +1,22 @@
-"""What Python costs an inference in the pipeline: ResNet-18 FP16 at batch 1, issued and not waited for.
+"""Measure what Python costs per inference in the pipeline: ResNet-18 in FP16 at batch 1, issued without waiting.
 
     python benchmarks/python_cost.py FOLDER [--plan PLAN]
 
-Needs a GPU, cuda-python, and TensorRT with its builder, or else a plan of a model with an input `input` of 3 x 224 x
-224. Writes FOLDER/python_cost.json; some ten seconds on an H200, most of them the build (optimisation level 0).
+It needs a GPU, cuda-python, and TensorRT with its builder, or a plan of a model with an input `input` of 3 x 224 x 224.
+It writes FOLDER/python_cost.json. It takes about ten seconds on an H200, most of them for the build (at optimisation
+level 0).
 
-Giving an inference to the pipeline is a list of calls to the CUDA runtime: copies, a graph's launch, events recorded
-and waited for. Four ways of making them take turns, over and over; each figure is a median, in us an inference:
+Issuing an inference is a list of calls to the CUDA runtime: copies, the launch of a graph, and events that are recorded
+and waited for. The calls are made in four ways, which alternate. Each figure is a median in us per inference:
 
-    issue_us      as the pipeline does it
-    bindings_us   the same functions of cuda-python with the same arguments, in a bare loop that checks nothing
-    driver_us     the same calls from C: the driver's functions through ctypes, less what ctypes takes to call a
-                  function of the C library that does nothing with as many arguments
-    own_us        issue_us - driver_us: what Python adds to the driver's own work, the wrappers of cuda-python included
-    loop_us       issue_us - bindings_us: the part of it that is this package's own
+    issue_us      the calls as the pipeline makes them
+    bindings_us   the same functions of cuda-python with the same arguments, in a bare loop without checks
+    driver_us     the same calls without Python: the driver's functions called by ctypes, minus the time that ctypes
+                  takes to call a C function that does nothing, with the same number of arguments
+    own_us        issue_us - driver_us: what Python adds to the work of the driver, including cuda-python's wrappers
+    loop_us       issue_us - bindings_us: the part of own_us that the package itself adds
 
-The device runs some 0.15 ms an inference and has room for all that is given at a time, so it holds nothing up.
+The device takes about 0.15 ms per inference and queues all inferences of a batch of calls, so it delays none of them.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Row = dict[str, Any]
 
 ROUNDS = 60
 AT_A_TIME = 40
-"""Inferences that are given before anything waits."""
+"""The number of inferences that are issued before the host waits."""
 
 _DRIVER = {
     "cudaStreamWaitEvent": ("cuStreamWaitEvent", lambda stream, event, flags: (stream, event, flags)),
@@ -52,57 +53,72 @@ _DRIVER = {
     "cudaEventRecord": ("cuEventRecord", lambda event, stream: (event, stream)),
     "cudaGraphLaunch": ("cuGraphLaunch", lambda graph, stream: (graph, stream)),
 }
-"""For each call of the runtime the driver's function, and its arguments of the runtime's."""
+"""For each function of the runtime: the driver's function, and its arguments from those of the runtime."""
 
 
-def from_c(calls: Sequence[Call], library: Any, nothing: Any) -> tuple[list[Call], list[Call]]:
-    """The same calls by the driver's library, and as many that do nothing. Raises KeyError for a call that has no
-    counterpart, such as a launch that is no graph's."""
-    real: list[Call] = []
+def ctypes_calls(calls: Sequence[Call], library: Any, no_op: Any) -> tuple[list[Call], list[Call]]:
+    """Return the same calls of the driver's library, and as many calls of a function that does nothing.
+
+    Args:
+        calls: Calls of the runtime.
+        library: The driver's library.
+        no_op: The function that does nothing.
+
+    Raises:
+        KeyError: A call has no counterpart, such as a kernel launch outside a graph.
+    """
+    driver_calls: list[Call] = []
     for function, arguments in calls:
-        name, of_driver = _DRIVER[function.__name__]
-        real.append((getattr(library, name), tuple(ctypes.c_uint64(int(value)) for value in of_driver(*arguments))))
-    return real, [(nothing, arguments) for _, arguments in real]
+        name, convert = _DRIVER[function.__name__]
+        values = tuple(ctypes.c_uint64(int(value)) for value in convert(*arguments))
+        driver_calls.append((getattr(library, name), values))
+    return driver_calls, [(no_op, arguments) for _, arguments in driver_calls]
 
 
-def bare(calls: Sequence[Call]) -> None:
+def call_all(calls: Sequence[Call]) -> None:
+    """Make the calls without any check."""
     for function, arguments in calls:
         function(*arguments)
 
 
-def in_turn(ways: Mapping[str, Sequence[Callable[[], Any]]], wait: Callable[[], None]) -> dict[str, float]:
-    """Median us of each way's call, ways taking turns; a way is a call for each buffer set, which take turns too."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+def time_alternately(methods: Mapping[str, Sequence[Callable[[], Any]]], wait: Callable[[], None]) -> dict[str, float]:
+    """Return the median time of each method in us.
+
+    Args:
+        methods: The methods, which alternate. Each consists of one function per buffer set, which alternate too.
+        wait: Waits until the device has finished.
+    """
+    times_us: dict[str, list[float]] = {name: [] for name in methods}
     for _ in range(ROUNDS):
-        for name, makes in ways.items():
+        for name, functions in methods.items():
             started = time.perf_counter_ns()
             for number in range(AT_A_TIME):
-                makes[number % len(makes)]()
-            taken[name].append((time.perf_counter_ns() - started) / AT_A_TIME / 1000)
+                functions[number % len(functions)]()
+            times_us[name].append((time.perf_counter_ns() - started) / AT_A_TIME / 1000)
             wait()
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return {name: statistics.median(times) for name, times in times_us.items()}
 
 
 def by_call(calls: Sequence[Call], wait: Callable[[], None]) -> list[tuple[str, float]]:
-    """Each call by itself, in us, less what reading the clock takes."""
+    """Return the name and the median time in us of each call, without the time to read the clock."""
     clock = time.perf_counter_ns
-    taken: list[list[int]] = [[] for _ in calls]
-    reading = []
+    times_ns: list[list[int]] = [[] for _ in calls]
+    clock_ns = []
     for _ in range(400):
         started = clock()
-        reading.append(clock() - started)
-        for (function, arguments), times in zip(calls, taken, strict=True):
+        clock_ns.append(clock() - started)
+        for (function, arguments), times in zip(calls, times_ns, strict=True):
             started = clock()
             function(*arguments)
             times.append(clock() - started)
         wait()
-    cost = statistics.median(reading)
+    cost = statistics.median(clock_ns)
     names = (function.__name__ for function, _ in calls)
-    return [(name, (statistics.median(times) - cost) / 1000) for name, times in zip(names, taken, strict=True)]
+    return [(name, (statistics.median(times) - cost) / 1000) for name, times in zip(names, times_ns, strict=True)]
 
 
-def measured(runner: DeviceRunner) -> Row:
-    """What an inference costs in a runner that is filled and whose graphs are captured."""
+def measure(runner: DeviceRunner) -> Row:
+    """Measure the cost of an inference in a runner that has inputs and captured graphs."""
     shaped = runner._current
     assert shaped is not None
     slots = shaped.slots
@@ -111,40 +127,40 @@ def measured(runner: DeviceRunner) -> Row:
         for lane in shaped.lanes:
             lane.synchronize()
 
-    library, nothing = ctypes.CDLL("libcuda.so.1"), ctypes.CDLL(None).abs
+    library, no_op = ctypes.CDLL("libcuda.so.1"), ctypes.CDLL(None).abs
     commands = [slot.inference_commands.calls for slot in slots]
-    from_driver, from_nothing = zip(*(from_c(calls, library, nothing) for calls in commands), strict=True)
-    for calls in from_driver:
+    driver_calls, no_op_calls = zip(*(ctypes_calls(calls, library, no_op) for calls in commands), strict=True)
+    for calls in driver_calls:
         for function, arguments in calls:
             if status := function(*arguments):
                 raise RuntimeError(f"{function.__name__} failed with CUresult {status}")
     wait()
-    found = in_turn(
+    row = time_alternately(
         {
             "issue_us": [slot.inference_commands.run for slot in slots],
-            "bindings_us": [lambda calls=calls: bare(calls) for calls in commands],
-            "driver_us": [lambda calls=calls: bare(calls) for calls in from_driver],
-            "ctypes_us": [lambda calls=calls: bare(calls) for calls in from_nothing],
+            "bindings_us": [lambda calls=calls: call_all(calls) for calls in commands],
+            "driver_us": [lambda calls=calls: call_all(calls) for calls in driver_calls],
+            "ctypes_us": [lambda calls=calls: call_all(calls) for calls in no_op_calls],
         },
         wait,
     )
-    found["driver_us"] -= found["ctypes_us"]
-    own, loop = found["issue_us"] - found["driver_us"], found["issue_us"] - found["bindings_us"]
-    return {**found, "own_us": own, "loop_us": loop, "count": len(commands[0]), "calls": by_call(commands[0], wait)}
+    row["driver_us"] -= row["ctypes_us"]
+    own, loop = row["issue_us"] - row["driver_us"], row["issue_us"] - row["bindings_us"]
+    return {**row, "own_us": own, "loop_us": loop, "count": len(commands[0]), "calls": by_call(commands[0], wait)}
 
 
 def line(row: Row) -> str:
-    """The row as a sentence."""
+    """Return the row as a sentence."""
     wrappers = row["bindings_us"] - row["driver_us"]
     return (
-        f"{row['own_us']:.1f} us an inference ({row['count']} calls: {row['issue_us']:.1f} us, of which the driver's "
-        f"own work is {row['driver_us']:.1f}, cuda-python's wrappers {wrappers:.1f}, the package's loop "
+        f"{row['own_us']:.1f} us per inference ({row['count']} calls take {row['issue_us']:.1f} us: the driver "
+        f"{row['driver_us']:.1f}, cuda-python's wrappers {wrappers:.1f}, the loop of the package "
         f"{row['loop_us']:.1f})"
     )
 
 
-def opened(plan: Path) -> Any:
-    """The plan in a pipeline at batch 1, ready to be issued."""
+def open_pipeline(plan: Path) -> Any:
+    """Return a runner of the plan at batch 1 that is ready to issue inferences."""
     from pytest_trt.engine.backends.base import backend
     from pytest_trt.pipeline.open import open_runner
     from pytest_trt.spec.declaration import PipelineOptions
@@ -159,7 +175,7 @@ def opened(plan: Path) -> Any:
 
 
 def build(folder: Path) -> Path:
-    """A plan for batch 1, built as fast as can be: what is measured is the host's."""
+    """Build a plan for batch 1 as fast as possible: only the work of the host is measured. Return its path."""
     from resnet18 import save
 
     from pytest_trt.engine.backends.base import BuildJob, backend
@@ -174,12 +190,12 @@ def build(folder: Path) -> Path:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where python_cost.json goes")
-    parser.add_argument("--plan", type=Path, help="a plan that is there already")
+    parser.add_argument("folder", type=Path, help="the folder of python_cost.json")
+    parser.add_argument("--plan", type=Path, help="an existing plan")
     options = parser.parse_args()
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="trt-python-cost-") as scratch:
-        row = measured(opened(options.plan or build(Path(scratch))))
+        row = measure(open_pipeline(options.plan or build(Path(scratch))))
     row["seconds"] = time.perf_counter() - started
     options.folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(row, indent=1)

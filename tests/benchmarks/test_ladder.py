@@ -1,4 +1,4 @@
-"""The pipeline's ladder: what its page says of the rows that were measured."""
+"""The page of the pipeline benchmark, from measured rows."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ COST = {
 }  # fmt: skip
 
 
-def test_python_cost_is_told_apart_from_the_drivers_work() -> None:
+def test_the_cost_of_python_is_separate_from_the_work_of_the_driver() -> None:
     assert python_cost.line(COST) == (
-        "4.5 us an inference (2 calls: 12.0 us, of which the driver's own work is 7.5, cuda-python's wrappers 3.5, "
-        "the package's loop 1.0)"
+        "4.5 us per inference (2 calls take 12.0 us: the driver 7.5, cuda-python's wrappers 3.5, "
+        "the loop of the package 1.0)"
     )
 
 
-def test_a_call_that_the_driver_has_no_counterpart_of_is_not_left_out() -> None:
+def test_a_call_without_a_counterpart_in_the_driver_is_an_error() -> None:
     with pytest.raises(KeyError, match="len"):
-        python_cost.from_c([(len, ([],))], None, None)
+        python_cost.ctypes_calls([(len, ([],))], None, None)
 
 
-def test_a_page_says_what_python_costs() -> None:
+def test_the_page_contains_the_cost_of_python() -> None:
     rows = {"128": {"limit": {}, "crossing": {}}, "1": {"limit": {}, "crossing": {}, "python": COST}}
     page = ladder.page({"time": "2026-11-24", "software": {"device": "H200"}, "rows": rows}, "name")
-    assert "| batch 1: Python's own cost an inference | <= 15 us | 4.5 us an inference (2 calls: 12.0 us" in page
+    assert "| batch 1: the cost of Python per inference | <= 15 us | 4.5 us per inference (2 calls take 12.0 us" in page
     assert "cudaMemcpyAsync 6.0, cudaGraphLaunch 5.0" in page

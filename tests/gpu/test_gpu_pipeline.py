@@ -314,7 +314,7 @@ def test_python_cost_separates_the_drivers_work_from_ours(open_conv: Callable[..
     runner = open_conv(depth=2)
     before = runner.infer(batches[0])
     runner.set_inputs(batches[0])
-    row = python_cost.measured(runner)
+    row = python_cost.measure(runner)
     print(python_cost.line(row), row)
     assert 0 < row["driver_us"] < row["issue_us"]
     assert row["bindings_us"] > row["driver_us"]
