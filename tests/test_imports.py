@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -102,26 +103,33 @@ def source_files(package: Path = PACKAGE) -> dict[str, Path]:
     return found
 
 
-def imported(path: Path, *, at_run_time: bool = False) -> Iterator[tuple[str, str]]:
-    """The module and the name (empty for `import x`) of everything that a file imports, inside functions too.
+@functools.cache
+def imports_of(source: str, *, at_run_time: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return the module and the name (empty for `import x`) of every import in a source, inside functions too.
 
-    `at_run_time` leaves out what only a type checker reads.
+    The result is cached: the tests read the same modules many times, in copies of the package too.
+
+    Args:
+        source: The text of a module.
+        at_run_time: Whether to leave out what only a type checker reads.
     """
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        inner
-        for node in ast.walk(tree)
-        if at_run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
-        for inner in ast.walk(node)
-    }
-    for node in ast.walk(tree):
-        if node in typing_only:
+    found: list[tuple[str, str]] = []
+    todo: list[ast.AST] = [ast.parse(source)]
+    for node in todo:
+        if at_run_time and isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
             continue
         if isinstance(node, ast.Import):
-            yield from ((alias.name, "") for alias in node.names)
+            found += ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield from ((str(node.module), alias.name) for alias in node.names)
+            assert node.level == 0, f"relative import of {node.module}"
+            found += ((str(node.module), alias.name) for alias in node.names)
+        todo += ast.iter_child_nodes(node)
+    return tuple(found)
+
+
+def imported(path: Path, *, at_run_time: bool = False) -> tuple[tuple[str, str], ...]:
+    """Return what `imports_of` finds in a file."""
+    return imports_of(path.read_text(encoding="utf-8"), at_run_time=at_run_time)
 
 
 def libraries(path: Path, *, at_run_time: bool = False) -> set[str]:

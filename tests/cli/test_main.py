@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,9 @@ def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
     """If `head` closes the pipe, there is no traceback, and no error at exit."""
     stored = open_baselines(str(tmp_path), "main", revision=None, rootdir=Path())
-    stored.save_all([(measurement(node_id=f"tests/test_{'x' * 60}.py::test_{number}"), "new") for number in range(900)])
+    small = measurement(samples=(), profile=None)
+    names = (f"tests/test_{'x' * 60}.py::test_{number}" for number in range(900))
+    stored.save_all([(dataclasses.replace(small, node_id=name), "new") for name in names])
     command = [sys.executable, "-c", "import sys; from pytest_trt.cli.main import main; sys.exit(main())"]
     with subprocess.Popen(
         [*command, "baseline", "list", "--baseline-dir", str(tmp_path)],

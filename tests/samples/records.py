@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import random
 from typing import Any
@@ -34,6 +35,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+@functools.lru_cache(64)
 def blocks(ms: float, count: int = 8, size: int = 20, seed: int = 0) -> tuple[Block, ...]:
     """Blocks of samples around `ms`, as a probe on a GPU gives them."""
     draw = random.Random(seed)
@@ -88,9 +90,10 @@ def measurement(
         warm_up_s=0.3,
         measured_s=0.4,
         time=f"2026-07-{day:02}T12:00:00+00:00",
-        samples=(Samples(blocks(ms), probe=0), Samples(blocks(ms, seed=1), probe=1)),
         profile=LayerProfile(layers, runs=50),
     )
+    if "samples" not in changes:
+        changes["samples"] = (Samples(blocks(ms), probe=0), Samples(blocks(ms, seed=1), probe=1))
     return dataclasses.replace(made, **changes)
 
 

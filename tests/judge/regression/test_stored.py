@@ -90,7 +90,7 @@ def test_false_alarms_against_stored_runs_are_rare(scatter: float) -> None:
     """The engine does not change and the tolerance is 0; the history is long enough to show the spread."""
     question, draw, alarms = RegressionQuestion(tolerance=0.0), random.Random(0), 0
     for _ in range(600):
-        runs = [measurement(math.exp(draw.gauss(0, scatter))) for _ in range(9)]
+        runs = [measurement(math.exp(draw.gauss(0, scatter)), samples=()) for _ in range(9)]
         alarms += judge_stored(question, runs[0].figures["ms"], stored(*runs[1:])).status == "regressed"
     assert alarms <= 12  # of 600 at 1 %: more in 1 of 300 series
 

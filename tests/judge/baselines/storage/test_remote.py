@@ -69,9 +69,7 @@ def opened(url: str, name: str = "main") -> BaselineFolder:
 
 
 def save_all(url: str) -> None:
-    folder = opened(url)
-    for test in TESTS:
-        folder.save(measurement(node_id=test), "new")
+    opened(url).save_all([(measurement(node_id=test), "new") for test in TESTS])
 
 
 def test_saved_loaded_listed_and_pruned(url: str) -> None:
@@ -113,7 +111,7 @@ def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
 
 def test_prefetched_tests_are_asked_for_together(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     save_all(s3)
-    with Network(port, delay_s=0.05) as network:
+    with Network(port, delay_s=0.3) as network:
         reach(network.port, monkeypatch)
         folder = opened(s3)
         folder.prefetch([*TESTS, "t.py::absent"], DEVICE)
