@@ -20,7 +20,7 @@ pytest_plugins = ["pytester"]
 PLAIN = (
     "--strict-markers -p no:cacheprovider -p no:hypothesispytest -p no:benchmark -p no:rerunfailures -p no:pytest-retry"
 )
-"""Options of every pytester run: without the plugins that only cost it time."""
+"""Options of every pytester run: they disable plugins that only cost time."""
 
 
 @pytest.fixture

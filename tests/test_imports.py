@@ -1,4 +1,4 @@
-"""Data flows one way: every import between packages, sub-folders and modules goes down; pytest starts with little."""
+"""Test that imports follow the flow of the layout, and that pytest's start loads little."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FLOW: Mapping[str, frozenset[str]] = {
     "plugin": frozenset({"core", "spec", "engine", "pipeline", "measure", "judge", "report", "trial"}),
     "cli": frozenset({"core", "spec", "engine", "pipeline", "measure", "judge", "report", "trial"}),
 }
-"""What each package may import, beside itself and `errors`."""
+"""The packages that each package may import, besides itself and `errors`."""
 
 FOLDERS: Mapping[str, frozenset[str]] = {
     "engine": frozenset({
@@ -50,13 +50,15 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "trial": frozenset({"trial/against"}),
     "trial/against": frozenset(),
 }  # fmt: skip
-"""What each sub-folder may import within its own package. The modules that stand directly in `engine` are two kinds:
-those in GROUND may be imported by every sub-folder, the others by none."""
+"""The sub-folders that each sub-folder may import within its own package.
 
-GROUND = {"engine/arrays.py", "engine/inputs.py", "engine/tensors.py"}
+Every sub-folder of `engine` may import the COMMON_MODULES, and no other module directly in `engine`.
+"""
 
-MOST_FLOORS = 9
-MOST_LINES = 320
+COMMON_MODULES = {"engine/arrays.py", "engine/inputs.py", "engine/tensors.py"}
+
+MAX_LEVELS = 9
+MAX_LINES = 320
 
 KNOW_PYTEST = {
     "plugin/baseline_source.py",
@@ -95,7 +97,7 @@ AT_START = {
 
 
 def source_files(package: Path = PACKAGE) -> dict[str, Path]:
-    """Every module of the package by its dotted name."""
+    """Return every module of the package by its dotted name."""
     found = {}
     for path in sorted(package.rglob("*.py")):
         parts = path.relative_to(package.parent).with_suffix("").parts
@@ -105,13 +107,13 @@ def source_files(package: Path = PACKAGE) -> dict[str, Path]:
 
 @functools.cache
 def imports_of(source: str, *, at_run_time: bool = False) -> tuple[tuple[str, str], ...]:
-    """Return the module and the name (empty for `import x`) of every import in a source, inside functions too.
+    """Return the module and the name (empty for `import x`) of every import in a source, also inside functions.
 
-    The result is cached: the tests read the same modules many times, in copies of the package too.
+    The result is cached, since the tests read the same modules many times, also in copies of the package.
 
     Args:
         source: The text of a module.
-        at_run_time: Whether to leave out what only a type checker reads.
+        at_run_time: Whether to exclude imports for type checkers.
     """
     found: list[tuple[str, str]] = []
     todo: list[ast.AST] = [ast.parse(source)]
@@ -137,7 +139,7 @@ def libraries(path: Path, *, at_run_time: bool = False) -> set[str]:
 
 
 def import_graph(package: Path = PACKAGE) -> dict[str, set[str]]:
-    """Which modules each module imports, whenever it does."""
+    """Return the modules that each module imports at any time."""
     files = source_files(package)
     graph: dict[str, set[str]] = {}
     for name, path in files.items():
@@ -146,8 +148,8 @@ def import_graph(package: Path = PACKAGE) -> dict[str, set[str]]:
     return graph
 
 
-def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """The groups of nodes that import one another (Tarjan's strongly connected components of two or more)."""
+def cycles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
+    """Return the groups of nodes that import one another (Tarjan's strongly connected components)."""
     number: dict[str, int] = {}
     lowest: dict[str, int] = {}
     stack: list[str] = []
@@ -173,8 +175,8 @@ def circles(graph: Mapping[str, Iterable[str]]) -> list[list[str]]:
     return found
 
 
-def floors(graph: Mapping[str, Iterable[str]]) -> dict[str, int]:
-    """How many floors lie below each node of a graph without circles: 0 for one that imports nothing."""
+def levels(graph: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Return the level of each node in a graph without cycles: 0 if it imports nothing."""
     height: dict[str, int] = {}
 
     def of(node: str) -> int:
@@ -188,7 +190,7 @@ def floors(graph: Mapping[str, Iterable[str]]) -> dict[str, int]:
 
 
 def package_of(module: str) -> str:
-    """`core` for `pytest_trt.core.records`; empty for `pytest_trt` and `pytest_trt.errors`."""
+    """Return the package of a module, such as `core`; empty for `pytest_trt` and `pytest_trt.errors`."""
     part = f"{module}.".split(".")[1]
     return part if part in FLOW else ""
 
@@ -202,7 +204,7 @@ def package_graph(graph: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
 
 
 def against_the_flow(package: Path = PACKAGE) -> list[str]:
-    """The imports that FLOW and FOLDERS do not allow."""
+    """Return the imports that FLOW and FOLDERS do not allow."""
     files, wrong = source_files(package), []
 
     def folder(module: str) -> str:
@@ -217,14 +219,14 @@ def against_the_flow(package: Path = PACKAGE) -> list[str]:
             if here != there:
                 allowed = there in FLOW[here]
             else:
-                ground = files[target].relative_to(package).as_posix() in GROUND
-                allowed = mine == other or ground or other in FOLDERS[mine]
+                common = files[target].relative_to(package).as_posix() in COMMON_MODULES
+                allowed = mine == other or common or other in FOLDERS[mine]
             if not allowed:
                 wrong.append(f"{module} imports {target}")
     return wrong
 
 
-def test_the_package_consists_of_ten_packages_and_two_modules():
+def test_package_consists_of_ten_packages_and_two_modules():
     entries = {path.name for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert entries == {*FLOW, "__init__.py", "errors.py"}
 
@@ -234,12 +236,12 @@ def test_no_import_goes_against_the_flow():
 
 
 def test_no_modules_import_one_another():
-    assert circles(import_graph()) == []
+    assert cycles(import_graph()) == []
 
 
-def test_the_packages_stand_on_few_floors():
-    height = floors(package_graph({m: t for m, t in import_graph().items() if m != "pytest_trt"}))
-    assert max(height.values()) + 1 <= MOST_FLOORS, height
+def test_packages_have_few_levels():
+    height = levels(package_graph({m: t for m, t in import_graph().items() if m != "pytest_trt"}))
+    assert max(height.values()) + 1 <= MAX_LEVELS, height
 
 
 @pytest.mark.parametrize(
@@ -252,11 +254,11 @@ def test_the_packages_stand_on_few_floors():
     ],
     ids=["at the top", "for the type checker", "inside a function", "of a whole module"],
 )
-def test_a_planted_circle_is_found(tmp_path, planted):
+def test_planted_cycle_is_found(tmp_path, planted):
     package = shutil.copytree(PACKAGE, tmp_path / "pytest_trt", ignore=shutil.ignore_patterns("__pycache__"))
     with (package / "measure" / "probe" / "client.py").open("a") as file:
         file.write(planted + "\n")
-    assert circles(import_graph(package)) == [["pytest_trt.measure.probe.client", "pytest_trt.measure.probe.server"]]
+    assert cycles(import_graph(package)) == [["pytest_trt.measure.probe.client", "pytest_trt.measure.probe.server"]]
 
 
 @pytest.mark.parametrize(
@@ -276,7 +278,7 @@ def test_a_planted_circle_is_found(tmp_path, planted):
         ),
     ],
 )
-def test_a_planted_import_against_the_flow_is_found(tmp_path, module, planted, message):
+def test_planted_import_against_the_flow_is_found(tmp_path, module, planted, message):
     package = shutil.copytree(PACKAGE, tmp_path / "pytest_trt", ignore=shutil.ignore_patterns("__pycache__"))
     with (package / module).open("a") as file:
         file.write(f"def f():\n    import {planted}\n")
@@ -285,7 +287,7 @@ def test_a_planted_import_against_the_flow_is_found(tmp_path, module, planted, m
 
 def test_no_module_is_long():
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in source_files().values()}
-    assert {str(path): length for path, length in lengths.items() if length > MOST_LINES} == {}
+    assert {str(path): length for path, length in lengths.items() if length > MAX_LINES} == {}
 
 
 def test_few_modules_know_pytest():
@@ -300,7 +302,7 @@ def test_few_modules_know_pytest():
 @pytest.mark.parametrize(
     ("library", "folder"), [("cuda", "engine/backends/cuda"), ("pynvml", "measure"), ("tensorrt", "engine/backends")]
 )
-def test_the_cuda_bindings_nvml_and_tensorrt_are_imported_in_one_place_each(library, folder):
+def test_cuda_nvml_and_tensorrt_are_each_imported_in_one_folder(library, folder):
     importing = {path for path in source_files().values() if library in libraries(path)}
     assert all(path.is_relative_to(PACKAGE / folder) for path in importing)
 
@@ -322,14 +324,14 @@ def modules(code: str, folder: Path) -> set[str]:
     ],
     ids=["import", "collect"],
 )
-def test_the_start_of_pytest_loads_this_package_and_the_standard_library_alone(tmp_path, code, without):
+def test_start_of_pytest_loads_only_few_modules_and_the_standard_library(tmp_path, code, without):
     added = modules(code, tmp_path) - modules(without, tmp_path)
     strangers = {name.split(".")[0] for name in added} - sys.stdlib_module_names
     assert strangers == {"pytest_trt"}
     assert {name for name in added if name.startswith("pytest_trt.")} <= AT_START
 
 
-def test_the_public_names_load_when_they_are_used(tmp_path):
+def test_public_names_load_when_they_are_used(tmp_path):
     loaded = modules("import pytest_trt; assert pytest_trt.__version__; dir(pytest_trt)", tmp_path)
     assert {name for name in loaded if name.startswith("pytest_trt.")} <= {"pytest_trt.core", "pytest_trt.core.version"}
     heavy = {"numpy", "onnx", "onnxruntime", "tensorrt", "cuda", "rich"}

@@ -1,4 +1,4 @@
-"""What users install: public names that explain themselves, and a wheel with everything in it."""
+"""Test what users install: documented public names, and a complete wheel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PUBLIC = [name for name in pytest_trt.__all__ if name != "__version__"]
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_a_public_name_and_its_methods_say_what_they_are(name):
+def test_public_names_and_their_methods_have_docstrings(name):
     public = getattr(pytest_trt, name)
     assert public.__module__.startswith("pytest_trt.")
     own = {key: member for key, member in vars(public).items() if not key.startswith("_")}
@@ -30,26 +30,26 @@ def test_a_public_name_and_its_methods_say_what_they_are(name):
     assert not [part for part in parts if (inspect.getdoc(part) or f"{name}(").startswith(f"{name}(")]
 
 
-def test_fixtures_options_and_markers_say_what_they_are():
+def test_fixtures_options_and_markers_are_described():
     for name in FIXTURES:
         assert inspect.getdoc(getattr(fixtures, name))
     assert all(option.help and not option.help.endswith(".") for option in OPTIONS)
     assert all(line.startswith(f"{name}(") and "): " in line for name, line in MARKERS.items())
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error():
+def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="module 'pytest_trt' has no attribute 'Sesion'"):
         pytest_trt.Sesion  # noqa: B018
 
 
-def test_pytest_and_the_shell_find_it():
+def test_entry_points_are_installed():
     (plugin,) = (point for point in entry_points(group="pytest11") if point.name == "trt")
     assert plugin.value == "pytest_trt.plugin.hooks"
     (command,) = (point for point in entry_points(group="console_scripts") if point.name == "pytest-trt")
     assert callable(command.load())
 
 
-def test_the_wheel_has_types_entry_points_and_license(tmp_path):
+def test_wheel_has_types_entry_points_and_license(tmp_path):
     build = "import sys; from hatchling.build import build_wheel; build_wheel(sys.argv[1])"
     subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("pytest_trt-*.whl")

@@ -30,7 +30,7 @@ _NO_RUNNER = (
 
 
 class ItemJudge:
-    """Judges the tests of a run, once their bodies are over.
+    """Judges the tests of a run after their bodies.
 
     Args:
         settings: The settings of the run.
@@ -47,7 +47,7 @@ class ItemJudge:
         self._warnings = warnings
 
     def judge(self, item: pytest.Item) -> str:
-        """Keep the test's result in its stash.
+        """Store the test's result in its stash.
 
         Returns:
             The text with which the test fails; empty if it does not.
@@ -91,22 +91,22 @@ class ItemJudge:
             return ""
         try:
             text = self.judge(item)
-        except TrtError as wrong:
-            text = self.error_text(item, wrong)
+        except TrtError as judging_error:
+            text = self.error_text(item, judging_error)
         if text and not unittest_cases.is_overridden(item, error):
             item.add_report_section("call", "trt", text)
             return ""
         return text
 
     def save(self, item: pytest.Item, *, failed: bool) -> str:
-        """Save the measurement of a test that is over, if the settings request it.
+        """Save the measurement of a test that has ended, if the settings request it.
 
         Args:
             item: The test.
-            failed: Whether anything but a verdict of this plugin made the test fail, or it was skipped.
+            failed: Whether the test was skipped, or failed for another reason than a verdict of this plugin.
 
         Returns:
-            A sentence that says what was saved; empty if nothing was to be saved.
+            A sentence that says what was saved; empty if the settings request no saving.
         """
         result, baselines = item.stash[RESULT], self._source.baselines
         if baselines is None or not self._settings.baseline_save or result.measurement is None:
@@ -116,10 +116,13 @@ class ItemJudge:
         return save_baseline.save_measurement(result, baselines, self._settings, self._bench.store).saved
 
     def _unmeasured(self, item: pytest.Item) -> Result | None:
-        """Return the result of a test that has a runner and measured nothing, which nothing requires: a warning."""
+        """Warn about a test that has a runner but measured nothing; return an error with --trt-strict.
+
+        Nothing else requires this test to measure.
+        """
         if self._settings.disabled or "trt_runner" not in item._fixtureinfo.argnames:  # type: ignore[attr-defined]
             return None
-        text = "the test has a trt_runner and never calls its measure(): nothing is judged"
+        text = "the test requests trt_runner but never calls its measure(): nothing is judged"
         if self._settings.strict:
             return Result(item.nodeid, (Verdict("error", "run", "", f"{text} (--trt-strict)"),))
         self._warnings.append(f"{item.nodeid}: {text}")
@@ -155,7 +158,7 @@ class ItemJudge:
 
 
 def _late_markers(item: pytest.Item) -> str:
-    """Return what is wrong if the test got markers after it was declared: they did not count."""
+    """Return what is wrong if the test got markers after it was declared, which have no effect; empty otherwise."""
     if DECLARATION not in item.stash:
         return ""
     counted = item.stash[COUNTED_MARKERS]
@@ -163,7 +166,7 @@ def _late_markers(item: pytest.Item) -> str:
     if not late:
         return ""
     return (
-        f"{', '.join(late)} was added after the collection, by a fixture or a hook, and did not count: put it on the "
+        f"{', '.join(late)} was added after the collection, by a fixture or a hook, and had no effect: put it on the "
         "test, its class or its module"
     )
 

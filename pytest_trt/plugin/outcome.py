@@ -26,9 +26,9 @@ class RunOutcome:
             parses none.
 
     Attributes:
-        problems: What makes the run a usage error.
-        warnings: What is shown, and changes nothing.
-        expected: The node ids of the tests of this plugin that pytest is to run.
+        problems: Usage errors; one is enough for exit status 4.
+        warnings: Sentences that are shown and do not change the exit status.
+        expected: The node ids of the tests of this plugin that pytest should run.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -51,7 +51,7 @@ class RunOutcome:
         return list(self._results.values())
 
     def add_report(self, report: pytest.TestReport) -> None:
-        """Keep the result that a report carries, from this process or from a worker."""
+        """Store the result that a report carries, from this process or from a worker."""
         self._reported.add(report.nodeid)
         if report.failed or hasattr(report, "wasxfail"):
             self._failed.add(report.nodeid)
@@ -70,7 +70,7 @@ class RunOutcome:
                 self._results[result.node_id] = result
 
     def add_saved(self, node_id: str, saved: str) -> None:
-        """Add what saving the test's measurement did to its result."""
+        """Add the sentence on saving to the result of the test."""
         if saved and node_id in self._results:
             self._results[node_id] = dataclasses.replace(self._results[node_id], saved=saved)
 
@@ -117,7 +117,7 @@ class RunOutcome:
             self._lost += self._ignored_verdicts()
             if session.exitstatus == pytest.ExitCode.OK:
                 self._lost += [
-                    f"{node_id} was collected and never run: a hook or plugin dropped it"
+                    f"{node_id} was collected but never run: a hook or plugin dropped it"
                     for node_id in sorted(self.expected - self._reported)
                 ]
         if session.exitstatus == pytest.ExitCode.OK and (left := sorted(self._started - self._ended)):
@@ -129,9 +129,9 @@ class RunOutcome:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def _ignored_verdicts(self) -> list[str]:
-        """Return a line for each test whose verdict fails it while pytest counted no failure."""
+        """Return a line for each test that has a failing verdict but did not fail in pytest."""
         return [
-            f"{node_id} is {result.status.replace('_', ' ')}, and pytest counted no failure: a hook or plugin changed "
+            f"{node_id} is {result.status.replace('_', ' ')}, but pytest counted no failure: a hook or plugin changed "
             "its outcome"
             for node_id, result in self._results.items()
             if result.status in self._settings().failing and node_id not in self._failed

@@ -222,7 +222,7 @@ class Session:
             trial.close()
 
     def expect(self, items: Sequence[pytest.Item]) -> None:
-        """Remember the tests that pytest is about to run; the end of the run checks that it did."""
+        """Remember the tests that pytest will run. The end of the run checks that it ran them."""
         expected = [item.nodeid for item in items]
         if self.is_worker:
             self.config.workeroutput["trt_expected"] = expected  # type: ignore[attr-defined]
@@ -230,7 +230,7 @@ class Session:
             self.outcome.expected.update(expected)
 
     def save(self, item: pytest.Item) -> None:
-        """Save the measurement of a test whose reports are all out, unless one of them says that it failed."""
+        """Save the measurement of a test after its last report, unless the test failed."""
         failed = item.stash.get(FAILED, False) or item.nodeid in self.failed_tests
         saved = self.judge.save(item, failed=failed)
         if self.is_worker:
@@ -239,7 +239,7 @@ class Session:
             self.outcome.add_saved(item.nodeid, saved)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep the result that a report carries, and whether the test failed by anything but its verdict."""
+        """Store the result that a report carries, and whether the test failed for another reason than its verdict."""
         if report.failed and not hasattr(report, "trt_verdict_failed"):
             self.failed_tests.add(report.nodeid)
         if not self.is_worker:

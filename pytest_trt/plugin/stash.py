@@ -20,9 +20,9 @@ PROBLEMS: pytest.StashKey[str] = pytest.StashKey()
 STORED: pytest.StashKey[bool] = pytest.StashKey()
 """Set for a test that no longer uses a fixture of this plugin, but still has a baseline."""
 COUNTED_MARKERS: pytest.StashKey[tuple[pytest.Mark, ...]] = pytest.StashKey()
-"""The markers of this plugin that the test had when it was declared: only these count."""
+"""The markers of this plugin that the test had when it was declared. Only these have an effect."""
 FAILED: pytest.StashKey[bool] = pytest.StashKey()
-"""Whether the body of the current try ended with an exception of its own: a failure, a skip, an error."""
+"""Whether the body of the current try raised an exception: a failure, a skip, or an error."""
 VERDICT_FAILED: pytest.StashKey[bool] = pytest.StashKey()
 """Set if a verdict of this plugin made the current try fail."""
 CASES: pytest.StashKey[Sequence[pytest.Item]] = pytest.StashKey()

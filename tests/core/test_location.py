@@ -42,7 +42,7 @@ SECRETS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
         ("'s3://k:secret@h/x'", "***://***"),
     ],
 )
-def test_the_credentials_in_a_url_are_masked(url: str, shown: str) -> None:
+def test_credentials_in_a_url_are_masked(url: str, shown: str) -> None:
     assert str(Location(url)) == shown
     assert mask_url(shown) == shown
 
@@ -55,7 +55,7 @@ def test_the_credentials_in_a_url_are_masked(url: str, shown: str) -> None:
         "simplecache::s3://bucket/x",
     ],
 )  # fmt: skip
-def test_a_location_without_credentials_is_shown_whole(text: str) -> None:
+def test_location_without_credentials_is_shown_unchanged(text: str) -> None:
     assert str(Location(text)) == text
     assert not Location(text).has_credentials
     assert Location(text).hide_in(f"no {text}") == f"no {text}"
@@ -72,13 +72,13 @@ def test_user_information_never_changes_what_is_shown(secret: str, form: str) ->
 
 
 @given(SECRETS, st.sampled_from(QUERY))
-def test_a_query_never_changes_what_is_shown(secret: str, form: str) -> None:
+def test_query_never_changes_what_is_shown(secret: str, form: str) -> None:
     scheme = form.partition("://")[0] + "://"
     assert str(Location(form.format(secret))) in {f"{scheme}h/x{mark}***" for mark in "?#;"} | {f"{scheme}***"}
 
 
 @given(SECRETS, st.sampled_from(USER_INFO + QUERY), st.booleans())
-def test_what_a_library_repeats_does_not_contain_the_credential(secret: str, form: str, quoted: bool) -> None:
+def test_error_of_a_library_does_not_contain_the_credential(secret: str, form: str, quoted: bool) -> None:
     url = form.format(urllib.parse.quote(secret, safe="") if quoted else secret)
     location, plain = Location(url), urllib.parse.unquote(secret) if quoted else secret
     error = f"401 for {url}: {secret!r} {plain} {secret.upper()} {urllib.parse.quote(secret)}"
@@ -110,12 +110,12 @@ def test_urls_in_any_text_are_masked(secret: str) -> None:
     assert mask_urls(text) == text
 
 
-def test_a_short_credential_withholds_the_whole_text() -> None:
+def test_short_credential_withholds_the_whole_text() -> None:
     assert Location("sftp://u:pw@h/x").hide_in("the pw is wrong") == WITHHELD
     assert Location("sftp://u:pw@h/x").hide_in("no route") == "no route"
 
 
-def test_the_location_keeps_its_credentials_for_the_library_alone() -> None:
+def test_location_reveals_its_credentials_to_the_library() -> None:
     location = Location("sftp://u:secret@h/x")
     for same in (pickle.loads(pickle.dumps(location)), copy.deepcopy(location)):
         assert same == location
@@ -123,13 +123,13 @@ def test_the_location_keeps_its_credentials_for_the_library_alone() -> None:
         assert same.reveal() == "sftp://u:secret@h/x"
 
 
-def test_a_name_after_a_url_is_not_taken_from_its_password() -> None:
+def test_name_after_a_url_is_not_split_from_its_password() -> None:
     assert Location("s3://bucket/x#release").split_name() == (Location("s3://bucket/x"), "release")
     assert Location("sftp://u:p#w@h/x").split_name() == (Location("sftp://u:p#w@h/x"), "")
     assert Location("stored#release").split_name() == (Location("stored"), "release")
 
 
-def test_what_a_library_logs_does_not_contain_the_credential(caplog: pytest.LogCaptureFixture) -> None:
+def test_log_of_a_library_does_not_contain_the_credential(caplog: pytest.LogCaptureFixture) -> None:
     log = logging.getLogger("client")
     with hidden_in_logs(Location("https://h/x?sig=abcdef")):
         log.warning("retry of %s", "/x?sig=abcdef")

@@ -131,12 +131,12 @@ def test_dimensions_named_question_mark_may_differ(workshop: Workshop, tmp_path:
         ({"tactic_sources": ("NONSENSE",)}, "tactic_sources: 'NONSENSE' is not in tensorrt"),
     ],
 )
-def test_what_this_tensorrt_cannot_do_is_said(workshop: Workshop, spec: dict[str, Any], message: str) -> None:
+def test_unsupported_options_are_errors(workshop: Workshop, spec: dict[str, Any], message: str) -> None:
     with pytest.raises(BuildError, match=message):
         workshop.build("conv", (RANGES["conv"],), **spec)
 
 
-def test_a_plan_of_another_product_is_refused(workshop: Workshop, tmp_path: Path) -> None:
+def test_plan_of_another_product_is_an_error(workshop: Workshop, tmp_path: Path) -> None:
     plan = tmp_path / "plan"
     plan.write_bytes(b"vtrt" + bytes(20) + bytes([1, 7, 1, 116]) + bytes(100))
     with pytest.raises(BackendError, match=r"built by TensorRT-RTX 1\.7\.1\.116: tensorrt cannot run it"):
@@ -146,14 +146,16 @@ def test_a_plan_of_another_product_is_refused(workshop: Workshop, tmp_path: Path
         workshop.load(plan)
 
 
-def test_a_truncated_plan_is_refused(workshop: Workshop, conv_plan: Path, tmp_path: Path) -> None:
+def test_truncated_plan_is_an_error(workshop: Workshop, conv_plan: Path, tmp_path: Path) -> None:
     plan = tmp_path / "plan"
     plan.write_bytes(conv_plan.read_bytes()[:2000])
     with pytest.raises(BackendError, match="cannot be loaded"):
         workshop.load(plan)
 
 
-def test_a_version_compatible_plan_goes_to_the_lean_runtime(workshop: Workshop, conv_plan: Path, plans: Path) -> None:
+def test_version_compatible_plan_is_saved_for_the_lean_runtime(
+    workshop: Workshop, conv_plan: Path, plans: Path
+) -> None:
     """Leaves the plan, an input and its output for test_gpu_lean, and a plan that is of this version only."""
     _, plan = workshop.build("conv", (RANGES["conv"],), version_compatible=True)
     with pytest.raises(BackendError, match="engine_host_code_allowed=True"):
@@ -163,7 +165,7 @@ def test_a_version_compatible_plan_goes_to_the_lean_runtime(workshop: Workshop, 
     leave(workshop, plan, plans / "conv", conv_inputs(4, seed=5))
 
 
-def test_inputs_and_outputs_in_formats_go_to_the_lean_runtime(workshop: Workshop, plans: Path) -> None:
+def test_plans_with_memory_formats_are_saved_for_the_lean_runtime(workshop: Workshop, plans: Path) -> None:
     """Save version-compatible plans with memory formats, which the lean runtime describes in words."""
     if not versions.has(versions.import_package("tensorrt"), "io_dtypes"):
         pytest.skip("needs a TensorRT that is not strongly typed")

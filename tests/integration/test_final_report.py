@@ -1,4 +1,4 @@
-"""A test failed if its last report says so, whoever decided that: then nothing of it is saved, and no gate is open."""
+"""Test that the last report of a test decides whether it failed: a failed test is not saved, and fails the run."""
 
 from __future__ import annotations
 
@@ -50,6 +50,7 @@ class TestM:
 
 
 def stored(project):
+    """Return the files of stored baselines."""
     return list((project.path / ".trt-baselines").rglob("test_m*.json"))
 
 
@@ -57,7 +58,7 @@ CASES = [*((name, ()) for name in FAILS_AFTER_MEASURING), ("subtest", ("-n", "1"
 
 
 @pytest.mark.parametrize(("name", "xdist"), CASES, ids=lambda value: str(value) if value else "alone")
-def test_what_fails_after_measuring_is_not_saved(project, name, xdist):
+def test_failure_after_the_measurement_is_not_saved(project, name, xdist):
     project.makepyfile(test_m="import pytest\n" + FAILS_AFTER_MEASURING[name])
     result = project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-force", *xdist)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -65,7 +66,7 @@ def test_what_fails_after_measuring_is_not_saved(project, name, xdist):
     result.stdout.fnmatch_lines(["1 of 1: not saved: the test was skipped, or failed by itself*"])
 
 
-def test_what_a_later_hook_fails_is_not_saved(project):
+def test_failure_by_a_later_hook_is_not_saved(project):
     project.makeconftest("""
         import pytest
         @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -80,7 +81,7 @@ def test_what_a_later_hook_fails_is_not_saved(project):
     assert stored(project) == []
 
 
-def test_what_passes_is_saved_and_said_by_a_worker_too(project):
+def test_passing_test_of_a_worker_is_saved_and_counted(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_subprocess("--trt-baseline-save", "-n", "1")
     assert result.ret == 0
@@ -89,17 +90,17 @@ def test_what_passes_is_saved_and_said_by_a_worker_too(project):
 
 
 @pytest.mark.parametrize("plugin", ["rerunfailures", "pytest-retry"])
-def test_every_report_tells_of_the_last_try(project, plugin):
-    """The first try is inaccurate, the second one right."""
+def test_every_report_shows_the_last_try(project, plugin):
+    """The first try is inaccurate, the second one is accurate."""
     project.makepyfile(
         test_m="""
 import numpy, pytest
 TRIES = []
 def expected(inputs):
     import onnxruntime
-    right = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"]).run(None, inputs)[0]
+    exact = onnxruntime.InferenceSession("m.onnx", providers=["CPUExecutionProvider"]).run(None, inputs)[0]
     TRIES.append(1)
-    return {"y": right + (len(TRIES) == 1)}
+    return {"y": exact + (len(TRIES) == 1)}
 @pytest.mark.flaky(reruns=2, retries=2)
 @pytest.mark.trt_engine("m.onnx", dims={"N": 1})
 @pytest.mark.trt_accuracy(reference=expected)
@@ -121,7 +122,7 @@ def test_m(trt_runner):
     assert len(stored(project)) == 1
 
 
-SWALLOWS = {
+HIDING_HOOKS = {
     "a changed report": """
         import pytest
         @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -143,27 +144,27 @@ SWALLOWS = {
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
-@pytest.mark.parametrize("how", SWALLOWS)
-def test_a_hook_that_swallows_a_failing_verdict_fails_the_run(project, how, xdist):
-    project.makeconftest(SWALLOWS[how])
+@pytest.mark.parametrize("hook", HIDING_HOOKS)
+def test_hook_that_hides_a_failing_verdict_fails_the_run(project, hook, xdist):
+    project.makeconftest(HIDING_HOOKS[hook])
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
     result = project.runpytest_subprocess(*xdist)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m is over budget, and pytest counted no failure: *"])
+    result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m is over budget, but pytest counted no failure: *"])
 
 
 @pytest.mark.parametrize(
     "hook", ["pytest_runtest_protocol(item)", "pytest_runtestloop(session)"], ids=["protocol", "loop"]
 )
-def test_a_hook_that_runs_no_test_fails_the_run(project, hook):
+def test_hook_that_runs_no_test_fails_the_run(project, hook):
     project.makeconftest(f"def {hook}:\n    return True\n")
     project.makepyfile(test_m=ENGINE + MEASURES)
     result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m was collected and never run: *"])
+    result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m was collected but never run: *"])
 
 
-def test_an_expected_failure_is_no_swallowed_one(project):
+def test_expected_failure_is_not_a_hidden_one(project):
     budget = "@pytest.mark.trt_budget('cpu', ms=1e-6)\n"
     project.makepyfile(test_m=ENGINE + "@pytest.mark.xfail(strict=True)\n" + budget + MEASURES)
     result = project.runpytest_subprocess()

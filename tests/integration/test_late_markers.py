@@ -1,4 +1,4 @@
-"""Markers that cannot count are errors; a test that measures nothing is mentioned."""
+"""Test that markers without an effect are errors, and that a test without a measurement is a warning."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class TestM(unittest.TestCase):
 }
 
 
-@pytest.mark.parametrize("place", MATRIX)
-def test_a_matrix_that_parametrizes_nothing_is_a_usage_error(project, place):
-    project.makepyfile(test_m="import pytest\n" + MATRIX[place])
+@pytest.mark.parametrize("name", MATRIX)
+def test_matrix_that_parametrizes_nothing_is_a_usage_error(project, name):
+    project.makepyfile(test_m="import pytest\n" + MATRIX[name])
     result = project.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
@@ -43,7 +43,7 @@ def test_a_matrix_that_parametrizes_nothing_is_a_usage_error(project, place):
     )
 
 
-def test_a_matrix_from_a_collection_hook_is_a_usage_error(project):
+def test_matrix_from_a_collection_hook_is_a_usage_error(project):
     project.makeconftest("""
         import pytest
         def pytest_collection_modifyitems(items):
@@ -54,7 +54,7 @@ def test_a_matrix_from_a_collection_hook_is_a_usage_error(project):
     assert project.runpytest_inprocess().ret == pytest.ExitCode.USAGE_ERROR
 
 
-def test_a_budget_from_a_collection_hook_counts(project):
+def test_budget_from_a_collection_hook_counts(project):
     project.makeconftest("""
         import pytest
         def pytest_collection_modifyitems(items):
@@ -90,21 +90,21 @@ ADDED_LATE = {
 }
 
 
-@pytest.mark.parametrize("how", ADDED_LATE)
-def test_a_budget_that_is_added_too_late_fails_the_test(project, how):
-    conftest, fixture, test = ADDED_LATE[how]
+@pytest.mark.parametrize("source", ADDED_LATE)
+def test_budget_that_is_added_too_late_fails_the_test(project, source):
+    conftest, fixture, test = ADDED_LATE[source]
     project.makeconftest(conftest)
     project.makepyfile(test_m="import pytest\n" + fixture + "@pytest.mark.trt_engine('m.onnx', dims={'N': 1})\n" + test)
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["*trt_budget was added after the collection, by a fixture or a hook, and did not count*"]
+        ["*trt_budget was added after the collection, by a fixture or a hook, and had no effect*"]
     )
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_test_with_a_runner_that_never_measures_is_mentioned(project, strict):
+def test_runner_that_never_measures_is_a_warning(project, strict):
     project.makepyfile(test_m=ENGINE + "def test_m(trt_runner):\n    pass\n")
     result = project.runpytest_subprocess(*["--trt-strict"] * strict)
     result.assert_outcomes(passed=not strict, failed=strict)
-    result.stdout.fnmatch_lines(["*the test has a trt_runner and never calls its measure(): nothing is judged*"])
+    result.stdout.fnmatch_lines(["*the test requests trt_runner but never calls its measure(): nothing is judged*"])

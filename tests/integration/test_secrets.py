@@ -1,4 +1,4 @@
-"""Credentials in the URL of --trt-baseline-dir: no run, report or command shows them."""
+"""Test that no run, report or command shows the credentials in the URL of --trt-baseline-dir."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ URL = f"memory://u:{PLAIN}@h/x"
 REPORTS = ("--trt-report=html:out.html", "--trt-report=md:out.md", "--trt-report=json:out.json", "--junitxml=out.xml")
 
 
-def everything(project: pytest.Pytester, result: pytest.RunResult) -> str:
-    """What the run wrote: its output and its reports."""
+def everything_written(project: pytest.Pytester, result: pytest.RunResult) -> str:
+    """Return everything that the run wrote: its output and its reports."""
     reports = [path.read_text() for path in project.path.iterdir() if path.suffix in (".html", ".md", ".json", ".xml")]
     return "\n".join((result.stdout.str(), result.stderr.str(), *reports))
 
 
 @pytest.mark.parametrize("url", [f"memory://u:{SECRET}@h/x", f"simplecache::memory://h/x?sig={PLAIN}"])
-def test_a_run_that_saves_shows_no_credentials(project: pytest.Pytester, url: str) -> None:
+def test_run_that_saves_shows_no_credentials(project: pytest.Pytester, url: str) -> None:
     project.makepyfile(
         test_m=ENGINE + MEASURES + "def test_fails(trt_runner):\n    trt_runner.measure()\n    assert 0\n"
     )
     options = ("--trt-baseline-save", "--trt-strict", "-vv", "-l", "-ra", "--full-trace", *REPORTS)
     result = project.runpytest_subprocess(f"--trt-baseline-dir={url}", *options)
-    shown = everything(project, result)
+    shown = everything_written(project, result)
     assert "***" in shown
     assert PLAIN not in shown
     assert "ss?7X" not in shown
 
 
 @pytest.mark.parametrize("more", [(), ("-n", "2"), ("--trt-baseline-ref=HEAD",), ("--trt-against=HEAD",)])
-def test_a_store_that_fails_shows_no_credentials(project: pytest.Pytester, more: tuple[str, ...]) -> None:
+def test_failing_store_shows_no_credentials(project: pytest.Pytester, more: tuple[str, ...]) -> None:
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.makeconftest(
         """
@@ -49,7 +49,7 @@ def test_a_store_that_fails_shows_no_credentials(project: pytest.Pytester, more:
     url = f"leaky://u:{PLAIN}@h/x"
     result = project.runpytest_subprocess(f"--trt-baseline-dir={url}", "-vv", "-l", *more)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    assert PLAIN not in everything(project, result)
+    assert PLAIN not in everything_written(project, result)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_a_store_that_fails_shows_no_credentials(project: pytest.Pytester, more:
         ["history", "test", f"--baseline-dir=s3:/u:{PLAIN}@h"],
     ],
 )
-def test_a_command_shows_no_credentials(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_show_no_credentials(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     main(arguments)
     shown = "".join(capsys.readouterr())
     assert PLAIN not in shown

@@ -1,5 +1,4 @@
-"""Baselines at fsspec URLs: against a real S3 server process, slow or cut off, a real SFTP server, and in fsspec's own
-memory."""
+"""Test baselines at fsspec URLs: on a real S3 server, a real SFTP server, and in fsspec's own memory."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ def port() -> Iterator[int]:
 
 @pytest.fixture
 def s3(port: int, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A URL of a prefix of its own, with the environment set so that it is found."""
+    """Return the URL of a new prefix, with the server and its credentials in the environment."""
     reach(port, monkeypatch)
     return f"s3://{BUCKET}/{uuid.uuid4().hex}"
 
@@ -58,7 +57,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 @pytest.fixture
 def sftp(tmp_path: Path) -> Iterator[str]:
-    """A URL of a folder on a server that wants a password."""
+    """Yield the URL of a folder on a server that requires a password."""
     (tmp_path / "served").mkdir()
     with sftp_server.server(tmp_path / "served") as port:
         yield f"sftp://{sftp_server.USER}:{sftp_server.PASSWORD}@127.0.0.1:{port}/team/baselines"
@@ -72,7 +71,7 @@ def save_all(url: str) -> None:
     opened(url).save_all([(measurement(node_id=test), "new") for test in TESTS])
 
 
-def test_saved_loaded_listed_and_pruned(url: str) -> None:
+def test_baseline_is_saved_loaded_listed_and_pruned(url: str) -> None:
     folder = opened(url)
     assert not folder.has_any(DEVICE)
     assert folder.load(TEST, DEVICE) is None
@@ -92,7 +91,7 @@ def test_saved_loaded_listed_and_pruned(url: str) -> None:
 
 
 def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
-    """Different tests, and one test that both save: all of them are there, and whole."""
+    """Both workers save different tests and one common test: all baselines are complete."""
     script = tmp_path / "save.py"
     script.write_text(
         "import sys\nfrom pathlib import Path\nfrom samples.records import measurement\n"
@@ -109,7 +108,7 @@ def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
     assert found == {"t.py::both", *(f"t.py::test_{name}_{number}" for name in "ab" for number in range(10))}
 
 
-def test_prefetched_tests_are_asked_for_together(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_prefetched_baselines_are_requested_together(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     save_all(s3)
     with Network(port, delay_s=0.3) as network:
         reach(network.port, monkeypatch)
@@ -120,7 +119,7 @@ def test_prefetched_tests_are_asked_for_together(s3: str, port: int, monkeypatch
     assert network.busiest >= 8
 
 
-def test_a_password_in_the_url_is_shown_to_nobody(sftp: str) -> None:
+def test_password_in_the_url_is_never_shown(sftp: str) -> None:
     assert opened(sftp).where.startswith("sftp://***@127.0.0.1:")
     with pytest.raises(BaselineError, match=r"cannot be reached: AuthenticationException.*give credentials") as caught:
         opened(sftp.replace(sftp_server.PASSWORD, "guessed"))
@@ -174,27 +173,27 @@ def test_no_error_of_a_store_shows_the_credentials(caplog: pytest.LogCaptureFixt
     assert not [text for text in (*shown, caplog.text) if secret in text]
 
 
-def test_no_such_bucket(s3: str) -> None:
+def test_missing_bucket_is_an_error(s3: str) -> None:
     for ask in (lambda f: f.load(TEST, DEVICE), lambda f: f.has_any(DEVICE), lambda f: f.save(measurement(), "new")):
         with pytest.raises(BaselineError, match="there is no bucket 'nowhere'"):
             ask(opened("s3://nowhere/baselines"))
 
 
-def test_no_credentials(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_an_error(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     with pytest.raises(BaselineError, match="AWS_ACCESS_KEY_ID"):
         opened(s3).load(TEST, DEVICE)
 
 
-def test_nobody_answers(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreachable_server_is_an_error(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
     reach(9, monkeypatch)
     with pytest.raises(BaselineError, match="check the network"):
         opened(s3).load(TEST, DEVICE)
 
 
-def test_the_connection_is_lost_while_reading(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read before is good; the rest is an error, and never a missing baseline."""
+def test_lost_connection_while_reading_is_an_error(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Baselines that were read before are valid; the others are errors, never missing."""
     save_all(s3)
     with Network(port, most_bytes=30_000) as network:
         reach(network.port, monkeypatch)
@@ -212,7 +211,9 @@ def loaded(folder: BaselineFolder, test: str) -> str:
         return "lost" if "check the network" in str(error) else str(error)
 
 
-def test_the_connection_is_lost_while_saving(s3: str, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lost_connection_while_saving_keeps_the_old_baseline(
+    s3: str, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     opened(s3).save(measurement(), "missing")
     with Network(port, most_bytes=1) as network:
         reach(network.port, monkeypatch)
@@ -224,7 +225,7 @@ def test_the_connection_is_lost_while_saving(s3: str, port: int, monkeypatch: py
     assert baseline.figures["ms"].value == 0.272
 
 
-def test_a_spoilt_object(s3: str) -> None:
+def test_broken_object_is_an_error(s3: str) -> None:
     opened(s3).save(measurement(), "missing")
     (entry,) = opened(s3).list()
     store = fsspec.filesystem("s3")
@@ -236,12 +237,12 @@ def test_a_spoilt_object(s3: str) -> None:
         opened(s3).load(TEST, DEVICE)
 
 
-def test_a_protocol_that_nothing_serves() -> None:
+def test_unknown_protocol_is_an_error() -> None:
     with pytest.raises(BaselineError, match="carrier"):
         opened("carrier://pigeon")
 
 
-def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     with pytest.raises(BaselineError, match=r"pytest-trt\[remote\]"):
         open_baselines("s3://team/x", "main", revision=None, rootdir=Path())
