@@ -47,7 +47,7 @@ class Preparation:
     def write_model(self, folder: Path) -> tuple[Path, Conversion]:
         """Return the path of the model to build, which is in `folder` if the model is converted."""
         if self.convert is None:
-            return self.model.path, Conversion(self.shares, "")
+            return self.model.parser_path, Conversion(self.shares, "")
         return folder / _MODEL_NAME, self.convert(folder / _MODEL_NAME)
 
     def write_batches(self, folder: Path, cache: Path | None) -> Path | None:

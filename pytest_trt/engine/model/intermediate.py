@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pytest_trt.engine.model.model import Model
-from pytest_trt.engine.onnx import rewrite, traverse
+from pytest_trt.engine.onnx import external_data, rewrite, traverse
 
 _FLOAT_TYPES = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
@@ -105,5 +105,5 @@ class TensorGraph:
             if name not in self.outputs:
                 marked.graph.output.append(onnx.helper.make_tensor_value_info(name, types[name], None))
         beside = any(map(traverse.is_external, traverse.tensors(marked)))
-        onnx.load_external_data_for_model(marked, str(self._model.path.parent))
+        external_data.load_weights(marked, self._model.path)
         rewrite.save_model(marked, output, beside=beside)

@@ -14,7 +14,7 @@ from pytest_trt.core.callables import call_user_function, function_name
 from pytest_trt.engine.cache.digest import file_sha256
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.model.files import find_file
-from pytest_trt.engine.onnx import rewrite, signature, traverse
+from pytest_trt.engine.onnx import external_data, rewrite, signature, traverse
 from pytest_trt.engine.onnx.signature import Dims
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
@@ -48,6 +48,14 @@ class Model:
     opset: int = 0
     ops: frozenset[str] = frozenset()
     external: tuple[str, ...] = ()
+
+    @property
+    def parser_path(self) -> Path:
+        """A path of the model beside which a parser finds all external data.
+
+        It differs from `path` if that is a link and the data lies beside its target.
+        """
+        return external_data.parser_path(self.path, self.external) if self.external else self.path
 
     @property
     def has_qdq(self) -> bool:
@@ -96,8 +104,8 @@ def read_model(path: Path) -> Model:
         if graph.external:
             digest = hashlib.sha256(sha256.encode())
             for location, (end, weight) in sorted(graph.external.items()):
-                signature.check_external_file(path, location, end, weight)
-                digest.update(f"\0{location}\0{file_sha256(path.parent / location)}".encode())
+                file = external_data.check_weights(path, location, end, weight)
+                digest.update(f"\0{location}\0{file_sha256(file)}".encode())
             sha256 = digest.hexdigest()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -114,10 +122,10 @@ def _read_plan(path: Path) -> Model:
     """Return the prebuilt plan at `path`, whose content is not parsed."""
     try:
         with path.open("rb") as file:
-            head = file.read(len(signature.LFS_POINTER))
+            head = file.read(len(external_data.LFS_POINTER))
         if not head:
             raise ModelError(f"{path} is empty (0 bytes): build or copy it again")
-        if head == signature.LFS_POINTER:
+        if head == external_data.LFS_POINTER:
             raise ModelError(f"{path} is a Git LFS pointer, not the plan: git lfs pull")
         return Model(path, file_sha256(path), "plan")
     except OSError as error:
@@ -142,10 +150,8 @@ def _model_from_function(function: Callable[[], Any], folders: Sequence[Path], s
 
 def _save(model: Any, path: Path) -> None:
     """Write the user's ModelProto, and leave it unchanged."""
-    import onnx
-
     rewrite.save_model(model, path, beside=False)
-    onnx.load_external_data_for_model(model, str(path.parent))  # saving moves weights out of a large ModelProto
+    external_data.load_weights(model, path)  # saving moves weights out of a large ModelProto
 
 
 def _plan_from_function(function: Callable[[], bytes], store: Store) -> Path:

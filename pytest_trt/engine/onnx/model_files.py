@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pytest_trt.engine.onnx import traverse
+from pytest_trt.engine.onnx import external_data, traverse
 
 
 def copy_model(model: Path, output: Path) -> None:
@@ -15,12 +15,13 @@ def copy_model(model: Path, output: Path) -> None:
     """
     import onnx
 
-    without_weights = onnx.load(str(model), load_external_data=False)
-    if not any(map(traverse.is_external, traverse.tensors(without_weights))):
+    loaded = onnx.load(str(model), load_external_data=False)
+    if not any(map(traverse.is_external, traverse.tensors(loaded))):
         shutil.copyfile(model, output)
         return
+    external_data.load_weights(loaded, model)
     onnx.save(
-        onnx.load(str(model)),
+        loaded,
         str(output),
         save_as_external_data=True,
         location=f"{output.name}.data",

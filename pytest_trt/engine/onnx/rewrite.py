@@ -10,7 +10,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.engine.onnx import traverse
+from pytest_trt.engine.onnx import external_data, traverse
 from pytest_trt.engine.onnx.messages import shorten
 from pytest_trt.errors import ModelError
 
@@ -78,10 +78,8 @@ def load_normalised(typed: Any, model: Path) -> Any:
     Raises:
         ModelError: The nodes depend on each other in a circle, or no node computes an output.
     """
-    import onnx
-
     sort_nodes(typed.graph, model.name)
-    onnx.load_external_data_for_model(typed, str(model.parent))
+    external_data.load_weights(typed, model)
     typed.graph.initializer.extend(map(_to_dense, typed.graph.sparse_initializer))
     del typed.graph.sparse_initializer[:]
     weights = {tensor.name for tensor in typed.graph.initializer}

@@ -6,14 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.engine.onnx import traverse
+from pytest_trt.engine.onnx import external_data, traverse
+from pytest_trt.engine.onnx.external_data import LFS_POINTER
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
 
 Dims = tuple["str | int | None", ...]
 """A tensor's dimensions as a model declares them: a size, a name, or None for a dynamic dimension without a name."""
-
-LFS_POINTER = b"version https://git-lfs"
 
 _DTYPES = {
     "FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "BOOL": "bool",
@@ -67,7 +66,7 @@ def read_signature(path: Path) -> ModelSignature:
         dims=dims,
         opset=max(opsets.get("ai.onnx", 0), 0),
         ops=frozenset(node.op_type for node in traverse.nodes(model)),
-        external=_external_files(path, model),
+        external=external_data.weight_files(path, model),
     )
 
 
@@ -93,54 +92,6 @@ def _parse(path: Path) -> Any:
         raise ModelError(
             f"{path} is no ONNX model, or was cut short at {size} bytes ({error}): export or copy it again"
         ) from error
-
-
-def _external_files(path: Path, model: Any) -> dict[str, tuple[int, str]]:
-    """Return, by file of external data, the byte at which its last weight ends, and that weight."""
-    ends: dict[str, tuple[int, str]] = {}
-    for tensor in filter(traverse.is_external, traverse.tensors(model)):
-        entries = {entry.key: entry.value for entry in tensor.external_data}
-        location, numbers = entries.get("location", ""), [entries.get("offset", "0"), entries.get("length", "0")]
-        if not all(number.isdecimal() for number in numbers):
-            raise ModelError(
-                f"{path}: the offset and length of the weight {tensor.name!r} in {location!r} are {numbers}, which are "
-                "no numbers of bytes: save the model again"
-            )
-        end = sum(map(int, numbers))
-        ends[location] = max(ends.get(location, (0, "")), (end, tensor.name))
-    return ends
-
-
-def check_external_file(model: Path, location: str, end: int, weight: str) -> None:
-    """Raise ModelError unless a file of external data exists, is complete, and is in the model's folder.
-
-    A model must not be able to read files elsewhere.
-
-    Args:
-        model: The model's file.
-        location: The file of external data, as the model names it.
-        end: The byte at which its last weight ends.
-        weight: The name of that weight.
-    """
-    folder = model.parent.resolve()
-    file = model.parent / location
-    outside = not (folder / Path(location)).parent.resolve().is_relative_to(folder)
-    if not location or Path(location).is_absolute() or outside:
-        raise ModelError(
-            f"{model} keeps weights in {location!r}, outside its folder {folder}: save it again with its data beside it"
-        )
-    if file.is_symlink():
-        raise ModelError(f"{file}, the weights of {model.name}, is a link, which onnx does not follow: copy it (cp -L)")
-    if not file.is_file():
-        raise ModelError(f"{model} keeps weights in {location!r}, which is not in {folder}: copy it beside the model")
-    with file.open("rb") as data:
-        if data.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise ModelError(f"{file}, the weights of {model.name}, is a Git LFS pointer: git lfs pull")
-    if end > (size := file.stat().st_size):
-        raise ModelError(
-            f"{file} was cut short: it has {size} bytes, but the weight {weight!r} of {model.name} ends at byte {end}: "
-            "copy it again"
-        )
 
 
 def _dims(value: Any) -> Dims | None:

@@ -193,7 +193,7 @@ def broken(name: str, tmp_path: Path) -> Path:
         ("no number", "the offset and length of the weight 'w' in 'm.data' are ['-1', '32']"),
         ("data above", "outside its folder"),
         ("absolute data", "outside its folder"),
-        ("data behind a link", "the weights of m.onnx, is a link, which onnx does not follow: copy it"),
+        ("data behind a link", ".data, outside the folder of the model: copy it (cp -L)"),
     ],
 )
 def test_broken_model_is_explained(name: str, message: str, tmp_path: Path) -> None:
