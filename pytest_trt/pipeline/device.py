@@ -129,7 +129,7 @@ class DeviceRunner:
 
     Raises:
         InputError: No profile of the engine covers the shapes.
-        BackendError: Memory does not suffice.
+        BackendError: There is not enough memory.
     """
 
     def __init__(self, engine: DeviceEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:

@@ -19,7 +19,7 @@ def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOp
 
     Raises:
         InputError: The shapes do not fit the engine.
-        BackendError: Memory does not suffice, or the engine cannot be run with these options.
+        BackendError: There is not enough memory, or the engine cannot be run with these options.
     """
     # Each runner is imported only when it is used: a process without a GPU does not load the device pipeline.
     if engine.kind == "host":

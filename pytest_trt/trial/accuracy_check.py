@@ -106,7 +106,7 @@ class AccuracyCheck:
         elif self.bench.settings.bisect:
             try:
                 found = describe(bisect(self.bench, self.case.declaration, self.folders, run.inputs_and_outputs[0]))
-            except TrtError as error:  # the verdict is valid all the same
+            except TrtError as error:  # the verdict is still valid
                 found = (f"the first layer that departs cannot be found: {error}",)
         traced = dataclasses.replace(wrong, details=(*wrong.details, *found))
         return tuple(traced if verdict is wrong else verdict for verdict in verdicts)

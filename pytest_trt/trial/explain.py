@@ -9,7 +9,7 @@ from pytest_trt.core import stats
 from pytest_trt.core.records import Estimate, LayerProfile, Samples, Verdict
 from pytest_trt.judge.regression.blame import Blame, blame
 
-BESIDE_LAYERS = ("h2d_ms", "d2h_ms", "enqueue_ms")
+OTHER_FIGURES = ("h2d_ms", "d2h_ms", "enqueue_ms")
 """Figures outside the layers that a slowdown may come from."""
 
 
@@ -33,14 +33,14 @@ def explain_slowdown(verdict: Verdict, new: EngineCosts, old: EngineCosts) -> Bl
         return None
     now_ms = new.figures["ms"].value
     then_ms = now_ms / verdict.ratio.value
-    beside = {
+    other_figures = {
         name: (old.figures[name].value, new.figures[name].value)
-        for name in BESIDE_LAYERS
+        for name in OTHER_FIGURES
         if name in old.figures and name in new.figures
     }
-    beside.update(median_clocks(old.samples, new.samples))
+    other_figures.update(median_clocks(old.samples, new.samples))
     layers = scale_to_latency(old.profile, then_ms), scale_to_latency(new.profile, now_ms)
-    return blame(*layers, now_ms - then_ms, beside)
+    return blame(*layers, now_ms - then_ms, other_figures)
 
 
 def median_clocks(old: Sequence[Samples], new: Sequence[Samples]) -> dict[str, tuple[float, float]]:

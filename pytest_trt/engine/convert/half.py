@@ -106,10 +106,10 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
             has the precision. A model is never left as it was without an error or a note.
     """
     typed = rewrite.load_typed(model, output.parent)
-    beside = any(map(traverse.is_external, traverse.tensors(typed)))
+    external_weights = any(map(traverse.is_external, traverse.tensors(typed)))
     before = float_shares(typed)
     if precision in before and "fp32" not in before:
-        rewrite.save_model(rewrite.load_normalised(typed, model), output, beside=beside)
+        rewrite.save_model(rewrite.load_normalised(typed, model), output, external_weights=external_weights)
         return Conversion(before, "", (f"{model.name} is in {precision} already: it was not converted",))
     if "fp32" not in before:
         raise BuildError(f"{model.name} has no float32 operators: nothing in it can become {precision}")
@@ -131,7 +131,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
         except Exception as error:  # converters raise all kinds of exceptions
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {shorten(error)}") from error
     rewrite.sort_nodes(converted.graph, model.name)
-    rewrite.save_model(converted, output, beside=beside)
+    rewrite.save_model(converted, output, external_weights=external_weights)
     _check_valid(model, output, name, precision)
     shares = float_shares(rewrite.load_typed(output, output.parent))
     if precision not in shares:
@@ -163,7 +163,7 @@ def _autocast(converter: Any, model: Any, precision: HalfPrecision, keep_io: boo
     """Return `model` converted by modelopt's AutoCast, which runs it to find the operators that must stay float32."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         source = Path(folder) / "plain.onnx"
-        rewrite.save_model(model, source, beside=False)
+        rewrite.save_model(model, source, external_weights=False)
         return converter.convert_to_mixed_precision(str(source), low_precision_type=precision, keep_io_types=keep_io)
 
 

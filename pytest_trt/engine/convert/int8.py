@@ -106,7 +106,7 @@ def _write_quantised(model: Model, batches: Iterator[Arrays], output: Path, fold
     int8_compat.check_weights_finite(source)
     int8_compat.add_kernel_shapes(source)
     prepared, folded = folder / "prepared.onnx", folder / "folded.onnx"
-    rewrite.save_model(source, prepared, beside=False)
+    rewrite.save_model(source, prepared, external_weights=False)
     large = prepared.with_name(f"{prepared.name}.data").exists()
     quant_pre_process(  # folds batch normalisation into the weights that are quantised
         str(prepared), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
@@ -116,7 +116,7 @@ def _write_quantised(model: Model, batches: Iterator[Arrays], output: Path, fold
     if first := next(iter(selected.grouped), None):
         others = f" and {len(selected.grouped) - 1} more are" if len(selected.grouped) > 1 else " is"
         notes.append(f"{first}{others} not in int8: the size of a group of channels must be a multiple of 4")
-    rewrite.save_model(source, prepared, beside=large)
+    rewrite.save_model(source, prepared, external_weights=large)
     quantization.quantize_static(
         str(prepared),
         str(output),

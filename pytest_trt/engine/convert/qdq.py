@@ -103,7 +103,7 @@ def write_without_int32_biases(model: Model, output: Path) -> None:
     """Write `model` to `output` with its int32 biases as floating point weights of the same values."""
     source = rewrite.load_normalised(rewrite.load_typed(model.path, output.parent), model.path)
     fold_int32_biases(source)
-    rewrite.save_model(source, output, beside=bool(model.external))
+    rewrite.save_model(source, output, external_weights=bool(model.external))
 
 
 def fold_int32_biases(model: Any) -> None:

@@ -104,6 +104,6 @@ class TensorGraph:
         for name in tensors:
             if name not in self.outputs:
                 marked.graph.output.append(onnx.helper.make_tensor_value_info(name, types[name], None))
-        beside = any(map(traverse.is_external, traverse.tensors(marked)))
+        external_weights = any(map(traverse.is_external, traverse.tensors(marked)))
         external_data.load_weights(marked, self._model.path)
-        rewrite.save_model(marked, output, beside=beside)
+        rewrite.save_model(marked, output, external_weights=external_weights)

@@ -150,7 +150,7 @@ def _model_from_function(function: Callable[[], Any], folders: Sequence[Path], s
 
 def _save(model: Any, path: Path) -> None:
     """Write the user's ModelProto, and leave it unchanged."""
-    rewrite.save_model(model, path, beside=False)
+    rewrite.save_model(model, path, external_weights=False)
     external_data.load_weights(model, path)  # saving moves weights out of a large ModelProto
 
 

@@ -151,16 +151,16 @@ def _store_constants_as_tensors(model: Any) -> None:
             node.attribute.append(onnx.helper.make_attribute("value", tensor))
 
 
-def save_model(model: Any, output: Path, *, beside: bool) -> None:
+def save_model(model: Any, output: Path, *, external_weights: bool) -> None:
     """Write a ModelProto to `output`.
 
-    Its weights go to `output`.data if `beside` is true, or if the model exceeds protobuf's limit of 2 GiB.
+    Its weights go to `output`.data if `external_weights` is true, or if the model exceeds protobuf's limit of 2 GiB.
     """
     import onnx
 
     size = sum(len(tensor.raw_data) + 8 * len(tensor.float_data) for tensor in traverse.tensors(model))
     external = {"save_as_external_data": True, "location": f"{output.name}.data"}
-    onnx.save(model, str(output), **(external if beside or size > _MAX_PROTOBUF_BYTES else {}))
+    onnx.save(model, str(output), **(external if external_weights or size > _MAX_PROTOBUF_BYTES else {}))
 
 
 def constants_to_initializers(graph: Any) -> None:

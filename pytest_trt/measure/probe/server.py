@@ -53,7 +53,7 @@ class ProbeServer:
 
     def _start(self, python: str) -> None:
         home = Path(self._folder.name)
-        # The server starts in a folder that has this package alone: another interpreter must not import from this
+        # The server starts in a folder that contains only this package: another interpreter must not import from this
         # one's site-packages, and none may import modules from the user's current folder.
         (home / "pytest_trt").symlink_to(Path(__file__).resolve().parents[2])
         self._connection, theirs = socket.socketpair()

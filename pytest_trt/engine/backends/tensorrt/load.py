@@ -43,7 +43,7 @@ class DeviceEngine:
 
     Raises:
         BackendError: The file is no plan, or belongs to another product, version or device; a plugin library does not
-            load; or memory does not suffice.
+            load; or there is not enough memory.
     """
 
     kind: Literal["device", "host"] = "device"
@@ -128,7 +128,7 @@ class DeviceEngine:
             stream: The stream in which the context switches to the profile.
 
         Raises:
-            BackendError: Memory does not suffice (the error states the required and the free memory), or the profile
+            BackendError: There is not enough memory (the error states the required and the free memory), or the profile
                 cannot be used by another context.
         """
         self.device.activate()

@@ -154,7 +154,7 @@ class RemoteStorage:
                     name = self.where.partition("://")[2].rpartition("@")[2].partition("/")[0]
                     message = f"baselines at {self.where}: there is no bucket {name!r}: create it, or correct the URL"
                     raise BaselineError(message) from error
-                if not issubclass(error.kind, PermissionError):  # to read may be permitted all the same
+                if not issubclass(error.kind, PermissionError):  # reading may still be permitted
                     raise
             self._bucket = ""
 
