@@ -54,6 +54,14 @@ def engine_digest(
     return hashlib.sha256(json.dumps(made_from, sort_keys=True).encode()).hexdigest()
 
 
+def prebuilt_digest(spec: EngineSpec, model: Model) -> str:
+    """Return the digest of a prebuilt plan: its SHA-256, and that of the plugin libraries that it runs with, if any."""
+    if not spec.plugins:
+        return model.sha256
+    libraries = [file_sha256(Path(plugin)) for plugin in spec.plugins]
+    return hashlib.sha256(json.dumps([model.sha256, libraries]).encode()).hexdigest()
+
+
 def _timing_cache_key(spec: EngineSpec) -> str:
     """Return the mode and the content of a timing cache that is only read.
 

@@ -15,7 +15,7 @@ from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, Build
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parse_version
 from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.engine.cache.store import Store
-from pytest_trt.engine.cache_key import engine_digest
+from pytest_trt.engine.cache_key import engine_digest, prebuilt_digest
 from pytest_trt.engine.convert.calibration_data import Calibration
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
@@ -126,7 +126,7 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
     """
     spec, model, environment = request.spec, request.model, request.environment
     if model.kind == "plan":
-        return ProvidedEngine(model.path, model.sha256, model.sha256)
+        return ProvidedEngine(model.path, prebuilt_digest(spec, model), model.sha256)
     store = resources.store or Store.temporary()
     backend = BACKENDS[environment.backend]
     profiles = () if backend.runs_model else request.shapes().profiles

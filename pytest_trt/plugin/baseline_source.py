@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.errors import BackendError
+from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.settings import Settings
 
@@ -73,6 +73,33 @@ class BaselineSource:
     def for_workers(self) -> dict[str, Any] | None:
         """Check out the revision, and return it in the form that xdist's workers receive."""
         return None if self._builder is None else self._builder.encode()
+
+    def check_named(self, named: Collection[str]) -> None:
+        """Check that what the command line names exists, unless this run saves.
+
+        Args:
+            named: The fields of Settings that were given on the command line.
+
+        Raises:
+            DeclarationError: The folder, the name or the revision has no baseline.
+            GitError: Git does not know the revision.
+        """
+        settings, folder = self._settings, self.baselines
+        explicit = settings.baseline_ref is not None or {"baseline", "baseline_dir"} & set(named)
+        if not explicit or folder is None or settings.baseline_save or settings.build_only or settings.against:
+            return
+        if settings.disabled or settings.skip or not folder.is_empty():
+            return
+        others = folder.other_names()
+        hint = f"it has {', '.join(others)}" if others else "save one first with --trt-baseline-save"
+        given = (
+            f"--trt-baseline={settings.baseline}"
+            if "baseline" in named
+            else f"--trt-baseline-dir={settings.baseline_dir}"
+        )
+        if settings.baseline_ref is not None:
+            given = f"--trt-baseline-ref={settings.baseline_ref}"
+        raise DeclarationError(f"{given}: there is no baseline in {folder.where}: {hint}, or drop the option")
 
     def prepare(self, bench: Bench, declared: Mapping[str, Declaration]) -> None:
         """Build the revision's engines, or read remote baselines together. Local ones are read when they are needed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,14 +36,11 @@ class ItemJudge:
         settings: The settings of the run.
         bench: The resources of the run.
         source: What tests are compared with.
-        tests: The node ids of all tests; empty if not all were collected.
         warnings: The warnings of the run, to which a lost GPU is added.
     """
 
-    def __init__(
-        self, settings: Settings, bench: Bench, source: BaselineSource, tests: Collection[str], warnings: list[str]
-    ) -> None:
-        self._settings, self._bench, self._source, self._tests = settings, bench, source, tests
+    def __init__(self, settings: Settings, bench: Bench, source: BaselineSource, warnings: list[str]) -> None:
+        self._settings, self._bench, self._source = settings, bench, source
         self._warnings = warnings
 
     def judge(self, item: pytest.Item) -> str:
@@ -65,8 +62,6 @@ class ItemJudge:
             return ""
         if self._settings.disabled:
             result = dataclasses.replace(result, measurement=None)
-        if (baselines := self._source.baselines) is not None:
-            result = save_baseline.suggest_renamed(result, baselines, self._tests)
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         pytest_benchmark.add_latencies(item, result)

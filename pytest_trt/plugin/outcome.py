@@ -29,6 +29,7 @@ class RunOutcome:
         problems: Usage errors; one is enough for exit status 4.
         warnings: Sentences that are shown and do not change the exit status.
         expected: The node ids of the tests of this plugin that pytest should run.
+        orphans: The node ids of tests that have a baseline and no longer exist.
     """
 
     def __init__(self, settings: Callable[[], Settings]) -> None:
@@ -36,6 +37,7 @@ class RunOutcome:
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.expected: set[str] = set()
+        self.orphans: set[str] = set()
         self._results: dict[str, Result] = {}
         self._reported: set[str] = set()
         self._failed: set[str] = set()
@@ -90,6 +92,7 @@ class RunOutcome:
             )
             return
         self.expected.update(output.get("trt_expected", ()))
+        self.orphans.update(output.get("trt_orphans", ()))
         for node_id, saved in output.get("trt_saved", {}).items():
             self.add_saved(node_id, saved)
         self.problems += [p for p in output.get("trt_problems", ()) if p not in self.problems]
@@ -115,6 +118,7 @@ class RunOutcome:
             self._keep_last_run(config)
         if not config.option.collectonly:
             self._lost += self._ignored_verdicts()
+            self._report_orphans()
             if session.exitstatus == pytest.ExitCode.OK:
                 self._lost += [
                     f"{node_id} was collected but never run: a hook or plugin dropped it"
@@ -127,6 +131,19 @@ class RunOutcome:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
         elif self._lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def _report_orphans(self) -> None:
+        """Warn of baselines whose tests are gone; with --trt-strict they fail the run."""
+        if not self.orphans:
+            return
+        count, shown = len(self.orphans), sorted(self.orphans)[:3]
+        more = f" and {count - len(shown)} more" if count > len(shown) else ""
+        have = "baselines have" if count > 1 else "baseline has"
+        text = (
+            f"{count} {have} no test ({', '.join(shown)}{more}): restore or rename the test, or remove them with "
+            "pytest-trt baseline prune"
+        )
+        (self._lost if self._settings().strict else self.warnings).append(text)
 
     def _ignored_verdicts(self) -> list[str]:
         """Return a line for each test that has a failing verdict but did not fail in pytest."""
@@ -168,5 +185,5 @@ class RunOutcome:
         for line in self._lines:
             reporter.write_line(line)
         shown = self.problems if has_workers or self.results else ()  # otherwise pytest shows the UsageError itself
-        for problem in (*shown, *(self._lost if self._started or self.expected else ())):
+        for problem in (*shown, *(self._lost if self._started or self.expected or self.orphans else ())):
             reporter.write_line(f"ERROR: {problem}", red=True)

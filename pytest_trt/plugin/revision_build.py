@@ -165,7 +165,7 @@ def _engine_of(trial: Trial) -> RevisionEngine:
     engine, description = trial.engine, trial.description
     subject = trial.subject(engine)
     return RevisionEngine(
-        model=str(trial.model.path.absolute()),
+        model=str(trial.model.path.resolve()),
         backend=trial.backend,
         environment=trial.environment,
         engine_digest=engine.digest,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_trt.plugin.baseline_source import BaselineSource
     from pytest_trt.plugin.judging import ItemJudge
+    from pytest_trt.plugin.known_tests import KnownTests
     from pytest_trt.spec.budget_file import BudgetFile
     from pytest_trt.spec.declaration import Declaration
     from pytest_trt.spec.settings import Settings
@@ -50,7 +51,8 @@ class Session:
         self.problems, self._warnings = self.outcome.problems, self.outcome.warnings
         self.failed_tests: set[str] = set()
         self._deselected: list[pytest.Item] = []
-        self._collected: set[str] = set()
+        self._collected_files: set[str] = set()
+        self._known: KnownTests | None = None
         try:
             self._options = read_options(config)
         except ValueError as error:
@@ -102,7 +104,7 @@ class Session:
         """The judge of tests whose bodies have ended."""
         from pytest_trt.plugin.judging import ItemJudge
 
-        return ItemJudge(self.settings, self.bench, self.baseline_source, self._collected, self._warnings)
+        return ItemJudge(self.settings, self.bench, self.baseline_source, self._warnings)
 
     def prepare_worker(self, workerinput: dict[str, Any]) -> None:
         """Give an xdist worker what only the controller knows.
@@ -128,13 +130,14 @@ class Session:
             pytest.UsageError: There are problems; it names them all. In a worker, the tests fail with them instead, and
                 the controller receives them.
         """
-        if not self._options and not any(uses_plugin(item) or has_plugin_marker(item) for item in items):
-            return
+        ours = any(uses_plugin(item) or has_plugin_marker(item) for item in items)
+        if not (self._options or ours or (self.config.rootpath / ".trt-baselines").is_dir()):
+            return  # with baselines and no test of ours, all of these tests are gone
         from pytest_trt.plugin import checks, collection
+        from pytest_trt.plugin.known_tests import KnownTests
 
         known, whole = [*items, *self._deselected], checks.collects_everything(self.config)
-        if whole:  # otherwise an absent test may exist without being requested
-            self._collected |= {item.nodeid for item in known}
+        self._known = KnownTests.of(self.config, known, self._collected_files, whole=whole)
         running = collection.select(self.config, self.settings, items, self._mark_stored(items))
         problems, invalid = collection.declare_all(running, self.budgets, build_only=self.settings.build_only)
         self.problems += problems
@@ -143,6 +146,7 @@ class Session:
         self.problems += checks.ambiguous_node_ids(self.config, known)
         self.problems += checks.unmatched_where(running, known, whole=whole)
         self._prepare([item for item in running if DECLARATION in item.stash])
+        self._find_orphans()
         self._end_collection([*invalid, *filter(uses_plugin, running)])
 
     def _mark_stored(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
@@ -160,10 +164,14 @@ class Session:
             item.stash[STORED] = True
         return stored
 
+    @property
+    def _only_lists(self) -> bool:
+        """Whether pytest only lists tests or fixtures, and runs nothing."""
+        return any(map(self.config.getoption, ("collectonly", "showfixtures", "show_fixtures_per_test")))
+
     def _prepare(self, declared: Sequence[pytest.Item]) -> None:
         """Check the devices and read the baselines, unless there are problems or nothing is to run."""
-        lists = any(map(self.config.getoption, ("collectonly", "showfixtures", "show_fixtures_per_test")))
-        if not declared or self.problems or lists:
+        if not declared or self.problems or self._only_lists:
             return
         from pytest_trt.plugin.checks import device_problems
 
@@ -171,9 +179,31 @@ class Session:
         if self.problems:
             return
         try:
+            named = {option.field for option, (_, origin) in self._options.items() if origin == option.flag}
+            self.baseline_source.check_named(named)
             self.baseline_source.prepare(self.bench, {item.nodeid: item.stash[DECLARATION] for item in declared})
         except TrtError as error:
             self.problems.append(str(error))
+
+    def _find_orphans(self) -> None:
+        """Report baselines whose tests are gone, if the whole suite was collected: a deleted test gates nothing."""
+        settings, known = self.settings, self._known
+        if self.problems or known is None or not known.whole or self._only_lists:
+            return
+        if settings.build_only or settings.baseline is None or settings.against or settings.skip or settings.disabled:
+            return
+        from pytest_trt.plugin.known_tests import orphaned_baselines
+
+        try:
+            baselines = self.baseline_source.baselines
+            orphans = orphaned_baselines(known, baselines) if baselines is not None else ()
+        except TrtError as error:
+            self.problems.append(str(error))
+            return
+        if self.is_worker:
+            self.config.workeroutput["trt_orphans"] = list(orphans)  # type: ignore[attr-defined]
+        else:
+            self.outcome.orphans.update(orphans)
 
     def _end_collection(self, ours: Sequence[pytest.Item]) -> None:
         """Raise the problems; in a worker, pass them to the controller and let each of `ours` fail with them."""
@@ -186,6 +216,11 @@ class Session:
         if problems:
             for item in ours:
                 item.stash[PROBLEMS] = "\n".join(problems)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Remember the modules that were collected in full: an absent test of another module may only be hidden."""
+        if report.passed and report.nodeid and "::" not in report.nodeid:
+            self._collected_files.add(report.nodeid)
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage) -> None:
         """Make a misspelt ini setting a problem. Pytest only warns about it, and a check would silently be off."""
@@ -209,7 +244,8 @@ class Session:
 
         folders = (item.path.parent, Path(self.settings.rootdir))
         source = self.baseline_source
-        trial = Trial(self.bench, item.nodeid, declaration, folders, source.baselines, source.revision)
+        is_gone = self._known.is_gone if self._known is not None else lambda node_id: False
+        trial = Trial(self.bench, item.nodeid, declaration, folders, source.baselines, source.revision, is_gone)
         item.stash[TRIAL] = trial
         return trial
 
@@ -230,9 +266,18 @@ class Session:
             self.outcome.expected.update(expected)
 
     def save(self, item: pytest.Item) -> None:
-        """Save the measurement of a test after its last report, unless the test failed."""
+        """Save the measurement of a test after its last report, unless the test failed.
+
+        If the measurement cannot be saved, one more report makes the test an error.
+        """
         failed = item.stash.get(FAILED, False) or item.nodeid in self.failed_tests
-        saved = self.judge.save(item, failed=failed)
+        try:
+            saved = self.judge.save(item, failed=failed)
+        except TrtError as error:
+            text = f"{type(error).__name__}: {error}"
+            report = pytest.TestReport(item.nodeid, item.location, {}, "failed", text, "teardown")
+            item.ihook.pytest_runtest_logreport(report=report)
+            return
         if self.is_worker:
             self.config.workeroutput.setdefault("trt_saved", {})[item.nodeid] = saved  # type: ignore[attr-defined]
         else:

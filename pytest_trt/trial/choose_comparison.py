@@ -7,16 +7,17 @@ figures. If the engines are identical, or nothing is stored, nothing is compared
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.core.records import Environment
+from pytest_trt.core.records import Environment, Verdict
 from pytest_trt.engine.cache.digest import file_sha256
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import CacheError, DeclarationError
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import stored
+from pytest_trt.judge.regression.changes import spec_changes
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.spec.description import description_digest, parse_pipeline
 from pytest_trt.trial.against.revision import Revision
@@ -61,19 +62,33 @@ class EngineUnderTest:
 
     def is_identical_to(self, baseline: Baseline) -> bool:
         """Whether plan, software, device and pipeline are those of the baseline."""
-        return stored.is_identical(baseline, self.environment, self.engine.plan_sha256, self.spec_digest)
+        return stored.is_identical(
+            baseline,
+            self.environment,
+            engine_digest=self.engine.digest,
+            plan_sha256=self.engine.plan_sha256,
+            spec_digest=self.spec_digest,
+        )
 
 
 def choose_baseline(
-    folder: BaselineFolder | None, tested: EngineUnderTest, terms: ComparisonTerms, store: Store
+    folder: BaselineFolder | None,
+    tested: EngineUnderTest,
+    terms: ComparisonTerms,
+    store: Store,
+    is_gone: Callable[[str], bool],
 ) -> Comparison:
     """Return the comparison with the test's stored baseline.
+
+    A test without a baseline may have been renamed: if exactly one baseline of a test that is gone has the same spec,
+    that one is the reference.
 
     Args:
         folder: The stored baselines; None if no comparison is requested.
         tested: The engine of the test.
         terms: What the comparison allows.
         store: The engine cache, where the baseline's plan may be.
+        is_gone: Whether a test certainly no longer exists, by its node id.
 
     Raises:
         BaselineError: The baseline cannot be read.
@@ -84,6 +99,15 @@ def choose_baseline(
         return Comparison(mode="off", terms=terms)
     device = device_slug(tested.environment)
     baseline = folder.load(tested.node_id, device)
+    notes: tuple[str, ...] = ()
+    if baseline is None:
+        candidates = [one for one in folder.tests_of_spec(tested.spec_digest, device) if is_gone(one)]
+        if len(candidates) > 1:
+            return Comparison(mode="absent", terms=terms, absence=_ambiguous(candidates))
+        if candidates:
+            baseline, notes = folder.load(candidates[0], device), (_renamed(candidates[0], tested.node_id),)
+    elif changed := spec_changes(baseline.spec, tested.description):
+        notes = (f"compared with a baseline of another spec: {', '.join(changed)}",)
     if baseline is None:
         of_device = folder.has_any(device)
         others = () if of_device else folder.other_names()
@@ -91,7 +115,7 @@ def choose_baseline(
         return Comparison(mode="absent", terms=terms, absence=absence)
     paired = terms.tolerance.paired
     if not paired and tested.is_identical_to(baseline):
-        return Comparison(mode="identical", terms=terms, baseline=baseline)
+        return Comparison(mode="identical", terms=terms, baseline=baseline, notes=notes)
     engine = tested.engine
     other = None if paired is False else _stored_engine(baseline, tested, store)
     return Comparison(
@@ -100,7 +124,24 @@ def choose_baseline(
         baseline=baseline,
         other=other,
         rebuilt=baseline.engine_digest == engine.digest and baseline.plan_sha256 != engine.plan_sha256,
+        notes=notes,
     )
+
+
+def _renamed(old: str, new: str) -> str:
+    return (
+        f"judged against the baseline of {old}, which has the same spec and no test any more: was it renamed? "
+        f'pytest-trt baseline rename "{old}" "{new}"'
+    )
+
+
+def _ambiguous(candidates: Sequence[str]) -> Verdict:
+    text = (
+        f"this test has no baseline; was it renamed? {len(candidates)} baselines without a test have the same spec "
+        f"({', '.join(sorted(candidates)[:5])}): name the right one with pytest-trt baseline rename OLD NEW, or remove "
+        "them with pytest-trt baseline prune"
+    )
+    return Verdict("missing", "baseline", "", text)
 
 
 def choose_revision(revision: Revision, tested: EngineUnderTest, terms: ComparisonTerms) -> Comparison:
@@ -120,7 +161,7 @@ def choose_revision(revision: Revision, tested: EngineUnderTest, terms: Comparis
             f"at {revision.worktree.title} the test runs on {old.backend}, here on {tested.environment.backend}: "
             "engines of two backends are compared with: pytest-trt ab"
         )
-    if old.model == str(tested.model.absolute()):
+    if old.model == str(tested.model.resolve()):
         raise DeclarationError(
             f"{tested.model} lies outside the repository, so that {revision.worktree.title} has no model of its own "
             "and this one would be compared with itself: keep it in the repository, or have each side's conftest make "

@@ -83,6 +83,7 @@ class Comparison:
         since: The name of the baseline in sentences that say what changed since then.
         rebuilt: Whether this engine is another build of the baseline's model and options; the verdict then names the
             build lottery.
+        notes: What a reader of the report should know about the baseline.
     """
 
     mode: ComparisonMode
@@ -92,6 +93,7 @@ class Comparison:
     absence: Verdict | None = None
     since: str = "the baseline"
     rebuilt: bool = False
+    notes: tuple[str, ...] = ()
 
     def paired_with(self, other: Subject) -> Comparison:
         """Return the same comparison, with another engine to take turns with."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +55,7 @@ class Trial(Case):
         folders: Where relative paths are looked for, in this order.
         baselines: The stored baselines to compare with; None for no comparison.
         revision: The git revision to compare with instead.
+        is_gone: Whether a test certainly no longer exists, by its node id: its baseline may be that of a renamed test.
     """
 
     def __init__(
@@ -65,9 +66,10 @@ class Trial(Case):
         folders: Sequence[Path],
         baselines: BaselineFolder | None = None,
         revision: Revision | None = None,
+        is_gone: Callable[[str], bool] = lambda node_id: False,
     ) -> None:
         super().__init__(bench, node_id, declaration, folders)
-        self._revision = revision
+        self._revision, self._is_gone = revision, is_gone
         self._baselines = baselines if revision is None else None
         self._accuracy = AccuracyCheck(self, bench, node_id, folders, self._baselines)
         self.result: Result | None = None
@@ -111,7 +113,7 @@ class Trial(Case):
         verdicts = self._confirm_in_another_build(verdicts, tested, comparison)
         verdicts = self._accuracy.trace(verdicts, found.run)
         lottery = self._build_lottery(tested, found.run, comparison)
-        measurement = self._measurement(tested, found, lottery, outputs)
+        measurement = self._measurement(tested, found, comparison, lottery, outputs)
         verdicts = lottery.replace_verdict(verdicts)
         if found.again is not None:
             verdicts = comparison.explain(verdicts, measurement, found.again, self._baselines)
@@ -146,7 +148,7 @@ class Trial(Case):
         terms = ComparisonTerms.of(self.declaration.tolerance, self._bench.settings, self._device.spread)
         if self._revision is not None:
             return choose_revision(self._revision, tested, terms)
-        return choose_baseline(self._baselines, tested, terms, self._bench.store)
+        return choose_baseline(self._baselines, tested, terms, self._bench.store, self._is_gone)
 
     def _measure_and_confirm(self, tested: EngineUnderTest, comparison: Comparison) -> tuple[ConfirmedRun, Comparison]:
         """Measure, judge, and confirm what fails; return also the comparison with the figures of the other engine."""
@@ -231,6 +233,7 @@ class Trial(Case):
         self,
         tested: EngineUnderTest,
         found: ConfirmedRun,
+        comparison: Comparison,
         lottery: BuildLottery,
         outputs: Mapping[str, StoredOutput],
     ) -> Measurement:
@@ -258,7 +261,7 @@ class Trial(Case):
             time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             samples=run.sampling.sides[0],
             profile=profiles[0] if profiles else None,
-            notes=(*engine.notes, *self.environment.notes, *_power_notes(run), *lottery.notes),
+            notes=(*engine.notes, *self.environment.notes, *comparison.notes, *_power_notes(run), *lottery.notes),
             build_spread=lottery.spread,
             outputs=outputs,
         )

@@ -181,7 +181,9 @@ class BaselineFolder:
         return self._listed(self.name)
 
     def _listed(self, prefix: str) -> Iterator[ListedBaseline]:
-        paths = [path for path in self._storage.list(prefix) if path.endswith(".json")]
+        return self._read([path for path in self._storage.list(prefix) if path.endswith(".json")])
+
+    def _read(self, paths: Sequence[str]) -> Iterator[ListedBaseline]:
         for path, content in self._storage.read(paths, file_format.MOST_READ).items():
             try:
                 assert content is not None
@@ -241,21 +243,23 @@ class BaselineFolder:
             raise BaselineError(f"{self.where} has no baseline of {old!r}: pytest-trt baseline list shows all")
         return renamed_paths
 
-    def find_renamed(self, measurement: Measurement, node_ids: Collection[str]) -> str | None:
-        """Return the old node id of a test that seems to have been renamed.
+    def tests_of_spec(self, spec_digest: str, device: str) -> Sequence[str]:
+        """Return the node ids of the baselines on this device that have this spec."""
+        return self._tests_by_spec(device).get(spec_digest, ())
 
-        That is a test which no longer exists, and has a baseline with the same spec on the same device.
+    def node_ids_except(self, node_ids: Iterable[str]) -> set[str]:
+        """Return the node ids of the baselines on any device, except those of the given tests.
 
-        Args:
-            measurement: The measurement of the test.
-            node_ids: All tests that exist.
-
-        Returns:
-            None if there is no such test, or several.
+        Only the files of other tests are read. Files that cannot be read are left out.
         """
-        stored = self._tests_by_spec(device_slug(measurement.environment)).get(measurement.spec_digest, ())
-        found = {node_id for node_id in stored if node_id not in node_ids}
-        return found.pop() if len(found) == 1 else None
+        known = {baseline_path("", node_id)[1:] for node_id in node_ids}
+        paths = [path for path in self._storage.list(self.name) if path.endswith(".json")]
+        others = [path for path in paths if path.split("/", 2)[-1] not in known]
+        return {each.content.node_id for each in self._read(others) if isinstance(each.content, Baseline)}
+
+    def is_empty(self) -> bool:
+        """Return whether there is no baseline of this name at all."""
+        return not self._storage.list(self.name)
 
     def _tests_by_spec(self, device: str) -> Mapping[str, Sequence[str]]:
         """Return the tests with a baseline on this device by their spec's digest; read once, as many may be new."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from pytest_trt.core.records import Environment, Measurement
 from pytest_trt.judge.baselines.baseline import Baseline
@@ -52,16 +52,28 @@ def _engine_changes(baseline: Baseline, measurement: Measurement) -> Iterator[st
 
     The digest of an engine covers the model, the options, the backend and the device.
     """
-    then, now = baseline.spec, measurement.spec
-    options = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-    yield from (f"{name} ({_or_none(then.get(name))} to {_or_none(now.get(name))})" for name in options)
-    if baseline.plan_sha256 == measurement.plan_sha256:
+    yield from spec_changes(baseline.spec, measurement.spec)
+    if (baseline.plan_sha256, baseline.engine_digest) == (measurement.plan_sha256, measurement.engine_digest):
         return
     backends = [(e.backend, e.backend_version) for e in (baseline.environment, measurement.environment)]
     if baseline.engine_digest == measurement.engine_digest:
         yield "the build alone (the same model and options)"
-    elif set(options) <= {"inputs"} and backends[0] == backends[1]:  # other inputs do not make another engine
+    elif (
+        _changed_options(baseline.spec, measurement.spec) <= {"inputs"} and backends[0] == backends[1]
+    ):  # other inputs do not make another engine
         yield "the model"
+
+
+def spec_changes(then: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """Describe the options that differ between two specs, each with both values."""
+    return tuple(
+        f"{name} ({_or_none(then.get(name))} to {_or_none(now.get(name))})"
+        for name in sorted(_changed_options(then, now))
+    )
+
+
+def _changed_options(then: Mapping[str, str], now: Mapping[str, str]) -> set[str]:
+    return {name for name in {*then, *now} if then.get(name) != now.get(name)}
 
 
 def _or_none(value: object) -> str:

@@ -1,6 +1,6 @@
 """Compare a measurement with a baseline's stored figures.
 
-if not is_identical(baseline, environment, plan_sha256, spec_digest):
+if not is_identical(baseline, environment, engine_digest=..., plan_sha256=..., spec_digest=...):
     verdict = judge_stored(question, estimate, baseline)
 """
 
@@ -26,18 +26,25 @@ _COMPARED_FIELDS = (
 """The fields of an environment that a figure depends on."""
 
 
-def is_identical(baseline: Baseline, environment: Environment, plan_sha256: str, spec_digest: str) -> bool:
-    """Return whether there is nothing to compare: the same plan, run in the same way on the same software and machine.
+def is_identical(
+    baseline: Baseline, environment: Environment, *, engine_digest: str, plan_sha256: str, spec_digest: str
+) -> bool:
+    """Return whether there is nothing to compare: the same engine, run in the same way on the same machine.
+
+    The plan alone does not tell: external weights, plugin libraries and stripped weights lie beside it. The digest of
+    what the engine was made from covers them.
 
     Args:
         baseline: The test's baseline.
         environment: The environment of this run.
+        engine_digest: The digest of what this run's engine was made from.
         plan_sha256: The hash of this run's plan; empty if unknown, which makes nothing identical.
         spec_digest: The digest of this run's spec, which covers the shape and the pipeline.
     """
     then = baseline.environment
     return (
         bool(plan_sha256)
+        and engine_digest == baseline.engine_digest
         and (plan_sha256, spec_digest) == (baseline.plan_sha256, baseline.spec_digest)
         and all(getattr(then, name) == getattr(environment, name) for name in _COMPARED_FIELDS)
     )

@@ -273,11 +273,12 @@ def test_prune_lists_before_it_removes(tmp_path: Path, saved: Path) -> None:
 def test_renamed_test_is_recognised_and_keeps_its_baseline(tmp_path: Path, saved: Path) -> None:
     new = "tests/test_models.py::test_resnet[fp16-b8]"
     folder = opened(tmp_path)
-    assert folder.find_renamed(measurement(node_id=new), [new]) == TEST
-    assert folder.find_renamed(measurement(node_id=new), [new, TEST]) is None
-    assert folder.find_renamed(measurement(node_id=new, spec_digest="0" * 64), [new]) is None
+    assert folder.tests_of_spec(measurement().spec_digest, DEVICE) == [TEST]
+    assert folder.tests_of_spec("0" * 64, DEVICE) == ()
+    assert folder.node_ids_except([new]) == {TEST}
+    assert folder.node_ids_except([new, TEST]) == set()
     folder.rename(TEST, new)
-    assert folder.find_renamed(measurement(node_id="other"), ["other"]) == new
+    assert folder.tests_of_spec(measurement().spec_digest, DEVICE) == [new]
     assert folder.load(TEST, DEVICE) is None
     moved = folder.load(new, DEVICE)
     assert moved is not None

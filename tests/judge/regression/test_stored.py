@@ -153,9 +153,12 @@ def test_latency_of_zero_is_inconclusive() -> None:
     assert judge_stored(RegressionQuestion(), Estimate(0.1, 0.0, 0.2), stored()).status == "inconclusive"
 
 
+ENGINE = digest("engine")
+
+
 def test_identical_plan() -> None:
     baseline, now = stored(), measurement(0.5)
-    assert is_identical(baseline, H200, now.plan_sha256, now.spec_digest)
+    assert is_identical(baseline, H200, engine_digest=ENGINE, plan_sha256=now.plan_sha256, spec_digest=now.spec_digest)
 
 
 @pytest.mark.parametrize(
@@ -169,14 +172,25 @@ def test_identical_plan() -> None:
 def test_other_environment_is_not_identical(changed: dict[str, object]) -> None:
     now = measurement()
     environment = dataclasses.replace(H200, **changed)  # type: ignore[arg-type]
-    assert not is_identical(stored(), environment, now.plan_sha256, now.spec_digest)
+    assert not is_identical(
+        stored(), environment, engine_digest=ENGINE, plan_sha256=now.plan_sha256, spec_digest=now.spec_digest
+    )
 
 
 def test_other_plan_or_pipeline_is_not_identical() -> None:
     now = measurement()
-    assert not is_identical(stored(), H200, digest("other plan"), now.spec_digest)
-    assert not is_identical(stored(), H200, now.plan_sha256, digest("other pipeline"))
-    assert not is_identical(stored(measurement(plan_sha256="")), H200, "", now.spec_digest)
+    assert not is_identical(
+        stored(), H200, engine_digest=digest("other weights"), plan_sha256=now.plan_sha256, spec_digest=now.spec_digest
+    )
+    assert not is_identical(
+        stored(), H200, engine_digest=ENGINE, plan_sha256=digest("other plan"), spec_digest=now.spec_digest
+    )
+    assert not is_identical(
+        stored(), H200, engine_digest=ENGINE, plan_sha256=now.plan_sha256, spec_digest=digest("other pipeline")
+    )
+    assert not is_identical(
+        stored(measurement(plan_sha256="")), H200, engine_digest=ENGINE, plan_sha256="", spec_digest=now.spec_digest
+    )
 
 
 def test_no_baseline_is_missing_or_new() -> None:
