@@ -133,13 +133,20 @@ def feed(path: Path, seed: int = 0) -> dict[str, Any]:
     }
 
 
-def infer(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+def infer(path: Path, inputs: dict[str, Any], **config: str) -> dict[str, Any]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
+    for name, value in config.items():
+        options.add_session_config_entry(f"session.{name}", value)
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return dict(zip([out.name for out in session.get_outputs()], session.run(None, inputs), strict=True))
+
+
+def infer_exactly(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Infer without saturated sums of int8 products, which ONNX Runtime computes on some processors."""
+    return infer(path, inputs, x64quantprecision="1")
 
 
 def saved(made: onnx.ModelProto, folder: Path, name: str = "m.onnx", **external: Any) -> Path:

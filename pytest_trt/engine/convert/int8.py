@@ -24,7 +24,7 @@ from pytest_trt.errors import BuildError, TrtError
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
-RECIPE_VERSION = 6
+RECIPE_VERSION = 7
 """Part of an engine's digest. Increase it whenever `quantise` produces another model from the same input."""
 
 PER_CHANNEL_OPSET = 13

@@ -26,6 +26,13 @@ bfloat16 only in opsets that are later than TensorRT's support."""
 _SCALED = frozenset(("Resize", "Upsample"))
 """Operators of which only the scales must be float32. The float16 converters leave these scales float32."""
 
+_TYPES_CONVERTED = frozenset((
+    "Bernoulli", "Cast", "ConcatFromSequence", "Constant", "ConstantOfShape", "EyeLike", "If", "Loop", "Multinomial",
+    "Optional", "OptionalGetElement", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Scan",
+    "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SplitToSequence",
+))  # fmt: skip
+"""Operators whose results have a type that is no input's, and that the float16 converters convert nevertheless."""
+
 _LENGTHS_INPUT = 4
 """The index of the input of recurrent operators that has the lengths of their sequences."""
 
@@ -55,6 +62,7 @@ def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
     - Nodes that compute with values that exceed float16's range. Such values are followed in the main graph alone.
     - Nodes that compute shapes or positions.
     - Operators that ONNX defines for float32, but not for the half precision.
+    - Operators whose results have the type that an attribute sets, such as a window.
     - Operators that TensorRT does not support in the half precision. Among them are recurrent operators with the
       lengths of their sequences as an input, for which its parser fails in any half precision ("ISelectLayer must have
       `thenInput` and `elseInput` of same types", TensorRT-RTX 1.7).
@@ -102,18 +110,45 @@ def _reason(node: Any, types: Mapping[str, str], precision: str, model: Any) -> 
         return "TensorRT runs recurrent layers with an input of sequence lengths only in fp32"
     if node.op_type in _UNSUPPORTED[precision]:
         return f"TensorRT has no {node.op_type} in {precision}"
-    return f"ONNX has no {node.op_type} in {precision}" if _is_float32_only(node, types, precision, model) else ""
+    if (schema := _schema(node, model)) is None or node.op_type in _SCALED:
+        return ""
+    if _is_float32_only(node, schema, types, precision):
+        return f"ONNX has no {node.op_type} in {precision}"
+    return f"an attribute sets the type of {node.op_type}" if _is_type_fixed(node, schema, types) else ""
 
 
-def _is_float32_only(node: Any, types: Mapping[str, str], precision: str, model: Any) -> bool:
-    """Return whether a float32 input or output of the node must not be of the half precision in the model's opset."""
+def _schema(node: Any, model: Any) -> Any:
+    """Return ONNX's definition of a node's operator in the model's opset, or None if it has none."""
     import onnx
 
     domain = node.domain if node.domain != "ai.onnx" else ""
     version = next((entry.version for entry in model.opset_import if entry.domain in (domain, node.domain)), 0)
-    if node.op_type in _SCALED or not onnx.defs.has(node.op_type, version, domain):
+    known = onnx.defs.has(node.op_type, version, domain)
+    return onnx.defs.get_schema(node.op_type, version, domain) if known else None
+
+
+def _is_type_fixed(node: Any, schema: Any, types: Mapping[str, str]) -> bool:
+    """Return whether a float32 result of the node stays float32 if its inputs become float16, or the node is invalid.
+
+    Attributes set the types of a window, of a BitCast, or of the mean that a LayerNormalization returns.
+    """
+    from onnx import TensorProto, helper, shape_inference
+
+    by_inputs = {formal.type_str for formal in schema.inputs}
+    if node.op_type in _TYPES_CONVERTED or all(formal.type_str in by_inputs for formal in schema.outputs):
         return False
-    schema = onnx.defs.get_schema(node.op_type, version, domain)
+    read = {name: types.get(name, "UNDEFINED") for name in node.input if name}
+    halved = {name: "FLOAT16" if kind == "FLOAT" else kind for name, kind in read.items() if kind != "UNDEFINED"}
+    declared = {name: helper.make_tensor_type_proto(TensorProto.DataType.Value(halved[name]), None) for name in halved}
+    try:
+        inferred = shape_inference.infer_node_outputs(schema, node, declared)
+    except Exception:  # noqa: BLE001 - inference errors share no base but Exception
+        return True
+    return any(kind.tensor_type.elem_type == TensorProto.FLOAT for kind in inferred.values())
+
+
+def _is_float32_only(node: Any, schema: Any, types: Mapping[str, str], precision: str) -> bool:
+    """Return whether a float32 input or output of the node must not be of the half precision."""
     allowed = {constraint.type_param_str: constraint.allowed_type_strs for constraint in schema.type_constraints}
     names = [*zip(node.input, schema.inputs, strict=False), *zip(node.output, schema.outputs, strict=False)]
     return any(

@@ -1,7 +1,7 @@
 """Load a model in the form that converters understand, change its graph, and save it.
 
-Some functions take or return a *typed* model: a ModelProto without functions, with the types of all values, and without
-the weights that lie in other files.
+Some functions take or return a *typed* model: a ModelProto without functions, with the types of all values, with one
+value for each name, and without the weights that lie in other files.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.engine.onnx import external_data, traverse
+from pytest_trt.engine.onnx import external_data, scopes, traverse
 from pytest_trt.engine.onnx.messages import shorten
 from pytest_trt.errors import ModelError
 
@@ -21,7 +21,7 @@ def load_typed(model: Path, scratch: Path) -> Any:
     """Return the typed ModelProto of the file `model`.
 
     Functions are inlined because converters do not look into them. If the shapes that the model declares contradict its
-    operators, the operators count, as in every runtime.
+    operators, the operators count, as in every runtime. Values that have one name in different scopes are renamed.
 
     Args:
         model: The model's file.
@@ -46,7 +46,9 @@ def load_typed(model: Path, scratch: Path) -> Any:
             _clear_shapes(typed)
             onnx.save(typed, str(inferred))
             infer(str(inferred), str(inferred))
-        return onnx.load(str(inferred), load_external_data=False)
+        typed = onnx.load(str(inferred), load_external_data=False)
+        scopes.make_value_names_unique(typed)
+        return typed
     except inference_error as error:
         raise ModelError(f"{model.name} contradicts itself: {shorten(error)}: export it again") from error
     finally:
@@ -223,8 +225,9 @@ def sort_nodes(graph: Any, model: str) -> None:
                 stack.extend(sorted(before, reverse=True))
             else:
                 order[stack.pop()] = None
-    nodes = [type(graph.node[position]).FromString(graph.node[position].SerializeToString()) for position in order]
-    _replace(graph.node, nodes)
+    ranks = {position: rank for rank, position in enumerate(order)}
+    positions = iter(range(len(graph.node)))
+    graph.node.sort(key=lambda _: ranks[next(positions)])  # a copy of a node would leave its inner graphs behind
 
 
 def reduce_outputs(graph: Any) -> list[str]:

@@ -13,8 +13,13 @@ def graphs(model: Any) -> Iterator[Any]:
         graph = waiting.pop(0)
         yield graph
         for node in graph.node:
-            for attribute in node.attribute:
-                waiting += [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs
+            waiting += inner_graphs(node)
+
+
+def inner_graphs(node: Any) -> Iterator[Any]:
+    """Yield the graphs directly inside a node: the branches of an If, or the body of a Loop or a Scan."""
+    for attribute in node.attribute:
+        yield from [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs
 
 
 def nodes(model: Any) -> Iterator[Any]:
@@ -42,11 +47,10 @@ def names_read(node: Any) -> Iterator[str]:
     They include those that graphs inside the node read from the graphs around it.
     """
     yield from node.input
-    for attribute in node.attribute:
-        for graph in [attribute.g] if attribute.type == attribute.GRAPH else attribute.graphs:
-            for inner in graph.node:
-                yield from names_read(inner)
-            yield from (value.name for value in graph.output)
+    for graph in inner_graphs(node):
+        for inner in graph.node:
+            yield from names_read(inner)
+        yield from (value.name for value in graph.output)
 
 
 def tensor_types(model: Any) -> Mapping[str, str]:
