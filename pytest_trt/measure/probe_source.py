@@ -26,6 +26,7 @@ class ProbeSource:
         sides: For each side, the server that forks its probes, and what they open.
         state: Reads the state of the GPU or host after each block (`read` of `GpuState` or of `host_state`).
         stopwatch: Times the parts of the measurement.
+        reverse_opening: Whether to open the probes of every turn in the opposite order.
     """
 
     levels = ("block", "probe")
@@ -35,8 +36,11 @@ class ProbeSource:
         sides: Sequence[tuple[ProbeServer, Subject]],
         state: Callable[[], Mapping[str, float]] | None = None,
         stopwatch: Stopwatch | None = None,
+        *,
+        reverse_opening: bool = False,
     ) -> None:
         self._sides, self._state, self._stopwatch = sides, state, stopwatch or Stopwatch()
+        self._reverse_opening = reverse_opening
         self._turn = 0
         self._probes: dict[int, EngineProbe] = {}
         self._open()
@@ -44,7 +48,8 @@ class ProbeSource:
     def _open(self) -> None:
         forked: dict[int, Probe] = {}
         try:
-            for side in side_order(self._turn, self.sides):
+            order = side_order(self._turn, self.sides)
+            for side in reversed(order) if self._reverse_opening else order:
                 forked[side] = self._sides[side][0].fork()
             for side in tuple(forked):
                 self._probes[side] = EngineProbe(*self._sides[side], self._stopwatch, forked.pop(side))

@@ -69,6 +69,7 @@ def measure_run(
     profile_layers: bool = False,
     measure_other_side: bool = False,
     requested_inputs: Arrays | None = None,
+    reverse_opening: bool = False,
     state: Callable[[], Mapping[str, float]] | None = None,
 ) -> MeasuredRun:
     """Run one measurement. Errors of the probes pass through.
@@ -83,11 +84,12 @@ def measure_run(
         measure_other_side: Whether to return the figures of side 1.
         requested_inputs: Inputs for one inference at the end, whose outputs are returned; an empty mapping for the
             inputs that the blocks run on, None for no such inference.
+        reverse_opening: Whether to open the probes of every turn in the opposite order.
         state: Reads the state of the GPU or host: before the probes start, after each block, after the probes end.
     """
     before = state() if state is not None else {}
     stopwatch = Stopwatch()
-    with ProbeSource(sides, state, stopwatch) as source:
+    with ProbeSource(sides, state, stopwatch, reverse_opening=reverse_opening) as source:
         sampling = sample(source, rule, limits)
         stopwatch.lap("sampling")
         probe = source.probes[0]

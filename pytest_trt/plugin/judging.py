@@ -18,7 +18,7 @@ from pytest_trt.plugin.stash import COUNTED_MARKERS, DECLARATION, RESULT, STORED
 from pytest_trt.report import failure
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial import save_baseline
-from pytest_trt.trial.trial import missing_measurement
+from pytest_trt.trial.missing_measurement import missing_measurement
 
 if TYPE_CHECKING:
     from pytest_trt.trial.bench import Bench

@@ -142,15 +142,16 @@ class AbComparison:
         self._check_device()
         old, new = self._engines()
 
-        def measure(profile_layers: bool) -> MeasuredRun:
+        def measure(look: int) -> MeasuredRun:
             pair = ((self._new, new.subject), (self._old, old.subject))
             return self._device.measure(
                 [(side.bench.server(side.backend), subject) for side, subject in pair],
                 paired.PairedRule(self._question),
                 batch=self._new.batch,
                 spread=self._question.spread,
-                profile_layers=profile_layers,
+                profile_layers=look > 0,
                 measure_other_side=True,
+                reverse_opening=look % 2 == 1,
             )
 
         with self._device.exclusively():

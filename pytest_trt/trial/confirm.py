@@ -8,13 +8,23 @@ from collections.abc import Sequence
 from pytest_trt.core.records import Verdict
 from pytest_trt.judge.regression.paired import confirm_regression
 
+FAILS = frozenset(("over_budget", "regressed"))
+"""The verdicts that a second measurement must not refute."""
+
+
+def is_undecided(first: Sequence[Verdict], again: Sequence[Verdict]) -> bool:
+    """Return whether the second measurement neither confirms nor refutes a verdict that fails."""
+    failing = {(verdict.basis, verdict.figure) for verdict in first if verdict.status in FAILS}
+    return any((v.basis, v.figure) in failing and v.status == "inconclusive" for v in again)
+
 
 def confirm_verdicts(
     first: Sequence[Verdict], again: Sequence[Verdict], *, rebuilt: bool = False
 ) -> tuple[Verdict, ...]:
-    """Return the first verdicts; those that fail and were not seen again become `inconclusive`.
+    """Return the first verdicts; those that fail and that the second measurement refutes become `inconclusive`.
 
-    A limit may be exceeded by one unlucky process, and a regression may be one unlucky build.
+    A limit may be exceeded by one unlucky process, and a regression may be one unlucky build. A second measurement that
+    cannot decide refutes nothing.
 
     Args:
         first: The verdicts of the first measurement.
@@ -29,7 +39,7 @@ def confirm_verdicts(
             return verdict
         if verdict.basis == "baseline":
             return confirm_regression(verdict, second, rebuilt=rebuilt)
-        if verdict.status == "over_budget" and second.status != "over_budget" and not rebuilt:
+        if verdict.status == "over_budget" and second.status == "ok" and not rebuilt:
             text = f"{verdict.text} (at the limit: not seen again in a fresh probe)"
             return dataclasses.replace(verdict, status="inconclusive", text=text)
         return verdict

@@ -17,7 +17,7 @@ from pytest_trt.measure.run import MeasuredRun, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Rule
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.confirm import confirm_verdicts
+from pytest_trt.trial.confirm import FAILS, confirm_verdicts, is_undecided
 from pytest_trt.trial.probe_spread import ProbeSpread, spread_of
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 WARM_UP_S = 3.0
 """The most seconds that a probe may take until its latency is steady."""
+
+MAX_LOOKS = 3
+"""How often an engine is measured at most to confirm a failing verdict, the first measurement included."""
 
 Side = tuple[ProbeServer, Subject]
 """The server that forks a side's probes, and the engine that they open."""
@@ -82,6 +85,7 @@ class MeasuringDevice:
         profile_layers: bool = False,
         measure_other_side: bool = False,
         requested_inputs: Arrays | None = None,
+        reverse_opening: bool = False,
     ) -> MeasuredRun:
         """Measure the first side, or let both take turns, in fresh probes. The device must be held `exclusively`.
 
@@ -94,6 +98,8 @@ class MeasuringDevice:
             profile_layers: Whether to time the layers of each side.
             measure_other_side: Whether to return the figures of the second side too.
             requested_inputs: See `measure_run`.
+            reverse_opening: Whether to open the probes in the opposite order: a second measurement must not repeat an
+                error that the order of opening made in the first.
         """
         settings, gpu = self._bench.settings, self._bench.gpu(self._environment)
         if limits is None:
@@ -107,6 +113,7 @@ class MeasuringDevice:
             profile_layers=profile_layers,
             measure_other_side=measure_other_side,
             requested_inputs=requested_inputs,
+            reverse_opening=reverse_opening,
             state=gpu.read if gpu is not None else host_state.read,
         )
 
@@ -119,17 +126,23 @@ class MeasuringDevice:
 
 
 def measure_and_confirm(
-    measure: Callable[[bool], MeasuredRun], judge: Callable[[MeasuredRun], tuple[Verdict, ...]]
+    measure: Callable[[int], MeasuredRun], judge: Callable[[MeasuredRun], tuple[Verdict, ...]]
 ) -> ConfirmedRun:
-    """Measure and judge; if a verdict fails, measure and judge again and keep only what both measurements show.
+    """Measure and judge; if a verdict fails, measure and judge again, and keep only what is not refuted.
+
+    A second measurement that cannot decide is followed by another one, at most MAX_LOOKS in all.
 
     Args:
-        measure: Takes a measurement in fresh probes; its argument says whether to time the layers.
+        measure: Takes a measurement in fresh probes. Its argument counts the measurements: 0 is the first.
         judge: Returns the verdicts of a measurement.
     """
-    run = measure(False)
+    run = measure(0)
     verdicts = judge(run)
-    if not any(verdict.status in ("over_budget", "regressed") for verdict in verdicts):
+    if not any(verdict.status in FAILS for verdict in verdicts):
         return ConfirmedRun(run, verdicts)
-    again = measure(True)
-    return ConfirmedRun(run, confirm_verdicts(verdicts, judge(again)), again)
+    for look in range(1, MAX_LOOKS):
+        again = measure(look)
+        second = judge(again)
+        if not is_undecided(verdicts, second):
+            break
+    return ConfirmedRun(run, confirm_verdicts(verdicts, second), again)

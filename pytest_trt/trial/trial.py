@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Estimate, Measurement, Result, StoredOutput, Verdict
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.provide import ProvidedEngine
@@ -36,6 +37,7 @@ from pytest_trt.trial.choose_comparison import EngineUnderTest, choose_baseline,
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
 from pytest_trt.trial.confirm import confirm_verdicts
 from pytest_trt.trial.measuring import ConfirmedRun, MeasuringDevice, measure_and_confirm
+from pytest_trt.trial.missing_measurement import missing_measurement
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
@@ -154,14 +156,14 @@ class Trial(Case):
         """Measure, judge, and confirm what fails; return also the comparison with the figures of the other engine."""
         requested, completed = self._accuracy.requested_inputs(), comparison
 
-        def measure(profile_layers: bool) -> MeasuredRun:
-            first = not profile_layers
+        def measure(look: int) -> MeasuredRun:
             return self._run(
                 tested.engine,
                 tested.subject,
                 completed,
-                profile_layers=profile_layers,
-                requested_inputs=requested if first else None,
+                profile_layers=look > 0,
+                requested_inputs=requested if look == 0 else None,
+                reverse_opening=look % 2 == 1,
             )
 
         def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
@@ -174,8 +176,12 @@ class Trial(Case):
     def _confirm_in_another_build(
         self, verdicts: tuple[Verdict, ...], tested: EngineUnderTest, comparison: Comparison
     ) -> tuple[Verdict, ...]:
-        """Return the verdicts; a regression of an engine that this run built must show in another build too."""
-        if not (tested.engine.built and any(verdict.status == "regressed" for verdict in verdicts)):
+        """Return the verdicts; a regression of an engine that this run built must show in another build too.
+
+        A backend that runs the model itself has no build lottery: its engine is not built again.
+        """
+        has_lottery = tested.engine.built and not BACKENDS[self.backend].runs_model
+        if not (has_lottery and any(verdict.status == "regressed" for verdict in verdicts)):
             return verdicts
         another = self.build_again()  # may wait for another build, which waits for the device's lock
         with self._device.exclusively(wait=False):
@@ -205,6 +211,7 @@ class Trial(Case):
         *,
         profile_layers: bool = False,
         requested_inputs: Arrays | None = None,
+        reverse_opening: bool = False,
     ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend)
         budgets = budget_limits(self.declaration, self.environment)
@@ -219,6 +226,7 @@ class Trial(Case):
             profile_layers=profile_layers or settings.baseline_save or settings.exports_layers,
             measure_other_side=comparison.measures_other,
             requested_inputs=requested_inputs,
+            reverse_opening=reverse_opening,
         )
         return dataclasses.replace(run, figures={**run.figures, **_plan_figures(engine)})
 
@@ -288,22 +296,6 @@ class Trial(Case):
         if self._baselines is None:
             return False
         return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
-
-
-def missing_measurement(declaration: Declaration | None, *, stored: bool) -> str:
-    """Return why a test that measured nothing should have measured; empty if nothing requires it.
-
-    Args:
-        declaration: What the test declares, if it is a test of this plugin.
-        stored: Whether the test has a baseline.
-    """
-    reasons = {
-        "budgets are declared": declaration is not None and declaration.budgets,
-        "trt_accuracy is declared": declaration is not None and declaration.accuracy,
-        "a baseline is stored": stored,
-    }
-    joined = " and ".join(reason for reason, applies in reasons.items() if applies)
-    return f"{joined}, but the test measured nothing: call trt_runner.measure() in it" if joined else ""
 
 
 def _plan_figures(engine: ProvidedEngine) -> dict[str, Estimate]:

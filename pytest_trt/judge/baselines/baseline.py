@@ -191,7 +191,8 @@ def update_baseline(
 
     An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. The
     measurement becomes the reference if it is new, improved or forced, or if it has a figure that the reference lacks.
-    With a failing verdict, it is stored only by force.
+    With a failing verdict, it is stored only by force. An `inconclusive` run is added to the history too: the spread
+    between runs comes from it, and without it one stored run could never become `ok`.
 
     Args:
         old: The stored baseline; None if there is none.
@@ -205,7 +206,8 @@ def update_baseline(
     Returns:
         The baseline to store, None if nothing is stored; and the outcome.
     """
-    if status not in STORED and not force:
+    records = status == "inconclusive" and old is not None and not new_only
+    if status not in STORED and not force and not records:
         return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it anyway")
     if old is not None and new_only:
         return None, Saved("unchanged", "not saved: it has a baseline, and --trt-baseline-new-only saves only new ones")

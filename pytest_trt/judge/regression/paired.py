@@ -195,7 +195,10 @@ def build_margins(question: RegressionQuestion, centers: Sequence[float]) -> tup
 
 
 def confirm_regression(first: Verdict, again: Verdict, *, rebuilt: bool = False) -> Verdict:
-    """Return the first verdict; a regression that a second measurement does not confirm becomes `inconclusive`.
+    """Return the first verdict; a regression that a second measurement refutes becomes `inconclusive`.
+
+    Only a second measurement that says `ok` or `improved` refutes it. One that cannot decide, on a busy machine for
+    example, is no evidence against the first: then the first verdict stands.
 
     Args:
         first: The verdict to confirm. One that is not `regressed` is returned as it is.
@@ -207,6 +210,11 @@ def confirm_regression(first: Verdict, again: Verdict, *, rebuilt: bool = False)
     if again.status == "regressed":
         confirmation = "another build regressed too" if rebuilt else "seen again when measured again"
         return dataclasses.replace(first, details=(*first.details, confirmation))
+    if again.status not in ("ok", "improved"):
+        undecided = (
+            f"{'another build' if rebuilt else 'a second measurement'} could not decide: the first verdict stands"
+        )
+        return dataclasses.replace(first, details=(*first.details, undecided))
     why = "build lottery: another build did not regress" if rebuilt else "not seen again in fresh probes"
     return dataclasses.replace(first, status="inconclusive", text=f"{first.text} ({why})")
 

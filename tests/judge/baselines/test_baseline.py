@@ -9,7 +9,7 @@ import pytest
 from samples.records import H200, TEST, measurement, stored
 
 from pytest_trt.core.records import STATUSES, Block, Estimate, Samples, Status
-from pytest_trt.judge.baselines.baseline import RUNS, Run, baseline_of, data_of, measurement_of, update_baseline
+from pytest_trt.judge.baselines.baseline import RUNS, STORED, Run, baseline_of, data_of, measurement_of, update_baseline
 
 
 @pytest.mark.parametrize("status", ["missing", "new", "ok", "improved", "unenforced"])
@@ -21,7 +21,7 @@ def test_first_measurement_becomes_the_reference(status: Status) -> None:
     assert [run.moved for run in made.history] == [True]
 
 
-@pytest.mark.parametrize("status", [s for s in STATUSES if s not in ("ok", "improved", "new", "missing", "unenforced")])
+@pytest.mark.parametrize("status", [s for s in STATUSES if s not in {*STORED, "inconclusive"}])
 def test_failing_measurement_is_saved_only_with_force(status: Status) -> None:
     made, saved = update_baseline(stored(), measurement(0.3), status)
     assert made is None
@@ -109,3 +109,12 @@ def test_inspector_data_is_not_stored() -> None:
     assert made.profile is not None
     inspected = dataclasses.replace(made, profile=dataclasses.replace(made.profile, inspected={"Layers": ["conv"]}))
     assert data_of(inspected).profile == made.profile
+
+
+def test_an_inconclusive_run_is_added_to_the_history_and_leaves_the_reference() -> None:
+    """With one stored run and a tolerance of 1 %, the verdict stayed inconclusive for ever."""
+    old = stored()
+    made, saved = update_baseline(old, measurement(0.28, day=2), "inconclusive")
+    assert made is not None
+    assert (saved.outcome, made.figures, len(made.history)) == ("recorded", old.figures, len(old.history) + 1)
+    assert update_baseline(None, measurement(), "inconclusive")[1].outcome == "refused"

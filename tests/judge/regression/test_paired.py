@@ -250,6 +250,17 @@ def test_regression_must_be_confirmed():
     assert confirm_regression(same, slow) == same
 
 
+@pytest.mark.parametrize("rebuilt", [False, True])
+def test_a_second_look_that_cannot_decide_refutes_nothing(rebuilt):
+    """A regression of +457 %, seen twice, became inconclusive when a third measurement was on a busy machine."""
+    question = RegressionQuestion(tolerance=0.05)
+    slow = sample_and_judge(question, Pair(1.1))[0]
+    undecided = dataclasses.replace(slow, status="inconclusive")
+    verdict = confirm_regression(slow, undecided, rebuilt=rebuilt)
+    assert verdict.status == "regressed"
+    assert verdict.details[-1].endswith("could not decide: the first verdict stands")
+
+
 def test_different_builds_are_not_a_regression():
     question = RegressionQuestion(tolerance=0.01, build_spread=0.01)
     ratios = (1.0, 1.03, 1.01, 1.06)
