@@ -30,6 +30,10 @@ RECIPE_VERSION = 7
 PER_CHANNEL_OPSET = 13
 """The first opset whose QuantizeLinear has an axis (ONNX's operator changelog)."""
 
+_EXCHANGED = frozenset(("bool", "float16", "float32", "float64", *(f"{sign}int{bits}" for sign in ("", "u")
+                                                                     for bits in (8, 16, 32, 64))))  # fmt: skip
+"""The types of inputs and outputs that ONNX Runtime's Python bindings accept and return as arrays."""
+
 _NO_RANGE = "the model computes NaN or infinities from a calibration input, or contains one"
 
 
@@ -39,6 +43,7 @@ def fingerprint(model: Model, calibration: Calibration) -> str:
     Raises:
         BuildError: onnxruntime is not installed, or the inputs are not valid, as for `quantise`.
     """
+    _check_types(model)
     data = calibration_data.fingerprint(model, calibration)
     return f"{_quantiser_version()}, recipe {RECIPE_VERSION}, calibrated on {data}"
 
@@ -58,8 +63,10 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
 
     Raises:
         BuildError: A batch does not fit the model, the function fails or yields nothing, no operator can be quantised,
-            or a package that onnxruntime's quantiser imports is not installed.
+            an input or output has a type that ONNX Runtime cannot exchange, or a package that onnxruntime's quantiser
+            imports is not installed.
     """
+    _check_types(model)
     name = _quantiser_version()
     with (
         tempfile.TemporaryDirectory(dir=output.parent) as folder,
@@ -85,6 +92,18 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
             f"quantised{int8_compat.explain_unquantised(typed)}"
         )
     return Conversion(shares, name, tuple(notes))
+
+
+def _check_types(model: Model) -> None:
+    """Raise BuildError if ONNX Runtime cannot run the calibration, because of the type of an input or output."""
+    for role, tensors in (("input", model.inputs), ("output", model.outputs)):
+        for tensor in tensors:
+            if tensor.dtype not in _EXCHANGED:
+                raise BuildError(
+                    f"int8: the {role} {tensor.name!r} of {model.path.name} is {tensor.dtype}, which NumPy arrays "
+                    "cannot hold, so ONNX Runtime cannot run the calibration: export the model with float32 inputs and "
+                    "outputs, or with Q/DQ"
+                )
 
 
 def _write_quantised(model: Model, batches: Iterator[Arrays], output: Path, folder: Path) -> list[str]:

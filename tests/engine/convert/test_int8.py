@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from samples.conversions import (
     MODELS,
     Save,
@@ -162,3 +162,24 @@ def test_quantising_restores_logging(tmp_path: Path) -> None:
     before = (list(root.handlers), root.level, root.manager.disable)
     int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
     assert (list(root.handlers), root.level, root.manager.disable) == before
+
+
+@pytest.mark.parametrize("role", ["input", "output"])
+@pytest.mark.parametrize("kind", ["BFLOAT16", "FLOAT8E4M3FN", "FLOAT8E5M2", "INT4", "UINT4", "COMPLEX64"])
+def test_error_names_an_input_or_output_that_arrays_cannot_hold(kind: str, role: str, tmp_path: Path) -> None:
+    kinds = {"input": TensorProto.FLOAT, "output": TensorProto.FLOAT, role: getattr(TensorProto, kind)}
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("MatMul", ["f", "w"], ["m"]),
+        helper.make_node("Cast", ["m"], ["y"], to=kinds["output"]),
+    ]
+    ends = [info("x", 2, 8, kind=kinds["input"])], [info("y", 2, 8, kind=kinds["output"])]
+    path = saved(model(nodes, *ends, [weight("w", 8, 8)]), tmp_path)
+    name = {"input": "x", "output": "y"}[role]
+    message = (
+        rf"int8: the {role} '{name}' of m\.onnx is \w+, which NumPy arrays cannot hold, so ONNX Runtime cannot run the "
+        "calibration: export the model with float32 inputs and outputs, or with Q/DQ"
+    )
+    for call in (int8.fingerprint, lambda *args: int8.quantise(*args, tmp_path / "int8.onnx")):
+        with pytest.raises(BuildError, match=message):
+            call(read_model(path), batches(path))
