@@ -20,7 +20,7 @@ def ab(save_model, tmp_path, engine_cache, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
 
     def run(*arguments: str) -> int:
-        quick = ("--max-time=1", "--max-slowdown=90%", f"--cache-dir={engine_cache}", "--batch=4")
+        quick = ("--max-time=60", "--max-slowdown=90%", f"--cache-dir={engine_cache}", "--batch=4")
         try:
             return main(["ab", "m.onnx", "--backend-a=onnxruntime", "--backend-b=onnxruntime", *quick, *arguments])
         except SystemExit as ended:
@@ -72,7 +72,7 @@ def test_slower_side_regresses_and_json_has_both_sides(ab, slow_python, capfd):
 
 
 def test_inconclusive_comparison_exits_with_125(ab):
-    assert ab("--max-slowdown=0.1%") == 125
+    assert ab("--max-slowdown=0.1%", "--max-time=1") == 125
 
 
 def test_other_interpreter_uses_only_its_own_packages(ab, tmp_path, monkeypatch, capfd):

@@ -7,10 +7,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from samples.processes import accept_ctrl_c, wait_until
 from samples.pytest_runs import ENGINE, MEASURES
 
 XDIST = pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -264,18 +264,10 @@ def pytest_collection_finish():
     )
     commit(committed)
     command = [sys.executable, "-m", "pytest", "--trt-against=HEAD", "-p", "no:cacheprovider"]
-    with subprocess.Popen(command, cwd=committed.path, stdout=subprocess.DEVNULL) as run:
+    with subprocess.Popen(command, cwd=committed.path, stdout=subprocess.DEVNULL, preexec_fn=accept_ctrl_c) as run:
         wait_until(lambda: worktrees(committed) == 1)
         tree = git(committed.path, "worktree", "list", "--porcelain").split("worktree ")[2].splitlines()[0]
         wait_until(Path(tree, "sleeping").exists)
         run.send_signal(number)
     wait_until(lambda: worktrees(committed) == 0)
     wait_until(lambda: not Path(tree).parent.exists())
-
-
-def wait_until(condition):
-    """Wait until the condition holds, at most 30 s."""
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +13,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from samples import TESTS_FOLDER
-from samples.processes import alive, descendants
+from samples.processes import accept_ctrl_c, alive, descendants, wait_until
 from samples.pytest_runs import ENGINE, MEASURES
-
-
-def wait_until(condition, seconds=30.0):
-    """Wait until the condition returns something true, and return that.
-
-    Raises:
-        AssertionError: The time is over.
-    """
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture
@@ -37,10 +23,13 @@ def start(project):
     started = []
 
     def start(*options):
-        command = [sys.executable, "-m", "pytest", "-o", "trt_report=", *options]
+        command = [sys.executable, "-u", "-m", "pytest", "-o", "trt_report=", *options]
         with (project.path / f"out-{len(started)}.txt").open("wb") as out:
-            started.append(subprocess.Popen(command, cwd=project.path, stdout=out, stderr=out, start_new_session=True))
-        return started[-1]
+            process = subprocess.Popen(
+                command, cwd=project.path, stdout=out, stderr=out, start_new_session=True, preexec_fn=accept_ctrl_c
+            )
+        started.append(process)
+        return process
 
     yield start
     for process in started:
@@ -65,7 +54,8 @@ X = {"x": np.ones((4, 32), np.float32)}
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL, signal.SIGSTOP], ids=str)
 def test_lost(trt_runner, number, monkeypatch):
     trt_runner(X)
-    monkeypatch.setattr(engine_probe, "BLOCK_TIMEOUT_S", 0.5)
+    if number == signal.SIGSTOP:
+        monkeypatch.setattr(engine_probe, "BLOCK_TIMEOUT_S", 0.5)
     os.kill(descendants(os.getpid())[-2], number)  # the last one is the spare
     trt_runner(X)
 """
@@ -106,30 +96,52 @@ def test_no_process_outlives_the_run(project, start, phase, end):
     else:
         project.makepyfile(ENGINE + MEASURES)
     process = start("--trt-min-time=120", "--trt-max-time=120", "--trt-cache-dir=own")
-    # the server and the probe; an earlier probe only reads the environment
-    wait_until(lambda: (project.path / "own").is_dir() and len(descendants(process.pid)) >= 2)
-    time.sleep(0.3)
+    cache = project.path / "own"
+
+    def children_in_phase():
+        """Return the server, its probe, and the spare probe that it forks in advance, once the phase has begun."""
+        begun = any(cache.glob("tmp/*")) if phase == "build" else any(cache.glob("*/meta.json"))
+        children = descendants(process.pid)
+        return children if begun and len(children) >= 3 else []
+
+    children = wait_until(children_in_phase)
     assert process.poll() is None
-    children = descendants(process.pid)
-    assert len(children) >= 2
     process.send_signal(end)
-    status = process.wait(10)
+    status = process.wait(120)
     assert status == (pytest.ExitCode.INTERRUPTED if end == signal.SIGINT else -signal.SIGKILL)
     wait_until(lambda: not alive(children))
     out = (project.path / "out-0.txt").read_text()
     if end == signal.SIGINT:
         assert "KeyboardInterrupt" in out
-    assert not [entry for entry in (project.path / "own").iterdir() if len(entry.name) == 64] or phase != "build"
+    assert any(cache.glob("*/meta.json")) == (phase == "measurement")
 
 
-def test_second_run_waits_for_the_device_and_says_so(project, start, save_model):
-    save_model(folder=project.path, layers=16, width=512)
-    project.makepyfile(test_m=ENGINE + MEASURES)
-    first = start("--trt-min-time=6", "--trt-max-time=6")
-    wait_until(lambda: len(descendants(first.pid)) >= 2)
-    time.sleep(1)
-    second = start("--trt-min-time=0")
-    assert (first.wait(60), second.wait(60)) == (0, 0)
+HOLD = """
+import pathlib, time
+from pytest_trt.measure import run
+
+sample = run.sample
+
+def sample_and_wait(*args):
+    sampling = sample(*args)
+    pathlib.Path("measuring").touch()
+    while not pathlib.Path("go-on").exists():
+        time.sleep(0.01)
+    return sampling
+
+run.sample = sample_and_wait
+"""
+"""A plugin that holds the device in the middle of a measurement."""
+
+
+def test_second_run_waits_for_the_device_and_says_so(project, start):
+    project.makepyfile(test_m=ENGINE + MEASURES, hold=HOLD)
+    first = start("-p", "hold")
+    wait_until((project.path / "measuring").exists)
+    second = start()
+    wait_until(lambda: "another run" in (project.path / "out-1.txt").read_text())
+    (project.path / "go-on").touch()
+    assert (first.wait(120), second.wait(120)) == (0, 0)
     out = (project.path / "out-1.txt").read_text()
     assert "trt: waiting for " in out
     assert "another run measures or builds on it" in out

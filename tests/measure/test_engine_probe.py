@@ -92,13 +92,17 @@ def test_memory_and_descriptors_do_not_grow_over_1000_inferences(probe):
         assert len(list(probe.stream(batch(i) for i in range(50)))) == 50
         probe.infer(batch(1.0))
     before = usage()
-    for _ in probe.stream(batch(i) for i in range(500)):
-        pass
-    for i in range(500):
-        probe.infer(batch(i))
-    for (host, files, regions), (grown, more_files, more_regions) in zip(before, usage(), strict=True):
-        assert grown - host < 2**20
-        assert (files, regions) == (more_files, more_regions)
+    growth = []
+    for _ in range(3):  # whatever leaks grows every time; an allocator that keeps more for a busy moment does not
+        earlier = usage()
+        for _ in probe.stream(batch(i) for i in range(500)):
+            pass
+        for i in range(500):
+            probe.infer(batch(i))
+        later = usage()
+        assert [files_and_regions for _, *files_and_regions in later] == [rest for _, *rest in before]
+        growth.append([memory - held for (held, *_), (memory, *_) in zip(earlier, later, strict=True)])
+    assert all(min(grown) < 2**20 for grown in zip(*growth, strict=True)), growth
 
 
 def test_other_calls_fail_while_a_stream_is_open(probe):

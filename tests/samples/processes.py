@@ -1,10 +1,23 @@
-"""Find processes. Tests that pytest runs in a folder of their own import this module too."""
+"""Start, find and await processes. Tests that pytest runs in a folder of their own import this module too."""
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def accept_ctrl_c() -> None:
+    """Let SIGINT end a child: the `preexec_fn` of a child that a test interrupts.
+
+    A shell without job control starts background jobs, such as `nohup make test &`, with SIGINT ignored, and children
+    inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _stat(pid: int) -> tuple[str, int] | None:
@@ -30,9 +43,19 @@ def alive(pids: Iterable[int]) -> list[int]:
     return [pid for pid in pids if (stat := _stat(pid)) is not None and stat[0] != "Z"]
 
 
-def has_ended(pid: int, within_s: float = 10.0) -> bool:
-    """Return whether a process ends within so many seconds."""
+def wait_until(condition: Callable[[], T], within_s: float = 120.0) -> T:
+    """Wait until the condition returns something true, and return that. The limit suits a busy machine.
+
+    Raises:
+        AssertionError: The time is over.
+    """
     deadline = time.monotonic() + within_s
-    while alive([pid]) and time.monotonic() < deadline:
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"the condition did not hold within {within_s} s"
         time.sleep(0.01)
-    return not alive([pid])
+    return found
+
+
+def has_ended(pid: int) -> bool:
+    """Return whether a process ends soon."""
+    return wait_until(lambda: not alive([pid]))

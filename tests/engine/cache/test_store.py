@@ -352,12 +352,21 @@ BUILDER = (
     + """
 folder, log, digest = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 waits = []
-with Store(folder, 10**9) as store, store.lock(digest, waits.append):
+waiting = folder.parent / "waiting"
+
+def wait(message):
+    waits.append(message)
+    waiting.touch()
+
+with Store(folder, 10**9) as store, store.lock(digest, wait):
     entry, fault = store.find(digest)
     if entry is None:
         with open(log, "a") as builds:
             builds.write("built\\n")
-        entry = save(store, digest, [b"x" * 1000] * 10, 0.05)
+        deadline = time.monotonic() + 120
+        while not waiting.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        entry = save(store, digest, [b"x" * 1000] * 10, 0.01)
     print(entry.meta.files["plan"], fault, len(waits))
 """
 )
@@ -380,7 +389,7 @@ while True:
 def test_one_of_many_workers_builds_and_all_have_the_plan(tmp_path: Path) -> None:
     command = [sys.executable, "-c", BUILDER, str(tmp_path / "cache"), str(tmp_path / "log"), digest(7)]
     workers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(5)]
-    outputs = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    outputs = [worker.communicate(timeout=300)[0].split() for worker in workers]
     assert all(worker.returncode == 0 for worker in workers)
     assert (tmp_path / "log").read_text() == "built\n"
     assert len({words[0] for words in outputs}) == 1

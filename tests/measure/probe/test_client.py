@@ -49,7 +49,7 @@ def test_error_of_a_lost_probe_shows_the_end_of_its_log(server, subject):
         lost.infer(batch(1.0))
 
 
-def test_interrupted_call_ends_its_probe(server, subject):
+def test_interrupted_call_ends_its_probe(server, subject, monkeypatch):
     """pytest-timeout interrupts a test like this. The late answer would be read as that of the next call."""
 
     class Interrupted(BaseException):
@@ -59,10 +59,16 @@ def test_interrupted_call_ends_its_probe(server, subject):
         raise Interrupted
 
     probe, before = EngineProbe(server, subject), signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    wait = probe._probe._wait
+
+    def wait_with_alarm(*args):
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        wait(*args)
+
+    monkeypatch.setattr(probe._probe, "_wait", wait_with_alarm)
     try:
         with pytest.raises(Interrupted):
-            probe._probe.call("block", timeout_s=60.0, count=10**7)
+            probe._probe.call("block", timeout_s=600.0, count=10**7)
     finally:
         signal.signal(signal.SIGALRM, before)
     assert has_ended(probe._probe.pid)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,19 @@ Ends = tuple[ArrayChannel, ArrayChannel]
 
 
 @pytest.fixture
-def ends() -> Iterator[Ends]:
+def regions() -> Callable[[], int]:
+    """Return a function that counts the mappings of shared memory that were added during the test."""
+
+    def count() -> int:
+        return Path("/proc/self/maps").read_text().count("/memfd:pytest-trt")
+
+    gc.collect()
+    before = count()
+    return lambda: count() - before
+
+
+@pytest.fixture
+def ends(regions: Callable[[], int]) -> Iterator[Ends]:
     ours, theirs = (ArrayChannel(end) for end in socket.socketpair())
     yield ours, theirs
     ours.close()
@@ -27,11 +39,6 @@ def ends() -> Iterator[Ends]:
 
 def open_files() -> set[str]:
     return {str(path) for path in Path("/proc/self/fd").iterdir()}
-
-
-def regions() -> int:
-    """Return how many mappings of shared memory this process has."""
-    return Path("/proc/self/maps").read_text().count("/memfd:pytest-trt")
 
 
 def send_and_receive(ends: Ends, arrays: Any, number: int = 0) -> dict[str, Any]:
@@ -70,7 +77,7 @@ def test_message_without_arrays(ends: Ends) -> None:
     assert send_and_receive(ends, {}) == {}
 
 
-def test_memory_is_reused(ends: Ends) -> None:
+def test_memory_is_reused(ends: Ends, regions: Callable[[], int]) -> None:
     first = send_and_receive(ends, {"x": np.arange(1000.0)})
     files, mapped = open_files(), regions()
     for value in range(5):
@@ -86,7 +93,7 @@ def test_each_number_has_its_own_memory(ends: Ends) -> None:
     assert [array["x"][0] for array in received] == [0.0, 1.0, 2.0]
 
 
-def test_memory_is_replaced_only_if_it_is_too_small(ends: Ends) -> None:
+def test_memory_is_replaced_only_if_it_is_too_small(ends: Ends, regions: Callable[[], int]) -> None:
     first = address(send_and_receive(ends, {"x": np.zeros(100, np.int64)})["x"])
     smaller = send_and_receive(ends, {"y": np.ones((2, 3), np.float32), "x": np.full(5, 9, np.int32)})
     assert address(smaller["y"]) == first
@@ -167,7 +174,7 @@ def test_failed_page_locking_does_not_break_later_exchanges(ends: Ends) -> None:
     assert (ours.receive()[1]["y"] == 7).all()
 
 
-def test_closing_frees_everything(ends: Ends) -> None:
+def test_closing_frees_everything(ends: Ends, regions: Callable[[], int]) -> None:
     before = open_files()
     received = send_and_receive(ends, {"x": np.arange(10)})
     ends[0].allocate(1, (Tensor("y", "int8", (3,)),))  # the other end never receives its descriptor
