@@ -8,6 +8,7 @@ replaced by the same folders of the worktree, so that the revision's own modules
 from __future__ import annotations
 
 import json
+import signal
 import site
 import sys
 from collections.abc import Generator, Iterator
@@ -41,6 +42,8 @@ def main() -> None:
     """Run pytest as the request says, and exit with its status. The process ends early if its parent ends."""
     request: BuildRequest = from_json(BuildRequest, Path(sys.argv[1]).read_text())
     die_with_parent(int(sys.argv[2]))
+    # The parent ends this process with SIGINT, which is ignored if a shell has started the run in the background.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     guard = CheckoutGuard(request)
     sys.path[:] = [guard.path_in_worktree(path) for path in sys.path]
     sys.argv[1:] = request.arguments

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from samples.processes import accept_ctrl_c, wait_until
+from samples.processes import accept_ctrl_c, ignore_ctrl_c, wait_until
 from samples.pytest_runs import ENGINE, MEASURES
 
 XDIST = pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -251,23 +251,36 @@ def test_missing_repository_and_contradicting_options_are_usage_errors(project):
     result.stderr.fnmatch_lines(["*--trt-baseline-save and --trt-against contradict each other*"])
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=lambda number: number.name)
-def test_interrupted_run_leaves_no_worktree(committed, number):
+@pytest.mark.parametrize(
+    ("number", "prepare"),
+    [(signal.SIGINT, accept_ctrl_c), (signal.SIGKILL, accept_ctrl_c), (signal.SIGUSR1, ignore_ctrl_c)],
+    ids=["ctrl-c", "kill -9", "time-out in a background job"],
+)
+def test_interrupted_run_leaves_no_worktree(committed, monkeypatch, number, prepare):
+    """The signal of the last case stands for that of pytest-timeout."""
+    interrupted = committed.path / "interrupted"
+    monkeypatch.setenv("INTERRUPTED", str(interrupted))
     committed.makeconftest(
         """
-import time, pathlib
+import os, pathlib, signal, time
+signal.signal(signal.SIGUSR1, signal.default_int_handler)
 def pytest_collection_finish():
     if "against" in str(pathlib.Path.cwd()):
         pathlib.Path(__file__).with_name("sleeping").touch()
-        time.sleep(100)
+        try:
+            time.sleep(100)
+        except KeyboardInterrupt:
+            pathlib.Path(os.environ["INTERRUPTED"]).touch()
+            raise
 """
     )
     commit(committed)
     command = [sys.executable, "-m", "pytest", "--trt-against=HEAD", "-p", "no:cacheprovider"]
-    with subprocess.Popen(command, cwd=committed.path, stdout=subprocess.DEVNULL, preexec_fn=accept_ctrl_c) as run:
+    with subprocess.Popen(command, cwd=committed.path, stdout=subprocess.DEVNULL, preexec_fn=prepare) as run:
         wait_until(lambda: worktrees(committed) == 1)
         tree = git(committed.path, "worktree", "list", "--porcelain").split("worktree ")[2].splitlines()[0]
         wait_until(Path(tree, "sleeping").exists)
         run.send_signal(number)
     wait_until(lambda: worktrees(committed) == 0)
     wait_until(lambda: not Path(tree).parent.exists())
+    assert interrupted.exists() == (number != signal.SIGKILL)
