@@ -20,6 +20,7 @@ from pytest_trt.core.scalars import (
     MAX_STRING,
     InvalidValue,
     check_callable,
+    check_depth,
     check_float,
     check_instance,
     check_int,
@@ -37,7 +38,7 @@ MAX_ITEMS = 1_000_000
 
 _JSON_SCALARS = frozenset((str, bool, int, float))
 _FLOAT_ONLY = {float}
-_SCALAR_CHECKERS: dict[Any, Checker] = {Any: lambda value: value, float: check_float, int: check_int, str: check_str}
+_SCALAR_CHECKERS: dict[Any, Checker] = {Any: check_depth, float: check_float, int: check_int, str: check_str}
 _FAST_CONDITIONS = {
     bool: "type(value) is bool",
     int: f"type(value) is int and {-(2**63)} < value < {2**63}",

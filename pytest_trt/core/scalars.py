@@ -9,6 +9,15 @@ MAX_STRING = 100_000
 """The largest number of characters of a string that is accepted."""
 
 
+MAX_DEPTH = 64
+"""The most lists and mappings inside each other that are accepted where a value may have any type."""
+
+_CONTAINERS = (dict, list, tuple)
+
+_SHOWN = 60
+"""The most characters of a value in a message."""
+
+
 class InvalidValue(Exception):
     """A value that does not have its declared type.
 
@@ -32,7 +41,7 @@ class InvalidValue(Exception):
 def check_literal(choices: tuple[Any, ...], value: Any) -> Any:
     """Return `value` if it is one of `choices`. Raise InvalidValue otherwise."""
     if value not in choices or isinstance(value, bool) != any(isinstance(choice, bool) for choice in choices):
-        raise InvalidValue(f" is {value!r}: it must be one of {', '.join(map(repr, choices))}")
+        raise InvalidValue(f" is {short_repr(value)}: it must be one of {', '.join(map(repr, choices))}")
     return value
 
 
@@ -77,6 +86,17 @@ def check_str(value: Any) -> str:
     return value
 
 
+def check_depth(value: Any) -> Any:
+    """Return `value` if its lists and mappings are nested at most MAX_DEPTH deep. Raise InvalidValue otherwise."""
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, _CONTAINERS))
+        level = [item for items in inner for item in items]
+        if not level:
+            return value
+    raise InvalidValue(f" is nested more than {MAX_DEPTH} levels deep")
+
+
 def check_instance(kind: Any, value: Any) -> Any:
     """Return `value` if it is an instance of the class `kind`. Raise InvalidValue otherwise."""
     if not (isinstance(kind, type) and isinstance(value, kind)):
@@ -90,5 +110,10 @@ def short_repr(value: Any) -> str:
         return f"an integer of {value.bit_length()} bits"  # Python refuses to convert a very large integer to a string.
     if isinstance(value, (dict, list, tuple)) and len(value) > 8:
         return f"a {type(value).__name__} of {len(value)} elements"
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    if isinstance(value, str):
+        value = value[: _SHOWN + 1]  # The representation of a long text would be as long as the text.
+    try:
+        text = repr(value)
+    except RecursionError:
+        return f"a deeply nested {type(value).__name__}"
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -6,10 +6,15 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from pytest_trt.core import codec
+from pytest_trt.core import codec, json_text
+from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import SCHEMA, Result
+from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import RecordError
 from pytest_trt.report.header import Header
+
+RUN_LIMITS = JsonLimits(text_bytes=2 << 30, memory_bytes=256 << 20, memory_per_byte=8)
+"""How large a run's file may be. All samples of 2,000 tests take 350 MB, and three times as much memory."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,12 +42,13 @@ def read(text: str, where: str = "run") -> tuple[Result, ...]:
         RecordError: The text is not such JSON, or has a newer schema. The message names `where` and the field.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{where} is not JSON: {error}") from error
+        data = json_text.parse(text.encode("utf-8", "surrogatepass"), RUN_LIMITS)
+    except RecordError as error:
+        raise RecordError(f"{where} {error}: name a file that --trt-report=json:PATH wrote") from error
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise RecordError(
-            f"{where} has schema {schema}, and this pytest-trt reads schemas up to {SCHEMA}: install a newer one"
+            f"{where} has schema {short_repr(schema)}, and this pytest-trt reads schemas up to {SCHEMA}: "
+            "install a newer one"
         )
     return codec.decode(Run, data, where).results

@@ -52,7 +52,7 @@ def parse_pipeline(description: Mapping[str, str]) -> PipelineOptions | None:
     fields = {name: description[name] for name in codec.field_types(PipelineOptions()) if name in description}
     try:
         return PipelineOptions(**{name: json.loads(text) for name, text in fields.items()})
-    except (ValueError, DeclarationError):
+    except (ValueError, RecursionError, DeclarationError):
         return None
 
 

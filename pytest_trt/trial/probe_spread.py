@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import re
 from pathlib import Path
 
-from pytest_trt.core import codec, noise_levels
+from pytest_trt.core import codec, json_text, noise_levels
 from pytest_trt.core.atomic import write_atomically
+from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Environment
+from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.question import RegressionQuestion
@@ -26,6 +29,11 @@ from pytest_trt.measure.stopping import FixedTime
 
 MAX_PAIRS = 64
 """How many pairs a calibration keeps: the last ones."""
+
+LARGEST_DIFFERENCE = math.log(1000)
+"""The largest log ratio of a pair that is read. The probes of a pair run the same plan."""
+
+_LIMITS = JsonLimits(text_bytes=64 << 10, memory_bytes=16 << 20)
 
 BLOCKS_S = 0.25
 """How many seconds of blocks a pair is sampled for, on each side."""
@@ -110,15 +118,33 @@ def load(cache: Path, environment: Environment) -> Calibration:
     """Return the calibration of the device; an empty one if there is none.
 
     Raises:
-        CacheError: The file cannot be read.
+        CacheError: The file cannot be read, or is the calibration of another device.
     """
     path = _path(cache, environment)
     try:
-        return codec.decode(Calibration, json.loads(path.read_bytes()), str(path))
+        with path.open("rb") as file:
+            raw = file.read(_LIMITS.text_bytes + 1)
+        found = _parse(raw, environment)
     except FileNotFoundError:
         return Calibration(environment.device)
-    except (OSError, ValueError, RecordError) as error:
-        raise CacheError(f"the calibration {path} cannot be read ({error}): remove it and calibrate again") from error
+    except (OSError, RecordError) as error:
+        fault = error if isinstance(error, RecordError) else f"cannot be read ({error})"
+        raise CacheError(f"the calibration {path} {fault}: remove it and calibrate again") from error
+    return found
+
+
+def _parse(raw: bytes, environment: Environment) -> Calibration:
+    """Return a stored calibration of the device. Raise RecordError if it is none, or holds an impossible difference."""
+    found: Calibration = codec.decode(Calibration, json_text.parse(raw, _LIMITS), "has an invalid field: calibration")
+    if found.device != environment.device:
+        raise RecordError(f"is of the device {short_repr(found.device)}, not of {environment.device!r}")
+    for number, difference in enumerate(found.differences):
+        if abs(difference) > LARGEST_DIFFERENCE:
+            raise RecordError(
+                f"has differences[{number}] = {difference:g}: two probes of one plan never differ by a factor above "
+                f"{math.exp(LARGEST_DIFFERENCE):.0f}"
+            )
+    return found
 
 
 def save(cache: Path, environment: Environment, calibration: Calibration) -> Path:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -110,6 +111,21 @@ def test_error_of_post_init_names_the_record():
 def test_invalid_key_is_named():
     with pytest.raises(RecordError, match="counts key must be of type int, not 'a'"):
         codec.check(dict[int, int], {1: 1, "a": 2}, "counts")
+
+
+def test_value_of_any_type_has_a_limited_depth():
+    deep = functools.reduce(lambda inner, _: {"a": [inner]}, range(40), 0)
+    assert codec.check(dict[str, Any], {"a": [[1], {"b": 2}]}, "spec") == {"a": [[1], {"b": 2}]}
+    with pytest.raises(RecordError, match=r"spec.a is nested more than 64 levels deep"):
+        codec.check(dict[str, Any], {"a": deep}, "spec")
+
+
+def test_deep_or_long_value_is_shown_shortly():
+    deep = functools.reduce(lambda inner, _: [inner], range(100_000), 0)
+    with pytest.raises(RecordError, match="size must be of type int, not a deeply nested list"):
+        codec.check(dict[str, int], {"size": deep}, "it")
+    with pytest.raises(RecordError, match=r"kind is 'x+\.\.\.: it must be one of"):
+        codec.decode(Outer, {**codec.encode(WHOLE), "kind": "x" * 10_000_000})
 
 
 def test_value_without_json_form_is_rejected():

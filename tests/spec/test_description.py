@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.spec.declaration import Declaration
-from pytest_trt.spec.description import describe, description_digest
+from pytest_trt.spec.description import describe, description_digest, parse_pipeline
 from pytest_trt.spec.engine_spec import EngineSpec
 
 
@@ -49,3 +49,8 @@ def test_function_is_described_by_a_name_without_an_address(make: Callable[[], A
         twice = [describe(Declaration(spec=EngineSpec(**{field: make()}))) for _ in range(2)]
         assert twice[0]["calibration" if field == "calibration" else "model"] == name
         assert description_digest(twice[0]) == description_digest(twice[1])
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{", "[1]", '{"a": 1}', "1e999", ""])
+def test_pipeline_that_cannot_be_parsed_is_unknown(text: str) -> None:
+    assert parse_pipeline({"depth": text}) is None

@@ -80,3 +80,25 @@ def test_assumed_spread_names_the_command_that_measures_it():
 def test_widest_spread_covers_both_environments():
     wide, narrow = ProbeSpread(0.1, 0.001, calibrated=False), ProbeSpread(0.002, 0.003)
     assert wide.widest(narrow) == ProbeSpread(0.1, 0.003, calibrated=False)
+
+
+@pytest.mark.parametrize("difference", [1e300, -1e200, 7.0])
+def test_calibration_with_an_impossible_difference_is_an_error(tmp_path, difference):
+    """The square of 1e200 overflows, and the interval would have no end."""
+    probe_spread.save(tmp_path, GPU, Calibration(GPU.device, (0.001, difference)))
+    with pytest.raises(CacheError, match=r"has differences\[1\] = .* never differ by a factor above 1000: remove it"):
+        probe_spread.spread_of(tmp_path, GPU)
+
+
+def test_calibration_of_another_device_is_an_error(tmp_path):
+    probe_spread.save(tmp_path, GPU, Calibration("NVIDIA L4", (0.001, 0.002)))
+    with pytest.raises(CacheError, match=r"is of the device 'NVIDIA L4', not of 'NVIDIA H200': remove it"):
+        probe_spread.spread_of(tmp_path, GPU)
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, " " * 100_000, "", "\udcff"])
+def test_hostile_calibration_is_an_error(tmp_path, content):
+    path = probe_spread.save(tmp_path, GPU, Calibration(GPU.device))
+    path.write_text(content, errors="surrogateescape")
+    with pytest.raises(CacheError, match="remove it and calibrate again"):
+        probe_spread.load(tmp_path, GPU)

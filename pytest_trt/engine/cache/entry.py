@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.core import codec
-from pytest_trt.core.codec import from_json
+from pytest_trt.core import codec, json_text
+from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.cache.digest import file_sha256
 from pytest_trt.errors import RecordError
@@ -19,7 +19,10 @@ from pytest_trt.errors import RecordError
 SCHEMA = 1
 """The version of an entry's format. After it is increased, engines that were saved before are built again."""
 
-_MAX_META_BYTES = 1 << 20
+_META_LIMITS = JsonLimits(text_bytes=1 << 20, memory_bytes=64 << 20)
+
+_LAYERS_LIMITS = JsonLimits(text_bytes=64 << 20, memory_bytes=256 << 20)
+"""How large layers.json may be. A layer takes about 300 bytes, and 10,000 layers are many."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -102,7 +105,7 @@ def read(folder: Path) -> Entry:
     for name, sha256 in meta.files.items():
         if file_sha256(folder / name) != sha256:
             raise RecordError(f"{name} has another SHA-256")
-    layers = codec.check(tuple[Layer, ...], json.loads((folder / "layers.json").read_bytes()), "layers.json")
+    layers = codec.check(tuple[Layer, ...], _read_json(folder / "layers.json", _LAYERS_LIMITS), "layers.json")
     return Entry(folder, meta, layers)
 
 
@@ -113,11 +116,17 @@ def read_meta(folder: Path) -> Meta:
         RecordError: The file is not valid.
         OSError: The file cannot be read.
     """
-    file = folder / "meta.json"
-    if file.stat().st_size > _MAX_META_BYTES:
-        raise RecordError(f"meta.json is longer than {_MAX_META_BYTES} bytes")
-    meta: Meta = from_json(Meta, file.read_text(errors="replace"))
+    meta: Meta = codec.decode(Meta, _read_json(folder / "meta.json", _META_LIMITS), "meta.json")
     return meta
+
+
+def _read_json(file: Path, limits: JsonLimits) -> Any:
+    with file.open("rb") as opened:
+        raw = opened.read(limits.text_bytes + 1)
+    try:
+        return json_text.parse(raw, limits)
+    except RecordError as error:
+        raise RecordError(f"{file.name} {error}") from error
 
 
 def sync(*paths: Path) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.records import StoredOutput, Verdict
+from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.accuracy.allowed_error import AccuracyLimits
 from pytest_trt.judge.accuracy.difference import compare
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
 SAMPLE = 1024
 """How many elements of an output are stored, evenly spread over it."""
+
+
+_MAX_RANK = 64
+"""The most dimensions of an array in NumPy."""
 
 
 def store(outputs: Arrays) -> Mapping[str, StoredOutput]:
@@ -51,6 +56,9 @@ def judge(
     Raises:
         BaselineError: A stored output is not valid; the error names it.
     """
+    for name, record in stored.items():
+        if len(record.shape) > _MAX_RANK or min(record.shape, default=0) < 0:
+            raise BaselineError(f"the stored output {name!r} has the shape {short_repr(record.shape)}: save it again")
     if (
         fault := empty_reference({name: math.prod(record.shape) for name, record in stored.items()}, source)
     ) is not None:
@@ -110,7 +118,7 @@ def _values(name: str, record: StoredOutput) -> Array:
         values = np.frombuffer(base64.b64decode(record.values, validate=True), _sample_type(record.dtype))
     except ValueError as error:
         raise BaselineError(f"the stored output {name!r} cannot be decoded ({error}): save it again") from error
-    if any(length < 0 for length in record.shape) or values.size != min(size, SAMPLE):
+    if values.size != min(size, SAMPLE):
         raise BaselineError(
             f"the stored output {name!r} has {values.size} values for the shape {record.shape}: save it again"
         )

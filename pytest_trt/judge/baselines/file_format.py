@@ -5,15 +5,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 import gzip
-import io
 import json
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from pytest_trt.core import codec
+from pytest_trt.core import codec, json_text
+from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import SCHEMA
+from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import BaselineError, RecordError
 from pytest_trt.judge.baselines.baseline import Baseline, BaselineData
 
@@ -27,6 +27,9 @@ MOST_READ = 64 * 1024
 
 MOST_DATA = 64 * 1024 * 1024
 """The most bytes of the data beside a baseline, packed or unpacked, that are read."""
+
+DATA_LIMITS = JsonLimits(text_bytes=MOST_DATA, memory_bytes=256 * 1024 * 1024)
+"""How large the unpacked data beside a baseline may be. 64 MB of samples take about 250 MB of memory."""
 
 REMEDY = "restore it from version control, or delete it and save it again"
 """What to do about a file that cannot be read."""
@@ -96,7 +99,17 @@ def parse(raw: bytes, where: str) -> Baseline:
     """
     if len(raw) > MOST_READ:
         raise BaselineError(f"baseline {where} has {len(raw)} bytes, but at most {MOST_READ} are read: {REMEDY}")
-    return _decode(Baseline, raw, where)
+    try:
+        data = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        if _CONFLICT.search(raw):
+            raise BaselineError(
+                f"baseline {where} holds a merge conflict: take either side whole (git checkout --ours or --theirs), "
+                "or delete it and save it again"
+            ) from error
+        raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {REMEDY}") from error
+    may_hold_controls = b"\\" in raw or b"\x7f" in raw or not raw.isascii()
+    return _decode(Baseline, data, where, check_text=may_hold_controls)
 
 
 def render_data(data: BaselineData) -> bytes:
@@ -112,16 +125,13 @@ def parse_data(raw: bytes, where: str) -> BaselineData:
         where: The file, for messages.
 
     Raises:
-        BaselineError: The text is not valid, or it unpacks to more than `MOST_DATA` bytes.
+        BaselineError: The text is not valid, or exceeds `DATA_LIMITS`.
     """
     try:
-        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as file:
-            unpacked = file.read(MOST_DATA + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise BaselineError(f"baseline {where} is not gzip: {error}: {REMEDY}") from error
-    if len(unpacked) > MOST_DATA:
-        raise BaselineError(f"baseline {where} unpacks to more than {MOST_DATA} bytes: {REMEDY}")
-    return _decode(BaselineData, unpacked, where)
+        data = json_text.parse(json_text.unpack(raw, MOST_DATA), DATA_LIMITS)
+    except RecordError as error:
+        raise BaselineError(f"baseline {where} {error}: {REMEDY}") from error
+    return _decode(BaselineData, data, where)
 
 
 def _lines(baseline: Baseline) -> Iterator[str]:
@@ -182,27 +192,22 @@ def _text(value: str) -> str:
     return json.dumps(value if value.isprintable() else "".join(c if c.isprintable() else " " for c in value))
 
 
-def _decode(kind: type[T], raw: bytes, where: str) -> T:
-    try:
-        data = json.loads(raw)
-    except (ValueError, RecursionError) as error:
-        if kind is Baseline and _CONFLICT.search(raw):
-            raise BaselineError(
-                f"baseline {where} holds a merge conflict: take either side whole (git checkout --ours or --theirs), "
-                "or delete it and save it again"
-            ) from error
-        raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {REMEDY}") from error
+def _decode(kind: type[T], data: Any, where: str, *, check_text: bool = False) -> T:
+    """Return the record of parsed JSON. `check_text` is whether texts may have characters that cannot be shown."""
     schema = data.get("schema") if isinstance(data, dict) else None
     if isinstance(schema, int) and schema > SCHEMA:
         raise BaselineError(
-            f"baseline {where} has schema {schema}, and this pytest-trt reads up to {SCHEMA}: upgrade pytest-trt"
+            f"baseline {where} has schema {short_repr(schema)}, and this pytest-trt reads up to {SCHEMA}: upgrade "
+            "pytest-trt"
         )
     try:
-        if kind is Baseline and (b"\\" in raw or b"\x7f" in raw or not raw.isascii()):
+        if check_text:
             _check_printable(data, kind.__name__)
         return codec.decode(kind, data, kind.__name__)
     except RecordError as error:
         raise BaselineError(f"baseline {where}: {error}: {REMEDY}") from error
+    except RecursionError as error:
+        raise BaselineError(f"baseline {where} is nested too deeply: {REMEDY}") from error
 
 
 def _check_printable(value: Any, where: str) -> None:

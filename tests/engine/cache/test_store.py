@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import resource
@@ -17,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.core.records import Environment, Layer
+from pytest_trt.engine.cache.digest import file_sha256
 from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.errors import CacheError
@@ -201,6 +203,18 @@ def test_modified_entry_is_not_found(store: Store, name: str, damage: str) -> No
     assert digest(1) in fault
     add(store, 1, b"the plan")
     assert find(store, 1)[1] == ""
+
+
+@pytest.mark.parametrize("layers", ["[" * 100_000, "[" + "{}," * 5_000_000 + "{}]", '[{"name": NaN}]', "", "{}"])
+def test_hostile_layers_with_a_valid_hash_are_not_trusted(store: Store, layers: str) -> None:
+    folder = add(store, 1).folder
+    (folder / "layers.json").write_text(layers)
+    meta = json.loads((folder / "meta.json").read_text())
+    meta["files"]["layers.json"] = file_sha256(folder / "layers.json")
+    (folder / "meta.json").write_text(json.dumps(meta))
+    found, fault = find(store, 1)
+    assert found is None
+    assert "layers.json" in fault
 
 
 @pytest.mark.parametrize("change", ['"schema": 1|"schema": 2', '"plan": "|"../plan": "', '"digest": "0|"digest": "1'])

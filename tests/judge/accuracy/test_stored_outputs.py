@@ -71,6 +71,14 @@ def test_missing_outputs_and_wrong_shapes_are_named() -> None:
     assert "no output 'z'" in verdicts[1].text
 
 
+@pytest.mark.parametrize("shape", [(2**62,) * 100_000, (-1, 4), (1,) * 65])
+def test_impossible_stored_shape_is_an_error(shape: tuple[int, ...]) -> None:
+    """The size of the first shape has 6 million bits, and takes minutes to compute."""
+    stored = dataclasses.replace(store({"y": noise()})["y"], shape=shape)
+    with pytest.raises(BaselineError, match="the stored output 'y' has the shape"):
+        judge({"y": noise()}, {"y": stored}, EXACT, "the baseline")
+
+
 @pytest.mark.parametrize("change", [{"values": "?"}, {"values": "AAAA"}, {"values": ""}, {"shape": (1, 1)}])
 def test_invalid_stored_output_is_an_error(change: dict[str, Any]) -> None:
     stored = dataclasses.replace(store({"y": noise()})["y"], sha256="", **change)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from samples.records import measurement
 
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines.baseline import Run, baseline_of
-from pytest_trt.judge.baselines.file_format import parse, render
+from pytest_trt.judge.baselines.file_format import parse, parse_data, render
 
 ORIGINAL = render(
     dataclasses.replace(baseline_of(measurement()), history=(Run("2026-07-01T12:00:00", None, {"ms": 1.0}),) * 2)
@@ -65,3 +67,18 @@ VALUES = st.recursive(
 def test_any_value_in_any_field_is_an_error_or_valid(value: Any, field: str) -> None:
     outcome = read(json.dumps({**json.loads(ORIGINAL), field: value}).encode())
     assert outcome == "valid" or "file.json" in outcome
+
+
+@pytest.mark.parametrize("repeated", [b"[],", b'{"":0},'])
+def test_data_that_unfold_to_gigabytes_are_an_error(repeated: bytes) -> None:
+    """60 kB of gzip: 60 MB of JSON, and up to 2 GB of empty lists and objects."""
+    packed = gzip.compress(b"[" + repeated * (60_000_000 // len(repeated)) + b"0]", 6)
+    assert len(packed) < 200_000
+    with pytest.raises(BaselineError, match=r"baseline data.gz takes up to \d+ bytes of memory when parsed"):
+        parse_data(packed, "data.gz")
+
+
+def test_value_that_is_nested_deeply_is_an_error() -> None:
+    deep = '{"a":' * 900 + "0" + "}" * 900
+    assert "file.json" in read(b'{"\\u0041": ' + deep.encode() + b"}")
+    assert "file.json" in read(f'{{"schema": 1, "unknown": {deep}}}'.encode())
