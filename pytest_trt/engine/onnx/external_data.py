@@ -15,27 +15,31 @@ from typing import Any
 from pytest_trt.engine.onnx import traverse
 from pytest_trt.errors import ModelError
 
+_MAX_DIGITS = 19
+"""The most digits of a number of bytes that fits in 64 bits."""
+
 LFS_POINTER = b"version https://git-lfs"
 """The start of a file that Git LFS leaves in place of a file that it has not fetched."""
 
 
-def weight_files(path: Path, model: Any) -> dict[str, tuple[int, str]]:
+def weight_files(path: Path, tensors: Iterable[Any]) -> dict[str, tuple[int, str]]:
     """Return, by the location of each file, the byte at which its last weight ends, and the name of that weight.
 
     Args:
         path: The model's file, for the error.
-        model: The ModelProto.
+        tensors: The model's tensors.
 
     Raises:
         ModelError: The offset or the length of a weight is not a number of bytes.
     """
     ends: dict[str, tuple[int, str]] = {}
-    for tensor in filter(traverse.is_external, traverse.tensors(model)):
+    for tensor in filter(traverse.is_external, tensors):
         entries = {entry.key: entry.value for entry in tensor.external_data}
         location, numbers = entries.get("location", ""), [entries.get("offset", "0"), entries.get("length", "0")]
-        if not all(number.isdecimal() for number in numbers):
+        if not all(number.isdecimal() and len(number) <= _MAX_DIGITS for number in numbers):
+            shown = [number[: _MAX_DIGITS + 1] for number in numbers]
             raise ModelError(
-                f"{path}: the offset and length of the weight {tensor.name!r} in {location!r} are {numbers}, which are "
+                f"{path}: the offset and length of the weight {tensor.name!r} in {location!r} are {shown}, which are "
                 "no numbers of bytes: save the model again"
             )
         end = sum(map(int, numbers))
@@ -53,7 +57,7 @@ def find_weights(model: Path, location: str) -> Path:
         ModelError: There is no such file, or it is in another folder.
     """
     folders = list(dict.fromkeys((model.parent.resolve(), model.resolve().parent)))
-    if not location or Path(location).is_absolute():
+    if not location or "\0" in location or Path(location).is_absolute():
         raise _outside(model, location)
     candidates = [folder / location for folder in folders]
     if not any(path.parent.resolve().is_relative_to(folder) for path, folder in zip(candidates, folders, strict=True)):
@@ -138,7 +142,7 @@ def load_weights(model: Any, path: Path) -> None:
         ModelError: A file is missing, in another folder, or too short.
         OSError: A file cannot be read.
     """
-    ends = weight_files(path, model)
+    ends = weight_files(path, traverse.tensors(model))
     with contextlib.ExitStack() as stack:
         files = {
             location: stack.enter_context(check_weights(path, location, end, weight).open("rb"))

@@ -28,7 +28,7 @@ def load_typed(model: Path, scratch: Path) -> Any:
         scratch: A folder for temporary files.
 
     Raises:
-        ModelError: The model's operators contradict each other.
+        ModelError: The model's operators contradict each other, or onnx cannot read the model.
     """
     import onnx
     import onnx.inliner
@@ -51,6 +51,8 @@ def load_typed(model: Path, scratch: Path) -> Any:
         return typed
     except inference_error as error:
         raise ModelError(f"{model.name} contradicts itself: {shorten(error)}: export it again") from error
+    except Exception as error:  # onnx raises errors of many kinds for a model that it does not understand
+        raise ModelError(f"{model.name} cannot be read by onnx: {shorten(error)}: export it again") from error
     finally:
         inferred.unlink(missing_ok=True)
 
@@ -116,11 +118,16 @@ def _to_dense(sparse: Any) -> Any:
     from onnx import numpy_helper
 
     values, indices = map(numpy_helper.to_array, (sparse.values, sparse.indices))
-    dense = np.zeros(tuple(sparse.dims), values.dtype)
-    if indices.ndim == 1:
-        dense.reshape(-1)[indices] = values
-    else:
-        dense[tuple(indices.T)] = values
+    try:
+        dense = np.zeros(tuple(sparse.dims), values.dtype)
+        if indices.ndim == 1:
+            dense.reshape(-1)[indices] = values
+        else:
+            dense[tuple(indices.T)] = values
+    except (ValueError, IndexError, MemoryError) as error:
+        raise ModelError(
+            f"the sparse weight {sparse.values.name!r} cannot be expanded ({error}): export the model again"
+        ) from error
     return numpy_helper.from_array(dense, sparse.values.name)
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.engine.onnx import external_data, traverse
+from pytest_trt.engine.onnx import external_data, structure, traverse
 from pytest_trt.engine.onnx.external_data import LFS_POINTER
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
@@ -49,13 +49,15 @@ def read_signature(path: Path) -> ModelSignature:
     """Return what the model at `path` declares, without loading its weights.
 
     Raises:
-        ModelError: The file is empty, truncated, not an ONNX model, or a Git LFS pointer. The message names it.
+        ModelError: The file is empty, truncated, not an ONNX model, or a Git LFS pointer, or its structure is invalid
+            (`structure.check_structure`). The message names the file.
     """
     model = _parse(path)
-    graph = model.graph
+    graph, survey = model.graph, traverse.survey(model)
     opsets = {entry.domain or "ai.onnx": entry.version for entry in model.opset_import}
     if not graph.output or not opsets:
         raise ModelError(f"{path} is no complete ONNX model (it has no outputs or no opset): export or copy it again")
+    structure.check_structure(path, model, survey)
     weights = {tensor.name for tensor in graph.initializer}
     weights |= {sparse.values.name for sparse in graph.sparse_initializer}
     inputs = [value for value in graph.input if value.name not in weights]  # up to IR version 3, weights are inputs too
@@ -65,8 +67,8 @@ def read_signature(path: Path) -> ModelSignature:
         outputs=tuple(_tensor(path, "output", value, dims[value.name]) for value in graph.output),
         dims=dims,
         opset=max(opsets.get("ai.onnx", 0), 0),
-        ops=frozenset(node.op_type for node in traverse.nodes(model)),
-        external=external_data.weight_files(path, model),
+        ops=survey.ops,
+        external=external_data.weight_files(path, survey.tensors),
     )
 
 

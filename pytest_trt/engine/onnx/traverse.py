@@ -2,8 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """A frozen record of the parts of a model that are found in one pass. A pass over a million nodes takes seconds.
+
+    Attributes:
+        graphs: Every GraphProto: the main graph, and those inside nodes, also inside the nodes of functions.
+        tensors: Every TensorProto: initialisers and constants.
+        ops: The names of all operators.
+    """
+
+    graphs: Sequence[Any]
+    tensors: Sequence[Any]
+    ops: frozenset[str]
+
+
+def survey(model: Any) -> Survey:
+    """Return the parts of a ModelProto, found in a single pass over its nodes."""
+    parts, tensors, ops = [model.graph, *model.functions], list[Any](), set[str]()
+    for part in parts:  # The list grows while the graphs inside nodes are found.
+        for node in part.node:
+            ops.add(node.op_type)
+            for attribute in node.attribute:
+                if attribute.type == attribute.TENSOR:
+                    tensors.append(attribute.t)
+                elif attribute.type == attribute.GRAPH:
+                    parts.append(attribute.g)
+                else:
+                    parts += attribute.graphs
+                    tensors += attribute.tensors
+    found = [part for part in parts if isinstance(part, type(model.graph))]
+    for graph in found:
+        tensors += graph.initializer
+        for sparse in graph.sparse_initializer:
+            tensors += (sparse.values, sparse.indices)
+    return Survey(found, tensors, frozenset(ops))
 
 
 def graphs(model: Any) -> Iterator[Any]:
