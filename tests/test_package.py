@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -69,3 +70,15 @@ def test_wheel_has_types_entry_points_and_license(tmp_path):
     for required in ("pytest>=8", "numpy", "onnx", "pytest-benchmark", "filelock", "platformdirs", "rich"):
         assert f"\nRequires-Dist: {required}" in metadata
     assert not [line for line in metadata.splitlines() if "Requires-Dist: onnxruntime" in line and "extra" not in line]
+
+
+def test_the_source_distribution_has_the_documents_and_the_tests(tmp_path):
+    build = "import sys; from hatchling.build import build_sdist; build_sdist(sys.argv[1])"
+    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=ROOT, check=True, capture_output=True)
+    (sdist,) = tmp_path.glob("pytest_trt-*.tar.gz")
+    with tarfile.open(sdist) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    documents = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "LICENSE"}
+    assert documents | {"Makefile", "pyproject.toml", "docs/conf.py", "tests/typing/public_api.py"} <= names
+    assert {path.name for path in ROOT.glob("*.md")} <= names
+    assert not [name for name in names if name.startswith("docs/_build")]
