@@ -40,7 +40,7 @@ def _measured_rungs(rows: Mapping[str, Row]) -> list[tuple[str, float]]:
 def table(rows: Mapping[str, Row], batch: int) -> str:
     """Return a Markdown table of the time per batch, the throughput, and the share of the limit."""
     limit = float(rows["limit"]["ms"])
-    lines = ["| rung | ms a batch | inferences/s | share of the limit | |", "|---|---:|---:|---:|---|"]
+    lines = ["| rung | ms per batch | inferences/s | share of the limit | |", "|---|---:|---:|---:|---|"]
     for name, ms in _measured_rungs(rows):
         lines.append(f"| {name} | {ms:.4f} | {batch * 1000 / ms:,.0f} | {limit / ms:.3f} | {RUNGS[name]} |")
     return "\n".join(lines) + "\n"
