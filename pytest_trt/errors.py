@@ -3,9 +3,31 @@
 A message says what happened, shows the value, and names the remedy.
 """
 
+from __future__ import annotations
+
+from pytest_trt.core.foreign_text import escape
+
 
 class TrtError(Exception):
-    """The base class of all errors that pytest-trt raises on purpose."""
+    """The base class of all errors that pytest-trt raises on purpose.
+
+    A line break inside an argument is escaped, because it comes from elsewhere: from a name in a model, a path, or a
+    library. So are control characters and CI commands (see `core.foreign_text`).
+
+    Args:
+        *lines: The message. Each argument is one line of it.
+    """
+
+    def __init__(self, *lines: str) -> None:
+        super().__init__(*map(escape, lines))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.args))
+
+    @classmethod
+    def from_text(cls, text: str) -> TrtError:
+        """Return an error whose message has the line breaks of `text`, which includes the text of another error."""
+        return cls(*text.split("\n"))
 
 
 class DeclarationError(TrtError):

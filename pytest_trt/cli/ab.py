@@ -23,7 +23,7 @@ from pytest_trt.cli.arguments import (
 )
 from pytest_trt.cli.exit_status import UNDECIDED, exit_status
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show_progress
+from pytest_trt.cli.terminal import show, show_json, show_progress
 from pytest_trt.core import codec
 from pytest_trt.core.records import ALWAYS_FAIL, SCHEMA, Result
 from pytest_trt.errors import BuildError, ProbeError
@@ -102,9 +102,12 @@ def _run(args: argparse.Namespace) -> int:
         try:
             outcome = comparison.run()
         except (BuildError, ProbeError) as error:
-            print(f"pytest-trt: nothing to compare: {error}", file=sys.stderr)
+            show(*f"pytest-trt: nothing to compare: {error}".split("\n"), error=True)
             return UNDECIDED
-    print(_as_json(outcome) if args.json else _as_text(outcome, args))
+    if args.json:
+        show_json(_as_json(outcome))
+    else:
+        show(*_describe(outcome, args))
     return exit_status((Result(args.model, outcome.verdicts),), _FAILING)
 
 
@@ -120,7 +123,7 @@ def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
     return Bench(settings, show_progress, find_interpreter(f"--{side}-python", getattr(args, f"{side}_python")))
 
 
-def _as_text(outcome: AbOutcome, args: argparse.Namespace) -> str:
+def _describe(outcome: AbOutcome, args: argparse.Namespace) -> list[str]:
     lines = [f"{Path(args.model).name} on {device_name(outcome.new.environment)}"]
     labels = {"ms": "", "p99_ms": "p99 ", "memory_mb": "", "host_mb": "host "}
     for name, measurement, python in (("A", outcome.old, args.a_python), ("B", outcome.new, args.b_python)):
@@ -137,7 +140,7 @@ def _as_text(outcome: AbOutcome, args: argparse.Namespace) -> str:
     for verdict in outcome.verdicts:
         lines.append(failure.sentence(verdict, outcome.new))
         lines += [f"  {line}" for line in verdict.details]
-    return "\n".join(lines)
+    return lines
 
 
 def _as_json(outcome: AbOutcome) -> str:

@@ -26,13 +26,15 @@ from pytest_trt.cli.arguments import (
 )
 from pytest_trt.cli.exit_status import FAILED
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show_progress
+from pytest_trt.cli.terminal import show_json, show_progress, show_report
 from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS, REFERENCE
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import SCHEMA
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import BackendError, DeclarationError
 from pytest_trt.report.header import environment_line
+from pytest_trt.report.markdown import escape_markdown
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
@@ -122,7 +124,10 @@ def _run(args: argparse.Namespace) -> int:
         rows = list(_rows(lineup, bench, specs))
         if args.torch is not None:
             rows.append(lineup.torch_row(args.torch, Path.cwd(), torch_bench))
-    print(_render(rows, args), end="")
+    if args.format == "json":
+        show_json(_as_json(rows, args))
+    else:
+        show_report(_render(rows, args))
     ran = [row for row in rows if row.ran]
     return 0 if ran and all(row.status == "ok" for row in ran) else FAILED
 
@@ -165,13 +170,21 @@ def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> 
             yield lineup.row(name, spec)
 
 
+def _as_json(rows: list[Row], args: argparse.Namespace) -> str:
+    return json.dumps({"schema": SCHEMA, "model": args.model, "rows": codec.encode(rows)}, indent=1) + "\n"
+
+
 def _render(rows: list[Row], args: argparse.Namespace) -> str:
-    if args.format == "json":
-        return json.dumps({"schema": SCHEMA, "model": args.model, "rows": codec.encode(rows)}, indent=1) + "\n"
     name = Path(args.model).name
     environments = dict.fromkeys(environment_line(row.environment) for row in rows if row.environment is not None)
     if args.format == "md":
         return "\n".join(
-            [f"### {name}", "", *(f"- {line}" for line in environments), "", lineup_table.markdown([("", rows)])]
+            [
+                f"### {escape_markdown(name)}",
+                "",
+                *(f"- {escape_markdown(line)}" for line in environments),
+                "",
+                lineup_table.markdown([("", rows)]),
+            ]
         )
-    return "\n".join([name, *(f"  {line}" for line in environments), "", lineup_table.plain_text(rows)])
+    return "\n".join([escape(name), *(f"  {escape(line)}" for line in environments), "", lineup_table.plain_text(rows)])

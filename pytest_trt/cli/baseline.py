@@ -14,6 +14,7 @@ from typing import Any
 
 from pytest_trt.cli.arguments import add_project_arguments
 from pytest_trt.cli.project import Project
+from pytest_trt.cli.terminal import show
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.records import Result
@@ -85,9 +86,9 @@ def _list(args: argparse.Namespace) -> int:
         elif matches(args.test, entry.content.node_id):
             rows.append(_list_row(entry.content))
     for line in _align(rows) if len(rows) > 1 else (f"no baseline is stored in {folder.where}",):
-        print(line)
+        show(line)
     for error in errors:
-        print(f"ERROR: {error}", file=sys.stderr)
+        show(*f"ERROR: {error}".split("\n"), error=True)
     return 1 if errors else 0
 
 
@@ -112,7 +113,7 @@ def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 def _show(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
     for baseline in _find(folder, args.test):
-        print("\n".join(_describe(baseline)))
+        show(*_describe(baseline))
     return 0
 
 
@@ -167,9 +168,9 @@ def _accept(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise DeclarationError(f"the run cannot become a baseline: {error}: use the file as pytest wrote it") from error
     for measurement, saved in zip(accepted, all_saved, strict=True):
-        print(f"{measurement.node_id}: {saved.text}")
+        show(f"{measurement.node_id}: {saved.text}")
     for line in refused:
-        print(line, file=sys.stderr)
+        show(line, error=True)
     return 1 if refused else 0
 
 
@@ -190,7 +191,7 @@ def _choose(results: Sequence[Result], tests: Sequence[str]) -> dict[str, Result
 def _rename(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
     for path in folder.rename(args.old, args.new):
-        print(f"{args.new}: has the baseline of {args.old} now ({path})")
+        show(f"{args.new}: has the baseline of {args.old} now ({path})")
     return 0
 
 
@@ -199,11 +200,11 @@ def _prune(args: argparse.Namespace) -> int:
     folder = project.baselines(args)
     paths = folder.prune(_collect_node_ids(project.folder, args.pytest), dry_run=not args.yes)
     for path in paths:
-        print(f"{'removed' if args.yes else 'would be removed'}: {path}")
+        show(f"{'removed' if args.yes else 'would be removed'}: {path}")
     if not paths:
-        print("nothing to remove: the test of every baseline exists")
+        show("nothing to remove: the test of every baseline exists")
     elif not args.yes:
-        print(f"{len(paths)} in all: add --yes to remove them")
+        show(f"{len(paths)} in all: add --yes to remove them")
     return 0
 
 
@@ -227,8 +228,6 @@ def _collect_node_ids(folder: Path, arguments: Sequence[str]) -> frozenset[str]:
             check=False,
         )
         if done.returncode or not listed.exists():
-            output = "\n".join((done.stdout + done.stderr).strip().splitlines()[-20:])
-            raise DeclarationError(
-                f"pytest cannot collect every test in {folder}, so no baseline is removed:\n{output}"
-            )
+            output = (done.stdout + done.stderr).strip().splitlines()[-20:]
+            raise DeclarationError(f"pytest cannot collect every test in {folder}, so no baseline is removed:", *output)
         return frozenset(listed.read_text(encoding="utf-8").split("\0")[:-1])

@@ -20,7 +20,7 @@ from pytest_trt.cli.arguments import (
 )
 from pytest_trt.cli.exit_status import FAILED, UNDECIDED
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show_progress
+from pytest_trt.cli.terminal import show, show_json, show_progress
 from pytest_trt.core import codec
 from pytest_trt.core.records import SCHEMA
 from pytest_trt.errors import DeclarationError
@@ -97,7 +97,10 @@ def _run(args: argparse.Namespace) -> int:
     inputs = accuracy_inputs(args.inputs, folders)
     with Bench(settings, show_progress) as bench:
         found = bisect(bench, declaration, folders, inputs, at_once=args.at_once, max_builds=args.max_builds)
-    print(_as_json(found) if args.json else "\n".join(describe(found)))
+    if args.json:
+        show_json(_as_json(found))
+    else:
+        show(*describe(found))
     if found.first is None:
         return 0
     return FAILED if found.confirmed else UNDECIDED

@@ -13,6 +13,7 @@ import platformdirs
 
 from pytest_trt.cli.arguments import add_cache_arguments
 from pytest_trt.cli.project import Project
+from pytest_trt.cli.terminal import show
 from pytest_trt.engine.cache.item import CachedItem
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.errors import DeclarationError
@@ -55,8 +56,8 @@ def _list(args: argparse.Namespace) -> int:
     with _store(args) as store:
         items = store.list()
         for item in items:
-            print(_describe(item))
-        print(f"total: {len(items)} in {store.folder}, {_format_size(sum(item.bytes for item in items))}")
+            show(_describe(item))
+        show(f"total: {len(items)} in {store.folder}, {_format_size(sum(item.bytes for item in items))}")
     return 0
 
 
@@ -71,7 +72,7 @@ def _clear(args: argparse.Namespace) -> int:
         _print_removed(store.clear())
         kept = len(store.list())
         if kept:
-            print(f"{kept} kept, since a running test uses them")
+            show(f"{kept} kept, since a running test uses them")
     return 0
 
 
@@ -99,9 +100,9 @@ def _parse_age(text: str | None) -> float | None:
 def _print_removed(removed: Iterable[CachedItem]) -> None:
     freed = count = 0
     for item in removed:
-        print(f"removed {_describe(item)}")
+        show(f"removed {_describe(item)}")
         freed, count = freed + item.bytes, count + 1
-    print(f"{count} removed, {_format_size(freed)} freed")
+    show(f"{count} removed, {_format_size(freed)} freed")
 
 
 def _describe(item: CachedItem) -> str:

@@ -16,6 +16,7 @@ from pytest_trt.cli.arguments import (
     run_shape,
 )
 from pytest_trt.cli.project import Project
+from pytest_trt.cli.terminal import show
 from pytest_trt.errors import DeclarationError
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.spec.declaration import Declaration
@@ -68,16 +69,16 @@ def _run(args: argparse.Namespace) -> int:
         with bench.lock(environment):
             for number in range(args.pairs):
                 differences.append(probe_spread.aa_pair(bench.server(case.backend), case.subject(engine)))
-                print(f"pair {number + 1} of {args.pairs}: {differences[-1]:+.3%}", flush=True)
+                show(f"pair {number + 1} of {args.pairs}: {differences[-1]:+.3%}")
         calibration = probe_spread.load(bench.store.folder, environment).with_more(tuple(differences))
         path = probe_spread.save(bench.store.folder, environment, calibration)
-    print(
+    show(
         f"{environment.device}: two probes of one plan differ by at most {calibration.spread:.2%}; "
         f"the order in which they are opened adds {calibration.open_order_effect:.2%} ({path})"
     )
     default = DEFAULT_PROBE_SPREAD[environment.kind]
     if calibration.spread > default:
-        print(
+        show(
             f"warning: this exceeds the {default:.1%} that is assumed without a calibration; if the machine was busy, "
             f"remove {path} and calibrate again when it is idle"
         )

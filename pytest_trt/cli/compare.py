@@ -11,6 +11,7 @@ from typing import Any
 
 from pytest_trt.cli.exit_status import exit_status
 from pytest_trt.cli.project import read_results, read_settings
+from pytest_trt.cli.terminal import show_json, show_report
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.location import Location
 from pytest_trt.core.node_patterns import matches
@@ -73,7 +74,10 @@ def _run(args: argparse.Namespace) -> int:
     new = {key: value for key, value in _read_new_results(args.new).items() if matches(pattern, key[1])}
     _check_common_tests(old, new, args)
     results = compare_runs(old, new, tolerances)
-    print(_render(results, args, failing), end="")
+    if args.format == "json":
+        show_json(result_json.render([_without_samples(result) for result in results]))
+    else:
+        show_report(_render(results, args, failing))
     return exit_status(results, failing)
 
 
@@ -142,8 +146,6 @@ def _check_common_tests(old: Mapping[Key, Baseline], new: Mapping[Key, Result], 
 
 
 def _render(results: tuple[Result, ...], args: argparse.Namespace, failing: frozenset[Status]) -> str:
-    if args.format == "json":
-        return result_json.render([_without_samples(result) for result in results])
     environment = next(r.measurement.environment for r in results if r.measurement is not None)
     header = Header.from_environment(environment, Path(str(args.old)).name, failing)
     if args.format == "md":

@@ -13,6 +13,7 @@ from typing import Any
 
 from pytest_trt.cli.exit_status import FAILED
 from pytest_trt.cli.project import read_settings
+from pytest_trt.cli.terminal import show
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment
 from pytest_trt.core.version import __version__
@@ -55,12 +56,12 @@ def _run(args: argparse.Namespace) -> int:
     settings = read_settings({}, {"device": ("--device", args.device)}, Path.cwd())
     _print_section("installed", _packages())
     with Bench(settings) as bench:
-        print("backends:")
+        show("backends:")
         works = False
         for name in CHECKED:
             found = _environment(bench, name)
             works = works or isinstance(found, Environment)
-            print(f"  {name}: {_describe(found)}")
+            show(f"  {name}: {_describe(found)}")
         try:
             default = bench.backend_name(EngineSpec())
         except TrtError as error:
@@ -73,9 +74,9 @@ def _run(args: argparse.Namespace) -> int:
 
 
 def _print_section(title: str, lines: Iterable[str]) -> None:
-    print(f"{title}:")
+    show(f"{title}:")
     for line in lines:
-        print(f"  {line}")
+        show(f"  {line}")
 
 
 def _packages() -> Iterator[str]:

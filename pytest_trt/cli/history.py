@@ -10,6 +10,7 @@ from typing import Any
 
 from pytest_trt.cli.arguments import add_project_arguments
 from pytest_trt.cli.project import Project
+from pytest_trt.cli.terminal import show, show_report
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.errors import BaselineError, DeclarationError
@@ -50,9 +51,9 @@ def _run(args: argparse.Namespace) -> int:
         if not args.no_git:
             runs = {**{run.time: run for run in runs_in_git(folder, entry.path)}, **runs}
         points = _points([runs[time] for time in sorted(runs)], args.figure)
-        print(f"{baseline.node_id}, {device_name(baseline.environment)}")
+        show(f"{baseline.node_id}, {device_name(baseline.environment)}")
         width = shutil.get_terminal_size().columns
-        print(draw(points, args.figure, width=width, encoding=sys.stdout.encoding or "utf-8"))
+        show_report(draw(points, args.figure, width=width, encoding=sys.stdout.encoding or "utf-8") + "\n")
         matched += 1
     if not matched:
         raise DeclarationError(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_trt.core.foreign_text import escape
+from pytest_trt.report.markdown import escape_markdown
 from pytest_trt.report.numbers import format_figure
 from pytest_trt.trial.lineup import LINEUP_FIGURES, Row
 
@@ -55,7 +57,7 @@ def plain_text(rows: Sequence[Row]) -> str:
         for line in table
     ]
     lines += [f"{row.name}: {remark}" for row in rows for remark in remarks(row)]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(escape, lines)) + "\n"
 
 
 def markdown(rows_by_model: Sequence[tuple[str, Sequence[Row]]]) -> str:
@@ -71,6 +73,8 @@ def markdown(rows_by_model: Sequence[tuple[str, Sequence[Row]]]) -> str:
     notes = []
     for name, rows in rows_by_model:
         for row in rows:
-            lines.append(f"| {' | '.join((*([name] if leading else []), *cells(row, rows)))} |")
-            notes += [f"- {', '.join(filter(None, (name, row.name)))}: {remark}" for remark in remarks(row)]
+            texts = (*([name] if leading else []), *cells(row, rows))
+            lines.append(f"| {' | '.join(map(escape_markdown, texts))} |")
+            title = ", ".join(filter(None, (name, row.name)))
+            notes += [f"- {escape_markdown(f'{title}: {remark}')}" for remark in remarks(row)]
     return "\n".join([*lines, *(["", *notes] if notes else [])]) + "\n"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from pytest_trt.cli.exit_status import INTERRUPTED, USAGE_ERROR
+from pytest_trt.cli.terminal import ArgumentParser, show
 from pytest_trt.core.version import __version__
 from pytest_trt.errors import TrtError
 
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int = args.run(args)
         sys.stdout.flush()
     except TrtError as error:
-        print(f"pytest-trt: error: {error}", file=sys.stderr)
+        show(*f"pytest-trt: error: {error}".split("\n"), error=True)
         return USAGE_ERROR
     except BrokenPipeError:
         # The reader, such as head, has closed the pipe. Without this, Python would fail again when it flushes at exit.
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         prog="pytest-trt",
         description="Compare engines, manage baselines and the engine cache, and check a machine, without a test run.",
         epilog="Run 'pytest-trt COMMAND --help' for the arguments of a command.",

@@ -1,11 +1,48 @@
-"""Progress messages in the terminal."""
+"""Write to the terminal. Commands print through this module only, so that no text from elsewhere can control it."""
 
 from __future__ import annotations
 
+import argparse
 import sys
+from typing import NoReturn
+
+from pytest_trt.core.foreign_text import escape
+from pytest_trt.report.terminal import encodable
+
+
+def show(*lines: str, error: bool = False) -> None:
+    """Print lines, with foreign text in them escaped.
+
+    Args:
+        *lines: The lines. A line break inside one is escaped, because it comes from elsewhere.
+        error: Whether to print to standard error.
+    """
+    file = sys.stderr if error else sys.stdout
+    text = "".join(f"{escape(line)}\n" for line in lines)
+    print(encodable(text, file.encoding or "utf-8"), end="", file=file, flush=True)
+
+
+def show_report(text: str) -> None:
+    """Print a text of `pytest_trt.report` as it is: its foreign text is escaped already, and it may have colours."""
+    print(encodable(text, sys.stdout.encoding or "utf-8"), end="" if text.endswith("\n") else "\n", flush=True)
+
+
+def show_json(text: str) -> None:
+    """Print a JSON document. `##` is written as an escape of JSON, because it begins a command of some CI services."""
+    show_report(text.replace("##", "\\u0023#"))
 
 
 def show_progress(message: str) -> None:
     """Show `message` in place of the previous one on standard error; show nothing if that is not a terminal."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[2K{message}", end="", file=sys.stderr, flush=True)
+        print(f"\r\x1b[2K{escape(message)}", end="", file=sys.stderr, flush=True)
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """An argparse parser whose errors are escaped, and show no credentials."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with status 2."""
+        self.print_usage(sys.stderr)
+        show(f"{self.prog}: error: {message}", error=True)
+        sys.exit(2)

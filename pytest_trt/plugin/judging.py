@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_trt.core.foreign_text import escape, escape_lines
 from pytest_trt.core.records import Result, Verdict
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.plugin import pytest_benchmark, unittest_cases
@@ -89,7 +90,7 @@ class ItemJudge:
         except TrtError as judging_error:
             text = self.error_text(item, judging_error)
         if text and not unittest_cases.is_overridden(item, error):
-            item.add_report_section("call", "trt", text)
+            item.add_report_section("call", "trt", escape_lines(text))
             return ""
         return text
 
@@ -170,7 +171,7 @@ def _properties(result: Result) -> Iterator[tuple[str, object]]:
     """Yield the names and values that JUnit reports show of a result."""
     yield "trt_verdict", result.status
     if result.measurement is not None:
-        yield "trt_device", result.measurement.environment.device
+        yield "trt_device", escape(result.measurement.environment.device)
         for name, estimate in result.measurement.figures.items():
             yield f"trt_{name}", f"{estimate.value:.6g}"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_trt.core.foreign_text import escape_lines
 from pytest_trt.plugin import pytest_benchmark
 
 if TYPE_CHECKING:
@@ -181,9 +182,9 @@ class RunOutcome:
             unmeasured = format_count(self._unmeasured, "test")
             reporter.write_line(f"trt: {unmeasured} ran unmeasured (--trt-disable): nothing was judged")
         for line in self.warnings:
-            reporter.write_line(f"warning: {line}", yellow=True)
+            reporter.write_line(escape_lines(f"warning: {line}"), yellow=True)
         for line in self._lines:
-            reporter.write_line(line)
+            reporter.write_line(escape_lines(line))
         shown = self.problems if has_workers or self.results else ()  # otherwise pytest shows the UsageError itself
         for problem in (*shown, *(self._lost if self._started or self.expected or self.orphans else ())):
-            reporter.write_line(f"ERROR: {problem}", red=True)
+            reporter.write_line(escape_lines(f"ERROR: {problem}"), red=True)

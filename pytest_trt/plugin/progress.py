@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.foreign_text import escape
+
 if TYPE_CHECKING:
     import pytest
 
@@ -27,6 +29,7 @@ class ProgressLine:
 
     def __call__(self, text: str) -> None:
         """Replace the line by `text`; an empty text ends it."""
+        text = escape(text)
         if self._reporter is None or self._reporter.verbosity < 0:
             return
         now = time.monotonic()

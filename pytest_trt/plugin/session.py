@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_trt.core.foreign_text import escape_lines
 from pytest_trt.errors import TrtError
 from pytest_trt.plugin import pytest_benchmark
 from pytest_trt.plugin.options import has_plugin_marker, read_options, unknown_setting, uses_plugin
@@ -56,7 +57,7 @@ class Session:
         try:
             self._options = read_options(config)
         except ValueError as error:
-            raise pytest.UsageError(str(error)) from error
+            raise pytest.UsageError(escape_lines(str(error))) from error
         if self._options:  # without options, nothing is parsed until a test of ours needs it
             assert self.settings
 
@@ -209,13 +210,13 @@ class Session:
         """Raise the problems; in a worker, pass them to the controller and let each of `ours` fail with them."""
         problems = list(dict.fromkeys(self.problems))
         if problems and not self.is_worker:
-            raise pytest.UsageError("\n".join(problems))
+            raise pytest.UsageError(escape_lines("\n".join(problems)))
         if self.is_worker:
             output: dict[str, Any] = self.config.workeroutput  # type: ignore[attr-defined]
             output.update(trt_problems=problems, trt_warnings=self._warnings)
         if problems:
             for item in ours:
-                item.stash[PROBLEMS] = "\n".join(problems)
+                item.stash[PROBLEMS] = escape_lines("\n".join(problems))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Remember the modules that were collected in full: an absent test of another module may only be hidden."""
@@ -232,7 +233,7 @@ class Session:
     def pytest_runtestloop(self) -> None:
         """Run nothing if pytest warned of a misspelt setting, which it does after the collection."""
         if self.problems and not self.is_worker:
-            raise pytest.UsageError("\n".join(self.problems))
+            raise pytest.UsageError(escape_lines("\n".join(self.problems)))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Remember the tests that do not run: a budget may be for one of them."""

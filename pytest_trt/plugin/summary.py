@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Result
 from pytest_trt.report import builds, markdown, terminal
 from pytest_trt.report.header import Header, backend_name, device_name
@@ -63,7 +64,7 @@ def show_results(
         reporter.write_line("")
         reporter.write(shown)
     for text, count in collections.Counter(result.saved for result in results if result.saved).items():
-        reporter.write_line(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})")
+        reporter.write_line(escape(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})"))
 
 
 def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Header:

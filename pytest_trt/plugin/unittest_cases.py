@@ -11,6 +11,8 @@ from typing import NoReturn
 
 import pytest
 
+from pytest_trt.core.foreign_text import escape_lines
+
 
 def caught_exception(item: pytest.Item) -> BaseException | None:
     """Return the exception that ended a TestCase's test.
@@ -46,5 +48,5 @@ def fail_test(item: pytest.Item, text: str) -> NoReturn:
         found.clear()
         expected = _expects_failure(item)
     if expected:
-        pytest.xfail(text)
-    pytest.fail(text, pytrace=False)
+        pytest.xfail(escape_lines(text))
+    pytest.fail(escape_lines(text), pytrace=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Result
 from pytest_trt.report.numbers import format_count, format_duration
 from pytest_trt.report.table import display_names, status_words
@@ -27,7 +28,7 @@ def render(results: Sequence[Result], *, width: int = 100) -> str:
     for name, result in zip(names, results, strict=True):
         description = result.verdicts[0].text.splitlines()[0] if result.verdicts else ""
         status = "" if result.status == "ok" else f"{status_words(result.status)}: "
-        lines.append(f"{name:<{column}}  {status}{description}"[:width])
+        lines.append(escape(f"{name:<{column}}  {status}{description}")[:width])
     built = [result.built_s for result in results if result.built_s is not None]
     cached = sum(result.status == "ok" and result.built_s is None for result in results)
     engines = format_count(len(built), "engine")

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import ALWAYS_FAIL, STATUSES, Measurement, Result, Status, Verdict
 from pytest_trt.report.header import environment_line
 from pytest_trt.report.numbers import format_change, format_count, format_share, format_with_unit
@@ -40,7 +41,7 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bo
         lines += [f"  note: {note}" for note in result.measurement.notes]
     if stored and any(v.status == "regressed" for v in verdicts):
         lines.append(f"  accept it with: pytest-trt baseline accept {quote_node_id(result.node_id)} --reason=WHY")
-    return "\n".join(lines)
+    return "\n".join(map(escape, lines))
 
 
 def _paragraph(verdict: Verdict, measurement: Measurement | None) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from pytest_trt.core.backends import label_of
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import ALWAYS_FAIL, Environment, Status
 
 
@@ -43,7 +44,7 @@ class Header:
         baseline = "no baseline" if self.baseline is None else f"baseline {self.baseline}"
         if self.commit:
             baseline = f"against {self.baseline} ({self.commit})"
-        return "trt: " + ", ".join(part for part in (self.device, self.backend, baseline) if part)
+        return "trt: " + escape(", ".join(part for part in (self.device, self.backend, baseline) if part))
 
 
 def device_name(environment: Environment) -> str:

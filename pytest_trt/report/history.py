@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Iterator, Sequence
 
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.report.numbers import format_count, format_figure, format_percent, format_with_unit
 from pytest_trt.report.terminal import MAX_WIDTH, encodable
 
@@ -85,7 +86,7 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
     lines += [f"{' ' * gutter}  {''.join(marks)}".rstrip()] if moved or len(levels) > 1 else []
     lines += _describe_changes(points, levels, name)
     lines += _describe_moves(points, moved, name)
-    return encodable("\n".join(lines) + "\n", encoding)
+    return encodable("\n".join(map(escape, lines)) + "\n", encoding)
 
 
 def _levels(points: Sequence[Point]) -> list[tuple[int, int, float]]:

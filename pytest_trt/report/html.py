@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.foreign_text import escape_lines
 from pytest_trt.core.records import Environment, LayerProfile, Measurement, Result
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header, environment_line
@@ -44,43 +45,48 @@ def render(results: Sequence[Result], header: Header) -> str:
     A section has the test's verdicts, block medians, layers and environment. Sections are folded; those of failing
     tests are open.
     """
-    title = escape(header.title)
+    title = _html(header.title)
     parts = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{escape(totals(results))}</p>",
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{_html(totals(results))}</p>",
         _overview(build_table(results, header), header),
     ]
     if lines := warnings(results, header):
-        parts.append(f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>")
+        parts.append(f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{_html(line)}</li>' for line in lines)}</ul>")
     parts.append("<h2>Tests</h2>")
     parts += [_test(number, result, header) for number, result in enumerate(results)]
     return "\n".join((*parts, "</main>\n</body>\n</html>\n"))
 
 
+def _html(text: str) -> str:
+    """Return `text` for HTML, with its line breaks and without anything that HTML or a reader misunderstands."""
+    return html.escape(escape_lines(text))
+
+
 def _overview(table: Table, header: Header) -> str:
-    ths = (f'<th scope="col"{_numeric(c in table.numeric)}>{escape(h)}</th>' for c, h in enumerate(table.headings))
+    ths = (f'<th scope="col"{_numeric(c in table.numeric)}>{_html(h)}</th>' for c, h in enumerate(table.headings))
     lines = ['<div class="wide"><table class="all"><caption>All tests</caption>']
     lines.append(f"<thead><tr>{''.join(ths)}</tr></thead>\n<tbody>")
     for number, row in enumerate(table.rows):
         name, *cells, verdict = row.cells
         css_class = _css_class(row.result, header)
-        tds = (f"<td{_numeric(c in table.numeric)}>{escape(cell)}</td>" for c, cell in enumerate(cells, 1))
-        link = f'<th scope="row"><a href="#t{number}">{escape(name)}</a></th>'
-        lines.append(f'<tr>{link}{"".join(tds)}<td class="{css_class}">{escape(verdict)}</td></tr>')
+        tds = (f"<td{_numeric(c in table.numeric)}>{_html(cell)}</td>" for c, cell in enumerate(cells, 1))
+        link = f'<th scope="row"><a href="#t{number}">{_html(name)}</a></th>'
+        lines.append(f'<tr>{link}{"".join(tds)}<td class="{css_class}">{_html(verdict)}</td></tr>')
     return "\n".join((*lines, "</tbody></table></div>"))
 
 
 def _test(number: int, result: Result, header: Header) -> str:
     css_class = _css_class(result, header)
     opened = " open" if css_class == "bad" else ""
-    status = f'<span class="{css_class}">{escape(status_words(result.status))}</span>'
-    lines = [f'<details id="t{number}"{opened}><summary>{escape(result.node_id)}: {status}</summary>']
+    status = f'<span class="{css_class}">{_html(status_words(result.status))}</span>'
+    lines = [f'<details id="t{number}"{opened}><summary>{_html(result.node_id)}: {status}</summary>']
     for verdict in result.verdicts:
         description = (failure.sentence(verdict, result.measurement), *(f"  {line}" for line in verdict.details))
-        lines.append(f"<pre>{escape(chr(10).join(description))}</pre>")
+        lines.append(f"<pre>{_html(chr(10).join(description))}</pre>")
         if verdict.causes:
-            causes = f"<pre>{escape(chr(10).join(verdict.causes))}</pre>"
+            causes = f"<pre>{_html(chr(10).join(verdict.causes))}</pre>"
             lines.append(_folded(f"All causes found by blame: {len(verdict.causes)}", causes))
     if result.measurement is not None:
         lines += _measurement_sections(result.measurement)
@@ -99,8 +105,8 @@ def _measurement_sections(measurement: Measurement) -> Iterator[str]:
     if measurement.profile is not None and measurement.profile.layers:
         yield _layer_table(measurement.profile)
     facts = {**measurement.proof, **measurement.spec, **_environment_facts(measurement.environment)}
-    yield f"<p>{escape(environment_line(measurement.environment))}</p>"
-    yield "".join(f"<p>Note: {escape(note)}</p>" for note in measurement.notes)
+    yield f"<p>{_html(environment_line(measurement.environment))}</p>"
+    yield "".join(f"<p>Note: {_html(note)}</p>" for note in measurement.notes)
     yield _folded("Configuration and environment", _table("", ("", ""), facts.items()))
 
 
@@ -155,12 +161,12 @@ def _environment_facts(environment: Environment) -> dict[str, str]:
 
 
 def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
-    ths = "".join(f'<th scope="col"{_numeric(c in numeric)}>{escape(h)}</th>' for c, h in enumerate(headings))
+    named = f"<caption>{_html(caption)}</caption>" if caption else ""
+    ths = "".join(f'<th scope="col"{_numeric(c in numeric)}>{_html(h)}</th>' for c, h in enumerate(headings))
     head = f"<thead><tr>{ths}</tr></thead>" if any(headings) else ""
     body = "\n".join(
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(f"<td{_numeric(c in numeric)}>{escape(cell)}</td>" for c, cell in enumerate(rest, 1))
+        f'<tr><th scope="row">{_html(first)}</th>'
+        + "".join(f"<td{_numeric(c in numeric)}>{_html(cell)}</td>" for c, cell in enumerate(rest, 1))
         + "</tr>"
         for first, *rest in rows
     )
@@ -168,7 +174,7 @@ def _table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[str]],
 
 
 def _folded(summary: str, body: str) -> str:
-    return f"<details><summary>{escape(summary)}</summary>{body}</details>"
+    return f"<details><summary>{_html(summary)}</summary>{body}</details>"
 
 
 def _numeric(numeric: bool) -> str:

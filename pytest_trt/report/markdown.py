@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import STATUSES, Result
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header
@@ -20,13 +21,17 @@ GitHub discards a step's summary that exceeds 1 MiB ("Workflow commands for GitH
 """
 
 
+_GITHUB_REFERENCE = re.compile(r"@(?=\w)|#(?=\d)|(?<=\w):(?=//)|\bwww(?=\.)|\bGH(?=-\d)")
+"""What GitHub turns into a mention, an issue or a link. An empty comment after it prevents that."""
+
+
 def render(results: Sequence[Result], header: Header) -> str:
     """Return the totals, the table, the folded failure messages and the warnings, in less than 1 MiB.
 
     The tests are sorted by verdict, the worst first.
     """
     worst_first = sorted(results, key=lambda r: STATUSES.index(r.status))
-    parts = [f"### {_plain(header.title)}", _plain(totals(results))]
+    parts = [f"### {escape_markdown(header.title)}", escape_markdown(totals(results))]
     if results:
         parts.append("\n".join(_table(worst_first, header)))
     failed = [r for r in worst_first if r.status in header.failing]
@@ -34,18 +39,18 @@ def render(results: Sequence[Result], header: Header) -> str:
     if len(failed) > MAX_FAILURES:
         parts.append(f"{len(failed) - MAX_FAILURES} more failures are in the log.")
     if lines := warnings(results, header):
-        parts.append("\n".join(f"- warning: {_plain(line)}" for line in lines))
+        parts.append("\n".join(f"- warning: {escape_markdown(line)}" for line in lines))
     return "\n\n".join(parts) + "\n"
 
 
 def _table(results: Sequence[Result], header: Header) -> Iterator[str]:
     table = build_table(results[:MAX_ROWS], header)
-    yield _line(map(_plain, table.headings))
+    yield _line(map(escape_markdown, table.headings))
     yield _line("---:" if column in table.numeric else "---" for column in range(len(table.headings)))
     for row in table.rows:
         name, *cells, verdict = row.cells
         verdict = f"**{verdict}**" if row.result.status in header.failing else verdict
-        yield _line((_code(name), *map(_plain, cells), verdict))
+        yield _line((_code(name), *map(escape_markdown, cells), verdict))
     if len(results) > MAX_ROWS:
         yield f"\n{len(results) - MAX_ROWS} more tests are in the log."
 
@@ -54,17 +59,18 @@ def _failure(result: Result, header: Header) -> str:
     text = failure.text(result, header.failing, stored=not header.commit)
     text = text if len(text) <= MAX_FAILURE else text[:MAX_FAILURE] + "\n..."
     fence = "`" * max(3, 1 + _longest_backticks(text))
-    name = html.escape(result.node_id, quote=False)
-    return f"<details><summary>{name}</summary>\n\n{fence}text\n{text}\n{fence}\n\n</details>"
+    name = html.escape(escape(result.node_id), quote=False)
+    return f"<details><summary><code>{name}</code></summary>\n\n{fence}text\n{text}\n{fence}\n\n</details>"
 
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _plain(text: str) -> str:
-    """Escape `text`, so that nothing in it is read as Markdown or HTML."""
-    return re.sub(r"([\\`*_<>|~&]|](?=\())", r"\\\1", " ".join(text.splitlines()))
+def escape_markdown(text: str) -> str:
+    """Escape `text`, so that nothing in it is read as Markdown, HTML, a link or a mention of a person or an issue."""
+    text = re.sub(r"([\\`*_<>|~&$]|](?=\())", r"\\\1", escape(text))
+    return _GITHUB_REFERENCE.sub(lambda found: f"{found[0]}<!-- -->", text)
 
 
 def _code(text: str) -> str:
@@ -72,9 +78,10 @@ def _code(text: str) -> str:
 
     The fence has more backticks than `text`. A bar is escaped, since it would end the cell even in code.
     """
+    text = escape(text)
     fence = "`" * (1 + _longest_backticks(text))
     space = " " if "`" in text else ""
-    return f"{fence}{space}{' '.join(text.splitlines())}{space}{fence}".replace("|", "\\|")
+    return f"{fence}{space}{text}{space}{fence}".replace("|", "\\|")
 
 
 def _longest_backticks(text: str) -> int:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import STATUSES, Estimate, Result, Status, Verdict
 from pytest_trt.report.header import Header, device_name
 from pytest_trt.report.numbers import format_change, format_count, format_duration, format_figure, format_share
@@ -47,11 +48,13 @@ def build_table(results: Sequence[Result], header: Header) -> Table:
     The device has a column only if there are several devices. The memory is that of the device, or of the host if no
     test used a device.
     """
-    devices = [device_name(r.measurement.environment).removeprefix("NVIDIA ") if r.measurement else "" for r in results]
+    devices = [
+        escape(device_name(r.measurement.environment).removeprefix("NVIDIA ")) if r.measurement else "" for r in results
+    ]
     hidden = "host_mb" if any("memory_mb" in _figures(r) for r in results) else "memory_mb"
     figures = {name: about.column for name, about in FIGURES.items() if about.column and name != hidden}
     leading = ("test", "device") if len(set(devices) - {""}) > 1 else ("test",)
-    change = f"against {header.baseline}" if header.baseline else "change"
+    change = escape(f"against {header.baseline}") if header.baseline else "change"
     rows = tuple(
         Row(
             result,
@@ -77,7 +80,7 @@ def _change_cell(result: Result) -> str:
     if verdict is None or verdict.ratio is None:
         return ""
     change = format_change(verdict.ratio)
-    return change if verdict.figure == "ms" else f"{verdict.figure} {change}"
+    return change if verdict.figure == "ms" else escape(f"{verdict.figure} {change}")
 
 
 def _main_comparison(result: Result) -> Verdict | None:
@@ -91,7 +94,7 @@ def display_names(results: Sequence[Result]) -> list[str]:
     short = [_split(r.node_id)[1] for r in results]
     count = Counter(set(zip(short, (_split(r.node_id)[0] for r in results), strict=True)))
     files = Counter(name for name, _ in count)
-    return [r.node_id if files[name] > 1 else name for r, name in zip(results, short, strict=True)]
+    return [escape(r.node_id if files[name] > 1 else name) for r, name in zip(results, short, strict=True)]
 
 
 def _split(node_id: str) -> tuple[str, str]:
@@ -138,7 +141,7 @@ def warnings(results: Sequence[Result], header: Header) -> list[str]:
     for result, name in zip(results, display_names(results), strict=True):
         for kind, detail in _warnings(result, header):
             by_kind.setdefault(kind, []).append((name, detail))
-    lines = [f"{kind}: {_affected_tests(tests)}" for kind, tests in by_kind.items()]
+    lines = [escape(f"{kind}: {_affected_tests(tests)}") for kind, tests in by_kind.items()]
     if len(lines) <= _MAX_WARNINGS:
         return lines
     return [*lines[:_MAX_WARNINGS], f"{len(lines) - _MAX_WARNINGS} more kinds of warnings"]

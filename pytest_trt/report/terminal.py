@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Measurement, Result, Status
 from pytest_trt.report import failure, trtexec_json
 from pytest_trt.report.header import Header, environment_line
@@ -183,7 +184,9 @@ def _measurement_lines(measurement: Measurement) -> Iterator[str]:
 
 
 def _wrap(line: str, width: int, indent: str) -> list[str]:
+    line = escape(line)
     if len(indent) + len(line) <= width:
         return [indent + line]
     after = indent + "  "
-    return textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=after, break_on_hyphens=False)
+    parts = textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=after, break_on_hyphens=False)
+    return [escape(part) for part in parts]  # A part may begin with what was inside the line.

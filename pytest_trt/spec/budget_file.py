@@ -96,7 +96,7 @@ def read_budgets(path: Path) -> BudgetFile:
         except DeclarationError as error:
             problems.append(f"{path}: budget {number}: {error}")
     if problems:
-        raise DeclarationError("\n".join(problems))
+        raise DeclarationError(*problems)
     return BudgetFile(path, tuple(entries))
 
 

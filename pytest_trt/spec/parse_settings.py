@@ -34,7 +34,7 @@ def parse_settings(options: Mapping[Option, tuple[Any, str]], rootdir: str) -> S
         except DeclarationError as error:
             problems.append(str(error))
     if problems:
-        raise DeclarationError("\n".join(problems))
+        raise DeclarationError(*problems)
     if values.pop("strict", False):
         values["fail_on"] = values.get("fail_on", frozenset()) | STRICT
     if "min_time_s" not in values:  # The default must not exceed a shorter --trt-max-time.

@@ -61,7 +61,7 @@ class AbSide:
         try:
             yield
         except TrtError as error:
-            raise type(error)(f"{self.name} ({self.bench.python}): {error}") from error
+            raise type(error).from_text(f"{self.name} ({self.bench.python}): {error}") from error
 
     def choose_backend(self, *, builds: bool) -> None:
         """Choose the backend; a side that builds nothing may have a runtime that only runs plans."""

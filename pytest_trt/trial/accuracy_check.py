@@ -107,6 +107,6 @@ class AccuracyCheck:
             try:
                 found = describe(bisect(self.bench, self.case.declaration, self.folders, run.inputs_and_outputs[0]))
             except TrtError as error:  # the verdict is still valid
-                found = (f"the first layer that departs cannot be found: {error}",)
+                found = tuple(f"the first layer that departs cannot be found: {error}".split("\n"))
         traced = dataclasses.replace(wrong, details=(*wrong.details, *found))
         return tuple(traced if verdict is wrong else verdict for verdict in verdicts)

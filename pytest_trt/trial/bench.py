@@ -161,7 +161,7 @@ class Bench:
                 if not spec.compute_capabilities:
                     raise
                 hint = "with --trt-build-only, engines are built for compute_capabilities without a GPU"
-                raise BackendError(f"{error} ({hint})") from error
+                raise BackendError.from_text(f"{error} ({hint})") from error
         names = ", ".join(f"{level // 10}.{level % 10}" for level in spec.compute_capabilities)
         return Environment(
             device=f"compute capability {names}",

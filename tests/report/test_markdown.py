@@ -34,7 +34,7 @@ def test_markdown_escapes_names() -> None:
     [row] = [line for line in rendered.splitlines() if "test_x" in line and line.startswith("|")]
     assert row.startswith("| `` test_x[<script>alert(1)</script>\\|`a`*b*] `` |")
     assert len(re.findall(r"(?<!\\)\|", row)) == 8
-    assert "<summary>tests/test_models.py::test_x[&lt;script&gt;" in rendered
+    assert "<summary><code>tests/test_models.py::test_x[&lt;script&gt;" in rendered
 
 
 def test_markdown_fences_are_longer_than_those_in_a_failure() -> None:

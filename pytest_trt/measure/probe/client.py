@@ -173,9 +173,9 @@ class Probe:
         except TimeoutError as error:
             self.close(kill=True)
             message = f"the probe did not answer {verb!r} within {timeout_s:g} s and was killed"
-            raise errors.ProbeError(message + log_tail(self.log)) from error
+            raise errors.ProbeError(*with_log(message, self.log)) from error
         except wire.Closed as error:
-            raise errors.ProbeError(f"the probe {self._end()} in {verb!r}{log_tail(self.log)}") from error
+            raise errors.ProbeError(*with_log(f"the probe {self._end()} in {verb!r}", self.log)) from error
         except MemoryError:  # for the message's arrays: nothing was sent, so the probe is still in step
             raise
         except BaseException:
@@ -239,20 +239,19 @@ class Probe:
         self.close(kill=kind is not None)
 
 
-def log_tail(log: Path) -> str:
-    """Return the last `LOG_LINES` lines of a log, as the end of an error message."""
+def with_log(message: str, log: Path) -> list[str]:
+    """Return the lines of an error: the message, and the last `LOG_LINES` lines of a log."""
     try:
         lines = log.read_text(errors="replace").strip().splitlines()
     except OSError:
         lines = []
     if not lines:
-        return "; its log is empty"
-    shown = "\n".join(f"  {line[:MAX_LINE]}" for line in lines[-LOG_LINES:])
-    return f"; the end of its log:\n{shown}"
+        return [f"{message}; its log is empty"]
+    return [f"{message}; the end of its log:", *(f"  {line[:MAX_LINE]}" for line in lines[-LOG_LINES:])]
 
 
 def raise_error(reply: Mapping[str, Any]) -> None:
     """Raise the error that a reply carries; do nothing if it carries none."""
     if "error" in reply:
         kind = getattr(errors, str(reply["error"]["type"]), errors.ProbeError)
-        raise kind(reply["error"]["message"])
+        raise kind.from_text(reply["error"]["message"])

@@ -15,7 +15,7 @@ from typing import Any
 from pytest_trt import errors
 from pytest_trt.engine.backends.installed import INTERPRETER_VARIABLES
 from pytest_trt.measure.probe import wire
-from pytest_trt.measure.probe.client import Probe, log_tail, raise_error
+from pytest_trt.measure.probe.client import Probe, raise_error, with_log
 
 START_TIMEOUT_S = 120.0
 """How long the server may take to start, and to answer a request, in seconds."""
@@ -139,8 +139,9 @@ class ProbeServer:
             return wire.receive(self._connection)[0]
         except (wire.Closed, TimeoutError, OSError) as error:
             self._kill()
-            tail = log_tail(Path(self._folder.name) / "server.log")
-            raise errors.ProbeError(f"the probe server for {self.backend} is lost ({error}){tail}") from error
+            message = f"the probe server for {self.backend} is lost ({error})"
+            log = Path(self._folder.name) / "server.log"
+            raise errors.ProbeError(*with_log(message, log)) from error
         except BaseException:  # interrupted, by Ctrl-C or by a plugin's time-out
             self._kill()
             raise

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core import codec
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.nvtx import span
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import BuildJob, Engine, backend
@@ -75,7 +76,7 @@ def _error_reply(error: Exception) -> dict[str, Any]:
     elif not isinstance(error, TrtError):
         traceback.print_exc()
         sys.stderr.flush()
-        kind, message = "ProbeError", f"{kind}: {message}"
+        kind, message = "ProbeError", escape(f"{kind}: {message.strip()}")
     return {"error": {"type": kind, "message": message}}
 
 

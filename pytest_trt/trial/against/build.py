@@ -77,7 +77,7 @@ def build_revision(
             outcome = _collect_and_build(worktree, run, node_ids, cache_dir, say)
             path.write_text(json.dumps(codec.encode(outcome)))
     if outcome.problems:
-        raise DeclarationError("\n".join(outcome.problems))
+        raise DeclarationError.from_text("\n".join(outcome.problems))
     return Revision(worktree, outcome)
 
 

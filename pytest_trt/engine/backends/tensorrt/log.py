@@ -29,6 +29,7 @@ def logger(trt: Any) -> Any:
             self.warnings: collections.deque[str] = collections.deque(maxlen=MAX_KEPT)
 
         def log(self, severity: Any, message: str) -> None:
+            message = message.strip()
             if severity <= trt.ILogger.ERROR:
                 self.errors.append(message)
             elif severity == trt.ILogger.WARNING:

@@ -94,7 +94,7 @@ def _without_driver_error(message: str) -> str:
     Without a driver, the CUDA runtime adds this line to every error. It is never the cause: a build that needs the
     driver checks for it earlier.
     """
-    lines = message.splitlines()
+    lines = message.strip().splitlines()
     return "\n".join([line for line in lines if _NO_DRIVER not in line] or lines)
 
 
