@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -86,6 +87,7 @@ def project(
     """
     save_model(folder=pytester.path)
     monkeypatch.setenv("TMPDIR", str(engine_cache.parent))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # a run in this process reads TMPDIR, too
     for name in ("GITHUB_STEP_SUMMARY", "PYTEST_ADDOPTS", "PYTHONDONTWRITEBYTECODE", "FORCE_COLOR", "PY_COLORS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("COLUMNS", "150")

@@ -12,18 +12,23 @@ from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.engine.model.model import read_model
 
-FLOAT, LIGHT = TensorProto.FLOAT, Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+FLOAT = TensorProto.FLOAT
 
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light"
+"""The folder of the small models in the package onnx."""
 
 Save = Callable[..., Path]
+"""The type of the fixture `save_model`."""
 
 
 def weight(name: str, *shape: int) -> TensorProto:
+    """Return random weights. The seed is derived from the name, and the scale from the first dimension."""
     random = np.random.default_rng(sum(name.encode()))
     return numpy_helper.from_array((random.standard_normal(shape) / np.sqrt(shape[0])).astype(np.float32), name)
 
 
 def info(name: str, *shape: Any, kind: int = FLOAT) -> onnx.ValueInfoProto:
+    """Describe an input or output."""
     return helper.make_tensor_value_info(name, kind, shape)
 
 

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 
 def layers_model(layers: int = 2, width: int = 32, batch: object = "N", seed: int = 0) -> onnx.ModelProto:
-    """`layers` of MatMul and Relu: x [N, width] -> y [N, width]."""
+    """Return a model of `layers` pairs of MatMul and Relu: x [N, width] -> y [N, width]."""
     random = np.random.default_rng(seed)
     nodes, weights, last = [], [], "x"
     for i in range(layers):
@@ -24,7 +24,10 @@ def layers_model(layers: int = 2, width: int = 32, batch: object = "N", seed: in
 
 
 def clipped_model(count: int = 24, at: int = 13, width: int = 16) -> onnx.ModelProto:
-    """`count` of MatMul and Tanh; behind number `at`, a factor too small for float16, and its inverse."""
+    """Return a model of `count` pairs of MatMul and Tanh: x [N, width] -> y [N, width].
+
+    After pair number `at`, the values are multiplied by a factor too small for float16, and by its inverse.
+    """
     random = np.random.default_rng(0)
     nodes: list[onnx.NodeProto] = []
     weights: list[onnx.TensorProto] = []
@@ -48,7 +51,7 @@ def clipped_model(count: int = 24, at: int = 13, width: int = 16) -> onnx.ModelP
 
 
 def conv_model(dynamic: bool = True) -> onnx.ModelProto:
-    """x [N, 3, 16, 16] -> y [N, 4]."""
+    """Return a model with one convolution: x [N, 3, 16, 16] -> y [N, 4]."""
     random = np.random.default_rng(0)
     weights = [
         numpy_helper.from_array(random.standard_normal(shape).astype(np.float32), name)

@@ -8,6 +8,7 @@ ENGINE = "import pytest\npytestmark = pytest.mark.trt_engine('m.onnx', dims={'N'
 """The first lines of a test file: they declare the project's model."""
 
 MEASURES = "def test_m(trt_runner): trt_runner.measure()\n"
+"""A test that measures its engine."""
 
 
 def error_of_each_test(result: pytest.RunResult) -> dict[str, str]:

@@ -28,16 +28,19 @@ H200 = Environment(
     plugin="0.1.0",
     commit="a1b2c3d4e5f6",
 )
+
 TEST = "tests/test_models.py::test_resnet18[fp16-b8]"
+"""The node id of the sample measurements."""
 
 
 def digest(text: str) -> str:
+    """Return the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 @functools.lru_cache(64)
 def blocks(ms: float, count: int = 8, size: int = 20, seed: int = 0) -> tuple[Block, ...]:
-    """Blocks of samples around `ms`, as a probe on a GPU gives them."""
+    """Return blocks of samples within 0.1 % of `ms`, with all series that a probe on a GPU reports."""
     draw = random.Random(seed)
     made = []
     for _ in range(count):
@@ -98,7 +101,7 @@ def measurement(
 
 
 def stored(first: Measurement | None = None, *runs: Measurement) -> Baseline:
-    """The baseline of `first`, with further `ok` runs remembered."""
+    """Return the baseline of `first`. Its history also has the further runs, which are ok."""
     baseline, _ = update_baseline(None, first or measurement(), "missing")
     for run in runs:
         assert baseline is not None

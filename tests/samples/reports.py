@@ -1,4 +1,4 @@
-"""Results as a run gives them, for the tests of the reports."""
+"""Results of a run, for the tests of reports."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from samples.records import H200, measurement
 
 
 def compared(status: Status, ratio: float, figure: str = "ms") -> Verdict:
-    """What the comparison with a baseline found."""
+    """Return the verdict of a comparison with a baseline."""
     change = 100 * (ratio - 1)
     return Verdict(
         status=status,
@@ -26,6 +26,7 @@ def compared(status: Status, ratio: float, figure: str = "ms") -> Verdict:
 
 
 def result(name: str, *verdicts: Verdict, ms: float = 0.272, built_s: float | None = None) -> Result:
+    """Return the result of a test of that name, whose latency is `ms`."""
     node_id = f"tests/test_models.py::{name}"
     return Result(
         node_id=node_id,
@@ -38,7 +39,9 @@ def result(name: str, *verdicts: Verdict, ms: float = 0.272, built_s: float | No
 
 
 HEADER = Header.from_environment(H200, "main")
+
 HOSTILE = "test_x[<script>alert(1)</script>|`a`*b*]"
+"""A test's name with markup of HTML and Markdown."""
 
 NEW = Verdict("new", "baseline", "ms", "no baseline main of this test for NVIDIA H200 yet")
 OVER = Verdict(
@@ -49,15 +52,16 @@ RUN = (
     result("test_resnet18[fp16-b8]", compared("regressed", 1.11), ms=0.306, built_s=27.1),
     result("test_encoder[fp16-b1]", NEW, ms=0.245),
 )
-"""The run that the design shows."""
+"""A run with one test each that is ok, regressed and new."""
 
 
 def unmeasured(name: str) -> Result:
-    """A test whose probe was lost."""
+    """Return the result of a test whose probe was lost."""
     lost = Verdict("error", "run", "", "the probe was killed by signal 9 while it ran: see its log")
     return Result(node_id=f"tests/test_models.py::{name}", verdicts=(lost,))
 
 
 def on(environment: Environment, sample: Result) -> Result:
+    """Return a result as if it was measured in that environment."""
     assert sample.measurement is not None
     return dataclasses.replace(sample, measurement=dataclasses.replace(sample.measurement, environment=environment))

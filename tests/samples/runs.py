@@ -12,15 +12,21 @@ from pytest_trt.report import result_json
 from samples.records import H200
 
 OTHER = "tests/test_models.py::test_encoder"
+"""The node id of another test than TEST."""
+
 DEVICE = device_slug(H200)
+
 Run = Callable[..., tuple[int, str, str]]
+"""The type of the fixture `run`: from arguments to the exit status, the output and the errors."""
 
 
 def folder(name: str = "main") -> BaselineFolder:
+    """Return the baselines of that name in the working folder."""
     return open_baselines(".trt-baselines", name, revision=None, rootdir=Path())
 
 
 def write_run(path: str, *measured: Measurement, verdicts: Sequence[Verdict] = ()) -> Path:
+    """Write the JSON of a run with these measurements, each with the same verdicts."""
     results = [Result(one.node_id, tuple(verdicts), one) for one in measured]
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -29,4 +35,5 @@ def write_run(path: str, *measured: Measurement, verdicts: Sequence[Verdict] = (
 
 
 def git(*words: str) -> None:
+    """Run git in the working folder."""
     subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b.c", *words], check=True, capture_output=True)

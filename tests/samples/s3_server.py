@@ -55,7 +55,7 @@ def _make_bucket(port: int) -> None:
 
 
 def credentials(port: int) -> dict[str, str]:
-    """The environment in which a client finds the server."""
+    """Return the environment variables with which a client finds the server."""
     return {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
         "AWS_ACCESS_KEY_ID": "test",

@@ -1,4 +1,4 @@
-"""A real SFTP server, asyncssh's, in a process of its own."""
+"""A real SFTP server (asyncssh) in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ USER, PASSWORD = "ci", "open-sesame"
 
 @contextlib.contextmanager
 def server(folder: Path) -> Iterator[int]:
-    """The port of a server that is up, whose root is `folder`."""
+    """Start a server whose root is `folder`, and yield its port."""
     with subprocess.Popen([sys.executable, __file__, str(folder)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -27,7 +27,7 @@ async def _serve(folder: str) -> None:
     import asyncssh
 
     class Guarded(asyncssh.SSHServer):
-        """Lets USER in with PASSWORD."""
+        """Accepts USER with PASSWORD."""
 
         def begin_auth(self, username: str) -> bool:
             return True
