@@ -97,6 +97,26 @@ def test_the_commands_of_the_workflow_are_understood(
             check(words, parse_command, pytester)
 
 
+def test_the_workflow_separates_caches_runners_and_tokens_by_trust() -> None:
+    workflow = yaml.safe_load(WORKFLOW.read_text())
+    jobs = workflow["jobs"]
+    assert workflow["permissions"] == {}
+    assert {name: job["permissions"] for name, job in jobs.items()} == {
+        "gate": {"contents": "read"}, "measure": {"contents": "read"}, "commit": {"contents": "write"},
+    }  # fmt: skip
+    assert jobs["commit"]["runs-on"] == "ubuntu-latest"
+    assert not {"pytest", "pip", "python3"} & {
+        word for script in yaml_scripts(jobs["commit"]) for word in script.split()
+    }
+    assert jobs["gate"]["runs-on"] != jobs["measure"]["runs-on"]
+    caches = [
+        re.findall(r'--trt-cache-dir="([^"]+)"', " ".join(yaml_scripts(jobs[name]))) for name in ("gate", "measure")
+    ]
+    assert caches == [["$RUNNER_TEMP/engines"], ["$CACHE_OF_MAIN"]]
+    checkouts = [s for job in jobs.values() for s in job["steps"] if s.get("uses", "").startswith("actions/checkout@")]
+    assert [step["with"]["persist-credentials"] for step in checkouts] == [False] * len(jobs)
+
+
 def check(words: list[str], parser: argparse.ArgumentParser, pytester: pytest.Pytester) -> None:
     """Raise if a command of the documentation is wrong."""
     program, *arguments = words
@@ -119,7 +139,7 @@ def check(words: list[str], parser: argparse.ArgumentParser, pytester: pytest.Py
         case "git":
             assert {"add", "clone", "commit", "config", "diff", "fetch", "pull", "push"} & set(arguments)
         case other:
-            assert other in ("cd", "exit")
+            assert other in ("cd", "chmod", "cp", "exit", "gh", "install", "mkdir", "rm")
 
 
 def check_pytest(arguments: list[str], pytester: pytest.Pytester) -> None:
