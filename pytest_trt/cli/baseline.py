@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.records import Result
 from pytest_trt.errors import BaselineError, DeclarationError
 from pytest_trt.judge.baselines import Baseline, BaselineFolder
+from pytest_trt.judge.baselines.known_tests import KnownTests
 from pytest_trt.judge.regression.changes import age
 from pytest_trt.judge.regression.offline import RUN_SPREAD
 from pytest_trt.judge.regression.stored import run_spread
@@ -198,25 +200,26 @@ def _rename(args: argparse.Namespace) -> int:
 def _prune(args: argparse.Namespace) -> int:
     project = Project(args.rootdir)
     folder = project.baselines(args)
-    paths = folder.prune(_collect_node_ids(project.folder, args.pytest), dry_run=not args.yes)
+    known = _collect(project.folder, args.pytest)
+    paths = folder.prune(known.is_gone, dry_run=not args.yes)
     for path in paths:
         show(f"{'removed' if args.yes else 'would be removed'}: {path}")
     if not paths:
-        show("nothing to remove: the test of every baseline exists")
+        show("nothing to remove: the test of every baseline exists, or may exist in a file that was not collected")
     elif not args.yes:
         show(f"{len(paths)} in all: add --yes to remove them")
     return 0
 
 
-def _collect_node_ids(folder: Path, arguments: Sequence[str]) -> frozenset[str]:
-    """Return the node ids of the tests that pytest collects in `folder`, deselected ones too.
+def _collect(folder: Path, arguments: Sequence[str]) -> KnownTests:
+    """Return what pytest collects in `folder`, deselected tests included.
 
     Raises:
         DeclarationError: pytest fails to collect a test, or finds none. Missing tests are then no reason to remove
             their baselines. The message has pytest's output.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        listed = Path(scratch) / "collected"
+        listed = Path(scratch) / "collected.json"
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "pytest_trt.plugin.collect_node_ids"]
         environment = {**os.environ, "PYTEST_TRT_COLLECTED": str(listed)}
         done = subprocess.run(
@@ -230,4 +233,5 @@ def _collect_node_ids(folder: Path, arguments: Sequence[str]) -> frozenset[str]:
         if done.returncode or not listed.exists():
             output = (done.stdout + done.stderr).strip().splitlines()[-20:]
             raise DeclarationError(f"pytest cannot collect every test in {folder}, so no baseline is removed:", *output)
-        return frozenset(listed.read_text(encoding="utf-8").split("\0")[:-1])
+        found = json.loads(listed.read_text(encoding="utf-8"))
+        return KnownTests(frozenset(found["node_ids"]), frozenset(found["files"]), Path(found["rootdir"]))

@@ -1,61 +1,44 @@
-"""The tests that a collection found, and which stored tests it shows to be gone."""
+"""Compare a collection with the stored baselines: which of their tests are gone."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_trt.judge.baselines.known_tests import KnownTests
 from pytest_trt.plugin.options import uses_plugin
 
 if TYPE_CHECKING:
     from pytest_trt.judge.baselines import BaselineFolder
 
 
-@dataclasses.dataclass(frozen=True)
-class KnownTests:
-    """A frozen record of a collection.
+def known_tests(
+    config: pytest.Config, items: Iterable[pytest.Item], collected_files: Iterable[str], *, whole: bool
+) -> KnownTests:
+    """Return the record of a collection.
 
-    Attributes:
-        node_ids: The tests of this plugin, deselected ones included.
-        files: The files whose tests are all among them, relative to the rootdir.
-        rootdir: The folder that node ids start from.
+    Args:
+        config: pytest's configuration.
+        items: All collected tests, deselected ones included.
+        collected_files: The node ids of the modules that pytest collected without an error or a skip.
         whole: Whether the whole suite was collected.
     """
+    ours = frozenset(item.nodeid for item in items if uses_plugin(item))
+    return KnownTests(ours, files_in_full(config, collected_files), config.rootpath, whole)
 
-    node_ids: frozenset[str]
-    files: frozenset[str]
-    rootdir: Path
-    whole: bool
 
-    @classmethod
-    def of(
-        cls, config: pytest.Config, items: Iterable[pytest.Item], collected_files: Iterable[str], *, whole: bool
-    ) -> KnownTests:
-        """Return the record of a collection.
+def files_in_full(config: pytest.Config, collected_files: Iterable[str]) -> frozenset[str]:
+    """Return the files all of whose tests were collected.
 
-        Args:
-            config: pytest's configuration.
-            items: All collected tests, deselected ones included.
-            collected_files: The node ids of the modules that pytest collected without an error or a skip.
-            whole: Whether the whole suite was collected.
-        """
-        partial = {Path(word.partition("::")[0]).name for word in map(str, config.args) if "::" in word}
-        complete = not config.getoption("lf", False)  # --lf collects a module, and leaves out the tests that passed
-        files = (file for file in collected_files if complete and Path(file).name not in partial)
-        ours = frozenset(item.nodeid for item in items if uses_plugin(item))
-        return cls(ours, frozenset(files), config.rootpath, whole)
-
-    def is_gone(self, node_id: str) -> bool:
-        """Return whether a test that has a baseline certainly no longer exists.
-
-        It may exist if its file does, and was not collected in full: ignored, skipped as a whole, or not requested.
-        """
-        file = node_id.partition("::")[0]
-        return node_id not in self.node_ids and (file in self.files or not (self.rootdir / file).exists())
+    A test that is named with `::` leaves out the others of its file, and so does --lf for the tests that passed.
+    """
+    if config.getoption("lf", False):
+        return frozenset()
+    partial = {Path(word.partition("::")[0]).name for word in map(str, config.args) if "::" in word}
+    return frozenset(file for file in collected_files if Path(file).name not in partial)
 
 
 def orphaned_baselines(known: KnownTests, baselines: BaselineFolder) -> Sequence[str]:

@@ -20,9 +20,9 @@ from pytest_trt.plugin.stash import DECLARATION, FAILED, PROBLEMS, RESULT, STORE
 if TYPE_CHECKING:
     import warnings
 
+    from pytest_trt.judge.baselines.known_tests import KnownTests
     from pytest_trt.plugin.baseline_source import BaselineSource
     from pytest_trt.plugin.judging import ItemJudge
-    from pytest_trt.plugin.known_tests import KnownTests
     from pytest_trt.spec.budget_file import BudgetFile
     from pytest_trt.spec.declaration import Declaration
     from pytest_trt.spec.settings import Settings
@@ -135,10 +135,10 @@ class Session:
         if not (self._options or ours or (self.config.rootpath / ".trt-baselines").is_dir()):
             return  # with baselines and no test of ours, all of these tests are gone
         from pytest_trt.plugin import checks, collection
-        from pytest_trt.plugin.known_tests import KnownTests
+        from pytest_trt.plugin.known_tests import known_tests
 
         known, whole = [*items, *self._deselected], checks.collects_everything(self.config)
-        self._known = KnownTests.of(self.config, known, self._collected_files, whole=whole)
+        self._known = known_tests(self.config, known, self._collected_files, whole=whole)
         running = collection.select(self.config, self.settings, items, self._mark_stored(items))
         problems, invalid = collection.declare_all(running, self.budgets, build_only=self.settings.build_only)
         self.problems += problems

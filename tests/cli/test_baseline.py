@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from samples.runs import DEVICE, OTHER, Run, folder, write_run
 from pytest_trt.cli.project import LAST_RUN
 from pytest_trt.core.records import Verdict
 from pytest_trt.judge.baselines import open_baselines
+from pytest_trt.judge.baselines.storage.local import LocalStorage
 
 
 def test_list(run: Run) -> None:
@@ -115,6 +117,49 @@ def test_prune_removes_baselines_of_tests_that_pytest_does_not_collect(run: Run)
     assert folder().load("test_existing.py::test_one", DEVICE) is not None
     assert folder().load("test_existing.py::test_gone", DEVICE) is None
     assert "nothing to remove" in run("baseline", "prune", "--yes")[1]
+
+
+HIDDEN = {
+    "importorskip": ("import pytest\npytest.importorskip('nothing_of_this_name')\n", "", []),
+    "collect_ignore": ("", "collect_ignore = ['test_hidden.py']\n", []),
+    "another path": ("", "", ["--", "test_existing.py"]),
+    "a test of the file": ("", "", ["--", "test_existing.py", "test_hidden.py::test_other"]),
+    "--ignore": ("", "", ["--", "--ignore=test_hidden.py"]),
+}
+
+
+@pytest.mark.parametrize("how", HIDDEN)
+def test_prune_keeps_the_baselines_of_a_file_that_was_not_collected_in_full(run: Run, how: str) -> None:
+    head, conftest, arguments = HIDDEN[how]
+    engine = "import pytest\npytestmark = pytest.mark.trt_engine('m.onnx')\n"
+    Path("test_existing.py").write_text(engine + "def test_one(trt_runner): pass\n")
+    tests = "def test_hidden(trt_runner): pass\ndef test_other(trt_runner): pass\n"
+    Path("test_hidden.py").write_text(head + engine + tests)
+    Path("conftest.py").write_text(conftest)
+    for node_id in ("test_existing.py::test_one", "test_hidden.py::test_hidden", "test_removed.py::test_gone"):
+        folder().save(measurement(node_id=node_id), "new")
+    assert run("baseline", "prune", "--yes", *arguments)[0] == 0
+    assert folder().load("test_hidden.py::test_hidden", DEVICE) is not None
+    assert folder().load("test_removed.py::test_gone", DEVICE) is None
+
+
+@pytest.mark.parametrize("removed", [0, 1], ids=["nothing removed", "the data removed"])
+def test_an_interrupted_rename_can_be_redone(run: Run, monkeypatch: pytest.MonkeyPatch, removed: int) -> None:
+    folder().save(measurement(), "new")
+    remove = LocalStorage.remove
+
+    def interrupt(storage: LocalStorage, paths: Sequence[str]) -> None:
+        remove(storage, list(paths)[:removed])
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, "remove", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            folder().rename(TEST, OTHER)
+    folder().rename(TEST, OTHER)
+    assert folder().load(TEST, DEVICE) is None
+    assert folder().load(OTHER, DEVICE) is not None
+    assert len([path for path in Path(".trt-baselines").rglob("*") if path.is_file()]) == 2
 
 
 def test_prune_removes_nothing_if_collection_fails(run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pytest_trt.core.records import Measurement, Status
@@ -191,13 +191,13 @@ class BaselineFolder:
             except BaselineError as error:
                 yield ListedBaseline(path, error)
 
-    def prune(self, node_ids: Collection[str], *, dry_run: bool = True) -> Sequence[str]:
-        """Remove the baselines of all other tests on every device, with the data beside them.
+    def prune(self, is_gone: Callable[[str], bool], *, dry_run: bool = True) -> Sequence[str]:
+        """Remove the baselines of tests that are gone on every device, with the data beside them.
 
-        A file that cannot be read stays, since it may belong to one of the tests.
+        A file that cannot be read stays, since it may belong to a test that exists.
 
         Args:
-            node_ids: The tests whose baselines stay.
+            is_gone: Whether a test certainly no longer exists, by its node id.
             dry_run: Whether to remove nothing.
 
         Returns:
@@ -206,7 +206,7 @@ class BaselineFolder:
         obsolete = [
             entry.path
             for entry in self.list()
-            if isinstance(entry.content, Baseline) and entry.content.node_id not in node_ids
+            if isinstance(entry.content, Baseline) and is_gone(entry.content.node_id)
         ]
         if not dry_run:
             self._storage.remove([one for path in obsolete for one in (path, data_beside(path))])
@@ -227,16 +227,16 @@ class BaselineFolder:
             if not isinstance(entry.content, Baseline) or entry.content.node_id != old:
                 continue
             device = device_slug(entry.content.environment)
-            if self.load(new, device) is not None:
-                raise BaselineError(f"{new} has a baseline of its own on {device}: remove one of the two")
             data = self.data(entry.content)
             path, renamed = self._path(device, new), dataclasses.replace(entry.content, node_id=new)
+            if self.load(new, device) not in (None, renamed):  # equal if an earlier rename was interrupted
+                raise BaselineError(f"{new} has a baseline of its own on {device}: remove one of the two")
             files = {path: file_format.render(renamed)}
             if data is not None:
                 data_file = f"{self.name}/{data_path(device, new)}"
                 files = {data_file: file_format.render_data(dataclasses.replace(data, node_id=new)), **files}
             self._storage.write(files)
-            self._storage.remove([entry.path, data_beside(entry.path)])
+            self._storage.remove([data_beside(entry.path), entry.path])
             self._specs.pop(device, None)
             renamed_paths.append(path)
         if not renamed_paths:

@@ -85,8 +85,8 @@ def test_baseline_is_saved_loaded_listed_and_pruned(url: str) -> None:
     assert [len(s.blocks) for s in data.samples] == [len(s.blocks) for s in measurement().samples]
     assert opened(url).has_any(DEVICE)
     (entry,) = opened(url).list()
-    assert opened(url).prune([TEST]) == []
-    assert opened(url).prune([], dry_run=False) == [entry.path]
+    assert opened(url).prune(lambda test: test != TEST) == []
+    assert opened(url).prune(lambda test: True, dry_run=False) == [entry.path]
     assert list(opened(url).list()) == []
 
 
