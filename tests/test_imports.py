@@ -67,6 +67,7 @@ KNOW_PYTEST = {
     "plugin/fixtures.py",
     "plugin/hooks.py",
     "plugin/judging.py",
+    "plugin/known_tests.py",
     "plugin/outcome.py",
     "plugin/pytest_benchmark.py",
     "plugin/revision_build.py",
