@@ -27,8 +27,8 @@ class RunShape:
     def __post_init__(self) -> None:
         check_fields(self, "run shape")
         for name, size in {**({"batch": self.batch} if self.batch is not None else {}), **self.dims}.items():
-            if size < 1:
-                raise DeclarationError(f"{name}={size}: a size must be at least 1")
+            if size < 0:
+                raise DeclarationError(f"{name}={size}: a size must be at least 0")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Convert the notations for a range of sizes or shapes to (min, opt, max) triples, one per optimisation profile."""
+"""Convert the notations for a range of sizes or shapes to (min, opt, max) triples, one per optimisation profile.
+
+A size may be 0: the first step of a decoder has no past keys. TensorRT and ONNX Runtime both run empty tensors.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ def dim_ranges(name: str, value: Any) -> tuple[DimRange, ...]:
         value: A size, a triple of sizes, or a list of such triples.
 
     Raises:
-        DeclarationError: The value has another form, or the sizes are not in ascending order from 1.
+        DeclarationError: The value has another form, or the sizes are not in ascending order from 0.
     """
     if _is_int(value):
         value = (value, value, value)
@@ -30,8 +33,8 @@ def dim_ranges(name: str, value: Any) -> tuple[DimRange, ...]:
     for triple in ranges:
         if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(_is_int, triple)):
             raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {accepted}")
-        if not 1 <= triple[0] <= triple[1] <= triple[2]:
-            raise DeclarationError(f"trt_engine: dims[{name!r}] is {tuple(triple)}: it must be 1 <= min <= opt <= max")
+        if not 0 <= triple[0] <= triple[1] <= triple[2]:
+            raise DeclarationError(f"trt_engine: dims[{name!r}] is {tuple(triple)}: it must be 0 <= min <= opt <= max")
     return tuple((r[0], r[1], r[2]) for r in ranges)
 
 
@@ -43,7 +46,8 @@ def shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
         value: A shape, a triple of shapes, or a list of such triples.
 
     Raises:
-        DeclarationError: The value has another form, or the shapes differ in rank or are not in ascending order.
+        DeclarationError: The value has another form, the shapes differ in rank, or they are not in ascending order
+            from 0.
     """
 
     def is_shape(item: Any) -> bool:
@@ -64,8 +68,10 @@ def shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
                 f"trt_engine: shapes[{name!r}] is {value!r}: min, opt and max must have the same rank"
             )
         if not all(0 <= a <= b <= c for a, b, c in zip(low, opt, high, strict=True)):
-            message = f"trt_engine: shapes[{name!r}] is {value!r}: it must be min <= opt <= max in every dimension"
+            message = f"trt_engine: shapes[{name!r}] is {value!r}: it must be 0 <= min <= opt <= max in every dimension"
             raise DeclarationError(message)
+    if len({len(triple[0]) for triple in ranges}) > 1:
+        raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: every profile must have the same rank")
     return tuple((tuple(r[0]), tuple(r[1]), tuple(r[2])) for r in ranges)
 
 

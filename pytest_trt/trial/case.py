@@ -114,15 +114,8 @@ class Case:
 
     @property
     def batch(self) -> int:
-        """The number of inferences in a query.
-
-        It is the declared batch; else the leading dimension of the first input that leaves it open; else 1.
-        """
-        open_sizes = [
-            self.shapes[name][0] for name, dims in self.model.dims.items()
-            if name in self.shapes and dims and not isinstance(dims[0], int)
-        ]  # fmt: skip
-        return self.declaration.run.batch or next(iter(open_sizes), 1)
+        """The number of inferences in a query, as in ResolvedShapes."""
+        return self.resolved_shapes.batch
 
     def subject(self, engine: ProvidedEngine, inputs: Arrays | None = None) -> Subject:
         """Return the engine as a probe opens it.

@@ -40,6 +40,12 @@ def test_shapes_and_ranges_are_parsed() -> None:
     assert EngineSpec(**fields).shapes["serving_x:0"] == (((1, 3), (1, 3), (1, 3)),)
 
 
+def test_sizes_may_be_0_in_every_argument() -> None:
+    arguments = parsed("--batch=0", "--dims=S=0", "--dims=P=0,0,16", "--shapes=x=1x0", "--dims=2*N=0")
+    assert run_shape(arguments) == RunShape(batch=0, dims={"S": 0, "2*N": 0})
+    assert EngineSpec(**input_fields(arguments)).dims == {"P": ((0, 0, 16),)}
+
+
 @pytest.mark.parametrize(
     "argument",
     [
@@ -114,8 +120,8 @@ def test_every_command_accepts_input_arguments(
 ) -> None:
     assert run(command, *COMMANDS[command]) == 2
     error = capfd.readouterr().err
-    assert "dimension 0, which has no name, of input 'x' of m.onnx is dynamic, and nothing defines its size" in error
-    assert "(for a command: --shapes=x=SIZExSIZE, or --batch=SIZE)" in error
+    assert "2 dimensions of m.onnx are dynamic, and nothing defines their sizes (dimension 0, which" in error
+    assert "(for a command: --shapes=x=SIZExSIZE, or --batch=SIZE for 1 of the dimensions)" in error
     assert run(command, *COMMANDS[command], "--shapes=x=2x8", "--input-range=index=16000,16003") in (0, 125)
 
 

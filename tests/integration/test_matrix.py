@@ -143,3 +143,24 @@ def test_misspelt_marker_is_a_usage_error_with_a_suggestion(project):
     result = project.runpytest_inprocess("-o", "addopts=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: test_m.py::test_m: there is no marker trt_budgets: did you mean trt_budget?*"])
+
+
+def test_size_0_is_run_by_the_matrix_the_batch_and_the_ranges(project, verdicts):
+    project.makepyfile(
+        test_m="""
+import pytest
+
+@pytest.mark.trt_engine("m.onnx", dims={"N": (0, 1, 4)})
+@pytest.mark.trt_matrix(N=[0, 2])
+def test_dimension(trt_runner): trt_runner.measure()
+
+@pytest.mark.trt_engine("m.onnx", shapes={"x": ((0, 32), (0, 32), (4, 32))})
+def test_optimum(trt_runner): trt_runner.measure()
+
+@pytest.mark.trt_engine("m.onnx")
+@pytest.mark.trt_matrix(batch=[0])
+def test_batch(trt_runner): trt_runner.measure()
+"""
+    )
+    project.runpytest_inprocess().assert_outcomes(passed=4)
+    assert list(verdicts().values()) == [["missing"]] * 4

@@ -13,5 +13,8 @@ def test_pipeline_and_run_shape_check_their_sizes():
         PipelineOptions(contexts=0)
     with pytest.raises(DeclarationError, match="depth must be of type int, not 'deep'"):
         PipelineOptions(depth="deep")  # type: ignore[arg-type]
-    with pytest.raises(DeclarationError, match="batch=0: a size must be at least 1"):
-        RunShape(batch=0)
+    with pytest.raises(DeclarationError, match="batch=-1: a size must be at least 0"):
+        RunShape(batch=-1)
+    with pytest.raises(DeclarationError, match="P=-1: a size must be at least 0"):
+        RunShape(dims={"P": -1})
+    assert RunShape(batch=0, dims={"P": 0}).dims == {"P": 0}

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
-from pytest_trt.core.validation import suggest
+from pytest_trt.engine.model.dim_expression import UnknownSizeError
+from pytest_trt.engine.model.input_dims import InputDims
+from pytest_trt.engine.model.missing_sizes import describe_missing_sizes
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx.signature import Dims
 from pytest_trt.errors import ModelError
 from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.shape_ranges import DimRange, Shape, ShapeRange
+from pytest_trt.spec.shape_ranges import Shape, ShapeRange
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,10 +24,13 @@ class ResolvedShapes:
         run: The concrete shape of every input, as the engine is run.
         profiles: One mapping for each optimisation profile: the (min, opt, max) shapes of every input that has a
             dynamic dimension. Empty for a model without dynamic dimensions.
+        batch: The number of inferences in a query, at least 1: the batch that is run; else the leading dimension of
+            the first input that leaves it open; else 1.
     """
 
     run: Mapping[str, Shape]
     profiles: tuple[Mapping[str, ShapeRange], ...]
+    batch: int = 1
 
     @property
     def optimum(self) -> Mapping[str, Shape]:
@@ -41,12 +46,16 @@ def resolve_shapes(model: Model, spec: EngineSpec, run: RunShape) -> ResolvedSha
     if the dimension is the leading one of its input; the optimum that `spec.shapes` or `spec.dims` declares in the
     first profile. A dimension without a declared range is built for the size that it is run with.
 
+    A dimension whose name is an expression of other names, such as `2*N`, has the size that follows from theirs. It is
+    never the batch.
+
     Raises:
         ModelError: A name does not exist in the model, a size contradicts the model, a dimension has no size, or the
             shapes lie outside every profile.
     """
-    shapes = _run_shapes(model, spec, run)
-    profiles = _profiles(model, spec, shapes)
+    dims = InputDims(model, spec, run)
+    shapes = _run_shapes(model, dims, spec, run)
+    profiles = _profiles(dims, spec, run, shapes)
     if profiles and not any(_covers(profile, shapes) for profile in profiles):
         listed = "; ".join(f"profile {i}: {_describe_profile(profile)}" for i, profile in enumerate(profiles))
         requested = ", ".join(f"{name!r} {shapes[name]}" for name in profiles[0])
@@ -54,68 +63,68 @@ def resolve_shapes(model: Model, spec: EngineSpec, run: RunShape) -> ResolvedSha
             f"{model.path.name} is run with {requested}, which is outside every profile ({listed}): change that shape, "
             "or widen the range in dims or shapes"
         )
-    return ResolvedShapes(shapes, profiles)
+    leading = {name: axes[0] for name, axes in dims.by_input.items() if axes}
+    batches = [
+        shapes[name][0] for name, dim in leading.items() if not isinstance(dim, int) and not dims.is_derived(dim)
+    ]
+    return ResolvedShapes(shapes, profiles, max(run.batch or next(iter(batches), 1), 1))
 
 
-def _input_dims(model: Model) -> dict[str, Dims | None]:
-    return {tensor.name: model.dims[tensor.name] for tensor in model.inputs}
-
-
-def _run_shapes(model: Model, spec: EngineSpec, run: RunShape) -> dict[str, Shape]:
+def _run_shapes(model: Model, dims: InputDims, spec: EngineSpec, run: RunShape) -> dict[str, Shape]:
     """Return the concrete shape of every input."""
-    inputs = _input_dims(model)
-    _check_names(model, inputs, spec, run)
-    sizes_by_name = _batch_sizes(model, inputs, run) | dict(run.dims)
-    ranges = _declared_ranges(inputs, spec)
-    shapes: dict[str, Shape] = {}
-    for name, dims in inputs.items():
-        optimum = spec.shapes[name][0][1] if name in spec.shapes else None
-        if dims is None:
-            if optimum is None:
-                raise ModelError(
-                    f"input {name!r} of {model.path.name} is of unknown rank: give shapes={{{name!r}: ...}}"
-                )
-            dims = (None,) * len(optimum)
-        sizes = []
-        for axis, dim in enumerate(dims):
-            size = dim if isinstance(dim, int) else sizes_by_name.get(dim) if dim else None
-            if size is None and axis == 0:
+    requested = _batch_sizes(model, dims, run) | dict(run.dims)
+    sizes: dict[str, list[int | None]] = {}
+    for name, axes in dims.by_input.items():
+        optimum: Shape = spec.shapes[name][0][1] if name in spec.shapes else ()
+        sizes[name] = []
+        for axis, dim in enumerate(axes or ()):
+            size = dim if isinstance(dim, int) else requested.get(dim) if dim else None
+            if size is None and axis == 0 and not dims.is_derived(dim):
                 size = run.batch
-            if size is None and optimum is not None:
+            if size is None and optimum:
                 size = optimum[axis]
-            if size is None and isinstance(dim, str) and dim in ranges:
-                size = ranges[dim][0][1]
-            if size is None:
-                raise ModelError(_missing_size(model, name, dims, axis))
-            sizes.append(size)
-        shapes[name] = tuple(sizes)
-    _check_consistent(model, inputs, shapes)
+            if size is None and isinstance(dim, str) and dim in dims.ranges:
+                size = dims.ranges[dim][0][1]
+            sizes[name].append(size)
+    reasons = _derive(model, dims, run, sizes)
+    if fault := describe_missing_sizes(model.path.name, dims, sizes, reasons):
+        raise ModelError(fault)
+    shapes = {name: tuple(size for size in axes if size is not None) for name, axes in sizes.items()}
+    _check_consistent(model, dims, shapes)
     return shapes
 
 
-def _check_names(model: Model, inputs: Mapping[str, Dims | None], spec: EngineSpec, run: RunShape) -> None:
-    """Raise ModelError for a name that the model does not have, or a shape that does not fit its input."""
-    names = {dim for dims in inputs.values() for dim in dims or () if isinstance(dim, str)}
-    for name, triples in spec.shapes.items():
-        if name not in inputs:
-            raise ModelError(f"shapes: {model.path.name} has no input {name!r}: {_suggest_name(name, inputs)}")
-        dims = inputs[name]
-        for shape in (shape for triple in triples for shape in triple if dims is not None):
-            assert dims is not None
-            fits = len(shape) == len(dims) and all(
-                dim == size for dim, size in zip(dims, shape, strict=True) if isinstance(dim, int)
+def _derive(
+    model: Model, dims: InputDims, run: RunShape, sizes: dict[str, list[int | None]]
+) -> dict[str, UnknownSizeError]:
+    """Set the sizes of dimensions whose names are expressions, and return why some of them cannot be derived, by name.
+
+    Raises:
+        ModelError: The run gives such a dimension another size.
+    """
+    known = dims.sizes_by_name(sizes, run)
+    derived: dict[str, int] = {}
+    reasons: dict[str, UnknownSizeError] = {}
+    for name, expression in dims.expressions.items():
+        try:
+            derived[name] = expression.size(known)
+        except UnknownSizeError as error:
+            reasons[name] = error
+            continue
+        if run.dims.get(name, derived[name]) != derived[name]:
+            parts = ", ".join(f"{part} is {known[part]}" for part in expression.variables)
+            raise ModelError(
+                f"the shape that is run gives dimension {name!r} of {model.path.name} the size {run.dims[name]}, but "
+                f"it is {derived[name]} where {parts}: leave {name!r} out"
             )
-            if not fits:
-                raise ModelError(f"shapes[{name!r}] has {shape}: the model's input is {_describe_dims(dims)}")
-    for name in (*spec.dims, *run.dims):
-        if name not in names:
-            where = "dims" if name in spec.dims else "the shape that is run"
-            unnamed = any(dim is None for dims in inputs.values() for dim in dims or ())
-            hint = _suggest_name(name, names) if names or not unnamed else "its dimensions have no names: give shapes"
-            raise ModelError(f"{where}: {model.path.name} has no dimension {name!r}: {hint}")
+    for name, axes in dims.by_input.items():
+        for axis, dim in enumerate(axes or ()):
+            if dim in derived:
+                sizes[name][axis] = derived[str(dim)]
+    return reasons
 
 
-def _batch_sizes(model: Model, inputs: Mapping[str, Dims | None], run: RunShape) -> dict[str, int]:
+def _batch_sizes(model: Model, dims: InputDims, run: RunShape) -> dict[str, int]:
     """Return the sizes of the named dimensions that the batch fills.
 
     Raises:
@@ -123,37 +132,31 @@ def _batch_sizes(model: Model, inputs: Mapping[str, Dims | None], run: RunShape)
     """
     if run.batch is None:
         return {}
-    leading = {name: dims[0] for name, dims in inputs.items() if dims}
-    filled = [d for d in leading.values() if d is None or (isinstance(d, str) and d not in run.dims)]
-    unranked = any(dims is None for dims in inputs.values())
-    sizes = {name: run.dims.get(str(d), d) for name, d in leading.items()}
+    leading = {name: axes[0] for name, axes in dims.by_input.items() if axes}
+    filled = [
+        dim for dim in leading.values()
+        if dim is None or (isinstance(dim, str) and dim not in run.dims and not dims.is_derived(dim))
+    ]  # fmt: skip
+    unranked = any(axes is None for axes in dims.by_input.values())
+    sizes = {name: run.dims.get(str(dim), dim) for name, dim in leading.items()}
     if not filled and not unranked and run.batch not in sizes.values():
         fixed = ", ".join(f"{name!r} leads with {size}" for name, size in sizes.items())
+        derived = next((dim for dim in leading.values() if dims.is_derived(dim)), None)
+        remedy = "export it with a dynamic leading dimension, or leave batch out"
+        if derived is not None:
+            parts = ", ".join(f"{part!r}: SIZE" for part in dims.expressions[str(derived)].variables)
+            remedy = f"{derived!r} is computed from other dimensions, so write dims={{{parts}}} instead of batch"
         raise ModelError(
-            f"batch={run.batch} fills no dimension of {model.path.name} ({fixed or 'it has none'}): export it with a "
-            "dynamic leading dimension, or leave batch out"
+            f"batch={run.batch} fills no dimension of {model.path.name} ({fixed or 'it has none'}): {remedy}"
         )
-    return {d: run.batch for d in filled if d is not None}
+    return {dim: run.batch for dim in filled if dim is not None}
 
 
-def _declared_ranges(inputs: Mapping[str, Dims | None], spec: EngineSpec) -> dict[str, tuple[DimRange, ...]]:
-    """Return the (min, opt, max) sizes of named dimensions, one triple for each profile.
-
-    They come from `dims`, and from the `shapes` of any input with a dimension of that name.
-    """
-    found: dict[str, tuple[DimRange, ...]] = {}
-    for name, triples in spec.shapes.items():
-        for axis, dim in enumerate(inputs[name] or ()):
-            if isinstance(dim, str):
-                found.setdefault(dim, tuple((low[axis], opt[axis], high[axis]) for low, opt, high in triples))
-    return found | dict(spec.dims)
-
-
-def _check_consistent(model: Model, inputs: Mapping[str, Dims | None], shapes: Mapping[str, Shape]) -> None:
+def _check_consistent(model: Model, dims: InputDims, shapes: Mapping[str, Shape]) -> None:
     """Raise ModelError if a named dimension has two different sizes."""
     seen: dict[str, tuple[int, str]] = {}
-    for name, dims in inputs.items():
-        for dim, size in zip(dims or (), shapes[name], strict=False):
+    for name, axes in dims.by_input.items():
+        for dim, size in zip(axes or (), shapes[name], strict=False):
             if isinstance(dim, str) and seen.setdefault(dim, (size, name))[0] != size:
                 other, first = seen[dim]
                 raise ModelError(
@@ -162,27 +165,30 @@ def _check_consistent(model: Model, inputs: Mapping[str, Dims | None], shapes: M
                 )
 
 
-def _profiles(model: Model, spec: EngineSpec, shapes: Mapping[str, Shape]) -> tuple[Mapping[str, ShapeRange], ...]:
+def _profiles(
+    dims: InputDims, spec: EngineSpec, run: RunShape, shapes: Mapping[str, Shape]
+) -> tuple[Mapping[str, ShapeRange], ...]:
     """Return the optimisation profiles. `shapes` has the sizes of dimensions without a declared range."""
-    inputs = _input_dims(model)
-    ranges = _declared_ranges(inputs, spec)
-    dynamic = {name: dims for name, dims in inputs.items() if dims is None or not all(isinstance(d, int) for d in dims)}
+    dynamic = {
+        name: axes for name, axes in dims.by_input.items() if axes is None or not all(isinstance(d, int) for d in axes)
+    }
     if not dynamic:
         return ()
+    known = dims.sizes_by_name(shapes, run)
 
-    def shape_range(name: str, dims: Dims | None, profile: int) -> ShapeRange:
+    def shape_range(name: str, axes: Dims | None, profile: int) -> ShapeRange:
         if name in spec.shapes:
             triples = spec.shapes[name]
             return triples[profile % len(triples)]
-        axes = []
-        for dim, size in zip(dims or (), shapes[name], strict=True):
-            of_dim = ranges.get(dim) if isinstance(dim, str) else None
-            axes.append(of_dim[profile % len(of_dim)] if of_dim else (size, size, size))
-        low, opt, high = (tuple(axis[i] for axis in axes) for i in range(3))
+        ranges = []
+        for dim, size in zip(axes or (), shapes[name], strict=True):
+            declared = dims.range_of(dim, profile, known) if isinstance(dim, str) else None
+            ranges.append(declared or (size, size, size))
+        low, opt, high = (tuple(axis[i] for axis in ranges) for i in range(3))
         return (low, opt, high)
 
     return tuple(
-        {name: shape_range(name, dims, profile) for name, dims in dynamic.items()}
+        {name: shape_range(name, axes, profile) for name, axes in dynamic.items()}
         for profile in range(spec.profile_count)
     )
 
@@ -196,27 +202,5 @@ def _covers(profile: Mapping[str, ShapeRange], shapes: Mapping[str, Shape]) -> b
     )
 
 
-def _missing_size(model: Model, name: str, dims: Dims, axis: int) -> str:
-    """Return the error for a dynamic dimension without a size."""
-    dim = dims[axis]
-    subject = f"dimension {dim!r}" if dim else f"dimension {axis}, which has no name,"
-    remedy = f"dims={{{dim!r}: (min, opt, max)}}" if dim else f"shapes={{{name!r}: ((min), (opt), (max))}}"
-    batch = ", or batch" if axis == 0 else ""
-    shape = "x".join(str(dim) if isinstance(dim, int) else "SIZE" for dim in dims)
-    option = f"--dims={dim}=SIZE" if dim else f"--shapes={name}={shape}"
-    command = f" (for a command: {option}{batch and ', or --batch=SIZE'})"
-    fault = f"{subject} of input {name!r} of {model.path.name} is dynamic, and nothing defines its size"
-    return f"{fault}: write {remedy}{batch}{command}"
-
-
-def _describe_dims(dims: Dims) -> str:
-    return f"({', '.join('?' if dim is None else str(dim) for dim in dims)})"
-
-
 def _describe_profile(profile: Mapping[str, ShapeRange]) -> str:
     return ", ".join(f"{name!r} {low} to {high}" for name, (low, _, high) in profile.items())
-
-
-def _suggest_name(name: str, names: Iterable[str]) -> str:
-    known = sorted(names)
-    return suggest(name, known, f"it has {', '.join(map(repr, known)) or 'none'}")

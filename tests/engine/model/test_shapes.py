@@ -125,3 +125,106 @@ def test_impossible_shapes_are_errors_with_a_remedy(
 ) -> None:
     with pytest.raises(ModelError, match=message):
         resolve_shapes(subject, spec, run)
+
+
+def test_sizes_may_be_0() -> None:
+    past = model(past=(1, "P", 4), x=("N", 2))
+    spec = EngineSpec(dims={"P": (0, 4, 16), "N": 1})
+    by_shape = EngineSpec(shapes={"past": ((1, 0, 4), (1, 4, 4), (1, 16, 4))}, dims={"N": 1})
+    for each in (spec, by_shape):
+        resolved = resolve_shapes(past, each, RunShape(dims={"P": 0}))
+        assert resolved.run["past"] == (1, 0, 4)
+        assert resolved.profiles[0]["past"] == ((1, 0, 4), (1, 4, 4), (1, 16, 4))
+    assert resolve_shapes(past, EngineSpec(dims={"P": 0}), RunShape(batch=0)).run == {"past": (1, 0, 4), "x": (0, 2)}
+
+
+def test_query_has_at_least_one_inference() -> None:
+    assert resolve_shapes(model(past=("P", 4)), EngineSpec(dims={"P": (0, 0, 16)}), RunShape()).batch == 1
+    assert resolve_shapes(IMAGES, EngineSpec(), RunShape(batch=0)).batch == 1
+    assert resolve_shapes(IMAGES, EngineSpec(dims={"N": (1, 8, 32)}), RunShape()).batch == 8
+
+
+DOUBLE = model(x=("N", 3), pairs=("2*N", 4), more=("N + 1",))
+
+
+def test_dimension_named_by_an_expression_is_derived_and_never_the_batch() -> None:
+    resolved = resolve_shapes(DOUBLE, EngineSpec(), RunShape(batch=8))
+    assert resolved.run == {"x": (8, 3), "pairs": (16, 4), "more": (9,)}
+    assert resolved.batch == 8
+    assert resolved.profiles[0]["pairs"] == ((16, 4),) * 3
+    spec = EngineSpec(dims={"N": (1, 4, 16)})
+    resolved = resolve_shapes(DOUBLE, spec, RunShape(batch=2))
+    assert resolved.run == {"x": (2, 3), "pairs": (4, 4), "more": (3,)}
+    assert resolved.profiles[0]["pairs"] == ((2, 4), (8, 4), (32, 4))
+    assert resolved.profiles[0]["more"] == ((2,), (5,), (17,))
+
+
+def test_expression_is_derived_in_every_profile() -> None:
+    attention = model(ids=("B", "S"), mask=("B", "past + S"), past=("B", "past"))
+    spec = EngineSpec(dims={"B": 1, "S": [(1, 1, 1), (8, 16, 32)], "past": [(0, 8, 64), (0, 0, 0)]})
+    profiles = resolve_shapes(attention, spec, RunShape(dims={"past": 8})).profiles
+    assert [profile["mask"] for profile in profiles] == [((1, 1), (1, 9), (1, 65)), ((1, 8), (1, 16), (1, 32))]
+
+
+def test_expression_first_in_the_model_is_not_the_batch() -> None:
+    resolved = resolve_shapes(model(pairs=("2*N", 4), x=("N", 3)), EngineSpec(dims={"N": (1, 4, 8)}), RunShape())
+    assert (resolved.run, resolved.batch) == ({"pairs": (8, 4), "x": (4, 3)}, 4)
+
+
+def test_expression_of_a_name_that_no_input_has_by_itself() -> None:
+    alone = model(x=("2*N", 4))
+    assert resolve_shapes(alone, EngineSpec(dims={"N": (1, 2, 4)}), RunShape()).run == {"x": (4, 4)}
+    assert resolve_shapes(alone, EngineSpec(), RunShape(dims={"N": 3})).run == {"x": (6, 4)}
+    assert resolve_shapes(alone, EngineSpec(dims={"2*N": (2, 4, 8)}), RunShape()).run == {"x": (4, 4)}
+    assert resolve_shapes(alone, EngineSpec(shapes={"x": ((2, 4), (6, 4), (8, 4))}), RunShape()).run == {"x": (6, 4)}
+
+
+def test_shape_that_is_run_derives_a_size_within_the_declared_range() -> None:
+    spec = EngineSpec(shapes={"x": ((1, 3), (4, 3), (8, 3)), "pairs": ((2, 4), (8, 4), (16, 4))})
+    run = resolve_shapes(model(x=("N", 3), pairs=("2*N", 4)), spec, RunShape(batch=2)).run
+    assert run == {"x": (2, 3), "pairs": (4, 4)}
+
+
+@pytest.mark.parametrize("name", ["batch-size", "serving.x", "x:0", "dim 1", "?", "width/height", "unk__12", "a[0]"])
+def test_name_that_is_no_expression_is_filled_by_the_batch(name: str) -> None:
+    assert resolve_shapes(model(x=(name, 3)), EngineSpec(), RunShape(batch=8)).run == {"x": (8, 3)}
+
+
+def test_all_dimensions_without_a_size_are_in_one_error() -> None:
+    several = model(ids=("N", "S"), mask=("N", "S"), x=(2, None, 3, None), free=None, twice=("2*N", "2*M"))
+    with pytest.raises(ModelError) as caught:
+        resolve_shapes(several, EngineSpec(), RunShape())
+    assert str(caught.value) == (
+        "6 dimensions of m.onnx are dynamic, and nothing defines their sizes (dimension 'N' of input 'ids', dimension "
+        "'S' of input 'ids', dimension 1, which has no name, of input 'x', dimension 3, which has no name, of input "
+        "'x', dimension '2*N' of input 'twice' (the size of 'N' is not known), dimension '2*M' of input 'twice' (the "
+        "size of 'M' is not known)); input 'free' of m.onnx is of unknown rank: write dims={'N': (min, opt, "
+        "max), 'S': (min, opt, max), 'M': (min, opt, max)} and shapes={'x': ((min), (opt), (max)), 'free': ((min), "
+        "(opt), (max))}, or batch for 1 of the dimensions (for a command: --dims=N=SIZE --dims=S=SIZE --dims=M=SIZE "
+        "--shapes=x=2xSIZEx3xSIZE --shapes=free=SIZExSIZE, or --batch=SIZE for 1 of the dimensions)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "spec", "run", "message"),
+    [
+        (model(x=("2*N",)), EngineSpec(), RunShape(), r"size \(the size of 'N' is not known\): write dims=\{'N'"),
+        (model(x=("2*N",)), EngineSpec(), RunShape(batch=8), r"'2\*N' is computed .*dims=\{'N': SIZE\} instead"),
+        (model(x=("N%2",), y=("N",)), EngineSpec(), RunShape(batch=8), r"\(N % 2 cannot be evaluated\): .*\{'N%2'"),
+        (model(x=("N/2",), y=("N",)), EngineSpec(), RunShape(batch=5), r"N/2 is 2.5 for N=5, which is not a size"),
+        (model(x=("N-2",), y=("N",)), EngineSpec(), RunShape(batch=1), r"N-2 is -1 for N=1, which is not a size"),
+        (DOUBLE, EngineSpec(), RunShape(batch=8, dims={"2*N": 8}), r"size 8, but it is 16 where N is 8: leave '2\*N'"),
+        (
+            DOUBLE,
+            EngineSpec(dims={"N": (1, 4, 8), "2*N": (2, 4, 8)}),
+            RunShape(),
+            r"'2\*N' is declared with the optimum 4, but is 8 where N is 4: change one of them",
+        ),
+        (DOUBLE, EngineSpec(dims={"M": 4}), RunShape(batch=8), r"no dimension 'M': it has '2\*N', 'N', 'N \+ 1'"),
+    ],
+)  # fmt: skip
+def test_expression_without_a_size_is_refused_by_name(
+    subject: Model, spec: EngineSpec, run: RunShape, message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
+        resolve_shapes(subject, spec, run)
