@@ -10,6 +10,9 @@ FAILED = 1
 USAGE_ERROR = 2
 """The arguments are invalid, or a file, model or device cannot be used. argparse has the same status."""
 
+CRASHED = 70
+"""The command failed with an unexpected exception, and decided nothing: EX_SOFTWARE of sysexits.h."""
+
 UNDECIDED = 125
 """No verdict fails, and some are undecided. `git bisect run` skips a commit with this status."""
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
-from pytest_trt.cli.exit_status import INTERRUPTED, USAGE_ERROR
+from pytest_trt.cli.exit_status import CRASHED, INTERRUPTED, USAGE_ERROR
 from pytest_trt.cli.terminal import ArgumentParser, show
 from pytest_trt.core.version import __version__
 from pytest_trt.errors import TrtError
@@ -26,8 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: The arguments do not parse, or ask for help or the version.
     """
-    args = _parser().parse_args(arguments)
     try:
+        args = _parser().parse_args(arguments)
         status: int = args.run(args)
         sys.stdout.flush()
     except TrtError as error:
@@ -39,7 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - Python's own exit status for it is 1, which means that a verdict fails.
+        return _report_crash(error)
     return status
+
+
+def _report_crash(error: Exception) -> int:
+    """Report an exception that no command expects, and return its exit status."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    fault = f"{type(error).__name__}: {error} ({Path(frame.filename).name}, line {frame.lineno})"
+    with contextlib.suppress(Exception):  # Standard error may be what failed.
+        show(f"pytest-trt: internal error: {fault}: nothing was decided; please report this as a bug", error=True)
+    return CRASHED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -35,7 +35,8 @@ def show_json(text: str) -> None:
 def show_progress(message: str) -> None:
     """Show `message` in place of the previous one on standard error; show nothing if that is not a terminal."""
     if sys.stderr.isatty():
-        print(f"\r\x1b[2K{escape(message)}", end="", file=sys.stderr, flush=True)
+        text = encodable(escape(message), sys.stderr.encoding or "utf-8")
+        print(f"\r\x1b[2K{text}", end="", file=sys.stderr, flush=True)
 
 
 class ArgumentParser(argparse.ArgumentParser):
