@@ -158,9 +158,11 @@ class Bench:
             try:
                 return self.environment(backend)
             except BackendError as error:
-                if not spec.compute_capabilities:
-                    raise
                 hint = "with --trt-build-only, engines are built for compute_capabilities without a GPU"
+                if not spec.compute_capabilities:
+                    if not (self.settings.build_only and BACKENDS[backend].ahead_of_time):
+                        raise
+                    hint = "or name the devices to build for, which needs no GPU: --trt-compute-capability=89"
                 raise BackendError.from_text(f"{error} ({hint})") from error
         names = ", ".join(f"{level // 10}.{level % 10}" for level in spec.compute_capabilities)
         return Environment(

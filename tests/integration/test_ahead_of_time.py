@@ -36,7 +36,7 @@ def test_example_project_builds_one_engine_per_precision(example):
 def test_without_a_compute_capability_a_driver_is_required(example):
     result = example.runpytest_inprocess(*AHEAD)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*driver*"])
+    result.stderr.fnmatch_lines(["*driver* (or name the devices to build for*: --trt-compute-capability=89)"])
 
 
 def test_prebuilt_plan_needs_no_driver(example):
