@@ -15,7 +15,8 @@ AHEAD = ("--trt-backend=tensorrt_rtx", "--trt-build-only", "--trt-cache-dir=engi
 
 
 @pytest.fixture
-def example(pytester):
+def example(pytester, monkeypatch):
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:rerunfailures -p no:pytest-retry")  # They do not work side by side.
     shutil.copytree(EXAMPLE, pytester.path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("models", "__pycache__"))
     return pytester
 
