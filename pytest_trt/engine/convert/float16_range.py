@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pytest_trt.engine.onnx import traverse
+from pytest_trt.engine.convert.masks import Masks
 
 FLOAT16_MAX = 65504.0
 
@@ -28,15 +27,6 @@ _BOUNDED = _NORMALISING | frozenset((
 ))  # fmt: skip
 """Operators whose results are small for any input. For Sqrt this holds up to the square of float16's maximum."""
 
-_JOINING = frozenset(("Add", "Sub", "Where"))
-"""Operators that apply a mask to what it masks."""
-
-_MASKING = _JOINING | frozenset((
-    "Cast", "Clip", "Concat", "Div", "Expand", "Gather", "Identity", "Max", "Min", "Mul", "Reshape", "Slice", "Squeeze",
-    "Tile", "Transpose", "Unsqueeze",
-))  # fmt: skip
-"""Operators through which a mask passes, before and after it is applied."""
-
 
 @dataclasses.dataclass(frozen=True)
 class OutOfRange:
@@ -53,8 +43,8 @@ class OutOfRange:
     risky: tuple[str, ...]
 
 
-def find_out_of_range(graph: Any, types: Mapping[str, str], beyond: Mapping[str, float]) -> OutOfRange:
-    """Return the nodes of a graph that must compute in float32 because of weights that exceed float16's range.
+def find_out_of_range(model: Any, types: Mapping[str, str], beyond: Mapping[str, float]) -> OutOfRange:
+    """Return the nodes of the main graph that must compute in float32 because of weights that exceed float16's range.
 
     These are the nodes that compute with such weights and the nodes that read their results, until an operator makes
     the values small again: one that normalises, saturates or scales them down. A layer ends the search too: its own
@@ -62,17 +52,15 @@ def find_out_of_range(graph: Any, types: Mapping[str, str], beyond: Mapping[str,
     the order of 1.
 
     Args:
-        graph: The graph, whose nodes are sorted.
+        model: The model, whose nodes are sorted.
         types: The types of the model's tensors (traverse.tensor_types).
         beyond: The weights that exceed the range, with their largest magnitudes (weights_beyond_float16).
     """
+    graph, masks = model.graph, Masks(model)
     stored = {tensor.name: tensor for tensor in graph.initializer}
-    consumers = _Consumers(graph)
     nodes, weights, risky, magnitudes = set[int](), set[str](), list[str](), dict[str, float]()
     for position, node in enumerate(graph.node):
-        own = {
-            name for name in node.input if name in beyond and name in stored and consumers.matters(node, stored[name])
-        }
+        own = {name for name in node.input if name in beyond and name in stored and _matters(node, stored[name], masks)}
         read = [magnitudes[name] for name in node.input if name in magnitudes]
         if not own and not read:
             continue
@@ -111,38 +99,11 @@ def _result_magnitude(node: Any, stored: Mapping[str, Any], read: float, own: fl
     return max(read, own)
 
 
-class _Consumers:
-    """The nodes of a graph that read each tensor."""
-
-    def __init__(self, graph: Any) -> None:
-        self._outputs = {value.name for value in graph.output}
-        self._readers: dict[str, list[Any]] = defaultdict(list)
-        for node in graph.node:
-            for name in set(traverse.names_read(node)):
-                self._readers[name].append(node)
-
-    def matters(self, node: Any, weight: Any) -> bool:
-        """Return whether clipping this weight of a node changes the model's results."""
-        if node.op_type in _SCALING:
-            return not (self._is_mask(node) or (node.op_type in ("Add", "Sub") and _is_mask_weight(weight)))
-        return node.op_type in _LAYERS or node.op_type in _NORMALISING
-
-    def _is_mask(self, node: Any) -> bool:
-        """Return whether all results of a node are only used as a mask that is added to the input of a Softmax."""
-        waiting, seen = [(node.output[0], node.op_type in _JOINING)], set[tuple[str, bool]]()
-        while waiting:
-            name, joined = waiting.pop()
-            if name in self._outputs or not self._readers[name]:
-                return False
-            for reader in self._readers[name]:
-                if reader.op_type in ("LogSoftmax", "Softmax") and joined:
-                    continue
-                if reader.op_type not in _MASKING:
-                    return False
-                if (result := (reader.output[0], joined or reader.op_type in _JOINING)) not in seen:
-                    seen.add(result)
-                    waiting.append(result)
-        return True
+def _matters(node: Any, weight: Any, masks: Masks) -> bool:
+    """Return whether clipping this weight of a node changes the model's results."""
+    if node.op_type in _SCALING:
+        return not (masks.contain_results(node) or (node.op_type in ("Add", "Sub") and _is_mask_weight(weight)))
+    return node.op_type in _LAYERS or node.op_type in _NORMALISING
 
 
 def _is_mask_weight(weight: Any) -> bool:

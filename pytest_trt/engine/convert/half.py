@@ -23,7 +23,7 @@ from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
 
-RECIPE_VERSION = 8
+RECIPE_VERSION = 9
 """Part of an engine's digest. Increase it whenever `convert` produces another model from the same input."""
 
 HALF_QDQ_OPSET = 19

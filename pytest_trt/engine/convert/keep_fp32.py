@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_trt.engine.convert import casts, shape_arithmetic
+from pytest_trt.engine.convert import casts
+from pytest_trt.engine.convert.exact_numbers import find_exact_nodes
 from pytest_trt.engine.convert.float16_range import FLOAT16_MAX, find_out_of_range, weights_beyond_float16
+from pytest_trt.engine.convert.number_flow import node_key
 from pytest_trt.engine.onnx import traverse
 
 _UNSUPPORTED = {
@@ -36,7 +38,7 @@ _TYPES_CONVERTED = frozenset((
 _LENGTHS_INPUT = 4
 """The index of the input of recurrent operators that has the lengths of their sequences."""
 
-_SHAPES_REASON = "shapes and positions are computed in fp32"
+_NUMBERS_REASON = "whole numbers, shapes and positions are computed in fp32"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +62,7 @@ def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
     These nodes stay float32:
 
     - Nodes that compute with values that exceed float16's range. Such values are followed in the main graph alone.
-    - Nodes that compute shapes or positions.
+    - Nodes that compute whole numbers, shapes or positions that the half precision cannot hold.
     - Operators that ONNX defines for float32, but not for the half precision.
     - Operators whose results have the type that an attribute sets, such as a window.
     - Operators that TensorRT does not support in the half precision. Among them are recurrent operators with the
@@ -75,14 +77,15 @@ def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
     types = traverse.tensor_types(model)
     stored = {tensor.name for graph in graphs for tensor in graph.initializer}
     beyond = weights_beyond_float16(traverse.tensors(model)) if precision == "fp16" else {}
-    out_of_range = find_out_of_range(model.graph, types, beyond)
+    out_of_range = find_out_of_range(model, types, beyond)
+    large = {node_key(model.graph.node[position]) for position in out_of_range.nodes}
+    exact = find_exact_nodes(model, precision, large)
     kept, rounded, reasons = set[str](), set[str](), list[str]()
     for number, graph in enumerate(graphs):
-        exact = frozenset() if number else out_of_range.nodes
-        arithmetic = shape_arithmetic.find_shape_arithmetic(graph, types, stored, exact)
         for position, node in enumerate(graph.node):
-            reason = _SHAPES_REASON if position in arithmetic else _reason(node, types, precision, model)
-            if reason or position in exact:
+            key = node_key(node)
+            reason = _NUMBERS_REASON if key in exact else _reason(node, types, precision, model)
+            if reason or key in large:
                 node.name = node.name or f"{node.op_type}#{number}.{position}"
                 kept.add(node.name)
                 reasons.append(reason)

@@ -59,7 +59,8 @@ def repeated(output: str, inner: list[Any], result: str) -> list[Any]:
     body = helper.make_graph([node("Identity", [going], [more]), *inner], f"{output}_body", inputs, outputs)
     return [
         node("Constant", [], [f"{output}_times"], value=stored("", 2, np.int64)),
-        node("Loop", [f"{output}_times", "", "x"], [output], body=body),
+        node("Constant", [], [f"{output}_true"], value=stored("", True, np.bool_)),
+        node("Loop", [f"{output}_times", f"{output}_true", "x"], [output], body=body),
     ]
 
 
