@@ -45,7 +45,7 @@ def main() -> None:
     # The parent ends this process with SIGINT, which is ignored if a shell has started the run in the background.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     guard = CheckoutGuard(request)
-    sys.path[:] = [guard.path_in_worktree(path) for path in sys.path]
+    sys.path[:] = [found for path in sys.path for found in guard.import_paths(path)]
     sys.argv[1:] = request.arguments
     sys.exit(pytest.main(list(request.arguments), plugins=[RevisionBuildPlugin(request, guard)]))
 
@@ -73,6 +73,15 @@ class CheckoutGuard:
         if not self.is_in_checkout(path):
             return path
         return str(self._tree / Path(path).resolve().relative_to(self._checkout))
+
+    def import_paths(self, path: str) -> list[str]:
+        """Return the entries of `sys.path` that stand for `path`, an entry of the run that compares.
+
+        If the checkout itself is a package, it is imported by its name from the folder around it. The worktree has the
+        same name, and the folder around it comes first.
+        """
+        around = Path(path).resolve() == self._checkout.parent and (self._checkout / "__init__.py").exists()
+        return [*([str(self._tree.parent)] if around else ()), self.path_in_worktree(path)]
 
     def leaked_modules(self) -> Iterator[str]:
         """Yield a description of each module that was loaded from the checkout."""

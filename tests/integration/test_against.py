@@ -136,6 +136,24 @@ def test_modules_are_loaded_from_the_worktree(committed, save_model, verdicts, m
     assert verdicts() == {"test_m": ["regressed"]}
 
 
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+def test_checkout_that_is_a_package_is_imported_from_the_worktree(project, save_model, verdicts, monkeypatch, mode):
+    (project.path / "tests").mkdir()
+    for folder in (project.path, project.path / "tests"):
+        (folder / "__init__.py").touch()
+    (project.path / "zoo.py").write_text("MODEL = 'm.onnx'")
+    own_name = f"import pytest\nfrom {project.path.name}.zoo import MODEL"
+    engine = ENGINE.replace("import pytest", own_name).replace("'m.onnx'", "MODEL")
+    (project.path / "tests" / "test_m.py").write_text(engine + MEASURES)
+    monkeypatch.setenv("PYTHONPATH", str(project.path.parent) if mode == "importlib" else "")
+    commit(project)
+    save_model("large.onnx", folder=project.path, layers=64)
+    (project.path / "zoo.py").write_text("MODEL = 'large.onnx'")
+    result = project.runpytest_subprocess("--trt-against=HEAD", f"--import-mode={mode}", "tests/test_m.py")
+    result.assert_outcomes(failed=1)
+    assert verdicts() == {"test_m": ["regressed"]}
+
+
 @XDIST
 def test_module_loaded_from_the_checkout_is_an_error(committed, monkeypatch, xdist):
     (committed.path / "src").mkdir()

@@ -108,8 +108,8 @@ class Worktree:
 
     @property
     def tree(self) -> Path:
-        """The folder of the revision's files."""
-        return Path(self.folder) / "tree"
+        """The folder of the revision's files. Its name is that of the checkout, which may be a package."""
+        return Path(self.folder) / "tree" / Path(self.checkout).name
 
     @property
     def title(self) -> str:
