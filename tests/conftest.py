@@ -60,14 +60,15 @@ def package_imported() -> None:
 def pytester(package_imported: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     """A pytester whose runs in this process are like those in a process of their own.
 
-    They leave every module as it was, and the warnings that are errors in this run are not errors in them.
+    They leave every module as it was, and the warnings that are errors in this run are not errors in them. They load no
+    pytest-retry, which cannot be configured twice in one process.
     """
     inline_run = pytester.inline_run
 
     def run(*arguments: Any, **options: Any) -> Any:
         with warnings.catch_warnings():
             warnings.resetwarnings()
-            return inline_run(*arguments, **options)
+            return inline_run("-p", "no:pytest-retry", *arguments, **options)
 
     monkeypatch.setattr(pytester, "inline_run", run)
     return pytester
