@@ -17,13 +17,17 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.node_patterns import matches
+from pytest_trt.core.scalars import short_repr
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.budget_where import reason_unmatched
 from pytest_trt.spec.expectations import LIMITS, Budget
 
 _KEYS = ("test", "device", "where", *LIMITS)
-_MAX_BYTES = 10_000_000
+_MAX_BYTES = 4_000_000
+
+_MAX_LINE = 4_096
+"""The most characters of a line. TOML's parser takes a time that grows with the square of the parts of a dotted key."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,15 +112,18 @@ def _tables(path: Path) -> list[Any]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise DeclarationError(f"{path} is larger than {_MAX_BYTES} bytes: name a TOML file of budgets")
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        if (longest := max(map(len, text.splitlines()), default=0)) > _MAX_LINE:
+            raise DeclarationError(f"{path} has a line of {longest} characters: the limit is {_MAX_LINE}")
+        data = tomllib.loads(text)
     except OSError as error:
         message = f"{path} cannot be read ({error.strerror}): correct --trt-budgets, or trt_budgets in the ini file"
         raise DeclarationError(message) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise DeclarationError(f"{path} is not valid TOML: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
+        raise DeclarationError(f"{path} is not valid TOML: {error or type(error).__name__}") from error
     budgets = data.pop("budget", [])
     for name in data:
-        raise DeclarationError(f"{path} has the unknown key {name!r}: it may contain only [[budget]] tables")
+        raise DeclarationError(f"{path} has the unknown key {short_repr(name)}: it may contain only [[budget]] tables")
     if not isinstance(budgets, list) or not budgets:
         raise DeclarationError(f"{path} contains no budget: start one with a line [[budget]]")
     return budgets
@@ -124,11 +131,11 @@ def _tables(path: Path) -> list[Any]:
 
 def _entry(data: Any) -> FileBudget:
     if not isinstance(data, Mapping):
-        raise DeclarationError(f"{data!r} is not a table: start each budget with a line [[budget]]")
+        raise DeclarationError(f"{short_repr(data)} is not a table: start each budget with a line [[budget]]")
     for name in data:
         if name not in _KEYS:
             hint = suggest(name, _KEYS, f"a budget may have {', '.join(_KEYS)}")
-            raise DeclarationError(f"unknown key {name!r}: {hint}")
+            raise DeclarationError(f"unknown key {short_repr(name)}: {hint}")
     test = data.get("test")
     if not isinstance(test, str) or not test.strip():
         raise DeclarationError("it does not name its tests: add a pattern such as test = 'tests/test_models.py::*'")

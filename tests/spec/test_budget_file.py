@@ -92,3 +92,21 @@ def test_all_invalid_budgets_are_reported_together(tmp_path: Path) -> None:
 def test_missing_file_names_the_option(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="correct --trt-budgets, or trt_budgets in the ini file"):
         read_budgets(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a." * 100_000 + "a = 1", "has a line of 200005 characters: the limit is 4096"),
+        ("[[budget]]\n" * 400_000, "is larger than 4000000 bytes"),
+        (f"[[budget]]\ntest = '*'\nms = {'9' * 4_000}", "must be a finite number"),
+        (f"[[budget]]\ntest = '*'\nms = 0x{'9' * 4_000}", "must be a finite number"),
+        ("a = " + "[\n" * 100_000, "is not valid TOML"),
+        ("a." * 1_500 + "a = 1", "has the unknown key 'a'"),
+        ("[[budget]]\ntest = '*'\nwhere" + ".a" * 1_500 + " = 1", "where.a is nested more than 64 levels deep"),
+        (f"[[budget]]\n{'x' * 4_000} = 1", r"unknown key 'x+\.\.\."),
+    ],
+)
+def test_hostile_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(DeclarationError, match=message):
+        read(tmp_path, text)

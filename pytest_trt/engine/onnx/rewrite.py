@@ -117,14 +117,14 @@ def _to_dense(sparse: Any) -> Any:
     import numpy as np
     from onnx import numpy_helper
 
-    values, indices = map(numpy_helper.to_array, (sparse.values, sparse.indices))
     try:
+        values, indices = map(numpy_helper.to_array, (sparse.values, sparse.indices))
         dense = np.zeros(tuple(sparse.dims), values.dtype)
         if indices.ndim == 1:
             dense.reshape(-1)[indices] = values
         else:
             dense[tuple(indices.T)] = values
-    except (ValueError, IndexError, MemoryError) as error:
+    except (ValueError, TypeError, IndexError, MemoryError) as error:
         raise ModelError(
             f"the sparse weight {sparse.values.name!r} cannot be expanded ({error}): export the model again"
         ) from error

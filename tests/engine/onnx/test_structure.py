@@ -103,6 +103,14 @@ def test_sparse_weight_with_an_index_outside_is_an_error(tmp_path: Path) -> None
         rewrite.load_normalised(rewrite.load_typed(path, tmp_path), path)
 
 
+def test_sparse_weight_without_its_values_is_an_error(tmp_path: Path) -> None:
+    made = sparse([1, 4])
+    made.graph.sparse_initializer[0].values.dims[0] = 7
+    path = read(made, tmp_path)
+    with pytest.raises(ModelError, match=r"the sparse weight 'w' cannot be expanded \(cannot reshape"):
+        rewrite.load_normalised(rewrite.load_typed(path, tmp_path), path)
+
+
 @pytest.mark.parametrize(
     "made",
     [
