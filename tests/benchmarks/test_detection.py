@@ -37,7 +37,7 @@ def folder(tmp_path):
     return tmp_path
 
 
-def test_it_takes_any_trace_of_that_form(folder, capsys):
+def test_any_trace_in_the_format_is_accepted(folder, capsys):
     out = folder / "out.json"
     arguments = ["--traces", str(folder / "traces.npz"), "--trials", "5", "--json", str(out), "--max-time", "1"]
     detection.main(arguments)
@@ -61,7 +61,7 @@ def test_simulations_are_fitted_to_the_trace(folder):
     assert {row["question"] for row in json.loads(out.read_text())} == {"net/seq8 simulated", "b4 simulated"}
 
 
-def test_the_recorded_traces_are_judged_rightly():
+def test_recorded_traces_are_judged_correctly():
     arguments = detection.parse_arguments(["--trials", "20", "--parts", "paired"])
     counted = [row for row in detection.rows(arguments, detection.load_traces(arguments)) if row.counted]
     assert len(counted) == 22
@@ -84,7 +84,7 @@ def test_a_verdict_is_wrong_when_it_contradicts_the_truth(status, ratio, wrong):
     assert detection_bench.contradicts(status, ratio, 0.01) is wrong
 
 
-def test_what_is_near_the_tolerance_is_not_counted():
+def test_ratios_near_the_tolerance_are_not_counted():
     engines = {name: np.full((9, 9), 2.0 * ratio) for name, ratio in (("cached", 1), ("near", 1.0105), ("far", 1.02))}
     questions = detection_bench.Questions((0.01,), 0.001)
     bench = detection_bench.DetectionBench(2, 10.0, 5, 1.0, 0)
@@ -92,12 +92,12 @@ def test_what_is_near_the_tolerance_is_not_counted():
     assert [(row.engine, row.counted) for row in rows] == [("near", False), ("far", True)]
 
 
-def test_the_true_ratio_is_of_round_medians():
+def test_true_ratio_is_the_ratio_of_round_medians():
     engines = {"cached": [[1, 1, 9], [2, 2, 9], [3, 3, 9]], "new": [[1.1, 1.1, 0], [2.4, 2.4, 0], [3.9, 3.9, 0]]}
     assert trace(engines).true_ratio("new") == pytest.approx(1.2)
 
 
-def test_a_block_is_the_start_of_a_round_and_counts_its_own_time():
+def test_block_is_the_start_of_a_round_and_counts_only_its_own_time():
     found = trace({"cached": [[1.0, 2.0, 3.0, 4.0]] * 2}, clocks={"cached": {0: 1800.0}}).blocks("cached", 5.0, 1)
     assert [block.times["ms"] for block in found] == [(1.0, 2.0)] * 2
     assert found[0].seconds == pytest.approx(0.003)
@@ -106,12 +106,12 @@ def test_a_block_is_the_start_of_a_round_and_counts_its_own_time():
 
 
 @pytest.mark.parametrize(("sample_ms", "count"), [(0.25, 40), (2.0, 15), (20.0, 2), (400.0, 1)])
-def test_a_block_has_as_many_samples_as_a_probe_would_take(sample_ms, count):
+def test_block_has_as_many_samples_as_in_a_probe(sample_ms, count):
     found = trace({"cached": np.full((2, 60), sample_ms)}).blocks("cached", 10.0, 15)
     assert len(found[0].times["ms"]) == count
 
 
-def test_slow_engines_are_told_apart_in_time():
+def test_slow_engines_are_distinguished_within_the_time_limit():
     engines = {"cached": noisy(100.0), "new": noisy(104.0, seed=1)}
     (row,) = detection_bench.DetectionBench(10, 10.0, 15, 10.0, 0).paired(
         trace(engines), detection_bench.Questions((0.01,), 0.001)
@@ -119,7 +119,7 @@ def test_slow_engines_are_told_apart_in_time():
     assert (row.right, row.blocks < 30) == (1.0, True)
 
 
-def test_rounds_that_fill_no_block_are_not_drawn_without_end():
+def test_rounds_too_short_for_a_block_do_not_loop_forever():
     """A round of 20 samples of 5 us is a hundredth of a block: in 10 s there would be 100 000 of them."""
     engines = {"cached": noisy(0.005, samples=20), "new": noisy(0.005, samples=20, seed=1)}
     bench = detection_bench.DetectionBench(2, 10.0, 15, 10.0, 0)
@@ -161,13 +161,13 @@ def test_exchanged_sides_are_exchanged_run_by_run():
         ({}, "contains no array"),
     ],
 )
-def test_what_is_no_trace_is_refused(tmp_path, arrays, message):
+def test_invalid_trace_is_an_error(tmp_path, arrays, message):
     np.savez(tmp_path / "t.npz", **arrays)
     with pytest.raises(replay.TraceError, match=message):
         replay.load(tmp_path / "t.npz", None)
 
 
-def test_a_file_that_is_none_ends_in_one_line(tmp_path, capsys):
+def test_unreadable_file_is_a_one_line_error(tmp_path, capsys):
     (tmp_path / "t.npz").write_text("no zip")
     (tmp_path / "telemetry.json").write_text("[1, 2]")
     for name in ("t.npz", "absent.npz"):
@@ -179,7 +179,7 @@ def test_a_file_that_is_none_ends_in_one_line(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("arguments", "message"),
     [
         (["--trials", "0"], "--trials: '0' is not a whole number of 1 or more"),
         (["--tolerance", "-1"], "--tolerance: '-1' is not a share such as 0.01 (for 1 %)"),
@@ -187,14 +187,14 @@ def test_a_file_that_is_none_ends_in_one_line(tmp_path, capsys):
         (["--tolerance", "1%"], "--tolerance: '1%' is not a share"),
         (["--block-ms", "0"], "--block-ms: '0' is not a time above 0"),
         (["--block-samples", "0"], "--block-samples: '0' is not a whole number"),
-        (["--max-time", "nan"], "--max-time: 'nan' is not a time above 0"),  # it had gone on without end
+        (["--max-time", "nan"], "--max-time: 'nan' is not a time above 0"),  # it would never end
         (["--seed", "-1"], "--seed: '-1' is not a whole number of 0 or more"),
         (["--json", "nowhere/rows.json"], "--json: nowhere/rows.json cannot be written"),
     ],
 )
-def test_what_cannot_be_meant_is_refused_at_the_start(capsys, said, message):
+def test_invalid_options_are_usage_errors(capsys, arguments, message):
     with pytest.raises(SystemExit, match="2"):
-        detection.parse_arguments(said)
+        detection.parse_arguments(arguments)
     assert message in capsys.readouterr().err
 
 
@@ -207,7 +207,7 @@ def test_telemetry_may_lack_clocks_rounds_and_engines(folder):
     assert [dict(block.state) for block in short.blocks("cached", 10.0, 5)][2:5] == [{}, {"sm_mhz": 1900.0}, {}]
 
 
-def test_few_rounds_are_paired_and_nothing_else(tmp_path, capsys):
+def test_few_rounds_are_compared_in_pairs_only(tmp_path, capsys):
     np.savez(tmp_path / "t.npz", **{"x/cached": noisy(1.0, rounds=3), "x/new": noisy(1.1, rounds=4, seed=1)})
     detection.main(["--traces", str(tmp_path / "t.npz"), "--trials", "3", "--max-time", "1"])
     out = capsys.readouterr().out

@@ -8,26 +8,26 @@ import placement_report
 import pytest
 
 
-def test_a_child_answers_by_value_and_by_error():
+def test_child_returns_a_value_or_raises_its_error():
     assert isolated_engine.child(lambda: [1.5, "x"]) == [1.5, "x"]
     with pytest.raises(RuntimeError, match="ValueError: no such thing"):
         isolated_engine.child(lambda: (_ for _ in ()).throw(ValueError("no such thing")))
 
 
-def test_a_child_has_an_environment_of_its_own(monkeypatch):
+def test_child_has_its_own_environment(monkeypatch):
     monkeypatch.setenv("CUDA_MODULE_LOADING", "LAZY")
     assert isolated_engine.child(lambda: os.environ["CUDA_MODULE_LOADING"], {"CUDA_MODULE_LOADING": "EAGER"}) == "EAGER"
     assert os.environ["CUDA_MODULE_LOADING"] == "LAZY"
 
 
-def test_a_child_that_hangs_or_dies_is_given_up():
+def test_child_that_hangs_or_dies_is_an_error():
     with pytest.raises(RuntimeError, match=r"within 0\.2 s"):
         isolated_engine.child(lambda: time.sleep(60), timeout_s=0.2)
     with pytest.raises(RuntimeError, match="ended without an answer"):
         isolated_engine.child(lambda: os.kill(os.getpid(), 9))
 
 
-def test_an_experiment_that_fails_is_recorded_and_what_came_before_is_kept(tmp_path, monkeypatch, capsys):
+def test_failed_experiment_is_recorded_and_earlier_results_are_kept(tmp_path, monkeypatch, capsys):
     def experiment(_study):
         yield "first", [1.0, 1.1], None
         raise OSError("no more")
