@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.engine.convert import calibration_data, int8_compat, qdq
 from pytest_trt.engine.convert.calibration_data import Calibration
 from pytest_trt.engine.convert.conversion import Conversion
+from pytest_trt.engine.convert.exact_numbers import find_exact_nodes
 from pytest_trt.engine.convert.qdq import QUANTISED_OPERATORS
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import opset, rewrite
@@ -24,7 +25,7 @@ from pytest_trt.errors import BuildError, TrtError
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
-RECIPE_VERSION = 7
+RECIPE_VERSION = 8
 """Part of an engine's digest. Increase it whenever `quantise` produces another model from the same input."""
 
 PER_CHANNEL_OPSET = 13
@@ -54,7 +55,8 @@ def quantise(model: Model, calibration: Calibration, output: Path) -> Conversion
     The model keeps its float32 inputs and outputs. The results of quantised operators are not quantised until another
     such operator reads them, so that TensorRT can fuse the operators between them (Developer Guide, "Q/DQ
     Layer-Placement Recommendations"). Activations are int8 per tensor, with the range between their smallest and
-    largest value. Weights are int8 per channel. Both are symmetric, as TensorRT requires.
+    largest value. Weights are int8 per channel. Both are symmetric, as TensorRT requires. Operators that compute with
+    positions, counts or other whole numbers beyond 256 are not quantised.
 
     Args:
         model: The model to quantise.
@@ -131,7 +133,8 @@ def _write_quantised(model: Model, batches: Iterator[Arrays], output: Path, fold
         str(prepared), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
     )
     source = onnx.load(str(folded))
-    selected = int8_compat.prepare_nodes(source)
+    exact = find_exact_nodes(source, "bf16", frozenset())  # bfloat16 holds the whole numbers of 8 bits
+    selected = int8_compat.prepare_nodes(source, exact)
     if first := next(iter(selected.grouped), None):
         others = f" and {len(selected.grouped) - 1} more are" if len(selected.grouped) > 1 else " is"
         notes.append(f"{first}{others} not in int8: the size of a group of channels must be a multiple of 4")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
+from pytest_trt.engine.convert.number_flow import node_key
 from pytest_trt.engine.convert.qdq import QUANTISED_OPERATORS, dequantised_tensors
 from pytest_trt.engine.onnx import traverse
 from pytest_trt.errors import BuildError
@@ -67,11 +68,15 @@ class SelectedNodes:
     one_scale: Sequence[str]
 
 
-def prepare_nodes(model: Any) -> SelectedNodes:
+def prepare_nodes(model: Any, exact: Set[str] = frozenset()) -> SelectedNodes:
     """Select the operators to quantise, and give each its own weights, and a bias with a factor of 1.
 
     Operators without constant weights are excluded. A MatMul's weights of more than two dimensions get one scale: int8
     kernels know no channels of them.
+
+    Args:
+        model: The model, which is changed.
+        exact: The keys (`node_key`) of further nodes that are excluded, because they compute with whole numbers.
     """
     _cast_weights(model.graph)
     nodes = [(number, node) for number, node in enumerate(model.graph.node) if node.op_type in QUANTISED_OPERATORS]
@@ -80,10 +85,11 @@ def prepare_nodes(model: Any) -> SelectedNodes:
         node.name = node.name or f"{node.op_type}#{number}"
         if node.op_type == "Gemm":
             _multiply_bias(model.graph, node, weights)
-    constant = [node for _, node in nodes if node.input[1] in weights]
+    constant = [node for _, node in nodes if node.input[1] in weights and node_key(node) not in exact]
     grouped = [node.name for node in constant if _has_odd_groups(node, weights[node.input[1]].dims)]
     selected = [node for node in constant if node.name not in grouped]
-    excluded = [*(node.name for _, node in nodes if node.input[1] not in weights), *grouped]
+    names = {node.name for node in constant}
+    excluded = [*(node.name for _, node in nodes if node.name not in names), *grouped]
     stacked = [n for n in selected if n.op_type == "MatMul" and len(weights[n.input[1]].dims) > _MATRIX_RANK]
     _copy_shared_weights(model, selected, weights)
     return SelectedNodes(excluded, grouped, [node.input[1] for node in stacked])

@@ -19,12 +19,14 @@ from samples.conversions import (
     convolutions,
     feed,
     infer,
+    infer_exactly,
     info,
     model,
     recurrent,
     saved,
     weight,
 )
+from samples.whole_numbers import POSITION_KINDS
 
 from pytest_trt.engine.convert import int8
 from pytest_trt.engine.model.model import read_model
@@ -183,3 +185,13 @@ def test_error_names_an_input_or_output_that_arrays_cannot_hold(kind: str, role:
     for call in (int8.fingerprint, lambda *args: int8.quantise(*args, tmp_path / "int8.onnx")):
         with pytest.raises(BuildError, match=message):
             call(read_model(path), batches(path))
+
+
+@pytest.mark.parametrize("kind", ["gemm", "gemm of several", "matmul", "expanded", "a column of float steps"])
+def test_angles_of_positions_are_not_quantised(kind: str, tmp_path: Path) -> None:
+    made = POSITION_KINDS[kind]
+    path = saved(made.model(), tmp_path)
+    shares = int8.quantise(read_model(path), lambda: iter([made.feed]), tmp_path / "int8.onnx").shares
+    assert shares["int8"] > 0
+    got, expected = (infer_exactly(tmp_path / name, made.feed)["y"] for name in ("int8.onnx", "m.onnx"))
+    assert np.abs(got - expected).max() < 0.03 * np.abs(expected).max()
