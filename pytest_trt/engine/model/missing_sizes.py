@@ -11,7 +11,7 @@ from pytest_trt.engine.model.input_dims import InputDims
 
 @dataclasses.dataclass
 class _Remedy:
-    """What the user is told to write.
+    """The values that an error suggests to the user.
 
     Attributes:
         dims: The names of the dimensions that need a size.
