@@ -259,23 +259,17 @@ class Bench:
     @contextlib.contextmanager
     def lock(self, environment: Environment) -> Iterator[None]:
         """Lock the device, so that only one of this user's runs and workers on this host builds or measures on it."""
-        from filelock import FileLock, Timeout
+        from filelock import FileLock
+
+        from pytest_trt.core.lock_holder import acquire
 
         device = environment.device_uuid or environment.kind
         if self._locked_device == device:
             yield
             return
-        path = _lock_folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock"
-        lock = FileLock(path)
-        started = time.monotonic()
-        while True:
-            try:
-                lock.acquire(timeout=1.0)
-                break
-            except Timeout:
-                waited_s = time.monotonic() - started
-                self.say(f"waiting for {environment.device}: another run measures or builds on it, {waited_s:.0f} s")
-        if time.monotonic() - started >= 1.0:
+        lock = FileLock(_lock_folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock")
+        waiting = f"waiting for {environment.device}: another run measures or builds on it"
+        if acquire(lock, waiting, self.say, every_s=1.0):
             self.say("")
         self._locked_device = device
         try:
@@ -308,7 +302,11 @@ def _lock_folder() -> Path:
     It is not in the engine cache: runs with different caches share a device.
     """
     folder = Path(tempfile.gettempdir()) / f"pytest-trt-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        message = f"the folder of device locks {folder} cannot be used ({error}): remove the file, or set TMPDIR"
+        raise CacheError(message) from error
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
         raise CacheError(f"{folder} belongs to somebody else: remove it, or set TMPDIR to a folder of your own")
     return folder

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import threading
 import time
 
@@ -100,6 +101,15 @@ def test_second_bench_waits_for_the_device_and_says_so(tmp_path, monkeypatch):
     assert order == ["first", "second"]
     assert progress[0].startswith(f"waiting for {environment.device}: another run measures or builds on it")
     assert progress[-1] == ""
+
+
+def test_a_lock_folder_that_is_a_file_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    (tmp_path / f"pytest-trt-{os.getuid()}").touch()
+    environment = Environment("some CPU", "cpu", "onnxruntime", "1.20")
+    remedy = r"folder of device locks .* cannot be used .*: remove the file"
+    with Bench(Settings()) as bench, pytest.raises(CacheError, match=remedy), bench.lock(environment):
+        pass
 
 
 def test_lock_folder_of_another_user_is_refused(tmp_path, monkeypatch):

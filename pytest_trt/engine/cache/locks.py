@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
+
+from pytest_trt.core.lock_holder import acquire
 
 WAIT_S = 10.0
 """How often a process that waits for another process's build reports it."""
@@ -34,18 +35,11 @@ class Locks:
             report_waiting: Called with a line of text every WAIT_S while another process holds the lock.
 
         Raises:
-            OSError: The lock file cannot be opened.
+            CacheError: The lock file cannot be locked, or a stopped process holds the lock.
         """
         lock = self._lock(key)
-        started = time.monotonic()
-        timeout_s = 0.1
-        while True:
-            try:
-                lock.acquire(timeout=timeout_s)
-                break
-            except filelock.Timeout:
-                timeout_s, elapsed_s = WAIT_S, time.monotonic() - started
-                report_waiting(f"another process builds this engine ({key[:12]}): waiting for it, {elapsed_s:.0f} s")
+        waiting = f"waiting for engine {key[:12]}: another process builds it"
+        acquire(lock, waiting, report_waiting, every_s=WAIT_S)
         try:
             yield
         finally:
