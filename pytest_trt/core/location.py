@@ -97,7 +97,7 @@ class Location:
             another form, or one that is too short to be found.
         """
         hidden = _hidden_parts(self.__raw)
-        if hidden is None:
+        if hidden is None or (self.has_credentials and not hidden):
             return WITHHELD
         forms = {form for part in hidden for form in _forms(part)}
         if not all(map(_SIMPLE.fullmatch, forms)):
