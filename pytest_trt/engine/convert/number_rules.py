@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -228,7 +229,7 @@ class NumberRules:
         if operator == "ReduceProd":
             return number_bounds.multiply_up(read[0], operator_sizes.summands(node, self._tensors)), data[0].whole
         if operator in LAYERS:
-            return self._layer(node, data[:2])
+            return self._layer(node, data if operator == "Einsum" else data[:2])
         if operator == "ConstantOfShape":
             return self._filled(node)
         return (ORDINARY if operator in _ORDINARY_RESULTS else None), False
@@ -268,9 +269,9 @@ class NumberRules:
 
     def _layer(self, node: Any, data: Sequence[Numbers]) -> tuple[Bounds, bool]:
         """Return the bounds of a layer's result. A layer may count, if all its numbers are whole."""
-        result = number_bounds.multiply(*(each.bounds for each in data))
+        result = functools.reduce(number_bounds.multiply, (each.bounds for each in data))
         if operator_sizes.is_outer_product(node, self._tensors):
-            return result, all(each.whole for each in data) and len(node.input) < 3
+            return result, all(each.whole for each in data) and (node.op_type != "Gemm" or len(node.input) < 3)
         if not all(each.whole for each in data):
             return ORDINARY, False
         return number_bounds.add_up(result, operator_sizes.summands(node, self._tensors)), True

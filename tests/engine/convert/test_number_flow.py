@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx.reference import ReferenceEvaluator
-from samples.whole_numbers import KINDS, Kind
+from samples.whole_numbers import KINDS, SCORES, Kind, node
 
 from pytest_trt.engine.convert.half import convert
 
@@ -27,3 +27,10 @@ def test_whole_numbers_stay_exact(kind: Kind, half: Any, tmp_path: Path) -> None
     for one, other in zip(got, expected, strict=True):
         assert one.dtype == other.dtype
         assert np.abs(one - other).max() <= ROUNDING[half] * np.abs(other).max()
+
+
+@pytest.mark.parametrize(("equation", "operands"), [("ij->ji", 1), ("ij->", 1), ("ij,jk,kl->il", 3), ("ij,ij->ij", 2)])
+def test_einsum_reads_any_number_of_operands(equation: str, operands: int, tmp_path: Path) -> None:
+    made = Kind([node("Einsum", ["x"] * operands, ["y"], equation=equation)], {"x": (SCORES, [6, 6])}).model()
+    onnx.save(made, tmp_path / "m.onnx")
+    assert convert(tmp_path / "m.onnx", "fp16", tmp_path / "h.onnx").shares == {"fp16": 1.0}
