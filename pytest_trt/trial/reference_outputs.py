@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from pytest_trt.engine.model.model import Model
     from pytest_trt.engine.tensors import Arrays
     from pytest_trt.trial.bench import Bench
+
+
+_ALWAYS_UNPACKED_BYTES = 256_000_000
+"""What a file of arrays may unpack to, however small it is."""
+
+_LARGEST_RATIO = 100
+"""How many times its size a larger file of arrays may unpack to. Arrays of real outputs compress by less than 10."""
 
 
 def accuracy_inputs(source: Any, folders: Sequence[Path]) -> Arrays | None:
@@ -100,14 +108,30 @@ def _npz(path: str, folders: Sequence[Path], otherwise: str = "") -> dict[str, A
         searched = ", ".join(dict.fromkeys(map(str, folders)))
         raise InputError(f"trt_accuracy: there is no file {path} in {searched}: write it with numpy.savez{otherwise}")
     try:
+        _check_unpacked_size(found)
         with found.open("rb") as data:  # numpy does not close a file that it cannot read
             file = np.load(data, allow_pickle=False)
             if not isinstance(file, np.ndarray):
                 return {name: file[name] for name in file.files}
             fault: object = "it holds one array without a name"
+    except InputError:
+        raise
     except Exception as error:  # noqa: BLE001 - numpy, zipfile and zlib raise many kinds of errors
         fault = error
     raise InputError(f"trt_accuracy: {found} is no .npz file of arrays ({fault}): write it with numpy.savez")
+
+
+def _check_unpacked_size(path: Path) -> None:
+    """Raise InputError if a zip file unpacks to far more than it has bytes: a few of them could fill the memory."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > _ALWAYS_UNPACKED_BYTES and unpacked > _LARGEST_RATIO * path.stat().st_size:
+        raise InputError(
+            f"trt_accuracy: {path} unpacks to {unpacked} bytes, more than {_LARGEST_RATIO} times its size: write it "
+            "with numpy.savez, which does not compress"
+        )
 
 
 def _by_name(value: Any, what: str) -> Arrays:

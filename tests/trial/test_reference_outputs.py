@@ -86,3 +86,13 @@ def gives_up() -> None:
 def test_function_that_returns_no_arrays_is_an_error(function: Callable[[], Any], message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         accuracy_inputs(function, [tmp_path])
+
+
+def test_small_file_that_unpacks_to_gigabytes_is_an_error(tmp_path: Path) -> None:
+    """300 kB of zip. The array has the size that its own header says."""
+    with zipfile.ZipFile(tmp_path / "m.npz", "w", zipfile.ZIP_DEFLATED) as file, file.open("y.npy", "w") as array:
+        for _ in range(300):
+            array.write(bytes(1_000_000))
+    assert (tmp_path / "m.npz").stat().st_size < 1_000_000
+    with pytest.raises(InputError, match=r"m.npz unpacks to 300000000 bytes, more than 100 times its size: write it"):
+        accuracy_inputs("m.npz", [tmp_path])
