@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from pytest_trt.judge.baselines import BaselineFolder
 
 
+_DECLARE_LIMITS = (
+    "if the outputs are good enough for their use, declare the limit that matters there: trt_accuracy(top1=...) for "
+    "classes, or trt_accuracy(atol=...) in the unit of the output"
+)
+
+
 @dataclasses.dataclass(frozen=True)
 class AccuracyCheck:
     """A frozen record of a case and of what its outputs are compared with. Errors of a reference pass through.
@@ -100,6 +106,7 @@ class AccuracyCheck:
             return verdicts
         found: tuple[str, ...] = (
             f"find the first layer that departs: pytest --trt-bisect {quote_node_id(self.node_id)}",
+            _DECLARE_LIMITS,
         )
         if why := randomness.reason_not_comparable(self.case.model):
             found = (why,)

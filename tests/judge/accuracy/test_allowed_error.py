@@ -17,13 +17,14 @@ def test_limits_follow_the_precision_and_the_declaration() -> None:
     assert limits_for(Accuracy(), "fp32", tf32=True) == DEFAULTS["tf32"]
     assert limits_for(Accuracy(), "best", tf32=True) == DEFAULTS["bf16"]
     assert limits_for(Accuracy(cosine=0.5), "int8", tf32=True).cosine == 0.5
-    assert limits_for(Accuracy(atol=0.1), "fp16", tf32=True) == AccuracyLimits(0.0, 0.1, None, atol_scaled=False)
+    declared = AccuracyLimits(0.0, 0.1, None, atol_scaled=False, least_normal=2.0**-14)
+    assert limits_for(Accuracy(atol=0.1), "fp16", tf32=True) == declared
 
 
 def test_additional_measures_keep_the_default_tolerances() -> None:
     found = limits_for(Accuracy(top1=0.9, psnr_db=30.0), "fp16", False)
     assert (found.rtol, found.cosine, found.top1, found.psnr_db) == (5e-2, 0.9995, 0.9, 30.0)
-    mixed = AccuracyLimits(0.0, 1.0, None, atol_scaled=False, top5=0.9)
+    mixed = AccuracyLimits(0.0, 1.0, None, atol_scaled=False, top5=0.9, least_normal=2.0**-14)
     assert limits_for(Accuracy(atol=1.0, top5=0.9), "fp16", False) == mixed
 
 

@@ -176,3 +176,97 @@ def test_every_output_dtype_is_compared(dtype: str) -> None:
     assert (
         judge({"y": 1 - expected.astype(np.float32)}, {"y": expected}, DEFAULTS["fp16"], "it")[0].status == "inaccurate"
     )
+
+
+def probabilities() -> NDArray[np.float32]:
+    """Softmax outputs of 40 rows of 6,625 classes, as a text recogniser has them."""
+    logits = noise((40, 6625), seed=1) + 12 * np.eye(40, 6625, dtype=np.float32)
+    powers = np.exp(logits)
+    return np.asarray(powers / powers.sum(-1, keepdims=True), np.float32)
+
+
+DEFAULT_FP16 = limits_for(Accuracy(), "fp16", tf32=True)
+
+
+def test_single_outlier_of_a_large_output_is_tolerated() -> None:
+    expected = probabilities()
+    output = expected.copy()
+    output[3, 100] += 0.008
+    (verdict,) = judge({"y": output}, {"y": expected}, DEFAULT_FP16, "it")
+    assert verdict.status == "ok"
+    assert "1 of 265000 elements slightly beyond the limits" in verdict.text
+    for declared in (Accuracy(atol=1e-3), Accuracy(rtol=0.05)):
+        strict = limits_for(declared, "fp16", tf32=True)
+        assert judge({"y": output}, {"y": expected}, strict, "it")[0].status == "inaccurate"
+
+
+def _zero_row(y: NDArray[np.float32]) -> None:
+    y[7] = 0
+
+
+def _swap_classes(y: NDArray[np.float32]) -> None:
+    y[7, [7, 9]] = y[7, [9, 7]]
+
+
+def _large_error(y: NDArray[np.float32]) -> None:
+    y[7, 9] += 0.4
+
+
+def _not_a_number(y: NDArray[np.float32]) -> None:
+    y[7, 9] = np.nan
+
+
+def _infinity(y: NDArray[np.float32]) -> None:
+    y[7, 9] = np.inf
+
+
+def _three_outliers(y: NDArray[np.float32]) -> None:
+    y[7, 9:12] += 0.008
+
+
+def _scaled(y: NDArray[np.float32]) -> None:
+    y *= 1.2
+
+
+def _shifted(y: NDArray[np.float32]) -> None:
+    y[:] = np.roll(y, 1, axis=0)
+
+
+def _uniform(y: NDArray[np.float32]) -> None:
+    y[:] = 1 / 6625
+
+
+FAULTS = (
+    _zero_row, _swap_classes, _large_error, _not_a_number, _infinity, _three_outliers, _scaled, _shifted, _uniform
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__.strip("_"))
+def test_fault_in_a_large_output_is_caught(fault: Any, precision: str) -> None:
+    """Every fault that the limits caught without outliers is still caught."""
+    expected = probabilities()
+    output = expected.copy()
+    fault(output)
+    limits = limits_for(Accuracy(), precision, tf32=False)
+    assert judge({"y": output}, {"y": expected}, limits, "it")[0].status == "inaccurate"
+
+
+def test_outlier_is_not_tolerated_without_classes_or_in_a_small_output() -> None:
+    for shape in ((400, 50), (60_000, 4), (1_000_000,)):
+        expected = noise(shape)
+        output = expected.copy()
+        output.reshape(-1)[11] += 0.2 + 0.1 * abs(output.reshape(-1)[11])
+        if len(shape) == 1:
+            output.reshape(-1)[11] = 2 * expected.max()
+        assert judge({"y": output}, {"y": expected}, DEFAULT_FP16, "it")[0].status == "inaccurate"
+
+
+def test_reference_below_what_fp16_holds_is_explained() -> None:
+    expected = noise() * np.float32(1e-10)
+    output = expected.astype(np.float16).astype(np.float32)
+    (verdict,) = judge({"y": output}, {"y": expected}, DEFAULT_FP16, "it")
+    assert verdict.status == "inaccurate"
+    assert "but fp16 holds numbers below 6.1e-05 only in part" in verdict.details[0]
+    (other,) = judge({"y": output}, {"y": expected}, limits_for(Accuracy(), "bf16", tf32=True), "it")
+    assert "fp16" not in str(other)
