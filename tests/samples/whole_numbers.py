@@ -235,4 +235,43 @@ COUNT_KINDS = {
 }  # fmt: skip
 """Counts among activations."""
 
-KINDS = {**POSITION_KINDS, **COMPARISON_KINDS, **COUNT_KINDS}
+
+def value(name: str, *shape: Any, kind: int = FLOAT) -> Any:
+    return helper.make_tensor_value_info(name, kind, shape)
+
+
+def branch(output: str, *nodes: Any) -> Any:
+    return helper.make_graph(nodes, output, [], [value(output, "S")])
+
+
+def _chosen() -> Kind:
+    one = branch("a", node("Mul", ["f", "two"], ["a"]))
+    two = branch("b", node("Identity", ["f"], ["b"]))
+    nodes = [IS_FLOAT, node("If", ["c"], ["q"], then_branch=one, else_branch=two), node("Sub", ["q", "start"], ["y"])]
+    return Kind(nodes, {**AT_POSITIONS, "c": (np.array(False), [])}, {"two": number(2), "start": number(3000)})
+
+
+def _looped(*shape: Any) -> Any:
+    """Return a Loop that adds 1 to `f` in every turn."""
+    inputs = [value("turn", kind=INT64), value("going", kind=BOOL), value("state", *shape)]
+    nodes = [node("Identity", ["going"], ["more"]), node("Add", ["state", "one"], ["next"])]
+    body = helper.make_graph(nodes, "body", inputs, [value("more", kind=BOOL), value("next", *shape)])
+    return node("Loop", ["turns", "true", "f"], ["n"], body=body)
+
+
+def _counting() -> Kind:
+    nodes = [node("Identity", ["zero"], ["f"]), _looped(), node("Sub", ["n", "start"], ["d"]),
+             node("Add", ["d", "x"], ["y"])]  # fmt: skip
+    constants = {"zero": number(0), "one": number(1), "turns": 3001, "true": True, "start": number(3000)}
+    return Kind(nodes, {"x": (np.ones(4, np.float32), [4])}, constants)
+
+
+def _moved() -> Kind:
+    nodes = [IS_FLOAT, _looped("S"), node("Mul", ["n", "rate"], ["a"]), node("Cos", ["a"], ["y"])]
+    return Kind(nodes, AT_POSITIONS, {"one": number(1), "turns": 3, "true": True, "rate": number(0.7)})
+
+
+CONTROL_KINDS = {"a branch": _chosen(), "a loop that counts": _counting(), "positions in a loop": _moved()}
+"""Whole numbers that enter and leave graphs inside nodes."""
+
+KINDS = {**POSITION_KINDS, **COMPARISON_KINDS, **COUNT_KINDS, **CONTROL_KINDS}

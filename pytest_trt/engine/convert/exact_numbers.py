@@ -5,6 +5,7 @@ A half precision would change their results: 2049 becomes 2048 in float16, and 2
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Set
 from typing import Any
 
@@ -42,8 +43,21 @@ _MAX_STEPS = 12
 """The largest number of operators between a sum or a mean and its count."""
 
 
-def find_exact_nodes(model: Any, precision: str, exact: Set[str]) -> frozenset[str]:
-    """Return the nodes that must compute in float32 because of whole numbers, by `node_key`.
+@dataclasses.dataclass(frozen=True)
+class ExactNumbers:
+    """Where a model computes with numbers that need float32.
+
+    Attributes:
+        nodes: The nodes, by `node_key`.
+        borders: The tensors with such numbers that enter or leave a graph inside a node.
+    """
+
+    nodes: frozenset[str]
+    borders: frozenset[str]
+
+
+def find_exact_numbers(model: Any, precision: str, exact: Set[str] = frozenset()) -> ExactNumbers:
+    """Return the nodes that must compute in float32 because of whole numbers.
 
     These are:
 
@@ -60,17 +74,17 @@ def find_exact_nodes(model: Any, precision: str, exact: Set[str]) -> frozenset[s
         exact: The keys of further nodes that need exact numbers.
     """
     flow = NumberFlow(model, precision)
-    found = set(flow.nodes)
+    found, borders = set(flow.nodes), {name for name in flow.links if flow.is_beyond(name)}
     for node in traverse.nodes(model):
         names = _exact_inputs(node, flow)
         if node_key(node) in exact:
             names = _behind_no_layer(node.input, flow)
         if names and node.op_type not in _MIXED:
             found.add(node_key(node))
-        _add_makers(names, flow, found)
+        _add_makers(names, flow, found, borders)
     for name in flow.counted:
         _add_sums(name, flow, found, _MAX_STEPS)
-    return frozenset(found)
+    return ExactNumbers(frozenset(found), frozenset(borders))
 
 
 def _exact_inputs(node: Any, flow: NumberFlow) -> list[str]:
@@ -110,7 +124,7 @@ def _comes_from(name: str, flow: NumberFlow, source: int) -> bool:
     return numbers.source <= source and (numbers.source > CONSTANT or name in flow.makers)
 
 
-def _add_makers(names: Iterable[str], flow: NumberFlow, found: set[str]) -> None:
+def _add_makers(names: Iterable[str], flow: NumberFlow, found: set[str], borders: set[str]) -> None:
     """Add the nodes that compute tensors from integers, constants and the float inputs of the model."""
     waiting, seen = list(names), set[str]()
     while waiting:
@@ -118,7 +132,9 @@ def _add_makers(names: Iterable[str], flow: NumberFlow, found: set[str]) -> None
         if name in seen or not _comes_from(name, flow, INPUTS):
             continue
         seen.add(name)
-        waiting += flow.links.get(name, ())
+        if name in flow.links:
+            borders.add(name)
+            waiting += flow.links[name]
         if (maker := flow.makers.get(name)) is not None and name not in flow.links:
             found.add(node_key(maker))
             waiting += maker.input

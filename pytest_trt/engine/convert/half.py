@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_trt.engine.convert import casts, qdq
+from pytest_trt.engine.convert import casts, float32_borders, qdq
 from pytest_trt.engine.convert.conversion import Conversion
 from pytest_trt.engine.convert.float16_range import FLOAT16_MAX
 from pytest_trt.engine.convert.keep_fp32 import Fp32Nodes, find_fp32_nodes
@@ -23,7 +23,7 @@ from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
 
-RECIPE_VERSION = 9
+RECIPE_VERSION = 10
 """Part of an engine's digest. Increase it whenever `convert` produces another model from the same input."""
 
 HALF_QDQ_OPSET = 19
@@ -126,7 +126,7 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
                 source = _upgrade_qdq(source)
                 kept = find_fp32_nodes(source, precision)
                 notes += kept.notes
-                converted = _convert_to_half(converter, source, precision, keep_io, kept.nodes)
+                converted = _convert_to_half(converter, source, precision, keep_io, kept)
             rewrite.restore_outputs(converted.graph, outputs)
         except Exception as error:  # converters raise all kinds of exceptions
             raise BuildError(f"{name} cannot convert {model.name} to {precision}: {shorten(error)}") from error
@@ -173,7 +173,7 @@ def _upgrade_qdq(model: Any) -> Any:
     return opset.upgrade(model, HALF_QDQ_OPSET) if quantised and 0 < opset.version_of(model) < HALF_QDQ_OPSET else model
 
 
-def _convert_to_half(converter: Any, model: Any, precision: HalfPrecision, keep_io: bool, kept: Set[str]) -> Any:
+def _convert_to_half(converter: Any, model: Any, precision: HalfPrecision, keep_io: bool, kept: Fp32Nodes) -> Any:
     """Return `model` converted by a float16 converter.
 
     For bfloat16, what became float16 is turned into bfloat16. Its weights come from the original model: bfloat16 has
@@ -184,12 +184,14 @@ def _convert_to_half(converter: Any, model: Any, precision: HalfPrecision, keep_
         model: The model, which is changed.
         precision: The half precision.
         keep_io: Whether inputs and outputs keep their types.
-        kept: The names of the nodes that stay float32.
+        kept: The nodes that stay float32.
     """
+    from onnx import TensorProto
+
     own_casts = casts.name_casts(model)
-    casts.copy_shared_weights(model, kept)
-    kept = kept | casts.add_zero_to_inputs(model, kept)
-    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": list(kept), **_FLOAT16_RANGE}
+    casts.copy_shared_weights(model, kept.nodes)
+    nodes = kept.nodes | casts.add_zero_to_inputs(model, kept.nodes)
+    options = {"keep_io_types": keep_io, "disable_shape_infer": True, "node_block_list": list(nodes), **_FLOAT16_RANGE}
     if precision == "fp16":
         converted = converter.convert_float_to_float16(model, **options)
     else:
@@ -199,6 +201,8 @@ def _convert_to_half(converter: Any, model: Any, precision: HalfPrecision, keep_
         }
         converted = converter.convert_float_to_float16(model, **options)
         _float16_to_bfloat16(converted, originals, own_float16)
+    half = TensorProto.FLOAT16 if precision == "fp16" else TensorProto.BFLOAT16
+    float32_borders.widen(converted, kept.borders, half)
     casts.move_casts(converted, own_casts)
     casts.remove_redundant_casts(converted, own_casts)
     return converted

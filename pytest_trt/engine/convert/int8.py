@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.engine.convert import calibration_data, int8_compat, qdq
 from pytest_trt.engine.convert.calibration_data import Calibration
 from pytest_trt.engine.convert.conversion import Conversion
-from pytest_trt.engine.convert.exact_numbers import find_exact_nodes
+from pytest_trt.engine.convert.exact_numbers import find_exact_numbers
 from pytest_trt.engine.convert.qdq import QUANTISED_OPERATORS
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import opset, rewrite
@@ -133,8 +133,8 @@ def _write_quantised(model: Model, batches: Iterator[Arrays], output: Path, fold
         str(prepared), str(folded), skip_symbolic_shape=True, save_as_external_data=large, all_tensors_to_one_file=large
     )
     source = onnx.load(str(folded))
-    exact = find_exact_nodes(source, "bf16", frozenset())  # bfloat16 holds the whole numbers of 8 bits
-    selected = int8_compat.prepare_nodes(source, exact)
+    exact = find_exact_numbers(source, "bf16")  # bfloat16 holds the whole numbers of 8 bits
+    selected = int8_compat.prepare_nodes(source, exact.nodes)
     if first := next(iter(selected.grouped), None):
         others = f" and {len(selected.grouped) - 1} more are" if len(selected.grouped) > 1 else " is"
         notes.append(f"{first}{others} not in int8: the size of a group of channels must be a multiple of 4")

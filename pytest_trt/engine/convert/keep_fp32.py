@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_trt.engine.convert import casts
-from pytest_trt.engine.convert.exact_numbers import find_exact_nodes
+from pytest_trt.engine.convert.exact_numbers import find_exact_numbers
 from pytest_trt.engine.convert.float16_range import FLOAT16_MAX, find_out_of_range, weights_beyond_float16
+from pytest_trt.engine.convert.float32_borders import Border, find_borders
 from pytest_trt.engine.convert.number_flow import node_key
 from pytest_trt.engine.onnx import traverse
 
@@ -49,11 +50,13 @@ class Fp32Nodes:
         nodes: The names of the nodes.
         notes: Notes on weights that exceed float16's range.
         reasons: Why the nodes stay float32 that no note explains.
+        borders: The results of nodes with graphs inside that stay float32.
     """
 
     nodes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     reasons: tuple[str, ...] = ()
+    borders: frozenset[Border] = frozenset()
 
 
 def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
@@ -79,12 +82,13 @@ def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
     beyond = weights_beyond_float16(traverse.tensors(model)) if precision == "fp16" else {}
     out_of_range = find_out_of_range(model, types, beyond)
     large = {node_key(model.graph.node[position]) for position in out_of_range.nodes}
-    exact = find_exact_nodes(model, precision, large)
+    exact = find_exact_numbers(model, precision, large)
+    borders = find_borders(model, exact.borders)
     kept, rounded, reasons = set[str](), set[str](), list[str]()
     for number, graph in enumerate(graphs):
         for position, node in enumerate(graph.node):
             key = node_key(node)
-            reason = _NUMBERS_REASON if key in exact else _reason(node, types, precision, model)
+            reason = _NUMBERS_REASON if key in exact.nodes else _reason(node, types, precision, model)
             if reason or key in large:
                 node.name = node.name or f"{node.op_type}#{number}.{position}"
                 kept.add(node.name)
@@ -104,7 +108,7 @@ def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
         ),
         *_note(clipped, f"values beyond float16's range were clipped to {FLOAT16_MAX:g}"),
     )
-    return Fp32Nodes(frozenset(kept), notes, tuple(dict.fromkeys(filter(None, reasons))))
+    return Fp32Nodes(frozenset(kept), notes, tuple(dict.fromkeys(filter(None, reasons))), borders)
 
 
 def _reason(node: Any, types: Mapping[str, str], precision: str, model: Any) -> str:

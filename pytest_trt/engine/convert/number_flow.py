@@ -51,6 +51,10 @@ class NumberFlow:
             self._numbers[name] = self._rules.weight(name) if is_weight else Numbers(*ORDINARY)
         return self._numbers[name]
 
+    def is_beyond(self, name: str) -> bool:
+        """Return whether a tensor is float and has numbers that need float32."""
+        return self.tensors.is_float(name) and self.numbers_of(name).beyond
+
     def is_small_constant(self, name: str) -> bool:
         """Return whether a tensor is a constant that the half precision holds well enough to compare with it."""
         numbers = self.numbers_of(name)
