@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.records import Result
+from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge.baselines import BaselineFolder, open_baselines
 from pytest_trt.report import result_json
@@ -155,8 +156,15 @@ def _read_ini(file: Path, section: str) -> dict[str, Any] | None:
 def _read_toml(file: Path, section: str) -> dict[str, Any] | None:
     try:
         found = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DeclarationError(f"{file} cannot be parsed: {error}") from error
+    except (ValueError, RecursionError) as error:  # ValueError: also of a number of thousands of digits
+        raise DeclarationError(f"{file} cannot be parsed: {error or type(error).__name__}") from error
     for part in section.split("."):
-        found = found.get(part, {})
-    return {**found, **found.pop("ini_options", {})} if found else None
+        found = _table(file, part, found.get(part, {}))
+    return {**found, **_table(file, "ini_options", found.pop("ini_options", {}))} if found else None
+
+
+def _table(file: Path, name: str, value: Any) -> dict[str, Any]:
+    """Return `value` if it is a table of TOML. Raise DeclarationError otherwise."""
+    if not isinstance(value, dict):
+        raise DeclarationError(f"{file}: {name} is {short_repr(value)}: it must be a table")
+    return value

@@ -45,3 +45,19 @@ def test_broken_ini_file_is_named(tmp_path: Path, name: str, text: str) -> None:
 def test_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DeclarationError, match="is not a folder"):
         Project(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tool = 1", "pyproject.toml: tool is 1: it must be a table"),
+        ("tool.pytest = []", r"pyproject.toml: pytest is \[\]: it must be a table"),
+        ("[tool.pytest]\nini_options = 'x'", "pyproject.toml: ini_options is 'x': it must be a table"),
+        (f"a = {'9' * 5_000}", "pyproject.toml cannot be parsed"),
+        ("a = " + "[" * 100_000, "pyproject.toml cannot be parsed"),
+    ],
+)
+def test_toml_file_of_another_form_is_an_error(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(DeclarationError, match=message):
+        Project(tmp_path)
