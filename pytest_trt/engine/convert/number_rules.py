@@ -151,7 +151,8 @@ class NumberRules:
         if node.op_type != "Mul":
             return False
         one, other = self.data(node)
-        return (one.is_mask and other.source == NETWORK) or (other.is_mask and one.source == NETWORK)
+        pairs = ((one, other), (other, one))
+        return any(mask.is_mask and each.source >= INPUTS and not each.beyond for mask, each in pairs)
 
     def _judge(self, node: Any, found: Numbers) -> Numbers:
         """Return what is known of a float result, with the verdict on whether it needs float32."""
