@@ -59,6 +59,9 @@ output of fewer than 100,000 elements may have none.
 
 MAX_OUTLIER_RATIO = 10.0
 
+MAX_COLUMN_ERROR = 0.2
+"""The largest `Difference.column_relative` of an outlier. Beyond it, the element is part of a wrong class."""
+
 DEFAULTS: Mapping[str, AccuracyLimits] = {
     "fp32": AccuracyLimits(1e-4, 1e-4, 0.99999, outlier_share=OUTLIER_SHARE),
     "tf32": AccuracyLimits(5e-2, 5e-2, 0.9995, outlier_share=OUTLIER_SHARE),

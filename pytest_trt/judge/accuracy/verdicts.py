@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Verdict
-from pytest_trt.judge.accuracy.allowed_error import MAX_OUTLIER_RATIO, AccuracyLimits
-from pytest_trt.judge.accuracy.difference import Difference, compare, has_rows
+from pytest_trt.judge.accuracy.allowed_error import MAX_COLUMN_ERROR, MAX_OUTLIER_RATIO, AccuracyLimits
+from pytest_trt.judge.accuracy.difference import WORST, Difference, compare, has_rows
 from pytest_trt.judge.accuracy.unordered import find_reordered_axis, restore_order
 
 if TYPE_CHECKING:
@@ -198,7 +198,8 @@ def _are_outliers(found: Difference, limits: AccuracyLimits) -> bool:
     This needs rows whose largest elements can be compared: they show that no row means something else.
     """
     return (
-        found.beyond <= limits.outlier_share * found.elements
+        found.beyond <= min(limits.outlier_share * found.elements, WORST)
+        and found.column_relative <= MAX_COLUMN_ERROR
         and found.worst_ratio <= MAX_OUTLIER_RATIO
         and found.top5 is not None
         and found.top1 == 1.0

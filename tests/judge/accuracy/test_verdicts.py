@@ -236,7 +236,15 @@ def _uniform(y: NDArray[np.float32]) -> None:
     y[:] = 1 / 6625
 
 
+def _wrong_class(y: NDArray[np.float32]) -> None:
+    """One class has half its probability in every row; one row shows it."""
+    y[3, 100] += 0.008
+    y[:, 100] *= 0.5
+    y[3, 100] += 0.008
+
+
 FAULTS = (
+    _wrong_class,
     _zero_row, _swap_classes, _large_error, _not_a_number, _infinity, _three_outliers, _scaled, _shifted, _uniform
 )  # fmt: skip
 
