@@ -152,8 +152,9 @@ class Session:
 
     def _mark_stored(self, items: Sequence[pytest.Item]) -> list[pytest.Item]:
         """Mark the tests that no longer use a fixture of this plugin but still have a baseline, and return them."""
-        remote = self.settings.baseline_dir.is_url or self.settings.baseline_ref
-        if remote and not any(map(uses_plugin, items)):  # a run without tests of ours must not wait for a remote store
+        if self._is_remote and not any(
+            map(uses_plugin, items)
+        ):  # a run without tests of ours must not wait for a remote store
             return []
         source = self.baseline_source
         try:
@@ -164,6 +165,11 @@ class Session:
         for item in stored:
             item.stash[STORED] = True
         return stored
+
+    @property
+    def _is_remote(self) -> bool:
+        """Whether reading baselines takes a while: from a store, or from git."""
+        return self.settings.baseline_dir.is_url or self.settings.baseline_ref is not None
 
     @property
     def _only_lists(self) -> bool:
@@ -192,6 +198,8 @@ class Session:
         if self.problems or known is None or not known.whole or self._only_lists:
             return
         if settings.build_only or settings.baseline is None or settings.against or settings.skip or settings.disabled:
+            return
+        if self._is_remote and not known.node_ids:  # a run without tests of ours must not wait for a remote store
             return
         from pytest_trt.plugin.known_tests import orphaned_baselines
 
