@@ -21,6 +21,28 @@ from pytest_trt.spec.engine_spec import Precision
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
+def add_subcommand(
+    commands: Any,
+    add_arguments: Callable[[argparse.ArgumentParser], None],
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    """Add a command such as `cache list` to the subparsers of its group, and return its parser.
+
+    Args:
+        commands: The subparsers.
+        add_arguments: A function that adds the arguments of every command of the group.
+        name: The name of the command.
+        run: The function that runs it and returns the exit status.
+        text: The help, from which the description is made; it begins with a small letter and has no full stop.
+    """
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    add_arguments(parser)
+    parser.set_defaults(run=run)
+    return parser
+
+
 def add_project_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that name a project and its baselines, for `Project`."""
     _add_rootdir(parser)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import functools
 import json
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.cli.arguments import add_project_arguments
+from pytest_trt.cli.arguments import add_project_arguments, add_subcommand
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show
 from pytest_trt.core.figures import FIGURES
@@ -33,16 +34,17 @@ def add_command(subparsers: Any) -> None:
     """Add the command's parser to `subparsers`."""
     parser = subparsers.add_parser("baseline", help="list, show, accept, rename and prune baselines")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add = functools.partial(add_subcommand, commands, add_project_arguments)
 
-    listing = _add_subcommand(commands, "list", _list, "list the stored baselines with their age and commit")
+    listing = add("list", _list, "list the stored baselines with their age and commit")
     listing.add_argument(
         "test", nargs="?", default="*", metavar="GLOB", help="list only these tests; * and ? are wildcards"
     )
 
-    show = _add_subcommand(commands, "show", _show, "show the baseline of a test on every device")
+    show = add("show", _show, "show the baseline of a test on every device")
     show.add_argument("test", metavar="TEST", help="a node id, or a pattern with * and ?")
 
-    accept = _add_subcommand(commands, "accept", _accept, "make the measurements of a run the baselines of these tests")
+    accept = add("accept", _accept, "make the measurements of a run the baselines of these tests")
     accept.add_argument("test", nargs="+", metavar="TEST", help="node ids, or patterns with * and ?")
     accept.add_argument(
         "--reason", required=True, metavar="TEXT", help="why the new cost is accepted; stored in the history"
@@ -55,11 +57,11 @@ def add_command(subparsers: Any) -> None:
         help="a file that --trt-report=json:PATH wrote, such as a CI job's (default: the last run here)",
     )
 
-    rename = _add_subcommand(commands, "rename", _rename, "give the baseline of a renamed test its new name")
+    rename = add("rename", _rename, "give the baseline of a renamed test its new name")
     rename.add_argument("old", metavar="OLD", help="the node id that the baseline has")
     rename.add_argument("new", metavar="NEW", help="the node id that the test has now")
 
-    prune = _add_subcommand(commands, "prune", _prune, "remove the baselines of tests that no longer exist")
+    prune = add("prune", _prune, "remove the baselines of tests that no longer exist")
     prune.add_argument("--yes", action="store_true", help="remove them; without this they are only listed")
     prune.add_argument(
         "pytest",
@@ -67,15 +69,6 @@ def add_command(subparsers: Any) -> None:
         metavar="PATH",
         help="the paths that pytest collects (default: what it collects without arguments)",
     )
-
-
-def _add_subcommand(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    add_project_arguments(parser)
-    parser.set_defaults(run=run)
-    return parser
 
 
 def _list(args: argparse.Namespace) -> int:

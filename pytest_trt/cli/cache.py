@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from pytest_trt.cli.arguments import add_cache_arguments
+from pytest_trt.cli.arguments import add_cache_arguments, add_subcommand
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show
 from pytest_trt.engine.cache.item import CachedItem
@@ -25,9 +26,9 @@ def add_command(subparsers: Any) -> None:
     """Add the command's parser to `subparsers`."""
     parser = subparsers.add_parser("cache", help="list, prune and clear the engine cache")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_subcommand(commands, "list", _list, "list the cached engines, the least recently used first")
-    prune = _add_subcommand(
-        commands,
+    add = functools.partial(add_subcommand, commands, add_cache_arguments)
+    add("list", _list, "list the cached engines, the least recently used first")
+    prune = add(
         "prune",
         _prune,
         "remove engines that have not been used for some time, then reduce the cache to a size",
@@ -40,16 +41,7 @@ def add_command(subparsers: Any) -> None:
         metavar="SIZE",
         help="the size to reduce the cache to, such as 5GB (default: the ini setting, or 20GB)",
     )
-    _add_subcommand(commands, "clear", _clear, "remove all engines, pinned ones too, unless a running test uses them")
-
-
-def _add_subcommand(
-    commands: Any, name: str, run: Callable[[argparse.Namespace], int], text: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
-    add_cache_arguments(parser)
-    parser.set_defaults(run=run)
-    return parser
+    add("clear", _clear, "remove all engines, pinned ones too, unless a running test uses them")
 
 
 def _list(args: argparse.Namespace) -> int:
