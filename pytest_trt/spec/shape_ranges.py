@@ -5,7 +5,8 @@ A size may be 0: the first step of a decoder has no past keys. TensorRT and ONNX
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeGuard
 
 from pytest_trt.errors import DeclarationError
 
@@ -24,18 +25,15 @@ def dim_ranges(name: str, value: Any) -> tuple[DimRange, ...]:
     Raises:
         DeclarationError: The value has another form, or the sizes are not in ascending order from 0.
     """
-    if _is_int(value):
-        value = (value, value, value)
-    ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(_is_int, value)) else value
     accepted = "(min, opt, max), a single size, or a list of such triples"
-    if not isinstance(ranges, (tuple, list)) or not ranges:
-        raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {accepted}")
-    for triple in ranges:
-        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(_is_int, triple)):
-            raise DeclarationError(f"trt_engine: dims[{name!r}] is {value!r}: give {accepted}")
-        if not 0 <= triple[0] <= triple[1] <= triple[2]:
-            raise DeclarationError(f"trt_engine: dims[{name!r}] is {tuple(triple)}: it must be 0 <= min <= opt <= max")
-    return tuple((r[0], r[1], r[2]) for r in ranges)
+    found: list[DimRange] = []
+    for low, opt, high in _triples(f"trt_engine: dims[{name!r}]", value, _is_int, accepted):
+        if not 0 <= low <= opt <= high:
+            raise DeclarationError(
+                f"trt_engine: dims[{name!r}] is {(low, opt, high)}: it must be 0 <= min <= opt <= max"
+            )
+        found.append((low, opt, high))
+    return tuple(found)
 
 
 def shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
@@ -49,20 +47,9 @@ def shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
         DeclarationError: The value has another form, the shapes differ in rank, or they are not in ascending order
             from 0.
     """
-
-    def is_shape(item: Any) -> bool:
-        return isinstance(item, (tuple, list)) and all(map(_is_int, item))
-
-    if is_shape(value):
-        value = (value, value, value)
-    ranges = (value,) if isinstance(value, (tuple, list)) and value and all(map(is_shape, value)) else value
     accepted = "(min, opt, max) shapes, a single shape, or a list of such triples"
-    if not isinstance(ranges, (tuple, list)) or not ranges:
-        raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {accepted}")
-    for triple in ranges:
-        if not isinstance(triple, (tuple, list)) or len(triple) != 3 or not all(map(is_shape, triple)):
-            raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: give {accepted}")
-        low, opt, high = triple
+    found: list[ShapeRange] = []
+    for low, opt, high in _triples(f"trt_engine: shapes[{name!r}]", value, _is_shape, accepted):
         if not len(low) == len(opt) == len(high):
             raise DeclarationError(
                 f"trt_engine: shapes[{name!r}] is {value!r}: min, opt and max must have the same rank"
@@ -70,9 +57,31 @@ def shape_ranges(name: str, value: Any) -> tuple[ShapeRange, ...]:
         if not all(0 <= a <= b <= c for a, b, c in zip(low, opt, high, strict=True)):
             message = f"trt_engine: shapes[{name!r}] is {value!r}: it must be 0 <= min <= opt <= max in every dimension"
             raise DeclarationError(message)
-    if len({len(triple[0]) for triple in ranges}) > 1:
+        found.append((tuple(low), tuple(opt), tuple(high)))
+    if len({len(low) for low, _, _ in found}) > 1:
         raise DeclarationError(f"trt_engine: shapes[{name!r}] is {value!r}: every profile must have the same rank")
-    return tuple((tuple(r[0]), tuple(r[1]), tuple(r[2])) for r in ranges)
+    return tuple(found)
+
+
+def _triples(where: str, value: Any, is_item: Callable[[Any], bool], accepted: str) -> Iterator[Sequence[Any]]:
+    """Yield an item, a triple of items or a list of triples as triples, each checked before it is yielded."""
+    if is_item(value):
+        value = (value, value, value)
+    triples = (value,) if _is_sequence(value) and value and all(map(is_item, value)) else value
+    if not _is_sequence(triples) or not triples:
+        raise DeclarationError(f"{where} is {value!r}: give {accepted}")
+    for triple in triples:
+        if not _is_sequence(triple) or len(triple) != 3 or not all(map(is_item, triple)):
+            raise DeclarationError(f"{where} is {value!r}: give {accepted}")
+        yield triple
+
+
+def _is_sequence(value: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(value, (tuple, list))
+
+
+def _is_shape(value: Any) -> bool:
+    return _is_sequence(value) and all(map(_is_int, value))
 
 
 def _is_int(value: Any) -> bool:
