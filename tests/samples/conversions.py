@@ -11,6 +11,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from pytest_trt.engine.model.model import read_model
+from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
+from pytest_trt.judge.accuracy.verdicts import judge
+from pytest_trt.spec.engine_spec import Precision
 
 FLOAT = TensorProto.FLOAT
 
@@ -152,6 +155,16 @@ def infer(path: Path, inputs: dict[str, Any], **config: str) -> dict[str, Any]:
 def infer_exactly(path: Path, inputs: dict[str, Any]) -> dict[str, Any]:
     """Infer without saturated sums of int8 products, which ONNX Runtime computes on some processors."""
     return infer(path, inputs, x64quantprecision="1")
+
+
+def differences(
+    converted: Path, original: Path, precision: Precision, inputs: dict[str, Any] | None = None
+) -> list[str]:
+    """Return why outputs of a converted model do not agree with the original, for random inputs unless given."""
+    inputs = feed(original) if inputs is None else inputs
+    verdicts = judge(infer(converted, inputs), infer(original, inputs), DEFAULTS[precision], "float32")
+    assert verdicts, "no output was compared"
+    return [verdict.text for verdict in verdicts if verdict.status != "ok"]
 
 
 def saved(made: onnx.ModelProto, folder: Path, name: str = "m.onnx", **external: Any) -> Path:

@@ -18,6 +18,7 @@ from samples.conversions import (
     Save,
     batches,
     convolutions,
+    differences,
     feed,
     infer,
     info,
@@ -31,8 +32,6 @@ from pytest_trt.engine.convert import int8
 from pytest_trt.engine.convert.half import convert
 from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BuildError, ModelError
-from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
-from pytest_trt.judge.accuracy.verdicts import judge
 
 
 def ranked() -> onnx.ModelProto:
@@ -66,9 +65,7 @@ def test_fp16_covers_nearly_all_of_a_model_and_is_accurate(name: str, tmp_path: 
     assert [out.name for out in read_model(path).outputs] == [
         out.name for out in read_model(tmp_path / "half.onnx").outputs
     ]
-    inputs = feed(path)
-    verdicts = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
-    assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
+    assert differences(tmp_path / "half.onnx", path, "fp16") == []
     assert sorted(file.name for file in tmp_path.iterdir()) == ["half.onnx", "m.onnx"]
 
 
@@ -191,9 +188,7 @@ def test_external_data_is_written_beside_the_model(tmp_path: Path) -> None:
     convert(path, "fp16", tmp_path / "converted" / "half.onnx")
     assert read_model(tmp_path / "converted" / "half.onnx").external == ("half.onnx.data",)
     assert sorted(file.name for file in (tmp_path / "source").iterdir()) == ["m.data", "m.onnx"]
-    inputs = feed(path)
-    found = judge(infer(tmp_path / "converted" / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
-    assert found[0].status == "ok"
+    assert differences(tmp_path / "converted" / "half.onnx", path, "fp16") == []
 
 
 def test_model_already_in_the_precision_is_unchanged(save_model: Save, tmp_path: Path) -> None:
@@ -248,9 +243,7 @@ def test_onnxconverter_common_is_used_if_nothing_else_is_installed(
     conversion = convert(path, "fp16", tmp_path / "half.onnx")
     assert conversion.converter.startswith("onnxconverter-common ")
     assert conversion.shares == {"fp16": 1.0}
-    inputs = feed(path)
-    found = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
-    assert found[0].status == "ok"
+    assert differences(tmp_path / "half.onnx", path, "fp16") == []
 
 
 @pytest.mark.parametrize("kind", ["fp16", "bf16"])
@@ -269,9 +262,7 @@ def test_autocast_is_used_if_it_is_installed(
     ]
     assert sorted(file.name for file in tmp_path.iterdir()) == ["half.onnx", "m.onnx"]
     if kind == "fp16":
-        inputs = feed(path)
-        found = judge(infer(tmp_path / "half.onnx", inputs), infer(path, inputs), DEFAULTS["fp16"], "float32")
-        assert found[0].status == "ok"
+        assert differences(tmp_path / "half.onnx", path, "fp16") == []
 
 
 def test_cycle_of_nodes_is_an_error(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from samples.conversions import (
     Save,
     batches,
     convolutions,
+    differences,
     feed,
     infer,
     infer_exactly,
@@ -31,8 +32,6 @@ from samples.whole_numbers import POSITION_KINDS
 from pytest_trt.engine.convert import int8
 from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BuildError
-from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
-from pytest_trt.judge.accuracy.verdicts import judge
 
 
 @pytest.mark.parametrize("name", ["convolutions", "branches", "constants", "functions", "passed_through", "sparse"])
@@ -44,9 +43,7 @@ def test_int8_is_accurate(name: str, tmp_path: Path) -> None:
     assert [out.name for out in read_model(path).outputs] == [
         out.name for out in read_model(tmp_path / "int8.onnx").outputs
     ]
-    inputs = feed(path)
-    verdicts = judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "float32")
-    assert [verdict.text for verdict in verdicts if verdict.status != "ok"] == []
+    assert differences(tmp_path / "int8.onnx", path, "int8") == []
     assert sorted(file.name for file in tmp_path.iterdir()) == ["int8.onnx", "m.onnx"]
 
 
@@ -60,9 +57,7 @@ def test_output_that_is_also_read_stays_unquantised(tmp_path: Path) -> None:
     assert [(value.name, makers[value.name]) for value in quantised.graph.output] == [("y", "Gemm"), ("r", "Relu")]
     second = [node for node in quantised.graph.node if node.op_type == "Conv"][1]
     assert makers[second.input[0]] == "DequantizeLinear"
-    inputs = feed(path)
-    found = judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "float32")
-    assert [verdict.text for verdict in found if verdict.status != "ok"] == []
+    assert differences(tmp_path / "int8.onnx", path, "int8") == []
 
 
 def test_int8_is_symmetric_as_tensorrt_requires(tmp_path: Path) -> None:
@@ -106,8 +101,7 @@ def test_old_opsets_are_upgraded_for_per_channel_scales(save_model: Save, tmp_pa
 def test_int8_of_a_model_with_external_data(tmp_path: Path) -> None:
     path = saved(convolutions(), tmp_path, save_as_external_data=True, location="m.data", size_threshold=100)
     int8.quantise(read_model(path), batches(path), tmp_path / "int8.onnx")
-    inputs = feed(path)
-    assert judge(infer(tmp_path / "int8.onnx", inputs), infer(path, inputs), DEFAULTS["int8"], "it")[0].status == "ok"
+    assert differences(tmp_path / "int8.onnx", path, "int8") == []
 
 
 def fails() -> Iterator[dict[str, Any]]:

@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from samples.conversions import differences
 
 from pytest_trt.engine.backends.base import BuildJob, backend
 from pytest_trt.engine.convert.half import convert
 from pytest_trt.errors import BuildError
-from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
-from pytest_trt.judge.accuracy.verdicts import judge
 from pytest_trt.spec.engine_spec import EngineSpec
 
 node = helper.make_node
@@ -42,16 +40,6 @@ def saved(folder: Path, nodes: list[Any], inputs: dict[str, Any], weights: list[
         helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(folder / "m.onnx")
     )
     return folder / "m.onnx"
-
-
-def differences(half: Path, original: Path, inputs: dict[str, Any]) -> list[str]:
-    """Return why outputs of the converted model do not agree with the original."""
-    answers = [
-        {"y": onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(["y"], inputs)[0]}
-        for path in (half, original)
-    ]
-    verdicts = judge(answers[0], answers[1], DEFAULTS["fp16"], "float32")
-    return [verdict.text for verdict in verdicts if verdict.status != "ok"]
 
 
 @pytest.mark.parametrize("stored", [True, False], ids=["initialiser", "constant"])
@@ -83,7 +71,7 @@ def test_operators_with_weights_beyond_float16_stay_float32(stored: bool, tmp_pa
     assert conversion.shares == {"fp16": 0.75, "fp32": 0.25}
     x = np.random.default_rng(0).standard_normal((2, 3, 4, 4)).astype(np.float32)
     inputs = {"x": x, "kept": np.array(True)}
-    assert differences(tmp_path / "h.onnx", path, inputs) == []
+    assert differences(tmp_path / "h.onnx", path, "fp16", inputs) == []
 
 
 def builds(path: Path, folder: Path) -> None:
@@ -122,7 +110,7 @@ def test_recurrent_layers_between_half_precision_layers_build(precision: Any, le
     assert convert(path, precision, tmp_path / "h.onnx").shares == {precision: 0.5, "fp32": 0.5}
     if precision == "fp16":
         x = np.random.default_rng(0).standard_normal((6, 2, 8)).astype(np.float32)
-        assert differences(tmp_path / "h.onnx", path, {"x": x, "lengths": np.array([6, 3], np.int32)}) == []
+        assert differences(tmp_path / "h.onnx", path, "fp16", {"x": x, "lengths": np.array([6, 3], np.int32)}) == []
     builds(tmp_path / "h.onnx", tmp_path)
 
 
@@ -154,7 +142,7 @@ def test_operators_that_onnx_defines_only_for_float32(precision: Any, tmp_path: 
     assert convert(path, precision, tmp_path / "h.onnx").shares == {precision: 0.5, "fp32": 0.5}
     if precision == "fp16":
         inputs = {"x": np.random.default_rng(0).standard_normal((1, 8, 4, 4)).astype(np.float32)}
-        assert differences(tmp_path / "h.onnx", path, inputs) == []
+        assert differences(tmp_path / "h.onnx", path, "fp16", inputs) == []
     builds(tmp_path / "h.onnx", tmp_path)
 
 
@@ -174,7 +162,7 @@ def test_float32_operators_in_a_branch_have_casts_there(operator: str, precision
     path = saved(tmp_path, nodes, {**ROWS, "c": (TensorProto.BOOL, [])}, weights)
     assert convert(path, precision, tmp_path / "h.onnx").shares["fp32"] < 0.5
     if precision == "fp16":
-        assert differences(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
+        assert differences(tmp_path / "h.onnx", path, "fp16", rows() | {"c": np.array(True)}) == []
     if operator == "Celu":
         builds(tmp_path / "h.onnx", tmp_path)
 
@@ -193,7 +181,7 @@ def test_shared_large_weights_are_clipped_for_other_readers(tmp_path: Path) -> N
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == (f"w: {KEPT}", "w: values beyond float16's range were clipped to 65504")
     assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
-    assert differences(tmp_path / "h.onnx", path, rows() | {"c": np.array(True)}) == []
+    assert differences(tmp_path / "h.onnx", path, "fp16", rows() | {"c": np.array(True)}) == []
 
 
 @pytest.mark.parametrize("back", [node("Mul", ["h", "small"], ["s"]), node("LayerNormalization", ["h", "one"], ["s"])],
@@ -209,7 +197,7 @@ def test_large_results_stay_float32_until_they_are_small(back: Any, tmp_path: Pa
     conversion = convert(path, "fp16", tmp_path / "h.onnx")
     assert conversion.notes == (f"b, w: {KEPT}",)
     assert conversion.shares == {"fp32": 0.8, "fp16": 0.2}
-    assert differences(tmp_path / "h.onnx", path, rows()) == []
+    assert differences(tmp_path / "h.onnx", path, "fp16", rows()) == []
 
 
 def test_layer_that_reads_large_results_stays_float32_with_a_note(tmp_path: Path) -> None:
@@ -222,7 +210,7 @@ def test_layer_that_reads_large_results_stays_float32_with_a_note(tmp_path: Path
         "m: computed in fp32 from values beyond float16's range, then converted to fp16, where it may overflow",
     )
     assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
-    assert differences(tmp_path / "h.onnx", path, rows()) == []
+    assert differences(tmp_path / "h.onnx", path, "fp16", rows()) == []
 
 
 @pytest.mark.parametrize("kind", [TensorProto.FLOAT, TensorProto.INT64], ids=["float", "int"])
@@ -240,7 +228,7 @@ def test_large_divisor_is_not_clipped(kind: int, tmp_path: Path) -> None:
     assert conversion.notes == (f"day: {KEPT}",)
     assert conversion.shares == {"fp32": pytest.approx(2 / 3), "fp16": pytest.approx(1 / 3)}
     inputs = {"x": (rows()["x"] * 3e5).astype(helper.tensor_dtype_to_np_dtype(kind))}
-    assert differences(tmp_path / "h.onnx", path, inputs) == []
+    assert differences(tmp_path / "h.onnx", path, "fp16", inputs) == []
     got = ReferenceEvaluator(str(tmp_path / "h.onnx")).run(None, inputs)[0]
     assert np.abs(got - ReferenceEvaluator(str(path)).run(None, inputs)[0]).max() < 0.05
 
@@ -262,7 +250,10 @@ def test_a_mask_before_a_softmax_may_be_clipped(tmp_path: Path) -> None:
     assert conversion.notes == ("large: values beyond float16's range were clipped to 65504",)
     assert conversion.shares == {"fp16": 1.0}
     assert (
-        differences(tmp_path / "h.onnx", path, rows() | {"kept": np.array([1, 1, 0, 1, 1, 0, 1, 1], np.float32)}) == []
+        differences(
+            tmp_path / "h.onnx", path, "fp16", rows() | {"kept": np.array([1, 1, 0, 1, 1, 0, 1, 1], np.float32)}
+        )
+        == []
     )
 
 
