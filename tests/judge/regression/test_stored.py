@@ -10,32 +10,32 @@ import pytest
 from samples.records import H200, digest, measurement, stored
 
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
-from pytest_trt.judge.baselines.baseline import update_baseline
+from pytest_trt.judge.baselines.baseline import Baseline, update_baseline
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored, run_spread
 
 
-def test_ten_slowdowns_of_four_percent_end_in_a_regression() -> None:
-    """Neither the reference nor the spread between runs follows small slowdowns."""
+def save_slowdowns(share: float, runs: int) -> tuple[list[str], Baseline]:
+    """Judge and save a run a day, each slower by this share than the one before, and return the statuses."""
     baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
-    for day in range(2, 12):
-        ms *= 1.04
+    for day in range(2, 2 + runs):
+        ms *= 1 + share
         run = measurement(ms, day=day)
         verdict = judge_stored(RegressionQuestion(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
         verdicts.append(verdict.status)
         baseline = update_baseline(baseline, run, verdict.status)[0] or baseline
+    return verdicts, baseline
+
+
+def test_ten_slowdowns_of_four_percent_end_in_a_regression() -> None:
+    """Neither the reference nor the spread between runs follows small slowdowns."""
+    verdicts, baseline = save_slowdowns(0.04, runs=10)
     assert verdicts == ["ok", *["regressed"] * 9]
     assert baseline.figures["ms"].value == 1.0
 
 
 def test_slowdowns_of_one_percent_per_run_end_in_a_regression() -> None:
-    baseline, ms, verdicts = stored(measurement(1.0)), 1.0, []
-    for day in range(2, 22):
-        ms *= 1.01
-        run = measurement(ms, day=day)
-        verdict = judge_stored(RegressionQuestion(tolerance=0.05, run_spread=0.002), run.figures["ms"], baseline)
-        verdicts.append(verdict.status)
-        baseline = update_baseline(baseline, run, verdict.status)[0] or baseline
+    verdicts, _ = save_slowdowns(0.01, runs=20)
     assert verdicts[:2] == ["ok", "ok"]
     assert verdicts[-1] == "regressed"
 
