@@ -79,9 +79,9 @@ def judge_exact(figure: str, new: float, old: float, tolerance: float) -> Verdic
         tolerance: How much worse it may be, as a share.
     """
     ratio = _ratio(new, old)
-    worse = _ratio(old, new) if FIGURES[figure].higher_is_better else ratio
-    status: Status = "regressed" if worse > 1 + tolerance else "improved" if worse < 1 - tolerance else "ok"
     about, shown = FIGURES[figure], Estimate.exact(ratio) if math.isfinite(ratio) else None
+    worse = _ratio(old, new) if about.higher_is_better else ratio
+    status: Status = "regressed" if worse > 1 + tolerance else "improved" if worse < 1 - tolerance else "ok"
     text = f"{about.title} {status}: {new:g} {about.unit} against {old:g} {about.unit}, tolerance {percent(tolerance)}"
     return Verdict(status, "baseline", figure, text, ratio=shown, tolerance=tolerance, resolution=0.0)
 
