@@ -21,6 +21,7 @@ from pytest_trt.core.scalars import short_repr
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.budget_where import reason_unmatched
+from pytest_trt.spec.case_ids import current_node_id
 from pytest_trt.spec.expectations import LIMITS, Budget
 
 _KEYS = ("test", "device", "where", *LIMITS)
@@ -37,6 +38,10 @@ class FileBudget:
     test: str
     budget: Budget
 
+    def is_for(self, node_id: str) -> bool:
+        """Return whether the pattern matches; a pattern of ids as an earlier version wrote them does too."""
+        return matches(self.test, node_id) or matches(current_node_id(self.test), node_id)
+
 
 @dataclasses.dataclass(frozen=True)
 class BudgetFile:
@@ -47,7 +52,7 @@ class BudgetFile:
 
     def matching(self, node_id: str) -> tuple[Budget, ...]:
         """Return the budgets whose pattern matches a node id."""
-        return tuple(entry.budget for entry in self.entries if matches(entry.test, node_id))
+        return tuple(entry.budget for entry in self.entries if entry.is_for(node_id))
 
     def merge(self, own: Sequence[Budget], node_id: str) -> tuple[Budget, ...]:
         """Return a test's `own` budgets, followed by the budgets of the file that match it.
@@ -65,8 +70,8 @@ class BudgetFile:
     def unmatched_patterns(self, node_ids: Iterable[str]) -> tuple[str, ...]:
         """Return the patterns that match none of the tests. Their budgets are never checked."""
         tests = list(node_ids)
-        patterns = dict.fromkeys(entry.test for entry in self.entries)
-        return tuple(pattern for pattern in patterns if not any(matches(pattern, test) for test in tests))
+        unmatched = (entry.test for entry in self.entries if not any(map(entry.is_for, tests)))
+        return tuple(dict.fromkeys(unmatched))
 
     def unmatched_where(self, params: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
         """Yield the pattern of every budget whose `where` holds for none of the matching tests, with the reason.
@@ -75,7 +80,7 @@ class BudgetFile:
             params: The values of the parameters of each test, by its node id.
         """
         for entry in self.entries:
-            cases, where = [case for test, case in params.items() if matches(entry.test, test)], entry.budget.where
+            cases, where = [case for test, case in params.items() if entry.is_for(test)], entry.budget.where
             absent = [name for name in where if cases and not any(name in case for case in cases)]
             for name in absent:
                 yield entry.test, f"no test that matches {entry.test!r} has the parameter {name!r}"

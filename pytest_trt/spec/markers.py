@@ -68,17 +68,6 @@ def combinations(axes: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
     return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
 
 
-def case_id(case: Mapping[str, Any]) -> str:
-    """Return a combination as part of a test's id, such as `fp16-b8-S=128`."""
-    return "-".join(_axis_text(name, value) for name, value in case.items())
-
-
-def _axis_text(name: str, value: Any) -> str:
-    if name == "precision":
-        return str(value)
-    return f"b{value}" if name == "batch" else f"{name}={value}"
-
-
 def declare(marks: Sequence[Mark], case: Mapping[str, Any], params: Mapping[str, Any]) -> Declaration:
     """Return the declaration of one test.
 

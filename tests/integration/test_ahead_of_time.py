@@ -31,7 +31,7 @@ def test_example_project_builds_one_engine_per_precision(example):
     assert half["precisions"]["fp16"] > 0.9
     again = example.runpytest_inprocess(*AHEAD, "--trt-compute-capability=89")
     again.assert_outcomes(passed=7)
-    again.stdout.fnmatch_lines(["test_encoder?S=32?*in the cache:*", "0 engines built in *, 7 from the cache."])
+    again.stdout.fnmatch_lines(["test_encoder?S32?*in the cache:*", "0 engines built in *, 7 from the cache."])
 
 
 def test_without_a_compute_capability_a_driver_is_required(example):

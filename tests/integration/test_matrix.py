@@ -27,11 +27,13 @@ class TestAll:
     def test_n(self, trt_runner): pass
 """
     )
-    cases = [f"{p}-{b}-contexts=2" for p in ("fp32", "fp16") for b in ("b1", "b8")]
+    cases = [f"{p}-{b}-contexts2" for p in ("fp32", "fp16") for b in ("b1", "b8")]
     assert collected(project) == [
         *(f"test_m[{case}-{mode}]" for case in cases for mode in ("fast", "slow")),
-        "TestAll::test_n[b4-S=32]",
+        "TestAll::test_n[b4-S32]",
     ]
+    assert collected(project, "-k", "S32") == ["TestAll::test_n[b4-S32]"]
+    assert len(collected(project, "-k", "contexts2 and not b8")) == 4
 
 
 def test_matrix_applies_to_an_overridden_spec_and_to_model_functions(project, verdicts):
@@ -125,7 +127,7 @@ def test_other(): pass
     output = (result.stdout if xdist else result.stderr).str()
     for line in (
         "test_m.py::test_axis: trt_matrix: batch is []: give a list with at least one value",
-        "test_m.py::test_field[precison=fp16]: trt_matrix: 'precison' is not a field: did you mean 'precision'?",
+        "test_m.py::test_field[precison:fp16]: trt_matrix: 'precison' is not a field: did you mean 'precision'?",
         "test_m.py::test_argument: trt_engine: unknown argument 'precison': did you mean 'precision'?",
         "test_m.py::test_value: trt_engine: precision is 'fp12': it must be one of 'fp32', 'fp16'",
         "test_m.py::test_two: trt_engine: path and onnx both name the model",

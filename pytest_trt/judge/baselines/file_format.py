@@ -16,6 +16,7 @@ from pytest_trt.core.records import SCHEMA
 from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import BaselineError, RecordError
 from pytest_trt.judge.baselines.baseline import Baseline, BaselineData
+from pytest_trt.judge.baselines.paths import device_slug
 
 T = TypeVar("T", Baseline, BaselineData)
 
@@ -221,3 +222,13 @@ def _check_printable(value: Any, where: str) -> None:
     elif isinstance(value, list):
         for index, item in enumerate(value):
             _check_printable(item, f"{where}[{index}]")
+
+
+def check_owner(baseline: Baseline, path: str, device: str, node_id: str) -> Baseline:
+    """Return the baseline. Raise BaselineError if it is another test's or device's, such as a file that was copied."""
+    if baseline.node_id != node_id:
+        raise BaselineError(f"baseline {path}: node_id is {baseline.node_id[:200]!r}, another test's: {REMEDY}")
+    if device_slug(baseline.environment) != device:
+        name = baseline.environment.device[:200]
+        raise BaselineError(f"baseline {path}: environment.device is {name!r}, another device's: {REMEDY}")
+    return baseline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 from pytest_trt.core.records import Measurement, Status
@@ -13,6 +14,7 @@ from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, Saved, d
 from pytest_trt.judge.baselines.paths import baseline_path, checked_name, data_beside, data_path, device_slug
 from pytest_trt.judge.baselines.storage.base import Content, Storage
 from pytest_trt.judge.baselines.storage.local import LocalStorage
+from pytest_trt.spec.case_ids import former_node_ids
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +34,8 @@ class BaselineFolder:
     """The baselines of one name. Every method raises BaselineError if the storage cannot be read or written.
 
     Files that `prefetch` reads are kept until they are loaded. Which tests have a baseline, whether a device has any,
-    and of which specs, is read once, so that saving during a run does not turn `missing` into `new`.
+    and of which specs, is read once, so that saving during a run does not turn `missing` into `new`. A test whose id an
+    earlier version wrote in another way (`spec.case_ids`) has the baseline of that id until it is saved.
 
     Args:
         storage: Where the files are.
@@ -47,7 +50,6 @@ class BaselineFolder:
         self._fetched: dict[str, Content] = {}
         self._devices: dict[str, bool] = {}
         self._specs: dict[str, Mapping[str, Sequence[str]]] = {}
-        self._tests: frozenset[str] | None = None
 
     @property
     def where(self) -> str:
@@ -72,14 +74,22 @@ class BaselineFolder:
         path = self._path(device, node_id)
         if path not in self._fetched:
             self._fetched.update(self._storage.read([path], file_format.MOST_READ))
-        return self._parse_for(path, self._fetched.pop(path), node_id, device)
+        found = self._parse_for(path, self._fetched.pop(path), node_id, device)
+        if found is None and (former := self._former_id(node_id, device)):
+            found = self.load(former, device)
+        return found
+
+    def _former_id(self, node_id: str, device: str) -> str:
+        """Return the id from an earlier version under which the test has a baseline on this device, or ""."""
+        former_ids = {baseline_path(device, former): former for former in former_node_ids(node_id)}
+        return next((former_ids[path] for path in former_ids.keys() & self._paths), "")
 
     def _parse_for(self, path: str, content: Content, node_id: str, device: str) -> Baseline | None:
         """Return the baseline in a file, which must be that of this test on this device; None without a file."""
         if content is None:
             return None
         where = f"{self._storage.where}/{path}"
-        return _check_owner(_parse(where, content), where, device, node_id)
+        return file_format.check_owner(_parse(where, content), where, device, node_id)
 
     def data(self, baseline: Baseline) -> BaselineData | None:
         """Return the samples, layers and outputs of a baseline's reference; None if they are not stored.
@@ -106,9 +116,18 @@ class BaselineFolder:
 
     def has_test(self, node_id: str) -> bool:
         """Return whether the test has a baseline on any device."""
-        if self._tests is None:
-            self._tests = frozenset(path.split("/", 2)[-1] for path in self._storage.list(self.name))
-        return baseline_path("", node_id)[1:] in self._tests
+        paths = (baseline_path("", one)[1:] for one in (node_id, *former_node_ids(node_id)))
+        return not self._tests.isdisjoint(paths)
+
+    @cached_property
+    def _paths(self) -> frozenset[str]:
+        """The paths of all files below the name."""
+        return frozenset(path.partition("/")[2] for path in self._storage.list(self.name))
+
+    @cached_property
+    def _tests(self) -> frozenset[str]:
+        """The paths of all files below the name, without the device."""
+        return frozenset(path.partition("/")[2] for path in self._paths)
 
     def other_names(self) -> Sequence[str]:
         """Return the names of the baselines in a local folder that has none of this name; none if it has."""
@@ -153,7 +172,7 @@ class BaselineFolder:
         """Store several measurements as `save` does. Their files are read together and written together."""
         devices = [device_slug(measurement.environment) for measurement, _ in judged]
         paths = [self._path(device, one.node_id) for (one, _), device in zip(judged, devices, strict=True)]
-        contents = self._storage.read(paths, file_format.MOST_READ)
+        contents = self._read_for_saving([one.node_id for one, _ in judged], devices, paths)
         files, all_saved = {}, []
         for (measurement, status), device, path in zip(judged, devices, paths, strict=True):
             try:
@@ -175,6 +194,18 @@ class BaselineFolder:
             all_saved.append(saved)
         self._storage.write(files)
         return all_saved
+
+    def _read_for_saving(
+        self, node_ids: Sequence[str], devices: Sequence[str], paths: Sequence[str]
+    ) -> dict[str, Content]:
+        """Read files that are to be written; those that have the id of an earlier version are renamed first."""
+        contents = self._storage.read(paths, file_format.MOST_READ)
+        renamed = []
+        for node_id, device, path in zip(node_ids, devices, paths, strict=True):
+            former = self._former_id(node_id, device) if contents[path] is None else ""
+            if former and (baseline := self.load(former, device)) is not None:
+                renamed.append(self._rename(self._path(device, former), baseline, node_id))
+        return {**contents, **(self._storage.read(renamed, file_format.MOST_READ) if renamed else {})}
 
     def list(self) -> Iterator[ListedBaseline]:
         """Yield every baseline of this name, read together, in the order of their paths."""
@@ -226,22 +257,25 @@ class BaselineFolder:
         for entry in list(self.list()):
             if not isinstance(entry.content, Baseline) or entry.content.node_id != old:
                 continue
-            device = device_slug(entry.content.environment)
-            data = self.data(entry.content)
-            path, renamed = self._path(device, new), dataclasses.replace(entry.content, node_id=new)
-            if self.load(new, device) not in (None, renamed):  # equal if an earlier rename was interrupted
-                raise BaselineError(f"{new} has a baseline of its own on {device}: remove one of the two")
-            files = {path: file_format.render(renamed)}
-            if data is not None:
-                data_file = f"{self.name}/{data_path(device, new)}"
-                files = {data_file: file_format.render_data(dataclasses.replace(data, node_id=new)), **files}
-            self._storage.write(files)
-            self._storage.remove([data_beside(entry.path), entry.path])
-            self._specs.pop(device, None)
-            renamed_paths.append(path)
+            renamed_paths.append(self._rename(entry.path, entry.content, new))
         if not renamed_paths:
             raise BaselineError(f"{self.where} has no baseline of {old!r}: pytest-trt baseline list shows all")
         return renamed_paths
+
+    def _rename(self, old_path: str, baseline: Baseline, new: str) -> str:
+        device = device_slug(baseline.environment)
+        data = self.data(baseline)
+        path, renamed = self._path(device, new), dataclasses.replace(baseline, node_id=new)
+        if self.load(new, device) not in (None, baseline, renamed):  # renamed if an earlier rename was interrupted
+            raise BaselineError(f"{new} has a baseline of its own on {device}: remove one of the two")
+        files = {path: file_format.render(renamed)}
+        if data is not None:
+            data_file = f"{self.name}/{data_path(device, new)}"
+            files = {data_file: file_format.render_data(dataclasses.replace(data, node_id=new)), **files}
+        self._storage.write(files)
+        self._storage.remove([data_beside(old_path), old_path])
+        self._specs.pop(device, None)
+        return path
 
     def tests_of_spec(self, spec_digest: str, device: str) -> Sequence[str]:
         """Return the node ids of the baselines on this device that have this spec."""
@@ -283,15 +317,3 @@ def _parse(path: str, content: bytes | BaselineError) -> Baseline:
     if isinstance(content, BaselineError):
         raise content
     return file_format.parse(content, path)
-
-
-def _check_owner(baseline: Baseline, path: str, device: str, node_id: str) -> Baseline:
-    """Return the baseline. Raise BaselineError if it is another test's or device's, such as a file that was copied."""
-    if baseline.node_id != node_id:
-        raise BaselineError(
-            f"baseline {path}: node_id is {baseline.node_id[:200]!r}, another test's: {file_format.REMEDY}"
-        )
-    if device_slug(baseline.environment) != device:
-        name = baseline.environment.device[:200]
-        raise BaselineError(f"baseline {path}: environment.device is {name!r}, another device's: {file_format.REMEDY}")
-    return baseline

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from pytest_trt.spec.case_ids import current_node_id
+
 
 @dataclasses.dataclass(frozen=True)
 class KnownTests:
@@ -28,4 +30,5 @@ class KnownTests:
         It may exist if its file does, and was not collected in full: ignored, skipped as a whole, or not requested.
         """
         file = node_id.partition("::")[0]
-        return node_id not in self.node_ids and (file in self.files or not (self.rootdir / file).exists())
+        exists = node_id in self.node_ids or current_node_id(node_id) in self.node_ids
+        return not exists and (file in self.files or not (self.rootdir / file).exists())

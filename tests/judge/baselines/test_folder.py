@@ -27,6 +27,7 @@ from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
 from pytest_trt.judge.baselines.baseline import Baseline, Run, baseline_of, data_of
 from pytest_trt.judge.baselines.file_format import MOST_BYTES, MOST_READ, parse, render
+from pytest_trt.judge.baselines.known_tests import KnownTests
 
 DEVICE = device_slug(H200)
 
@@ -293,6 +294,22 @@ def test_rename_overwrites_nothing(tmp_path: Path, saved: Path) -> None:
         folder.rename(TEST, "t.py::new")
     with pytest.raises(BaselineError, match="has no baseline"):
         folder.rename("t.py::nothing", "t.py::other")
+
+
+def test_test_with_an_id_of_an_earlier_version_keeps_its_baseline(tmp_path: Path) -> None:
+    old, new = "tests/test_m.py::test_m[fp16-S=128]", "tests/test_m.py::test_m[fp16-S128]"
+    opened(tmp_path).save(measurement(node_id=old), "new")
+    folder = opened(tmp_path)
+    assert folder.has_test(new)
+    found = folder.load(new, DEVICE)
+    assert found is not None
+    assert folder.data(found) is not None
+    assert KnownTests(frozenset((new,)), frozenset(), tmp_path).is_gone(old) is False
+    folder.save(measurement(node_id=new, day=2), "ok")
+    [entry] = opened(tmp_path).list()
+    assert isinstance(entry.content, Baseline)
+    assert (entry.content.node_id, len(entry.content.history)) == (new, 2)
+    assert opened(tmp_path).data(entry.content) is not None
 
 
 def edit(file: Path, **changes: Any) -> None:
