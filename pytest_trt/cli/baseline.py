@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import functools
 import json
 import os
@@ -15,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.cli.arguments import add_project_arguments, add_subcommand
+from pytest_trt.cli.choose_tests import HELP, choose_tests
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show
+from pytest_trt.cli.terminal import show, show_table
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.records import Result
@@ -38,14 +38,14 @@ def add_command(subparsers: Any) -> None:
 
     listing = add("list", _list, "list the stored baselines with their age and commit")
     listing.add_argument(
-        "test", nargs="?", default="*", metavar="GLOB", help="list only these tests; * and ? are wildcards"
+        "test", nargs="?", default="*", metavar="TEXT", help="list only the tests whose id has this part or pattern"
     )
 
     show = add("show", _show, "show the baseline of a test on every device")
-    show.add_argument("test", metavar="TEST", help="a node id, or a pattern with * and ?")
+    show.add_argument("test", metavar="TEST", help=HELP)
 
     accept = add("accept", _accept, "make the measurements of a run the baselines of these tests")
-    accept.add_argument("test", nargs="+", metavar="TEST", help="node ids, or patterns with * and ?")
+    accept.add_argument("test", nargs="+", metavar="TEST", help=f"for each test, {HELP}")
     accept.add_argument(
         "--reason", required=True, metavar="TEXT", help="why the new cost is accepted; stored in the history"
     )
@@ -58,7 +58,7 @@ def add_command(subparsers: Any) -> None:
     )
 
     rename = add("rename", _rename, "give the baseline of a renamed test its new name")
-    rename.add_argument("old", metavar="OLD", help="the node id that the baseline has")
+    rename.add_argument("old", metavar="OLD", help="the node id that the baseline has, or any unique part of it")
     rename.add_argument("new", metavar="NEW", help="the node id that the test has now")
 
     prune = add("prune", _prune, "remove the baselines of tests that no longer exist")
@@ -73,15 +73,18 @@ def add_command(subparsers: Any) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
+    pattern = args.test if {"*", "?"} & set(args.test) else f"*{args.test}*"
     rows: list[tuple[str, ...]] = [("test", "device", "ms", "memory MB", "commit", "age", "runs")]
     errors = []
     for entry in folder.list():
         if isinstance(entry.content, BaselineError):
             errors.append(entry.content)
-        elif matches(args.test, entry.content.node_id):
+        elif matches(pattern, entry.content.node_id):
             rows.append(_list_row(entry.content))
-    for line in _align(rows) if len(rows) > 1 else (f"no baseline is stored in {folder.where}",):
-        show(line)
+    if len(rows) > 1:
+        show_table(rows)
+    else:
+        show(f"no baseline is stored in {folder.where}")
     for error in errors:
         show(*f"ERROR: {error}".split("\n"), error=True)
     return 1 if errors else 0
@@ -99,12 +102,6 @@ def _list_row(baseline: Baseline) -> tuple[str, ...]:
     )
 
 
-def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
 def _show(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
     for baseline in _find(folder, args.test):
@@ -113,18 +110,15 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _find(folder: BaselineFolder, test: str) -> list[Baseline]:
-    """Return the baselines whose test matches. Raise DeclarationError with the most similar tests if none does."""
+    """Return the baselines of the tests that `test` names, on every device; DeclarationError if there are none."""
     readable = [entry.content for entry in folder.list() if not isinstance(entry.content, BaselineError)]
-    found = [baseline for baseline in readable if matches(test, baseline.node_id)]
-    if not found:
-        hint = _suggest(test, [baseline.node_id for baseline in readable], "run pytest-trt baseline list to see all")
-        raise DeclarationError(f"{folder.where} has no baseline of {test!r}: {hint}")
-    return found
-
-
-def _suggest(test: str, node_ids: Sequence[str], otherwise: str) -> str:
-    similar = difflib.get_close_matches(test, list(dict.fromkeys(node_ids)), 3, 0.5)
-    return f"did you mean {' or '.join(map(repr, similar))}?" if similar else otherwise
+    chosen = choose_tests(
+        test,
+        (baseline.node_id for baseline in readable),
+        f"{folder.where} has no baseline of",
+        "run pytest-trt baseline list to see all",
+    )
+    return [baseline for baseline in readable if baseline.node_id in chosen]
 
 
 def _describe(baseline: Baseline) -> Iterator[str]:
@@ -170,23 +164,19 @@ def _accept(args: argparse.Namespace) -> int:
 
 
 def _choose(results: Sequence[Result], tests: Sequence[str]) -> dict[str, Result]:
-    """Return the results of the tests that match. Raise DeclarationError if one of `tests` matches none."""
-    chosen: dict[str, Result] = {}
-    for test in tests:
-        found = {result.node_id: result for result in results if matches(test, result.node_id)}
-        if not found:
-            known = list(dict.fromkeys(result.node_id for result in results))
-            more = f" and {len(known) - 2} more" if len(known) > 2 else ""
-            hint = f"it has {', '.join(known[:2]) or 'none'}{more}; name another run with --from"
-            raise DeclarationError(f"the run has no test {test!r}: {_suggest(test, known, hint)}")
-        chosen.update(found)
-    return chosen
+    """Return the results of the tests that `tests` name. Raise DeclarationError if one of them names none."""
+    known = list(dict.fromkeys(result.node_id for result in results))
+    more = f" and {len(known) - 2} more" if len(known) > 2 else ""
+    hint = f"it has {', '.join(known[:2]) or 'none'}{more}; name another run with --from"
+    chosen = [choose_tests(test, known, "the run has no test", hint) for test in tests]
+    return {result.node_id: result for result in results if any(result.node_id in found for found in chosen)}
 
 
 def _rename(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
-    for path in folder.rename(args.old, args.new):
-        show(f"{args.new}: has the baseline of {args.old} now ({path})")
+    old = _find(folder, args.old)[0].node_id
+    for path in folder.rename(old, args.new):
+        show(f"{args.new}: has the baseline of {old} now ({path})")
     return 0
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import functools
 import re
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ import platformdirs
 
 from pytest_trt.cli.arguments import add_cache_arguments, add_subcommand
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show
+from pytest_trt.cli.terminal import show, show_table
 from pytest_trt.engine.cache.item import CachedItem
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.errors import DeclarationError
+from pytest_trt.judge.regression.changes import age
 
 _SECONDS_IN = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
@@ -47,8 +48,8 @@ def add_command(subparsers: Any) -> None:
 def _list(args: argparse.Namespace) -> int:
     with _store(args) as store:
         items = store.list()
-        for item in items:
-            show(_describe(item))
+        if items:
+            show_table([_HEADINGS, *map(_row, items)])
         show(f"total: {len(items)} in {store.folder}, {_format_size(sum(item.bytes for item in items))}")
     return 0
 
@@ -92,21 +93,26 @@ def _parse_age(text: str | None) -> float | None:
 def _print_removed(removed: Iterable[CachedItem]) -> None:
     freed = count = 0
     for item in removed:
-        show(f"removed {_describe(item)}")
+        show(f"removed {'  '.join(cell for cell in _row(item) if cell != '-')}")
         freed, count = freed + item.bytes, count + 1
     show(f"{count} removed, {_format_size(freed)} freed")
 
 
-def _describe(item: CachedItem) -> str:
-    """Return one line: the start of the digest, the size, the time of the last use, and the device and backend."""
-    used = time.strftime("%Y-%m-%d %H:%M", time.localtime(item.used))
+_HEADINGS = ("engine", "model", "precision", "test", "size", "used", "device and backend")
+
+
+def _row(item: CachedItem) -> tuple[str, ...]:
+    """Return the cells of an engine: the start of its digest, what it was built from and for, its size and last use."""
+    used = age(datetime.datetime.fromtimestamp(item.used, datetime.timezone.utc).isoformat())
+    size = _format_size(item.bytes)
     if item.meta is None:
-        content = "a model or plan that a function returned"
-    else:
-        environment = item.meta.environment
-        content = f"{environment.device}, {environment.backend} {environment.backend_version}"
-    pinned = "  pinned by a baseline" if item.pinned else ""
-    return f"{item.key[:12]}  {_format_size(item.bytes):>9}  {used}  {content}{pinned}"
+        return item.key[:12], "a model or plan that a function returned", "-", "-", size, used, "-"
+    meta, environment = item.meta, item.meta.environment
+    target = f"{environment.device}, {environment.backend} {environment.backend_version}"
+    if item.pinned:
+        target += ", pinned by a baseline"
+    precision = str(meta.spec.get("precision", "-"))
+    return item.key[:12], meta.model or "-", precision, meta.test or "-", size, used, target
 
 
 def _format_size(count: int) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_trt.cli.exit_status import exit_status
 from pytest_trt.cli.project import read_results, read_settings
-from pytest_trt.cli.terminal import show_json, show_report
+from pytest_trt.cli.terminal import output_width, show_json, show_report
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.location import Location
 from pytest_trt.core.node_patterns import matches
@@ -22,6 +22,7 @@ from pytest_trt.judge.baselines.baseline import baseline_of, measurement_of
 from pytest_trt.judge.regression.offline import Key, Tolerances, compare_runs, devices
 from pytest_trt.report import markdown, result_json, terminal
 from pytest_trt.report.header import Header
+from pytest_trt.spec.case_ids import current_node_id
 
 _DESCRIPTION = """Compare B with A, test by test. Each of them is a file that --trt-report=json:PATH wrote, or a folder
 or fsspec URL of baselines. #NAME after a folder or URL names another baseline than main."""
@@ -48,7 +49,7 @@ def add_command(subparsers: Any) -> None:
     )
     parser.add_argument("--fail-on", metavar="LIST", help="further verdicts that fail, such as missing,new")
     parser.add_argument("--strict", action="store_true", help="also fail on inconclusive, invalid and new")
-    parser.add_argument("--test", metavar="GLOB", help="compare only these tests; * and ? are wildcards")
+    parser.add_argument("--test", metavar="TEXT", help="compare only the tests whose id has this part or pattern")
     parser.add_argument(
         "--format", choices=("table", "md", "json"), default="table", help="the form of the output (default: table)"
     )
@@ -69,7 +70,8 @@ def _run(args: argparse.Namespace) -> int:
     )
     strict: frozenset[Status] = frozenset(("inconclusive", "invalid", "new") if args.strict else ())
     failing = (ALWAYS_FAIL - {"invalid"}) | settings.fail_on | strict
-    pattern = args.test or "*"
+    text = args.test or "*"
+    pattern = text if {"*", "?"} & set(text) else f"*{text}*"
     old = {key: value for key, value in _read_references(args.old).items() if matches(pattern, key[1])}
     new = {key: value for key, value in _read_new_results(args.new).items() if matches(pattern, key[1])}
     _check_common_tests(old, new, args)
@@ -87,7 +89,7 @@ def _read_references(source: Location) -> Mapping[Key, Baseline]:
     if not path.is_file():
         return _read_baselines(source)
     measured = ((result.node_id, result.measurement) for result in read_results(path) if result.measurement)
-    return {(device_slug(m.environment), node_id): _as_reference(path, m) for node_id, m in measured}
+    return {(device_slug(m.environment), current_node_id(node_id)): _as_reference(path, m) for node_id, m in measured}
 
 
 def _as_reference(path: Path, measurement: Measurement) -> Baseline:
@@ -104,7 +106,7 @@ def _read_new_results(source: Location) -> Mapping[Key, Result]:
     if not path.is_file():
         baselines = _read_baselines(source)
         return {key: Result(key[1], (), measurement=measurement_of(baseline)) for key, baseline in baselines.items()}
-    results = read_results(path)
+    results = [dataclasses.replace(r, node_id=current_node_id(r.node_id)) for r in read_results(path)]
     for result in results:
         if result.measurement is not None:
             _as_reference(path, result.measurement)
@@ -128,7 +130,7 @@ def _read_baselines(source: Location) -> Mapping[Key, Baseline]:
     for entry in open_baselines(location, name or "main", revision=None, rootdir=Path()).list():
         if isinstance(entry.content, BaselineError):
             raise entry.content
-        found[device_slug(entry.content.environment), entry.content.node_id] = entry.content
+        found[device_slug(entry.content.environment), current_node_id(entry.content.node_id)] = entry.content
     return found
 
 
@@ -151,7 +153,7 @@ def _render(results: tuple[Result, ...], args: argparse.Namespace, failing: froz
     if args.format == "md":
         return markdown.render(results, header)
     encoding = sys.stdout.encoding or "utf-8"
-    return terminal.render(results, header, colour=sys.stdout.isatty(), encoding=encoding)
+    return terminal.render(results, header, width=output_width(), colour=sys.stdout.isatty(), encoding=encoding)
 
 
 def _without_samples(result: Result) -> Result:

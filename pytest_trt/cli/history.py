@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from pytest_trt.cli.arguments import add_project_arguments
+from pytest_trt.cli.choose_tests import HELP, choose_tests
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show, show_report
+from pytest_trt.cli.terminal import output_width, show, show_report
 from pytest_trt.core.figures import FIGURES
-from pytest_trt.core.node_patterns import matches
-from pytest_trt.errors import BaselineError, DeclarationError
+from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines import Run
 from pytest_trt.judge.baselines.history import runs_in_git
 from pytest_trt.judge.regression.change_points import LONGEST, change_points
@@ -27,7 +26,7 @@ versions of that file in git. Level changes are marked."""
 def add_command(subparsers: Any) -> None:
     """Add the command's parser to `subparsers`."""
     parser = subparsers.add_parser("history", help="draw a figure of a test over commits", description=_DESCRIPTION)
-    parser.add_argument("test", metavar="TEST", help="a node id, or a pattern with * and ?")
+    parser.add_argument("test", metavar="TEST", help=HELP)
     parser.add_argument(
         "--figure",
         choices=tuple(FIGURES),
@@ -42,23 +41,22 @@ def add_command(subparsers: Any) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     folder = Project(args.rootdir).baselines(args)
-    matched = 0
-    for entry in folder.list():
-        baseline = entry.content
-        if isinstance(baseline, BaselineError) or not matches(args.test, baseline.node_id):
+    stored = [(entry.path, entry.content) for entry in folder.list() if not isinstance(entry.content, BaselineError)]
+    chosen = choose_tests(
+        args.test,
+        (baseline.node_id for _, baseline in stored),
+        f"{folder.where} has no baseline of",
+        "run pytest-trt baseline list to see all",
+    )
+    for path, baseline in stored:
+        if baseline.node_id not in chosen:
             continue
         runs = {run.time: run for run in baseline.history}
         if not args.no_git:
-            runs = {**{run.time: run for run in runs_in_git(folder, entry.path)}, **runs}
+            runs = {**{run.time: run for run in runs_in_git(folder, path)}, **runs}
         points = _points([runs[time] for time in sorted(runs)], args.figure)
         show(f"{baseline.node_id}, {device_name(baseline.environment)}")
-        width = shutil.get_terminal_size().columns
-        show_report(draw(points, args.figure, width=width, encoding=sys.stdout.encoding or "utf-8") + "\n")
-        matched += 1
-    if not matched:
-        raise DeclarationError(
-            f"{folder.where} has no baseline of {args.test!r}: run pytest-trt baseline list to see all"
-        )
+        show_report(draw(points, args.figure, width=output_width(), encoding=sys.stdout.encoding or "utf-8") + "\n")
     return 0
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 from pytest_trt.core.foreign_text import escape
-from pytest_trt.report.terminal import encodable
+from pytest_trt.report.terminal import PIPED_WIDTH, encodable
 
 
 def show(*lines: str, error: bool = False) -> None:
@@ -20,6 +22,18 @@ def show(*lines: str, error: bool = False) -> None:
     file = sys.stderr if error else sys.stdout
     text = "".join(f"{escape(line)}\n" for line in lines)
     print(encodable(text, file.encoding or "utf-8"), end="", file=file, flush=True)
+
+
+def output_width() -> int:
+    """Return the width of a report on standard output in columns."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPED_WIDTH
+
+
+def show_table(rows: Sequence[Sequence[str]]) -> None:
+    """Print rows of cells, of which the first is the headings, with the columns aligned to the left."""
+    rows = [[escape(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    show(*("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows))
 
 
 def show_report(text: str) -> None:

@@ -44,6 +44,7 @@ class BuildRequest:
         environment: The device and the software that the engine is for.
         strongly_typed: Whether the backend builds networks in the model's own types.
         device: The device's name for the backend.
+        test: The node id of the test that requests the engine, or the command that does, for lists of the cache.
     """
 
     spec: EngineSpec
@@ -52,6 +53,7 @@ class BuildRequest:
     environment: Environment
     strongly_typed: bool
     device: str = "0"
+    test: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -166,6 +168,8 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
                 proved_by=report.proved_by,
                 notes=report.notes,
                 calibration=calibration_key,
+                model=model.path.name,
+                test=request.test,
             )
             entry = (store.save_apart if fresh else store.save)(draft, meta, report.layers)
     return _from_entry(entry, built=True, notes=(*notes, *filter(None, [fault])))

@@ -89,6 +89,7 @@ class Case:
             environment=self.environment,
             strongly_typed=bench.strongly_typed(self.backend, self.spec),
             device=bench.settings.device,
+            test=self._node_id,
         )
         resources = BuildResources(store=bench.store, build=self._build, report_waiting=bench.say)
         return provide(request, resources, fresh=fresh)

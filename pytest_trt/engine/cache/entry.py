@@ -41,6 +41,8 @@ class Meta:
             calibrate.
         files: The SHA-256 of each file, by name.
         created: When the entry was saved (UTC, ISO 8601).
+        model: The name of the model's file.
+        test: The node id of the test that built the engine, or the command that did.
         schema: The version of the format.
     """
 
@@ -54,6 +56,8 @@ class Meta:
     calibration: str = ""
     files: Mapping[str, str] = dataclasses.field(default_factory=dict)
     created: str = ""
+    model: str = ""
+    test: str = ""
     schema: int = SCHEMA
 
 
