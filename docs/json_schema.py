@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Measurement
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.report.result_json import Run
 
@@ -57,7 +58,10 @@ def _record(record: type, definitions: dict[str, Any]) -> dict[str, Any]:
     return {
         "type": "object",
         "properties": {
-            field.name: {**texts.get(field.name, {}), **_field(field.name, hints[field.name], definitions)}
+            field.name: {
+                **texts.get(field.name, {}),
+                **_field(field.name, hints[field.name], definitions, nullable=record is Measurement),
+            }
             for field in fields
         },
         "required": [field.name for field in fields if _has_no_default(field)],
@@ -76,9 +80,11 @@ def _has_no_default(field: dataclasses.Field[Any]) -> bool:
     return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
-def _field(name: str, kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
+def _field(name: str, kind: Any, definitions: dict[str, Any], *, nullable: bool = False) -> dict[str, Any]:
     described = _type(kind, definitions)
     if name == "figures":
+        if nullable:  # a percentile without enough samples
+            described["additionalProperties"] = {"anyOf": [described["additionalProperties"], {"type": "null"}]}
         described["propertyNames"] = {"enum": list(FIGURES)}
     return described
 

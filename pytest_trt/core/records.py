@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from pytest_trt.core.stored_output import StoredOutput
+
 SCHEMA = 1
 """The version of the form of stored records. Increase it when that form changes."""
 
@@ -176,21 +178,6 @@ class LayerProfile:
 
 
 @dataclasses.dataclass(frozen=True)
-class StoredOutput:
-    """A compact copy of an output.
-
-    Attributes:
-        sha256: The SHA-256 of all bytes of the output.
-        values: A sample of the elements in base64: little-endian float64, or int64 for integer types.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    sha256: str
-    values: str
-
-
-@dataclasses.dataclass(frozen=True)
 class Measurement:
     """All the figures of one test, with the engine, device and software that they belong to.
 
@@ -199,6 +186,7 @@ class Measurement:
 
     Attributes:
         figures: The estimates by the name of the figure, such as `ms` or `memory_mb`.
+        unsupported: Why a percentile is not among the figures: too few samples, by the name of the figure.
         spec: What was built and run, as text by the name of the argument.
         spec_digest: The SHA-256 of `spec`.
         engine_digest: The key of the engine in the engine cache.
@@ -232,12 +220,15 @@ class Measurement:
     notes: tuple[str, ...] = ()
     build_spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
     outputs: Mapping[str, StoredOutput] = dataclasses.field(default_factory=dict)
+    unsupported: Mapping[str, str] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
 
     def __getitem__(self, figure: str) -> float:
         """Return the value of a figure in its own unit; KeyError if it was not measured."""
         if figure in self.figures:
             return self.figures[figure].value
+        if figure in self.unsupported:
+            raise KeyError(f"{figure} has {self.unsupported[figure]}")
         raise KeyError(f"no figure {figure!r} was measured; there are {', '.join(self.figures) or 'none'}")
 
     def __getattr__(self, figure: str) -> float:
@@ -245,6 +236,8 @@ class Measurement:
         figures = self.__dict__.get("figures", {})
         if figure in figures:
             return self[figure]
+        if figure in (unsupported := self.__dict__.get("unsupported", {})):
+            raise AttributeError(f"{figure} has {unsupported[figure]}")
         known = ", ".join(figures) or "none"
         raise AttributeError(f"Measurement has no attribute or figure {figure!r}; its figures are {known}")
 

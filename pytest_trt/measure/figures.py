@@ -32,6 +32,16 @@ def from_blocks(samples: Sequence[Samples], spread: float) -> dict[str, Estimate
     return {name: noise_levels.estimate(name, samples, spread) for name in names}
 
 
+def split_supported(figures: Mapping[str, Estimate]) -> tuple[dict[str, Estimate], dict[str, str]]:
+    """Return the figures without the percentiles that have too few samples, and the reason for each of these."""
+    unsupported = {
+        name: f"too few samples ({figures[name].samples}): it needs about {figures[name].needs_s:.2g} s more"
+        for name in noise_levels.PERCENTILES
+        if name in figures and figures[name].needs_s > 0
+    }
+    return {name: figure for name, figure in figures.items() if name not in unsupported}, unsupported
+
+
 def from_memory(sizes: Mapping[str, int]) -> dict[str, Estimate]:
     """Return the memory figures in MB (10**6 bytes).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from pytest_trt.core import codec, json_text
 from pytest_trt.core.json_text import JsonLimits
@@ -26,9 +27,30 @@ class Run:
 
 
 def render(results: Sequence[Result], header: Header | None = None) -> str:
-    """Return the results as JSON, one in each line. Numbers keep all their digits. `header` is not used."""
-    lines = ",\n".join(json.dumps(codec.encode(result), separators=(",", ":")) for result in results)
+    """Return the results as JSON, one in each line. Numbers keep all their digits. `header` is not used.
+
+    A figure without enough samples is null; `unsupported` has the reason.
+    """
+    lines = ",\n".join(json.dumps(_encode(result), separators=(",", ":")) for result in results)
     return f'{{"schema":{SCHEMA},"results":[\n{lines}\n]}}\n'
+
+
+def _encode(result: Result) -> Any:
+    data = codec.encode(result)
+    if result.measurement is not None:
+        data["measurement"]["figures"].update(dict.fromkeys(result.measurement.unsupported))
+    return data
+
+
+def _drop_null_figures(data: Any) -> None:
+    """Remove the figures that are null from the results in a file, whatever else it contains."""
+    results = data.get("results") if isinstance(data, dict) else None
+    for result in results if isinstance(results, list) else ():
+        measurement = result.get("measurement") if isinstance(result, dict) else None
+        figures = measurement.get("figures") if isinstance(measurement, dict) else None
+        if isinstance(figures, dict):
+            for name in [name for name, figure in figures.items() if figure is None]:
+                del figures[name]
 
 
 def read(text: str, where: str = "run") -> tuple[Result, ...]:
@@ -51,4 +73,5 @@ def read(text: str, where: str = "run") -> tuple[Result, ...]:
             f"{where} has schema {short_repr(schema)}, and this pytest-trt reads schemas up to {SCHEMA}: "
             "install a newer one"
         )
+    _drop_null_figures(data)
     return codec.decode(Run, data, where).results

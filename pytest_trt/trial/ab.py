@@ -22,6 +22,7 @@ from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.question import RegressionQuestion, judge_exact
 from pytest_trt.measure.engine_probe import Subject
+from pytest_trt.measure.figures import split_supported
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import description_digest
@@ -198,10 +199,12 @@ class AbComparison:
     def _measurement(
         side: AbSide, engine: AbEngine, figures: Mapping[str, Estimate], proof: Mapping[str, str]
     ) -> Measurement:
+        supported, unsupported = split_supported(figures)
         return Measurement(
             node_id=side.name,
             environment=side.environment,
-            figures=figures,
+            figures=supported,
+            unsupported=unsupported,
             spec=engine.description,
             spec_digest=description_digest(engine.description),
             engine_digest=engine.engine.digest,

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.core.records import StoredOutput, Verdict
+from pytest_trt.core.records import Verdict
+from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.engine.model import randomness
 from pytest_trt.errors import TrtError
 from pytest_trt.judge.accuracy import allowed_error, stored_outputs

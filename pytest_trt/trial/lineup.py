@@ -24,6 +24,7 @@ from pytest_trt.errors import TrtError
 from pytest_trt.judge.accuracy import allowed_error
 from pytest_trt.judge.accuracy import verdicts as accuracy
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.measure.figures import split_supported
 from pytest_trt.measure.stopping import Resolution
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec, Precision
@@ -184,7 +185,7 @@ class Lineup:
                 run = device.measure([(server, subject)], rule, batch=case.batch, spread=spread)
                 with EngineProbe(server, subject) as probe:
                     outputs = probe.infer(inputs if inputs is not None else probe.current_inputs())
-            figures = {name: e.value for name, e in run.figures.items() if name in LINEUP_FIGURES}
+            figures = {name: e.value for name, e in split_supported(run.figures)[0].items() if name in LINEUP_FIGURES}
             row = dataclasses.replace(row, ran=True, figures=figures, notes=tuple(filter(None, [why_unchecked])))
             return row if inputs is None else self._with_errors(row, outputs, expected, tf32=True)
         except TrtError as error:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
+from samples.records import measurement
 from samples.reports import RUN, unmeasured
 
-from pytest_trt.core.records import SCHEMA
+from pytest_trt.core.records import SCHEMA, Result
 from pytest_trt.errors import RecordError
 from pytest_trt.report import result_json
 
@@ -16,6 +18,22 @@ def test_json_keeps_every_record() -> None:
     results = (*RUN, unmeasured("test_lost"))
     assert result_json.read(result_json.render(results)) == results
     assert result_json.read(result_json.render(())) == ()
+
+
+def test_percentile_without_enough_samples_is_null_with_the_reason() -> None:
+    reason = "too few samples (40): it needs about 1.2 s more"
+    sample = measurement(unsupported={"p99_ms": reason})
+    sample = dataclasses.replace(sample, figures={n: f for n, f in sample.figures.items() if n != "p99_ms"})
+    written = result_json.render([Result("t", (), sample)])
+    [data] = json.loads(written)["results"]
+    assert data["measurement"]["figures"]["p99_ms"] is None
+    assert data["measurement"]["unsupported"] == {"p99_ms": reason}
+    [read] = result_json.read(written)
+    assert read.measurement == sample
+    with pytest.raises(AttributeError, match="p99_ms has too few samples"):
+        _ = sample.p99_ms
+    with pytest.raises(KeyError, match="needs about"):
+        _ = sample["p99_ms"]
 
 
 @pytest.mark.parametrize(

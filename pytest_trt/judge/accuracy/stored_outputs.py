@@ -9,8 +9,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.core.records import StoredOutput, Verdict
+from pytest_trt.core.records import Verdict
 from pytest_trt.core.scalars import short_repr
+from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.accuracy.allowed_error import AccuracyLimits
 from pytest_trt.judge.accuracy.difference import compare

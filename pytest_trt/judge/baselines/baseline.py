@@ -21,8 +21,8 @@ from pytest_trt.core.records import (
     Measurement,
     Samples,
     Status,
-    StoredOutput,
 )
+from pytest_trt.core.stored_output import StoredOutput
 
 RUNS = 10
 """How many runs the history of a baseline has."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.core import codec
-from pytest_trt.core.records import StoredOutput
+from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, AccuracyLimits
 from pytest_trt.judge.accuracy.stored_outputs import SAMPLE, judge, store
