@@ -64,3 +64,10 @@ FIGURES: Mapping[str, Figure] = {
     "context_mb": _part("MB", "execution context"),
     "io_mb": _part("MB", "I/O buffers"),
 }
+
+
+def status_words(status: str, figure: str = "") -> str:
+    """Return a status for a person: `over budget`, or `below budget` if a higher figure is better."""
+    if status == "over_budget" and figure in FIGURES and FIGURES[figure].higher_is_better:
+        return "below budget"
+    return status.replace("_", " ")

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pytest_trt.core import noise_levels, stats
-from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.figures import FIGURES, status_words
 from pytest_trt.core.records import Block, Estimate, Samples, Status, Verdict
 from pytest_trt.spec.expectations import Budget
 
@@ -113,7 +113,7 @@ def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
             details = (f"at {100 * share:.0f} % of its budget",)
     else:
         status, why = "inconclusive", " (at the limit)"
-    text = f"{about.title} {status.replace('_', ' ')}{why}: {value}, budget {limit_text}"
+    text = f"{about.title} {status_words(status, figure)}{why}: {value}, budget {limit_text}"
     return Verdict(status, "budget", figure, text, limit=limit, details=details)
 
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Result
 from pytest_trt.report.numbers import format_count, format_duration
-from pytest_trt.report.table import display_names, status_words
-from pytest_trt.report.terminal import shorten
+from pytest_trt.report.table import display_names, result_words
 
 _ENGINE_WIDTH = 42
 """The number of columns that are reserved for the description of an engine."""
@@ -22,13 +21,14 @@ def render(results: Sequence[Result], *, width: int = 100) -> str:
         width: The width of the terminal in columns.
     """
     names = display_names(results)
-    column = min(max(map(len, names)), width - _ENGINE_WIDTH)
-    names = [shorten(name, column) for name in names]
+    column = max(_ENGINE_WIDTH, min(max(map(len, names)), width - _ENGINE_WIDTH))
     lines = [" trt: engines built, no tests run ".center(width, "=")]
     for name, result in zip(names, results, strict=True):
+        *folded, last = (name[start : start + column] for start in range(0, len(name), column))
+        lines += folded
         description = result.verdicts[0].text.splitlines()[0] if result.verdicts else ""
-        status = "" if result.status == "ok" else f"{status_words(result.status)}: "
-        lines.append(escape(f"{name:<{column}}  {status}{description}")[:width])
+        status = "" if result.status == "ok" else f"{result_words(result)}: "
+        lines.append(escape(f"{last:<{column}}  {status}{description}")[:width])
     built = [result.built_s for result in results if result.built_s is not None]
     cached = sum(result.status == "ok" and result.built_s is None for result in results)
     engines = format_count(len(built), "engine")

@@ -6,7 +6,7 @@ import dataclasses
 import shlex
 from collections.abc import Iterator
 
-from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.figures import FIGURES, status_words
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import ALWAYS_FAIL, STATUSES, Measurement, Result, Status, Verdict
 from pytest_trt.report.header import environment_line
@@ -56,7 +56,8 @@ def sentence(verdict: Verdict, measurement: Measurement | None) -> str:
     about = FIGURES.get(verdict.figure)
     if estimate is None or about is None or verdict.status not in _NUMBERS_SUFFICE:
         return " ".join(verdict.text.split()) or f"{verdict.figure} {verdict.status}"
-    head = f"{about.title} {verdict.status.replace('_', ' ')}: {format_with_unit(verdict.figure, estimate.value)}"
+    words = status_words(verdict.status, verdict.figure)
+    head = f"{about.title} {words}: {format_with_unit(verdict.figure, estimate.value)}"
     if verdict.basis == "baseline" and verdict.ratio is not None and verdict.ratio.value > 0:
         old = format_with_unit(verdict.figure, estimate.value / verdict.ratio.value)
         tolerance = f", tolerance {format_share(verdict.tolerance)}" if verdict.tolerance is not None else ""

@@ -10,6 +10,35 @@ from pytest_trt.core.records import ALWAYS_FAIL, Environment, Status
 
 
 @dataclasses.dataclass(frozen=True)
+class RunHead:
+    """A frozen record of a run of pytest, which heads its JSON.
+
+    Attributes:
+        plugin: The version of pytest-trt.
+        command: The words of the command, with `***` in place of credentials.
+        host: The name of the host.
+        project: The name of the project's folder.
+        start: When the run began (UTC, ISO 8601).
+        duration_s: How long it took. None if it did not end by itself.
+        commit: The git commit of the project. It ends in `+` if there were uncommitted changes.
+        branch: The git branch of the project.
+        interrupted: Whether the run ended before all of its tests had run.
+        parts: The heads of the runs that were merged into this one.
+    """
+
+    plugin: str
+    command: tuple[str, ...]
+    host: str
+    project: str
+    start: str
+    duration_s: float | None = None
+    commit: str | None = None
+    branch: str | None = None
+    interrupted: bool = False
+    parts: tuple[RunHead, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
 class Header:
     """A frozen record of the facts about a run as a whole.
 
@@ -19,6 +48,7 @@ class Header:
         baseline: The name of the baseline or git revision that the tests are compared with, or None.
         failing: The statuses that fail a test in this run.
         commit: The commit of the git revision; empty if `baseline` is a stored baseline.
+        run: The run of pytest; None if the results come from elsewhere.
     """
 
     device: str
@@ -26,6 +56,7 @@ class Header:
     baseline: str | None = None
     failing: frozenset[Status] = ALWAYS_FAIL
     commit: str = ""
+    run: RunHead | None = None
 
     @classmethod
     def from_environment(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.report.numbers import format_count, format_figure, format_percent, format_with_unit
-from pytest_trt.report.terminal import MAX_WIDTH, encodable
+from pytest_trt.report.terminal import PIPED_WIDTH, encodable
 
 HEIGHT = 12
 """The height of the chart in lines."""
@@ -41,7 +41,7 @@ class Point:
     moved: bool = False
 
 
-def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, encoding: str = "utf-8") -> str:
+def draw(points: Sequence[Point], name: str = "ms", *, width: int = PIPED_WIDTH, encoding: str = "utf-8") -> str:
     """Return a chart of the figure `name` over `points`.
 
     The chart has a dot for each run and a line for each level. Below it, level changes are marked by numbers and runs
@@ -50,12 +50,11 @@ def draw(points: Sequence[Point], name: str = "ms", *, width: int = MAX_WIDTH, e
     Args:
         points: The runs, the oldest first.
         name: The name of the figure, such as `ms`.
-        width: The width of the terminal in columns; at most MAX_WIDTH of them are used.
+        width: The width of the terminal in columns.
         encoding: The encoding of the output. A character that it lacks is replaced by a plain one.
     """
     if not points:
         return f"No stored run has {name}.\n"
-    width = min(width, MAX_WIDTH)
     values = [p.value for p in points]
     # The margin is at least 1 % of the value, so that noise looks small.
     margin = max(0.05 * (max(values) - min(values)), 0.01 * max(map(abs, values))) or 1.0

@@ -13,7 +13,7 @@ from pytest_trt.core.records import Environment, LayerProfile, Measurement, Resu
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header, environment_line
 from pytest_trt.report.numbers import format_count, format_number, format_share
-from pytest_trt.report.table import Table, build_table, status_words, totals, warnings
+from pytest_trt.report.table import Table, build_table, result_words, totals, warnings
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --soft: #f3f5f7; --mark: #0a5cad;
@@ -80,7 +80,7 @@ def _overview(table: Table, header: Header) -> str:
 def _test(number: int, result: Result, header: Header) -> str:
     css_class = _css_class(result, header)
     opened = " open" if css_class == "bad" else ""
-    status = f'<span class="{css_class}">{_html(status_words(result.status))}</span>'
+    status = f'<span class="{css_class}">{_html(result_words(result))}</span>'
     lines = [f'<details id="t{number}"{opened}><summary>{_html(result.node_id)}: {status}</summary>']
     for verdict in result.verdicts:
         description = (failure.sentence(verdict, result.measurement), *(f"  {line}" for line in verdict.details))

@@ -10,7 +10,7 @@ from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import STATUSES, Result
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header
-from pytest_trt.report.table import build_table, totals, warnings
+from pytest_trt.report.table import build_table, next_step, totals, warnings
 
 MAX_ROWS = 1000
 MAX_FAILURES = 50
@@ -40,6 +40,7 @@ def render(results: Sequence[Result], header: Header) -> str:
         parts.append(f"{len(failed) - MAX_FAILURES} more failures are in the log.")
     if lines := warnings(results, header):
         parts.append("\n".join(f"- warning: {escape_markdown(line)}" for line in lines))
+    parts += [escape_markdown(line)] if (line := next_step(results, header)) else []
     return "\n\n".join(parts) + "\n"
 
 

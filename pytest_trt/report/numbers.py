@@ -7,25 +7,27 @@ import math
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Estimate
 
-THIN_SPACE = "\u2009"
-"""The separator between groups of three digits."""
-
 
 def format_number(value: float, digits: int = 4) -> str:
-    """Return `value` with up to `digits` significant digits, its thousands separated by thin spaces.
+    """Return `value` with up to `digits` significant digits, without a separator of thousands: tools read it.
 
     All digits before the decimal point are kept. Values from 0.1 to below 10 have the same number of decimals, so that
     they line up in a column; smaller values keep three significant digits.
     """
     magnitude = math.floor(math.log10(abs(value))) if value else 0
     decimals = 2 - magnitude if magnitude < -1 else max(0, digits - 1 - max(magnitude, 0))
-    return f"{value:,.{decimals}f}".replace(",", THIN_SPACE)
+    return f"{value:.{decimals}f}"
 
 
 def format_figure(name: str, value: float) -> str:
     """Return the value of the figure `name` without its unit. Sizes and seconds have fewer digits than latencies."""
     unit = FIGURES[name].unit if name in FIGURES else ""
     return format_number(value, 3 if unit in ("MB", "s") else 4)
+
+
+def format_limit(limit: float) -> str:
+    """Return a limit as it was declared, such as `10` or `0.31`."""
+    return f"{limit:.0f}" if abs(limit) >= 1e6 else f"{limit:.6g}"
 
 
 def format_with_unit(name: str, value: float) -> str:

@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.figures import FIGURES, status_words
 from pytest_trt.core.foreign_text import escape
-from pytest_trt.core.records import STATUSES, Estimate, Result, Status, Verdict
+from pytest_trt.core.records import STATUSES, Estimate, Result, Verdict
 from pytest_trt.report.header import Header, device_name
-from pytest_trt.report.numbers import format_change, format_count, format_duration, format_figure, format_share
+from pytest_trt.report.numbers import (
+    format_change,
+    format_count,
+    format_duration,
+    format_figure,
+    format_limit,
+    format_share,
+)
+
+_OPTIONAL = ("memory_mb", "host_mb", "throughput", "p99_ms")
+"""The figures whose columns a narrow table leaves out, in this order."""
+
+_FIRST = ": --trt-baseline-save"
+"""What the text of a verdict has if the device has no baseline."""
 
 _MAX_WARNINGS = 20
 _MAX_NAMES = 3
@@ -25,6 +39,16 @@ class Row:
     result: Result
     cells: tuple[str, ...]
 
+    @property
+    def group(self) -> str:
+        """The file of the test, with its class if it has one."""
+        return _split_last(self.result.node_id)[0]
+
+    @property
+    def name(self) -> str:
+        """The rest of the test's node id."""
+        return _split_last(self.result.node_id)[1]
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -35,18 +59,20 @@ class Table:
             it the change.
         numeric: The indices of the columns that are aligned to the right.
         rows: One row for each result.
+        optional: The indices of the columns that a narrow table leaves out, in this order.
     """
 
     headings: tuple[str, ...]
     numeric: frozenset[int]
     rows: tuple[Row, ...]
+    optional: tuple[int, ...] = ()
 
 
 def build_table(results: Sequence[Result], header: Header) -> Table:
     """Return the table of `results`, in their order.
 
     The device has a column only if there are several devices. The memory is that of the device, or of the host if no
-    test used a device.
+    test used a device. The tightest budget of each test has a column if there are budgets.
     """
     devices = [
         escape(device_name(r.measurement.environment).removeprefix("NVIDIA ")) if r.measurement else "" for r in results
@@ -54,6 +80,8 @@ def build_table(results: Sequence[Result], header: Header) -> Table:
     hidden = "host_mb" if any("memory_mb" in _figures(r) for r in results) else "memory_mb"
     figures = {name: about.column for name, about in FIGURES.items() if about.column and name != hidden}
     leading = ("test", "device") if len(set(devices) - {""}) > 1 else ("test",)
+    budgets = list(map(_budget_cell, results))
+    budget = ("budget",) if any(budgets) else ()
     change = escape(f"against {header.baseline}") if header.baseline else "change"
     rows = tuple(
         Row(
@@ -61,18 +89,45 @@ def build_table(results: Sequence[Result], header: Header) -> Table:
             (
                 *(name, device)[: len(leading)],
                 *(format_figure(f, _figures(result)[f].value) if f in _figures(result) else "-" for f in figures),
+                *(budget_cell,)[: len(budget)],
                 _change_cell(result),
-                status_words(result.status),
+                result_words(result),
             ),
         )
-        for result, name, device in zip(results, display_names(results), devices, strict=True)
+        for result, name, device, budget_cell in zip(results, display_names(results), devices, budgets, strict=True)
     )
-    numeric = frozenset(range(len(leading), len(leading) + len(figures)))
-    return Table((*leading, *figures.values(), change, "verdict"), numeric, rows)
+    positions = {name: number for number, name in enumerate(figures, len(leading))}
+    return Table(
+        headings=(*leading, *figures.values(), *budget, change, "verdict"),
+        numeric=frozenset(positions.values()),
+        rows=rows,
+        optional=tuple(positions[name] for name in _OPTIONAL if name in positions),
+    )
 
 
 def _figures(result: Result) -> Mapping[str, Estimate]:
     return result.measurement.figures if result.measurement else {}
+
+
+def tightest_budget(result: Result) -> tuple[Verdict, float] | None:
+    """Return the verdict on the tightest budget of a test, and the figure as a share of its limit; None without one."""
+    figures = _figures(result)
+    shares = [
+        (v, figures[v.figure].value / v.limit)
+        for v in result.verdicts
+        if v.basis == "budget" and v.limit and v.figure in figures and figures[v.figure].value > 0
+    ]
+    return max(shares, key=lambda s: 1 / s[1] if FIGURES[s[0].figure].higher_is_better else s[1], default=None)
+
+
+def _budget_cell(result: Result) -> str:
+    """Return the headroom to the tightest budget, such as `82 % of 10 ms`."""
+    if (found := tightest_budget(result)) is None:
+        return ""
+    verdict, share = found
+    about = FIGURES[verdict.figure]
+    name = about.column.removesuffix(about.unit).strip() if about.column else about.title
+    return f"{name} {format_share(share)} of {format_limit(verdict.limit or 0.0)} {about.unit}".lstrip()
 
 
 def _change_cell(result: Result) -> str:
@@ -103,9 +158,18 @@ def _split(node_id: str) -> tuple[str, str]:
     return (path, name) if name else ("", path)
 
 
-def status_words(status: Status) -> str:
-    """Return a status for a person: `over budget` for `over_budget`."""
-    return status.replace("_", " ")
+def _split_last(node_id: str) -> tuple[str, str]:
+    """Return the file with its classes, and the name of the test, whose parameters may contain `::` themselves."""
+    head, bracket, parameters = node_id.partition("[")
+    group, _, name = head.rpartition("::")
+    return group, f"{name}{bracket}{parameters}"
+
+
+def result_words(result: Result) -> str:
+    """Return the status of a result for a person: its worst verdict, in the words of that verdict's figure."""
+    figures = {v.figure for v in result.verdicts if v.status == result.status}
+    words = {status_words(result.status, figure) for figure in figures}
+    return words.pop() if len(words) == 1 else status_words(result.status)
 
 
 def totals(results: Sequence[Result]) -> str:
@@ -118,8 +182,8 @@ def totals(results: Sequence[Result]) -> str:
     engines = [f"{format_count(len(built), 'engine')} built in {format_duration(sum(built))}"] if built else []
     if cached:
         engines.append(f"{len(cached) if built else format_count(len(cached), 'engine')} from the cache")
-    statuses = Counter(r.status for r in results)
-    tests = [f"{statuses[s]} {status_words(s)}" for s in reversed(STATUSES) if statuses[s]]
+    best_first = sorted(results, key=lambda r: STATUSES.index(r.status), reverse=True)
+    tests = [f"{count} {words}" for words, count in Counter(map(result_words, best_first)).items()]
     sentences = [", ".join(part) for part in (engines, tests) if part]
     sentences += [sentence] if (sentence := _detectable_slowdown(results)) else []
     return ". ".join(sentences) + "."
@@ -133,6 +197,20 @@ def _detectable_slowdown(results: Sequence[Result]) -> str:
     if poorest <= 2 * typical:
         return f"Detectable slowdown: {format_share(poorest)}"
     return f"Detectable slowdown: {format_share(typical)}, in the noisiest test {format_share(poorest)}"
+
+
+def next_step(results: Sequence[Result], header: Header) -> str:
+    """Return what to do after the first run on a device, which has no baseline yet; empty after any other run."""
+    absent = (v for r in results if not r.saved for v in r.verdicts if _is_first(v))
+    if header.run is None or (verdict := next(absent, None)) is None:
+        return ""
+    reason = " ".join(verdict.text.split()).partition(_FIRST)[0]
+    return escape(f"Next: {reason}. Store one with: {shlex.join(header.run.command)} --trt-baseline-save")
+
+
+def _is_first(verdict: Verdict) -> bool:
+    """Return whether the device has no baseline at all: one command stores those of all tests."""
+    return verdict.status == "missing" and verdict.basis == "baseline" and _FIRST in verdict.text
 
 
 def warnings(results: Sequence[Result], header: Header) -> list[str]:
@@ -150,8 +228,8 @@ def warnings(results: Sequence[Result], header: Header) -> list[str]:
 def _warnings(result: Result, header: Header) -> Iterator[tuple[str, str]]:
     """Yield the kind of each warning, and its detail for this test."""
     for v in result.verdicts:
-        if v.status == "missing" and result.saved:
-            continue
+        if v.status == "missing" and (result.saved or (header.run is not None and _is_first(v))):
+            continue  # next_step has the command that stores a baseline
         if v.status in ("inconclusive", "missing", "unenforced") and v.status not in header.failing:
             yield status_words(v.status), " ".join(v.text.split())
         if v.status == "new" and v.details:

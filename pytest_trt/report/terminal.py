@@ -5,35 +5,38 @@ from __future__ import annotations
 import io
 import textwrap
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Measurement, Result, Status
 from pytest_trt.report import failure, trtexec_json
 from pytest_trt.report.header import Header, environment_line
-from pytest_trt.report.numbers import THIN_SPACE, format_count, format_duration, format_figure
-from pytest_trt.report.table import Row, Table, build_table, totals, warnings
+from pytest_trt.report.numbers import format_count, format_duration, format_figure
+from pytest_trt.report.table import Row, Table, build_table, next_step, totals, warnings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 # rich is imported inside functions, so that a run that prints no table does not load it.
 
-MAX_WIDTH = 100
-"""The greatest width of a report in columns, however wide the terminal is."""
+PIPED_WIDTH = 100
+"""The width of a report in columns if it is not written to a terminal."""
 
-_GAP = "  "
-_NARROWING = (("test", 32), ("device", 20), ("test", 24), ("device", 14), ("change", 18), ("test", 12), ("change", 8))
-"""The steps that make a table narrower: a column, and the width to which it may shrink."""
+_GAP = 2
+_MIN_NAME = 24
+"""Below this width of the names, the change loses its interval, and then the device its end."""
+_MIN_DEVICE = 14
 _STYLES = {"ok": "green", "improved": "bold green", "new": "cyan", "missing": "cyan"}
-_PLAIN = str.maketrans({THIN_SPACE: " ", "…": "~", "─": "-", "┤": "|", "└": "+", "●": "o"})
-
-StyledLine = tuple[str, tuple[tuple[int, int, str], ...]]
-"""A line and the spans of it that are coloured: start, end, style."""
+_PLAIN = str.maketrans({"…": "~", "─": "-", "┤": "|", "└": "+", "●": "o"})
 
 
 def render(
     results: Sequence[Result],
     header: Header,
     *,
-    width: int = MAX_WIDTH,
+    width: int = PIPED_WIDTH,
     colour: bool,
     verbosity: int = 0,
     encoding: str = "utf-8",
@@ -43,27 +46,22 @@ def render(
     Args:
         results: The results of the tests, in the order of the table.
         header: The facts about the run as a whole.
-        width: The width of the terminal in columns; at most MAX_WIDTH of them are used.
+        width: The width of the terminal in columns.
         colour: Whether to add ANSI colour codes.
         verbosity: Below 0, only the failing tests and the totals are shown; above 0, each test is followed by its
             verdicts, its other figures and how it was run.
         encoding: The encoding of the output. A character that it lacks is replaced by a plain one.
     """
     from rich.console import Console
-    from rich.text import Text
 
-    width = min(width, MAX_WIDTH)
     stream = io.StringIO()
     console = Console(
         file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None,
         no_color=not colour, legacy_windows=False, force_jupyter=False, highlight=False, markup=False, emoji=False,
     )  # fmt: skip
-    for line, spans in _lines(results, header, width, verbosity):
-        text = Text(line)
-        for start, end, style in spans:
-            text.stylize(style, start, end)
-        console.print(text, no_wrap=True, overflow="ignore", crop=False)
-    return encodable(stream.getvalue(), encoding)
+    print_report(console, results, header, verbosity=verbosity)
+    lines = (line.rstrip() for line in stream.getvalue().splitlines())
+    return encodable("".join(f"{line}\n" for line in lines), encoding)
 
 
 def encodable(text: str, encoding: str) -> str:
@@ -76,78 +74,111 @@ def encodable(text: str, encoding: str) -> str:
 
 
 def shorten(name: str, width: int) -> str:
-    """Return `name` in at most `width` columns, without its middle if it is longer.
-
-    The parameters in brackets at its end are kept whole as long as they fit.
-    """
+    """Return `name` in at most `width` columns, without its middle if it is longer."""
     from rich.cells import cell_len
 
     if cell_len(name) <= width:
         return name
-    bracket = name.find("[")
-    tail = name[bracket:] if bracket > 0 and cell_len(name[bracket:]) <= width - 4 else name[-((width - 1) // 2) :]
+    tail = name[-((width - 1) // 2) :]
     head = name[: -len(tail)]
     while head and cell_len(head) + cell_len(tail) > width - 1:
         head = head[:-1]
     return f"{head}…{tail}"
 
 
-def _lines(results: Sequence[Result], header: Header, width: int, verbosity: int) -> Iterator[StyledLine]:
-    title = f" {shorten(header.title, width - 4)} "
-    yield title.center(width, "="), ((0, width, "bold"),)
+def print_report(console: Console, results: Sequence[Result], header: Header, *, verbosity: int = 0) -> None:
+    """Print the report that `render` returns to a console of rich."""
+    from rich.rule import Rule
+    from rich.text import Text
+
+    width = console.width
+    console.print(Rule(Text(shorten(header.title, width - 4), "bold"), characters="=", style="bold"))
     shown = [r for r in results if verbosity >= 0 or r.status in header.failing]
     if shown:
-        table = build_table(shown, header)
-        widths = _column_widths(table, width)
-        headings = _join_cells(table.headings, table, widths)
-        yield headings, ((0, len(headings), "bold"),)
-        for row in table.rows:
-            yield _row(row, table, widths, header)
-            if verbosity > 0:
-                for line in _details(row.result):
-                    yield from ((part, ()) for part in _wrap(line, width, "    "))
-    for line in totals(results), *(f"warning: {w}" for w in (warnings(results, header) if verbosity >= 0 else ())):
-        style = ((0, len("warning:"), "yellow"),) if line.startswith("warning:") else ()
+        _print_table(console, build_table(shown, header), header, details=verbosity > 0)
+    notes = [f"warning: {line}" for line in warnings(results, header)] if verbosity >= 0 else []
+    for line in filter(None, (totals(results), *notes, next_step(results, header))):
         first, *rest = _wrap(line, width, "")
-        yield first, style
-        yield from ((part, ()) for part in rest)
+        text = Text("\n".join((first, *rest)))
+        text.highlight_regex("^warning:", "yellow")
+        console.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 
-def _column_widths(table: Table, width: int) -> list[int]:
-    """Return the width of each column: that of its widest text, or less if the line would exceed `width`.
+def _print_table(console: Console, table: Table, header: Header, *, details: bool) -> None:
+    """Print the table, with a line for each file, and the details of a test below its row."""
+    from rich.table import Table as Grid
+    from rich.text import Text
 
-    Only columns with words shrink. A number or a verdict is never cut.
+    columns, widths = _layout(table, console.width)
+
+    def print_rows(rows: Sequence[Sequence[Text]]) -> None:
+        grid = Grid.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
+        for column, width in zip(columns, widths, strict=True):
+            grid.add_column(width=width, justify="right" if column in table.numeric else "left", overflow="fold")
+        for cells in rows:
+            grid.add_row(*cells)
+        console.print(grid)
+
+    def cells_of(row: Row) -> list[Text]:
+        cells = [Text(_fit(row.cells[c], w, c, table)) for c, w in zip(columns, widths, strict=True)]
+        cells[0] = Text(escape(row.name))
+        cells[-1].stylize(_style(row.result.status, header))
+        return cells
+
+    print_rows([[Text.assemble((table.headings[c], "bold")) for c in columns]])
+    groups: dict[str, list[Row]] = {}
+    for row in table.rows:
+        groups.setdefault(row.group, []).append(row)
+    for group, rows in groups.items():
+        if group:
+            console.print(Text(escape(group), "dim"), overflow="fold")
+        if not details:
+            print_rows(list(map(cells_of, rows)))
+        for row in rows if details else ():
+            print_rows([cells_of(row)])
+            wrapped = "\n".join(part for line in _details(row.result) for part in _wrap(line, console.width, "    "))
+            console.print(Text(wrapped), no_wrap=True, overflow="ignore", crop=False)
+
+
+def _layout(table: Table, width: int) -> tuple[list[int], list[int]]:
+    """Return the columns that are shown, and their widths.
+
+    While the names do not fit, the optional columns go. Then the names wrap. A number or a verdict is never cut.
     """
     from rich.cells import cell_len
 
-    widths = [max(map(cell_len, column)) for column in zip(table.headings, *(r.cells for r in table.rows), strict=True)]
-    excess = sum(widths) + len(_GAP) * (len(widths) - 1) - width
-    columns = {**{heading: column for column, heading in enumerate(table.headings)}, "change": len(widths) - 2}
-    for heading, narrowest in _NARROWING:
-        if heading in columns:
-            cut = max(0, min(excess, widths[columns[heading]] - narrowest))
-            widths[columns[heading]] -= cut
-            excess -= cut
-    return widths
+    rows = [(row.name, *row.cells[1:]) for row in table.rows]
+    full = [max(map(cell_len, column)) for column in zip(table.headings, *rows, strict=True)]
+    columns = list(range(len(full)))
+
+    def name_width() -> int:
+        return width - sum(full[c] + _GAP for c in columns[1:])
+
+    for column in table.optional:
+        if name_width() < full[0]:
+            columns.remove(column)
+    wanted = min(full[0], _MIN_NAME)
+    for column, narrowest in ((len(full) - 2, _narrow_change(table)), (1, _MIN_DEVICE)):
+        if column > 1 or table.headings[1] == "device":
+            full[column] -= max(0, min(wanted - name_width(), full[column] - narrowest))
+    full[0] = max(1, min(full[0], name_width()))
+    return columns, [full[c] for c in columns]
 
 
-def _join_cells(cells: Sequence[str], table: Table, widths: Sequence[int]) -> str:
+def _narrow_change(table: Table) -> int:
+    """Return the width of the changes without their intervals."""
     from rich.cells import cell_len
 
-    texts = []
-    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
-        if column == len(cells) - 2 and cell_len(cell) > width:
-            # The change without its interval is still true; with half of the interval it would not be.
-            cell, _, _ = cell.partition(" [")
-        short = shorten(cell, width)
-        padding = " " * (width - cell_len(short))
-        texts.append(padding + short if column in table.numeric else short + padding)
-    return _GAP.join(texts).rstrip()
+    return max(map(cell_len, (row.cells[-2].partition(" [")[0] for row in table.rows)))
 
 
-def _row(row: Row, table: Table, widths: Sequence[int], header: Header) -> StyledLine:
-    line = _join_cells(row.cells, table, widths)
-    return line, ((len(line) - len(row.cells[-1]), len(line), _style(row.result.status, header)),)
+def _fit(cell: str, width: int, column: int, table: Table) -> str:
+    """Return the cell in its column: a change without its interval is still true, with half of it it would not be."""
+    from rich.cells import cell_len
+
+    if column == len(table.headings) - 2 and cell_len(cell) > width:
+        cell, _, _ = cell.partition(" [")
+    return shorten(cell, width)
 
 
 def _style(status: Status, header: Header) -> str:
@@ -184,9 +215,9 @@ def _measurement_lines(measurement: Measurement) -> Iterator[str]:
 
 
 def _wrap(line: str, width: int, indent: str) -> list[str]:
-    line = escape(line)
+    line = escape(line).replace(" %", "\xa0%")  # a number stays with its unit
     if len(indent) + len(line) <= width:
-        return [indent + line]
+        return [indent + line.replace("\xa0", " ")]
     after = indent + "  "
     parts = textwrap.wrap(line, width, initial_indent=indent, subsequent_indent=after, break_on_hyphens=False)
-    return [escape(part) for part in parts]  # A part may begin with what was inside the line.
+    return [escape(part.replace("\xa0", " ")) for part in parts]  # A part may begin with what was inside the line.

@@ -22,13 +22,15 @@ def test_met_budget_passes_and_exceeded_or_unmeasured_budget_fails(project, verd
         + _measuring_test("met")
         + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n"
         + _measuring_test("slow")
+        + "@pytest.mark.trt_budget('cpu', throughput=1e12)\n"
+        + _measuring_test("few")
         + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_idle(trt_runner): pass\n"
         + "@pytest.mark.trt_accuracy()\ndef test_unproved(trt_runner): pass\n"
         + "@pytest.mark.trt_budget('cpu', memory_mb=10, gpu_ms=10)\n"
         + _measuring_test("foreign")
     )
     result = project.runpytest_subprocess(*xdist, "--junitxml=out.xml", "--trt-baseline=off")
-    result.assert_outcomes(passed=1, failed=4)
+    result.assert_outcomes(passed=1, failed=5)
     out = result.stdout.str()
     for line in (
         r"^latency over budget: [\d.]+ ms, budget 0\.00000100 ms, \+\d+ % .*\n  measured on .*ONNX Runtime \S+,.*$",
@@ -36,6 +38,8 @@ def test_met_budget_passes_and_exceeded_or_unmeasured_budget_fails(project, verd
         r"^test +ms +p99 ms .*verdict$",
         r"^test_met .*ok$",
         r"^test_slow .* over budget$",
+        r"^throughput below budget: [\d. ]+ inf/s, budget .*$",
+        r"^test_few .* below budget$",
     ):
         assert re.search(line, out, re.MULTILINE), line
     result.stdout.fnmatch_lines_random(
@@ -49,12 +53,13 @@ def test_met_budget_passes_and_exceeded_or_unmeasured_budget_fails(project, verd
     assert verdicts() == {
         "test_met": ["ok"],
         "test_slow": ["over_budget"],
+        "test_few": ["over_budget"],
         "test_idle": ["error"],
         "test_unproved": ["error"],
         "test_foreign": ["error", "error"],
     }
     suite = ElementTree.parse(project.path / "out.xml").getroot()[0]
-    assert (suite.get("failures"), suite.get("errors")) == ("4", "0")
+    assert (suite.get("failures"), suite.get("errors")) == ("5", "0")
     slow = next(case for case in suite.iter("testcase") if case.get("name") == "test_slow")
     properties = {p.get("name"): p.get("value") for p in slow.iter("property")}
     assert properties["trt_verdict"] == "over_budget"
@@ -216,3 +221,9 @@ def test_budget_for_a_value_of_a_deselected_case_is_accepted(project):
     project.makepyfile(test_m=ENGINE + POSSIBLE.replace("batch=[16]", "batch=[17]"))
     assert project.runpytest_inprocess("--collect-only", one).ret == pytest.ExitCode.OK
     assert project.runpytest_inprocess("--collect-only").ret == pytest.ExitCode.USAGE_ERROR
+
+
+def test_tb_line_points_to_the_test(project):
+    project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=10)\ndef test_idle(trt_runner): pass\n")
+    result = project.runpytest_inprocess("--tb=line")
+    result.stdout.fnmatch_lines(["test_m.py:3: *budgets are declared, but the test measured nothing*"])
