@@ -71,6 +71,7 @@ def measure_run(
     requested_inputs: Arrays | None = None,
     reverse_opening: bool = False,
     state: Callable[[], Mapping[str, float]] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> MeasuredRun:
     """Run one measurement. Errors of the probes pass through.
 
@@ -86,6 +87,7 @@ def measure_run(
             inputs that the blocks run on, None for no such inference.
         reverse_opening: Whether to open the probes of every turn in the opposite order.
         state: Reads the state of the GPU or host: before the probes start, after each block, after the probes end.
+        say: Shows which pass runs.
     """
     before = state() if state is not None else {}
     stopwatch = Stopwatch()
@@ -105,6 +107,8 @@ def measure_run(
             other_figures.update(figures.from_blocks(sampling.sides[1], spread))
             other_figures.update(figures.from_memory(source.probes[1].memory()))
         stopwatch.lap("memory")
+        if profile_layers:
+            say("timing the layers")
         runs = max(MIN_PROFILED, min(MAX_PROFILED, round(PROFILE_S * 1000 / found["ms"].value)))
         profiles = tuple(probe.profile(runs) for probe in source.probes) if profile_layers else ()
         stopwatch.lap("layers")

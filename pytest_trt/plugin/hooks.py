@@ -45,13 +45,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marks = list(metafunc.definition.iter_markers("trt_matrix"))
     if marks and "trt_case" in metafunc.fixturenames:
         from pytest_trt.spec import markers
+        from pytest_trt.spec.case_ids import case_id
 
         try:
             cases = markers.combinations(markers.matrix_axes(marks))
         except DeclarationError as error:  # shown once everything is collected, so that pytest exits with 4
             session_of(metafunc.config).problems.append(f"{metafunc.definition.nodeid}: {error}")
         else:
-            metafunc.parametrize("trt_case", cases, ids=[markers.case_id(case) for case in cases], indirect=True)
+            metafunc.parametrize("trt_case", cases, ids=[case_id(case) for case in cases], indirect=True)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -137,6 +138,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.trt_started = True
     if call.when == "call" and VERDICT_FAILED in item.stash:
         report.trt_verdict_failed = True
+        _point_to_test(report)
     if call.when == "teardown" and RESULT in item.stash:
         from pytest_trt.core import codec
 
@@ -144,12 +146,23 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
+def _point_to_test(report: Any) -> None:
+    """Let the failure name the line of the test, which --tb=line shows, instead of a line of this plugin."""
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if crash is not None:
+        path, line, _ = report.location
+        crash.path, crash.lineno = path, (line or 0) + 1
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
     """Save the measurement after all reports of the test, which show whether it failed."""
+    if DECLARATION in item.stash:
+        session_of(item.config).progress.begin_test(item.nodeid.partition("::")[2])
     try:
         return (yield)
     finally:
+        session_of(item.config).progress.end_test()
         if RESULT in item.stash:
             session_of(item.config).save(item)
 
@@ -157,6 +170,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Remember which tests are expected to have a verdict."""
     session_of(session.config).expect([item for item in session.items if DECLARATION in item.stash])
+
+
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> str:
+    """Say where the tests of this plugin run, and what they are compared with."""
+    declared = [item.stash[DECLARATION] for item in items if DECLARATION in item.stash]
+    if not declared:
+        return ""
+    from pytest_trt.plugin.start_line import start_line
+
+    return start_line(session_of(config), declared)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

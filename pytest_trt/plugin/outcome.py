@@ -111,9 +111,9 @@ class RunOutcome:
         config = session.config
         ran = session.exitstatus in _RAN and not self.problems and not config.option.collectonly
         if ran and (has_options or self.results):
-            from pytest_trt.plugin.summary import write_reports
+            from pytest_trt.plugin.summary import describe_run, write_reports
 
-            written, errors = write_reports(self.results, self._settings(), worktree())
+            written, errors = write_reports(self.results, self._settings(), worktree(), describe_run(config))
             self._lines += written
             self.problems += [f"a report cannot be written: {e}: make space, or name another path" for e in errors]
             self._keep_last_run(config)
@@ -148,9 +148,12 @@ class RunOutcome:
 
     def _ignored_verdicts(self) -> list[str]:
         """Return a line for each test that has a failing verdict but did not fail in pytest."""
+        if not self._results:
+            return []
+        from pytest_trt.report.table import result_words
+
         return [
-            f"{node_id} is {result.status.replace('_', ' ')}, but pytest counted no failure: a hook or plugin changed "
-            "its outcome"
+            f"{node_id} is {result_words(result)}, but pytest counted no failure: a hook or plugin changed its outcome"
             for node_id, result in self._results.items()
             if result.status in self._settings().failing and node_id not in self._failed
         ]

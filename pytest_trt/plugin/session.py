@@ -54,6 +54,7 @@ class Session:
         self._deselected: list[pytest.Item] = []
         self._collected_files: set[str] = set()
         self._known: KnownTests | None = None
+        self.progress = ProgressLine(config)
         try:
             self._options = read_options(config)
         except ValueError as error:
@@ -76,7 +77,7 @@ class Session:
         """The resources that tests run with."""
         from pytest_trt.trial.bench import Bench
 
-        return Bench(self.settings, ProgressLine(self.config))
+        return Bench(self.settings, self.progress)
 
     @cached_property
     def budgets(self) -> BudgetFile:
@@ -172,13 +173,13 @@ class Session:
         return self.settings.baseline_dir.is_url or self.settings.baseline_ref is not None
 
     @property
-    def _only_lists(self) -> bool:
+    def only_lists(self) -> bool:
         """Whether pytest only lists tests or fixtures, and runs nothing."""
         return any(map(self.config.getoption, ("collectonly", "showfixtures", "show_fixtures_per_test")))
 
     def _prepare(self, declared: Sequence[pytest.Item]) -> None:
         """Check the devices and read the baselines, unless there are problems or nothing is to run."""
-        if not declared or self.problems or self._only_lists:
+        if not declared or self.problems or self.only_lists:
             return
         from pytest_trt.plugin.checks import device_problems
 
@@ -195,7 +196,7 @@ class Session:
     def _find_orphans(self) -> None:
         """Report baselines whose tests are gone, if the whole suite was collected: a deleted test gates nothing."""
         settings, known = self.settings, self._known
-        if self.problems or known is None or not known.whole or self._only_lists:
+        if self.problems or known is None or not known.whole or self.only_lists:
             return
         if settings.build_only or settings.baseline is None or settings.against or settings.skip or settings.disabled:
             return
@@ -269,6 +270,7 @@ class Session:
     def expect(self, items: Sequence[pytest.Item]) -> None:
         """Remember the tests that pytest will run. The end of the run checks that it ran them."""
         expected = [item.nodeid for item in items]
+        self.progress.total = len(expected)
         if self.is_worker:
             self.config.workeroutput["trt_expected"] = expected  # type: ignore[attr-defined]
         else:

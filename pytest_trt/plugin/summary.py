@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import collections
 import os
+import socket
 from collections.abc import Sequence
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.foreign_text import escape
+from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Result
+from pytest_trt.core.version import __version__
 from pytest_trt.report import builds, markdown, terminal
-from pytest_trt.report.header import Header, backend_name, device_name
+from pytest_trt.report.header import Header, RunHead, backend_name, device_name
 from pytest_trt.report.write import write
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.against.revision import Worktree
 
 
 def write_reports(
-    results: Sequence[Result], settings: Settings, worktree: Worktree | None
+    results: Sequence[Result], settings: Settings, worktree: Worktree | None, run: RunHead
 ) -> tuple[list[str], list[OSError]]:
     """Write the reports of --trt-report, and GitHub's step summary. A report that cannot be written stops no other.
 
     Returns:
         A line for each report that was written, and the error of each that could not be.
     """
-    header, lines, errors = _header(results, settings, worktree), [], []
+    header, lines, errors = _header(results, settings, worktree, run), [], []
     for form, path in settings.reports:
         target = Path(settings.rootdir) / path
         try:
@@ -49,14 +53,16 @@ def show_results(
 ) -> None:
     """Write the table to pytest's terminal reporter, and a line for each outcome of saving."""
     if results:
-        writer, header = reporter._tw, _header(results, settings, worktree)
+        run = describe_run(reporter.config)
+        writer, header = reporter._tw, _header(results, settings, worktree, run)
+        width = writer.fullwidth if reporter.isatty else terminal.PIPED_WIDTH
         if settings.build_only:
-            shown = builds.render(results, width=min(writer.fullwidth, terminal.MAX_WIDTH))
+            shown = builds.render(results, width=width)
         else:
             shown = terminal.render(
                 results,
                 header,
-                width=writer.fullwidth,
+                width=width,
                 colour=writer.hasmarkup,
                 verbosity=verbosity,
                 encoding=getattr(writer._file, "encoding", None) or "utf-8",
@@ -67,11 +73,24 @@ def show_results(
         reporter.write_line(escape(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})"))
 
 
-def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None) -> Header:
+def describe_run(config: Any) -> RunHead:
+    """Return the facts about this run of pytest."""
+    root = config.rootpath
+    return RunHead(
+        plugin=__version__,
+        command=("pytest", *map(str, config.invocation_params.args)),
+        host=socket.gethostname(),
+        project=root.name,
+        start=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        commit=checked_out_commit(root),
+    )
+
+
+def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None, run: RunHead) -> Header:
     baseline, commit = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
     seen = [result.measurement.environment for result in results if result.measurement is not None]
     devices = dict.fromkeys((device_name(environment), backend_name(environment)) for environment in seen)
     device, backend = next(iter(devices), ("nothing measured", ""))
     if len(devices) > 1:
         device, backend = "; ".join(map(", ".join, devices)), ""
-    return Header(device, backend, baseline, settings.failing, commit)
+    return Header(device, backend, baseline, settings.failing, commit, run)

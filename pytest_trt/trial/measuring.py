@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -86,6 +86,7 @@ class MeasuringDevice:
         measure_other_side: bool = False,
         requested_inputs: Arrays | None = None,
         reverse_opening: bool = False,
+        phase: str = "measuring",
     ) -> MeasuredRun:
         """Measure the first side, or let both take turns, in fresh probes. The device must be held `exclusively`.
 
@@ -100,22 +101,34 @@ class MeasuringDevice:
             requested_inputs: See `measure_run`.
             reverse_opening: Whether to open the probes in the opposite order: a second measurement must not repeat an
                 error that the order of opening made in the first.
+            phase: What the progress shows meanwhile.
         """
+        say = self._bench.say
         settings, gpu = self._bench.settings, self._bench.gpu(self._environment)
         if limits is None:
             limits = Limits(min_time_s=settings.min_time_s, max_time_s=settings.max_time_s, warm_up_s=WARM_UP_S)
-        return measure_run(
-            sides,
-            rule,
-            limits,
-            batch=batch,
-            spread=self.spread.share if spread is None else spread,
-            profile_layers=profile_layers,
-            measure_other_side=measure_other_side,
-            requested_inputs=requested_inputs,
-            reverse_opening=reverse_opening,
-            state=gpu.read if gpu is not None else host_state.read,
-        )
+        read = gpu.read if gpu is not None else host_state.read
+
+        def read_state() -> Mapping[str, float]:
+            say(phase)
+            return read()
+
+        try:
+            return measure_run(
+                sides,
+                rule,
+                limits,
+                batch=batch,
+                spread=self.spread.share if spread is None else spread,
+                profile_layers=profile_layers,
+                measure_other_side=measure_other_side,
+                requested_inputs=requested_inputs,
+                reverse_opening=reverse_opening,
+                state=read_state,
+                say=say,
+            )
+        finally:
+            say("")
 
     def invalid_verdicts(self, run: MeasuredRun) -> tuple[Verdict, ...]:
         """Return a verdict for each reason why the figures are unusable: neither a regression nor a pass."""

@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.backends import BACKENDS
-from pytest_trt.core.records import Estimate, Measurement, Result, StoredOutput, Verdict
+from pytest_trt.core.records import Estimate, Measurement, Result, Verdict
+from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
+from pytest_trt.measure.figures import split_supported
 from pytest_trt.measure.gpu_state import decode_reasons
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.sampler import Limits
@@ -164,6 +166,7 @@ class Trial(Case):
                 profile_layers=look > 0,
                 requested_inputs=requested if look == 0 else None,
                 reverse_opening=look % 2 == 1,
+                phase="confirming" if look else "measuring",
             )
 
         def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
@@ -212,6 +215,7 @@ class Trial(Case):
         profile_layers: bool = False,
         requested_inputs: Arrays | None = None,
         reverse_opening: bool = False,
+        phase: str = "confirming in another build",
     ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend)
         budgets = budget_limits(self.declaration, self.environment)
@@ -227,6 +231,7 @@ class Trial(Case):
             measure_other_side=comparison.measures_other,
             requested_inputs=requested_inputs,
             reverse_opening=reverse_opening,
+            phase=phase,
         )
         return dataclasses.replace(run, figures={**run.figures, **_plan_figures(engine)})
 
@@ -250,10 +255,12 @@ class Trial(Case):
         if not self._bench.settings.exports_layers:
             profiles = tuple(dataclasses.replace(profile, inspected={}) for profile in profiles)
         gpu = self._bench.gpu(self.environment)
+        figures, unsupported = (run.figures, {}) if self._bench.settings.disabled else split_supported(run.figures)
         return Measurement(
             node_id=self._node_id,
             environment=self.environment,
-            figures=run.figures,
+            figures=figures,
+            unsupported=unsupported,
             spec=tested.description,
             spec_digest=tested.spec_digest,
             engine_digest=engine.digest,
