@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import subprocess
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import onnx
 import pytest
+from samples.forked_python import Forkserver, Popen
 from samples.models import layers_model
 
 import pytest_trt
@@ -56,8 +58,17 @@ def package_imported() -> None:
         importlib.import_module(library)
 
 
+@pytest.fixture(scope="session")
+def forkserver() -> Iterator[Forkserver]:
+    """The process that the Python children of pytester runs are forked from."""
+    with Forkserver() as server:
+        yield server
+
+
 @pytest.fixture
-def pytester(package_imported: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+def pytester(
+    package_imported: None, forkserver: Forkserver, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> pytest.Pytester:
     """A pytester whose runs in this process are like those in a process of their own.
 
     They leave every module as it was, and the warnings that are errors in this run are not errors in them. They load no
@@ -71,6 +82,7 @@ def pytester(package_imported: None, pytester: pytest.Pytester, monkeypatch: pyt
             return inline_run("-p", "no:pytest-retry", *arguments, **options)
 
     monkeypatch.setattr(pytester, "inline_run", run)
+    monkeypatch.setattr(subprocess, "Popen", Popen)
     return pytester
 
 

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from samples import TESTS_FOLDER
+from samples.forked_python import INTERPRETER
 from samples.processes import accept_ctrl_c, alive, descendants, wait_until
 from samples.pytest_runs import ENGINE, MEASURES
 
@@ -39,7 +40,8 @@ def start(project):
         process.wait()
 
 
-def test_lost_probe_fails_only_its_own_test_and_is_explained(project, verdicts):
+def test_lost_probe_fails_only_its_own_test_and_is_explained(project, verdicts, monkeypatch):
+    monkeypatch.setattr(subprocess, "Popen", INTERPRETER)  # the test finds its probe among its descendants
     project.makepyfile(
         test_m=f"import sys; sys.path.insert(0, {str(TESTS_FOLDER)!r})\n"
         + ENGINE
@@ -47,6 +49,7 @@ def test_lost_probe_fails_only_its_own_test_and_is_explained(project, verdicts):
 import os, signal
 import numpy as np
 import pytest_trt.measure.engine_probe as engine_probe
+from samples.forked_python import INTERPRETER
 from samples.processes import descendants
 
 X = {"x": np.ones((4, 32), np.float32)}
