@@ -220,7 +220,7 @@ def sort_nodes(graph: Any, model: str) -> None:
         while stack:
             position = stack[-1]
             read = {makers[name] for name in traverse.names_read(graph.node[position]) if name in makers}
-            before = read - order.keys() - {position}
+            before = {maker for maker in read if maker not in order and maker != position}
             if before & waiting:
                 node = graph.node[position]
                 raise ModelError(
