@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT
+from pytest_trt.engine.cache.folder import cache_errors
 from pytest_trt.engine.convert import calibration_data, half, int8, qdq
 from pytest_trt.engine.convert.calibration_data import Calibration
-from pytest_trt.engine.convert.conversion import Conversion
+from pytest_trt.engine.convert.conversion import Conversion, ConversionJob, Recipe
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.engine.model.model import Model
 from pytest_trt.errors import BuildError
@@ -30,7 +33,8 @@ class Preparation:
         model: The model as the spec names it.
         fingerprint: The name, version and data of whoever converts or calibrates the model. It is part of the engine's
             digest, and empty if nothing is done.
-        convert: Writes the converted model to a path. None if the model is built as it is.
+        recipe: The conversion that the model needs. None if the model is built as it is.
+        write_batches: Writes the inputs that the conversion calibrates on to a folder. None if it needs none.
         write_calibration: Writes what TensorRT calibrates on: batches to the first path, which is a folder, or a
             calibration cache to the second path. None if TensorRT does not calibrate.
         shares: The share of operators in each precision, for a model that comes with Q/DQ.
@@ -39,18 +43,46 @@ class Preparation:
 
     model: Model
     fingerprint: str = ""
-    convert: Callable[[Path], Conversion] | None = None
+    recipe: Recipe | None = None
+    write_batches: Callable[[Path], None] | None = None
     write_calibration: Callable[[Path, Path], None] | None = None
     shares: Mapping[str, float] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def write_model(self, folder: Path) -> tuple[Path, Conversion]:
-        """Return the path of the model to build, which is in `folder` if the model is converted."""
-        if self.convert is None:
-            return self.model.parser_path, Conversion(self.shares, "")
-        return folder / _MODEL_NAME, self.convert(folder / _MODEL_NAME)
+    def write_model(
+        self, folder: Path, convert: Callable[[ConversionJob], Conversion], timeout_s: float
+    ) -> tuple[Path, Conversion]:
+        """Return the path of the model to build, which is in `folder` if the model is converted.
 
-    def write_batches(self, folder: Path, cache: Path | None) -> Path | None:
+        The user's function that yields calibration inputs runs in this process, because it cannot be sent to another.
+
+        Args:
+            folder: The folder that the engine is built in.
+            convert: Runs the conversion in a process of its own.
+            timeout_s: The spec's `build_timeout_s`.
+
+        Raises:
+            CacheError: The calibration inputs do not fit on the disk.
+        """
+        if self.recipe is None:
+            return self.model.parser_path, Conversion(self.shares, "")
+        started, batches = time.monotonic(), folder / _BATCHES_FOLDER
+        if self.write_batches is not None:
+            with cache_errors(folder):
+                self.write_batches(batches)
+        job = ConversionJob(
+            recipe=self.recipe,
+            model=str(self.model.path),
+            output=str(folder / _MODEL_NAME),
+            batches=str(batches) if self.write_batches is not None else "",
+            timeout_s=timeout_s,
+            preparation_s=time.monotonic() - started,
+        )
+        conversion = convert(job)
+        shutil.rmtree(batches, ignore_errors=True)
+        return Path(job.output), dataclasses.replace(conversion, shares=conversion.shares or self.shares)
+
+    def write_calibration_data(self, folder: Path, cache: Path | None) -> Path | None:
         """Put what TensorRT calibrates on into `folder`.
 
         Args:
@@ -121,19 +153,15 @@ def prepare(
         _check_not_quantised(model, shares)
         data = _calibration_data(spec, model, calibration)
         fingerprint = int8.fingerprint(model, data)
-        return Preparation(model, fingerprint, lambda output: int8.quantise(model, data, output))
+        write = functools.partial(calibration_data.write_batches, model, data, one_shape=False)
+        return Preparation(model, fingerprint, "int8", write)
     if precision in ("fp16", "bf16") and strongly_typed:
-        return Preparation(model, half.fingerprint(), lambda output: half.convert(model.path, precision, output))
+        return Preparation(model, half.fingerprint(), precision)
     unused = f"calibration is not used: {name} has Q/DQ, which defines where it is quantised"
     notes = (unused,) if shares and spec.calibration not in (None, RANDOM_CALIBRATION) else ()
     if takes_int32_biases or not qdq.has_int32_biases(model):
         return Preparation(model, shares=shares, notes=notes)
-
-    def fold_biases(output: Path) -> Conversion:
-        qdq.write_without_int32_biases(model, output)
-        return Conversion(shares, "")
-
-    return Preparation(model, "int32 biases folded", fold_biases, notes=notes)
+    return Preparation(model, "int32 biases folded", "int32 biases folded", shares=shares, notes=notes)
 
 
 def _prepare_calibrator(
@@ -166,7 +194,7 @@ def _prepare_calibrator(
     return Preparation(
         model,
         fingerprint,
-        write_calibration=lambda batches, _cache: calibration_data.write_batches(model, data, batches),
+        write_calibration=lambda batches, _cache: calibration_data.write_batches(model, data, batches, one_shape=True),
     )
 
 

@@ -17,6 +17,7 @@ from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.cache_key import engine_digest, prebuilt_digest
 from pytest_trt.engine.convert.calibration_data import Calibration
+from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.engine.model.model import Model, read_model
@@ -62,11 +63,13 @@ class BuildResources:
 
     Attributes:
         store: The engine cache. Without one, the plan is in a folder that is deleted when the process ends.
+        convert: Runs a conversion in a process of its own.
         build: Runs a build job in a process of its own.
         report_waiting: Shows a line of text while another process builds the same engine.
     """
 
     store: Store | None
+    convert: Callable[[ConversionJob], Conversion]
     build: Callable[[BuildJob], BuildReport]
     report_waiting: Callable[[str], None]
 
@@ -158,7 +161,7 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
             )
             calibration_key = preparation.calibration_key(environment.backend_version)
             calibration_cache = store.calibration_file(CALIBRATION_CACHE, calibration_key)
-            report = _build(job, model, preparation, calibration_cache, resources.build)
+            report = _build(job, model, preparation, calibration_cache, resources)
             meta = Meta(
                 digest=digest,
                 spec=spec.build_options(),
@@ -180,22 +183,22 @@ def _build(
     model: Model,
     preparation: Preparation,
     calibration_cache: Path | None,
-    build: Callable[[BuildJob], BuildReport],
+    resources: BuildResources,
 ) -> BuildReport:
     """Prepare the model in the job's output folder, build it there, and return the build's report.
 
     The report also has the notes of the conversion, and its precisions if the builder reports none.
     """
     draft, started = Path(job.output), time.monotonic()
-    source, conversion = preparation.write_model(draft)
-    batches = preparation.write_batches(draft, calibration_cache)
+    source, conversion = preparation.write_model(draft, resources.convert, job.spec.build_timeout_s)
+    batches = preparation.write_calibration_data(draft, calibration_cache)
     job = dataclasses.replace(
         job,
         model=str(source),
         calibration=str(batches) if batches else None,
         preparation_s=time.monotonic() - started,
     )
-    report = build(job)
+    report = resources.build(job)
     _check_result(job.spec, model, draft, report)
     preparation.remove_temporary_files(draft)
     return dataclasses.replace(

@@ -11,8 +11,7 @@ import os
 import re
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,11 +21,14 @@ from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
-from pytest_trt.errors import BackendError, BuildError, CacheError, ProbeError, TrtError
+from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
+from pytest_trt.errors import BackendError, CacheError, TrtError
 from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.probe.wire import CONVERSION
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.job_process import Say, run_build, run_conversion_job
 
 if TYPE_CHECKING:
     from pytest_trt.core.records import Environment
@@ -35,9 +37,6 @@ if TYPE_CHECKING:
 
 ENVIRONMENT_TIMEOUT_S = 120.0
 """How long a probe may take to make its device ready."""
-
-Say = Callable[[str], None]
-"""Shows progress: each line replaces the one before, and an empty line ends it."""
 
 
 class Bench:
@@ -90,11 +89,14 @@ class Bench:
         """
         if backend in self._lost:
             raise BackendError(self._lost[backend])
-        if backend in self._servers and self._servers[backend].is_lost:
-            self._servers.pop(backend).close()
-        if backend not in self._servers:
-            self._servers[backend] = ProbeServer(backend, self.python)
-        return self._servers[backend]
+        return self._server(backend, self.python)
+
+    def _server(self, name: str, python: str) -> ProbeServer:
+        if name in self._servers and self._servers[name].is_lost:
+            self._servers.pop(name).close()
+        if name not in self._servers:
+            self._servers[name] = ProbeServer(name, python)
+        return self._servers[name]
 
     def lost_device(self, backend: str, node_id: str) -> str:
         """After an error in a test, find out in a fresh process whether the backend's GPU still works.
@@ -226,6 +228,23 @@ class Bench:
 
         return strongly_typed(backend, self.server(backend).version)
 
+    def convert(self, job: ConversionJob, backend: str) -> Conversion:
+        """Convert a model in a process of its own, and show how long that takes.
+
+        It has the packages of this interpreter, whichever interpreter builds the engine.
+
+        Args:
+            job: The conversion.
+            backend: The backend that the model is for. If it runs on the CPU, its server forks the process.
+
+        Raises:
+            BuildError: The conversion failed, took longer than the spec's build_timeout_s, or needed too much memory.
+            ModelError: The model cannot be read.
+            ProbeError: The process crashed.
+        """
+        shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable
+        return run_conversion_job(self._server(backend if shared else CONVERSION, sys.executable), job, self.say)
+
     def build(self, job: BuildJob) -> BuildReport:
         """Build an engine in a process of its own, and show its progress.
 
@@ -233,28 +252,7 @@ class Bench:
             BuildError: The build failed, or took longer than the spec's build_timeout_s.
             ProbeError: The process crashed.
         """
-        started, name = time.monotonic(), Path(job.spec.path or job.model).name
-        limit_s = job.spec.build_timeout_s
-        left_s = max(limit_s - job.preparation_s, 0.001)
-
-        def progress(text: str, share: float) -> None:
-            done = f", {share:.0%}" if share >= 0 else ""
-            elapsed_s = time.monotonic() - started
-            self.say(f"building {name} ({job.spec.precision}): {text or 'working'}{done}, {elapsed_s:.0f} s")
-
-        try:
-            with self.server(job.backend).fork() as probe:
-                reply, _ = probe.call("build", timeout_s=left_s, job=codec.encode(job), progress=progress)
-        except ProbeError as error:
-            if time.monotonic() - started < left_s:
-                raise
-            raise BuildError(
-                f"building {name} took longer than build_timeout_s={limit_s:g} and was stopped: raise the limit, or "
-                "lower the optimization_level"
-            ) from error
-        finally:
-            self.say("")
-        return codec.decode(BuildReport, reply)
+        return run_build(self.server(job.backend), job, self.say)
 
     @contextlib.contextmanager
     def lock(self, environment: Environment) -> Iterator[None]:

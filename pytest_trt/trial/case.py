@@ -12,6 +12,7 @@ from pytest_trt.core.records import Environment, LayerProfile, Result, Verdict
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.backends.plan_header import check_capabilities, check_origin
+from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
 from pytest_trt.engine.model.files import resolve_files
 from pytest_trt.engine.model.model import Model, resolve_model
 from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
@@ -91,8 +92,13 @@ class Case:
             device=bench.settings.device,
             test=self._node_id,
         )
-        resources = BuildResources(store=bench.store, build=self._build, report_waiting=bench.say)
+        resources = BuildResources(
+            store=bench.store, convert=self._convert, build=self._build, report_waiting=bench.say
+        )
         return provide(request, resources, fresh=fresh)
+
+    def _convert(self, job: ConversionJob) -> Conversion:
+        return self._bench.convert(job, self.backend)
 
     def _build(self, job: BuildJob) -> BuildReport:
         with self._bench.lock(self.environment):

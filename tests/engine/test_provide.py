@@ -20,6 +20,7 @@ from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport, backend
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.convert import int8
+from pytest_trt.engine.convert.run import run_conversion
 from pytest_trt.engine.model.model import read_model as model_of
 from pytest_trt.engine.model.model import resolve_model
 from pytest_trt.engine.model.shapes import resolve_shapes
@@ -62,7 +63,9 @@ class Workbench:
                 environment=self.environment,
                 strongly_typed=typed,
             )
-            resources = BuildResources(store=self.store, build=self.build, report_waiting=lambda text: None)
+            resources = BuildResources(
+                store=self.store, convert=run_conversion, build=self.build, report_waiting=lambda text: None
+            )
             return provide(request, resources, fresh=fresh)
 
 

@@ -55,7 +55,9 @@ class Calibrated:
         output.mkdir()
         data = output / "calibration"
         if cache is None:
-            calibration_data.write_batches(read_model(self._workshop.model(name)), calibration or batches(name), data)
+            calibration_data.write_batches(
+                read_model(self._workshop.model(name)), calibration or batches(name), data, one_shape=True
+            )
         else:
             (output / CALIBRATION_CACHE).write_bytes(cache)
         spec = EngineSpec(precision="int8", calibrator=calibrator, optimization_level=level)  # type: ignore[arg-type]
@@ -125,7 +127,7 @@ def test_calibration_cache_of_another_model_is_an_error(calibrated: Calibrated) 
 @pytest.mark.usefixtures("calibrators")
 def test_unreadable_batch_ends_the_build(workshop: Workshop, tmp_path: Path) -> None:
     data = tmp_path / "calibration"
-    calibration_data.write_batches(read_model(workshop.model("conv")), batches("conv"), data)
+    calibration_data.write_batches(read_model(workshop.model("conv")), batches("conv"), data, one_shape=True)
     (data / "00002.npz").write_bytes(b"no longer arrays")
     spec = EngineSpec(precision="int8", calibrator="entropy", optimization_level=0)
     job = BuildJob(

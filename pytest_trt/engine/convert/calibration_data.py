@@ -133,14 +133,20 @@ def require_repeatable(model: Model, calibration: Calibration, limit_s: float) -
     return repeat
 
 
-def write_batches(model: Model, calibration: Calibration, folder: Path) -> None:
+def write_batches(model: Model, calibration: Calibration, folder: Path, *, one_shape: bool) -> None:
     """Write the batches to `folder` for a calibrator in another process.
 
     The files are 00000.npz, 00001.npz, ... Each contains the names of the inputs, then their arrays.
 
+    Args:
+        model: The model that is calibrated.
+        calibration: The function that yields calibration inputs.
+        folder: The folder, which is created.
+        one_shape: Whether all batches must have the same shapes, as TensorRT's calibrators require.
+
     Raises:
-        BuildError: An input is not valid, as for `checked_batches`, or the batches differ in shape, which TensorRT's
-            calibrators do not take.
+        BuildError: An input is not valid, as for `checked_batches`, or the batches differ in shape.
+        OSError: A file cannot be written.
     """
     import numpy as np
 
@@ -149,13 +155,22 @@ def write_batches(model: Model, calibration: Calibration, folder: Path) -> None:
     for number, batch in zip(itertools.count(), checked_batches(model, calibration)):
         shapes = {name: array.shape for name, array in batch.items()}
         first = first or shapes
-        for name, shape in shapes.items():
+        for name, shape in shapes.items() if one_shape else ():
             if shape != first[name]:
                 raise BuildError(
                     f"int8 calibration of {model.path.name}, batch {number + 1}: input {name!r} has the shape {shape}, "
                     f"but {first[name]} in the first batch: TensorRT's calibrators need batches of one shape"
                 )
         np.savez(folder / f"{number:05}.npz", np.array(list(batch)), *batch.values())
+
+
+def read_batches(folder: Path) -> Iterator[Arrays]:
+    """Yield the batches that `write_batches` wrote to `folder`, in order."""
+    import numpy as np
+
+    for file in sorted(folder.glob("*.npz")):
+        with np.load(file, allow_pickle=False) as arrays:
+            yield {str(name): arrays[f"arr_{number}"] for number, name in enumerate(arrays["arr_0"], 1)}
 
 
 def read_cache(path: Path, calibrator: str) -> bytes:

@@ -109,6 +109,19 @@ def read_model(path: Path) -> Model:
             sha256 = digest.hexdigest()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror or error}") from error
+    return _model(path, sha256, graph)
+
+
+def describe_model(path: Path) -> Model:
+    """Return the ONNX model at `path` without its SHA-256, so that its external data is not read.
+
+    Raises:
+        ModelError: The file is not valid, as for `read_model`.
+    """
+    return _model(path, "", signature.read_signature(path))
+
+
+def _model(path: Path, sha256: str, graph: signature.ModelSignature) -> Model:
     external = tuple(sorted(graph.external))
     return Model(path, sha256, "onnx", graph.inputs, graph.outputs, graph.dims, graph.opset, graph.ops, external)
 

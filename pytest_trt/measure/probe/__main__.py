@@ -1,9 +1,9 @@
 """The fork server: import once what probes need, and fork a probe on request.
 
 `python -m pytest_trt.measure.probe DESCRIPTOR BACKEND PARENT`, where DESCRIPTOR is a socket that the parent process
-PARENT passes on. Requests are `fork` (with the probe's own socket, and a log file), `reap` (return how a probe ended)
-and `kill`. The server itself makes no CUDA context. When the socket closes, or the parent dies for any reason, the
-server and all its probes end.
+PARENT passes on, and BACKEND the name of a backend, or `wire.CONVERSION`. Requests are `fork` (with the probe's own
+socket, and a log file), `reap` (return how a probe ended) and `kill`. The server itself makes no CUDA context. When the
+socket closes, or the parent dies for any reason, the server and all its probes end.
 """
 
 from __future__ import annotations
@@ -105,6 +105,10 @@ def _preload(name: str) -> dict[str, Any]:
     with contextlib.suppress(ImportError):  # a package that is missing is reported where it is needed
         import numpy.random  # noqa: F401
         import nvtx  # noqa: F401
+    if name == wire.CONVERSION:
+        import onnx  # noqa: F401
+
+        return {"version": ""}
     try:
         found = backend(name)
         found.preload()
@@ -143,7 +147,8 @@ def _become_probe(server: int, connection: socket.socket, descriptor: int, log: 
         os.dup2(output, 2)
         from pytest_trt.measure.probe.verbs import serve  # the server itself runs no engine
 
-        backend(sys.argv[2]).initialize_driver()
+        if sys.argv[2] != wire.CONVERSION:
+            backend(sys.argv[2]).initialize_driver()
         serve(socket.socket(fileno=os.dup(descriptor)))
         status = 0
     except BaseException:  # noqa: BLE001 - the log and the exit status report it; there is no caller to raise it to

@@ -28,11 +28,11 @@ class ProbeServer:
     """A fork server for one backend. Use it as a context manager, or close it.
 
     Args:
-        backend: The backend's name.
+        backend: The backend's name, or `wire.CONVERSION` for probes that run no engine.
         python: The interpreter that runs the server and its probes.
 
     Attributes:
-        version: The version of the backend's package.
+        version: The version of the backend's package; empty without a backend.
 
     Raises:
         ProbeError: The server does not start.

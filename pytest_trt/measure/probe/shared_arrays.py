@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe.process_limits import available_bytes
 from pytest_trt.pipeline.copying import Copier
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class SharedRegion:
         Raises:
             MemoryError: There is not so much free memory.
         """
-        free = _available_bytes()
+        free = available_bytes()
         if nbytes > free:  # the kernel would grant it, and kill this process when it fills the memory
             raise MemoryError(f"{nbytes} bytes of shared memory cannot be allocated: {free} bytes are free")
         descriptor = os.memfd_create("pytest-trt", os.MFD_CLOEXEC)
@@ -275,9 +276,3 @@ class ArrayChannel:
         for regions in (self._sent, self._received):
             while regions:
                 regions.popitem()[1].close()
-
-
-def _available_bytes() -> int:
-    """Return how much memory can be allocated without swapping, in bytes (MemAvailable of proc(5))."""
-    with open("/proc/meminfo") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))

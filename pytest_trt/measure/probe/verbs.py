@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import os
-import resource
 import socket
 import sys
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,9 +19,10 @@ from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.nvtx import span
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import BuildJob, Engine, backend
+from pytest_trt.engine.convert.conversion import ConversionJob
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.errors import BackendError, ProbeError, TrtError
-from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe import process_limits, wire
 from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.pipeline.runner import Request, Runner
@@ -32,10 +31,6 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
-
-STACK_BYTES = 96 * 2**20
-"""How large the stack may grow while an engine is built. Linux keeps 128 MiB below the stack free of other memory,
-whatever the limit was when the process started."""
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -94,6 +89,7 @@ class Probe:
         self._inputs: Arrays = {}
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environment": self.environment,
+            "convert": self.convert,
             "build": self.build,
             "activate": self.activate,
             "load": self.load,
@@ -121,10 +117,18 @@ class Probe:
         """Return the environment record of this backend on this device."""
         return codec.encode(backend(name).environment(device)), None
 
+    def convert(self, job: dict[str, Any], memory_bytes: int) -> Reply:
+        """Convert a model with at most so many more bytes of memory, and return the conversion."""
+        from pytest_trt.engine.convert.run import run_conversion  # no other verb needs it
+
+        process_limits.raise_stack_limit()
+        process_limits.limit_memory(memory_bytes)
+        return codec.encode(run_conversion(codec.decode(ConversionJob, job))), None
+
     def build(self, job: dict[str, Any]) -> Reply:
         """Build an engine and return the report, after messages with the build's progress."""
         decoded = codec.decode(BuildJob, job)
-        raise_stack_limit()
+        process_limits.raise_stack_limit()
         report = backend(decoded.backend).build(decoded, self._progress)
         return codec.encode(report), None
 
@@ -199,7 +203,7 @@ class Probe:
 
     def memory(self) -> Reply:
         """Return bytes by name: those of `Runner.memory`, and `host`, the process's peak resident set."""
-        return {**self._ready().memory(), "host": peak_resident_bytes()}, None
+        return {**self._ready().memory(), "host": process_limits.peak_resident_bytes()}, None
 
     def infer(self, inputs: Arrays) -> Reply:
         """Run one inference. Its inputs are read, and its outputs are written, in shared memory."""
@@ -261,22 +265,3 @@ class Probe:
 def _opened(part: Engine | Runner, started: float) -> dict[str, Any]:
     inputs, outputs = codec.encode(part.inputs), codec.encode(part.outputs)
     return {"inputs": inputs, "outputs": outputs, "seconds": time.perf_counter() - started}
-
-
-def raise_stack_limit() -> None:
-    """Let this process's stack grow to STACK_BYTES.
-
-    TensorRT's builder recurses from layer to layer: at the usual limit of 8 MiB, a network of 5000 layers crashes it.
-    """
-    soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
-    most = STACK_BYTES if hard == resource.RLIM_INFINITY else min(STACK_BYTES, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_STACK, (most, hard))
-
-
-def peak_resident_bytes() -> int:
-    """Return this process's largest resident set so far, in bytes (VmHWM, proc(5))."""
-    status: Mapping[str, str] = dict(
-        line.split(":", 1) for line in Path(f"/proc/{os.getpid()}/status").read_text().splitlines() if ":" in line
-    )
-    return int(status["VmHWM"].split()[0]) * 1024

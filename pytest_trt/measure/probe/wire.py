@@ -12,6 +12,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any
 
+CONVERSION = "conversion"
+"""The name of the server whose probes convert models. They run no engine, so it has no backend."""
+
 _HEADER = struct.Struct("!I")
 
 

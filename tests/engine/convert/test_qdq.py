@@ -13,6 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnxruntime import quantization
 
 from pytest_trt.engine.convert import qdq
+from pytest_trt.engine.convert.run import run_conversion
 from pytest_trt.engine.model.model import Model, read_model
 from pytest_trt.engine.prepare import prepare
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -157,7 +158,7 @@ def test_biases_are_folded_only_for_tensorrt_and_only_if_present(plain: Path, tm
     """ONNX Runtime computes with int32 biases. The fingerprint of other engines does not change."""
     spec, model = EngineSpec(precision="int8"), quantised(plain, per_channel=False)
     prepared = prepare(spec, model, None, strongly_typed=True, takes_int32_biases=False)
-    source, conversion = prepared.write_model(tmp_path)
+    source, conversion = prepared.write_model(tmp_path, run_conversion, 60.0)
     assert (prepared.fingerprint, source.name, conversion.converter) == ("int32 biases folded", "prepared.onnx", "")
-    assert prepare(spec, model, None, strongly_typed=True, takes_int32_biases=True).convert is None
-    assert prepare(EngineSpec(), read_model(plain), None, strongly_typed=True, takes_int32_biases=False).convert is None
+    assert prepare(spec, model, None, strongly_typed=True, takes_int32_biases=True).recipe is None
+    assert prepare(EngineSpec(), read_model(plain), None, strongly_typed=True, takes_int32_biases=False).recipe is None
