@@ -2,10 +2,11 @@
 # Each target creates the virtual environment .venv and installs what it needs.
 PYTHON ?= python3
 VENV := .venv
+MODELOPT := .venv-modelopt
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types unit docs benchmarks clean
+.PHONY: demo test test-modelopt lint types unit docs benchmarks clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -24,6 +25,11 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n 2 --dist=worksteal
 
+# NVIDIA's AutoCast fixes the versions of ONNX and ONNX Runtime, and brings PyTorch: it gets an environment of its own.
+test-modelopt: $(MODELOPT)/.dev
+	@$(MODELOPT)/bin/python -m pytest -q -n 2 tests/engine/convert/test_converters.py tests/engine/convert/test_exact_numbers.py \
+		tests/engine/convert/test_number_flow.py
+
 docs: $(VENV)/.dev
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
@@ -32,7 +38,7 @@ benchmarks: $(VENV)/.dev
 	@$(BIN)/python benchmarks/startup.py
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache docs/_build
+	rm -rf $(VENV) $(MODELOPT) .pytest_cache .mypy_cache .ruff_cache docs/_build
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: apt-get install python3 python3-venv, or choose another with PYTHON=..." >&2; exit 1; }
@@ -44,6 +50,12 @@ $(VENV)/bin/python:
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	@echo "installing pytest-trt with ONNX Runtime"
 	@$(PIP) install --editable ".[cpu]"
+	@touch $@
+
+$(MODELOPT)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing pytest-trt with nvidia-modelopt (5 GB)"
+	@$(BIN)/python -m venv $(MODELOPT)
+	@$(MODELOPT)/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[modelopt]" pytest-xdist hypothesis
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

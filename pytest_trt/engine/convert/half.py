@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import importlib
-import importlib.metadata
-import importlib.util
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Set
@@ -15,6 +12,7 @@ from typing import Any, Literal
 
 from pytest_trt.engine.convert import casts, float32_borders, qdq
 from pytest_trt.engine.convert.conversion import Conversion
+from pytest_trt.engine.convert.converters import Converter, find_converters
 from pytest_trt.engine.convert.float16_range import FLOAT16_MAX
 from pytest_trt.engine.convert.keep_fp32 import Fp32Nodes, find_fp32_nodes
 from pytest_trt.engine.onnx import opset, rewrite, traverse
@@ -23,7 +21,7 @@ from pytest_trt.errors import BuildError
 
 HalfPrecision = Literal["fp16", "bf16"]
 
-RECIPE_VERSION = 10
+RECIPE_VERSION = 11
 """Part of an engine's digest. Increase it whenever `convert` produces another model from the same input."""
 
 HALF_QDQ_OPSET = 19
@@ -39,54 +37,13 @@ _NOT_COMPUTING = frozenset(("Cast", "Constant", "Identity", "QuantizeLinear", "D
 """Operators that compute nothing and therefore have no precision of their own."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Converter:
-    """A package that converts models to half precisions.
-
-    Attributes:
-        distribution: Its name on PyPI.
-        requires: The modules that must be importable.
-        module: The module with the conversion.
-    """
-
-    distribution: str
-    requires: tuple[str, ...]
-    module: str
-
-
-_CONVERTERS = (
-    _Converter("nvidia-modelopt", ("modelopt", "onnx_graphsurgeon"), "modelopt.onnx.autocast"),
-    _Converter("onnxruntime", ("onnxruntime",), "onnxruntime.transformers.float16"),
-    _Converter("onnxruntime-gpu", ("onnxruntime",), "onnxruntime.transformers.float16"),
-    _Converter("onnxconverter-common", ("onnxconverter_common",), "onnxconverter_common.float16"),
-)
-"""The best one first."""
-
-
-def find_converter() -> tuple[str, str]:
-    """Return the name and version of the best installed converter, and the module with the conversion.
-
-    Raises:
-        BuildError: No converter is installed.
-    """
-    for converter in _CONVERTERS:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            version = importlib.metadata.version(converter.distribution)
-            if all(importlib.util.find_spec(name) for name in converter.requires):
-                return f"{converter.distribution} {version}", converter.module
-    raise BuildError(
-        "this backend builds models in their own types, and no package that converts a model is installed: "
-        "pip install 'nvidia-modelopt[onnx]', onnxruntime, or onnxconverter-common"
-    )
-
-
 def fingerprint() -> str:
     """Return the name and version of the converter, and the version of what this module adds to it.
 
     Raises:
         BuildError: No converter is installed.
     """
-    return f"{find_converter()[0]}, recipe {RECIPE_VERSION}"
+    return f"{find_converters()[0].name}, recipe {RECIPE_VERSION}"
 
 
 def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: bool = True) -> Conversion:
@@ -113,35 +70,21 @@ def convert(model: Path, precision: HalfPrecision, output: Path, *, keep_io: boo
         return Conversion(before, "", (f"{model.name} is in {precision} already: it was not converted",))
     if "fp32" not in before:
         raise BuildError(f"{model.name} has no float32 operators: nothing in it can become {precision}")
-    name, module = find_converter()
-    source, kept = rewrite.load_normalised(typed, model), Fp32Nodes()
     with capture_warnings() as notes:
-        try:
-            converter = importlib.import_module(module)
-            qdq.fold_int32_biases(source)
-            outputs = rewrite.reduce_outputs(source.graph)
-            if name.startswith("nvidia-modelopt"):
-                converted = _autocast(converter, source, precision, keep_io, output.parent)
-            else:
-                source = _upgrade_qdq(source)
-                kept = find_fp32_nodes(source, precision)
-                notes += kept.notes
-                converted = _convert_to_half(converter, source, precision, keep_io, kept)
-            rewrite.restore_outputs(converted.graph, outputs)
-        except Exception as error:  # converters raise all kinds of exceptions
-            raise BuildError(f"{name} cannot convert {model.name} to {precision}: {shorten(error)}") from error
+        converter, converted, kept = _convert_with_best(model, typed, precision, keep_io, output.parent, notes)
     rewrite.sort_nodes(converted.graph, model.name)
     rewrite.save_model(converted, output, external_weights=external_weights)
-    _check_valid(model, output, name, precision)
+    _check_valid(model, output, converter.name, precision)
     shares = float_shares(rewrite.load_typed(output, output.parent))
     if precision not in shares:
         reasons = "; ".join((*notes, *kept.reasons))
         raise BuildError(
             f"{precision} was requested, but no operator of {model.name} can have it ({reasons}): leave it out"
             if reasons
-            else f"{precision} was requested, but {name} left {model.name} without an operator in it: leave it out"
+            else f"{precision} was requested, but {converter.name} left {model.name} without an operator in it: "
+            "leave it out"
         )
-    return Conversion(shares, name, tuple(notes))
+    return Conversion(shares, converter.name, tuple(notes))
 
 
 def float_shares(typed: Any) -> Mapping[str, float]:
@@ -159,12 +102,77 @@ def float_shares(typed: Any) -> Mapping[str, float]:
     return {name: count / counts.total() for name, count in counts.most_common()}
 
 
-def _autocast(converter: Any, model: Any, precision: HalfPrecision, keep_io: bool, scratch: Path) -> Any:
-    """Return `model` converted by modelopt's AutoCast, which runs it to find the operators that must stay float32."""
+def _convert_with_best(
+    model: Path, typed: Any, precision: HalfPrecision, keep_io: bool, scratch: Path, notes: list[str]
+) -> tuple[Converter, Any, Fp32Nodes]:
+    """Return the best converter that can convert a model, the converted model, and the nodes that stay float32.
+
+    AutoCast runs the model on random inputs, in which each dimension that the model leaves open is 1. It raises an
+    error where a model cannot run so, such as one that looks for the largest 3 of N numbers. The next converter takes
+    such a model, and a note says why.
+
+    Args:
+        model: The model's file.
+        typed: The model with the types of its tensors.
+        precision: The half precision.
+        keep_io: Whether inputs and outputs keep their types.
+        scratch: A folder for temporary files.
+        notes: The notes on the conversion, to which this function adds.
+
+    Raises:
+        BuildError: No converter is installed, or none can convert the model.
+    """
+    best, *others = find_converters()
+    source = rewrite.load_normalised(typed, model)
+    try:
+        return best, *_convert_with(best, source, precision, keep_io, scratch, notes)
+    except Exception as error:  # converters raise all kinds of exceptions
+        message = f"{best.name} cannot convert {model.name} to {precision}: {shorten(error)}"
+        if not (best.runs_model and others):
+            raise BuildError(message) from error
+    notes.append(f"{message}. {others[0].name} converted it")
+    source = rewrite.load_normalised(typed, model)
+    try:
+        return others[0], *_convert_with(others[0], source, precision, keep_io, scratch, notes)
+    except Exception as error:  # converters raise all kinds of exceptions
+        raise BuildError(f"{message}; nor can {others[0].name}: {shorten(error)}") from error
+
+
+def _convert_with(
+    converter: Converter, source: Any, precision: HalfPrecision, keep_io: bool, scratch: Path, notes: list[str]
+) -> tuple[Any, Fp32Nodes]:
+    """Return a normalised model converted by `converter`, and the nodes that stay float32.
+
+    Whichever package converts, the nodes that stay float32 are the same: none of them knows the whole numbers, shapes
+    and positions that a half precision cannot hold.
+    """
+    module = importlib.import_module(converter.module)
+    qdq.fold_int32_biases(source)
+    outputs = rewrite.reduce_outputs(source.graph)
+    source = source if converter.runs_model else _upgrade_qdq(source)
+    kept = find_fp32_nodes(source, precision)
+    if converter.runs_model:
+        converted = _autocast(module, source, precision, keep_io, kept, scratch)
+        if precision not in float_shares(converted):
+            raise BuildError(f"it left the model without an operator in {precision}")
+    else:
+        converted = _convert_to_half(module, source, precision, keep_io, kept)
+        notes += kept.notes
+    rewrite.restore_outputs(converted.graph, outputs)
+    return converted, kept
+
+
+def _autocast(module: Any, model: Any, precision: HalfPrecision, keep_io: bool, kept: Fp32Nodes, scratch: Path) -> Any:
+    """Return `model` converted by modelopt's AutoCast, which runs it to find more operators that must stay float32."""
     with tempfile.TemporaryDirectory(dir=scratch) as folder:
         source = Path(folder) / "plain.onnx"
         rewrite.save_model(model, source, external_weights=False)
-        return converter.convert_to_mixed_precision(str(source), low_precision_type=precision, keep_io_types=keep_io)
+        return module.convert_to_mixed_precision(
+            str(source),
+            low_precision_type=precision,
+            keep_io_types=keep_io,
+            nodes_to_exclude=[f"{re.escape(name)}$" for name in sorted(kept.nodes)],
+        )
 
 
 def _upgrade_qdq(model: Any) -> Any:

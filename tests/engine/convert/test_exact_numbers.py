@@ -126,6 +126,26 @@ def test_shape_arithmetic_is_computed_in_float32(make: Any, tmp_path: Path) -> N
     assert np.abs(got - expected).max() < 0.01
 
 
+def size_of_resize(model: onnx.ModelProto) -> Any:
+    """Return the sizes or scales that a model computes for its Resize, without the Resize itself, which is slow."""
+    name = next(node.input[-1] for node in model.graph.node if node.op_type == "Resize")
+    kept = [node for node in model.graph.node if node.op_type != "Resize" and "y" not in node.output]
+    del model.graph.node[:], model.graph.output[:]
+    model.graph.node.extend(kept)
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.UNDEFINED, None))
+    inputs = {"x": np.ones((1, 1, LENGTH), np.float32)}
+    return ReferenceEvaluator(model).run([name], inputs)[0]
+
+
+@HALVES
+@pytest.mark.parametrize("make", [interpolated, scaled])
+def test_resize_gets_the_same_size(make: Any, half: Any, tmp_path: Path) -> None:
+    convert(path := make(tmp_path), half, tmp_path / "h.onnx")
+    got, expected = (size_of_resize(onnx.load(str(name))) for name in (tmp_path / "h.onnx", path))
+    assert got.dtype == expected.dtype
+    assert np.array_equal(got, expected)
+
+
 @HALVES
 @MODELS
 def test_tensorrt_infers_the_same_shapes(make: Any, half: Any, tmp_path: Path) -> None:

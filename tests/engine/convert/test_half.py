@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,7 @@ from samples.conversions import (
     weight,
 )
 
-from pytest_trt.engine.convert import half as precision
-from pytest_trt.engine.convert import int8
+from pytest_trt.engine.convert import converters, int8
 from pytest_trt.engine.convert.half import convert
 from pytest_trt.engine.model.model import read_model
 from pytest_trt.errors import BuildError, ModelError
@@ -48,8 +46,8 @@ def ranked() -> onnx.ModelProto:
 
 @pytest.fixture(autouse=True)
 def onnx_runtimes_converter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Use ONNX Runtime's converter, even if AutoCast is installed; one test undoes this."""
-    monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[1:])
+    """Use ONNX Runtime's converter, even if AutoCast is installed."""
+    monkeypatch.setattr(converters, "PACKAGES", converters.PACKAGES[1:])
 
 
 def types(path: Path) -> set[int]:
@@ -215,54 +213,6 @@ def test_model_that_must_stay_float32_is_an_error(tmp_path: Path) -> None:
     onnx.save(made, str(path))
     with pytest.raises(BuildError, match=r"fp16 was requested, but onnxruntime .* left m.onnx without an operator"):
         convert(path, "fp16", tmp_path / "half.onnx")
-
-
-@pytest.fixture
-def no_converter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide all converters."""
-
-    def absent(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", absent)
-
-
-@pytest.mark.usefixtures("no_converter")
-def test_missing_converter_names_the_packages_to_install(save_model: Save, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"pip install 'nvidia-modelopt\[onnx\]', onnxruntime, or"):
-        convert(save_model(), "fp16", tmp_path / "half.onnx")
-    with pytest.raises(BuildError, match=r"pip install 'pytest-trt\[cpu\]'"):
-        int8.quantise(read_model(save_model()), list, tmp_path / "int8.onnx")
-
-
-def test_onnxconverter_common_is_used_if_nothing_else_is_installed(
-    save_model: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(precision, "_CONVERTERS", precision._CONVERTERS[-1:])
-    path = save_model()
-    conversion = convert(path, "fp16", tmp_path / "half.onnx")
-    assert conversion.converter.startswith("onnxconverter-common ")
-    assert conversion.shares == {"fp16": 1.0}
-    assert differences(tmp_path / "half.onnx", path, "fp16") == []
-
-
-@pytest.mark.parametrize("kind", ["fp16", "bf16"])
-@pytest.mark.parametrize("name", MODELS)
-def test_autocast_is_used_if_it_is_installed(
-    name: str, kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("modelopt", reason="nvidia-modelopt is not installed")
-    monkeypatch.undo()
-    path = saved(MODELS[name](), tmp_path)
-    conversion = convert(path, kind, tmp_path / "half.onnx")
-    assert conversion.converter.startswith("nvidia-modelopt ")
-    assert conversion.shares[kind] > 0
-    assert [tensor.dtype for tensor in read_model(tmp_path / "half.onnx").inputs] == [
-        t.dtype for t in read_model(path).inputs
-    ]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["half.onnx", "m.onnx"]
-    if kind == "fp16":
-        assert differences(tmp_path / "half.onnx", path, "fp16") == []
 
 
 def test_cycle_of_nodes_is_an_error(tmp_path: Path) -> None:
