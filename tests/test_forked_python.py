@@ -12,13 +12,14 @@ import pytest
 from samples import forked_python
 
 DESCRIBE = """
-import json, os, signal, sys
+import json, os, signal, sys, tempfile
 descriptors = os.listdir("/proc/self/fd")
 print(json.dumps({
     "name": __name__, "arguments": sys.argv, "first path": sys.path[0], "paths": sorted({*sys.path}),
-    "folder": os.getcwd(), "environment": dict(os.environ), "input": sys.stdin.read(),
+    "folder": os.getcwd(), "temporary folder": tempfile.gettempdir(), "environment": dict(os.environ),
     "descriptors": sorted(name for name in descriptors if os.path.exists("/proc/self/fd/" + name)),
-    "leads a session": os.getsid(0) == os.getpid(), "writes bytecode": not sys.dont_write_bytecode,
+    "input": sys.stdin.read(), "writes bytecode": not sys.dont_write_bytecode,
+    "leads a session": os.getsid(0) == os.getpid(),
     "signals": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGCHLD, signal.SIGPIPE)],
     "streams": [(stream.encoding, stream.errors) for stream in (sys.stdin, sys.stdout, sys.stderr)],
 }))
@@ -31,7 +32,8 @@ KINDS = {"interpreter": subprocess.Popen, "fork": forked_python.Popen}
 @pytest.mark.usefixtures("forkserver")
 @pytest.mark.parametrize("session", [False, True])
 def test_a_forked_program_finds_what_it_would_find_in_an_interpreter_of_its_own(tmp_path, session):
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "lib"), "X": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    paths = {"PYTHONPATH": str(tmp_path / "lib"), "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, **paths, "X": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     if not session:
         (tmp_path / "program.py").write_text(DESCRIBE)
     command = [sys.executable, *(["-c", DESCRIBE] if session else ["-m", "program"]), "a", "b c"]

@@ -222,10 +222,11 @@ def _import_libraries() -> None:
     import onnxruntime  # noqa: F401
     import pytest
     import rich.console  # noqa: F401
-    import xdist.remote  # noqa: F401
 
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         pytest.main(["--help", "-p", "no:pytest-retry"])
+    import xdist.remote  # noqa: F401
+
     import pytest_trt
 
     for module in pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt."):
@@ -303,6 +304,7 @@ def _set_paths(request: dict[str, Any]) -> None:
     installed = [path for path in sys.path if path not in added]
     os.environ.clear()
     os.environ.update(request["environment"])
+    tempfile.tempdir = None  # the environment names another one
     os.chdir(request["folder"])
     first = str(Path.cwd()) if request["program"]["option"] == "-m" else ""
     sys.path[:] = [first, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *installed]
