@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from pytest_trt.cli.terminal import show, show_table
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.records import Result
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.errors import BaselineError, DeclarationError
 from pytest_trt.judge.baselines import Baseline, BaselineFolder
 from pytest_trt.judge.baselines.known_tests import KnownTests
@@ -201,8 +201,8 @@ def _collect(folder: Path, arguments: Sequence[str]) -> KnownTests:
         DeclarationError: pytest fails to collect a test, or finds none. Missing tests are then no reason to remove
             their baselines. The message has pytest's output.
     """
-    with tempfile.TemporaryDirectory() as scratch:
-        listed = Path(scratch) / "collected.json"
+    with ScratchFolder("collection") as scratch:
+        listed = scratch / "collected.json"
         command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "pytest_trt.plugin.collect_node_ids"]
         environment = {**os.environ, "PYTEST_TRT_COLLECTED": str(listed)}
         done = subprocess.run(

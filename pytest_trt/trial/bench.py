@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,10 +17,11 @@ from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
+from pytest_trt.core.scratch import user_folder
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
-from pytest_trt.errors import BackendError, CacheError, TrtError
+from pytest_trt.errors import BackendError, TrtError
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe.wire import CONVERSION
 from pytest_trt.spec.declaration import Declaration
@@ -265,7 +264,7 @@ class Bench:
         if self._locked_device == device:
             yield
             return
-        lock = FileLock(_lock_folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock")
+        lock = FileLock(user_folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock")
         waiting = f"waiting for {environment.device}: another run measures or builds on it"
         if acquire(lock, waiting, self.say, every_s=1.0):
             self.say("")
@@ -292,19 +291,3 @@ class Bench:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _lock_folder() -> Path:
-    """Return the folder of this user's device locks on this host.
-
-    It is not in the engine cache: runs with different caches share a device.
-    """
-    folder = Path(tempfile.gettempdir()) / f"pytest-trt-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-    except OSError as error:
-        message = f"the folder of device locks {folder} cannot be used ({error}): remove the file, or set TMPDIR"
-        raise CacheError(message) from error
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise CacheError(f"{folder} belongs to somebody else: remove it, or set TMPDIR to a folder of your own")
-    return folder

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.records import Verdict
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.model import randomness
 from pytest_trt.engine.model.intermediate import IntermediateTensor, TensorGraph
 from pytest_trt.errors import DeclarationError, ModelError
@@ -269,10 +269,10 @@ def bisect(
     """
     if declaration.spec.is_prebuilt:
         raise DeclarationError(f"{declaration.spec.path} is a plan, which has no tensors to mark: name its model")
-    with Case(bench, "bisection", declaration, folders) as case, tempfile.TemporaryDirectory() as scratch:
+    with Case(bench, "bisection", declaration, folders) as case, ScratchFolder("bisection") as scratch:
         if why := randomness.reason_not_comparable(case.model):
             raise ModelError(why)
-        sides = _Sides(bench, case, folders, inputs, Path(scratch))
+        sides = _Sides(bench, case, folders, inputs, scratch)
         return Bisection(sides.graph, sides.compare, at_once, max_builds).run()
 
 

@@ -10,7 +10,6 @@ which are generated from the seed.
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.records import Environment
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.model import randomness
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import TrtError
@@ -174,8 +174,8 @@ class Lineup:
             server, environment = bench.server("pytorch"), bench.environment("pytorch")
             row = dataclasses.replace(row, environment=environment)
             device = MeasuringDevice(bench, environment)
-            with tempfile.TemporaryDirectory() as scratch, device.exclusively(wait=False):
-                plan = Path(scratch) / "plan"
+            with ScratchFolder("pytorch") as scratch, device.exclusively(wait=False):
+                plan = scratch / "plan"
                 write_plan(plan, function, folder, case.model.inputs, case.model.outputs)
                 subject = Subject(
                     plan, bench.settings.device, case.declaration.spec, case.shapes, self._declaration.pipeline, inputs

@@ -17,6 +17,8 @@ from samples.forked_python import INTERPRETER
 from samples.processes import accept_ctrl_c, alive, descendants, wait_until
 from samples.pytest_runs import ENGINE, MEASURES
 
+from pytest_trt.core.scratch import sweep, user_folder
+
 
 @pytest.fixture
 def start(project):
@@ -117,6 +119,10 @@ def test_no_process_outlives_the_run(project, start, phase, end):
     if end == signal.SIGINT:
         assert "KeyboardInterrupt" in out
     assert any(cache.glob("*/meta.json")) == (phase == "measurement")
+    temporary = user_folder()
+    if end == signal.SIGKILL:
+        sweep(temporary)
+    assert {path.suffix for path in temporary.iterdir()} <= {".lock"}
 
 
 HOLD = """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import tempfile
 import threading
 import time
 
@@ -17,7 +18,6 @@ from pytest_trt.errors import BackendError, BuildError, CacheError
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
-from pytest_trt.trial import bench as bench_module
 from pytest_trt.trial.bench import Bench
 
 
@@ -78,7 +78,7 @@ def test_preparation_counts_towards_the_build_timeout(save_model, tmp_path):
 
 
 def test_second_bench_waits_for_the_device_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_module.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     progress: list[str] = []
     with Bench(Settings()) as first, Bench(Settings(), progress.append) as second:
         environment = first.environment("onnxruntime")
@@ -104,21 +104,21 @@ def test_second_bench_waits_for_the_device_and_says_so(tmp_path, monkeypatch):
 
 
 def test_a_lock_folder_that_is_a_file_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     (tmp_path / f"pytest-trt-{os.getuid()}").touch()
     environment = Environment("some CPU", "cpu", "onnxruntime", "1.20")
-    remedy = r"folder of device locks .* cannot be used .*: remove the file"
+    remedy = r"temporary folder .* cannot be used .*: remove the file"
     with Bench(Settings()) as bench, pytest.raises(CacheError, match=remedy), bench.lock(environment):
         pass
 
 
 def test_lock_folder_of_another_user_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(bench_module.tempfile, "tempdir", str(tmp_path))
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (tmp_path / f"pytest-trt-{bench_module.os.getuid()}").symlink_to(elsewhere)
+    (tmp_path / f"pytest-trt-{os.getuid()}").symlink_to(elsewhere)
     with Bench(Settings()) as bench:
         environment = bench.environment("onnxruntime")
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
         with pytest.raises(CacheError, match="belongs to somebody else"), bench.lock(environment):
             pass
 

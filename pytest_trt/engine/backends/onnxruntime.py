@@ -15,7 +15,6 @@ import functools
 import json
 import platform
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, Layer
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
@@ -230,10 +230,10 @@ class OnnxRuntimeEngine:
 
         The times are those of ONNX Runtime's profiler, in a separate session.
         """
-        with tempfile.TemporaryDirectory() as folder:
+        with ScratchFolder("profile") as folder:
             options = self._options()
             options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
+            options.profile_file_prefix = str(folder / "profile")
             session = self._open_session(options)
             for _ in range(runs + 1):
                 session.run(None, dict(inputs))

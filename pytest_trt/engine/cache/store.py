@@ -28,6 +28,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytest_trt.core.records import Layer
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.cache import entry
 from pytest_trt.engine.cache.digest import file_sha256, folder_sha256
 from pytest_trt.engine.cache.entry import Entry, Meta
@@ -66,7 +67,7 @@ class Store:
     @classmethod
     def temporary(cls) -> Store:
         """Return a cache for this process alone, which is deleted when it is closed or the process ends."""
-        store = _Temporary(Path(tempfile.mkdtemp(prefix="pytest-trt-cache-")), 2**63)
+        store = _Temporary(ScratchFolder("cache"))
         atexit.register(store.close)
         return store
 
@@ -290,6 +291,10 @@ class Store:
 class _Temporary(Store):
     """A cache whose folder is deleted when it is closed."""
 
+    def __init__(self, scratch: ScratchFolder) -> None:
+        super().__init__(scratch.path, 2**63)
+        self._scratch = scratch
+
     def close(self) -> None:
         super().close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._scratch.close()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import rewrite, traverse
 
@@ -37,8 +37,8 @@ def read_quantised_shares(model: Model) -> Mapping[str, float]:
 
 @functools.lru_cache(maxsize=256)
 def _read_quantised_shares(path: Path, _sha256: str) -> Mapping[str, float]:
-    with tempfile.TemporaryDirectory() as folder:
-        return quantised_shares(rewrite.load_typed(path, Path(folder)))
+    with ScratchFolder("types") as folder:
+        return quantised_shares(rewrite.load_typed(path, folder))
 
 
 def quantised_shares(typed: Any) -> Mapping[str, float]:

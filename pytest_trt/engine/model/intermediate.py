@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.onnx import external_data, rewrite, traverse
 
@@ -44,8 +44,8 @@ class TensorGraph:
 
     def __init__(self, model: Model) -> None:
         self._model = model
-        with tempfile.TemporaryDirectory() as folder:
-            self._typed = rewrite.load_typed(model.path, Path(folder))
+        with ScratchFolder("types") as folder:
+            self._typed = rewrite.load_typed(model.path, folder)
         rewrite.sort_nodes(self._typed.graph, model.path.name)
         self.outputs = tuple(value.name for value in self._typed.graph.output)
         self._inputs = frozenset(tensor.name for tensor in model.inputs)

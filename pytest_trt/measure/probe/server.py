@@ -7,12 +7,12 @@ import os
 import socket
 import subprocess
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from pytest_trt import errors
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.backends.installed import INTERPRETER_VARIABLES
 from pytest_trt.measure.probe import wire
 from pytest_trt.measure.probe.client import Probe, raise_error, with_log
@@ -41,7 +41,7 @@ class ProbeServer:
 
     def __init__(self, backend: str, python: str = sys.executable) -> None:
         self.backend = backend
-        self._folder = tempfile.TemporaryDirectory(prefix="pytest-trt-")
+        self._folder = ScratchFolder("server")
         self._process: subprocess.Popen[bytes] | None = None
         self._spare: Probe | None = None
         self._probes = 0
@@ -52,7 +52,7 @@ class ProbeServer:
             raise
 
     def _start(self, python: str) -> None:
-        home = Path(self._folder.name)
+        home = self._folder.path
         # The server starts in a folder that contains only this package: another interpreter must not import from this
         # one's site-packages, and none may import modules from the user's current folder.
         (home / "pytest_trt").symlink_to(Path(__file__).resolve().parents[2])
@@ -113,7 +113,7 @@ class ProbeServer:
         except OSError as error:
             raise errors.ProbeError(f"a probe cannot be forked: {error}") from error
         self._probes += 1
-        log = Path(self._folder.name) / f"probe-{self._probes}.log"
+        log = self._folder.path / f"probe-{self._probes}.log"
         try:
             reply = self._request({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))
             raise_error(reply)
@@ -140,7 +140,7 @@ class ProbeServer:
         except (wire.Closed, TimeoutError, OSError) as error:
             self._kill()
             message = f"the probe server for {self.backend} is lost ({error})"
-            log = Path(self._folder.name) / "server.log"
+            log = self._folder.path / "server.log"
             raise errors.ProbeError(*with_log(message, log)) from error
         except BaseException:  # interrupted, by Ctrl-C or by a plugin's time-out
             self._kill()
@@ -165,7 +165,7 @@ class ProbeServer:
             except subprocess.TimeoutExpired:
                 self._kill()
             self._process = None
-        self._folder.cleanup()
+        self._folder.close()
 
     def __enter__(self) -> ProbeServer:
         return self

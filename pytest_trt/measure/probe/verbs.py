@@ -7,6 +7,7 @@ import errno
 import functools
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections import deque
@@ -123,7 +124,9 @@ class Probe:
 
         process_limits.raise_stack_limit()
         process_limits.limit_memory(memory_bytes)
-        return codec.encode(run_conversion(codec.decode(ConversionJob, job))), None
+        decoded = codec.decode(ConversionJob, job)
+        tempfile.tempdir = str(Path(decoded.output).parent)  # for converters: the cache removes what is left of it
+        return codec.encode(run_conversion(decoded)), None
 
     def build(self, job: dict[str, Any]) -> Reply:
         """Build an engine and return the report, after messages with the build's progress."""

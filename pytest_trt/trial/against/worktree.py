@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import subprocess
-import tempfile
 from pathlib import Path
 
 from pytest_trt.core.git import find_commit, git_environment, run_git
+from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.errors import GitError
 from pytest_trt.trial.against.revision import Worktree
 
@@ -38,7 +38,8 @@ class Checkout:
         flag = f"--trt-against={revision}"
         top, commit = find_commit(rootdir, revision, "--trt-against")
         time = run_git(top, "show", "--no-patch", "--format=%cI", commit).decode().strip()
-        folder = Path(tempfile.mkdtemp(prefix="pytest-trt-against-")).resolve()
+        self._scratch = ScratchFolder("against")
+        folder = self._scratch.path
         self.worktree = Worktree(revision, commit, time, str(top.resolve()), str(folder))
         tree = str(self.worktree.tree)
         self._cleanup = subprocess.Popen(
@@ -63,6 +64,7 @@ class Checkout:
         self._cleanup.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._cleanup.wait(_END_TIMEOUT_S)
+            self._scratch.close()
 
 
 def _copy_submodules(flag: str, repository: Path, commit: str, tree: Path) -> None:
