@@ -98,9 +98,7 @@ def move_casts(model: Any, own_casts: Set[str]) -> None:
             moved_types |= names
         rewrite.sort_nodes(graph, "a graph in a node")
     for field, names in ((main.node, moved), (main.value_info, moved_types)):
-        for position in reversed(range(len(field))):
-            if field[position].name in names:
-                del field[position]
+        rewrite.remove_at(field, {position for position, part in enumerate(field) if part.name in names})
 
 
 def _next_cast(graph: Any, own_casts: Set[str], computed: Set[str]) -> Any:
@@ -151,10 +149,12 @@ def _remove_redundant(graph: Any, nodes: list[Any], own_casts: Set[str]) -> None
 
 def _drop_unread(graph: Any, own_casts: Set[str], outputs: Set[str]) -> dict[str, str]:
     """Remove the converter's casts that no node reads, and return the input of each by its output."""
-    read, dropped = set(outputs).union(*map(traverse.names_read, graph.node)), {}
-    for position in reversed(range(len(graph.node))):
-        node = graph.node[position]
-        if node.op_type == "Cast" and node.name not in own_casts and node.output[0] not in read:
-            dropped[node.output[0]] = node.input[0]
-            del graph.node[position]
+    read = set(outputs).union(*map(traverse.names_read, graph.node))
+    unread = {
+        position: node
+        for position, node in enumerate(graph.node)
+        if node.op_type == "Cast" and node.name not in own_casts and node.output[0] not in read
+    }
+    dropped = {node.output[0]: node.input[0] for node in reversed(unread.values())}
+    rewrite.remove_at(graph.node, unread.keys())
     return dropped

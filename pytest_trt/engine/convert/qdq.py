@@ -111,11 +111,12 @@ def fold_int32_biases(model: Any) -> None:
     from onnx import numpy_helper
 
     graph = model.graph
-    for position, *tensors in reversed(list(_int32_biases(graph))):
+    biases = list(_int32_biases(graph))
+    for position, *tensors in reversed(biases):
         bias, scale = map(numpy_helper.to_array, tensors)
         values = (bias * scale.astype(float)).astype(scale.dtype)
         graph.initializer.append(numpy_helper.from_array(values, graph.node[position].output[0]))
-        del graph.node[position]
+    rewrite.remove_at(graph.node, {position for position, _, _ in biases})
 
 
 def _int32_biases(graph: Any) -> Iterator[tuple[int, Any, Any]]:

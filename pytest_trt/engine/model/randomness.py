@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_trt.engine.model.model import Model
@@ -25,14 +25,13 @@ def reason_not_comparable(model: Model) -> str:
 
     loaded = onnx.load(str(model.path), load_external_data=False)
     makers = {name: node for node in loaded.graph.node for name in node.output if name}
-    waiting, seen = [output.name for output in loaded.graph.output], set[str]()
-    while waiting:
-        name = waiting.pop(0)
+    waiting, seen, constants = [output.name for output in loaded.graph.output], set[str](), _constants(loaded)
+    for name in waiting:  # The list grows while the values are found that others are computed from.
         if name in seen or name not in makers:
             continue
         seen.add(name)
         for node in _nodes_run_by(makers[name], loaded):
-            if _is_random(node, loaded):
+            if _is_random(node, constants):
                 node_name = node.name or next(filter(None, node.output))
                 return (
                     f"{model.path.name} draws random numbers ({node.op_type} {node_name!r}), so its outputs differ "
@@ -52,25 +51,30 @@ def _nodes_run_by(node: Any, model: Any) -> Iterator[Any]:
             yield from _nodes_run_by(inner, model)
 
 
-def _is_random(node: Any, model: Any) -> bool:
+def _is_random(node: Any, constants: Mapping[str, Sequence[Any]]) -> bool:
     """Return whether a node draws random numbers.
 
     A Dropout does so in training mode. It counts as random too if its mode is not known before it runs.
     """
+    from onnx import numpy_helper
+
     if node.domain not in ("", "ai.onnx"):
         return False
     if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
-        return not _is_false(node.input[2], model)
+        stored = constants.get(node.input[2], ())
+        return not stored or any(map(bool, map(numpy_helper.to_array, stored)))
     return node.op_type in _RANDOM_OPERATORS
 
 
-def _is_false(name: str, model: Any) -> bool:
-    """Return whether the value `name` is a constant `false`."""
-    from onnx import numpy_helper
-
-    stored = [tensor for graph in traverse.graphs(model) for tensor in graph.initializer if tensor.name == name]
-    stored += [
-        attribute.t for node in traverse.nodes(model) if node.op_type == "Constant" and name in node.output
-        for attribute in node.attribute if attribute.name == "value"
-    ]  # fmt: skip
-    return bool(stored) and not any(map(bool, map(numpy_helper.to_array, stored)))
+def _constants(model: Any) -> Mapping[str, Sequence[Any]]:
+    """Return the TensorProtos of each weight or Constant, by its name, which may exist in several graphs."""
+    found: dict[str, list[Any]] = {}
+    for graph in traverse.graphs(model):
+        for tensor in graph.initializer:
+            found.setdefault(tensor.name, []).append(tensor)
+    for node in traverse.nodes(model):
+        if node.op_type == "Constant":
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    found.setdefault(node.output[0], []).append(attribute.t)
+    return found

@@ -178,14 +178,25 @@ def constants_to_initializers(graph: Any) -> None:
     Paddle's exporter writes all weights as Constant nodes. A float16 converter changes those for all their readers,
     even for nodes that stay float32.
     """
-    outputs = {value.name for value in graph.output}
+    outputs, stored = {value.name for value in graph.output}, set[int]()
     for position in reversed(range(len(graph.node))):
         node = graph.node[position]
         tensor = next((attribute.t for attribute in node.attribute if attribute.name == "value"), None)
         if node.op_type == "Constant" and tensor is not None and node.output[0] not in outputs:
             tensor.name = node.output[0]
             graph.initializer.append(tensor)
-            del graph.node[position]
+            stored.add(position)
+    remove_at(graph.node, stored)
+
+
+def remove_at(field: Any, positions: Set[int]) -> None:
+    """Remove the elements of a repeated field at these positions.
+
+    They are moved to the end first: each removal elsewhere would move all later elements.
+    """
+    counter = iter(range(len(field)))
+    field.sort(key=lambda _: next(counter) in positions)
+    del field[len(field) - len(positions) :]
 
 
 def make_node_names_unique(model: Any) -> None:

@@ -47,8 +47,7 @@ def survey(model: Any) -> Survey:
 def graphs(model: Any) -> Iterator[Any]:
     """Yield every GraphProto of a ModelProto: first its main graph, then those inside nodes (If, Loop, Scan)."""
     waiting = [model.graph]
-    while waiting:
-        graph = waiting.pop(0)
+    for graph in waiting:  # The list grows while the graphs inside nodes are found.
         yield graph
         for node in graph.node:
             waiting += inner_graphs(node)
