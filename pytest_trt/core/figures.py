@@ -18,7 +18,12 @@ class Figure:
         title: The name in reports, as it is written in the middle of a sentence.
         higher_is_better: Whether a lower value is worse.
         budget: Whether `trt_budget` accepts a limit on the figure.
-        gated: Whether the figure is compared with the baseline, and fails a test that is worse.
+        tolerance: How much worse than the baseline's the figure may be, as a share, unless the user says otherwise.
+            None means that the figure is compared only on request.
+        at_least_of: The figure whose tolerance applies instead if it is wider: throughput may fall as far as latency
+            may rise.
+        moves_reference: Whether an improvement of the figure is the verdict `improved`, which moves the reference of
+            the baseline. An improvement of any other figure is `ok`.
         in_history: Whether the history of a baseline keeps the figure of every run.
         column: The title of the column in the table of results. It is empty if the table does not show the figure.
     """
@@ -27,9 +32,16 @@ class Figure:
     title: str
     higher_is_better: bool = False
     budget: bool = True
-    gated: bool = False
+    tolerance: float | None = None
+    at_least_of: str = ""
+    moves_reference: bool = False
     in_history: bool = True
     column: str = ""
+
+    @property
+    def gated(self) -> bool:
+        """Whether the figure is compared with the baseline by default, and fails a test that is worse."""
+        return self.tolerance is not None
 
 
 def _once(unit: str, title: str) -> Figure:
@@ -43,15 +55,15 @@ def _part(unit: str, title: str) -> Figure:
 
 
 FIGURES: Mapping[str, Figure] = {
-    "ms": Figure("ms", "latency", gated=True, column="ms"),
+    "ms": Figure("ms", "latency", tolerance=0.05, moves_reference=True, column="ms"),
     "gpu_ms": Figure("ms", "GPU compute"),
     "p95_ms": Figure("ms", "p95 latency"),
     "p99_ms": Figure("ms", "p99 latency", column="p99 ms"),
-    "throughput": Figure("inf/s", "throughput", higher_is_better=True, column="inf/s"),
-    "memory_mb": Figure("MB", "device memory", gated=True, column="memory MB"),
-    "process_mb": Figure("MB", "device memory of the process"),
-    "host_mb": Figure("MB", "host memory", column="host MB"),
-    "engine_mb": Figure("MB", "engine size"),
+    "throughput": Figure("inf/s", "throughput", higher_is_better=True, tolerance=0.2, at_least_of="ms", column="inf/s"),
+    "memory_mb": Figure("MB", "device memory", tolerance=0.05, moves_reference=True, column="memory MB"),
+    "process_mb": Figure("MB", "device memory of the process", tolerance=0.1, at_least_of="memory_mb"),
+    "host_mb": Figure("MB", "host memory", tolerance=0.1, at_least_of="memory_mb", column="host MB"),
+    "engine_mb": Figure("MB", "engine size", tolerance=0.1),
     "build_s": _once("s", "build time"),
     "load_s": _once("s", "load time"),
     "first_ms": _once("ms", "first inference"),

@@ -41,11 +41,16 @@ def suggest(name: Any, names: Iterable[str], otherwise: str) -> str:
     return f"did you mean {near[0]!r}?" if near else otherwise
 
 
-def parse_share(value: Any, where: str) -> float | None:
+def parse_share(value: Any, where: str, *, below: float = 1.0) -> float | None:
     """Return a share as a fraction. It may be written as 0.03, "0.03" or "3%"; None stays None.
 
+    Args:
+        value: The share.
+        where: The start of error messages.
+        below: The share that the value must be smaller than. A share of 1 or more must be written with a percent sign.
+
     Raises:
-        DeclarationError: The value is not a share from 0 to below 1. The message starts with `where`.
+        DeclarationError: The value is not a share from 0 to below `below`. The message starts with `where`.
     """
     if value is None:
         return None
@@ -54,8 +59,10 @@ def parse_share(value: Any, where: str) -> float | None:
         share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
         raise DeclarationError(f"{where} is {value!r}: write a share such as '3%' or 0.03") from None
-    if isinstance(value, bool) or not 0 <= share < 1:
-        lacks_sign = 1 <= share <= 100 and "%" not in text
-        hint = f"did you mean '{text}%'?" if lacks_sign else "it must be from 0 to below 1, or below '100%'"
+    has_sign = "%" in text
+    if isinstance(value, bool) or not 0 <= share < (below if has_sign else 1.0):
+        lacks_sign = 1 <= share <= 100 and not has_sign
+        limit = f"{100 * below:g}%"
+        hint = f"did you mean '{text}%'?" if lacks_sign else f"it must be from 0 to below 1, or below '{limit}'"
         raise DeclarationError(f"{where} is {value!r}: {hint}")
     return share

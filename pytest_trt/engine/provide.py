@@ -104,7 +104,12 @@ class ProvidedEngine:
     @property
     def size_mb(self) -> float:
         """The size of the plan with the data beside it, in MB."""
-        return sum(part.stat().st_size for part in self.plan.parent.glob(f"{self.plan.name}*")) / 1e6
+        return plan_size_mb(self.plan)
+
+
+def plan_size_mb(plan: Path) -> float:
+    """Return the size of a plan with the data beside it, in MB."""
+    return sum(part.stat().st_size for part in plan.parent.glob(f"{plan.name}*")) / 1e6
 
 
 def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = False) -> ProvidedEngine:

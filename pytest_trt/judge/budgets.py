@@ -19,11 +19,6 @@ from pytest_trt.spec.expectations import Budget
 NEAR = 0.95
 """The share of a limit from which an `ok` verdict carries a warning."""
 
-MIN_PERCENTILE_S = 0.5
-"""How long a percentile is sampled at least, in seconds of blocks: no interval knows of slow blocks that have not
-occurred yet. If 30 % of the blocks are 8 % slower, 11 of 1000 first answers about a p95 at its limit were wrong, and
-none after 0.5 s (simulated)."""
-
 _ABSENT = object()
 """The value of a parameter that a test does not have; it equals no other value."""
 
@@ -163,7 +158,10 @@ class LimitRule:
     def finished(self) -> str:
         """Return the reason to stop; empty while a figure is undecided, or a percentile was not sampled for long."""
         undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]
-        too_soon = not noise_levels.PERCENTILES.keys().isdisjoint(self._limits) and self._seconds < MIN_PERCENTILE_S
+        too_soon = (
+            not noise_levels.PERCENTILES.keys().isdisjoint(self._limits)
+            and self._seconds < noise_levels.MIN_PERCENTILE_S
+        )
         return "" if undecided or too_soon else "budgets decided"
 
     def wants_probe(self) -> bool:

@@ -123,6 +123,11 @@ class EngineProbe:
         self._count = 1
         self._in_flight = subject.options.contexts * subject.options.depth + 1
 
+    @property
+    def pid(self) -> int:
+        """The probe's process id."""
+        return self._probe.pid
+
     def block(self) -> Block:
         """Measure the next block. The first calls also find how many samples make a block."""
         while True:

@@ -53,7 +53,8 @@ def from_memory(sizes: Mapping[str, int]) -> dict[str, Estimate]:
     found = {figure: sizes[part] for part, figure in _MEMORY_FIGURES.items() if part in sizes}
     if found:
         found["memory_mb"] = sizes.get("peak", sum(found.values()))
-    found.update({f"{part}_mb": sizes[part] for part in ("process", "host") if part in sizes})
+    if "host" in sizes:
+        found["host_mb"] = sizes["host"]
     return {figure: Estimate.exact(size / 1e6) for figure, size in found.items()}
 
 

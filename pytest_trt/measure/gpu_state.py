@@ -168,6 +168,14 @@ class GpuState:
             return {}
         return {int(p.pid): None if p.usedGpuMemory is None else int(p.usedGpuMemory) for p in found}
 
+    def process_bytes(self, pid: int) -> int | None:
+        """Return the device memory of a process in bytes.
+
+        Returns:
+            None if NVML does not report it, as in a container that does not share the host's process ids.
+        """
+        return self.processes().get(pid)
+
     def other_processes(self, own: Collection[int]) -> tuple[Process, ...]:
         """Return the processes on the GPU whose process ids are not in `own`."""
         found = []

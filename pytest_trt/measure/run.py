@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_trt.core.records import Estimate, LayerProfile
+from pytest_trt.core.records import Estimate, LayerProfile, Samples
 from pytest_trt.measure import figures
-from pytest_trt.measure.engine_probe import Subject
+from pytest_trt.measure.engine_probe import EngineProbe, Subject
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe_source import ProbeSource
 from pytest_trt.measure.sampler import Limits, Sampling, sample
@@ -37,7 +37,7 @@ class MeasuredRun:
         figures: The figures of side 0.
         proof: What really ran on side 0, as text by name (`Runner.proof`).
         profiles: The layer times of each side; empty unless requested.
-        other_figures: The figures of side 1; empty unless requested.
+        other_figures: The throughput of side 1; all its figures if requested.
         inputs_and_outputs: The inputs and outputs of one inference on side 0; None unless requested.
         idle_states: The state of the GPU or host before the probes started, and after they ended.
         parts_s: How long each part of the measurement took, in seconds.
@@ -71,6 +71,7 @@ def measure_run(
     requested_inputs: Arrays | None = None,
     reverse_opening: bool = False,
     state: Callable[[], Mapping[str, float]] | None = None,
+    process_bytes: Callable[[int], int | None] | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> MeasuredRun:
     """Run one measurement. Errors of the probes pass through.
@@ -87,6 +88,7 @@ def measure_run(
             inputs that the blocks run on, None for no such inference.
         reverse_opening: Whether to open the probes of every turn in the opposite order.
         state: Reads the state of the GPU or host: before the probes start, after each block, after the probes end.
+        process_bytes: Returns the device memory of a process by its id; None if it is not known.
         say: Shows which pass runs.
     """
     before = state() if state is not None else {}
@@ -94,18 +96,20 @@ def measure_run(
     with ProbeSource(sides, state, stopwatch, reverse_opening=reverse_opening) as source:
         sampling = sample(source, rule, limits)
         stopwatch.lap("sampling")
-        probe = source.probes[0]
-        found = figures.from_blocks(sampling.sides[0], spread)
-        found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
-        found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
+        probe, others = source.probes[0], source.probes[1:]
+        found = _side_figures(probe, sampling.sides[0], spread, batch, process_bytes)
+        other_figures = {
+            name: estimate
+            for other in others
+            for name, estimate in _side_figures(other, sampling.sides[1], spread, batch, process_bytes).items()
+            if measure_other_side or name == "throughput"
+        }
         stopwatch.lap("throughput")
         if not (measure_other_side or profile_layers):
             source.release_all_but(0)  # the others exit while the passes of this one run
         found.update(figures.from_memory(probe.memory()))
-        other_figures: dict[str, Estimate] = {}
-        if measure_other_side and len(sides) > 1:
-            other_figures.update(figures.from_blocks(sampling.sides[1], spread))
-            other_figures.update(figures.from_memory(source.probes[1].memory()))
+        if measure_other_side and others:
+            other_figures.update(figures.from_memory(others[0].memory()))
         stopwatch.lap("memory")
         if profile_layers:
             say("timing the layers")
@@ -128,6 +132,22 @@ def measure_run(
         idle_states=(before, state() if state is not None else {}),
         parts_s=_split_sampling(stopwatch.seconds, sampling),
     )
+
+
+def _side_figures(
+    probe: EngineProbe,
+    samples: Sequence[Samples],
+    spread: float,
+    batch: int,
+    process_bytes: Callable[[int], int | None] | None,
+) -> dict[str, Estimate]:
+    """Return the figures of one side, except for those of `figures.from_memory`, whose pass loads the plan again."""
+    found = figures.from_blocks(samples, spread)
+    found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
+    found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
+    if process_bytes is not None and (size := process_bytes(probe.pid)) is not None:
+        found["process_mb"] = Estimate.exact(size / 1e6)
+    return found
 
 
 def _split_sampling(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]:

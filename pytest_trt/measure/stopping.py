@@ -10,7 +10,7 @@ protocol.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pytest_trt.core import stats
@@ -117,6 +117,39 @@ class AllOf:
         """Return whether every unfinished rule needs fresh probes."""
         unfinished = [rule for rule in self._rules if not rule.finished()]
         return bool(unfinished) and all(rule.wants_probe() for rule in unfinished)
+
+
+class IfSampled:
+    """A rule that counts only if the first block has the samples that it needs.
+
+    Args:
+        has_samples: Returns whether a block has them.
+        rule: The rule.
+    """
+
+    def __init__(self, has_samples: Callable[[Block], bool], rule: Rule) -> None:
+        self._has_samples, self._rule = has_samples, rule
+        self._counts: bool | None = None
+
+    def start(self, sides: int) -> None:
+        """Start the rule."""
+        self._counts = None
+        self._rule.start(sides)
+
+    def add(self, side: int, probe: int, block: Block) -> None:
+        """Add one block to the rule, if it counts."""
+        if self._counts is None:
+            self._counts = self._has_samples(block)
+        if self._counts:
+            self._rule.add(side, probe, block)
+
+    def finished(self) -> str:
+        """Return the rule's reason to stop; `not sampled` if the rule does not count."""
+        return "not sampled" if self._counts is False else self._rule.finished()
+
+    def wants_probe(self) -> bool:
+        """Return whether the rule counts and needs fresh probes."""
+        return bool(self._counts) and self._rule.wants_probe()
 
 
 class FixedTime:

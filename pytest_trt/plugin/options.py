@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_trt.spec.options import OPTIONS, Option
 
@@ -36,13 +36,15 @@ def read_options(config: pytest.Config) -> dict[Option, tuple[object, str]]:
     for option in OPTIONS:
         value = config.getoption(option.name)
         if value is not None:
+            if option.keyed:
+                value = option.overriding(_ini(config, option), value)
             found[option] = value, option.flag
         elif (value := _ini(config, option)) not in (None, "", []):
             found[option] = value, f"ini setting {option.name}"
     return found
 
 
-def _ini(config: pytest.Config, option: Option) -> object:
+def _ini(config: pytest.Config, option: Option) -> Any:
     try:
         return config.getini(option.name)
     except Exception as error:  # ValueError, TypeError or UsageError, by version and file; not all name the setting

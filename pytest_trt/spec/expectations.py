@@ -11,6 +11,7 @@ from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.validation import check_fields, parse_share, set_fields
 from pytest_trt.errors import DeclarationError
+from pytest_trt.spec.gates import OWN_SETTINGS
 
 LIMITS = tuple(name for name, figure in FIGURES.items() if figure.budget)
 """The names of the figures that a budget may limit."""
@@ -104,6 +105,8 @@ class Tolerance:
     Attributes:
         max_slowdown: The largest accepted slowdown, as a share (0.03 is 3 %). None means the setting of the run.
         max_memory_growth: The largest accepted growth in memory, as a share. None means the setting of the run.
+        gates: How much worse other figures may be, as shares by the name of the figure. None means that the figure is
+            not compared.
         paired: True measures the engine alternately with the baseline's even if their plans are identical. False always
             compares with the stored figures. None chooses automatically.
         enforce: Whether a regression fails the test.
@@ -113,6 +116,7 @@ class Tolerance:
 
     max_slowdown: float | None = None
     max_memory_growth: float | None = None
+    gates: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     paired: bool | None = None
     enforce: bool = True
     until: datetime.date | None = None
@@ -121,6 +125,9 @@ class Tolerance:
     def __post_init__(self) -> None:
         for name in ("max_slowdown", "max_memory_growth"):
             set_fields(self, **{name: parse_share(getattr(self, name), f"trt_regression: {name}")})
+        for name, own in OWN_SETTINGS.items():
+            if name in self.gates and getattr(self, own) is not None:
+                raise DeclarationError(f"trt_regression: {own} and {name}='off' contradict each other: remove one")
         if isinstance(self.until, str):
             try:
                 set_fields(self, until=datetime.date.fromisoformat(self.until))

@@ -14,11 +14,13 @@ from typing import Any, Protocol
 
 from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS
+from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import LIMITS, Accuracy, Budget, Tolerance
+from pytest_trt.spec.gates import OWN_SETTINGS, parse_gate
 from pytest_trt.spec.options import MARKERS
 
 _SPEC_FIELDS = tuple(f.name for f in dataclasses.fields(EngineSpec))
@@ -89,7 +91,7 @@ def declare(marks: Sequence[Mark], case: Mapping[str, Any], params: Mapping[str,
         pipeline=pipeline,
         budgets=_make_budgets(by_name["trt_budget"]),
         accuracy=_make_accuracy(by_name["trt_accuracy"]),
-        tolerance=Tolerance(**_merge(by_name["trt_regression"], tuple(f.name for f in dataclasses.fields(Tolerance)))),
+        tolerance=_make_tolerance(by_name["trt_regression"]),
         params={**{k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}, **case},
     )
     return with_case(declaration, case)
@@ -240,6 +242,23 @@ def _make_accuracy(marks: Sequence[Mark]) -> Accuracy | None:
     if not marks:
         return None
     return Accuracy(**_merge(marks, tuple(f.name for f in dataclasses.fields(Accuracy))))
+
+
+def _make_tolerance(marks: Sequence[Mark]) -> Tolerance:
+    """Return the tolerance of all `trt_regression` markers.
+
+    A figure in `OWN_SETTINGS` has two names, such as `max_slowdown` and `ms`. The closest marker wins, whichever name
+    it uses.
+    """
+    names = tuple(f.name for f in dataclasses.fields(Tolerance) if f.name != "gates")
+    arguments = _merge(marks, (*names, *FIGURES))
+    for figure, own in OWN_SETTINGS.items():
+        closest = next((mark for mark in marks if {figure, own} & set(mark.kwargs)), None)
+        if closest is not None:
+            arguments = {n: v for n, v in arguments.items() if n not in (figure, own) or n in closest.kwargs}
+    requested = {name: arguments.pop(name) for name in FIGURES if name in arguments}
+    gates = {name: parse_gate(name, value, f"trt_regression: {name}") for name, value in requested.items()}
+    return Tolerance(**arguments, gates=gates)
 
 
 def _check_positional(mark: Mark, allowed: int) -> None:

@@ -18,6 +18,7 @@ class Option(NamedTuple):
         help: The help text, with the default in parentheses. `%%` is a percent sign.
         metavar: The placeholder of the value in the help text. An option without one is a flag.
         repeatable: Whether the option may be given more than once.
+        keyed: Whether each value is `KEY=VALUE`. The command line then overrides the ini file key by key.
     """
 
     flag: str
@@ -25,6 +26,7 @@ class Option(NamedTuple):
     help: str
     metavar: str = ""
     repeatable: bool = False
+    keyed: bool = False
 
     @property
     def name(self) -> str:
@@ -35,6 +37,11 @@ class Option(NamedTuple):
     def ini_type(self) -> str:
         """The type of the ini setting, as `parser.addini` takes it."""
         return ("linelist" if self.repeatable else "string") if self.metavar else "bool"
+
+    def overriding(self, ini: list[str] | None, given: list[str]) -> list[str]:
+        """Return the values of a keyed option: those of the command line, and the ini file's for all other keys."""
+        keys = {value.partition("=")[0].strip() for value in given}
+        return [*(value for value in ini or () if value.partition("=")[0].strip() not in keys), *given]
 
 
 OPTIONS = (
@@ -63,6 +70,8 @@ OPTIONS = (
     Option("--trt-max-slowdown", "max_slowdown", "how much slower than its baseline a test may be (5%%)", "P"),
     Option("--trt-max-memory-growth", "max_memory_growth", "how much more memory than its baseline a test may use "
            "(5%%)", "P"),
+    Option("--trt-gate", "gates", "how much worse than its baseline another figure may be, such as engine_mb=10%% or "
+           "load_s=50%%; FIGURE=off does not compare it; may be repeated", "FIGURE=P", repeatable=True, keyed=True),
     Option("--trt-resolution", "resolution", "stop measuring at this half-width of the confidence interval (0.5%%)",
            "P"),
     Option("--trt-max-time", "max_time_s", "stop measuring a test after this many seconds (10)", "S"),
@@ -91,7 +100,7 @@ MARKERS = {
     "trt_pipeline": "trt_pipeline(*, cuda_graph, contexts, depth, pinned, ...): how the engine is run",
     "trt_accuracy": "trt_accuracy(*, reference, rtol, atol, cosine, psnr_db, top1, top5, unordered, inputs): the "
     "reference of the outputs, and how far they may differ from it",
-    "trt_regression": "trt_regression(*, max_slowdown, max_memory_growth, paired, enforce, until, reason): how far "
-    "this test may move from its baseline",
+    "trt_regression": "trt_regression(*, max_slowdown, max_memory_growth, paired, enforce, until, reason, engine_mb, "
+    "host_mb, ...): how far this test may move from its baseline",
 }
 """The help line of each marker, by name."""

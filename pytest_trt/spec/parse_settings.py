@@ -12,6 +12,7 @@ from pytest_trt.core.records import STATUSES
 from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.core.validation import parse_share, suggest
 from pytest_trt.errors import DeclarationError
+from pytest_trt.spec.gates import parse_gate
 from pytest_trt.spec.options import Option
 from pytest_trt.spec.settings import STRICT, Settings
 
@@ -41,6 +42,7 @@ def parse_settings(options: Mapping[Option, tuple[Any, str]], rootdir: str) -> S
         values["min_time_s"] = min(Settings.min_time_s, values.get("max_time_s", Settings.max_time_s))
     settings = Settings(**values)
     _check_combinations(settings)
+    _check_gates(settings)
     return settings
 
 
@@ -74,6 +76,14 @@ def _check_combinations(settings: Settings) -> None:
     for flag, on in (("force", settings.baseline_force), ("new-only", settings.baseline_new_only)):
         if on and not settings.baseline_save:
             raise DeclarationError(f"--trt-baseline-{flag} has no effect without --trt-baseline-save: add it")
+
+
+def _check_gates(settings: Settings) -> None:
+    """Raise DeclarationError if a figure has two tolerances."""
+    names = [name for name, _ in settings.gates]
+    for name in dict.fromkeys(names):
+        if names.count(name) > 1:
+            raise DeclarationError(f"--trt-gate has several tolerances for {name}: keep one of them")
 
 
 def _parse_text(value: str, flag: str) -> str:
@@ -189,6 +199,15 @@ def _parse_report(value: str, flag: str) -> tuple[str, str]:
     return form, path
 
 
+def _parse_gate(value: str, flag: str) -> tuple[str, float | None]:
+    figure, equals, tolerance = (part.strip() for part in value.partition("="))
+    if not (figure and equals and tolerance):
+        raise DeclarationError(
+            f"{flag} is {value!r}: give a figure and a share, such as engine_mb=10% or engine_mb=off"
+        )
+    return figure, parse_gate(figure, tolerance, f"{flag}: {figure}")
+
+
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "backend": _choice_parser(*get_args(BackendName)),
     "device": _parse_device,
@@ -202,6 +221,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "fail_on": _parse_statuses,
     "max_slowdown": _parse_share,
     "max_memory_growth": _parse_share,
+    "gates": _parse_gate,
     "resolution": _parse_share,
     "max_time_s": _parse_seconds,
     "min_time_s": _parse_seconds,

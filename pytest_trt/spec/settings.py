@@ -35,6 +35,7 @@ class Settings:
     fail_on: frozenset[Status] = frozenset()
     max_slowdown: float = 0.05
     max_memory_growth: float = 0.05
+    gates: tuple[tuple[str, float | None], ...] = ()
     resolution: float = 0.005
     max_time_s: float = 10.0
     min_time_s: float = 0.1

@@ -7,11 +7,11 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Estimate, LayerProfile, Measurement, Samples, Verdict
 from pytest_trt.judge import budgets
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import paired
-from pytest_trt.judge.regression import stored as stored_figures
 from pytest_trt.judge.regression.changes import describe_changes
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
@@ -19,7 +19,9 @@ from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
 from pytest_trt.spec.expectations import Tolerance
+from pytest_trt.spec.gates import OWN_SETTINGS, Gate, choose_gates
 from pytest_trt.spec.settings import Settings
+from pytest_trt.trial import gated_figures
 from pytest_trt.trial.explain import EngineCosts, explain_slowdown
 from pytest_trt.trial.probe_spread import ProbeSpread
 
@@ -47,27 +49,25 @@ class ComparisonTerms:
     """A frozen record of what a comparison allows, and of how far probes differ by themselves.
 
     Attributes:
-        slowdown: How much slower than its baseline the engine may be, as a share.
-        memory_growth: How much more device memory it may need, as a share.
+        gates: The figures that are compared, by name.
         tolerance: The test's own `trt_regression`, with its quarantine.
         spread: How far two probes of one plan differ on this device.
     """
 
-    slowdown: float
-    memory_growth: float
+    gates: Mapping[str, Gate]
     tolerance: Tolerance
     spread: ProbeSpread
 
     @classmethod
     def of(cls, tolerance: Tolerance, settings: Settings, spread: ProbeSpread) -> ComparisonTerms:
         """Return the terms of a test: its own tolerances, else those of the settings."""
-        slowdown, growth = tolerance.max_slowdown, tolerance.max_memory_growth
-        return cls(
-            slowdown=settings.max_slowdown if slowdown is None else slowdown,
-            memory_growth=settings.max_memory_growth if growth is None else growth,
-            tolerance=tolerance,
-            spread=spread,
-        )
+        declared = {figure: getattr(tolerance, own) for figure, own in OWN_SETTINGS.items()}
+        by_settings = {name: share for name, share in settings.gates if declared.get(name) is None}
+        own = {
+            figure: getattr(settings, name) if declared[figure] is None else declared[figure]
+            for figure, name in OWN_SETTINGS.items()
+        }
+        return cls(gates=choose_gates({**by_settings, **tolerance.gates}, own), tolerance=tolerance, spread=spread)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,13 +119,19 @@ class Comparison:
     @property
     def question(self) -> RegressionQuestion:
         """Whether `ms` is worse than the baseline's by more than the tolerance."""
-        spread = self.terms.spread
+        return self.question_of("ms")
+
+    def question_of(self, figure: str) -> RegressionQuestion:
+        """Return the question whether a figure is worse than the baseline's by more than its tolerance."""
+        spread, gate = self.terms.spread, self.terms.gates.get(figure)
+        build_spread = self.baseline.build_spread if self.baseline else {}
         return RegressionQuestion(
-            tolerance=self.terms.slowdown,
+            figure=figure,
+            tolerance=gate.tolerance if gate else FIGURES[figure].tolerance or 0.0,
             spread=spread.share,
             open_order_effect=spread.open_order_effect,
             run_spread=RUN_SPREAD if spread.share < DEFAULT_PROBE_SPREAD["cpu"] else DEFAULT_PROBE_SPREAD["cpu"],
-            build_spread=self.baseline.build_spread.get("ms", BUILD_SPREAD) if self.baseline else BUILD_SPREAD,
+            build_spread=build_spread.get(figure, BUILD_SPREAD),
         )
 
     def rule(self, limits: Mapping[str, float], resolution: float, builds: int = 1) -> Rule:
@@ -143,42 +149,41 @@ class Comparison:
         narrowed = {name: limit for name, limit in limits.items() if name in NARROWED_BY_BLOCKS}
         spread = self.terms.spread.share
         rules: list[Rule] = [budgets.LimitRule(narrowed, spread=spread)] if narrowed else []
-        if self.mode == "paired":
+        if self.mode == "paired" and "ms" in self.terms.gates:
             rules.append(paired.PairedRule(self.question, builds))
         elif (
             self.mode in ("stored", "absent") or not rules
         ):  # a figure that is compared, now or later, needs a narrow interval
             rules.append(Resolution("ms", max(resolution, spread / 4)))
+        if self.baseline is not None and (self.mode == "paired" or self.mode == "stored"):
+            gates = self.terms.gates.values()
+            rules += gated_figures.decision_rules(gates, self.question_of, self.baseline, self.mode)
         return AllOf(rules)
 
-    def verdicts(self, sides: Sequence[Sequence[Samples]], figures: Mapping[str, Estimate]) -> tuple[Verdict, ...]:
-        """Return the verdicts of the figures that baselines gate: `ms` and `memory_mb`."""
+    def verdicts(self, run: MeasuredRun) -> tuple[Verdict, ...]:
+        """Return the verdict of every figure that is compared."""
         if self.absence is not None:
             return (self.absence,)
         if self.baseline is None:
             return ()
         if self.mode == "identical":
             text = "identical plan: nothing to compare"
-            return (Verdict("ok", "baseline", "ms", text, tolerance=self.terms.slowdown),)
-        latency = self._latency_verdict(self.baseline, sides, figures)
-        found = [dataclasses.replace(latency, details=(*latency.details, *self._notes(latency)))]
-        if "memory_mb" in figures and "memory_mb" in self.baseline.figures:
-            question = RegressionQuestion(figure="memory_mb", tolerance=self.terms.memory_growth)
-            found.append(stored_figures.judge_stored(question, figures["memory_mb"], self.baseline))
-        return tuple(map(self._quarantine, found))
+            return (Verdict("ok", "baseline", "ms", text, tolerance=self.question.tolerance),)
+        mode: Literal["paired", "stored"] = "paired" if self.mode == "paired" else "stored"
+        judged = [
+            gated_figures.judge_gate(gate, self.question_of(gate.figure), self.baseline, run, mode)
+            for gate in self.terms.gates.values()
+        ]
+        return tuple(self._quarantine(self._with_notes(verdict)) for verdict in judged if verdict is not None)
 
-    def _latency_verdict(
-        self, baseline: Baseline, sides: Sequence[Sequence[Samples]], figures: Mapping[str, Estimate]
-    ) -> Verdict:
-        if self.mode == "paired":
-            return paired.judge_paired(self.question, *sides)
-        return stored_figures.judge_stored(self.question, figures["ms"], baseline)
-
-    def _notes(self, latency: Verdict) -> tuple[str, ...]:
+    def _with_notes(self, verdict: Verdict) -> Verdict:
+        """Return the verdict; that of the latency also has the notes about the builds and the probes."""
+        if verdict.figure != "ms":
+            return verdict
         notes = (REBUILT,) if self.rebuilt else ()
-        if self.mode == "paired" and latency.status == "inconclusive":
+        if self.mode == "paired" and verdict.status == "inconclusive":
             notes = (*notes, *self.terms.spread.advice())
-        return notes
+        return dataclasses.replace(verdict, details=(*verdict.details, *notes))
 
     def explain(
         self,

@@ -125,6 +125,7 @@ class MeasuringDevice:
                 requested_inputs=requested_inputs,
                 reverse_opening=reverse_opening,
                 state=read_state,
+                process_bytes=gpu.process_bytes if gpu is not None else None,
                 say=say,
             )
         finally:

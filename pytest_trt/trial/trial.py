@@ -240,7 +240,7 @@ class Trial(Case):
         if self._bench.settings.disabled:
             return ()
         within_budgets = budget_verdicts(self.declaration, self.environment, run.figures)
-        return (*within_budgets, *comparison.verdicts(run.sampling.sides, run.figures))
+        return (*within_budgets, *comparison.verdicts(run))
 
     def _measurement(
         self,

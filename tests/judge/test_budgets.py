@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from pytest_trt.core.noise_levels import MIN_PERCENTILE_S
 from pytest_trt.core.records import Block, Estimate
-from pytest_trt.judge.budgets import MIN_PERCENTILE_S, LimitRule, judge, matching_limits, names_device
+from pytest_trt.judge.budgets import LimitRule, judge, matching_limits, names_device
 from pytest_trt.measure.sampler import Limits, sample
 from pytest_trt.spec.expectations import Budget
 

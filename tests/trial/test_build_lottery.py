@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 from samples.records import measurement
 
-from pytest_trt.core.records import Block, Samples, Verdict
+from pytest_trt.core.records import Block, Estimate, Samples, Verdict
 from pytest_trt.judge.baselines.baseline import baseline_of
+from pytest_trt.measure.run import MeasuredRun
+from pytest_trt.measure.sampler import Sampling
 from pytest_trt.spec.expectations import Tolerance
+from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.build_lottery import BuildLottery
 from pytest_trt.trial.comparison import REBUILT, Comparison, ComparisonTerms
 from pytest_trt.trial.probe_spread import ProbeSpread
 
 COMPARISON = Comparison(
     mode="paired",
-    terms=ComparisonTerms(slowdown=0.05, memory_growth=0.05, tolerance=Tolerance(), spread=ProbeSpread(0.0, 0.0)),
+    terms=ComparisonTerms.of(Tolerance(), Settings(), ProbeSpread(0.0, 0.0)),
 )
 
 
@@ -56,6 +59,7 @@ def test_verdict_of_all_builds_replaces_that_of_the_first():
 
 def test_verdict_notes_another_build_of_the_same_model():
     same = dataclasses.replace(COMPARISON, baseline=baseline_of(measurement(), ()))
-    verdicts = [dataclasses.replace(same, rebuilt=rebuilt).verdicts(sides(1.0, 1), {})[0] for rebuilt in (True, False)]
+    run = MeasuredRun(Sampling(sides(1.0, 1), "done", True, 1.0), {"ms": Estimate(1.0, 0.999, 1.001)}, {})
+    verdicts = [dataclasses.replace(same, rebuilt=rebuilt).verdicts(run)[0] for rebuilt in (True, False)]
     assert [REBUILT in verdict.details for verdict in verdicts] == [True, False]
     assert [verdict.status for verdict in verdicts] == ["ok", "ok"]

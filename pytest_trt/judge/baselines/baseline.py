@@ -50,7 +50,7 @@ _EXPECTED = {
     _TIME: "an ISO 8601 time",
 }
 
-SaveOutcome = Literal["created", "moved", "recorded", "unchanged", "refused"]
+SaveOutcome = Literal["created", "moved", "recorded", "extended", "unchanged", "refused"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,10 +189,10 @@ def update_baseline(
 ) -> tuple[Baseline | None, Saved]:
     """Decide what to store after a measurement.
 
-    An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. The
-    measurement becomes the reference if it is new, improved or forced, or if it has a figure that the reference lacks.
-    With a failing verdict, it is stored only by force. An `inconclusive` run is added to the history too: the spread
-    between runs comes from it, and without it one stored run could never become `ok`.
+    An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. Only
+    figures that the reference lacks are added to it. The measurement becomes the reference if it is new, improved or
+    forced. With a failing verdict, it is stored only by force. An `inconclusive` run is added to the history too: the
+    spread between runs comes from it, and without it one stored run could never become `ok`.
 
     Args:
         old: The stored baseline; None if there is none.
@@ -211,12 +211,15 @@ def update_baseline(
         return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it anyway")
     if old is not None and new_only:
         return None, Saved("unchanged", "not saved: it has a baseline, and --trt-baseline-new-only saves only new ones")
-    lacks = old is not None and status == "missing" and not measurement.figures.keys() <= old.figures.keys()
-    moves = old is None or force or status == "improved" or lacks
+    moves = old is None or force or status == "improved"
     history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
     if old is not None and not moves:
         text = "added to the history of its baseline, whose reference is unchanged"
-        return dataclasses.replace(old, history=history), Saved("recorded", text)
+        added = {name: estimate for name, estimate in measurement.figures.items() if name not in old.figures}
+        recorded = dataclasses.replace(old, history=history, figures={**old.figures, **added})
+        if not added:
+            return recorded, Saved("recorded", text)
+        return recorded, Saved("extended", f"{text}, except that it now has {', '.join(added)}")
     updated = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
     if old is None:
         return updated, Saved("created", "baseline created")

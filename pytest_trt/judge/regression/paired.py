@@ -230,14 +230,15 @@ def clock_ratio(question: RegressionQuestion, new: Sequence[Samples], old: Seque
         blocks = [block for samples in side for block in samples.blocks if block.state.get("sm_mhz")]
         if not blocks:
             return None
-        cycles.append(stats.median([math.exp(_log_median(question, b)) * b.state["sm_mhz"] for b in blocks]))
+        cycles.append(stats.median([stats.median(b.times[question.series]) * b.state["sm_mhz"] for b in blocks]))
     return cycles[0] / cycles[1]
 
 
 def _timer_step(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> float:
     first = (block for side in (new, old) for block in side[0].blocks[: stats.STEP_BLOCKS])
-    return stats.timer_step([block.times[question.figure] for block in first])
+    return stats.timer_step([block.times[question.series] for block in first])
 
 
 def _log_median(question: RegressionQuestion, block: Block) -> float:
-    return math.log(stats.median(block.times[question.figure]))
+    log_median = math.log(stats.median(block.times[question.series]))
+    return -log_median if question.series != question.figure else log_median

@@ -42,6 +42,11 @@ class RegressionQuestion:
     run_spread: float = 0.01
     build_spread: float = 0.01
 
+    @property
+    def series(self) -> str:
+        """The samples of a block that the figure comes from: throughput, judged by blocks, is the inverse of `ms`."""
+        return "ms" if self.figure == "throughput" else self.figure
+
 
 def verdict_from_interval(question: RegressionQuestion, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
     """Return the verdict that an interval of log(new / old) gives.

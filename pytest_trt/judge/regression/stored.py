@@ -15,7 +15,8 @@ from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Status, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, Run
-from pytest_trt.judge.regression.question import RegressionQuestion, judge_exact, verdict_from_interval
+from pytest_trt.judge.regression.estimates import judge_estimates
+from pytest_trt.judge.regression.question import RegressionQuestion
 
 _ENOUGH_DIFFERENCES = 3
 """The least differences of neighbouring runs from which a spread is estimated."""
@@ -105,9 +106,8 @@ def _runs_of_reference(baseline: Baseline) -> tuple[Run, ...]:
 def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline) -> Verdict:
     """Return the verdict of a figure against its stored value, for engines that cannot be measured in turn.
 
-    The reference is the stored value, not the mean of the runs since then, which would drift with them. The margins of
-    independent estimates add by their squares: each side's own, and the spread between runs once for each side. If
-    neither side has scatter, the two values are compared as they are.
+    The reference is the stored value, not the mean of the runs since then, which would drift with them. The spread
+    between runs counts once for each side.
 
     Args:
         question: The question to answer.
@@ -118,16 +118,12 @@ def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline
     if name not in baseline.figures:
         text = f"the baseline has no {FIGURES[name].title} ({name}): --trt-baseline-save adds it"
         return Verdict("missing", "baseline", name, text)
-    old = baseline.figures[name]
-    if new.low == new.high and old.low == old.high:
-        return judge_exact(name, new.value, old.value, question.tolerance)
-    if min(new.low, old.low) <= 0:
-        text = f"{FIGURES[name].title} inconclusive: there is no ratio, since an interval reaches 0"
-        return Verdict("inconclusive", "baseline", name, text)
-    spread = run_spread(baseline, name, question.run_spread, question.alpha)
-    between = math.sqrt(2) * spread
-    center = math.log(new.value / old.value)
-    below = math.hypot(math.log(new.value / new.low), math.log(old.high / old.value), between)
-    above = math.hypot(math.log(new.high / new.value), math.log(old.value / old.low), between)
-    detail = f"judged against stored intervals, not engine against engine; runs differ by up to {100 * spread:.2g} %"
-    return verdict_from_interval(question, stats.Interval(center, center - below, center + above), (detail,))
+    between = between_runs(question, baseline)
+    spread = f"{100 * between / math.sqrt(2):.2g} %"
+    detail = f"judged against stored intervals, not engine against engine; runs differ by up to {spread}"
+    return judge_estimates(question, new, baseline.figures[name], between, detail)
+
+
+def between_runs(question: RegressionQuestion, baseline: Baseline) -> float:
+    """Return how far the figures of two runs of the same engine may differ, as a share; see `run_spread`."""
+    return math.sqrt(2) * run_spread(baseline, question.figure, question.run_spread, question.alpha)

@@ -205,8 +205,9 @@ class Probe:
         return codec.encode(self._ready().profile(runs)), None
 
     def memory(self) -> Reply:
-        """Return bytes by name: those of `Runner.memory`, and `host`, the process's peak resident set."""
-        return {**self._ready().memory(), "host": process_limits.peak_resident_bytes()}, None
+        """Return bytes by name: those of `Runner.memory`, and `host`, the process's peak resident set before that."""
+        host = process_limits.peak_resident_bytes()  # `Runner.memory` may load the plan a second time.
+        return {**self._ready().memory(), "host": host}, None
 
     def infer(self, inputs: Arrays) -> Reply:
         """Run one inference. Its inputs are read, and its outputs are written, in shared memory."""

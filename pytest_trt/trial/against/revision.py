@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_trt.core.records import Environment, Estimate, Verdict
+from pytest_trt.engine.provide import plan_size_mb
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -147,15 +148,14 @@ class Revision:
         return Verdict("new", "baseline", "", text)
 
     def baseline(self, node_id: str) -> Baseline:
-        """Return the test's engine at the revision as a baseline whose only figure is the size of the plan."""
+        """Return the test's engine at the revision as a baseline whose only figure is the size of the engine."""
         engine = self.outcome.engines[node_id]
-        size = Path(engine.plan).stat().st_size
         return Baseline(
             node_id=node_id,
             environment=dataclasses.replace(engine.environment, commit=self.worktree.commit[:12]),
             spec=engine.description,
             spec_digest=engine.spec_digest,
-            figures={"engine_mb": Estimate.exact(size / 1e6)},
+            figures={"engine_mb": Estimate.exact(plan_size_mb(Path(engine.plan)))},
             engine_digest=engine.engine_digest,
             plan_sha256=engine.plan_sha256,
             proof={},
