@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.cli.arguments import (
+    add_gate_argument,
     add_input_arguments,
     add_precision_argument,
     add_run_arguments,
@@ -77,6 +78,7 @@ def add_command(subparsers: Any) -> None:
         metavar="P",
         help="how much more device memory B may use (default: the ini setting, or 5%%)",
     )
+    add_gate_argument(parser)
     add_time_arguments(parser)
     add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the measurements and verdicts as JSON")
@@ -118,6 +120,7 @@ def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
         **time_options(args),
         "max_slowdown": ("--max-slowdown", args.max_slowdown),
         "max_memory_growth": ("--max-memory-growth", args.max_memory_growth),
+        "gates": ("--gate", args.gate),
     }
     settings = project.settings(flags)
     return Bench(settings, show_progress, find_interpreter(f"--{side}-python", getattr(args, f"{side}_python")))

@@ -89,6 +89,18 @@ def run_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
     return {"device": ("--device", args.device), "cache_dir": ("--cache-dir", args.cache_dir)}
 
 
+def add_gate_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that sets the tolerance of a figure, for the field `gates` of Settings."""
+    parser.add_argument(
+        "--gate",
+        action="append",
+        default=[],
+        metavar="FIGURE=P",
+        help="how much worse another figure may be, such as engine_mb=10%%; FIGURE=off does not compare it; may be "
+        "repeated",
+    )
+
+
 def add_time_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that limit the time of a measurement, for `time_options`."""
     parser.add_argument(

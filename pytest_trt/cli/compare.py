@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.cli.arguments import add_gate_argument
 from pytest_trt.cli.exit_status import exit_status
 from pytest_trt.cli.project import read_results, read_settings
 from pytest_trt.cli.terminal import output_width, show_json, show_report
@@ -40,12 +41,13 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("new", type=Location, metavar="B", help="the run or baselines to judge")
     parser.add_argument("--max-slowdown", metavar="P", help="how much slower a test may be (default: 5%%)")
     parser.add_argument("--max-memory-growth", metavar="P", help="how much more memory a test may use (default: 5%%)")
+    add_gate_argument(parser)
     parser.add_argument(
         "--figure",
         action="append",
         choices=tuple(FIGURES),
         metavar="NAME",
-        help=f"a figure to compare; may be repeated (default: {', '.join(_GATED)}); one of {', '.join(FIGURES)}",
+        help=f"compare only this figure; may be repeated (default: {', '.join(_GATED)}); one of {', '.join(FIGURES)}",
     )
     parser.add_argument("--fail-on", metavar="LIST", help="further verdicts that fail, such as missing,new")
     parser.add_argument("--strict", action="store_true", help="also fail on inconclusive, invalid and new")
@@ -60,13 +62,15 @@ def _run(args: argparse.Namespace) -> int:
     flags = {
         "max_slowdown": ("--max-slowdown", args.max_slowdown),
         "max_memory_growth": ("--max-memory-growth", args.max_memory_growth),
+        "gates": ("--gate", args.gate),
         "fail_on": ("--fail-on", args.fail_on),
     }
     settings = read_settings({}, flags)
     tolerances = Tolerances(
         max_slowdown=settings.max_slowdown,
         max_memory_growth=settings.max_memory_growth,
-        figures=tuple(args.figure or _GATED),
+        requested=dict(settings.gates),
+        figures=tuple(args.figure or ()),
     )
     strict: frozenset[Status] = frozenset(("inconclusive", "invalid", "new") if args.strict else ())
     failing = (ALWAYS_FAIL - {"invalid"}) | settings.fail_on | strict

@@ -38,8 +38,9 @@ _CONFIG_FILES = (
 )  # fmt: skip
 """The files that pytest reads, in its order, and the section of each that has its settings."""
 
-Flags = Mapping[str, tuple[str, str | None]]
-"""A command's options: the name of a field of Settings, and the flag and text that set it, None if it is not set."""
+Flags = Mapping[str, tuple[str, str | list[str] | None]]
+"""A command's options: the name of a field of Settings, and the flag and the text that set it, None if it is not set.
+The text of an option that may be repeated is a list."""
 
 
 class Project:
@@ -125,11 +126,21 @@ def read_settings(ini: Mapping[str, Any], flags: Flags, folder: Path = Path()) -
     values: dict[Option, tuple[Any, str]] = {}
     for option in OPTIONS:
         flag, text = flags.get(option.field, ("", None))
-        if text is not None:
+        if option.keyed:
+            texts = option.overriding(_lines(ini.get(option.name)), text if isinstance(text, list) else [])
+            if texts:
+                values[option] = texts, flag or f"ini setting {option.name}"
+        elif text is not None:
             values[option] = text, flag
         elif option.name in ini and option.ini_type == "string":
             values[option] = ini[option.name], f"ini setting {option.name}"
     return parse_settings(values, str(folder))
+
+
+def _lines(setting: Any) -> list[str]:
+    """Return the values of an ini setting that is a list: one on each line, or a list in TOML."""
+    lines = setting if isinstance(setting, list) else str(setting or "").splitlines()
+    return [line.strip() for line in map(str, lines) if line.strip()]
 
 
 def _read_ini_settings(folder: Path) -> dict[str, Any] | None:

@@ -24,6 +24,8 @@ class Figure:
             may rise.
         moves_reference: Whether an improvement of the figure is the verdict `improved`, which moves the reference of
             the baseline. An improvement of any other figure is `ok`.
+        occurs_once: Whether a run has a single value of the figure although it scatters, such as the time of loading.
+            Its scatter shows only in the history.
         in_history: Whether the history of a baseline keeps the figure of every run.
         column: The title of the column in the table of results. It is empty if the table does not show the figure.
     """
@@ -35,6 +37,7 @@ class Figure:
     tolerance: float | None = None
     at_least_of: str = ""
     moves_reference: bool = False
+    occurs_once: bool = False
     in_history: bool = True
     column: str = ""
 
@@ -45,8 +48,8 @@ class Figure:
 
 
 def _once(unit: str, title: str) -> Figure:
-    """Return a cost that occurs once and scatters from run to run. It may have a budget, and has no history."""
-    return Figure(unit, title, in_history=False)
+    """Return a cost that occurs once in a run, and scatters from run to run."""
+    return Figure(unit, title, occurs_once=True)
 
 
 def _part(unit: str, title: str) -> Figure:
@@ -54,6 +57,9 @@ def _part(unit: str, title: str) -> Figure:
     return Figure(unit, title, budget=False, in_history=False)
 
 
+# The tolerances come from benchmarks/gate_aa.py, which compares an unchanged engine with its own baseline. In 100 tests
+# of each model on a busy CPU, host_mb moved by 0.4 % with a small model, and between two levels 10 % apart with ResNet-18.
+# The size of an unchanged engine does not move at all; 10 % leaves room for another build of it.
 FIGURES: Mapping[str, Figure] = {
     "ms": Figure("ms", "latency", tolerance=0.05, moves_reference=True, column="ms"),
     "gpu_ms": Figure("ms", "GPU compute"),
@@ -62,7 +68,7 @@ FIGURES: Mapping[str, Figure] = {
     "throughput": Figure("inf/s", "throughput", higher_is_better=True, tolerance=0.2, at_least_of="ms", column="inf/s"),
     "memory_mb": Figure("MB", "device memory", tolerance=0.05, moves_reference=True, column="memory MB"),
     "process_mb": Figure("MB", "device memory of the process", tolerance=0.1, at_least_of="memory_mb"),
-    "host_mb": Figure("MB", "host memory", tolerance=0.1, at_least_of="memory_mb", column="host MB"),
+    "host_mb": Figure("MB", "host memory", tolerance=0.2, at_least_of="memory_mb", column="host MB"),
     "engine_mb": Figure("MB", "engine size", tolerance=0.1),
     "build_s": _once("s", "build time"),
     "load_s": _once("s", "load time"),

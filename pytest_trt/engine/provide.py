@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.backends import BACKENDS, BackendInfo
-from pytest_trt.core.records import Environment, Layer
+from pytest_trt.core.records import Environment, Estimate, Layer
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, BuildJob, BuildReport
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parse_version
 from pytest_trt.engine.cache.entry import Entry, Meta
@@ -105,6 +105,14 @@ class ProvidedEngine:
     def size_mb(self) -> float:
         """The size of the plan with the data beside it, in MB."""
         return plan_size_mb(self.plan)
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """The figures of the plan itself: `engine_mb`, and `build_s` if the plan was built here."""
+        figures = {"engine_mb": Estimate.exact(self.size_mb)}
+        if self.build_s is not None:
+            figures["build_s"] = Estimate.exact(self.build_s)
+        return figures
 
 
 def plan_size_mb(plan: Path) -> float:

@@ -42,7 +42,6 @@ def parse_settings(options: Mapping[Option, tuple[Any, str]], rootdir: str) -> S
         values["min_time_s"] = min(Settings.min_time_s, values.get("max_time_s", Settings.max_time_s))
     settings = Settings(**values)
     _check_combinations(settings)
-    _check_gates(settings)
     return settings
 
 
@@ -50,7 +49,13 @@ def _parse_option(option: Option, value: Any, source: str) -> Any:
     if not option.metavar:
         return bool(value)
     parser = _PARSERS[option.field]
-    return tuple(parser(item, source) for item in value) if option.repeatable else parser(str(value), source)
+    if not option.repeatable:
+        return parser(str(value), source)
+    parsed = tuple(parser(item, source) for item in value)
+    keys = [item[0] for item in parsed] if option.keyed else []
+    if repeated := [key for key in keys if keys.count(key) > 1]:
+        raise DeclarationError(f"{source} has several values for {repeated[0]}: keep one of them")
+    return parsed
 
 
 def _check_combinations(settings: Settings) -> None:
@@ -76,14 +81,6 @@ def _check_combinations(settings: Settings) -> None:
     for flag, on in (("force", settings.baseline_force), ("new-only", settings.baseline_new_only)):
         if on and not settings.baseline_save:
             raise DeclarationError(f"--trt-baseline-{flag} has no effect without --trt-baseline-save: add it")
-
-
-def _check_gates(settings: Settings) -> None:
-    """Raise DeclarationError if a figure has two tolerances."""
-    names = [name for name, _ in settings.gates]
-    for name in dict.fromkeys(names):
-        if names.count(name) > 1:
-            raise DeclarationError(f"--trt-gate has several tolerances for {name}: keep one of them")
 
 
 def _parse_text(value: str, flag: str) -> str:

@@ -19,18 +19,22 @@ from typing import Literal
 from pytest_trt.core.records import Estimate, Measurement, Status, Verdict, worst
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError, TrtError
+from pytest_trt.judge.baselines.baseline import baseline_of
 from pytest_trt.judge.regression import paired
-from pytest_trt.judge.regression.question import RegressionQuestion, judge_exact
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import split_supported
 from pytest_trt.measure.run import MeasuredRun
+from pytest_trt.measure.stopping import AllOf
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import description_digest
+from pytest_trt.spec.gates import OWN_SETTINGS, Gate, choose_gates
+from pytest_trt.trial import gated_figures
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
 from pytest_trt.trial.explain import EngineCosts, explain_slowdown
 from pytest_trt.trial.measuring import MeasuringDevice, measure_and_confirm
-from pytest_trt.trial.probe_spread import spread_of
+from pytest_trt.trial.probe_spread import ProbeSpread, spread_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,18 +149,27 @@ class AbComparison:
 
         def measure(look: int) -> MeasuredRun:
             pair = ((self._new, new.subject), (self._old, old.subject))
-            return self._device.measure(
+            requested = gated_figures.rules_in_turn(self._gates.values(), self._question)
+            run = self._device.measure(
                 [(side.bench.server(side.backend), subject) for side, subject in pair],
-                paired.PairedRule(self._question),
+                AllOf((paired.PairedRule(self._question("ms")), *requested)),
                 batch=self._new.batch,
-                spread=self._question.spread,
+                spread=self._spread.share,
                 profile_layers=look > 0,
                 measure_other_side=True,
                 reverse_opening=look % 2 == 1,
             )
+            return dataclasses.replace(
+                run,
+                figures={**run.figures, **new.engine.figures},
+                other_figures={**run.other_figures, **old.engine.figures},
+            )
+
+        def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
+            return self._judge(run, self._measurement(self._old, old, run.other_figures, {}))
 
         with self._device.exclusively():
-            found = measure_and_confirm(measure, self._judge)
+            found = measure_and_confirm(measure, judge)
         verdicts = found.verdicts if found.again is None else _explain(found.verdicts, found.again)
         return AbOutcome(
             old=self._measurement(self._old, old, found.run.other_figures, {}),
@@ -179,21 +192,37 @@ class AbComparison:
         return self._old.provide(version_compatible=False), self._new.provide(version_compatible=False)
 
     @cached_property
-    def _question(self) -> RegressionQuestion:
-        spread = self._device.spread.widest(spread_of(self._old.bench.store.folder, self._old.environment))
+    def _gates(self) -> Mapping[str, Gate]:
+        settings = self._new.bench.settings
+        own = {figure: getattr(settings, name) for figure, name in OWN_SETTINGS.items()}
+        return choose_gates(dict(settings.gates), own)
+
+    @cached_property
+    def _spread(self) -> ProbeSpread:
+        return self._device.spread.widest(spread_of(self._old.bench.store.folder, self._old.environment))
+
+    def _question(self, figure: str) -> RegressionQuestion:
+        gate = self._gates.get(figure)
         return RegressionQuestion(
-            tolerance=self._new.bench.settings.max_slowdown,
-            spread=spread.share,
-            open_order_effect=spread.open_order_effect,
+            figure=figure,
+            tolerance=gate.tolerance if gate is not None else self._new.bench.settings.max_slowdown,
+            spread=self._spread.share,
+            open_order_effect=self._spread.open_order_effect,
         )
 
-    def _judge(self, run: MeasuredRun) -> tuple[Verdict, ...]:
-        found = [paired.judge_paired(self._question, *run.sampling.sides)]
-        if "memory_mb" in run.figures and "memory_mb" in run.other_figures:
-            new_mb, old_mb = (figures["memory_mb"].value for figures in (run.figures, run.other_figures))
-            growth = self._new.bench.settings.max_memory_growth
-            found.append(judge_exact("memory_mb", new_mb, old_mb, growth))
-        return tuple(found)
+    def _judge(self, run: MeasuredRun, old: Measurement) -> tuple[Verdict, ...]:
+        """Return the verdict of every figure that is compared.
+
+        Args:
+            run: The measurement of both sides, with the figures of the new side.
+            old: The old side.
+        """
+        baseline = baseline_of(old)
+        judged = [
+            gated_figures.judge_gate(gate, self._question(gate.figure), baseline, run, "paired")
+            for gate in self._gates.values()
+        ]
+        return tuple(verdict for verdict in judged if verdict is not None)
 
     @staticmethod
     def _measurement(

@@ -155,9 +155,11 @@ class Comparison:
             self.mode in ("stored", "absent") or not rules
         ):  # a figure that is compared, now or later, needs a narrow interval
             rules.append(Resolution("ms", max(resolution, spread / 4)))
-        if self.baseline is not None and (self.mode == "paired" or self.mode == "stored"):
-            gates = self.terms.gates.values()
-            rules += gated_figures.decision_rules(gates, self.question_of, self.baseline, self.mode)
+        gates = self.terms.gates.values()
+        if self.mode == "paired":
+            rules += gated_figures.rules_in_turn(gates, self.question_of)
+        elif self.mode == "stored" and self.baseline is not None:
+            rules += gated_figures.rules_with_stored(gates, self.question_of, self.baseline)
         return AllOf(rules)
 
     def verdicts(self, run: MeasuredRun) -> tuple[Verdict, ...]:

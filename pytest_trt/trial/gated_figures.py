@@ -13,15 +13,13 @@ from pytest_trt.core.records import Block, Estimate, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import paired, stored
 from pytest_trt.judge.regression.estimates import EstimateRule, judge_estimates
-from pytest_trt.judge.regression.question import RegressionQuestion
+from pytest_trt.judge.regression.question import RegressionQuestion, without_minor_improvement
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import IfSampled, Rule
 from pytest_trt.spec.gates import Gate
 
 BY_BLOCKS = frozenset(("ms", "gpu_ms", "h2d_ms", "d2h_ms", "host_ms", "enqueue_ms"))
 """The figures that every block has samples of, where the backend measures them."""
-
-BETTER = "better than the baseline's by more than the tolerance; only latency and device memory move the reference"
 
 
 def judge_gate(
@@ -46,43 +44,55 @@ def judge_gate(
     if name == "throughput" and "gpu_ms" not in run.figures and not gate.requested:
         return None  # Queries follow one another: throughput is the inverse of the latency, which is judged.
     new = run.figures[name]
-    if mode == "paired" and _is_sampled(question, run):
-        return without_reference(paired.judge_paired(question, *run.sampling.sides))
+    by_blocks = _by_blocks(question)
+    if mode == "paired" and _is_sampled(by_blocks, run):
+        return without_minor_improvement(paired.judge_paired(by_blocks, *run.sampling.sides))
     if mode == "paired" and (old := _other_estimate(question, run)) is not None:
         between = question.open_order_effect + (question.spread if name == "throughput" else 0.0)
-        return without_reference(judge_estimates(question, new, old, between, "judged engine against engine"))
+        return without_minor_improvement(judge_estimates(question, new, old, between, "judged engine against engine"))
     if name not in baseline.figures and not gate.requested and name != "ms":
         return None
-    return without_reference(stored.judge_stored(question, new, baseline))
+    return without_minor_improvement(stored.judge_stored(question, new, baseline))
 
 
-def decision_rules(
-    gates: Iterable[Gate],
-    question: Callable[[str], RegressionQuestion],
-    baseline: Baseline,
-    mode: Literal["paired", "stored"],
-) -> Iterator[Rule]:
-    """Yield the rules that end the sampling once each requested figure is decided, except for `ms`.
+def rules_in_turn(gates: Iterable[Gate], question: Callable[[str], RegressionQuestion]) -> Iterator[Rule]:
+    """Yield the rules that end the sampling of two engines in turn once each requested figure is decided.
 
-    A figure that nobody requested has a wide tolerance, and must not prolong the sampling.
+    The rule of `ms` is not among them. A figure that nobody requested has a wide tolerance, and must not prolong the
+    sampling.
 
     Args:
         gates: The figures that are compared.
         question: Returns the question about a figure.
-        baseline: The baseline.
-        mode: Whether the baseline's engine takes turns with the new one.
     """
-    for gate in gates:
-        name, asked = gate.figure, question(gate.figure)
-        if not gate.requested or name == "ms":
-            continue
+    for name in _requested(gates):
         if name in noise_levels.PERCENTILES:
-            if mode == "paired":
-                yield EstimateRule(asked, asked.open_order_effect)
-            elif name in baseline.figures:
-                yield EstimateRule(asked, stored.between_runs(asked, baseline), baseline.figures[name])
-        elif mode == "paired" and (name in BY_BLOCKS or name == "throughput"):
-            yield IfSampled(functools.partial(_has_series, asked), paired.PairedRule(asked))
+            yield EstimateRule(question(name), question(name).open_order_effect)
+        elif name in BY_BLOCKS or name == "throughput":
+            by_blocks = _by_blocks(question(name))
+            yield IfSampled(functools.partial(_has_series, by_blocks), paired.PairedRule(by_blocks))
+
+
+def rules_with_stored(
+    gates: Iterable[Gate], question: Callable[[str], RegressionQuestion], baseline: Baseline
+) -> Iterator[Rule]:
+    """Yield the rules that end the sampling of one engine once each requested percentile is decided.
+
+    Any other figure is decided by the rule of `ms`, which ends as soon as more blocks would not help.
+    """
+    for name in _requested(gates):
+        if name in noise_levels.PERCENTILES and name in baseline.figures:
+            between = stored.between_runs(question(name), baseline)
+            yield EstimateRule(question(name), between, baseline.figures[name])
+
+
+def _requested(gates: Iterable[Gate]) -> list[str]:
+    return [gate.figure for gate in gates if gate.requested and gate.figure != "ms"]
+
+
+def _by_blocks(question: RegressionQuestion) -> RegressionQuestion:
+    """Return the question as the blocks decide it: throughput is the inverse of the latency, unless queries overlap."""
+    return dataclasses.replace(question, inverse_of="ms") if question.figure == "throughput" else question
 
 
 def _has_series(question: RegressionQuestion, block: Block) -> bool:
@@ -115,11 +125,3 @@ def _not_measured(gate: Gate) -> Verdict:
         "measure it: compare it only where it is measured"
     )
     return Verdict("unenforced", "baseline", gate.figure, text, tolerance=gate.tolerance)
-
-
-def without_reference(verdict: Verdict) -> Verdict:
-    """Return the verdict; the improvement of a figure that does not move the reference is `ok`."""
-    if verdict.status != "improved" or FIGURES[verdict.figure].moves_reference:
-        return verdict
-    text = verdict.text.replace(" improved:", " ok:", 1)
-    return dataclasses.replace(verdict, status="ok", text=text, details=(*verdict.details, BETTER))

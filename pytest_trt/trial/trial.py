@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.backends import BACKENDS
-from pytest_trt.core.records import Estimate, Measurement, Result, Verdict
+from pytest_trt.core.records import Measurement, Result, Verdict
 from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.provide import ProvidedEngine
@@ -233,7 +233,7 @@ class Trial(Case):
             reverse_opening=reverse_opening,
             phase=phase,
         )
-        return dataclasses.replace(run, figures={**run.figures, **_plan_figures(engine)})
+        return dataclasses.replace(run, figures={**run.figures, **engine.figures})
 
     def _verdicts(self, run: MeasuredRun, comparison: Comparison) -> tuple[Verdict, ...]:
         """Judge the budgets, then the baseline."""
@@ -305,12 +305,6 @@ class Trial(Case):
         return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
 
 
-def _plan_figures(engine: ProvidedEngine) -> dict[str, Estimate]:
-    """Return the figures of the plan itself."""
-    figures = {"engine_mb": Estimate.exact(engine.size_mb)}
-    if engine.build_s is not None:
-        figures["build_s"] = Estimate.exact(engine.build_s)
-    return figures
 
 
 def _power_notes(run: MeasuredRun) -> tuple[str, ...]:

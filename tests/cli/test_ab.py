@@ -66,9 +66,30 @@ def test_slower_side_regresses_and_json_has_both_sides(ab, slow_python, capfd):
     assert found["status"] == "regressed"
     assert found["b"]["figures"]["ms"]["value"] > found["a"]["figures"]["ms"]["value"] + 1
     assert found["a"]["environment"]["backend"] == "onnxruntime"
-    assert [verdict["status"] for verdict in found["verdicts"]] == ["regressed"]
+    assert {v["figure"]: v["status"] for v in found["verdicts"]} == {
+        "ms": "regressed", "host_mb": "ok", "engine_mb": "ok"
+    }  # fmt: skip
     assert ab(f"--a-python={slow_python}", "--plan-from=a") == 0
     assert "latency improved: " in capfd.readouterr().out
+
+
+def test_side_that_needs_more_host_memory_regresses(ab, tmp_path, capfd):
+    (tmp_path / "sitecustomize.py").write_text(
+        "import numpy, onnxruntime\n"
+        "class Session(onnxruntime.InferenceSession):\n"
+        "    def __init__(self, *args, **kwargs):\n"
+        "        super().__init__(*args, **kwargs)\n"
+        "        self.kept = numpy.ones(25_000_000)\n"
+        "onnxruntime.InferenceSession = Session\n"
+    )
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    assert ab(f"--b-python={python}") == 1
+    assert "host memory regressed: " in capfd.readouterr().out
+    assert ab(f"--b-python={python}", "--gate=host_mb=off") == 0
+    assert ab(f"--b-python={python}", "--gate=hostmb=off") == 2
+    assert "--gate: hostmb: there is no figure 'hostmb': did you mean 'host_mb'?" in capfd.readouterr().err
 
 
 def test_inconclusive_comparison_exits_with_125(ab):

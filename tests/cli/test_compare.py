@@ -9,7 +9,7 @@ import pytest
 from samples.records import TEST, measurement
 from samples.runs import OTHER, Run, folder, write_run
 
-from pytest_trt.core.records import Verdict
+from pytest_trt.core.records import Estimate, Verdict
 from pytest_trt.report import result_json
 
 
@@ -110,3 +110,18 @@ def test_compare_refuses_a_folder_with_a_broken_baseline(run: Run) -> None:
 def test_json_of_a_comparison_is_one_document(run: Run) -> None:
     base = write_run("a.json", measurement())
     assert json.loads(run("compare", base, base, "--format", "json")[1])["results"]
+
+
+def test_compare_gates_figures_by_name(run: Run) -> None:
+    figures = measurement().figures
+    larger = {**figures, "engine_mb": Estimate.exact(30.0), "build_s": Estimate.exact(60.0)}
+    base, grown = write_run("a.json", measurement()), write_run("b.json", measurement(day=2, figures=larger))
+    status, out, _ = run("compare", base, grown)
+    assert status == 1
+    assert "engine_mb +28.2 %" in out
+    assert run("compare", base, grown, "--gate", "engine_mb=30%")[0] == 0
+    assert run("compare", base, grown, "--gate", "engine_mb=off")[0] == 0
+    assert run("compare", base, grown, "--gate", "engine_mb=off", "--gate", "build_s=50%")[0] == 1
+    status, _, error = run("compare", base, grown, "--gate", "engin_mb=3%")
+    assert status == 2
+    assert "--gate: engin_mb: there is no figure 'engin_mb': did you mean 'engine_mb'?" in error

@@ -88,7 +88,7 @@ def test_default_minimum_time_follows_a_shorter_maximum():
         ({"gate": ["engin_mb=5%"]}, "--trt-gate: engin_mb: there is no figure 'engin_mb': did you mean 'engine_mb'?"),
         ({"gate": ["engine_mb=5"]}, "--trt-gate: engine_mb is '5': did you mean '5%'?"),
         ({"gate": ["ms=5%"]}, "--trt-gate: ms is '5%': ms accepts only 'off'; its tolerance is set by max_slowdown"),
-        ({"gate": ["load_s=5%", "load_s=6%"]}, "--trt-gate has several tolerances for load_s: keep one of them"),
+        ({"gate": ["load_s=5%", "load_s=6%"]}, "--trt-gate has several values for load_s: keep one of them"),
         ({"builds": "2.5"}, "--trt-builds is '2.5': give a whole number from 1 to 100"),
         ({"min_time": "11"}, "--trt-min-time is 11 s, more than --trt-max-time, which is 10 s: lower the first"),
         ({"baseline_new_only": True}, "--trt-baseline-new-only has no effect without --trt-baseline-save: add it"),

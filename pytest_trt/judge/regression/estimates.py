@@ -19,8 +19,8 @@ def judge_estimates(
 ) -> Verdict:
     """Return the verdict of a figure from the estimates of both sides.
 
-    The margins of independent estimates add by their squares: those of both sides, and the one between them. If neither
-    side has scatter, the two values are compared as they are.
+    The margins of independent estimates add by their squares: those of both sides, and the one between them. Without
+    any margin, the two values are compared as they are.
 
     Args:
         question: The question to answer.
@@ -30,7 +30,7 @@ def judge_estimates(
         detail: The first detail of a verdict that has an interval.
     """
     name = question.figure
-    if new.low == new.high and old.low == old.high:
+    if new.low == new.high and old.low == old.high and not between:
         return judge_exact(name, new.value, old.value, question.tolerance)
     if (needs_s := max(new.needs_s, old.needs_s)) > 0:
         text = f"{FIGURES[name].title} inconclusive: too few samples, needs {needs_s:.2g} s more"

@@ -12,8 +12,9 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import ALWAYS_FAIL, Measurement, Result, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression.changes import describe_changes
-from pytest_trt.judge.regression.question import RegressionQuestion
+from pytest_trt.judge.regression.question import RegressionQuestion, without_minor_improvement
 from pytest_trt.judge.regression.stored import judge_stored
+from pytest_trt.spec.gates import Gate, choose_gates
 
 RUN_SPREAD = {"gpu": 0.01, "cpu": 0.1}
 """How far two runs of one engine may differ, as a share, if no history shows it."""
@@ -27,18 +28,25 @@ class Tolerances:
     """Which figures are compared, and how much worse they may be.
 
     Attributes:
-        max_slowdown: How much worse a figure that is not a memory size may be, as a share.
-        max_memory_growth: How much larger a memory size may be, as a share.
-        figures: The names of the figures that are compared.
+        max_slowdown: How much slower a test may be, as a share.
+        max_memory_growth: How much more device memory a test may use, as a share.
+        requested: How much worse other figures may be, as shares by name. None means that a figure is not compared.
+        figures: The names of the only figures that are compared; empty for those that are compared by default.
     """
 
     max_slowdown: float = 0.05
     max_memory_growth: float = 0.05
-    figures: tuple[str, ...] = ("ms", "memory_mb")
+    requested: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    figures: tuple[str, ...] = ()
 
-    def of(self, figure: str) -> float:
-        """Return how much worse this figure may be, as a share."""
-        return self.max_memory_growth if FIGURES[figure].unit == "MB" else self.max_slowdown
+    def gates(self) -> tuple[Gate, ...]:
+        """Return the figures that are compared. One that `figures` names has a tolerance by its unit."""
+        own = {"ms": self.max_slowdown, "memory_mb": self.max_memory_growth}
+        if not self.figures:
+            return tuple(choose_gates(self.requested, own).values())
+        by_unit = {name: own["memory_mb" if FIGURES[name].unit == "MB" else "ms"] for name in self.figures}
+        named = {name: self.requested.get(name, share) for name, share in by_unit.items()}
+        return tuple(choose_gates({**dict.fromkeys(FIGURES), **named}, {}).values())
 
 
 def compare_runs(old: Mapping[Key, Baseline], new: Mapping[Key, Result], tolerances: Tolerances) -> tuple[Result, ...]:
@@ -74,17 +82,25 @@ def _verdicts(old: Baseline | None, new: Measurement, tolerances: Tolerances) ->
         return
     kind = new.environment.kind
     compared = False
-    for figure in tolerances.figures:
-        if figure not in new.figures or figure not in old.figures:
+    gates = tolerances.gates()
+    for gate in gates:
+        if gate.figure not in new.figures or gate.figure not in old.figures:
+            if gate.figure in tolerances.requested:
+                text = f"{FIGURES[gate.figure].title} ({gate.figure}) is not in both runs, so that it is not compared"
+                yield Verdict("inconclusive", "baseline", gate.figure, text, tolerance=gate.tolerance)
             continue
+        if gate.figure == "throughput" and not gate.requested and "gpu_ms" not in new.figures:
+            continue  # Queries follow one another: throughput is the inverse of the latency, which is compared.
         compared = True
-        question = RegressionQuestion(figure=figure, tolerance=tolerances.of(figure), run_spread=RUN_SPREAD[kind])
-        verdict = judge_stored(question, new.figures[figure], old)
+        question = RegressionQuestion(figure=gate.figure, tolerance=gate.tolerance, run_spread=RUN_SPREAD[kind])
+        verdict = judge_stored(question, new.figures[gate.figure], old)
+        if gate.figure not in tolerances.figures:
+            verdict = without_minor_improvement(verdict)
         if verdict.status == "regressed":
             verdict = dataclasses.replace(verdict, details=(*verdict.details, *describe_changes(old, new)))
         yield verdict
     if not compared:
-        names = ", ".join(tolerances.figures)
+        names = ", ".join(gate.figure for gate in gates)
         text = f"no figure is in both runs (looked for {names}): name others with --figure"
         yield Verdict("inconclusive", "baseline", "", text)
 

@@ -241,4 +241,4 @@ def _timer_step(question: RegressionQuestion, new: Sequence[Samples], old: Seque
 
 def _log_median(question: RegressionQuestion, block: Block) -> float:
     log_median = math.log(stats.median(block.times[question.series]))
-    return -log_median if question.series != question.figure else log_median
+    return -log_median if question.inverse_of else log_median

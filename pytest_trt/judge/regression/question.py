@@ -17,6 +17,8 @@ from pytest_trt.core.records import Estimate, Status, Verdict
 _WIDEST_LOG_RATIO = 300.0
 """The log ratio beyond which no ratio is shown: such figures are not real, and their ratio soon exceeds a float."""
 
+_BETTER = "better than the baseline's by more than the tolerance; only latency and device memory move the reference"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RegressionQuestion:
@@ -31,6 +33,7 @@ class RegressionQuestion:
         open_order_effect: How far the order in which a pair of probes is opened may move its ratio, as a share.
         run_spread: How far two runs on different days may differ, as a share; used if the sides are not paired.
         build_spread: How far two builds of one model may differ, as a share.
+        inverse_of: The samples whose inverse is the figure: `ms` for the throughput of queries that follow one another.
     """
 
     figure: str = "ms"
@@ -41,11 +44,12 @@ class RegressionQuestion:
     open_order_effect: float = 0.0
     run_spread: float = 0.01
     build_spread: float = 0.01
+    inverse_of: str = ""
 
     @property
     def series(self) -> str:
-        """The samples of a block that the figure comes from: throughput, judged by blocks, is the inverse of `ms`."""
-        return "ms" if self.figure == "throughput" else self.figure
+        """The name of the samples of a block that decide the question."""
+        return self.inverse_of or self.figure
 
 
 def verdict_from_interval(question: RegressionQuestion, found: stats.Interval, details: tuple[str, ...]) -> Verdict:
@@ -100,6 +104,14 @@ def status_of(question: RegressionQuestion, found: stats.Interval) -> Status:
     if found.high < -limit:
         return "improved"
     return "ok" if found.high <= limit else "inconclusive"
+
+
+def without_minor_improvement(verdict: Verdict) -> Verdict:
+    """Return the verdict; the improvement of a figure that does not move the reference is `ok`."""
+    if verdict.status != "improved" or FIGURES[verdict.figure].moves_reference:
+        return verdict
+    text = verdict.text.replace(" improved:", " ok:", 1)
+    return dataclasses.replace(verdict, status="ok", text=text, details=(*verdict.details, _BETTER))
 
 
 def may_be_improved(question: RegressionQuestion, found: stats.Interval) -> bool:

@@ -118,12 +118,18 @@ def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline
     if name not in baseline.figures:
         text = f"the baseline has no {FIGURES[name].title} ({name}): --trt-baseline-save adds it"
         return Verdict("missing", "baseline", name, text)
-    between = between_runs(question, baseline)
+    old, between = baseline.figures[name], between_runs(question, baseline)
+    if new.low == new.high and old.low == old.high and not FIGURES[name].occurs_once:
+        between = 0.0  # A size does not scatter.
     spread = f"{100 * between / math.sqrt(2):.2g} %"
     detail = f"judged against stored intervals, not engine against engine; runs differ by up to {spread}"
-    return judge_estimates(question, new, baseline.figures[name], between, detail)
+    return judge_estimates(question, new, old, between, detail)
 
 
 def between_runs(question: RegressionQuestion, baseline: Baseline) -> float:
-    """Return how far the figures of two runs of the same engine may differ, as a share; see `run_spread`."""
-    return math.sqrt(2) * run_spread(baseline, question.figure, question.run_spread, question.alpha)
+    """Return how far the figures of two runs of the same engine may differ, as a share; see `run_spread`.
+
+    A time that occurs once scatters as far as the history shows; no other spread is assumed for it.
+    """
+    default = 0.0 if FIGURES[question.figure].occurs_once else question.run_spread
+    return math.sqrt(2) * run_spread(baseline, question.figure, default, question.alpha)

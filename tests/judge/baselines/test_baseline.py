@@ -41,6 +41,19 @@ def test_ok_run_is_recorded_and_keeps_the_reference() -> None:
     assert [run.figures["ms"] for run in made.history] == [0.272, 0.28]
 
 
+@pytest.mark.parametrize("status", ["ok", "missing", "unenforced"])
+def test_a_figure_that_the_reference_lacks_is_added_to_it(status: Status) -> None:
+    old = stored(measurement(figures={"ms": Estimate(0.272, 0.271, 0.273)}))
+    made, saved = update_baseline(old, measurement(0.28, day=2), status)
+    assert made is not None
+    assert saved.outcome == "extended"
+    assert "except that it now has p99_ms, throughput" in saved.text
+    assert made.figures["ms"] == old.figures["ms"]
+    assert made.figures["engine_mb"] == measurement().figures["engine_mb"]
+    assert made.time == old.time
+    assert [run.moved for run in made.history] == [True, False]
+
+
 def test_improvement_moves_the_reference() -> None:
     made, saved = update_baseline(stored(), measurement(0.2, day=2), "improved")
     assert made is not None

@@ -6,7 +6,7 @@ import dataclasses
 
 from samples.records import H200, TEST, measurement
 
-from pytest_trt.core.records import Environment, Result, Verdict
+from pytest_trt.core.records import Environment, Estimate, Result, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, baseline_of
 from pytest_trt.judge.regression.offline import Key, Tolerances, compare_runs
 
@@ -46,7 +46,7 @@ def test_memory_has_its_own_tolerance() -> None:
 
 def test_regression_describes_what_changed() -> None:
     (result,) = compare_runs(old(), new(0.306), Tolerances())
-    (worst, _) = result.verdicts
+    worst = next(verdict for verdict in result.verdicts if verdict.status == "regressed")
     assert any("changed since the baseline" in line for line in worst.details)
     assert result.baseline_time == "2026-07-01T12:00:00+00:00"
 
@@ -82,3 +82,39 @@ def test_runs_on_a_cpu_have_a_larger_spread() -> None:
     after = {KEY: Result(TEST, (), measurement(0.285, environment=cpu))}
     assert statuses(before, after) == ["inconclusive"]
     assert H200.kind == "gpu"
+
+
+def test_every_default_gate_is_compared() -> None:
+    (result,) = compare_runs(old(), new(), Tolerances())
+    assert [verdict.figure for verdict in result.verdicts] == ["ms", "throughput", "memory_mb", "engine_mb"]
+
+
+def changed(figure: str, factor: float) -> dict[Key, Result]:
+    before = measurement().figures
+    value = before[figure].value * factor
+    return {KEY: Result(TEST, (), measurement(figures={**before, figure: Estimate.exact(value)}, day=2))}
+
+
+def test_a_larger_engine_regresses_and_a_smaller_one_is_ok() -> None:
+    assert statuses(old(), changed("engine_mb", 1.11)) == ["regressed"]
+    assert statuses(old(), changed("engine_mb", 0.5)) == ["ok"]
+    assert statuses(old(), changed("engine_mb", 0.5), figures=("engine_mb",)) == ["improved"]
+    assert statuses(old(), changed("engine_mb", 1.11), requested={"engine_mb": None}) == ["ok"]
+    assert statuses(old(), changed("engine_mb", 1.11), requested={"engine_mb": 0.2}) == ["ok"]
+
+
+def test_a_requested_figure_is_compared_or_inconclusive() -> None:
+    assert statuses(old(), changed("build_s", 2.0)) == ["ok"]
+    assert statuses(old(), changed("build_s", 2.0), requested={"build_s": 0.5}) == ["regressed"]
+    assert statuses(old(), new(), requested={"host_mb": 0.1}) == ["inconclusive"]
+
+
+def test_throughput_on_a_cpu_is_compared_only_on_request() -> None:
+    cpu = Environment("Xeon", "cpu", "onnxruntime", "1.20")
+    figures = {name: measurement().figures[name] for name in ("ms", "throughput")}
+    half = {**figures, "throughput": Estimate(1000.0, 990.0, 1010.0)}
+    before = {KEY: baseline_of(measurement(environment=cpu, figures=figures))}
+    after = {KEY: Result(TEST, (), measurement(environment=cpu, figures=half))}
+    judged = [compare_runs(before, after, Tolerances(requested=r))[0].verdicts for r in ({}, {"throughput": 0.2})]
+    assert [[verdict.figure for verdict in verdicts] for verdicts in judged] == [["ms"], ["ms", "throughput"]]
+    assert judged[1][1].status == "regressed"

@@ -135,6 +135,23 @@ def test_sizes_are_compared_exactly() -> None:
     assert judge_stored(question, Estimate.exact(700.0), stored()).status == "regressed"
 
 
+def test_times_that_occur_once_scatter_as_far_as_the_history_shows() -> None:
+    question = RegressionQuestion(figure="build_s", tolerance=0.5)
+
+    def with_build_s(*seconds: float) -> Baseline:
+        figures = [{**measurement().figures, "build_s": Estimate.exact(value)} for value in seconds]
+        return stored(*(measurement(day=day, figures=one) for day, one in enumerate(figures, 1)))
+
+    def status(seconds: float, baseline: Baseline) -> str:
+        return judge_stored(question, Estimate.exact(seconds), baseline).status
+
+    unknown, scattered = with_build_s(20.0), with_build_s(20.0, 30.0, 18.0, 27.0, 21.0, 31.0)
+    assert [status(seconds, unknown) for seconds in (20.0, 29.0, 31.0)] == ["ok", "ok", "regressed"]
+    assert [status(seconds, scattered) for seconds in (20.0, 31.0, 2000.0)] == [
+        "inconclusive", "inconclusive", "regressed"
+    ]  # fmt: skip
+
+
 def test_missing_figure_is_added_when_saving() -> None:
     verdict = judge_stored(RegressionQuestion(figure="host_mb"), Estimate.exact(10.0), stored())
     assert verdict.status == "missing"
@@ -143,7 +160,7 @@ def test_missing_figure_is_added_when_saving() -> None:
     without = dataclasses.replace(old, figures={n: e for n, e in old.figures.items() if n != "ms"})
     made, saved = update_baseline(without, run, "missing")
     assert made is not None
-    assert (saved.outcome, made.figures["ms"].value) == ("moved", 0.28)
+    assert (saved.outcome, made.figures["ms"].value) == ("extended", 0.28)
     made, saved = update_baseline(old, run, "missing")  # such as the verdict on outputs: the reference stays
     assert made is not None
     assert (saved.outcome, made.figures["ms"].value) == ("recorded", 0.272)
