@@ -57,9 +57,10 @@ def _part(unit: str, title: str) -> Figure:
     return Figure(unit, title, budget=False, in_history=False)
 
 
-# The tolerances come from benchmarks/gate_aa.py, which compares an unchanged engine with its own baseline. In 100 tests
-# of each model on a busy CPU, host_mb moved by 0.4 % with a small model, and between two levels 10 % apart with ResNet-18.
-# The size of an unchanged engine does not move at all; 10 % leaves room for another build of it.
+# The tolerances come from benchmarks/gate_aa.py, which compares an unchanged engine with its own baseline. On a busy
+# CPU, the largest ratio of two values of host_mb was 1.01 in 100 tests of a model of 1 MB, 1.10 in 100 tests of
+# ResNet-18, and 1.16 in 40 tests of a model of 210 MB. The size of an unchanged engine does not move at all; its
+# tolerance leaves room for another build.
 FIGURES: Mapping[str, Figure] = {
     "ms": Figure("ms", "latency", tolerance=0.05, moves_reference=True, column="ms"),
     "gpu_ms": Figure("ms", "GPU compute"),
@@ -68,7 +69,7 @@ FIGURES: Mapping[str, Figure] = {
     "throughput": Figure("inf/s", "throughput", higher_is_better=True, tolerance=0.2, at_least_of="ms", column="inf/s"),
     "memory_mb": Figure("MB", "device memory", tolerance=0.05, moves_reference=True, column="memory MB"),
     "process_mb": Figure("MB", "device memory of the process", tolerance=0.1, at_least_of="memory_mb"),
-    "host_mb": Figure("MB", "host memory", tolerance=0.2, at_least_of="memory_mb", column="host MB"),
+    "host_mb": Figure("MB", "host memory", tolerance=0.25, at_least_of="memory_mb", column="host MB"),
     "engine_mb": Figure("MB", "engine size", tolerance=0.1),
     "build_s": _once("s", "build time"),
     "load_s": _once("s", "load time"),

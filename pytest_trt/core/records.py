@@ -255,8 +255,8 @@ class Verdict:
     """The judgement of one figure.
 
     Attributes:
-        basis: What the figure was judged against: a budget, the baseline, a reference output (`accuracy`), or
-            requirements of the run itself (`run`).
+        basis: What the figure was judged against: a budget, the baseline, a reference output (`accuracy`), what the
+            test requires of the layers, or requirements of the run itself (`run`).
         text: One sentence for a person.
         ratio: The new figure divided by the baseline's, with its interval.
         tolerance: The largest accepted change against the baseline, as a share.
@@ -268,7 +268,7 @@ class Verdict:
     """
 
     status: Status
-    basis: Literal["budget", "baseline", "accuracy", "run"]
+    basis: Literal["budget", "baseline", "accuracy", "layers", "run"]
     figure: str
     text: str
     limit: float | None = None

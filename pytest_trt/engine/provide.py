@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.backends import BACKENDS, BackendInfo
+from pytest_trt.core.precision import UNREPORTED
 from pytest_trt.core.records import Environment, Estimate, Layer
-from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, BuildJob, BuildReport
+from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parse_version
 from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.engine.cache.store import Store

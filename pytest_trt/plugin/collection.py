@@ -64,7 +64,7 @@ def declaration(item: pytest.Item) -> Declaration | None:
     needs = names & (FIXTURES - _WITHOUT_DECLARATION)
     if not needs:
         for mark in item.own_markers:  # those of a module or class may be for its other tests
-            if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy"):
+            if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy", "trt_layers"):
                 raise DeclarationError(
                     f"{mark.name}: the test does not request trt_runner, so nothing would be measured"
                 )

@@ -170,6 +170,9 @@ def _late_markers(item: pytest.Item) -> str:
 def _properties(result: Result) -> Iterator[tuple[str, object]]:
     """Yield the names and values that JUnit reports show of a result."""
     yield "trt_verdict", result.status
+    judged = [f"{verdict.figure} {verdict.status}" for verdict in result.verdicts if verdict.figure]
+    if judged:
+        yield "trt_verdicts", ", ".join(judged)
     if result.measurement is not None:
         yield "trt_device", escape(result.measurement.environment.device)
         for name, estimate in result.measurement.figures.items():

@@ -132,6 +132,9 @@ def _budget_cell(result: Result) -> str:
 
 def _change_cell(result: Result) -> str:
     verdict = _main_comparison(result)
+    layers = next((v for v in result.verdicts if v.basis == "layers" and v.status == result.status != "ok"), None)
+    if layers is not None and (verdict is None or verdict.status != result.status):
+        return f"layers: {layers.figure}" if layers.figure else "layers"
     if verdict is None or verdict.ratio is None:
         return ""
     change = format_change(verdict.ratio)

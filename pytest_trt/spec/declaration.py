@@ -9,7 +9,7 @@ from typing import Any
 from pytest_trt.core.validation import check_fields
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.expectations import Accuracy, Budget, Tolerance
+from pytest_trt.spec.expectations import Accuracy, Budget, LayerLimits, Tolerance
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -74,6 +74,7 @@ class Declaration:
         budgets: The limits on figures.
         accuracy: The reference of the outputs. None if they are not checked.
         tolerance: How far the test may move from its baseline.
+        layers: What the layers of the engine may be. None if they are not checked.
         params: The values of the test's parameters, which the `where` of a budget is matched against.
     """
 
@@ -83,4 +84,5 @@ class Declaration:
     budgets: tuple[Budget, ...] = ()
     accuracy: Accuracy | None = None
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
+    layers: LayerLimits | None = None
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)

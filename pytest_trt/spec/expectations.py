@@ -137,3 +137,36 @@ class Tolerance:
         check_fields(self, "trt_regression")
         if not self.enforce and not (self.reason.strip() and self.until):
             raise DeclarationError("trt_regression: enforce=False needs until='YYYY-MM-DD' and a reason='...'")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LayerLimits:
+    """What the layers of a test's engine may be, as the engine's inspector or profiler reports them.
+
+    Attributes:
+        max_reformats: The largest number of layers that only copy a tensor or change its format.
+        max_layers: The largest number of layers.
+        no_fp32: Patterns of the names of layers, or of the ONNX nodes that they came from, which must not compute in
+            fp32. `*` stands for any text.
+        unchanged: Whether the layers and their precisions must be those of the baseline's engine.
+    """
+
+    max_reformats: int | None = None
+    max_layers: int | None = None
+    no_fp32: tuple[str, ...] = ()
+    unchanged: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.no_fp32, (str, list)):
+            set_fields(self, no_fp32=(self.no_fp32,) if isinstance(self.no_fp32, str) else tuple(self.no_fp32))
+        check_fields(self, "trt_layers")
+        for name, least in (("max_reformats", 0), ("max_layers", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise DeclarationError(f"trt_layers: {name} is {value}: it must be {least} or above")
+        if not all(pattern.strip() for pattern in self.no_fp32):
+            raise DeclarationError("trt_layers: no_fp32 has an empty pattern: name layers, such as 'encoder.*'")
+        if self.max_reformats is None and self.max_layers is None and not (self.no_fp32 or self.unchanged):
+            raise DeclarationError(
+                "trt_layers: nothing is required: name a requirement, such as max_reformats=0 or unchanged=True"
+            )

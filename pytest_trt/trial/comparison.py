@@ -176,7 +176,7 @@ class Comparison:
             gated_figures.judge_gate(gate, self.question_of(gate.figure), self.baseline, run, mode)
             for gate in self.terms.gates.values()
         ]
-        return tuple(self._quarantine(self._with_notes(verdict)) for verdict in judged if verdict is not None)
+        return tuple(self.quarantine(self._with_notes(verdict)) for verdict in judged if verdict is not None)
 
     def _with_notes(self, verdict: Verdict) -> Verdict:
         """Return the verdict; that of the latency also has the notes about the builds and the probes."""
@@ -226,7 +226,7 @@ class Comparison:
         data = folder.data(baseline) if folder is not None else None
         return EngineCosts(baseline.figures, *((data.profile, data.samples) if data is not None else (None, ())))
 
-    def _quarantine(self, verdict: Verdict) -> Verdict:
+    def quarantine(self, verdict: Verdict) -> Verdict:
         """Return a regression as `unenforced` until its quarantine ends."""
         tolerance = self.terms.tolerance
         if tolerance.enforce or verdict.status != "regressed" or tolerance.until is None:

@@ -37,7 +37,7 @@ def confirm_verdicts(
         second = by_figure.get((verdict.basis, verdict.figure))
         if second is None:  # accuracy is judged only once: outputs do not vary
             return verdict
-        if verdict.basis == "baseline":
+        if verdict.basis == "baseline" or verdict.status == "regressed":
             return confirm_regression(verdict, second, rebuilt=rebuilt)
         if verdict.status == "over_budget" and second.status == "ok" and not rebuilt:
             text = f"{verdict.text} (at the limit: not seen again in a fresh probe)"

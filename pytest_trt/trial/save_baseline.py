@@ -26,4 +26,6 @@ def save_measurement(result: Result, folder: BaselineFolder, settings: Settings,
     )
     if done.outcome in ("created", "moved"):
         store.pin(result.measurement.engine_digest)
+    elif done.outcome != "refused" and any((v.basis, v.status) == ("layers", "missing") for v in result.verdicts):
+        folder.add_layers(result.measurement)
     return dataclasses.replace(result, saved=done.text)

@@ -38,6 +38,7 @@ from pytest_trt.trial.case import Case
 from pytest_trt.trial.choose_comparison import EngineUnderTest, choose_baseline, choose_revision
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
 from pytest_trt.trial.confirm import confirm_verdicts
+from pytest_trt.trial.layer_check import layer_verdicts
 from pytest_trt.trial.measuring import ConfirmedRun, MeasuringDevice, measure_and_confirm
 from pytest_trt.trial.missing_measurement import missing_measurement
 
@@ -220,6 +221,7 @@ class Trial(Case):
         settings, server = self._bench.settings, self._bench.server(self.backend)
         budgets = budget_limits(self.declaration, self.environment)
         rule, limits = comparison.rule(budgets, settings.resolution, settings.builds), None
+        needs_layers = settings.baseline_save or settings.exports_layers or self.declaration.layers is not None
         if settings.disabled:
             rule, limits = FixedTime(0.0), Limits(min_time_s=0.0, max_time_s=0.0)
         run = self._device.measure(
@@ -227,7 +229,7 @@ class Trial(Case):
             rule,
             batch=self.batch,
             limits=limits,
-            profile_layers=profile_layers or settings.baseline_save or settings.exports_layers,
+            profile_layers=profile_layers or needs_layers,
             measure_other_side=comparison.measures_other,
             requested_inputs=requested_inputs,
             reverse_opening=reverse_opening,
@@ -240,7 +242,8 @@ class Trial(Case):
         if self._bench.settings.disabled:
             return ()
         within_budgets = budget_verdicts(self.declaration, self.environment, run.figures)
-        return (*within_budgets, *comparison.verdicts(run))
+        layers = layer_verdicts(self.declaration.layers, run, comparison, self._baselines, self.backend)
+        return (*within_budgets, *comparison.verdicts(run), *layers)
 
     def _measurement(
         self,

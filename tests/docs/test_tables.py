@@ -21,7 +21,7 @@ from pytest_trt.plugin.options import read_options
 from pytest_trt.spec import parse_settings
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.expectations import Accuracy, Tolerance
+from pytest_trt.spec.expectations import Accuracy, LayerLimits, Tolerance
 from pytest_trt.spec.options import MARKERS, OPTIONS
 from pytest_trt.spec.settings import Settings
 
@@ -38,6 +38,7 @@ ARGUMENTS = {
     "trt_budget": {name for name, figure in FIGURES.items() if figure.budget} | {"where"},
     "trt_pipeline": {f.name for f in dataclasses.fields(PipelineOptions)},
     "trt_accuracy": {f.name for f in dataclasses.fields(Accuracy)},
+    "trt_layers": {f.name for f in dataclasses.fields(LayerLimits)},
     "trt_regression": {f.name for f in dataclasses.fields(Tolerance)} - {"gates"} | set(FIGURES),
 }
 
@@ -68,7 +69,7 @@ def test_every_marker_has_a_section_with_its_arguments(marker: str) -> None:
     assert f"pytest.mark.{marker}(" in "".join(block.code for block in blocks(MARKERS_PAGE, "python"))
 
 
-@pytest.mark.parametrize("marker", ["trt_accuracy", "trt_regression"])
+@pytest.mark.parametrize("marker", ["trt_accuracy", "trt_layers", "trt_regression"])
 def test_the_description_that_pytest_lists_of_a_marker_has_every_argument(marker: str) -> None:
     listed = set(MARKERS[marker].partition("(*, ")[2].partition(")")[0].split(", "))
     if marker == "trt_regression":  # which names only some figures

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from gpu_workshop import RANGES, Workshop
 
-from pytest_trt.engine.backends.base import CALIBRATION_CACHE, UNREPORTED, BuildJob
+from pytest_trt.core.precision import UNREPORTED
+from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.convert import calibration_data, int8
 from pytest_trt.engine.model.model import read_model

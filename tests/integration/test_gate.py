@@ -26,13 +26,13 @@ def larger(project, save_model):
     The latency is not compared, so that only the sizes can fail.
     """
     project.makepyfile(test_m=ENGINE + MEASURES)
-    project.runpytest("--trt-baseline-save", "--trt-gate=ms=off").assert_outcomes(passed=1)
+    project.runpytest_subprocess("--trt-baseline-save", "--trt-gate=ms=off").assert_outcomes(passed=1)
     save_model(folder=project.path, layers=64)
     return project
 
 
 def test_a_larger_engine_fails_by_default(larger, judged):
-    result = larger.runpytest("--trt-gate=ms=off")
+    result = larger.runpytest_subprocess("--trt-gate=ms=off")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*engine size regressed: * MB against * MB, *%, tolerance 10 %*"])
     result.stdout.fnmatch_lines(["*accept it with: pytest-trt baseline accept*"])
@@ -48,47 +48,47 @@ def test_a_figure_is_switched_off(larger, judged, how):
     if how == "marker":
         marker = "@pytest.mark.trt_regression(engine_mb='off')\n"
         larger.makepyfile(test_m=ENGINE + marker + MEASURES)
-    larger.runpytest(*options).assert_outcomes(passed=1)
+    larger.runpytest_subprocess(*options).assert_outcomes(passed=1)
     assert judged() == {"host_mb": "ok"}
 
 
 def test_the_command_line_overrides_the_ini_file_figure_by_figure(larger, judged):
     ini = larger.path / "tox.ini"
     ini.write_text(ini.read_text() + "\ntrt_gate =\n    engine_mb=off\n    host_mb=off\n    ms=off\n")
-    larger.runpytest("--trt-gate=engine_mb=900%").assert_outcomes(failed=1)
+    larger.runpytest_subprocess("--trt-gate=engine_mb=900%").assert_outcomes(failed=1)
     assert judged() == {"engine_mb": "regressed"}
 
 
 def test_a_requested_figure_that_the_baseline_lacks_is_missing_until_it_is_saved(project, judged):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    project.runpytest("--trt-baseline-save").assert_outcomes(passed=1)
+    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
     (file,) = (project.path / ".trt-baselines").rglob("*.json")
     stored = json.loads(file.read_text())
     del stored["figures"]["load_s"], stored["figures"]["host_mb"]
     stored["plan_sha256"] = stored["engine_digest"] = "0" * 64
     file.write_text(json.dumps(stored))
     gates = ("--trt-gate=load_s=900%", "--trt-gate=ms=off", "--trt-gate=process_mb=10%")
-    project.runpytest("--trt-gate=ms=off", "--trt-strict").assert_outcomes(passed=1)
+    project.runpytest_subprocess("--trt-gate=ms=off", "--trt-strict").assert_outcomes(passed=1)
     assert judged() == {"engine_mb": "ok"}
-    project.runpytest(*gates, "--trt-strict").assert_outcomes(failed=1)
+    project.runpytest_subprocess(*gates, "--trt-strict").assert_outcomes(failed=1)
     assert judged() == {"engine_mb": "ok", "load_s": "missing", "process_mb": "unenforced"}
-    result = project.runpytest(*gates, "--trt-baseline-save")
+    result = project.runpytest_subprocess(*gates, "--trt-baseline-save")
     result.stdout.fnmatch_lines(["*whose reference is unchanged, except that it now has load_s, host_mb*"])
     added = json.loads(file.read_text())
     assert {"load_s", "host_mb"} <= added["figures"].keys()
     assert (added["time"], added["plan_sha256"]) == (stored["time"], "0" * 64)
-    project.runpytest(*gates)
+    project.runpytest_subprocess(*gates)
     assert judged()["load_s"] in ("ok", "inconclusive")
 
 
 def test_invalid_gates_are_usage_errors(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    result = project.runpytest("--trt-gate=engin_mb=5%")
+    result = project.runpytest_subprocess("--trt-gate=engin_mb=5%")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         ["ERROR: --trt-gate: engin_mb: there is no figure 'engin_mb': did you mean 'engine_mb'?"]
     )
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_regression(engine_mb=10)\n" + MEASURES)
-    result = project.runpytest()
+    result = project.runpytest_subprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: test_m.py::test_m: trt_regression: engine_mb is 10: did you mean '10%'?"])

@@ -28,9 +28,6 @@ Progress = Callable[[str, float], None]
 CALIBRATION_CACHE = "calibration.cache"
 """The file beside a plan with the scales of its calibration: TensorRT reads it, or writes it if it does not exist."""
 
-UNREPORTED = "untold"
-"""The precision of a fused layer: the builder does not report in which precision such a layer computes."""
-
 
 @dataclasses.dataclass(frozen=True)
 class BuildJob:

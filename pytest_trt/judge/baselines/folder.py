@@ -207,6 +207,15 @@ class BaselineFolder:
                 renamed.append(self._rename(self._path(device, former), baseline, node_id))
         return {**contents, **(self._storage.read(renamed, file_format.MOST_READ) if renamed else {})}
 
+    def add_layers(self, measurement: Measurement) -> None:
+        """Store the layers of a measurement as those of its test's reference, which has none."""
+        baseline = self.load(measurement.node_id, device := device_slug(measurement.environment))
+        profile = data_of(measurement).profile
+        if baseline is not None and profile is not None:
+            data = self.data(baseline) or BaselineData(baseline.node_id, baseline.time)
+            file = f"{self.name}/{data_path(device, baseline.node_id)}"
+            self._storage.write({file: file_format.render_data(dataclasses.replace(data, profile=profile))})
+
     def list(self) -> Iterator[ListedBaseline]:
         """Yield every baseline of this name, read together, in the order of their paths."""
         return self._listed(self.name)

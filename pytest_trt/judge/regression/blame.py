@@ -126,13 +126,14 @@ def blame(
         others: For other figures, and for `sm_mhz`, the old and the new value.
     """
     timed = all(any(layer.ms is not None for layer in profile.layers) for profile in (old, new))
-    causes = _combine(_cause(group) for group in align(old.layers, new.layers))
+    causes = _combine(describe_change(group) for group in align(old.layers, new.layers))
     sign = -1.0 if delta_ms < 0 else 1.0
     ranked = sorted(causes, key=lambda cause: -sign * cause.delta_ms)
     return Blame(delta_ms, tuple(ranked), timed, others or {})
 
 
-def _cause(group: Group) -> Cause:
+def describe_change(group: Group) -> Cause:
+    """Return what changed about matched layers."""
     kind, detail = _kind(group)
     layers = group.new or group.old
     name = group.near if group.reformat else " + ".join(_name(layer) for layer in layers)

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pytest_trt.core.precision import UNREPORTED
 from pytest_trt.core.records import Layer
-from pytest_trt.engine.backends.base import UNREPORTED
 
 _PRECISIONS = (
     ("fp8", r"fp8"), ("fp4", r"fp4"), ("int4", r"int4"), ("bf16", r"bf16|bfloat16"),

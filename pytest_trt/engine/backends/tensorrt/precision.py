@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from pytest_trt.core.precision import UNREPORTED
 from pytest_trt.core.records import Layer
-from pytest_trt.engine.backends.base import UNREPORTED, BuildReport
+from pytest_trt.engine.backends.base import BuildReport
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.backends.tensorrt.layers import precision_shares
 from pytest_trt.errors import BuildError

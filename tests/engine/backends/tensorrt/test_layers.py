@@ -8,8 +8,9 @@ import json
 import pytest
 from samples.inspector import CONV_86
 
+from pytest_trt.core.precision import UNREPORTED
 from pytest_trt.core.records import Layer
-from pytest_trt.engine.backends.base import UNREPORTED, BuildReport
+from pytest_trt.engine.backends.base import BuildReport
 from pytest_trt.engine.backends.tensorrt.layers import parse_layers, precision_shares, read_inspector_json
 from pytest_trt.engine.backends.tensorrt.precision import (
     missing_precision,
