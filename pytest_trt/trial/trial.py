@@ -308,8 +308,6 @@ class Trial(Case):
         return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
 
 
-
-
 def _power_notes(run: MeasuredRun) -> tuple[str, ...]:
     capped = any("power cap" in decode_reasons(state.get("reasons", 0)) for state in run.states)
     return ("the GPU was at its power cap: its clock varied, and so did the figures",) if capped else ()

@@ -192,7 +192,8 @@ def update_baseline(
     An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. Only
     figures that the reference lacks are added to it. The measurement becomes the reference if it is new, improved or
     forced. With a failing verdict, it is stored only by force. An `inconclusive` run is added to the history too: the
-    spread between runs comes from it, and without it one stored run could never become `ok`.
+    spread between runs comes from it, and without it one stored run could never become `ok`. Of such a run, only figures
+    without an interval are added to the reference.
 
     Args:
         old: The stored baseline; None if there is none.
@@ -215,7 +216,8 @@ def update_baseline(
     history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
     if old is not None and not moves:
         text = "added to the history of its baseline, whose reference is unchanged"
-        added = {name: estimate for name, estimate in measurement.figures.items() if name not in old.figures}
+        certain = {n: e for n, e in measurement.figures.items() if not records or e.low == e.high}
+        added = {name: estimate for name, estimate in certain.items() if name not in old.figures}
         recorded = dataclasses.replace(old, history=history, figures={**old.figures, **added})
         if not added:
             return recorded, Saved("recorded", text)
