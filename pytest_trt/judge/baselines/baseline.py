@@ -192,8 +192,8 @@ def update_baseline(
     An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. Only
     figures that the reference lacks are added to it. The measurement becomes the reference if it is new, improved or
     forced. With a failing verdict, it is stored only by force. An `inconclusive` run is added to the history too: the
-    spread between runs comes from it, and without it one stored run could never become `ok`. Of such a run, only figures
-    without an interval are added to the reference.
+    spread between runs comes from it, and without it one stored run could never become `ok`. Only figures without an
+    interval are added to the reference from such a run.
 
     Args:
         old: The stored baseline; None if there is none.
