@@ -55,6 +55,8 @@ def parse_gate(figure: str, value: Any, where: str) -> float | None:
         raise DeclarationError(f"{where}: there is no figure {figure!r}: {_suggest_figure(figure)}")
     if value == OFF:
         return None
+    if hint := f"to switch it off, write {OFF!r}" if value is False else suggest(value, (OFF,), ""):
+        raise DeclarationError(f"{where} is {value!r}: {hint}")
     tolerance = parse_share(value, where, below=LARGEST)
     if tolerance is None:
         raise DeclarationError(f"{where} is None: write a share such as '10%', or '{OFF}'")

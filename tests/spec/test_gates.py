@@ -60,6 +60,8 @@ def test_tolerance_of_a_gate(value: Any, tolerance: float | None) -> None:
         ("engine_mb", 10, "here is 10: did you mean '10%'?"),
         ("engine_mb", "-1%", "here is '-1%': it must be from 0 to below 1, or below '1000%'"),
         ("engine_mb", "1000%", "here is '1000%': it must be from 0 to below 1, or below '1000%'"),
+        ("engine_mb", "offf", "here is 'offf': did you mean 'off'?"),
+        ("engine_mb", False, "here is False: to switch it off, write 'off'"),
         ("engine_mb", True, "here is True"),
         ("engine_mb", None, "here is None: write a share such as '10%', or 'off'"),
         ("ms", "3%", "here is '3%': ms accepts only 'off'; its tolerance is set by max_slowdown"),
