@@ -13,7 +13,8 @@ import simulation
 
 from pytest_trt.core import noise_levels
 from pytest_trt.core.records import Block, Environment, Measurement, Verdict
-from pytest_trt.judge.baselines.baseline import Baseline, update_baseline
+from pytest_trt.judge.baselines.baseline import Baseline
+from pytest_trt.judge.baselines.updating import update_baseline
 from pytest_trt.judge.regression.paired import PairedRule, judge_paired
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored

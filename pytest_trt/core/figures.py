@@ -22,8 +22,6 @@ class Figure:
             None means that the figure is compared only on request.
         at_least_of: The figure whose tolerance applies instead if it is wider: throughput may fall as far as latency
             may rise.
-        moves_reference: Whether an improvement of the figure is the verdict `improved`, which moves the reference of
-            the baseline. An improvement of any other figure is `ok`.
         occurs_once: Whether a run has a single value of the figure although it scatters, such as the time of loading.
             Its scatter shows only in the history.
         in_history: Whether the history of a baseline keeps the figure of every run.
@@ -36,10 +34,14 @@ class Figure:
     budget: bool = True
     tolerance: float | None = None
     at_least_of: str = ""
-    moves_reference: bool = False
     occurs_once: bool = False
     in_history: bool = True
     column: str = ""
+
+    @property
+    def is_size(self) -> bool:
+        """Whether the figure is a size, which hardly scatters."""
+        return self.unit == "MB"
 
     @property
     def gated(self) -> bool:
@@ -62,12 +64,12 @@ def _part(unit: str, title: str) -> Figure:
 # ResNet-18, and 1.16 in 40 tests of a model of 210 MB. The size of an unchanged engine does not move at all; its
 # tolerance leaves room for another build.
 FIGURES: Mapping[str, Figure] = {
-    "ms": Figure("ms", "latency", tolerance=0.05, moves_reference=True, column="ms"),
+    "ms": Figure("ms", "latency", tolerance=0.05, column="ms"),
     "gpu_ms": Figure("ms", "GPU compute"),
     "p95_ms": Figure("ms", "p95 latency"),
     "p99_ms": Figure("ms", "p99 latency", column="p99 ms"),
     "throughput": Figure("inf/s", "throughput", higher_is_better=True, tolerance=0.2, at_least_of="ms", column="inf/s"),
-    "memory_mb": Figure("MB", "device memory", tolerance=0.05, moves_reference=True, column="memory MB"),
+    "memory_mb": Figure("MB", "device memory", tolerance=0.05, column="memory MB"),
     "process_mb": Figure("MB", "device memory of the process", tolerance=0.1, at_least_of="memory_mb"),
     "host_mb": Figure("MB", "host memory", tolerance=0.25, at_least_of="memory_mb", column="host MB"),
     "engine_mb": Figure("MB", "engine size", tolerance=0.1),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_trt.core.records import Result
+from pytest_trt.core.figures import FIGURES
+from pytest_trt.core.records import Result, Verdict
 
 if TYPE_CHECKING:
     from pytest_trt.engine.cache.store import Store
@@ -21,11 +22,31 @@ def save_measurement(result: Result, folder: BaselineFolder, settings: Settings,
     """
     if not settings.baseline_save or result.measurement is None:
         return result
+    judged = [verdict for verdict in result.verdicts if verdict.basis == "baseline"]
+    improved = {verdict.figure for verdict in judged if verdict.status == "improved"}
+    worse = [FIGURES[verdict.figure].title for verdict in judged if _is_worse(verdict)] if "ms" in improved else []
     done = folder.save(
-        result.measurement, result.status, force=settings.baseline_force, new_only=settings.baseline_new_only
+        result.measurement,
+        result.status,
+        improved=improved - {"ms"} if worse else improved,
+        force=settings.baseline_force,
+        new_only=settings.baseline_new_only,
     )
     if done.outcome in ("created", "moved"):
         store.pin(result.measurement.engine_digest)
     elif done.outcome != "refused" and any((v.basis, v.status) == ("layers", "missing") for v in result.verdicts):
         folder.add_layers(result.measurement)
-    return dataclasses.replace(result, saved=done.text)
+    kept = f"; the better latency does not move it, because of a worse {' and '.join(worse)}" if worse else ""
+    return dataclasses.replace(result, saved=done.text + (kept if done.outcome in ("recorded", "amended") else ""))
+
+
+def _is_worse(verdict: Verdict) -> bool:
+    """Return whether a figure that scatters is surely worse than the baseline's, even if within its tolerance.
+
+    Such figures are compared engine against engine. If the engine became the reference, they would be judged against
+    its worse figures from then on.
+    """
+    ratio = verdict.ratio
+    if ratio is None or ratio.low == ratio.high:
+        return False
+    return ratio.high < 1 if FIGURES[verdict.figure].higher_is_better else ratio.low > 1

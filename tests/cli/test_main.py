@@ -67,7 +67,7 @@ def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
     stored = open_baselines(str(tmp_path), "main", revision=None, rootdir=Path())
     small = measurement(samples=(), profile=None)
     names = (f"tests/test_{'x' * 60}.py::test_{number}" for number in range(900))
-    stored.save_all([(dataclasses.replace(small, node_id=name), "new") for name in names])
+    stored.save_all([(dataclasses.replace(small, node_id=name), "new", ()) for name in names])
     command = [sys.executable, "-c", "import sys; from pytest_trt.cli.main import main; sys.exit(main())"]
     with subprocess.Popen(
         [*command, "baseline", "list", "--baseline-dir", str(tmp_path)],

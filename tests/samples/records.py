@@ -9,7 +9,8 @@ import random
 from typing import Any
 
 from pytest_trt.core.records import Block, Environment, Estimate, Layer, LayerProfile, Measurement, Samples
-from pytest_trt.judge.baselines.baseline import Baseline, update_baseline
+from pytest_trt.judge.baselines.baseline import Baseline
+from pytest_trt.judge.baselines.updating import update_baseline
 
 H200 = Environment(
     device="NVIDIA H200",

@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from pytest_trt.core.location import Location
-from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, Run, Saved
-from pytest_trt.judge.baselines.folder import BaselineFolder, ListedBaseline
+from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, ListedBaseline, Run
+from pytest_trt.judge.baselines.folder import BaselineFolder
 from pytest_trt.judge.baselines.paths import device_slug
 from pytest_trt.judge.baselines.storage.base import Storage
 
@@ -20,7 +20,6 @@ __all__ = [
     "BaselineFolder",
     "ListedBaseline",
     "Run",
-    "Saved",
     "device_slug",
     "open_baselines",
 ]

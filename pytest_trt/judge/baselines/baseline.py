@@ -1,14 +1,10 @@
-"""The records of a baseline, and the rule for when its reference moves. Storage is elsewhere.
-
-baseline, saved = update_baseline(old, measurement, status)  # the baseline to store; its reference seldom moves
-"""
+"""The records of a baseline. When its reference moves, and where it is stored, is elsewhere."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 from pytest_trt.core import stats
 from pytest_trt.core.figures import FIGURES
@@ -20,24 +16,15 @@ from pytest_trt.core.records import (
     LayerProfile,
     Measurement,
     Samples,
-    Status,
 )
 from pytest_trt.core.stored_output import StoredOutput
-
-RUNS = 10
-"""How many runs the history of a baseline has."""
+from pytest_trt.errors import BaselineError
 
 WHOLE_BLOCKS = 32
 """The most blocks of a probe that are stored with all their samples."""
 
 MOST = 1e15
 """The largest value of a figure; as a latency, it is 30,000 years. Results computed from such figures stay finite."""
-
-STORED: frozenset[Status] = frozenset(("ok", "improved", "new", "missing", "unenforced"))
-"""The verdicts with which a measurement is stored without force."""
-
-IN_HISTORY = tuple(name for name, figure in FIGURES.items() if figure.in_history)
-"""The figures that a run in the history has."""
 
 _DIGEST = re.compile(r"[0-9a-f]{0,128}")
 _COMMIT = re.compile(r"[0-9A-Za-z.+_-]{0,80}")
@@ -49,8 +36,6 @@ _EXPECTED = {
     _COMMIT: "a commit of letters, digits and .+_-",
     _TIME: "an ISO 8601 time",
 }
-
-SaveOutcome = Literal["created", "moved", "recorded", "extended", "unchanged", "refused"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,6 +129,19 @@ class Baseline:
 
 
 @dataclasses.dataclass(frozen=True)
+class ListedBaseline:
+    """A baseline's file in a folder.
+
+    Attributes:
+        path: Its path in the storage.
+        content: The baseline, or the error that says why it cannot be read.
+    """
+
+    path: str
+    content: Baseline | BaselineError
+
+
+@dataclasses.dataclass(frozen=True)
 class BaselineData:
     """The data of a reference that are too large to review. They belong to the baseline with the same time.
 
@@ -162,70 +160,6 @@ class BaselineData:
     profile: LayerProfile | None = None
     outputs: Mapping[str, StoredOutput] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
-
-
-@dataclasses.dataclass(frozen=True)
-class Saved:
-    """The result of saving a measurement.
-
-    Attributes:
-        outcome: The result in a word.
-        text: The result in a sentence.
-    """
-
-    outcome: SaveOutcome
-    text: str
-
-
-def update_baseline(
-    old: Baseline | None,
-    measurement: Measurement,
-    status: Status,
-    *,
-    force: bool = False,
-    new_only: bool = False,
-    reason: str = "",
-    keep: int = RUNS,
-) -> tuple[Baseline | None, Saved]:
-    """Decide what to store after a measurement.
-
-    An `ok` run is added to the history and leaves the reference unchanged, so that ten times +4 % is a regression. Only
-    figures that the reference lacks are added to it. The measurement becomes the reference if it is new, improved or
-    forced. With a failing verdict, it is stored only by force. An `inconclusive` run is added to the history too: the
-    spread between runs comes from it, and without it one stored run could never become `ok`. Only figures without an
-    interval are added to the reference from such a run.
-
-    Args:
-        old: The stored baseline; None if there is none.
-        measurement: The measurement.
-        status: Its verdict.
-        force: Whether to make it the reference whatever its verdict.
-        new_only: Whether to store it only if there is no baseline.
-        reason: Why it is accepted as the reference.
-        keep: How many runs the history keeps.
-
-    Returns:
-        The baseline to store, None if nothing is stored; and the outcome.
-    """
-    records = status == "inconclusive" and old is not None and not new_only
-    if status not in STORED and not force and not records:
-        return None, Saved("refused", f"not saved: its verdict is {status}; --trt-baseline-force saves it anyway")
-    if old is not None and new_only:
-        return None, Saved("unchanged", "not saved: it has a baseline, and --trt-baseline-new-only saves only new ones")
-    moves = old is None or force or status == "improved"
-    history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
-    if old is not None and not moves:
-        text = "added to the history of its baseline, whose reference is unchanged"
-        certain = {n: e for n, e in measurement.figures.items() if not records or e.low == e.high}
-        added = {name: estimate for name, estimate in certain.items() if name not in old.figures}
-        recorded = dataclasses.replace(old, history=history, figures={**old.figures, **added})
-        if not added:
-            return recorded, Saved("recorded", text)
-        return recorded, Saved("extended", f"{text}, except that it now has {', '.join(added)}")
-    updated = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
-    if old is None:
-        return updated, Saved("created", "baseline created")
-    return updated, Saved("moved", f"baseline moved ({reason or status})")
 
 
 def baseline_of(
@@ -287,12 +221,6 @@ def _thin_out(samples: Samples) -> Samples:
         return dataclasses.replace(block, times={n: tuple(round(ms, 6) for ms in t) for n, t in times.items()})
 
     return dataclasses.replace(samples, blocks=tuple(thin(n, b) for n, b in enumerate(samples.blocks)))
-
-
-def _run(measurement: Measurement, moved: bool, reason: str) -> Run:
-    values = {name: measurement.figures[name].value for name in IN_HISTORY if name in measurement.figures}
-    commit = measurement.environment.commit
-    return Run(measurement.time, commit, values, measurement.plan_sha256[:16], moved, reason)
 
 
 def _check_text(pattern: re.Pattern[str], name: str, value: str) -> None:

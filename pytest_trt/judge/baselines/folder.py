@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
 from pytest_trt.core.records import Measurement, Status
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines import file_format
-from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, Saved, data_of, update_baseline
+from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, ListedBaseline, data_of
 from pytest_trt.judge.baselines.paths import baseline_path, checked_name, data_beside, data_path, device_slug
 from pytest_trt.judge.baselines.storage.base import Content, Storage
 from pytest_trt.judge.baselines.storage.local import LocalStorage
+from pytest_trt.judge.baselines.updating import Saved, update_baseline
 from pytest_trt.spec.case_ids import former_node_ids
-
-
-@dataclasses.dataclass(frozen=True)
-class ListedBaseline:
-    """A baseline's file in a folder.
-
-    Attributes:
-        path: Its path in the storage.
-        content: The baseline, or the error that says why it cannot be read.
-    """
-
-    path: str
-    content: Baseline | BaselineError
 
 
 class BaselineFolder:
@@ -141,47 +129,51 @@ class BaselineFolder:
         measurement: Measurement,
         status: Status,
         *,
+        improved: Collection[str] = (),
         force: bool = False,
         new_only: bool = False,
         reason: str = "",
     ) -> Saved:
-        """Store a measurement as `baseline.update_baseline` decides.
+        """Store a measurement as `updating.update_baseline` decides.
 
         Args:
             measurement: The measurement.
             status: Its verdict.
+            improved: The figures that improved by more than their tolerance.
             force: Whether to make it the reference whatever its verdict, also in place of a file that cannot be read.
             new_only: Whether to store it only if there is no baseline.
             reason: Why it is accepted as the reference.
         """
-        (saved,) = self.save_all([(measurement, status)], force=force, new_only=new_only, reason=reason)
-        return saved
+        judged = [(measurement, status, improved)]
+        return self.save_all(judged, force=force, new_only=new_only, reason=reason)[0]
 
     def accept(self, measurements: Iterable[Measurement], reason: str) -> Sequence[Saved]:
         """Make these measurements the references, whatever their verdicts."""
-        return self.save_all([(measurement, "ok") for measurement in measurements], force=True, reason=reason)
+        return self.save_all([(measurement, "ok", ()) for measurement in measurements], force=True, reason=reason)
 
     def save_all(
         self,
-        judged: Sequence[tuple[Measurement, Status]],
+        judged: Sequence[tuple[Measurement, Status, Collection[str]]],
         *,
         force: bool = False,
         new_only: bool = False,
         reason: str = "",
     ) -> Sequence[Saved]:
         """Store several measurements as `save` does. Their files are read together and written together."""
-        devices = [device_slug(measurement.environment) for measurement, _ in judged]
-        paths = [self._path(device, one.node_id) for (one, _), device in zip(judged, devices, strict=True)]
-        contents = self._read_for_saving([one.node_id for one, _ in judged], devices, paths)
+        devices = [device_slug(measurement.environment) for measurement, *_ in judged]
+        paths = [self._path(device, one.node_id) for (one, *_), device in zip(judged, devices, strict=True)]
+        contents = self._read_for_saving([one.node_id for one, *_ in judged], devices, paths)
         files, all_saved = {}, []
-        for (measurement, status), device, path in zip(judged, devices, paths, strict=True):
+        for (measurement, status, improved), device, path in zip(judged, devices, paths, strict=True):
             try:
                 old = self._parse_for(path, contents[path], measurement.node_id, device)
             except BaselineError:
                 if not force:
                     raise
                 old = None
-            updated, saved = update_baseline(old, measurement, status, force=force, new_only=new_only, reason=reason)
+            updated, saved = update_baseline(
+                old, measurement, status, improved=improved, force=force, new_only=new_only, reason=reason
+            )
             if saved.outcome in ("created", "moved") and (measurement.samples or measurement.profile):
                 files[f"{self.name}/{data_path(device, measurement.node_id)}"] = file_format.render_data(
                     data_of(measurement)

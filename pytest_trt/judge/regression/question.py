@@ -17,7 +17,7 @@ from pytest_trt.core.records import Estimate, Status, Verdict
 _WIDEST_LOG_RATIO = 300.0
 """The log ratio beyond which no ratio is shown: such figures are not real, and their ratio soon exceeds a float."""
 
-_BETTER = "better than the baseline's by more than the tolerance; only latency and device memory move the reference"
+_BETTER = "better than the baseline's by more than the tolerance; only latency and sizes move the reference"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -107,8 +107,8 @@ def status_of(question: RegressionQuestion, found: stats.Interval) -> Status:
 
 
 def without_minor_improvement(verdict: Verdict) -> Verdict:
-    """Return the verdict; the improvement of a figure that does not move the reference is `ok`."""
-    if verdict.status != "improved" or FIGURES[verdict.figure].moves_reference:
+    """Return the verdict; the improvement of a figure that is neither the latency nor a size is `ok`."""
+    if verdict.status != "improved" or verdict.figure == "ms" or FIGURES[verdict.figure].is_size:
         return verdict
     text = verdict.text.replace(" improved:", " ok:", 1)
     return dataclasses.replace(verdict, status="ok", text=text, details=(*verdict.details, _BETTER))

@@ -117,7 +117,7 @@ def test_many_baselines_are_saved_and_read_together(tmp_path: Path) -> None:
     runs = [
         measurement(node_id=f"tests/test_{n % 3}.py::test[{n}]") for n in range(100)
     ]  # enough for one sync of all files
-    opened(tmp_path).save_all([(run, "new") for run in runs])
+    opened(tmp_path).save_all([(run, "new", ()) for run in runs])
     assert not list(tmp_path.rglob(".writing-*"))
     folder = opened(tmp_path)
     folder.prefetch([run.node_id for run in runs], DEVICE)
@@ -500,7 +500,7 @@ def _save_within(folder: Path, limit: int) -> int:
     sys.dont_write_bytecode = True  # the limit would truncate bytecode, too
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        opened(folder).save(measurement(0.1, day=2), "improved")
+        opened(folder).save(measurement(0.1, day=2), "improved", improved=("ms",))
     except BaselineError as error:
         return 7 if "make space" in str(error) else 8
     return 9

@@ -10,7 +10,8 @@ import pytest
 from samples.records import H200, digest, measurement, stored
 
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
-from pytest_trt.judge.baselines.baseline import Baseline, update_baseline
+from pytest_trt.judge.baselines.baseline import Baseline
+from pytest_trt.judge.baselines.updating import update_baseline
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored, run_spread
 
@@ -55,7 +56,7 @@ def test_spread_between_few_runs_is_the_default() -> None:
 
 def test_spread_ignores_runs_before_the_reference_moved() -> None:
     baseline = stored(None, *(measurement(0.272 * (1 + 0.1 * (day % 2)), day=day) for day in range(2, 9)))
-    moved, _ = update_baseline(baseline, measurement(0.272, day=9), "improved")
+    moved, _ = update_baseline(baseline, measurement(0.272, day=9), "improved", improved=("ms",))
     assert moved is not None
     assert run_spread(moved, "ms", 0.01) == 0.01
 
@@ -160,7 +161,7 @@ def test_missing_figure_is_added_when_saving() -> None:
     without = dataclasses.replace(old, figures={n: e for n, e in old.figures.items() if n != "ms"})
     made, saved = update_baseline(without, run, "missing")
     assert made is not None
-    assert (saved.outcome, made.figures["ms"].value) == ("extended", 0.28)
+    assert (saved.outcome, made.figures["ms"].value) == ("amended", 0.28)
     made, saved = update_baseline(old, run, "missing")  # such as the verdict on outputs: the reference stays
     assert made is not None
     assert (saved.outcome, made.figures["ms"].value) == ("recorded", 0.272)

@@ -44,7 +44,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_baselines_are_read_at_the_revision(repository: Path) -> None:
-    opened(repository).save(measurement(0.5, day=2), "improved")
+    opened(repository).save(measurement(0.5, day=2), "improved", improved=("ms",))
     folder = opened(repository, "main")
     baseline = folder.load(TEST, DEVICE)
     assert baseline is not None

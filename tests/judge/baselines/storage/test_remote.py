@@ -68,7 +68,7 @@ def opened(url: str, name: str = "main") -> BaselineFolder:
 
 
 def save_all(url: str) -> None:
-    opened(url).save_all([(measurement(node_id=test), "new") for test in TESTS])
+    opened(url).save_all([(measurement(node_id=test), "new", ()) for test in TESTS])
 
 
 def test_baseline_is_saved_loaded_listed_and_pruned(url: str) -> None:
@@ -218,7 +218,7 @@ def test_lost_connection_while_saving_keeps_the_old_baseline(
     with Network(port, most_bytes=1) as network:
         reach(network.port, monkeypatch)
         with pytest.raises(BaselineError, match="check the network"):
-            opened(s3).save(measurement(0.1, day=2), "improved")
+            opened(s3).save(measurement(0.1, day=2), "improved", improved=("ms",))
     reach(port, monkeypatch)
     baseline = opened(s3).load(TEST, DEVICE)
     assert baseline is not None
