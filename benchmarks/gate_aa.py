@@ -1,11 +1,12 @@
 """Check that no gate fails for an engine that has not changed: A/A tests of every figure that a baseline can gate.
 
     python benchmarks/gate_aa.py --json gates.json [--tests 100 --model MODEL.onnx --backend tensorrt --rebuild]
+    python benchmarks/gate_aa.py --default-gates --optimization-level 1 --max-time 0.3  # soon done on a GPU
 
 Each test measures one engine against its own baseline with every figure gated, as a test of a project does. Every other
 test compares with the stored figures; the others run both engines in turn. The table shows the largest change of each
 figure against the baseline, the tolerance, and the verdicts at that tolerance. A figure without a default tolerance is
-judged at 10 %. With --rebuild, the engine is built again for each test.
+judged at 10 %, unless --default-gates leaves it out. With --rebuild, the engine is built again for each test.
 
 The exit status is 1 if a gate failed: if a figure regressed, or if a figure that is gated by default, other than the
 latency, has a verdict that is not `ok`. On a noisy CPU, the latency is often `inconclusive` at its tolerance.
@@ -19,7 +20,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,13 +42,20 @@ REQUESTED = 0.1
 NODE_ID = "benchmarks/gate_aa.py::test_aa"
 
 
-def measure(bench: Bench, model: Path, precision: Any, baselines: BaselineFolder, *, paired: bool) -> Result:
-    """Measure the model against its baseline, with every figure gated."""
-    requested = {name: REQUESTED for name, figure in FIGURES.items() if not figure.gated}
-    spec = EngineSpec(path=model.name, dims={"N": (1, 1, 128)}, precision=precision)
-    tolerance = Tolerance(gates=requested, paired=paired)
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """The engine of every test, and the tolerances of the figures that are gated on request."""
+
+    folder: Path
+    spec: EngineSpec
+    requested: Mapping[str, float]
+
+
+def measure(bench: Bench, engine: Engine, baselines: BaselineFolder, *, paired: bool) -> Result:
+    """Measure the engine against its baseline."""
+    spec, tolerance = engine.spec, Tolerance(gates=engine.requested, paired=paired)
     declaration = Declaration(spec=spec, run=RunShape(batch=1), tolerance=tolerance)
-    with Trial(bench, NODE_ID, declaration, [model.parent], baselines) as trial:
+    with Trial(bench, NODE_ID, declaration, [engine.folder], baselines) as trial:
         trial.measure()
         result = trial.finish()
     assert result is not None
@@ -98,6 +106,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help="a model with a dynamic batch N (default: ResNet-18)")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--backend", default="auto")
+    parser.add_argument("--optimization-level", type=int, help="the effort of TensorRT's builder")
+    parser.add_argument("--default-gates", action="store_true", help="gate only what is gated by default")
     parser.add_argument("--rebuild", action="store_true", help="build the engine again for each test")
     parser.add_argument("--max-time", type=float, default=1.0, help="seconds of sampling for each test (default: 1)")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="start no test after this many seconds")
@@ -108,6 +118,14 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="pytest-trt-gates-") as name:
         folder = Path(name)
         model = given.model.absolute() if given.model else resnet18.save(folder / "resnet18.onnx")
+        requested = {} if given.default_gates else {n: REQUESTED for n, one in FIGURES.items() if not one.gated}
+        spec = EngineSpec(
+            path=model.name,
+            dims={"N": (1, 1, 128)},
+            precision=given.precision,
+            optimization_level=given.optimization_level,
+        )
+        engine = Engine(model.parent, spec, requested)
         settings = Settings(
             backend=given.backend, cache_dir=given.cache_dir or f"{name}/cache", max_time_s=given.max_time, rootdir=name
         )
@@ -115,7 +133,7 @@ def main() -> int:
             open_baselines("baselines", name, revision=None, rootdir=folder) for name in ("turn", "stored")
         )
         with Bench(settings) as bench, Bench(dataclasses.replace(settings, no_cache=True)) as without_cache:
-            first = measure(bench, model, given.precision, in_turn, paired=False).measurement
+            first = measure(bench, engine, in_turn, paired=False).measurement
             assert first is not None
             in_turn.save(first, "new", force=True)
             # An engine that is not in the cache cannot run, and is not identical, so its stored figures are compared.
@@ -126,7 +144,7 @@ def main() -> int:
                     print(f"no time was left after {number} tests")
                     break
                 own, paired = without_cache if given.rebuild else bench, bool(number % 2)
-                result = measure(own, model, given.precision, in_turn if paired else stored, paired=paired)
+                result = measure(own, engine, in_turn if paired else stored, paired=paired)
                 rows.append(row(number, result, dict(first.figures), paired=paired))
                 if given.json:
                     record = {"device": environment.device, "model": model.name, "rebuild": given.rebuild, "rows": rows}
