@@ -64,7 +64,7 @@ def test_slower_model_regresses_and_new_tests_are_new(committed, save_model, xdi
     result.stdout.fnmatch_lines([f"=*, against HEAD ({commit_id}) =*", "test* against HEAD*"])
     result.stdout.fnmatch_lines_random(
         [
-            "latency regressed: * against *, tolerance 5 %",
+            "latency regressed: * against *, tolerance 5 % (and 1 more verdict below)",
             "  judged engine against engine: *",
             "  seen again when measured again",
             "  blame, *",
