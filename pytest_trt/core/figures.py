@@ -60,9 +60,8 @@ def _part(unit: str, title: str) -> Figure:
 
 
 # The tolerances come from benchmarks/gate_aa.py, which compares an unchanged engine with its own baseline. On a busy
-# CPU, the largest ratio of two values of host_mb was 1.01 in 100 tests of a model of 1 MB, 1.10 in 100 tests of
-# ResNet-18, and 1.16 in 40 tests of a model of 210 MB. The size of an unchanged engine does not move at all; its
-# tolerance leaves room for another build.
+# CPU, the largest ratio of two values of host_mb was 1.17 (docs/results/2026-11-30-cpu-gates.md). The size of an
+# unchanged engine does not move at all; its tolerance leaves room for another build.
 FIGURES: Mapping[str, Figure] = {
     "ms": Figure("ms", "latency", tolerance=0.05, column="ms"),
     "gpu_ms": Figure("ms", "GPU compute"),
