@@ -48,6 +48,7 @@ def committed(project, monkeypatch, engine_cache):
     return project
 
 
+@pytest.mark.way_past("a model slower than at the revision of `--trt-against`", "`regressed`")
 @XDIST
 def test_slower_model_regresses_and_new_tests_are_new(committed, save_model, xdist):
     committed.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_new"), test_n=ENGINE + MEASURES)
@@ -121,6 +122,9 @@ def trt_spec():
     assert result.stdout.str().count("judged engine against engine") == 2
 
 
+@pytest.mark.way_past(
+    "a test imports its model's code by a path that the ini file sets", "the revision's code is used there"
+)
 @pytest.mark.parametrize("setting", ["pythonpath", "ini"])
 def test_modules_are_loaded_from_the_worktree(committed, save_model, verdicts, monkeypatch, setting):
     (committed.path / "src").mkdir()
@@ -139,6 +143,7 @@ def test_modules_are_loaded_from_the_worktree(committed, save_model, verdicts, m
     assert verdicts() == {"test_m": SLOWER}
 
 
+@pytest.mark.way_past("the checkout is a package", "the revision's code is used there")
 @pytest.mark.parametrize("mode", ["prepend", "importlib"])
 def test_checkout_that_is_a_package_is_imported_from_the_worktree(project, save_model, verdicts, monkeypatch, mode):
     (project.path / "tests").mkdir()
@@ -157,6 +162,7 @@ def test_checkout_that_is_a_package_is_imported_from_the_worktree(project, save_
     assert verdicts() == {"test_m": SLOWER}
 
 
+@pytest.mark.way_past("an editable install loads the checkout's code at the revision", "`error`")
 @XDIST
 def test_module_loaded_from_the_checkout_is_an_error(committed, monkeypatch, xdist):
     (committed.path / "src").mkdir()
@@ -172,6 +178,7 @@ def test_module_loaded_from_the_checkout_is_an_error(committed, monkeypatch, xdi
     assert worktrees(committed) == 0
 
 
+@pytest.mark.way_past("the revision's test reads the model of the checkout", "`error`")
 def test_model_loaded_from_the_checkout_is_an_error(committed):
     committed.makepyfile(test_m=ENGINE.replace("'m.onnx'", repr(str(committed.path / "m.onnx"))) + MEASURES)
     commit(committed)
@@ -180,6 +187,7 @@ def test_model_loaded_from_the_checkout_is_an_error(committed):
     result.stderr.fnmatch_lines([f"*the model of test_m.py::test_m from {committed.path / 'm.onnx'}*"])
 
 
+@pytest.mark.way_past("both revisions read one model outside the repository", "`error`")
 def test_model_outside_the_repository_is_an_error(committed, save_model, tmp_path_factory):
     """Both sides read the same file, and its content at the revision is unknown."""
     model = save_model(folder=tmp_path_factory.mktemp("models"))
@@ -231,6 +239,7 @@ def test_project_in_a_subfolder_of_a_repository_with_submodules(project, save_mo
     assert worktrees(project) == 0
 
 
+@pytest.mark.way_past("compare with a revision that does not exist or has no tests", "exit status 4")
 @XDIST
 @pytest.mark.parametrize(
     ("arrange", "revision", "message"),

@@ -91,6 +91,7 @@ def test_range(trt_runner): trt_runner.measure()
         assert message in errors[name], name
 
 
+@pytest.mark.way_past("a baseline that is no JSON, empty, a folder, of another format or unreadable", "`error`")
 def test_unreadable_baseline_names_the_file_and_the_remedy(project, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)

@@ -30,6 +30,7 @@ def test_save_flag_takes_no_value_and_works_under_xdist(project, verdicts):
     assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b8]": ["ok"], "test_m": ["new"]}
 
 
+@pytest.mark.way_past("save the baseline of a failing test", "only with `--trt-baseline-force`, and the test fails")
 def test_failing_test_is_saved_only_with_force_and_still_fails(project):
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(failed=1)
@@ -49,6 +50,7 @@ def test_new_only_keeps_existing_baselines(project):
     assert after["test_m.py::test_m"] == before["test_m.py::test_m"]
 
 
+@pytest.mark.way_past("combine options that contradict each other", "exit status 4")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -42,6 +42,7 @@ def test_most_specific_budget_counts_and_markers_override_the_file(project, verd
     assert verdicts()["test_own"] == ["ok"]
 
 
+@pytest.mark.way_past("a pattern in the budgets file matches no test", "a warning; exit status 4 with `--trt-strict`")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_unmatched_pattern_is_a_warning_or_an_error_if_strict(project, budgets, xdist):
     budgets(RULE + RULE.replace("::*", "::test_gone*"))
@@ -54,6 +55,7 @@ def test_unmatched_pattern_is_a_warning_or_an_error_if_strict(project, budgets, 
     assert "no test is 'test_m.py::test_gone*'" in result.stdout.str() + result.stderr.str()
 
 
+@pytest.mark.way_past("`where` names a parameter that no test has", "a warning; exit status 4 with `--trt-strict`")
 def test_unknown_parameter_is_a_warning_or_an_error_if_strict(project, budgets):
     budgets(RULE + EXCEPTION.replace("batch =", "bach ="))
     message = (
@@ -69,6 +71,7 @@ def test_unknown_parameter_is_a_warning_or_an_error_if_strict(project, budgets):
     )
 
 
+@pytest.mark.way_past("`where` names a value that no test has", "a warning; exit status 4 with `--trt-strict`")
 def test_unknown_value_is_a_warning_or_an_error_if_strict(project, budgets):
     budgets(RULE + EXCEPTION.replace("batch = 8", "batch = '8'"))
     message = (
@@ -92,6 +95,7 @@ def test_budgets_for_tests_that_are_not_collected_are_accepted(project, budgets)
     result.stdout.fnmatch_lines(["warning: *no test is 'test_gone.py::[*]'*"])
 
 
+@pytest.mark.way_past("an invalid entry in the budgets file", "exit status 4")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_invalid_budgets_file_names_the_entry(project, budgets, xdist):
     budgets(RULE + "p98_ms = 3\n" + RULE + "memory_mb = 'much'\n")
@@ -103,6 +107,7 @@ def test_invalid_budgets_file_names_the_entry(project, budgets, xdist):
     assert "Traceback" not in output
 
 
+@pytest.mark.way_past("name a budgets file that does not exist", "exit status 4")
 def test_missing_budgets_file_is_a_usage_error(project, budgets):
     result = project.runpytest_inprocess("--trt-budgets=none.toml")
     assert result.ret == pytest.ExitCode.USAGE_ERROR

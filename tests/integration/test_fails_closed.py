@@ -16,6 +16,7 @@ def stored(project):
     return {path.name: path.read_bytes() for path in (project.path / ".trt-baselines").rglob("test_m*.json")}
 
 
+@pytest.mark.way_past("a file of tests cannot be imported", "the run fails; the baselines of other tests stay")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_collection_error_fails_the_run(project, xdist):
     """Without xdist, pytest then runs nothing. With xdist, it runs the other tests, and their baselines are saved."""
@@ -29,6 +30,7 @@ def test_collection_error_fails_the_run(project, xdist):
     result.assert_outcomes(passed=1, errors=1)
 
 
+@pytest.mark.way_past("save the baselines of some tests only", "the baselines of the others stay and are judged")
 def test_saving_some_tests_keeps_the_baselines_of_others(project):
     project.makepyfile(test_m=SIZES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
@@ -43,6 +45,7 @@ def test_saving_some_tests_keeps_the_baselines_of_others(project):
         assert all(after[name] != before[name] for name in before if name != untouched)
 
 
+@pytest.mark.way_past("kill an xdist worker in the middle of a test", "the test fails, in JUnit too")
 def test_killed_worker_is_a_failure_in_junit(project):
     project.makepyfile(
         test_m=ENGINE + MEASURES + "def test_killed(trt_runner):\n    import os\n    os.kill(os.getpid(), 9)\n"
@@ -55,6 +58,9 @@ def test_killed_worker_is_a_failure_in_junit(project):
     ]
 
 
+@pytest.mark.way_past(
+    "a test without a baseline among tests with one", "`new`, counted; fails with `--trt-fail-on=new`"
+)
 def test_new_tests_are_counted_and_fail_on_request(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
@@ -66,6 +72,7 @@ def test_new_tests_are_counted_and_fail_on_request(project):
         project.runpytest_subprocess("--trt-fail-on=new", *xdist).assert_outcomes(passed=1, failed=1)
 
 
+@pytest.mark.way_past("cut the file of a baseline, or change its content", "`error`")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_unreadable_baseline_fails_only_its_own_test(project, verdicts, xdist):
     project.makepyfile(test_m=SIZES)
@@ -86,6 +93,7 @@ AFTERWARDS = {
 }
 
 
+@pytest.mark.way_past("skip a test after it measured", "the verdict fails the test")
 @pytest.mark.parametrize("name", AFTERWARDS)
 def test_skip_after_a_measurement_does_not_hide_the_verdict(project, verdicts, name):
     body = MEASURES.replace(": ", ":\n    ") + f"    {AFTERWARDS[name]}\n"
@@ -115,6 +123,7 @@ def test_infers(trt_runner): assert trt_runner.generated_inputs()
 """
 
 
+@pytest.mark.way_past("catch the error of `measure()`, or measure too late", "`error`")
 def test_failed_or_late_measurement_does_not_pass(project, verdicts):
     project.makepyfile(test_m=ENGINE + CAUGHT)
     result = project.runpytest_subprocess()
@@ -126,6 +135,7 @@ def test_failed_or_late_measurement_does_not_pass(project, verdicts):
     ])  # fmt: skip
 
 
+@pytest.mark.way_past("stop calling `measure()` in a test with a baseline", "`error`")
 def test_test_with_a_baseline_must_measure(project, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
@@ -138,6 +148,7 @@ def test_test_with_a_baseline_must_measure(project, verdicts):
     project.runpytest_inprocess("--trt-disable").assert_outcomes(passed=1)
 
 
+@pytest.mark.way_past("call `pytest.exit` in a test", "the run does not pass")
 def test_pytest_exit_in_a_test_does_not_pass(project):
     leaves = MEASURES.replace(": ", ":\n    ") + "    pytest.exit('enough', returncode=0)\n"
     project.makepyfile(test_m=ENGINE + leaves)
@@ -146,6 +157,7 @@ def test_pytest_exit_in_a_test_does_not_pass(project):
     result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m was started but did not end, as after pytest.exit()*"])
 
 
+@pytest.mark.way_past("request `trt_runner` by `getfixturevalue`", "the test fails")
 def test_runner_requested_by_getfixturevalue_is_an_error(project):
     project.makepyfile(test_m=ENGINE + "def test_m(request): request.getfixturevalue('trt_runner').measure()\n")
     result = project.runpytest_inprocess()
@@ -167,6 +179,7 @@ def pytest_runtest_protocol(item, nextitem):
 """A conftest that runs each test twice, as pytest-rerunfailures does if the first run failed."""
 
 
+@pytest.mark.way_past("run a failed test again", "the last try is judged")
 def test_rerun_test_is_judged_again(project):
     project.makeconftest(RERUN_CONFTEST)
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURES)
@@ -209,6 +222,7 @@ class TestBeside:
 """
 
 
+@pytest.mark.way_past("declare a budget or an accuracy, and measure nothing", "`error`")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_declared_budget_or_accuracy_requires_a_measurement(project, verdicts, xdist):
     """A plain test that only inherits the markers of its class does not have to measure."""
@@ -225,6 +239,7 @@ def test_declared_budget_or_accuracy_requires_a_measurement(project, verdicts, x
     project.runpytest_inprocess("--trt-disable", *xdist).assert_outcomes(passed=6)
 
 
+@pytest.mark.way_past("remove `trt_runner`, or the marker, from a test with a baseline", "the test fails")
 @pytest.mark.parametrize(("marked", "xdist"), [(ENGINE, ()), ("import pytest\n", ("-n", "2"))], ids=["marked", "xdist"])
 def test_test_with_a_baseline_but_without_a_runner_does_not_pass(project, verdicts, marked, xdist):
     other = MEASURES.replace("test_m", "test_other")
@@ -271,6 +286,7 @@ class TestM(unittest.TestCase):
 """
 
 
+@pytest.mark.way_past("measure in a `unittest.TestCase`, and skip or return afterwards", "the verdict fails the test")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_unittest_case_is_judged_however_it_ends(project, verdicts, xdist):
     slow = CASE.replace("class", "@pytest.mark.trt_budget('cpu', ms=1e-6)\nclass")
@@ -290,6 +306,7 @@ def test_unittest_case_is_judged_however_it_ends(project, verdicts, xdist):
     assert verdicts() == {**{f"TestM::test_{name}": over for name in names}, "TestM::test_wrong": ["error"]}
 
 
+@pytest.mark.way_past("save a TestCase that is skipped or fails", "nothing is saved")
 def test_skipped_or_failed_unittest_case_is_not_saved(project):
     project.makepyfile(test_m=ENGINE + CASE)
     result = project.runpytest_subprocess("--trt-baseline-save")
@@ -299,6 +316,9 @@ def test_skipped_or_failed_unittest_case_is_not_saved(project):
     assert not stored(project)
 
 
+@pytest.mark.way_past(
+    "an assertion fails after the measurement", "the test fails and its figures are shown; nothing is saved"
+)
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_measurement_before_a_failure_is_shown(project, verdicts, xdist):
     body = MEASURES.replace(": ", ":\n    ") + "    assert 1 == 2\n"
@@ -314,6 +334,7 @@ def test_measurement_before_a_failure_is_shown(project, verdicts, xdist):
     assert properties.count("trt_ms") == 2
 
 
+@pytest.mark.way_past("two tests whose baselines would be one file", "exit status 4")
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_ambiguous_node_ids_are_usage_errors(project, xdist):
     inner = project.mkdir("inner")

@@ -57,6 +57,9 @@ def stored(project):
 CASES = [*((name, ()) for name in FAILS_AFTER_MEASURING), ("subtest", ("-n", "1"))]
 
 
+@pytest.mark.way_past(
+    "a subtest, a strict xpass or a teardown fails after the measurement", "the test fails; nothing is saved"
+)
 @pytest.mark.parametrize(("name", "xdist"), CASES, ids=lambda value: str(value) if value else "alone")
 def test_failure_after_the_measurement_is_not_saved(project, name, xdist):
     project.makepyfile(test_m="import pytest\n" + FAILS_AFTER_MEASURING[name])
@@ -66,6 +69,9 @@ def test_failure_after_the_measurement_is_not_saved(project, name, xdist):
     result.stdout.fnmatch_lines(["1 of 1: not saved: the test was skipped, or failed by itself*"])
 
 
+@pytest.mark.way_past(
+    "a hook of another plugin fails the test after the measurement", "the test fails; nothing is saved"
+)
 def test_failure_by_a_later_hook_is_not_saved(project):
     project.makeconftest("""
         import pytest
@@ -89,6 +95,9 @@ def test_passing_test_of_a_worker_is_saved_and_counted(project):
     assert len(stored(project)) == 1
 
 
+@pytest.mark.way_past(
+    "pytest-retry or pytest-rerunfailures tries a test again", "table, JSON, JUnit and baseline show the last try"
+)
 @pytest.mark.parametrize("plugin", ["rerunfailures", "pytest-retry"])
 def test_every_report_shows_the_last_try(project, plugin):
     """The first try is inaccurate, the second one is accurate."""
@@ -143,6 +152,10 @@ HIDING_HOOKS = {
 }
 
 
+@pytest.mark.way_past(
+    "a hook turns a failed report into a passed one, or swallows the exception",
+    "exit status 1, with a line that names the test",
+)
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 @pytest.mark.parametrize("hook", HIDING_HOOKS)
 def test_hook_that_hides_a_failing_verdict_fails_the_run(project, hook, xdist):
@@ -153,6 +166,7 @@ def test_hook_that_hides_a_failing_verdict_fails_the_run(project, hook, xdist):
     result.stdout.fnmatch_lines(["ERROR: test_m.py::test_m is over budget, but pytest counted no failure: *"])
 
 
+@pytest.mark.way_past("a hook runs no test", "exit status 1, with a line that names the test")
 @pytest.mark.parametrize(
     "hook", ["pytest_runtest_protocol(item)", "pytest_runtestloop(session)"], ids=["protocol", "loop"]
 )

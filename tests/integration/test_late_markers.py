@@ -33,6 +33,7 @@ class TestM(unittest.TestCase):
 }
 
 
+@pytest.mark.way_past("put `trt_matrix` inside `pytest.param(marks=...)`, where it comes too late", "exit status 4")
 @pytest.mark.parametrize("name", MATRIX)
 def test_matrix_that_parametrizes_nothing_is_a_usage_error(project, name):
     project.makepyfile(test_m="import pytest\n" + MATRIX[name])
@@ -43,6 +44,7 @@ def test_matrix_that_parametrizes_nothing_is_a_usage_error(project, name):
     )
 
 
+@pytest.mark.way_past("add `trt_matrix` in a collection hook", "exit status 4")
 def test_matrix_from_a_collection_hook_is_a_usage_error(project):
     project.makeconftest("""
         import pytest
@@ -54,6 +56,7 @@ def test_matrix_from_a_collection_hook_is_a_usage_error(project):
     assert project.runpytest_inprocess().ret == pytest.ExitCode.USAGE_ERROR
 
 
+@pytest.mark.way_past("add a budget in a collection hook", "the budget counts")
 def test_budget_from_a_collection_hook_counts(project):
     project.makeconftest("""
         import pytest
@@ -90,6 +93,7 @@ ADDED_LATE = {
 }
 
 
+@pytest.mark.way_past("add a budget in a fixture, in the test's body or in the last hook", "the test fails")
 @pytest.mark.parametrize("source", ADDED_LATE)
 def test_budget_that_is_added_too_late_fails_the_test(project, source):
     conftest, fixture, test = ADDED_LATE[source]
@@ -102,6 +106,7 @@ def test_budget_that_is_added_too_late_fails_the_test(project, source):
     )
 
 
+@pytest.mark.way_past("request `trt_runner` and never measure", "a warning; a failure with `--trt-strict`")
 @pytest.mark.parametrize("strict", [False, True])
 def test_runner_that_never_measures_is_a_warning(project, strict):
     project.makepyfile(test_m=ENGINE + "def test_m(trt_runner):\n    pass\n")

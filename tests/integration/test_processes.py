@@ -42,6 +42,7 @@ def start(project):
         process.wait()
 
 
+@pytest.mark.way_past("the process that measures crashes, is killed or is stopped", "`error`")
 def test_lost_probe_fails_only_its_own_test_and_is_explained(project, verdicts, monkeypatch):
     monkeypatch.setattr(subprocess, "Popen", INTERPRETER)  # the test finds its probe among its descendants
     project.makepyfile(

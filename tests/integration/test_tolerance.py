@@ -26,6 +26,7 @@ def tolerances(project):
     return {r["node_id"].partition("::")[2]: v["tolerance"] for r in results for v in r["verdicts"]}
 
 
+@pytest.mark.way_past("a quarantine whose date has passed", "`regressed`")
 def test_tolerances_and_quarantines(project, save_model, verdicts):
     project.makepyfile(test_m=FILE)
     project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=4)
@@ -50,6 +51,7 @@ def test_tolerances_and_quarantines(project, save_model, verdicts):
     assert "its quarantine ended on 2020-01-01" in result.stdout.str()
 
 
+@pytest.mark.way_past("a tolerance or a quarantine that cannot be meant", "exit status 4")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -6,6 +6,7 @@ import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
 
+@pytest.mark.way_past("kill a worker that measures", "the test and the run fail")
 def test_killed_worker_fails_the_run_and_its_test(project, verdicts):
     project.makepyfile(
         test_m=ENGINE
@@ -29,6 +30,7 @@ def test_killed(trt_runner):
     assert verdicts() == {"test_m": ["missing"], "test_killed": ["error"]}
 
 
+@pytest.mark.way_past("kill a worker after its last test", "the run fails")
 def test_worker_lost_after_its_last_test_fails_the_run(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.makeconftest(
