@@ -3,6 +3,7 @@
     python benchmarks/detection.py --trials 2000 --json detection.json
     python benchmarks/detection.py --traces other.npz --telemetry other.json
     python benchmarks/detection.py --simulate --trials 20000
+    python benchmarks/detection.py --parts needed --trials 4000
 
 The sampler, the stopping rule and the judge are those of the package. Only the blocks come from a file.
 docs/background/statistics.md explains the procedure. docs/results/ contains the output.
@@ -21,7 +22,7 @@ import replay
 from detection_bench import FEWEST_ROUNDS, DetectionBench, Questions, Row
 
 TRACES = Path(__file__).parent / "traces" / "h200-resnet18" / "traces.npz"
-PARTS = ("paired", "same", "unpaired", "today")
+PARTS = ("paired", "same", "unpaired", "today", "needed")
 
 
 def table(rows: Iterable[Row]) -> Iterator[str]:
@@ -81,7 +82,10 @@ def rows(arguments: argparse.Namespace, traces: Iterable[replay.Trace]) -> Itera
             )
         questions = Questions.for_trace(trace, arguments.tolerance)
         for part in ("simulated",) if arguments.simulate else arguments.parts:
-            yield from getattr(bench, part)(trace, questions)
+            if part != "needed":
+                yield from getattr(bench, part)(trace, questions)
+    if "needed" in arguments.parts and not arguments.simulate:
+        yield from bench.needed()
 
 
 def main(argv: Sequence[str] | None = None) -> None:

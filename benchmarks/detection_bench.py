@@ -23,6 +23,7 @@ from pytest_trt.measure.stopping import Resolution
 
 RUN_TIME_S = 1.0  # the longest unpaired run
 FEWEST_ROUNDS = 10  # the fewest rounds that contain two separate stretches
+PAIR_SCATTER, PAIR_DIFFERENCE = 0.014, 0.01  # the pairs of `needed`: those of batch 128 scatter about as much
 HISTORY = 8  # the number of runs in the history of an unpaired comparison's baseline
 
 
@@ -189,6 +190,19 @@ class DetectionBench:
             yield self._row(
                 name, f"{replay.REFERENCE} x {truth:.4f}", truth, tolerance,
                 lambda new=new: self._decide_stored(tolerance, new, old, limits),
+            )  # fmt: skip
+
+    def needed(self) -> Iterator[Row]:
+        """Count the pairs that a question needs if the truth is PAIR_DIFFERENCE from the tolerance, on either side.
+
+        The pairs are independent and normal. With a known scatter, a sequential test needs 28 pairs.
+        """
+        for tolerance, truth in ((PAIR_DIFFERENCE, 1.0), (0.0, 1 + PAIR_DIFFERENCE)):
+            yield self._row(
+                "pairs needed", "normal", truth, tolerance,
+                lambda tolerance=tolerance, truth=truth: self._decide_paired(
+                    tolerance, simulation.Pairs(truth, PAIR_SCATTER, self._generator), Limits(max_time_s=60.0)
+                ),
             )  # fmt: skip
 
     def today(self, trace: replay.Trace, questions: Questions) -> Iterator[Row]:

@@ -107,3 +107,22 @@ class Simulated:
 
     def renew(self) -> None:
         raise NotImplementedError("a simulation has no probes to renew")
+
+
+class Pairs:
+    """A block source with two sides whose true ratio is `ratio`, and whose pairs scatter independently by `scatter`.
+
+    Nothing else varies: what a verdict costs on it depends on the intervals alone.
+    """
+
+    sides = 2
+    levels = ("block",)
+
+    def __init__(self, ratio: float, scatter: float, generator: np.random.Generator) -> None:
+        self._levels, self._scatter, self._generator = (ratio, 1.0), scatter / math.sqrt(2), generator
+
+    def next_block(self, side: int, *, kept: bool = True) -> Block:
+        return Block({"ms": (self._levels[side] * math.exp(self._generator.normal(0, self._scatter)),)}, 0.02)
+
+    def renew(self) -> None:
+        raise NotImplementedError("a simulation has no probes to renew")

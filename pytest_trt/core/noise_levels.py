@@ -46,6 +46,7 @@ def location_interval(
     beta: float | None = None,
     *,
     open_order_effect: float = 0.0,
+    pairs: bool = False,
 ) -> Interval:
     """Return the interval of the location of units from several probes (or runs), each with the same weight.
 
@@ -61,16 +62,19 @@ def location_interval(
         open_order_effect: How far the order of opening alone may move a pair of probes, as a share at a confidence of
             1 - `alpha`. The pairs are opened in the order of `first_side`. The effect widens the interval of a single
             pair, and cancels between pairs that were opened in both orders.
+        pairs: Whether the units are ratios of blocks that were measured in turn (see `stats.dependence`).
     """
     kept = [units for units in probes if len(units) >= stats.LOOKS[0]]
     if len(kept) < 2:
         units = kept[0] if kept else [unit for units in probes for unit in units]
-        return stats.interval(units, alpha, beta).widened(spread + open_order_effect, spread + open_order_effect)
+        return stats.interval(units, alpha, beta, pairs=pairs).widened(
+            spread + open_order_effect, spread + open_order_effect
+        )
     shortest = min(map(len, kept))
     medians = [float(np.median(units[:shortest])) for units in kept]
     residues, center, count, freedom = _remove_order_effect(medians, open_order_effect)
     centered = [[unit - median + center for unit in units] for units, median in zip(kept, medians, strict=True)]
-    inner = stats.interval([unit for turn in zip(*centered, strict=False) for unit in turn], alpha, beta)
+    inner = stats.interval([unit for turn in zip(*centered, strict=False) for unit in turn], alpha, beta, pairs=pairs)
     # The scatter of blocks is part of this margin too, and the two margins are added, rather than their squares. This
     # makes up for computing the interval again with each new probe.
     below, above = (

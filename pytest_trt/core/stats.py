@@ -21,21 +21,38 @@ from pytest_trt.core.distributions import quantile_ranks, t_quantile
 
 Array = NDArray[np.float64]
 
-LOOKS = (6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+LOOKS = (6, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 384, 512)
 """The numbers of units after which `interval` computes a new interval ("looks").
 
-After the last of them, there is a look whenever the number of units has doubled. Each of these looks gets an equal part
-of the error. The looks beyond them share one such part: the first gets half of it, the next a quarter, and so on. All
-looks together therefore err at most as often as promised (Bonferroni). Successive looks are a factor of 1.4 apart:
-their data overlap little, so that little of the error is wasted.
+After the last of them, there is a look whenever the number of units has doubled. Each look gets a part of the error,
+and the parts add up to no more than the whole. All looks together therefore err at most as often as promised, however
+they depend on each other (Bonferroni). Many questions are decided by 20 to 80 units: there the looks are close
+together, and each gets twice the part of another look. The looks beyond the last share one part: the first gets half of
+it, the next a quarter, and so on.
 """
 
+_DENSE = (20, 80)
+"""The first and the last look that gets twice the part of another."""
+
+_PARTS = len(LOOKS) + sum(_DENSE[0] <= look <= _DENSE[1] for look in LOOKS) + 1
+"""The number of parts of the error."""
+
 MAX_BATCHES = 32
-"""The largest number of batches. A longer series of units is averaged in batches.
+"""The largest number of batches; MAX_PAIR_BATCHES for pairs. A longer series of units is averaged in batches.
 
 There are enough batches for a small t quantile. The batches grow with the series, so that the dependence between
 neighbouring units averages out within a batch (Ibragimov and Müller 2010).
 """
+
+MAX_PAIR_BATCHES = 64
+"""The largest number of batches of pairs, whose neighbours are hardly alike."""
+
+MEASURED_FROM = 20
+"""The number of batches of pairs from which their dependence is taken as measured."""
+
+DEPENDENT_FROM = 1.25
+"""The autocorrelation, in standard errors, from which pairs count as dependent. Independent ones reach it in one of ten
+series."""
 
 CLIP = 3.0
 """Units farther from the median than this many robust standard deviations are moved to that distance (winsorised)."""
@@ -69,7 +86,9 @@ class Interval:
         return Interval(self.center, self.low - below, self.high + above)
 
 
-def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float | None = None) -> Interval:
+def interval(
+    units: Sequence[float] | Array, alpha: float = ALPHA, beta: float | None = None, *, pairs: bool = False
+) -> Interval:
     """Return the confidence interval of the location of `units`, as of the last look.
 
     The interval is a t interval of batch means of winsorised units. A t test keeps its level for independent normal
@@ -87,6 +106,8 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
             are ignored.
         alpha: The error of the lower end, shared by all looks.
         beta: The error of the upper end, shared by all looks. The default is `alpha`.
+        pairs: Whether the units are ratios of blocks that were measured in turn: what makes neighbouring blocks of one
+            side alike cancels in them (see `dependence`).
 
     Returns:
         The interval, in the unit of `units`. Its ends are infinite for fewer than six units.
@@ -99,9 +120,9 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
     values = values[:count]
     clipped = winsorise(values)
     kept = (len(values) - 1 - int(np.count_nonzero(clipped != values))) / (len(values) - 1)
-    means = batch_means(clipped)
+    means = batch_means(clipped, MAX_PAIR_BATCHES if pairs else MAX_BATCHES)
     center = float(means.mean())
-    error = float(means.std(ddof=1)) / math.sqrt(len(means)) / kept * dependence(means)
+    error = float(means.std(ddof=1)) / math.sqrt(len(means)) / kept * dependence(means, pairs=pairs)
     freedom = max(int((len(means) - 1) * kept), 1)
     low, high = (t_quantile(share * error_of_end, freedom) for error_of_end in (alpha, alpha if beta is None else beta))
     first, last = _median_ranks(count)
@@ -110,12 +131,15 @@ def interval(units: Sequence[float] | Array, alpha: float = ALPHA, beta: float |
     return Interval(center, *ends)
 
 
-def dependence(means: Array) -> float:
+def dependence(means: Array, *, pairs: bool = False) -> float:
     """Return the factor by which dependence between `means`, shape (n,), increases the standard error of their mean.
 
     The factor is sqrt((1 + r) / (1 - r)), as for an autoregression of order one, and at least 1. Here r is the
     autocorrelation at lag one, corrected for its bias (Marriott and Pope 1954) and raised by half a standard error
     (Bartlett 1946), so that doubt widens the interval.
+
+    Neighbours are assumed alike unless they are the means of `pairs` and at least MEASURED_FROM: then r is not raised,
+    and below DEPENDENT_FROM standard errors the factor is 1.
     """
     count = len(means)
     residues = means - means.mean()
@@ -123,8 +147,13 @@ def dependence(means: Array) -> float:
     if total == 0:
         return 1.0
     observed = float(residues[1:] @ residues[:-1]) / total
-    r = observed + (1 + 3 * max(observed, 0.0)) / count + 0.5 / math.sqrt(count)
-    return math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))) if r > 0 else 1.0
+    r, error = observed + (1 + 3 * max(observed, 0.0)) / count, 1 / math.sqrt(count)
+    if not pairs or count < MEASURED_FROM:
+        r += error / 2
+    elif r < DEPENDENT_FROM * error:
+        return 1.0
+    r = min(r, 0.95)
+    return math.sqrt((1 + r) / (1 - r)) if r > 0 else 1.0
 
 
 def is_look(n: int) -> bool:
@@ -137,12 +166,12 @@ def last_look(n: int) -> tuple[int, float]:
 
     The number is 0 if n is smaller than the first look.
     """
-    share = 1 / (len(LOOKS) + 1)
     doublings = (n // LOOKS[-1]).bit_length() - 1
     if doublings > 0:
-        return LOOKS[-1] << doublings, share / 2**doublings
+        return LOOKS[-1] << doublings, 1 / _PARTS / 2**doublings
     index = bisect.bisect_right(LOOKS, n)
-    return (LOOKS[index - 1] if index else 0), share
+    look = LOOKS[index - 1] if index else 0
+    return look, (1 + (_DENSE[0] <= look <= _DENSE[1])) / _PARTS
 
 
 def winsorise(values: Array) -> Array:
@@ -156,14 +185,14 @@ def winsorise(values: Array) -> Array:
     return np.clip(values, center - CLIP * scale, center + CLIP * scale) if scale > 0 else values
 
 
-def batch_means(values: Array) -> Array:
+def batch_means(values: Array, most: int = MAX_BATCHES) -> Array:
     """Return the means of batches of consecutive values.
 
-    The size of a batch is the smallest power of two that gives at most MAX_BATCHES batches. Values at the end that do
+    The size of a batch is the smallest power of two that gives at most `most` batches. Values at the end that do
     not fill a batch are ignored.
     """
     size = 1
-    while len(values) // size > MAX_BATCHES:
+    while len(values) // size > most:
         size *= 2
     count = len(values) // size
     means: Array = values[: count * size].reshape(count, size).mean(axis=1)

@@ -61,6 +61,13 @@ def test_simulations_are_fitted_to_the_trace(folder):
     assert {row["question"] for row in json.loads(out.read_text())} == {"net/seq8 simulated", "b4 simulated"}
 
 
+def test_fewer_than_45_pairs_tell_a_percent_in_a_scatter_of_1_4_percent():
+    arguments = detection.parse_arguments(["--trials", "400", "--parts", "needed"])
+    rows = list(detection.rows(arguments, []))
+    assert [(row.right, row.wrong) for row in rows] == [(1.0, 0.0)] * 2
+    assert sum(row.blocks for row in rows) / 4 < 47  # 45 in many trials; 400 of them scatter by 1
+
+
 def test_recorded_traces_are_judged_correctly():
     arguments = detection.parse_arguments(["--trials", "20", "--parts", "paired"])
     counted = [row for row in detection.rows(arguments, detection.load_traces(arguments)) if row.counted]

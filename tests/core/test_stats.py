@@ -35,8 +35,8 @@ def test_interval_shifts_and_scales_with_its_units():
 
 def test_interval_does_not_change_between_looks():
     units = np.random.default_rng(0).normal(size=60)
-    assert stats.interval(units[:47]) == stats.interval(units[:32])
-    assert stats.interval(units[:48]) != stats.interval(units[:32])
+    assert stats.interval(units[:47]) == stats.interval(units[:40])
+    assert stats.interval(units[:48]) != stats.interval(units[:40])
     assert [n for n in range(20) if stats.is_look(n)] == [6, 8, 12, 16]
 
 
@@ -45,6 +45,8 @@ def test_looks_continue_for_any_number_of_units_and_share_the_error():
     assert looks == [*stats.LOOKS, 1024, 2048, 4096, 8192, 16384]
     assert 0.99 < sum(stats.last_look(n)[1] for n in looks) < 1
     assert [stats.last_look(n)[0] for n in (5, 6, 1023, 1024, 5000)] == [0, 6, 512, 1024, 4096]
+    parts = {n: round(29 * stats.last_look(n)[1], 3) for n in (6, 16, 20, 48, 80, 96, 512, 1024, 2048)}
+    assert parts == {6: 1, 16: 1, 20: 2, 48: 2, 80: 2, 96: 1, 512: 1, 1024: 0.5, 2048: 0.25}
     units = np.random.default_rng(0).normal(size=4096)
     few, many = stats.interval(units[:512]), stats.interval(units)
     assert (many.high - many.low) < (few.high - few.low) / 2
@@ -115,22 +117,51 @@ def test_winsorise_keeps_values_if_most_are_equal():
     assert stats.winsorise(values) is values
 
 
-def test_batches_grow_so_that_at_most_32_remain():
+def test_batches_grow_so_that_at_most_32_remain_or_64_of_pairs():
     assert len(stats.batch_means(np.arange(32.0))) == 32
     assert stats.batch_means(np.arange(48.0))[:2].tolist() == [0.5, 2.5]
     assert len(stats.batch_means(np.arange(512.0))) == 32
+    assert len(stats.batch_means(np.arange(64.0), stats.MAX_PAIR_BATCHES)) == 64
+    units = np.random.default_rng(0).normal(size=64)
+    alone, pairs = stats.interval(units), stats.interval(units, pairs=True)
+    assert pairs.high - pairs.low < alone.high - alone.low
 
 
-def test_dependence_never_narrows_the_interval():
+@pytest.mark.parametrize("pairs", [True, False])
+def test_dependence_never_narrows_the_interval(pairs):
     alike, opposed = np.repeat([0.0, 1.0], 16), np.tile([0.0, 1.0], 16)
-    assert stats.dependence(alike) > 3
-    assert stats.dependence(opposed) == 1.0
-    assert stats.dependence(np.ones(8)) == 1.0
+    assert stats.dependence(alike, pairs=pairs) > 3
+    assert stats.dependence(opposed, pairs=pairs) == 1.0
+    assert stats.dependence(np.ones(8), pairs=pairs) == 1.0
 
 
 def test_possible_dependence_widens_independent_units_by_a_sixth():
     alone = np.tile([0.0, 0.0, 1.0, 1.0], 8)  # Neighbours are equal as often as not.
     assert stats.dependence(alone) == pytest.approx(7 / 6, abs=0.01)  # Twice the doubt misses 0.2 s at batch 1.
+
+
+def series_with_lag_one(count, observed):
+    """Return values whose observed autocorrelation at lag one is about `observed`."""
+    generator = np.random.default_rng(5)
+    while True:
+        values = generator.normal(size=count)
+        residues = values - values.mean()
+        if abs(residues[1:] @ residues[:-1] / (residues @ residues) - observed) < 0.002:
+            return values
+
+
+@pytest.mark.parametrize(
+    ("count", "observed", "pairs", "r"),
+    [
+        (36, 0.1, True, 0.0),  # 0.1 + 1.3 / 36 is within 1.25 standard errors of 1/6
+        (36, 0.2, True, 0.2444),  # 0.2 + 1.6 / 36 is not
+        (36, 0.1, False, 0.2194),  # one side: the estimate, and half a standard error
+        (16, 0.0, True, 0.1875),  # too few pairs: 0 + 1 / 16 and half a standard error
+    ],
+)
+def test_pairs_are_dependent_only_where_enough_of_them_show_it(count, observed, pairs, r):
+    factor = stats.dependence(series_with_lag_one(count, observed), pairs=pairs)
+    assert factor == pytest.approx(math.sqrt((1 + r) / (1 - r)), rel=0.006)
 
 
 def test_percentile_interval_covers_the_percentile():

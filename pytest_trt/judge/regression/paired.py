@@ -50,7 +50,7 @@ def compare_paired(question: RegressionQuestion, new: Sequence[Samples], old: Se
     step = _timer_step(question, new, old)
     ratios = log_ratios(question, new, old)
     found = noise_levels.location_interval(
-        ratios, question.spread, question.alpha, question.beta, open_order_effect=question.open_order_effect
+        ratios, question.spread, question.alpha, question.beta, open_order_effect=question.open_order_effect, pairs=True
     )
     return found.widened(step, step)
 
