@@ -263,6 +263,7 @@ class Verdict:
         resolution: The smallest change that the measurement would have detected, as a share.
         details: Further lines for a person, such as the layers that explain most of a regression.
         causes: All layers that explain a part of a regression.
+        looks: How many independent measurements gave a verdict that fails.
         departs: Whether elements of an output differ from the reference, so that some layer is the cause. A missing
             output, or one of a different shape or order, does not count.
     """
@@ -277,6 +278,7 @@ class Verdict:
     resolution: float | None = None
     details: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    looks: int = 1
     departs: bool = False
 
 

@@ -14,6 +14,7 @@ from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Result
 from pytest_trt.core.version import __version__
+from pytest_trt.judge.suite import doubtful_failures
 from pytest_trt.report import builds, markdown, terminal
 from pytest_trt.report.header import Header, RunHead, backend_name, device_name
 from pytest_trt.report.write import write
@@ -93,4 +94,4 @@ def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | 
     device, backend = next(iter(devices), ("nothing measured", ""))
     if len(devices) > 1:
         device, backend = "; ".join(map(", ".join, devices)), ""
-    return Header(device, backend, baseline, settings.failing, commit, run)
+    return Header(device, backend, baseline, settings.failing, commit, run, doubtful=doubtful_failures(results))

@@ -49,6 +49,7 @@ class Header:
         failing: The statuses that fail a test in this run.
         commit: The commit of the git revision; empty if `baseline` is a stored baseline.
         run: The run of pytest; None if the results come from elsewhere.
+        doubtful: The node ids of the tests whose failing verdicts do not hold among all tests of the run.
     """
 
     device: str
@@ -57,6 +58,7 @@ class Header:
     failing: frozenset[Status] = ALWAYS_FAIL
     commit: str = ""
     run: RunHead | None = None
+    doubtful: frozenset[str] = frozenset()
 
     @classmethod
     def from_environment(

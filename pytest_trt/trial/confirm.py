@@ -42,6 +42,8 @@ def confirm_verdicts(
         if verdict.status == "over_budget" and second.status == "ok" and not rebuilt:
             text = f"{verdict.text} (at the limit: not seen again in a fresh probe)"
             return dataclasses.replace(verdict, status="inconclusive", text=text)
+        if verdict.status == second.status == "over_budget" and not rebuilt:
+            return dataclasses.replace(verdict, looks=verdict.looks + 1)
         return verdict
 
     return tuple(map(confirm, first))

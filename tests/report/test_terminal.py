@@ -189,6 +189,14 @@ def test_totals_do_not_hide_a_noisy_test() -> None:
     assert totals(results).endswith("Detectable slowdown: 0.3 %, in the noisiest test 4 %.")
 
 
+def test_a_failure_that_may_be_chance_among_many_tests_is_a_warning() -> None:
+    header = dataclasses.replace(HEADER, doubtful=frozenset((result("test_a").node_id,)))
+    results = [result(name, compared("regressed", 1.2)) for name in ("test_a", "test_b")]
+    assert warnings(results, header) == [
+        "seen in one measurement only, as one of many tests is by chance: run it again: test_a"
+    ]
+
+
 def test_warnings_of_one_kind_are_joined() -> None:
     near = dataclasses.replace(OVER, status="ok", details=("at 97% of its budget",))
     open_verdict = Verdict("inconclusive", "baseline", "ms", "latency inconclusive (build lottery)")

@@ -32,7 +32,7 @@ def test_a_verdict_that_passes_is_believed_at_once() -> None:
 @pytest.mark.parametrize(("basis", "failing"), [("baseline", "regressed"), ("budget", "over_budget")])
 def test_a_failing_verdict_is_looked_at_until_it_is_decided(basis: str, failing: Status) -> None:
     taken, verdict = looks_and_verdict(failing, failing, basis=basis)
-    assert (taken, verdict.status) == ([0, 1], failing)
+    assert (taken, verdict.status, verdict.looks) == ([0, 1], failing, 2)
     taken, verdict = looks_and_verdict(failing, "ok", basis=basis)
     assert (taken, verdict.status) == ([0, 1], "inconclusive")
     taken, verdict = looks_and_verdict(failing, "inconclusive", "ok", basis=basis)
@@ -44,4 +44,4 @@ def test_a_failing_verdict_is_looked_at_until_it_is_decided(basis: str, failing:
 @pytest.mark.parametrize(("basis", "failing"), [("baseline", "regressed"), ("budget", "over_budget")])
 def test_the_first_verdict_stands_if_no_later_look_can_decide(basis: str, failing: Status) -> None:
     taken, verdict = looks_and_verdict(failing, *["inconclusive"] * MAX_LOOKS, basis=basis)
-    assert (taken, verdict.status) == (list(range(MAX_LOOKS)), failing)
+    assert (taken, verdict.status, verdict.looks) == (list(range(MAX_LOOKS)), failing, 1)

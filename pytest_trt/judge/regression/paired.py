@@ -209,7 +209,7 @@ def confirm_regression(first: Verdict, again: Verdict, *, rebuilt: bool = False)
         return first
     if again.status == "regressed":
         confirmation = "another build regressed too" if rebuilt else "seen again when measured again"
-        return dataclasses.replace(first, details=(*first.details, confirmation))
+        return dataclasses.replace(first, details=(*first.details, confirmation), looks=first.looks + 1)
     if again.status not in ("ok", "improved"):
         undecided = (
             f"{'another build' if rebuilt else 'a second measurement'} could not decide: the first verdict stands"

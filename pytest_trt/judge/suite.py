@@ -1,0 +1,54 @@
+"""Judge the failing verdicts of a run together: which of them hold among all the tests of the run.
+
+    doubtful = doubtful_failures(results)
+
+One verdict in a thousand may be wrong, so a run of many tests has wrong ones by chance. A verdict that independent
+measurements repeat is far less often wrong: its e-value, the inverse of the errors multiplied, grows with each of them.
+The e-values of a run are judged by e-BH (Wang and Ramdas 2022, "False discovery rate control with e-values", JRSS B
+84), which holds however the tests depend on each other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from pytest_trt.core.records import Result, Verdict
+from pytest_trt.core.stats import ALPHA
+
+RUN_ERROR = 0.001
+"""The share of wrong ones to expect among the failing verdicts that hold. In a run in which no figure is worse, it is
+the probability that any of them holds."""
+
+_FAILING = frozenset(("over_budget", "regressed"))
+
+
+def doubtful_failures(results: Iterable[Result], error: float = RUN_ERROR) -> frozenset[str]:
+    """Return the node ids of the tests whose failing verdicts do not hold among all verdicts of the run.
+
+    Args:
+        results: The results of all tests of the run.
+        error: See RUN_ERROR.
+    """
+    judged = [
+        (e_value(verdict), result.node_id)
+        for result in results
+        for verdict in result.verdicts
+        if verdict.basis in ("budget", "baseline") and verdict.status not in ("new", "missing")
+    ]
+    ranked = sorted(judged, reverse=True)
+    holding = [k for k, (value, _) in enumerate(ranked, 1) if value >= len(ranked) / (k * error) * (1 - 1e-9)]
+    held = ranked[: max(holding, default=0)]
+    return frozenset(node_id for value, node_id in judged if value > 0) - {node_id for _, node_id in held}
+
+
+def e_value(verdict: Verdict) -> float:
+    """Return the e-value of a verdict: its mean over all runs is at most 1 if the figure is not worse.
+
+    It is 0 for a verdict that does not fail, and infinite for one between two values without scatter.
+    """
+    if verdict.status not in _FAILING:
+        return 0.0
+    if verdict.ratio is not None and verdict.ratio.low == verdict.ratio.high:
+        return math.inf
+    return ALPHA**-verdict.looks

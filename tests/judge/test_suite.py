@@ -1,0 +1,67 @@
+import math
+
+import pytest
+
+from pytest_trt.core.records import Estimate, Result, Verdict
+from pytest_trt.judge.suite import doubtful_failures, e_value
+
+
+def result(name, status="ok", looks=1, basis="baseline", ratio=None):
+    return Result(name, (Verdict(status, basis, "ms", "", looks=looks, ratio=ratio),))
+
+
+def suite(failing, unchanged):
+    return [*failing, *(result(f"ok{n}") for n in range(unchanged))]
+
+
+@pytest.mark.parametrize(
+    ("status", "looks", "expected"),
+    [("regressed", 1, 1e3), ("regressed", 2, 1e6), ("over_budget", 3, 1e9), ("ok", 1, 0), ("inconclusive", 2, 0)],
+)
+def test_each_independent_measurement_is_a_thousand_times_less_often_wrong(status, looks, expected):
+    assert e_value(Verdict(status, "baseline", "ms", "", looks=looks)) == pytest.approx(expected)
+
+
+def test_a_size_that_grew_cannot_be_chance():
+    exact, measured = Estimate.exact(1.2), Estimate(1.2, 1.1, 1.3)
+    assert e_value(Verdict("regressed", "baseline", "memory_mb", "", ratio=exact)) == math.inf
+    assert e_value(Verdict("regressed", "baseline", "ms", "", ratio=measured)) == pytest.approx(1000)
+    assert doubtful_failures(suite([result("grown", "regressed", ratio=exact)], 10**4)) == frozenset()
+
+
+@pytest.mark.parametrize("status", ["regressed", "over_budget"])
+def test_one_measurement_is_enough_for_one_test_and_two_for_a_thousand(status):
+    basis = "baseline" if status == "regressed" else "budget"
+    once, twice = result("once", status, 1, basis), result("twice", status, 2, basis)
+    assert doubtful_failures([once]) == frozenset()
+    assert doubtful_failures(suite([once], 1)) == {"once"}
+    assert doubtful_failures(suite([twice], 999)) == frozenset()
+    assert doubtful_failures(suite([twice], 1000)) == {"twice"}
+
+
+def test_failures_that_hold_together_need_less_evidence_each():
+    two = [result("a", "regressed", 2), result("b", "regressed", 2)]
+    assert doubtful_failures(suite(two, 1998)) == frozenset()
+    assert doubtful_failures(suite(two, 1999)) == {"a", "b"}
+    assert doubtful_failures([result(str(n), "regressed") for n in range(50)]) == frozenset()
+
+
+def test_verdicts_that_judge_nothing_do_not_count():
+    once = result("once", "regressed")
+    absent = [result("new", "new"), result("missing", "missing"), result("outputs", "ok", basis="accuracy")]
+    assert doubtful_failures([once, *absent]) == frozenset()
+    assert doubtful_failures([]) == frozenset()
+
+
+def test_a_run_without_changes_rarely_has_a_failure_that_holds():
+    """Every figure lies exactly at its tolerance: a verdict is wrong with probability 0.001 in each measurement."""
+    import numpy as np
+
+    generator = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(200):
+        looks = generator.geometric(1 - 0.001, size=500) - 1
+        failing = [result(str(n), "regressed", int(count)) for n, count in enumerate(looks) if count]
+        doubtful = doubtful_failures(suite(failing, 500 - len(failing)))
+        wrong += len(doubtful) < len(failing)
+    assert wrong == 0  # 200 runs x 0.001: expected 0.1 at most
