@@ -7,14 +7,12 @@ import datetime
 import functools
 import re
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
-
-import platformdirs
 
 from pytest_trt.cli.arguments import add_cache_arguments, add_subcommand
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show, show_table
+from pytest_trt.engine.cache.folder import cache_folder
 from pytest_trt.engine.cache.item import CachedItem
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.errors import DeclarationError
@@ -76,8 +74,7 @@ def _store(args: argparse.Namespace) -> Store:
         "cache_bytes": ("--size", getattr(args, "size", None)),
     }
     settings = project.settings(flags)
-    folder = settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
-    return Store(project.folder / Path(folder).expanduser(), settings.cache_bytes)
+    return Store(cache_folder(settings), settings.cache_bytes)
 
 
 def _parse_age(text: str | None) -> float | None:

@@ -91,10 +91,16 @@ class Project:
             DeclarationError: The file does not exist or cannot be read.
             RecordError: The file is not the report of a run.
         """
-        last_run = self.folder / str(self._ini.get("cache_dir", ".pytest_cache")) / "d" / LAST_RUN
-        if path is None and not last_run.exists():
-            raise DeclarationError(f"there is no last run at {last_run}: run pytest, or name a run's file with --from")
-        return read_results(path or last_run)
+        if path is None and not self.last_run.exists():
+            raise DeclarationError(
+                f"there is no last run at {self.last_run}: run pytest, or name a run's file with --from"
+            )
+        return read_results(path or self.last_run)
+
+    @property
+    def last_run(self) -> Path:
+        """The file in which a run stores its results."""
+        return self.folder / str(self._ini.get("cache_dir", ".pytest_cache")) / "d" / LAST_RUN
 
 
 def read_results(path: Path) -> tuple[Result, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from pytest_trt.core.records import Result, Verdict
+from pytest_trt.core.records import Result, Status, Verdict
 from pytest_trt.core.stats import ALPHA
 
 RUN_ERROR = 0.001
@@ -52,3 +52,20 @@ def e_value(verdict: Verdict) -> float:
     if verdict.ratio is not None and verdict.ratio.low == verdict.ratio.high:
         return math.inf
     return ALPHA**-verdict.looks
+
+
+def reason_unable_to_fail(result: Result, failing: frozenset[Status]) -> str:
+    """Return why a test could not have failed, however slow its engine was; empty if it could.
+
+    Args:
+        result: The result of the test.
+        failing: The statuses that fail a test.
+    """
+    statuses = {v.status for v in result.verdicts if v.basis != "run"}
+    if result.status in failing or statuses & {"ok", "improved"}:
+        return ""
+    if "inconclusive" in statuses:
+        return "inconclusive: no verdict could be decided"
+    if "unenforced" in statuses:
+        return "not enforced: its budgets name other devices, or its quarantine lasts"
+    return "no budget and no baseline"

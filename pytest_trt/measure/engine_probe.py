@@ -55,6 +55,7 @@ class Subject:
         shapes: The shape of each input.
         options: The options of the pipeline.
         inputs: The inputs to run on; None to generate them from the seed of `spec`.
+        delay_ms: How much longer an inference takes in a block, in ms: a known slowdown.
     """
 
     plan: Path
@@ -63,6 +64,7 @@ class Subject:
     shapes: Mapping[str, Shape]
     options: PipelineOptions
     inputs: Arrays | None = None
+    delay_ms: float = 0.0
 
 
 class EngineProbe:
@@ -107,6 +109,7 @@ class EngineProbe:
             timeout_s=OPEN_TIMEOUT_S,
             shapes=codec.encode(subject.shapes),
             options=codec.encode(subject.options),
+            delay_ms=subject.delay_ms,
         )
         stopwatch.lap("open")
         self.load_s = float(loaded["seconds"]) + float(opened["seconds"])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 
 from pytest_trt.core.nvtx import span
 from pytest_trt.engine.backends import cuda
+from pytest_trt.pipeline.delay import StreamDelay
 from pytest_trt.pipeline.lane import Lane
 
 WARM_UP = 2
@@ -43,13 +44,14 @@ class BlockTimer:
         lane: The lane to time.
         flush: Memory to overwrite before each computation, so that the computation finds the L2 cache cold; None to
             leave the cache warm.
+        delay: Work that follows each computation and counts as a part of it; None for none.
 
     Attributes:
         event_cost_ms: The delay by an event in ms; None until `calibrate` has run.
     """
 
-    def __init__(self, lane: Lane, flush: cuda.DeviceBuffer | None) -> None:
-        self._lane, self._flush = lane, flush
+    def __init__(self, lane: Lane, flush: cuda.DeviceBuffer | None, delay: StreamDelay | None = None) -> None:
+        self._lane, self._flush, self._delay = lane, flush, delay
         self._events: dict[str, list[cuda.Event]] = {}
         self.event_cost_ms: float | None = None
 
@@ -66,7 +68,7 @@ class BlockTimer:
         gc.disable()
         try:
             with span("compute"):
-                times = {"enqueue_ms": self._enqueue_computations(count)}
+                times = {"enqueue_ms": self._enqueue_computations(count, self._delay)}
             if lane.transfers:
                 input_copies = [[slot.input_copy()] for slot in lane.slots]
                 output_copies = [slot.output_copies() for slot in lane.slots]
@@ -130,8 +132,8 @@ class BlockTimer:
         cost = self.event_cost_ms or 0.0
         return [ms - cost for ms in self._elapsed_ms("gpu_ms", count)]
 
-    def _enqueue_computations(self, count: int) -> list[float]:
-        """Enqueue `count` computations, each between two events; return the ms of each launch call."""
+    def _enqueue_computations(self, count: int, delay: StreamDelay | None = None) -> list[float]:
+        """Enqueue `count` computations, each with its delay between two events; return the ms of each launch call."""
         compute, flush, clock = self._lane.compute, self._flush, time.perf_counter_ns
         launches = [slot.compute_commands.run for slot in self._lane.slots]
         pairs, launch_ms = self._event_pairs("gpu_ms", WARM_UP + count), []
@@ -142,6 +144,8 @@ class BlockTimer:
             started = clock()
             launches[number % len(launches)]()
             launch_ms.append((clock() - started) / 1e6)
+            if delay is not None:
+                delay.enqueue()
             ended.record(compute)
         return launch_ms[WARM_UP:]
 

@@ -17,6 +17,7 @@ from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.block_timer import BlockTimer
 from pytest_trt.pipeline.copying import Copier
+from pytest_trt.pipeline.delay import StreamDelay
 from pytest_trt.pipeline.lane import Lane, Slot
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.pipeline.passes import layer_profile, memory_bytes
@@ -43,6 +44,7 @@ class LaneGroup:
         shapes: The input shapes by name.
         values: The inputs that the host reads, by name.
         options: How the engine is run; there are `contexts` lanes.
+        delay_ms: How much longer a computation takes in a block, in ms.
 
     Attributes:
         profile: The number of the optimisation profile.
@@ -53,7 +55,12 @@ class LaneGroup:
     """
 
     def __init__(
-        self, engine: DeviceEngine, shapes: Mapping[str, Shape], values: Arrays, options: PipelineOptions
+        self,
+        engine: DeviceEngine,
+        shapes: Mapping[str, Shape],
+        values: Arrays,
+        options: PipelineOptions,
+        delay_ms: float,
     ) -> None:
         self.profile = engine.select_profile(shapes)
         self.options = options
@@ -64,7 +71,8 @@ class LaneGroup:
             for _ in range(options.contexts):
                 self.lanes.append(self._keep(Lane(engine, self.profile, shapes, values, options)))
             flush = self._keep(cuda.DeviceBuffer(2 * engine.device.l2_bytes)) if options.cold_l2 else None
-            self.timer: BlockTimer = self._keep(BlockTimer(self.lanes[0], flush))
+            delay = self._keep(StreamDelay(self.lanes[0].compute, delay_ms)) if delay_ms else None
+            self.timer: BlockTimer = self._keep(BlockTimer(self.lanes[0], flush, delay))
         except BaseException:
             self.close()
             raise
@@ -126,14 +134,17 @@ class DeviceRunner:
         engine: The engine.
         shapes: The first input shapes by name.
         options: How the engine is run.
+        delay_ms: How much longer a computation takes in a block, in ms.
 
     Raises:
         InputError: No profile of the engine covers the shapes.
         BackendError: There is not enough memory.
     """
 
-    def __init__(self, engine: DeviceEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
-        self._engine, self._options = engine, options
+    def __init__(
+        self, engine: DeviceEngine, shapes: Mapping[str, Shape], options: PipelineOptions, delay_ms: float = 0.0
+    ) -> None:
+        self._engine, self._options, self._delay_ms = engine, options, delay_ms
         engine.device.activate()
         self._groups: OrderedDict[Any, LaneGroup] = OrderedDict()
         self._copier = Copier()
@@ -155,7 +166,7 @@ class DeviceRunner:
         if key not in self._groups:
             while len(self._groups) >= MAX_SHAPES:
                 self._groups.popitem(last=False)[1].close()
-            self._groups[key] = LaneGroup(self._engine, shapes, values, self._options)
+            self._groups[key] = LaneGroup(self._engine, shapes, values, self._options, self._delay_ms)
         self._groups.move_to_end(key)
         return self._groups[key]
 

@@ -13,6 +13,7 @@ from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.backends.base import HostEngine
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, InputError
+from pytest_trt.pipeline.delay import delayed
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
@@ -25,11 +26,19 @@ if TYPE_CHECKING:
 class HostRunner:
     """Runs an engine of kind `host` at one shape, without graphs, pinned memory or streams.
 
+    Args:
+        engine: The engine.
+        shapes: The input shapes by name.
+        options: How the engine is run.
+        delay_ms: How much longer an inference takes in `block` and `throughput`, in ms.
+
     Raises:
         BackendError: The options request something that only a device engine has: a CUDA graph or a cold L2 cache.
     """
 
-    def __init__(self, engine: HostEngine, shapes: Mapping[str, Shape], options: PipelineOptions) -> None:
+    def __init__(
+        self, engine: HostEngine, shapes: Mapping[str, Shape], options: PipelineOptions, delay_ms: float = 0.0
+    ) -> None:
         if options.cuda_graph:
             raise BackendError(
                 "trt_pipeline: cuda_graph=True needs a GPU: this backend cannot capture a CUDA graph; leave it out"
@@ -38,7 +47,7 @@ class HostRunner:
             raise BackendError(
                 "trt_pipeline: cold_l2=True needs a GPU: this backend cannot flush caches between samples; leave it out"
             )
-        self._engine, self._options = engine, options
+        self._engine, self._options, self._delay_ms = engine, options, delay_ms
         self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs
         self.proof = engine.proof
@@ -61,7 +70,7 @@ class HostRunner:
     def set_inputs(self, inputs: Arrays) -> None:
         """Store the inputs on which `block`, `throughput` and `profile` run."""
         self._inputs = check_inputs(inputs, self.inputs)
-        self._call = self._engine.bind_inputs(self._inputs)
+        self._call = delayed(self._engine.bind_inputs(self._inputs), self._delay_ms)
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
         """Time `count` inferences by the host's clock; samples in ms, the same for `ms` and `host_ms`."""

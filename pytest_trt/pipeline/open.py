@@ -14,8 +14,14 @@ if TYPE_CHECKING:
     from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
 
 
-def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOptions) -> Runner:
+def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOptions, delay_ms: float = 0.0) -> Runner:
     """Return the runner for the kind of `engine`, at the given input shapes.
+
+    Args:
+        engine: The engine.
+        shapes: The input shapes by name.
+        options: How the engine is run.
+        delay_ms: How much longer an inference takes in a block, in ms: a known slowdown.
 
     Raises:
         InputError: The shapes do not fit the engine.
@@ -25,7 +31,7 @@ def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOp
     if engine.kind == "host":
         from pytest_trt.pipeline.host import HostRunner
 
-        return HostRunner(cast(HostEngine, engine), shapes, options)
+        return HostRunner(cast(HostEngine, engine), shapes, options, delay_ms)
     from pytest_trt.pipeline.device import DeviceRunner
 
-    return DeviceRunner(cast("DeviceEngine", engine), shapes, options)
+    return DeviceRunner(cast("DeviceEngine", engine), shapes, options, delay_ms)

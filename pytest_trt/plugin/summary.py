@@ -12,13 +12,17 @@ from typing import Any
 
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.git import checked_out_commit
-from pytest_trt.core.records import Result
+from pytest_trt.core.records import Environment, Result
 from pytest_trt.core.version import __version__
+from pytest_trt.engine.cache.folder import cache_folder
+from pytest_trt.errors import CacheError
 from pytest_trt.judge.suite import doubtful_failures
 from pytest_trt.report import builds, markdown, terminal
+from pytest_trt.report import selftest as selftest_report
 from pytest_trt.report.header import Header, RunHead, backend_name, device_name
 from pytest_trt.report.write import write
 from pytest_trt.spec.settings import Settings
+from pytest_trt.trial import selftest
 from pytest_trt.trial.against.revision import Worktree
 
 
@@ -94,4 +98,24 @@ def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | 
     device, backend = next(iter(devices), ("nothing measured", ""))
     if len(devices) > 1:
         device, backend = "; ".join(map(", ".join, devices)), ""
-    return Header(device, backend, baseline, settings.failing, commit, run, doubtful=doubtful_failures(results))
+    return Header(
+        device,
+        backend,
+        baseline,
+        settings.failing,
+        commit,
+        run,
+        selftest=_selftest(settings, seen[0]) if seen else "",
+        doubtful=doubtful_failures(results),
+    )
+
+
+def _selftest(settings: Settings, environment: Environment) -> str:
+    """Return what the last self-test of the device caught, in one line; empty if there was none."""
+    if settings.no_cache:
+        return ""
+    try:
+        record = selftest.load(cache_folder(settings), environment)
+    except CacheError as error:
+        return str(error)
+    return selftest_report.headline(record) if record is not None else ""

@@ -49,6 +49,7 @@ class Header:
         failing: The statuses that fail a test in this run.
         commit: The commit of the git revision; empty if `baseline` is a stored baseline.
         run: The run of pytest; None if the results come from elsewhere.
+        selftest: What the last self-test of the device caught, in one line; empty if there was none.
         doubtful: The node ids of the tests whose failing verdicts do not hold among all tests of the run.
     """
 
@@ -58,6 +59,7 @@ class Header:
     failing: frozenset[Status] = ALWAYS_FAIL
     commit: str = ""
     run: RunHead | None = None
+    selftest: str = ""
     doubtful: frozenset[str] = frozenset()
 
     @classmethod

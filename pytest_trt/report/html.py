@@ -50,6 +50,7 @@ def render(results: Sequence[Result], header: Header) -> str:
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
         f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{_html(totals(results))}</p>",
+        *((f"<p>{_html(header.selftest)}</p>",) if header.selftest else ()),
         _overview(build_table(results, header), header),
     ]
     if lines := warnings(results, header):

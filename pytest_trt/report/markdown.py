@@ -32,6 +32,8 @@ def render(results: Sequence[Result], header: Header) -> str:
     """
     worst_first = sorted(results, key=lambda r: STATUSES.index(r.status))
     parts = [f"### {escape_markdown(header.title)}", escape_markdown(totals(results))]
+    if header.selftest:
+        parts.insert(1, escape_markdown(header.selftest))
     if results:
         parts.append("\n".join(_table(worst_first, header)))
     failed = [r for r in worst_first if r.status in header.failing]

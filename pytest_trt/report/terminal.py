@@ -93,6 +93,8 @@ def print_report(console: Console, results: Sequence[Result], header: Header, *,
 
     width = console.width
     console.print(Rule(Text(shorten(header.title, width - 4), "bold"), characters="=", style="bold"))
+    if header.selftest:
+        console.print(Text("\n".join(_wrap(header.selftest, width, ""))), no_wrap=True, overflow="ignore", crop=False)
     shown = [r for r in results if verbosity >= 0 or r.status in header.failing]
     if shown:
         _print_table(console, build_table(shown, header), header, details=verbosity > 0)

@@ -208,15 +208,13 @@ class Bench:
             CacheError: The cache cannot be used.
         """
         if self._store is None:
-            import platformdirs
-
+            from pytest_trt.engine.cache.folder import cache_folder
             from pytest_trt.engine.cache.store import Store
 
             if self.settings.no_cache:
                 self._store = Store.temporary()
             else:
-                folder = self.settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
-                self._store = Store(Path(self.settings.rootdir) / Path(folder).expanduser(), self.settings.cache_bytes)
+                self._store = Store(cache_folder(self.settings), self.settings.cache_bytes)
         return self._store
 
     def strongly_typed(self, backend: str, spec: EngineSpec) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import threading
@@ -111,6 +112,25 @@ def test_error_of_a_generator_is_raised_after_earlier_results(open_conv: Callabl
     with pytest.raises(OSError, match="the disk is gone"):
         results.extend(runner.stream(failing()))
     assert len(results) == 5
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("options", [{}, {"cuda_graph": False}, {"transfers": False}])
+def test_a_delay_is_in_the_time_of_the_computation(
+    workshop: Workshop, conv_plan: Path, batches: Any, options: dict[str, Any]
+) -> None:
+    """The delay is large against the 2 us of one fill, and against the scatter of a shared GPU."""
+    medians = {}
+    for delay_ms in (0.0, 0.5, 5.0):
+        engine = workshop.load(conv_plan)
+        runner = open_runner(engine, {"x": (4, 3, 32, 32)}, PipelineOptions(**options), delay_ms)
+        runner.set_inputs(batches[0])
+        runner.block(30)
+        medians[delay_ms] = statistics.median(runner.block(60)["ms"])
+        runner.close()
+        engine.close()
+    assert medians[0.5] - medians[0.0] == pytest.approx(0.5, rel=0.2)
+    assert medians[5.0] - medians[0.0] == pytest.approx(5.0, rel=0.2)
 
 
 @pytest.mark.serial

@@ -3,7 +3,7 @@ import math
 import pytest
 
 from pytest_trt.core.records import Estimate, Result, Verdict
-from pytest_trt.judge.suite import doubtful_failures, e_value
+from pytest_trt.judge.suite import doubtful_failures, e_value, reason_unable_to_fail
 
 
 def result(name, status="ok", looks=1, basis="baseline", ratio=None):
@@ -65,3 +65,30 @@ def test_a_run_without_changes_rarely_has_a_failure_that_holds():
         doubtful = doubtful_failures(suite(failing, 500 - len(failing)))
         wrong += len(doubtful) < len(failing)
     assert wrong == 0  # 200 runs x 0.001: expected 0.1 at most
+
+
+FAILING = frozenset(("regressed", "over_budget"))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "reason"),
+    [
+        ([], "no budget and no baseline"),
+        ([("new", "baseline")], "no budget and no baseline"),
+        ([("ok", "run")], "no budget and no baseline"),
+        ([("inconclusive", "baseline"), ("missing", "baseline")], "inconclusive: no verdict could be decided"),
+        ([("unenforced", "budget")], "not enforced: its budgets name other devices, or its quarantine lasts"),
+        ([("inconclusive", "baseline"), ("ok", "budget")], ""),
+        ([("improved", "baseline")], ""),
+        ([("ok", "accuracy")], ""),
+        ([("regressed", "baseline")], ""),
+    ],
+)
+def test_a_test_whose_verdicts_decide_nothing_cannot_fail(statuses, reason):
+    verdicts = tuple(Verdict(status, basis, "ms", "") for status, basis in statuses)
+    assert reason_unable_to_fail(Result("t", verdicts), FAILING) == reason
+
+
+def test_a_test_that_fails_when_it_is_undecided_can_fail():
+    undecided = result("t", "inconclusive")
+    assert reason_unable_to_fail(undecided, FAILING | {"inconclusive"}) == ""

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_trt.errors import CacheError
+from pytest_trt.spec.settings import Settings
 
 KEY = re.compile(r"[0-9a-f]{64}")
 """The name of an item's folder: an engine's digest, or a model's SHA-256."""
@@ -21,6 +22,14 @@ PARTS = ("models", "timing", "tmp", "locks")
 _TAG = """Signature: 8a477f597d28d172789f06886806bc55
 # The engine cache of pytest-trt; backup programs leave it out: https://bford.info/cachedir/
 """
+
+
+def cache_folder(settings: Settings) -> Path:
+    """Return the folder of the engine cache that the settings name, or else the user's."""
+    import platformdirs
+
+    folder = settings.cache_dir or platformdirs.user_cache_dir("pytest-trt", appauthor=False)
+    return Path(settings.rootdir) / Path(folder).expanduser()
 
 
 def create_folder(folder: Path) -> None:

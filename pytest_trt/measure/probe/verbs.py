@@ -154,8 +154,8 @@ class Probe:
         self._engine = chosen.load(Path(plan), device, codec.decode(EngineSpec, spec))
         return _opened(self._engine, started), None
 
-    def open(self, shapes: dict[str, list[int]], options: dict[str, Any]) -> Reply:
-        """Open the runner of the loaded engine at these shapes.
+    def open(self, shapes: dict[str, list[int]], options: dict[str, Any], delay_ms: float = 0.0) -> Reply:
+        """Open the runner of the loaded engine at these shapes, with a known slowdown (see `open_runner`).
 
         Returns:
             `inputs` and `outputs`, the tensors with concrete shapes, and `seconds`, how long opening took.
@@ -165,7 +165,7 @@ class Probe:
         started = time.perf_counter()
         concrete = {name: tuple(shape) for name, shape in shapes.items()}
         self._options = codec.decode(PipelineOptions, options)
-        self._runner = open_runner(self._engine, concrete, self._options)
+        self._runner = open_runner(self._engine, concrete, self._options, delay_ms)
         return _opened(self._runner, started), None
 
     def draw(self, seed: int, ranges: dict[str, tuple[float, float]]) -> Reply:

@@ -1,0 +1,171 @@
+"""Check what the judge notices on a device: compare an engine with itself, and with itself slowed down by a known time.
+
+    selftest = Selftest(device, server, subject, question, comparisons=6)
+    same = selftest.same()
+    count = selftest.slowed(0.05)
+    save(cache, environment, SelftestRecord(...))
+
+Each comparison is that of a test: fresh probes, the same stopping rule, and a second measurement of what fails.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from pytest_trt.core import codec, json_text
+from pytest_trt.core.atomic import write_atomically
+from pytest_trt.core.json_text import JsonLimits
+from pytest_trt.core.records import Environment, Verdict
+from pytest_trt.core.scalars import short_repr
+from pytest_trt.core.selftest_record import SelftestRecord, SlowdownCount
+from pytest_trt.errors import CacheError, RecordError
+from pytest_trt.judge.regression import paired
+from pytest_trt.judge.regression.question import RegressionQuestion
+from pytest_trt.measure.engine_probe import Subject
+from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.run import MeasuredRun
+from pytest_trt.measure.stopping import Resolution
+from pytest_trt.trial.measuring import MeasuringDevice, measure_and_confirm
+
+_LIMITS = JsonLimits(text_bytes=1 << 20, memory_bytes=64 << 20)
+
+
+class Selftest:
+    """The self-test of one engine. The device must be held `exclusively` while it runs.
+
+    Args:
+        device: Measures the engine.
+        server: Forks the probes.
+        subject: The engine, as a probe opens it.
+        question: What every comparison decides.
+        comparisons: How many comparisons each case has.
+        report: Is called with a line of text after each comparison.
+    """
+
+    def __init__(
+        self,
+        device: MeasuringDevice,
+        server: ProbeServer,
+        subject: Subject,
+        question: RegressionQuestion,
+        *,
+        comparisons: int,
+        report: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._device, self._server, self._subject, self._question = device, server, subject, question
+        self._comparisons, self._report = comparisons, report
+        self._ms: float | None = None
+
+    def same(self) -> Counter[str]:
+        """Compare the engine with itself, and count the verdicts by status."""
+        return Counter(self._compare("unchanged", self._subject, self._subject).status for _ in self._turns())
+
+    def slowed(self, share: float) -> SlowdownCount:
+        """Compare the engine with itself slowed down by `share`: first the new side is the slower one, then the old."""
+        slow = dataclasses.replace(self._subject, delay_ms=share * self._latency_ms())
+        name = f"slower by {100 * share:g} %"
+        ratios: list[float] = []
+        slower: Counter[str] = Counter()
+        faster: Counter[str] = Counter()
+        for turn in self._turns():
+            forward = turn % 2 == 0
+            sides = (slow, self._subject) if forward else (self._subject, slow)
+            verdict = self._compare(name if forward else f"the baseline {name}", *sides)
+            (slower if forward else faster)[verdict.status] += 1
+            if verdict.ratio is not None:
+                ratios.append(verdict.ratio.value if forward else 1 / verdict.ratio.value)
+        return SlowdownCount(
+            share=share,
+            measured=statistics.median(ratios) - 1 if ratios else None,
+            slower=sum(slower.values()),
+            caught=slower["regressed"],
+            faster=sum(faster.values()),
+            inverted=slower["improved"] + faster["regressed"],
+            inconclusive=slower["inconclusive"] + faster["inconclusive"],
+        )
+
+    def _turns(self) -> range:
+        return range(self._comparisons)
+
+    def _latency_ms(self) -> float:
+        """Return the latency of the engine alone, of which slowdowns are a share."""
+        if self._ms is None:
+            run = self._device.measure([(self._server, self._subject)], Resolution("ms", 0.005), batch=1)
+            self._ms = run.figures["ms"].value
+        return self._ms
+
+    def _compare(self, name: str, new: Subject, old: Subject) -> Verdict:
+        """Compare two engines as a test does, and return the verdict."""
+
+        def measure(look: int) -> MeasuredRun:
+            sides = [(self._server, subject) for subject in (new, old)]
+            rule = paired.PairedRule(self._question)
+            return self._device.measure(
+                sides, rule, batch=1, spread=self._question.spread, reverse_opening=look % 2 == 1
+            )
+
+        def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
+            return (paired.judge_paired(self._question, *run.sampling.sides),)
+
+        (verdict,) = measure_and_confirm(measure, judge).verdicts
+        self._report(f"{name}: {verdict.text}")
+        return verdict
+
+
+def load(cache: Path, environment: Environment) -> SelftestRecord | None:
+    """Return the last self-test of the device; None if there was none.
+
+    Args:
+        cache: The folder of the engine cache, which also contains calibrations and self-tests.
+        environment: The device and the backend.
+
+    Raises:
+        CacheError: The file cannot be read, or is of another device.
+    """
+    path = _path(cache, environment)
+    try:
+        with path.open("rb") as file:
+            raw = file.read(_LIMITS.text_bytes + 1)
+        found = _parse(raw, environment)
+    except FileNotFoundError:
+        return None
+    except (OSError, RecordError) as error:
+        fault = error if isinstance(error, RecordError) else f"cannot be read ({error})"
+        raise CacheError(f"the self-test {path} {fault}: remove it, or run pytest-trt selftest again") from error
+    return found
+
+
+def _parse(raw: bytes, environment: Environment) -> SelftestRecord:
+    """Return a stored self-test of the device. Raise RecordError if it is none."""
+    found: SelftestRecord = codec.decode(
+        SelftestRecord, json_text.parse(raw, _LIMITS), "has an invalid field: selftest"
+    )
+    if found.device != environment.device:
+        raise RecordError(f"is of the device {short_repr(found.device)}, not of {environment.device!r}")
+    return found
+
+
+def save(cache: Path, environment: Environment, record: SelftestRecord) -> Path:
+    """Write the self-test of a device, completely or not at all, and return its path.
+
+    Raises:
+        CacheError: The file cannot be written.
+    """
+    path = _path(cache, environment)
+    try:
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(path, json.dumps(codec.encode(record)))
+    except OSError as error:
+        raise CacheError(f"the self-test {path} cannot be written: {error}") from error
+    return path
+
+
+def _path(cache: Path, environment: Environment) -> Path:
+    name = f"{environment.device} {environment.mig_profile or ''} {environment.backend}"
+    return cache / "calibration" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.selftest.json"
