@@ -6,7 +6,7 @@ MODELOPT := .venv-modelopt
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-modelopt lint types unit docs benchmarks clean
+.PHONY: demo test test-modelopt lint types unit docs mutants benchmarks clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -33,6 +33,9 @@ test-modelopt: $(MODELOPT)/.dev
 docs: $(VENV)/.dev
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
+
+mutants: $(VENV)/.dev
+	@$(BIN)/python tests/mutants.py
 
 benchmarks: $(VENV)/.dev
 	@$(BIN)/python benchmarks/startup.py

@@ -1,6 +1,6 @@
 """Count the false alarms of a whole suite, run after run, and the slowdowns that it finds.
 
-    python benchmarks/suite.py --trials 20000
+    python benchmarks/suite.py --trials 1500 --tolerance 0.02
     python benchmarks/suite.py --tests 200 --runs 100 --trials 5000 --tolerance 0.02
 
 Each trial is one test of one run: two engines take turns in fresh probes, and a verdict that fails is measured again.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -126,3 +127,28 @@ def test_chance_of_a_trend_is_the_documented_one():
         reached += abs(score) >= Steady.CHANCE
         total += 1
     assert 0.055 < reached / total < 0.068
+
+
+def rising(score):
+    """Return 8 values whose count of rising over falling pairs is `score`, and whose halves differ by far."""
+    for order in itertools.permutations(range(8)):
+        if sum((b > a) - (b < a) for a, b in itertools.combinations(order, 2)) == score:
+            return [1.0 + 0.1 * value for value in order]
+    raise AssertionError(score)
+
+
+@pytest.mark.parametrize(("score", "steady"), [(14, True), (16, False), (-14, True), (-16, False)])
+def test_a_trend_begins_at_the_documented_count(score, steady):
+    assert (steady_after(rising(score)) is not None) is steady
+
+
+@pytest.mark.parametrize(("share", "steady"), [(0.00049, True), (0.00051, False), (-0.00049, True), (-0.00051, False)])
+def test_a_trend_below_the_documented_difference_does_not_matter(share, steady):
+    """The values rise or fall throughout; the medians of the halves differ by `share`."""
+    step = share / 4
+    assert (steady_after([math.exp(step * n) for n in range(8)]) is not None) is steady
+
+
+def test_only_the_last_window_counts():
+    assert Steady.WINDOW == 8
+    assert steady_after([1.0 + 0.1 * n for n in range(12)] + [2.1] * 7) == 17

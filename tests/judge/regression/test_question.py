@@ -1,11 +1,20 @@
 """Test the verdicts of intervals and of exact values."""
 
+import math
+
 import pytest
 
 from pytest_trt.core import codec
 from pytest_trt.core.records import Verdict
 from pytest_trt.core.stats import Interval
-from pytest_trt.judge.regression.question import RegressionQuestion, judge_exact, verdict_from_interval
+from pytest_trt.judge.regression.question import (
+    RegressionQuestion,
+    judge_exact,
+    may_be_improved,
+    percent,
+    status_of,
+    verdict_from_interval,
+)
 
 
 def test_sizes_are_compared_exactly():
@@ -31,3 +40,82 @@ def test_interval_out_of_range_has_a_verdict_without_a_ratio(ends):
     assert verdict.ratio is None
     assert "the ratio is out of range" in verdict.text
     assert verdict.status == {-1400.0: "improved", -1000.0: "inconclusive"}.get(ends[0], "regressed")
+
+
+def test_a_question_has_the_documented_defaults():
+    assert RegressionQuestion() == RegressionQuestion(
+        figure="ms", tolerance=0.05, alpha=0.001, beta=0.001, spread=0.002, open_order_effect=0.0, run_spread=0.01,
+        build_spread=0.01,
+    )  # fmt: skip
+
+
+LIMIT = math.log1p(0.05)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "status"),
+    [
+        (LIMIT + 1e-9, 1.0, "regressed"), (LIMIT, 1.0, "inconclusive"), (-1.0, LIMIT, "ok"),
+        (-1.0, LIMIT + 1e-9, "inconclusive"), (-1.0, -LIMIT, "ok"), (-1.0, -LIMIT - 1e-9, "improved"),
+    ],
+)  # fmt: skip
+def test_an_interval_must_lie_beyond_the_tolerance_or_within_it(low, high, status):
+    slower = Interval((low + high) / 2, low, high)
+    assert status_of(RegressionQuestion(), slower) == status
+    fewer = Interval(-(low + high) / 2, -high, -low)
+    assert status_of(RegressionQuestion(figure="throughput"), fewer) == status
+
+
+@pytest.mark.parametrize(
+    ("center", "low", "may"),
+    [
+        (-LIMIT / 2 - 1e-9, -LIMIT - 1e-9, True), (-LIMIT / 2, -LIMIT - 1e-9, False), (-LIMIT, -LIMIT, False),
+        (0.0, -1.0, False), (-0.04, -0.06, True),
+    ],
+)  # fmt: skip
+def test_an_ok_figure_may_be_better_if_its_center_is_beyond_half_of_the_tolerance(center, low, may):
+    assert may_be_improved(RegressionQuestion(), Interval(center, low, 0.0)) is may
+    assert may_be_improved(RegressionQuestion(figure="throughput"), Interval(-center, 0.0, -low)) is may
+
+
+def test_a_verdict_shows_its_interval_and_what_it_would_have_seen():
+    found = Interval(math.log(1.02), math.log(1.01), math.log(1.03))
+    verdict = verdict_from_interval(RegressionQuestion(), found, ("a basis",))
+    assert verdict.text == "latency ok: +2.0 % [+1.0, +3.0], tolerance 5 %"
+    assert verdict.details == ("a basis", "would see >= 0.99 %")
+    assert verdict.resolution == pytest.approx(1.02 / 1.01 - 1)
+    assert (verdict.ratio.value, verdict.ratio.low, verdict.ratio.high) == pytest.approx((1.02, 1.01, 1.03))
+    tight = verdict_from_interval(RegressionQuestion(tolerance=0.02), found, ())
+    assert (tight.status, tight.details) == ("inconclusive", ("would see >= 0.99 %",))
+    tighter = verdict_from_interval(RegressionQuestion(tolerance=0.009), Interval(0.0, -0.02, 0.02), ())
+    assert tighter.details == ("would see >= 2 %", "the tolerance of 0.9 % is tighter than that")
+    plain = verdict_from_interval(RegressionQuestion(tolerance=0.009), found, ())
+    assert (plain.status, plain.details, plain.resolution) == ("regressed", (), None)
+
+
+@pytest.mark.parametrize("ends", [(-math.inf, 0.1), (-0.1, math.inf)])
+def test_too_few_blocks_are_named(ends):
+    verdict = verdict_from_interval(RegressionQuestion(), Interval(0.0, *ends), ())
+    assert verdict.text == "latency inconclusive: too few blocks, tolerance 5 %"
+
+
+@pytest.mark.parametrize(("low", "high", "shown"), [(-299.0, 299.0, True), (-300.0, 0.0, False), (0.0, 300.0, False)])
+def test_a_ratio_is_shown_up_to_a_log_of_300(low, high, shown):
+    assert (verdict_from_interval(RegressionQuestion(), Interval(0.0, low, high), ()).ratio is not None) is shown
+
+
+def test_sizes_at_the_tolerance_are_ok():
+    assert judge_exact("memory_mb", 125.0, 100.0, 0.25).status == "ok"
+    assert judge_exact("memory_mb", 75.0, 100.0, 0.25).status == "ok"
+    assert judge_exact("memory_mb", 74.9, 100.0, 0.25).status == "improved"
+    verdict = judge_exact("memory_mb", 125.1, 100.0, 0.25)
+    assert verdict.text == "device memory regressed: 125.1 MB against 100 MB, tolerance 25 %"
+    assert (verdict.ratio.value, verdict.tolerance, verdict.resolution) == (1.251, 0.25, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("share", "digits", "text"), [(0.0123456, 3, "1.23 %"), (0.0123456, 2, "1.2 %"), (0.5, 3, "50 %")]
+)
+def test_shares_are_shown_in_percent(share, digits, text):
+    assert percent(share, digits) == text
+    assert percent(0.0123456) == "1.23 %"

@@ -9,6 +9,7 @@ import random
 import pytest
 from samples.records import H200, digest, measurement, stored
 
+from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.baselines.updating import update_baseline
@@ -214,3 +215,57 @@ def test_other_plan_or_pipeline_is_not_identical() -> None:
 def test_no_baseline_is_missing_or_new() -> None:
     assert absence_verdict("main", "NVIDIA H200", any_of_device=False).status == "missing"
     assert absence_verdict("main", "NVIDIA H200", any_of_device=True).status == "new"
+
+
+def with_history(*latencies: float) -> Baseline:
+    return stored(*(measurement(ms, day=1 + n) for n, ms in enumerate(latencies)))
+
+
+def test_the_spread_between_runs_is_that_of_its_formula() -> None:
+    """Five runs: the median absolute deviation of four differences, pooled with the default."""
+    logs = [0.0, 0.004, 0.001, 0.006, 0.012]
+    # differences 0.004, -0.003, 0.005, 0.006: the median is 0.0045, the deviations 0.0005, 0.0075, 0.0005, 0.0015
+    deviation = 1.4826 * 0.001 / math.sqrt(2)
+    prior = 0.03 / t_quantile(0.001, 8)
+    pooled = t_quantile(0.001, 11) * math.sqrt((8 * prior**2 + 3 * deviation**2) / 11)
+    baseline = with_history(*(0.272 * math.exp(log) for log in logs))
+    assert run_spread(baseline, "ms", 0.03) == pytest.approx(pooled)
+    # A small default: the history by itself is the least.
+    alone = t_quantile(0.001, 3) * deviation
+    assert alone > t_quantile(0.001, 11) * math.sqrt(3 * deviation**2 / 11)
+    assert run_spread(baseline, "ms", 1e-6) == pytest.approx(alone)
+
+
+def test_the_swing_is_the_smaller_of_the_largest_rise_and_fall() -> None:
+    up_and_down = with_history(1.0, 1.03, 1.01)
+    assert run_spread(up_and_down, "ms", 0.001) == pytest.approx(math.log(1.03 / 1.01))
+    assert run_spread(with_history(1.0, 1.01, 1.03), "ms", 0.001) == 0.001
+    assert run_spread(with_history(1.03, 1.01, 1.0), "ms", 0.001) == 0.001
+    assert run_spread(with_history(1.0), "ms", 0.001) == 0.001
+
+
+def test_four_runs_show_a_spread_and_three_do_not() -> None:
+    latencies = [1.0, 1.1, 1.21, 1.331]
+    assert run_spread(with_history(*latencies[:3]), "ms", 0.01) == 0.01
+    assert run_spread(with_history(*latencies), "ms", 0.01) < 0.01
+
+
+def test_the_margins_of_both_sides_add_by_their_squares() -> None:
+    question = RegressionQuestion(tolerance=0.05, run_spread=0.02)
+    old = dataclasses.replace(stored().figures["ms"], value=1.0, low=0.98, high=1.03)
+    baseline = dataclasses.replace(stored(), figures={"ms": old})
+    new = Estimate(1.2, 1.14, 1.21, 400)
+    ratio = judge_stored(question, new, baseline).ratio
+    assert ratio is not None
+    between = math.sqrt(2) * 0.02
+    below = math.hypot(math.log(1.2 / 1.14), math.log(1.03), between)
+    above = math.hypot(math.log(1.21 / 1.2), math.log(1 / 0.98), between)
+    assert ratio.value == pytest.approx(1.2)
+    assert (ratio.low, ratio.high) == pytest.approx((1.2 * math.exp(-below), 1.2 * math.exp(above)))
+
+
+def test_one_exact_side_is_not_compared_exactly() -> None:
+    question = RegressionQuestion(tolerance=0.05, run_spread=0.02)
+    exact = dataclasses.replace(stored(), figures={"ms": Estimate.exact(1.0)})
+    assert judge_stored(question, Estimate(1.06, 1.05, 1.07, 400), exact).status == "inconclusive"
+    assert judge_stored(question, Estimate.exact(1.06), exact).status == "regressed"

@@ -1,0 +1,275 @@
+"""Change one operator or number of a module at a time, and check that its unit tests notice.
+
+    python tests/mutants.py                       # every module
+    python tests/mutants.py core/stats.py         # one module
+    python tests/mutants.py --sample 40 --seed 1  # forty random mutants of each module
+
+The tests of a module are collected once. For each mutant, a forked process gets the changed code and runs them, the
+fastest first, until one fails. mutmut and cosmic-ray start an interpreter and pytest for each mutant, which takes many
+times as long.
+
+A mutant that no test notices survives. EQUIVALENT lists those that cannot be noticed, with the reason. The exit status
+is 1 if fewer than LEAST_KILLED of the others are noticed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import copy
+import dataclasses
+import itertools
+import os
+import random
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any, NoReturn
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LEAST_KILLED = 0.95
+
+MODULES: dict[str, tuple[str, ...]] = {
+    "core/distributions.py": ("core/test_distributions.py", "core/test_stats.py"),
+    "core/stats.py": ("core/test_stats.py",),
+    "core/noise_levels.py": ("core/test_noise_levels.py", "judge/regression/test_paired.py"),
+    "measure/stopping.py": ("measure/test_stopping.py",),
+    "judge/budgets.py": ("judge/test_budgets.py",),
+    "judge/suite.py": ("judge/test_suite.py",),
+    "judge/regression/change_points.py": ("judge/regression/test_change_points.py",),
+    "judge/regression/changes.py": ("judge/regression/test_changes.py",),
+    "judge/regression/paired.py": ("judge/regression/test_paired.py",),
+    "judge/regression/question.py": ("judge/regression/test_question.py", "judge/regression/test_paired.py"),
+    "judge/regression/stored.py": ("judge/regression/test_stored.py",),
+    "trial/choose_comparison.py": ("trial/test_choose_comparison.py",),
+}
+"""The modules, in the package, and their unit tests, in this folder."""
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {}
+"""Mutants that no test can notice, or that need none: the module, the line of the source and the change, and why."""
+
+_COMPARISONS = {
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
+}  # fmt: skip
+_OPERATORS = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.LShift: ast.RShift, ast.RShift: ast.LShift, ast.MatMult: ast.Add,
+}  # fmt: skip
+_BOOLEANS = {ast.And: ast.Or, ast.Or: ast.And}
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A frozen record of one change: the number of the node in the module's tree, and its number there."""
+
+    node: int
+    change: int
+    line: int
+    text: str
+
+
+def changes(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield changed copies of a node."""
+    changed = copy.copy(node)
+    if isinstance(node, ast.Compare):
+        for number, operator in enumerate(node.ops):
+            changed = copy.copy(node)
+            changed.ops = [*node.ops[:number], _COMPARISONS[type(operator)](), *node.ops[number + 1 :]]
+            yield changed
+    elif isinstance(node, (ast.BinOp, ast.AugAssign)) and type(node.op) in _OPERATORS:
+        changed.op = _OPERATORS[type(node.op)]()
+        yield changed
+    elif isinstance(node, ast.BoolOp):
+        changed.op = _BOOLEANS[type(node.op)]()
+        yield changed
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        yield node.operand
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield ast.copy_location(ast.Constant(not node.value), node)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        yield ast.copy_location(ast.Constant(node.value + 1 if isinstance(node.value, int) else node.value * 1.5), node)
+
+
+def nodes(tree: ast.AST) -> list[ast.AST]:
+    """Return the nodes of a tree that are run: without annotations."""
+    found: list[ast.AST] = []
+
+    def visit(node: ast.AST) -> None:
+        found.append(node)
+        for name, value in ast.iter_fields(node):
+            if name in ("annotation", "returns"):
+                continue
+            for child in value if isinstance(value, list) else [value]:
+                if isinstance(child, ast.AST):
+                    visit(child)
+
+    visit(tree)
+    return found
+
+
+def mutants(source: str) -> Iterator[Mutant]:
+    """Yield every mutant of a module's source."""
+    for number, node in enumerate(nodes(ast.parse(source))):
+        for change, changed in enumerate(changes(node)):
+            yield Mutant(number, change, node.lineno, f"{ast.unparse(node)} -> {ast.unparse(changed)}")
+
+
+def mutate(source: str, mutant: Mutant) -> ast.Module:
+    """Return the tree of a module with one change."""
+    tree = ast.parse(source)
+    old = nodes(tree)[mutant.node]
+    new = list(changes(old))[mutant.change]
+
+    class Replace(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST:
+            return new if node is old else self.generic_visit(node)
+
+    changed: ast.Module = Replace().visit(tree)
+    return ast.fix_missing_locations(changed)
+
+
+def install(module: ModuleType, tree: ast.Module) -> None:
+    """Give the functions, classes and constants of a loaded module the code of a changed tree.
+
+    Objects keep their identity, so that those who imported them run the changed code too.
+    """
+    changed = ModuleType(module.__name__)
+    changed.__dict__.update(__file__=module.__file__, __package__=module.__package__)
+    sys.modules[module.__name__] = changed  # dataclasses look their module up
+    try:
+        exec(compile(tree, str(module.__file__), "exec"), changed.__dict__)
+    finally:
+        sys.modules[module.__name__] = module
+    for name, new in vars(changed).items():
+        old = vars(module).get(name)
+        if name.startswith("__") or old is new:
+            continue
+        if isinstance(old, type):
+            if old.__module__ == module.__name__:
+                for attribute, value in vars(new).items():
+                    _replace(old, attribute, vars(old).get(attribute), value)
+        else:
+            _replace(module, name, old, new)
+
+
+def _replace(owner: object, name: str, old: object, new: object) -> None:
+    """Replace an attribute: the code of a function, or else the value, wherever it was imported."""
+    functions = [_function(value) for value in (old, new)]
+    if functions[0] is not None and functions[1] is not None:
+        for part in ("__code__", "__defaults__", "__kwdefaults__"):
+            with contextlib.suppress(ValueError):  # a closure, which dataclasses make
+                setattr(functions[0], part, getattr(functions[1], part))
+        clear = getattr(old, "cache_clear", None)
+        if clear is not None:
+            clear()
+    elif not name.startswith("__") and isinstance(new, (int, float, str, tuple, frozenset, dict)) and new != old:
+        owners = [m for m in list(sys.modules.values()) if getattr(m, "__dict__", {}).get(name, None) is old]
+        for place in owners if isinstance(owner, ModuleType) else [owner]:
+            setattr(place, name, new)
+
+
+def _function(value: object) -> Any:
+    for attribute in ("fget", "func", "__func__", "__wrapped__"):
+        value = getattr(value, attribute, None) or value
+    return value if isinstance(value, FunctionType) else None
+
+
+class Loop:
+    """A plugin of pytest that runs the collected tests once for each mutant."""
+
+    def __init__(self, module: str, chosen: Sequence[Mutant], source: str) -> None:
+        self._module, self._chosen, self._source = module, chosen, source
+        self.survivors: list[Mutant] = []
+        self.problem = ""
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        items, report = list(session.items), {}
+        started = time.process_time()
+        for item, following in _with_next(items):
+            began = time.process_time()
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            report[item.nodeid] = time.process_time() - began
+        if session.testsfailed or not items:
+            self.problem = f"the tests of {self._module} fail, or there are none: {', '.join(MODULES[self._module])}"
+            return True
+        cpu_s = int(5 * (time.process_time() - started)) + 10
+        items.sort(key=lambda item: report[item.nodeid])
+        loaded = sys.modules["pytest_trt." + self._module.removesuffix(".py").replace("/", ".")]
+        for mutant in self._chosen:
+            child = os.fork()
+            if not child:
+                self._run(session, items, loaded, mutant, cpu_s)
+            if os.waitpid(child, 0)[1] == 0:
+                self.survivors.append(mutant)
+                print(f"  survives: {self._module}:{mutant.line}: {mutant.text}", file=sys.__stderr__, flush=True)
+        return True
+
+    def _run(self, session: Any, items: list[Any], loaded: ModuleType, mutant: Mutant, cpu_s: int) -> NoReturn:
+        """Run the tests with a mutant in this process, and end it: with 0 if no test fails."""
+        status = 1
+        try:
+            used = int(time.process_time())
+            resource.setrlimit(resource.RLIMIT_CPU, (used + cpu_s, used + cpu_s))
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1)
+            os.dup2(quiet, 2)
+            install(loaded, mutate(self._source, mutant))
+            for item, following in _with_next(items):
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    break
+            status = int(session.testsfailed > 0)
+        finally:
+            os._exit(status)
+
+
+def _with_next(items: list[Any]) -> Iterator[tuple[Any, Any]]:
+    """Yield each test with the one after it, as pytest requires; None after the last one."""
+    return itertools.zip_longest(items, items[1:])
+
+
+def check(module: str, sample: int | None, generator: random.Random) -> tuple[int, int, int]:
+    """Return how many mutants of a module were tried, how many survived, and how many are listed as equivalent."""
+    import pytest
+
+    source = (ROOT / "pytest_trt" / module).read_text()
+    lines, found = source.splitlines(), list(mutants(source))
+    listed = [one for one in found if (module, lines[one.line - 1].strip(), one.text) in EQUIVALENT]
+    left = [one for one in found if one not in listed]
+    chosen = left if sample is None or sample >= len(left) else generator.sample(left, sample)
+    loop = Loop(module, sorted(chosen, key=lambda one: one.line), source)
+    tests = [str(ROOT / "tests" / test) for test in MODULES[module]]
+    with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
+        pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[loop])
+    if loop.problem:
+        raise SystemExit(f"mutants.py: {loop.problem}")
+    return len(chosen), len(loop.survivors), len(listed)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", metavar="MODULE", help=f"the modules (all): {', '.join(MODULES)}")
+    parser.add_argument("--sample", type=int, metavar="N", help="at most so many random mutants of each module")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of the choice (0)")
+    arguments = parser.parse_args(argv)
+    if unknown := [module for module in arguments.modules if module not in MODULES]:
+        parser.error(f"there are no mutants of {unknown[0]}: choose from {', '.join(MODULES)}")
+    os.chdir(ROOT)
+    generator, tried, survivors = random.Random(arguments.seed), 0, 0
+    for module in arguments.modules or MODULES:
+        count, survived, listed = check(module, arguments.sample, generator)
+        print(f"{module}: {count - survived} of {count} noticed, {listed} listed", flush=True)
+        tried, survivors = tried + count, survivors + survived
+    share = (tried - survivors) / max(tried, 1)
+    print(f"{share:.1%} of {tried} mutants noticed")
+    return int(share < LEAST_KILLED)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
