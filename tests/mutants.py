@@ -35,16 +35,16 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAST_KILLED = 0.95
 
 MODULES: dict[str, tuple[str, ...]] = {
-    "core/distributions.py": ("core/test_distributions.py", "core/test_stats.py"),
+    "core/distributions.py": ("core/test_distributions.py",),
     "core/stats.py": ("core/test_stats.py",),
-    "core/noise_levels.py": ("core/test_noise_levels.py", "judge/regression/test_paired.py"),
+    "core/noise_levels.py": ("core/test_noise_levels.py",),
     "measure/stopping.py": ("measure/test_stopping.py",),
     "judge/budgets.py": ("judge/test_budgets.py",),
     "judge/suite.py": ("judge/test_suite.py",),
     "judge/regression/change_points.py": ("judge/regression/test_change_points.py",),
     "judge/regression/changes.py": ("judge/regression/test_changes.py",),
     "judge/regression/paired.py": ("judge/regression/test_paired.py",),
-    "judge/regression/question.py": ("judge/regression/test_question.py", "judge/regression/test_paired.py"),
+    "judge/regression/question.py": ("judge/regression/test_question.py",),
     "judge/regression/stored.py": ("judge/regression/test_stored.py",),
     "trial/choose_comparison.py": ("trial/test_choose_comparison.py",),
 }
