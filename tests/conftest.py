@@ -60,14 +60,20 @@ def package_imported() -> None:
 
 @pytest.fixture(scope="session")
 def forkserver() -> Iterator[Forkserver]:
-    """The process that the Python children of pytester runs are forked from."""
+    """The process that the Python children of tests are forked from."""
     with Forkserver() as server:
         yield server
 
 
 @pytest.fixture
+def forked_children(forkserver: Forkserver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fork the Python children of this test and of its children from the forkserver."""
+    monkeypatch.setattr(subprocess, "Popen", Popen)
+
+
+@pytest.fixture
 def pytester(
-    package_imported: None, forkserver: Forkserver, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    package_imported: None, forked_children: None, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> pytest.Pytester:
     """A pytester whose runs in this process are like those in a process of their own.
 
@@ -82,7 +88,6 @@ def pytester(
             return inline_run("-p", "no:pytest-retry", *arguments, **options)
 
     monkeypatch.setattr(pytester, "inline_run", run)
-    monkeypatch.setattr(subprocess, "Popen", Popen)
     return pytester
 
 

@@ -218,15 +218,14 @@ def main() -> None:
 
 def _import_libraries() -> None:
     """Import what children need. pytest imports its plugins, since it rewrites their assertions."""
-    import numpy.random  # noqa: F401
-    import onnxruntime  # noqa: F401
+    for name in ("numpy.ma", "numpy.random", "nvtx", "onnx", "onnxruntime", "platformdirs", "rich.rule", "rich.table"):
+        importlib.import_module(name)
     import pytest
-    import rich.console  # noqa: F401
 
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         pytest.main(["--help", "-p", "no:pytest-retry"])
-    import xdist.remote  # noqa: F401
-
+    for name in ("xdist.dsession", "xdist.remote"):
+        importlib.import_module(name)
     import pytest_trt
 
     for module in pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt."):

@@ -38,7 +38,9 @@ def test_probes_end_with_their_server(subject):
     probe = EngineProbe(server, subject)
     assert server._process is not None
     os.kill(server._process.pid, signal.SIGKILL)
+    assert server._spare is not None
     assert has_ended(probe._probe.pid)
+    assert has_ended(server._spare.pid)
     with pytest.raises(ProbeError, match="the probe server for onnxruntime is lost"):
         server.fork()
     probe.close()
