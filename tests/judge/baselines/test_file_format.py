@@ -8,8 +8,9 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from samples.mutations import fuzzed
 from samples.records import measurement
 
 from pytest_trt.errors import BaselineError
@@ -39,7 +40,7 @@ def mutations(draw: st.DrawFn) -> bytes:
     return text
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
+@fuzzed
 @given(mutations())
 def test_mutated_file_is_an_error_or_valid(raw: bytes) -> None:
     assert read(raw) == "valid" or "file.json" in read(raw)
