@@ -36,7 +36,7 @@ _SOCKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET)
 _MOST_BYTES, _MOST_DESCRIPTORS = 2**20, 64
 """How large a request may be."""
 
-_OPTIONS = frozenset({"bufsize", "stdin", "stdout", "stderr", "cwd", "env", "pass_fds", "start_new_session"})
+_OPTIONS = frozenset({"bufsize", "stdin", "stdout", "stderr", "cwd", "env", "pass_fds", "start_new_session", "text"})
 """The options of `subprocess.Popen` that a fork supports."""
 
 _AT_START = re.compile("PYTHON(?!PATH|UNBUFFERED|DONTWRITEBYTECODE)")
@@ -107,8 +107,9 @@ class Popen:
         env: dict[str, str] | None = None,
         pass_fds: Sequence[int] = (),
         start_new_session: bool = False,
+        text: bool = False,
     ) -> None:
-        self.args, self.returncode, self._bufsize = args, None, bufsize
+        self.args, self.returncode, self._bufsize, self._binary = args, None, bufsize, "" if text else "b"
         self.stdin: IO[Any] | None = None
         self.stdout: IO[Any] | None = None
         self.stderr: IO[Any] | None = None
@@ -133,7 +134,7 @@ class Popen:
         if stream == subprocess.PIPE:
             ends = os.pipe()
             theirs, ours = ends if number == 0 else reversed(ends)
-            pipe = os.fdopen(ours, "wb" if number == 0 else "rb", self._bufsize)
+            pipe = os.fdopen(ours, ("w" if number == 0 else "r") + self._binary, self._bufsize)
             setattr(self, ("stdin", "stdout", "stderr")[number], pipe)
         elif stream == subprocess.DEVNULL:
             theirs = os.open(os.devnull, os.O_RDWR)

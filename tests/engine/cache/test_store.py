@@ -411,7 +411,7 @@ def test_one_of_many_workers_builds_and_all_have_the_plan(tmp_path: Path) -> Non
     assert any(int(words[-1]) > 0 for words in outputs), "no worker reported that it waits"
 
 
-def test_killed_builder_leaves_no_entry_and_no_files(tmp_path: Path) -> None:
+def test_killed_builder_leaves_no_entry_and_no_files(tmp_path: Path, forked_children: None) -> None:
     folder = tmp_path / "cache"
     moments = random.Random(0)
     found_some = 0
