@@ -143,16 +143,19 @@ run.sample = sample_and_wait
 """
 """A plugin that holds the device in the middle of a measurement."""
 
+OFTEN = "from pytest_trt.plugin import progress\nprogress.EVERY_S = 0.1\n"
+"""A plugin that writes a line of progress to a file not only once a minute."""
+
 
 def test_second_run_waits_for_the_device_and_says_so(project, start):
-    project.makepyfile(test_m=ENGINE + MEASURES, hold=HOLD)
+    project.makepyfile(test_m=ENGINE + MEASURES, hold=HOLD, often=OFTEN)
     first = start("-p", "hold")
     wait_until((project.path / "measuring").exists)
-    second = start()
+    second = start("-p", "often")
     wait_until(lambda: "another run" in (project.path / "out-1.txt").read_text())
     (project.path / "go-on").touch()
     assert (first.wait(120), second.wait(120)) == (0, 0)
     out = (project.path / "out-1.txt").read_text()
-    assert "trt: waiting for " in out
+    assert "trt: 0 of 1 done, test_m: waiting for " in out
     assert "another run measures or builds on it" in out
     assert "waiting for" not in (project.path / "out-0.txt").read_text()
