@@ -32,13 +32,13 @@ def test_missing_backend_fails_only_its_own_tests(project, verdicts, xdist):
     result.assert_outcomes(passed=2, failed=2)
     result.stdout.fnmatch_lines([
         "*tensorrt_lean cannot be imported (No module named 'tensorrt_lean'): pip install*",
-        "FAILED test_m.py::test_m[[]backend=tensorrt_lean-b*",
+        "FAILED test_m.py::test_m[[]backend:tensorrt_lean-b*",
     ])  # fmt: skip
     assert verdicts() == {
-        "test_m[backend=onnxruntime-b1]": ["ok", "missing", "ok"],
-        "test_m[backend=onnxruntime-b8]": ["unenforced", "missing", "ok"],
-        "test_m[backend=tensorrt_lean-b1]": ["error"],
-        "test_m[backend=tensorrt_lean-b8]": ["error"],
+        "test_m[backend:onnxruntime-b1]": ["ok", "missing", "ok"],
+        "test_m[backend:onnxruntime-b8]": ["unenforced", "missing", "ok"],
+        "test_m[backend:tensorrt_lean-b1]": ["error"],
+        "test_m[backend:tensorrt_lean-b8]": ["error"],
     }
 
 
@@ -47,7 +47,7 @@ def test_baseline_of_one_backend_works_although_another_backend_fails(project, v
     project.makepyfile(test_m=BOTH)
     project.runpytest_subprocess("--trt-baseline-save", "-q").assert_outcomes(passed=2, failed=2)
     project.runpytest_subprocess("--trt-max-slowdown=99%").assert_outcomes(passed=2, failed=2)
-    assert verdicts()["test_m[backend=onnxruntime-b1]"] == ["ok", "ok", "ok"]
+    assert verdicts()["test_m[backend:onnxruntime-b1]"] == ["ok", "ok", "ok"]
 
 
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs the package tensorrt_rtx")
