@@ -63,7 +63,7 @@ def encode(value: Any) -> Any:
     if isinstance(value, collections.abc.Mapping):
         return {str(k): v if type(v) in _JSON_SCALARS else encode(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        if all(type(v) is float for v in value):
+        if set(map(type, value)) <= _FLOAT_ONLY:
             return list(value)  # Fast path for long lists of samples: no call per element.
         return [encode(v) for v in value]
     if isinstance(value, (str, int, float)):

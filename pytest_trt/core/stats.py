@@ -297,12 +297,13 @@ def timer_step(blocks: Sequence[Sequence[float]]) -> float:
     all samples are equal: they may be a single tick of the timer. Samples that differ by less than 1e-6 count as equal,
     because the difference is a rounding error.
     """
-    ordered = sorted(sample for block in blocks for sample in block)
-    steps = [(b - a) / a for a, b in itertools.pairwise(ordered)]
-    coarse = [step for step in steps if step > 1e-6]
+    ordered = np.sort(np.fromiter(itertools.chain.from_iterable(blocks), float))
+    with np.errstate(divide="ignore", invalid="ignore"):  # a sample may be 0
+        steps = np.diff(ordered) / ordered[:-1]
+    coarse = steps[steps > 1e-6]
     if len(coarse) == len(steps):
         return 0.0
-    return min(coarse, default=1.0)
+    return float(coarse.min()) if len(coarse) else 1.0
 
 
 def median(samples: Sequence[float]) -> float:

@@ -69,7 +69,8 @@ class Resolution:
             self._log_medians.append(math.log(stats.median(block.times[self._figure])))
             if len(self._first_blocks) < stats.STEP_BLOCKS:
                 self._first_blocks.append(block.times[self._figure])
-                self._step = stats.timer_step(self._first_blocks)
+                if len(self._log_medians) >= stats.LOOKS[0]:  # before the first look, the step decides nothing
+                    self._step = stats.timer_step(self._first_blocks)
             if stats.is_look(len(self._log_medians)):
                 found = stats.interval(self._log_medians, self._alpha)
                 self.half_width = math.expm1((found.high - found.low) / 2)
