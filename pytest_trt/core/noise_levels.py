@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import numpy as np
-
 from pytest_trt.core import stats
 from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import Block, Estimate, Samples
@@ -71,7 +69,7 @@ def location_interval(
             spread + open_order_effect, spread + open_order_effect
         )
     shortest = min(map(len, kept))
-    medians = [float(np.median(units[:shortest])) for units in kept]
+    medians = [stats.median(units[:shortest]) for units in kept]
     residues, center, count, freedom = _remove_order_effect(medians, open_order_effect)
     centered = [[unit - median + center for unit in units] for units, median in zip(kept, medians, strict=True)]
     inner = stats.interval([unit for turn in zip(*centered, strict=False) for unit in turn], alpha, beta, pairs=pairs)

@@ -115,7 +115,7 @@ def interval(
     values = np.asarray(units, dtype=np.float64)
     count, share = last_look(len(values))
     if not count:
-        center = float(np.median(values)) if len(values) else math.nan
+        center = median(values.tolist()) if len(values) else math.nan
         return Interval(center, -math.inf, math.inf)
     values = values[:count]
     clipped = winsorise(values)
@@ -180,8 +180,8 @@ def winsorise(values: Array) -> Array:
     The robust standard deviation is 1.4826 times the median absolute deviation (Hampel 1974). If it is 0, because more
     than half of the values are equal, the values are returned unchanged.
     """
-    center = np.median(values)
-    scale = 1.4826 * float(np.median(np.abs(values - center)))
+    center = median(values.tolist())
+    scale = 1.4826 * median(np.abs(values - center).tolist())
     return np.clip(values, center - CLIP * scale, center + CLIP * scale) if scale > 0 else values
 
 
@@ -307,9 +307,9 @@ def timer_step(blocks: Sequence[Sequence[float]]) -> float:
 
 
 def median(samples: Sequence[float]) -> float:
-    """Return the median of a block, in the unit of `samples`.
+    """Return the median of a block or of the units of an interval, in the unit of `samples`.
 
-    A block is a short tuple, for which sorting is faster than numpy.
+    They are few, so that sorting is faster than numpy, whose median also imports its masked arrays.
     """
     ordered = sorted(samples)
     half = len(ordered) // 2
