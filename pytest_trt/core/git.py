@@ -14,6 +14,9 @@ TIMEOUT_S = 120.0
 HOOK_VARIABLES = frozenset(("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY"))
 """The environment variables that git sets when it starts a hook."""
 
+CI_BRANCHES = ("GITHUB_HEAD_REF", "GITHUB_REF_NAME", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME", "CI_COMMIT_REF_NAME")
+"""The environment variables in which GitHub and GitLab name the branch, the most specific first."""
+
 
 def git_environment() -> dict[str, str]:
     """Return the environment variables of this process, except those that git sets for hooks."""
@@ -72,11 +75,24 @@ def checked_out_commit(folder: Path) -> str | None:
     The hash ends in `+` if the working tree has uncommitted changes. The result is None if git cannot be run or
     `folder` is not in a repository.
     """
+    return _first_line(folder, "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12")
+
+
+def checked_out_branch(folder: Path) -> str | None:
+    """Return the branch that is checked out in `folder`, or that a CI service checked out without its name.
+
+    The result is None if git cannot be run, `folder` is not in a repository, or no branch is checked out.
+    """
+    branch = _first_line(folder, "symbolic-ref", "--quiet", "--short", "HEAD")
+    return branch or next(filter(None, map(os.environ.get, CI_BRANCHES)), None)
+
+
+def _first_line(folder: Path, *arguments: str) -> str | None:
+    """Return what a short git command prints; None if it fails or prints nothing."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*", "--abbrev=12"],
-            capture_output=True, text=True, timeout=10, check=False,
-        )  # fmt: skip
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 HIDDEN = "***"
@@ -39,6 +39,7 @@ _AZURE_FIELDS = frozenset((
 _LOCAL = frozenset(("file", "local"))
 
 _QUERY_CREDENTIAL = re.compile(r"(?i)[?&;#][^=&;#\s]*(?:sig|token|key|secret|pass|pwd|auth|cred)[^=&;#\s]*=")
+_SECRET_OPTION = re.compile(r"(?i)token|secret|passw|pwd|credential|api-?_?key|auth(?!or)")
 _SIMPLE = re.compile(r"[A-Za-z0-9._~!$&()*+,;=@/:?#%^|-]*")
 """Credentials of these characters look the same in every library's text. Others may be quoted in it."""
 
@@ -152,6 +153,23 @@ def mask_urls(text: str) -> str:
     if "://" not in text:
         return text
     return _URL_IN_TEXT.sub(_mask_match, text)
+
+
+def mask_command(words: Sequence[str]) -> tuple[str, ...]:
+    """Return the words of a command, with `***` in place of credentials in URLs and of the values of secret options."""
+    masked: list[str] = []
+    hides_next, before = False, ""
+    for word in words:
+        name, equals, _ = word.partition("=")
+        is_option = word.startswith("--") or before in ("-o", "--override-ini")  # and not a part of a test's name
+        is_secret = is_option and bool(_SECRET_OPTION.search(name))
+        scheme = _SCHEME.search(word)
+        if hides_next or (is_secret and equals):
+            masked.append(HIDDEN if hides_next else f"{name}={HIDDEN}")
+        else:
+            masked.append(word[: scheme.start()] + mask_url(word[scheme.start() :]) if scheme else word)
+        hides_next, before = is_secret and not equals and not hides_next, word
+    return tuple(masked)
 
 
 def _mask_match(match: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from pytest_trt.core.location import WITHHELD, Location, hidden_in_logs, mask_url, mask_urls
+from pytest_trt.core.location import WITHHELD, Location, hidden_in_logs, mask_command, mask_url, mask_urls
 from pytest_trt.spec.settings import Settings
 
 USER_INFO = (
@@ -139,3 +139,18 @@ def test_log_of_a_library_does_not_contain_the_credential(caplog: pytest.LogCapt
     assert "abcdef" not in "".join(record.getMessage() + str(record.exc_info) for record in caplog.records[:2])
     assert caplog.records[0].getMessage() == "retry of /x?sig=***"
     assert caplog.records[2].getMessage() == "abcdef"
+
+
+@pytest.mark.parametrize(
+    ("words", "masked"),
+    [
+        (["--dir=s3://u:pw@h/x?k=v"], ("--dir=s3://***@h/x?***",)),
+        (["--dir", "s3://u:p w@h/x"], ("--dir", "s3://***@h/x")),
+        (["--api-token=abc", "-o", "db_password=abc"], ("--api-token=***", "-o", "db_password=***")),
+        (["--auth", "abc", "tests"], ("--auth", "***", "tests")),
+        (["-k", "token", "--author=me", "test_key.py::test_token[a=b]"],
+         ("-k", "token", "--author=me", "test_key.py::test_token[a=b]")),
+    ],
+)  # fmt: skip
+def test_command_shows_no_credentials(words: list[str], masked: tuple[str, ...]) -> None:
+    assert mask_command(words) == masked
