@@ -16,7 +16,9 @@ from pytest_trt.cli.terminal import ArgumentParser, show
 from pytest_trt.core.version import __version__
 from pytest_trt.errors import TrtError
 
-COMMANDS = ("compare", "ab", "backends", "bisect", "baseline", "history", "cache", "calibrate", "selftest", "doctor")
+COMMANDS = (
+    "compare", "merge", "ab", "backends", "bisect", "baseline", "history", "cache", "calibrate", "selftest", "doctor",
+)  # fmt: skip
 """The commands in the order of the help. Each is a module of this package."""
 
 
