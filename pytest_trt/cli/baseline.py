@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import functools
+import itertools
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +19,23 @@ from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show, show_table
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.node_patterns import matches
-from pytest_trt.core.records import Result
+from pytest_trt.core.records import Measurement, Result
 from pytest_trt.core.scratch import ScratchFolder
+from pytest_trt.core.thinning import without_samples
 from pytest_trt.errors import BaselineError, DeclarationError
-from pytest_trt.judge.baselines import Baseline, BaselineFolder
+from pytest_trt.judge.baselines import Baseline, BaselineFolder, device_slug
+from pytest_trt.judge.baselines.baseline import baseline_of
 from pytest_trt.judge.baselines.known_tests import KnownTests
+from pytest_trt.judge.baselines.updating import Saved
 from pytest_trt.judge.regression.changes import age
 from pytest_trt.judge.regression.offline import RUN_SPREAD
 from pytest_trt.judge.regression.stored import run_spread
 from pytest_trt.report.header import environment_line
 from pytest_trt.report.numbers import format_figure, format_share, format_with_unit
+from pytest_trt.report.result_json import RunFile
+
+_BATCH = 200
+"""How many measurements are accepted together: all samples of thousands of tests would not fit into memory."""
 
 
 def add_command(subparsers: Any) -> None:
@@ -144,32 +152,59 @@ def _accept(args: argparse.Namespace) -> int:
     if not args.reason.strip():
         raise DeclarationError("--reason is empty: say why the new cost is accepted")
     project = Project(args.rootdir)
-    results = _choose(project.results(args.run_file), args.test)
+    run = project.results(args.run_file)
+    chosen = _choose(run, args.test)
     folder = project.baselines(args)
-    accepted, refused = [], []
-    for node_id, result in sorted(results.items()):
+    accepted, refused = {}, []
+    for number, result in chosen.items():
         if result.measurement is None or result.status in ("error", "invalid", "inaccurate"):
-            refused.append(f"{node_id}: not accepted: it is {result.status}, so its figures cannot be used")
+            refused.append(f"{result.node_id}: not accepted: it is {result.status}, so its figures cannot be used")
         else:
-            accepted.append(result.measurement)
-    try:
-        all_saved = folder.accept(accepted, args.reason)
-    except ValueError as error:
-        raise DeclarationError(f"the run cannot become a baseline: {error}: use the file as pytest wrote it") from error
-    for measurement, saved in zip(accepted, all_saved, strict=True):
-        show(f"{measurement.node_id}: {saved.text}")
-    for line in refused:
+            _check(result.measurement)
+            accepted[number] = _label(result, chosen.values())
+    measured = (r.measurement for number, r in enumerate(run) if number in accepted and r.measurement is not None)
+    saved: list[Saved] = []
+    while batch := list(itertools.islice(measured, _BATCH)):
+        saved += folder.accept(batch, args.reason)
+    for label, text in sorted(zip(accepted.values(), (one.text for one in saved), strict=True)):
+        show(f"{label}: {text}")
+    for line in sorted(refused):
         show(line, error=True)
     return 1 if refused else 0
 
 
-def _choose(results: Sequence[Result], tests: Sequence[str]) -> dict[str, Result]:
-    """Return the results of the tests that `tests` name. Raise DeclarationError if one of them names none."""
+def _check(measurement: Measurement) -> None:
+    """Raise DeclarationError if the measurement cannot become a baseline. Nothing is accepted then."""
+    try:
+        baseline_of(measurement)
+    except ValueError as error:
+        raise DeclarationError(f"the run cannot become a baseline: {error}: use the file as pytest wrote it") from error
+
+
+def _choose(run: RunFile, tests: Sequence[str]) -> dict[int, Result]:
+    """Return the results of the tests that `tests` name, without samples, by their number in the run.
+
+    Of several results of a test on one device, the last one counts. Raise DeclarationError if one of `tests` names
+    none.
+    """
+    results = list(map(without_samples, run))
     known = list(dict.fromkeys(result.node_id for result in results))
     more = f" and {len(known) - 2} more" if len(known) > 2 else ""
     hint = f"it has {', '.join(known[:2]) or 'none'}{more}; name another run with --from"
-    chosen = [choose_tests(test, known, "the run has no test", hint) for test in tests]
-    return {result.node_id: result for result in results if any(result.node_id in found for found in chosen)}
+    named = frozenset().union(*(choose_tests(test, known, "the run has no test", hint) for test in tests))
+    last: dict[tuple[str, str], int] = {}
+    for number, result in enumerate(results):
+        if result.node_id in named:
+            device = device_slug(result.measurement.environment) if result.measurement is not None else ""
+            last[device, result.node_id] = number
+    return {number: results[number] for number in sorted(last.values())}
+
+
+def _label(result: Result, others: Iterable[Result]) -> str:
+    """Return the name of the test; with that of the device if the tests ran on several."""
+    devices = {other.measurement.environment.device for other in others if other.measurement is not None}
+    on_device = f" on {result.measurement.environment.device}" if result.measurement and len(devices) > 1 else ""
+    return f"{result.node_id}{on_device}"
 
 
 def _rename(args: argparse.Namespace) -> int:

@@ -11,18 +11,20 @@ from typing import Any
 
 from pytest_trt.cli.arguments import add_gate_argument
 from pytest_trt.cli.exit_status import exit_status
-from pytest_trt.cli.project import read_results, read_settings
+from pytest_trt.cli.project import read_settings
 from pytest_trt.cli.terminal import output_width, show_json, show_report
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.location import Location
 from pytest_trt.core.node_patterns import matches
 from pytest_trt.core.records import ALWAYS_FAIL, Measurement, Result, Status
+from pytest_trt.core.thinning import without_samples
 from pytest_trt.errors import BaselineError, DeclarationError
 from pytest_trt.judge.baselines import Baseline, device_slug, open_baselines
 from pytest_trt.judge.baselines.baseline import baseline_of, measurement_of
 from pytest_trt.judge.regression.offline import Key, Tolerances, compare_runs, devices
 from pytest_trt.report import markdown, result_json, terminal
 from pytest_trt.report.header import Header
+from pytest_trt.report.result_json import RunFile
 from pytest_trt.spec.case_ids import current_node_id
 
 _DESCRIPTION = """Compare B with A, test by test. Each of them is a file that --trt-report=json:PATH wrote, or a folder
@@ -81,7 +83,7 @@ def _run(args: argparse.Namespace) -> int:
     _check_common_tests(old, new, args)
     results = compare_runs(old, new, tolerances)
     if args.format == "json":
-        show_json(result_json.render([_without_samples(result) for result in results]))
+        show_json("".join(result_json.render([without_samples(result) for result in results])))
     else:
         show_report(_render(results, args, failing))
     return exit_status(results, failing)
@@ -92,7 +94,7 @@ def _read_references(source: Location) -> Mapping[Key, Baseline]:
     path = Path(source.reveal())
     if not path.is_file():
         return _read_baselines(source)
-    measured = ((result.node_id, result.measurement) for result in read_results(path) if result.measurement)
+    measured = ((result.node_id, result.measurement) for result in RunFile(path) if result.measurement)
     return {(device_slug(m.environment), current_node_id(node_id)): _as_reference(path, m) for node_id, m in measured}
 
 
@@ -110,7 +112,8 @@ def _read_new_results(source: Location) -> Mapping[Key, Result]:
     if not path.is_file():
         baselines = _read_baselines(source)
         return {key: Result(key[1], (), measurement=measurement_of(baseline)) for key, baseline in baselines.items()}
-    results = [dataclasses.replace(r, node_id=current_node_id(r.node_id)) for r in read_results(path)]
+    read = map(without_samples, RunFile(path))
+    results = [dataclasses.replace(result, node_id=current_node_id(result.node_id)) for result in read]
     for result in results:
         if result.measurement is not None:
             _as_reference(path, result.measurement)
@@ -158,9 +161,3 @@ def _render(results: tuple[Result, ...], args: argparse.Namespace, failing: froz
         return markdown.render(results, header)
     encoding = sys.stdout.encoding or "utf-8"
     return terminal.render(results, header, width=output_width(), colour=sys.stdout.isatty(), encoding=encoding)
-
-
-def _without_samples(result: Result) -> Result:
-    if result.measurement is None:
-        return result
-    return dataclasses.replace(result, measurement=dataclasses.replace(result.measurement, samples=(), profile=None))

@@ -17,7 +17,7 @@ from pytest_trt.core.records import Result
 from pytest_trt.core.version import __version__
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge.baselines import device_slug
-from pytest_trt.report import result_json
+from pytest_trt.report import result_json, result_line
 from pytest_trt.report.header import Header, RunHead
 from pytest_trt.report.result_json import MAX_RESULTS, RunFile
 from pytest_trt.report.stored_results import StoredResults, summaries
@@ -57,7 +57,7 @@ def _run(args: argparse.Namespace) -> int:
     head = _merged_head(runs)
     try:
         args.output.parent.mkdir(parents=True, exist_ok=True)
-        lines = (result_json.line_of(result) for _, result in _results(runs, keys))
+        lines = (result_line.render(result) for _, result in _results(runs, keys))
         write_atomically(args.output, result_json.document(lines, head))
         for form, path in reports:
             _write_report(form, Path(path), runs, keys, head)

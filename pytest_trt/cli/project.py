@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.core.records import Result
 from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge.baselines import BaselineFolder, open_baselines
-from pytest_trt.report import result_json
+from pytest_trt.report.result_json import LAST_RUN, RunFile
 from pytest_trt.spec.options import OPTIONS, Option
 from pytest_trt.spec.parse_settings import parse_settings
 from pytest_trt.spec.settings import Settings
@@ -25,9 +24,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-LAST_RUN = "trt/last-run.json"
-"""Where a run stores its results, below the folder `d` of pytest's cache: the folder of `Config.cache.mkdir("trt")`."""
 
 _OWN_FILES = ("pytest.toml", ".pytest.toml", "pytest.ini", ".pytest.ini")
 """The files that make their folder pytest's rootdir even if they are empty."""
@@ -84,38 +80,22 @@ class Project:
             raise DeclarationError("the baseline is 'off': name one with --baseline")
         return open_baselines(settings.baseline_dir, settings.baseline, revision=None, rootdir=self.folder)
 
-    def results(self, path: Path | None) -> tuple[Result, ...]:
+    def results(self, path: Path | None) -> RunFile:
         """Return the results in a file, or those of the last run if `path` is None.
 
         Raises:
-            DeclarationError: The file does not exist or cannot be read.
-            RecordError: The file is not the report of a run.
+            DeclarationError: There is no last run.
         """
         if path is None and not self.last_run.exists():
             raise DeclarationError(
                 f"there is no last run at {self.last_run}: run pytest, or name a run's file with --from"
             )
-        return read_results(path or self.last_run)
+        return RunFile(path or self.last_run)
 
     @property
     def last_run(self) -> Path:
         """The file in which a run stores its results."""
-        return self.folder / str(self._ini.get("cache_dir", ".pytest_cache")) / "d" / LAST_RUN
-
-
-def read_results(path: Path) -> tuple[Result, ...]:
-    """Return the results in a file that --trt-report=json:PATH wrote.
-
-    Raises:
-        DeclarationError: The file cannot be read.
-        RecordError: The file is not the report of a run.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"{path} cannot be read ({error}): name a file that --trt-report=json:PATH wrote"
-        raise DeclarationError(message) from error
-    return result_json.read(text, str(path))
+        return self.folder / str(self._ini.get("cache_dir", ".pytest_cache")) / "d" / "trt" / LAST_RUN
 
 
 def read_settings(ini: Mapping[str, Any], flags: Flags, folder: Path = Path()) -> Settings:

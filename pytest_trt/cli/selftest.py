@@ -23,6 +23,7 @@ from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show, show_progress
 from pytest_trt.core.records import Result
 from pytest_trt.core.selftest_record import SelftestRecord
+from pytest_trt.core.thinning import without_samples
 from pytest_trt.core.validation import parse_share
 from pytest_trt.errors import DeclarationError
 from pytest_trt.judge.regression.question import RegressionQuestion
@@ -160,7 +161,7 @@ def _last_results(project: Project, path: Path | None) -> tuple[Result, ...]:
     """Return the results of a run's file, or of the last run; none if there was no run yet."""
     if path is None and not project.last_run.exists():
         return ()
-    return project.results(path)
+    return tuple(map(without_samples, project.results(path)))
 
 
 def _status(record: SelftestRecord) -> int:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` to `path`, so that a reader sees either the old file or the complete new one.
+def write_atomically(path: Path, text: str | Iterable[str]) -> None:
+    """Write a text, or the parts of one, to `path`. A reader sees either the old file or the complete new one.
 
     The folder of `path` must exist.
 
@@ -18,9 +19,10 @@ def write_atomically(path: Path, text: str) -> None:
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         # The text may contain a path, and the bytes of a path are not always valid UTF-8.
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with draft.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            file.writelines((text,) if isinstance(text, str) else text)
         draft.replace(path)
-    except OSError:
+    except BaseException:
         discard_draft(draft)
         raise
 

@@ -14,22 +14,25 @@ class ReportFormat:
     """A frozen record of one format.
 
     Attributes:
-        module: The module that defines `render(results, header) -> str`. For a folder, it defines
-            `files(results) -> Mapping[str, str]`, the contents by file name.
+        module: The module that defines `render(results, header)`, which returns the text or yields its parts. For a
+            folder, it defines `files(results)`, which yields the name and the content of each file.
         is_folder: Whether the report is a folder of files, rather than one file.
         needs_layers: Whether the report contains that of TensorRT's engine inspector, which is long and not kept
             otherwise.
+        needs_samples: Whether the report contains all samples. Otherwise a part of them is kept.
     """
 
     module: str
     is_folder: bool = False
     needs_layers: bool = False
+    needs_samples: bool = False
 
 
 REPORT_FORMATS: Mapping[str, ReportFormat] = {
     "html": ReportFormat("pytest_trt.report.html"),
     "md": ReportFormat("pytest_trt.report.markdown"),
     "json": ReportFormat("pytest_trt.report.result_json"),
-    "benchmark-json": ReportFormat("pytest_trt.report.benchmark_json"),
-    "trtexec": ReportFormat("pytest_trt.report.trtexec_json", is_folder=True, needs_layers=True),
+    "json-all": ReportFormat("pytest_trt.report.whole_json", needs_samples=True),
+    "benchmark-json": ReportFormat("pytest_trt.report.benchmark_json", needs_samples=True),
+    "trtexec": ReportFormat("pytest_trt.report.trtexec_json", is_folder=True, needs_layers=True, needs_samples=True),
 }

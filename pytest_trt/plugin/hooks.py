@@ -31,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", line)
     config.stash[SESSION] = Session(config)
     config.pluginmanager.register(config.stash[SESSION], "trt-session")
+    config.pluginmanager.register(config.stash[SESSION].collecting, "trt-collecting")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -68,7 +69,7 @@ def pytest_pycollect_makeitem() -> Generator[None, Any, Any]:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Choose, declare and check the tests."""
-    session_of(config).collect(items)
+    session_of(config).collecting.collect(items)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,12 +88,15 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
 
 def _discard_earlier_run(item: pytest.Item) -> None:
     """Discard what an earlier run of this test left: pytest-rerunfailures runs a test again, and it is judged again."""
-    keys: tuple[pytest.StashKey[Any], ...] = (_SETUP_ERROR, TRIAL, RESULT, FAILED, VERDICT_FAILED)
+    _discard(item, _SETUP_ERROR, TRIAL, RESULT, FAILED, VERDICT_FAILED)
+    session_of(item.config).failed_tests.discard(item.nodeid)
+    item.user_properties[:] = [pair for pair in item.user_properties if not pair[0].startswith("trt_")]
+
+
+def _discard(item: pytest.Item, *keys: pytest.StashKey[Any]) -> None:
     for key in keys:
         if key in item.stash:
             del item.stash[key]
-    session_of(item.config).failed_tests.discard(item.nodeid)
-    item.user_properties[:] = [pair for pair in item.user_properties if not pair[0].startswith("trt_")]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -140,9 +144,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.trt_verdict_failed = True
         _point_to_test(report)
     if call.when == "teardown" and RESULT in item.stash:
-        from pytest_trt.core import codec
-
-        report.trt_result = codec.encode(item.stash[RESULT])
+        report.trt_result = session_of(item.config).outcome.line_of(item.stash[RESULT])
     return report
 
 
@@ -156,7 +158,7 @@ def _point_to_test(report: Any) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
-    """Save the measurement after all reports of the test, which show whether it failed."""
+    """Save the measurement after all reports of the test, which show whether it failed. Then forget it."""
     if DECLARATION in item.stash:
         session_of(item.config).progress.begin_test(item.nodeid.partition("::")[2])
     try:
@@ -165,6 +167,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         session_of(item.config).progress.end_test()
         if RESULT in item.stash:
             session_of(item.config).save(item)
+        _discard(item, TRIAL, RESULT)  # pytest keeps every item until the run ends
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,8 @@ from pytest_trt.plugin import pytest_benchmark
 
 if TYPE_CHECKING:
     from pytest_trt.core.records import Result
+    from pytest_trt.plugin.recording import Recorder
+    from pytest_trt.report.header import RunHead
     from pytest_trt.spec.settings import Settings
     from pytest_trt.trial.against.revision import Worktree
 
@@ -23,6 +26,7 @@ class RunOutcome:
     """The outcome of a run.
 
     Args:
+        config: pytest's configuration.
         settings: Returns the settings. It is called only once there is a result: a run without tests of this plugin
             parses none.
 
@@ -33,13 +37,12 @@ class RunOutcome:
         orphans: The node ids of tests that have a baseline and no longer exist.
     """
 
-    def __init__(self, settings: Callable[[], Settings]) -> None:
-        self._settings = settings
+    def __init__(self, config: pytest.Config, settings: Callable[[], Settings]) -> None:
+        self._config, self._settings, self._began = config, settings, time.time()
         self.problems: list[str] = []
         self.warnings: list[str] = []
         self.expected: set[str] = set()
         self.orphans: set[str] = set()
-        self._results: dict[str, Result] = {}
         self._reported: set[str] = set()
         self._failed: set[str] = set()
         self._unmeasured = 0
@@ -47,11 +50,25 @@ class RunOutcome:
         self._ended: set[str] = set()
         self._lost: list[str] = []
         self._lines: list[str] = []
+        self._latest: tuple[str, Result] | None = None
+        """The last result of this process and its line: to parse the line again would take longer than to make it."""
+
+    @cached_property
+    def _recorder(self) -> Recorder:
+        """The recorder of the results, made for the first of them."""
+        from pytest_trt.plugin.recording import Recorder
+
+        return Recorder(self._config, self._settings(), self._began, self.warnings)
 
     @property
-    def results(self) -> list[Result]:
+    def results(self) -> Sequence[Result]:
         """The result of each test; of a test that was run again, as by pytest-rerunfailures, the last one."""
-        return list(self._results.values())
+        return self._recorder.results if "_recorder" in self.__dict__ else ()
+
+    @property
+    def _summaries(self) -> Mapping[str, Result]:
+        """The results without their samples, by node id."""
+        return self._recorder.results.summaries if self.results else {}
 
     def add_report(self, report: pytest.TestReport) -> None:
         """Store the result that a report carries, from this process or from a worker."""
@@ -63,19 +80,33 @@ class RunOutcome:
         if report.when == "teardown":
             self._ended.add(report.nodeid)
         if hasattr(report, "trt_result"):
-            from pytest_trt.core import codec
-            from pytest_trt.core.records import Result
+            line: str = report.trt_result
+            del report.trt_result  # pytest keeps every report until the run ends
+            self._add_result(line)
 
-            result = codec.decode(Result, report.trt_result)
-            if self._settings().disabled and not result.verdicts:
-                self._unmeasured += 1
-            else:
-                self._results[result.node_id] = result
+    def line_of(self, result: Result) -> str:
+        """Return the result as it is recorded, in one line of JSON, which the test's report carries."""
+        from pytest_trt.plugin import recording
+
+        line = recording.line_of(result, self._config, self._settings())
+        self._latest = line, result
+        return line
+
+    def _add_result(self, line: str) -> None:
+        from pytest_trt.report import result_line
+
+        own_line, own_result = self._latest or ("", None)
+        result = own_result if own_result is not None and own_line is line else result_line.parse(line)
+        self._latest = None
+        if self._settings().disabled and not result.verdicts:
+            self._unmeasured += 1
+        else:
+            self._recorder.results.add(result, line)
 
     def add_saved(self, node_id: str, saved: str) -> None:
         """Add the sentence on saving to the result of the test."""
-        if saved and node_id in self._results:
-            self._results[node_id] = dataclasses.replace(self._results[node_id], saved=saved)
+        if saved and self.results:
+            self._recorder.results.set_saved(node_id, saved)
 
     def add_lost_test(self, node_id: str) -> None:
         """Make the test an error: the worker that ran it was lost before it reported a verdict."""
@@ -83,7 +114,7 @@ class RunOutcome:
 
         if node_id in self._started:
             verdict = Verdict("error", "run", "", "the xdist worker that ran this test is lost: there is no verdict")
-            self._results[node_id] = Result(node_id, (verdict,))
+            self._recorder.results.add(Result(node_id, (verdict,)))
 
     def merge_worker(self, worker: str, output: Mapping[str, Any] | None) -> None:
         """Add the problems and warnings of a worker that ended; one without output was lost."""
@@ -111,12 +142,15 @@ class RunOutcome:
         config = session.config
         ran = session.exitstatus in _RAN and not self.problems and not config.option.collectonly
         if ran and (has_options or self.results):
-            from pytest_trt.plugin.summary import describe_run, write_reports
+            from pytest_trt.plugin.summary import write_reports
 
-            written, errors = write_reports(self.results, self._settings(), worktree(), describe_run(config))
+            head = self._head()
+            written, errors = write_reports(self.results, self._settings(), worktree(), head)
             self._lines += written
+            if (lost := self._recorder.results.error) is not None:
+                self.warnings.append(f"the samples of some tests are not stored ({lost}): make space")
             self.problems += [f"a report cannot be written: {e}: make space, or name another path" for e in errors]
-            self._keep_last_run(config)
+            self._keep_last_run(head)
         if not config.option.collectonly:
             self._lost += self._ignored_verdicts()
             self._report_orphans()
@@ -133,6 +167,9 @@ class RunOutcome:
         elif self._lost and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
+    def _head(self) -> RunHead:
+        return self._recorder.head(interrupted=bool(self.expected - self._reported))
+
     def _report_orphans(self) -> None:
         """Warn of baselines whose tests are gone; with --trt-strict they fail the run."""
         if not self.orphans:
@@ -148,25 +185,21 @@ class RunOutcome:
 
     def _ignored_verdicts(self) -> list[str]:
         """Return a line for each test that has a failing verdict but did not fail in pytest."""
-        if not self._results:
+        if not self.results:
             return []
         from pytest_trt.report.table import result_words
 
         return [
             f"{node_id} is {result_words(result)}, but pytest counted no failure: a hook or plugin changed its outcome"
-            for node_id, result in self._results.items()
+            for node_id, result in self._summaries.items()
             if result.status in self._settings().failing and node_id not in self._failed
         ]
 
-    def _keep_last_run(self, config: pytest.Config) -> None:
+    def _keep_last_run(self, head: RunHead) -> None:
         """Write the results to pytest's cache folder, where `pytest-trt baseline accept` finds them."""
-        from pytest_trt.report.header import Header
-        from pytest_trt.report.write import write
-
-        cache = getattr(config, "cache", None)  # there is none with -p no:cacheprovider
-        if cache is not None and self.results:
+        if self.results:
             try:
-                write("json", cache.mkdir("trt") / "last-run.json", self.results, Header("", ""))
+                self._recorder.keep_last_run(head)
             except OSError as error:  # pytest, too, only warns if it cannot write there
                 consequence = "the last run is not stored, so that pytest-trt baseline accept needs --from"
                 self.warnings.append(f"{consequence}: {error}")
@@ -176,7 +209,7 @@ class RunOutcome:
         if self.results:
             from pytest_trt.plugin.summary import show_results
 
-            show_results(reporter, self.results, self._settings(), worktree(), reporter.config.get_verbosity())
+            show_results(reporter, self.results, self._settings(), worktree(), self._head())
             if has_workers and (text := pytest_benchmark.xdist_warning(reporter.config)):
                 reporter.write_line(text)
         if self._unmeasured:
@@ -191,3 +224,8 @@ class RunOutcome:
         shown = self.problems if has_workers or self.results else ()  # otherwise pytest shows the UsageError itself
         for problem in (*shown, *(self._lost if self._started or self.expected or self.orphans else ())):
             reporter.write_line(escape_lines(f"ERROR: {problem}"), red=True)
+
+    def close(self) -> None:
+        """Close the file of the results."""
+        if "_recorder" in self.__dict__:
+            self._recorder.close()

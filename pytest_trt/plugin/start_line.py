@@ -23,7 +23,7 @@ def start_line(session: Session, declared: Sequence[Declaration]) -> str:
     It is empty if the tests are only listed or are not measured.
     """
     settings, bench = session.settings, session.bench
-    if session.problems or session.only_lists or settings.disabled or session.config.get_verbosity() < 0:
+    if session.problems or session.collecting.only_lists or settings.disabled or session.config.get_verbosity() < 0:
         return ""
     where: dict[str, None] = {}
     for declaration in declared:

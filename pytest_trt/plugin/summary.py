@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import collections
 import os
-import socket
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.foreign_text import escape
-from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment, Result
-from pytest_trt.core.version import __version__
 from pytest_trt.engine.cache.folder import cache_folder
 from pytest_trt.errors import CacheError
 from pytest_trt.judge.suite import doubtful_failures
 from pytest_trt.report import builds, markdown, terminal
 from pytest_trt.report import selftest as selftest_report
-from pytest_trt.report.header import Header, RunHead, backend_name, device_name
+from pytest_trt.report.header import Header, RunHead
+from pytest_trt.report.stored_results import summaries
 from pytest_trt.report.write import write
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial import selftest
@@ -54,59 +51,41 @@ def write_reports(
 
 
 def show_results(
-    reporter: Any, results: Sequence[Result], settings: Settings, worktree: Worktree | None, verbosity: int
+    reporter: Any, results: Sequence[Result], settings: Settings, worktree: Worktree | None, run: RunHead
 ) -> None:
     """Write the table to pytest's terminal reporter, and a line for each outcome of saving."""
     if results:
-        run = describe_run(reporter.config)
         writer, header = reporter._tw, _header(results, settings, worktree, run)
         width = writer.fullwidth if reporter.isatty else terminal.PIPED_WIDTH
         if settings.build_only:
-            shown = builds.render(results, width=width)
+            shown = builds.render(summaries(results), width=width)
         else:
             shown = terminal.render(
                 results,
                 header,
                 width=width,
                 colour=writer.hasmarkup,
-                verbosity=verbosity,
+                verbosity=reporter.config.get_verbosity(),
                 encoding=getattr(writer._file, "encoding", None) or "utf-8",
             )
         reporter.write_line("")
         reporter.write(shown)
-    for text, count in collections.Counter(result.saved for result in results if result.saved).items():
+    for text, count in collections.Counter(result.saved for result in summaries(results) if result.saved).items():
         reporter.write_line(escape(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})"))
-
-
-def describe_run(config: Any) -> RunHead:
-    """Return the facts about this run of pytest."""
-    root = config.rootpath
-    return RunHead(
-        plugin=__version__,
-        command=("pytest", *map(str, config.invocation_params.args)),
-        host=socket.gethostname(),
-        project=root.name,
-        start=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        commit=checked_out_commit(root),
-    )
 
 
 def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None, run: RunHead) -> Header:
     baseline, commit = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
-    seen = [result.measurement.environment for result in results if result.measurement is not None]
-    devices = dict.fromkeys((device_name(environment), backend_name(environment)) for environment in seen)
-    device, backend = next(iter(devices), ("nothing measured", ""))
-    if len(devices) > 1:
-        device, backend = "; ".join(map(", ".join, devices)), ""
-    return Header(
-        device,
-        backend,
+    known = summaries(results)
+    seen = next((result.measurement.environment for result in known if result.measurement is not None), None)
+    return Header.from_results(
+        known,
         baseline,
-        settings.failing,
-        commit,
-        run,
-        selftest=_selftest(settings, seen[0]) if seen else "",
-        doubtful=doubtful_failures(results),
+        failing=settings.failing,
+        commit=commit,
+        run=run,
+        selftest=_selftest(settings, seen) if seen is not None else "",
+        doubtful=doubtful_failures(known),
     )
 
 

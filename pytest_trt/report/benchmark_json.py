@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pytest_trt.core.records import Environment, Measurement, Result
@@ -35,19 +35,29 @@ def extra_info(result: Result, measurement: Measurement) -> dict[str, Any]:
     }
 
 
-def render(results: Sequence[Result], header: Header | None = None) -> str:
-    """Return the JSON of all results that have a latency; its readers know nothing else. `header` is not used."""
-    measured = [(r, r.measurement) for r in results if r.measurement is not None]
-    benchmarks = [_benchmark(result, m, data) for result, m in measured if (data := latencies_s(m))]
-    environments = [m.environment for _, m in measured]
-    document = {
-        "machine_info": _machine_info(environments[0]) if environments else {},
-        "commit_info": _commit_info(environments[0] if environments else None),
-        "benchmarks": benchmarks,
-        "datetime": max((m.time for _, m in measured), default=""),
+def render(results: Sequence[Result], header: Header | None = None) -> Iterator[str]:
+    """Yield the parts of the JSON of all results that have a latency; its readers know nothing else.
+
+    `header` is not used.
+    """
+    environment: Environment | None = None
+    latest, separator = "", ""
+    yield '{\n"benchmarks": ['
+    for result in results:
+        measurement = result.measurement
+        if measurement is None:
+            continue
+        environment, latest = environment or measurement.environment, max(latest, measurement.time)
+        if data := latencies_s(measurement):
+            yield f"{separator}\n{json.dumps(_benchmark(result, measurement, data), indent=1)}"
+            separator = ","
+    rest = {
+        "machine_info": _machine_info(environment) if environment else {},
+        "commit_info": _commit_info(environment),
+        "datetime": latest,
         "version": _version(),
     }
-    return json.dumps(document, indent=1) + "\n"
+    yield f"],\n{json.dumps(rest, indent=1)[1:]}\n"
 
 
 def fill_fixture(benchmark: Any, result: Result) -> bool:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
+from typing import Any
 
 from pytest_trt.core.backends import label_of
 from pytest_trt.core.foreign_text import escape
-from pytest_trt.core.records import ALWAYS_FAIL, Environment, Status
+from pytest_trt.core.records import ALWAYS_FAIL, Environment, Result, Status
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +74,16 @@ class Header:
     ) -> Header:
         """Return the header of a run in which every test has the same environment."""
         return cls(device_name(environment), backend_name(environment), baseline, failing, commit)
+
+    @classmethod
+    def from_results(cls, results: Iterable[Result], baseline: str | None, **fields: Any) -> Header:
+        """Return the header of a run whose tests may have several environments, or none."""
+        seen = [result.measurement.environment for result in results if result.measurement is not None]
+        devices = dict.fromkeys((device_name(environment), backend_name(environment)) for environment in seen)
+        device, backend = next(iter(devices), ("nothing measured", ""))
+        if len(devices) > 1:
+            device, backend = "; ".join(map(", ".join, devices)), ""
+        return cls(device, backend, baseline, **fields)
 
     @property
     def title(self) -> str:

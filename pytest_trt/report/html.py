@@ -13,6 +13,7 @@ from pytest_trt.core.records import Environment, LayerProfile, Measurement, Resu
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header, environment_line
 from pytest_trt.report.numbers import format_count, format_number, format_share
+from pytest_trt.report.stored_results import summaries
 from pytest_trt.report.table import Table, build_table, result_words, totals, warnings
 
 _STYLE = """
@@ -45,15 +46,15 @@ def render(results: Sequence[Result], header: Header) -> str:
     A section has the test's verdicts, block medians, layers and environment. Sections are folded; those of failing
     tests are open.
     """
-    title = _html(header.title)
+    title, known = _html(header.title), summaries(results)
     parts = [
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>',
         '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{_html(totals(results))}</p>",
+        f"<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n<p>{_html(totals(known))}</p>",
         *((f"<p>{_html(header.selftest)}</p>",) if header.selftest else ()),
-        _overview(build_table(results, header), header),
+        _overview(build_table(known, header), header),
     ]
-    if lines := warnings(results, header):
+    if lines := warnings(known, header):
         parts.append(f"<h2>Warnings</h2>\n<ul>{''.join(f'<li>{_html(line)}</li>' for line in lines)}</ul>")
     parts.append("<h2>Tests</h2>")
     parts += [_test(number, result, header) for number, result in enumerate(results)]

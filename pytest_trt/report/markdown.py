@@ -10,6 +10,7 @@ from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import STATUSES, Result
 from pytest_trt.report import failure
 from pytest_trt.report.header import Header
+from pytest_trt.report.stored_results import summaries
 from pytest_trt.report.table import build_table, next_step, totals, warnings
 
 MAX_ROWS = 1000
@@ -30,6 +31,7 @@ def render(results: Sequence[Result], header: Header) -> str:
 
     The tests are sorted by verdict, the worst first.
     """
+    results = summaries(results)
     worst_first = sorted(results, key=lambda r: STATUSES.index(r.status))
     parts = [f"### {escape_markdown(header.title)}", escape_markdown(totals(results))]
     if header.selftest:

@@ -13,6 +13,7 @@ from pytest_trt.core.records import Measurement, Result, Status
 from pytest_trt.report import failure, trtexec_json
 from pytest_trt.report.header import Header, environment_line
 from pytest_trt.report.numbers import format_count, format_duration, format_figure
+from pytest_trt.report.stored_results import summaries
 from pytest_trt.report.table import Row, Table, build_table, next_step, totals, warnings
 
 if TYPE_CHECKING:
@@ -95,19 +96,20 @@ def print_report(console: Console, results: Sequence[Result], header: Header, *,
     console.print(Rule(Text(shorten(header.title, width - 4), "bold"), characters="=", style="bold"))
     if header.selftest:
         console.print(Text("\n".join(_wrap(header.selftest, width, ""))), no_wrap=True, overflow="ignore", crop=False)
-    shown = [r for r in results if verbosity >= 0 or r.status in header.failing]
+    known = summaries(results)
+    shown = [r for r in known if verbosity >= 0 or r.status in header.failing]
     if shown:
-        _print_table(console, build_table(shown, header), header, details=verbosity > 0)
-    notes = [f"warning: {line}" for line in warnings(results, header)] if verbosity >= 0 else []
-    for line in filter(None, (totals(results), *notes, next_step(results, header))):
+        _print_table(console, build_table(shown, header), header, results if verbosity > 0 else None)
+    notes = [f"warning: {line}" for line in warnings(known, header)] if verbosity >= 0 else []
+    for line in filter(None, (totals(known), *notes, next_step(known, header))):
         first, *rest = _wrap(line, width, "")
         text = Text("\n".join((first, *rest)))
         text.highlight_regex("^warning:", "yellow")
         console.print(text, no_wrap=True, overflow="ignore", crop=False)
 
 
-def _print_table(console: Console, table: Table, header: Header, *, details: bool) -> None:
-    """Print the table, with a line for each file, and the details of a test below its row."""
+def _print_table(console: Console, table: Table, header: Header, details: Sequence[Result] | None) -> None:
+    """Print the table, with a line for each file, and `details`, the same results with samples, below the rows."""
     from rich.table import Table as Grid
     from rich.text import Text
 
@@ -128,18 +130,19 @@ def _print_table(console: Console, table: Table, header: Header, *, details: boo
         return cells
 
     print_rows([[Text.assemble((table.headings[c], "bold")) for c in columns]])
-    groups: dict[str, list[Row]] = {}
-    for row in table.rows:
-        groups.setdefault(row.group, []).append(row)
+    groups: dict[str, list[tuple[int, Row]]] = {}
+    for numbered in enumerate(table.rows):
+        groups.setdefault(numbered[1].group, []).append(numbered)
     for group, rows in groups.items():
         if group:
             console.print(Text(escape(group), "dim"), overflow="fold")
-        if not details:
-            print_rows(list(map(cells_of, rows)))
-        for row in rows if details else ():
+        if details is None:
+            print_rows([cells_of(row) for _, row in rows])
+            continue
+        for number, row in rows:
             print_rows([cells_of(row)])
-            wrapped = "\n".join(part for line in _details(row.result) for part in _wrap(line, console.width, "    "))
-            console.print(Text(wrapped), no_wrap=True, overflow="ignore", crop=False)
+            lines = (part for line in _details(details[number]) for part in _wrap(line, console.width, "    "))
+            console.print(Text("\n".join(lines)), no_wrap=True, overflow="ignore", crop=False)
 
 
 def _layout(table: Table, width: int) -> tuple[list[int], list[int]]:

@@ -96,27 +96,26 @@ def instability_threshold(environment: Environment) -> float:
     return 0.01 if environment.backend.startswith("tensorrt") and version <= [10, 13, 0] else 0.025
 
 
-def files(results: Sequence[Result]) -> dict[str, str]:
-    """Return the files that trtexec would have written for each measured test.
+def files(results: Sequence[Result]) -> Iterator[tuple[str, str]]:
+    """Yield the files that trtexec would have written for each measured test, as names and contents.
 
-    Returns:
-        The content of each file by its name: the summary with the advice (`.txt`), the times, and, if the layers were
-        timed, the profile and the layer information (`.json`).
+    They are the summary with the advice (`.txt`), the times, and, if the layers were timed, the profile and the layer
+    information (`.json`).
     """
-    contents: dict[str, str] = {}
+    names: set[str] = set()
     for result in results:
         measurement = result.measurement
         if measurement is None or not series(measurement, "ms"):
             continue
         name = re.sub(r"[^A-Za-z0-9.]+", "-", result.node_id).strip("-.")[:150]
-        if f"{name}.txt" in contents:  # The ids of two tests differ only in characters that a file name cannot have.
+        if name in names:  # The ids of two tests differ only in characters that a file name cannot have.
             name += f"-{hashlib.sha256(result.node_id.encode()).hexdigest()[:8]}"
-        contents[f"{name}.txt"] = "".join((summary(measurement), *(f"{line}\n" for line in advice(measurement))))
-        contents[f"{name}.times.json"] = export_times(measurement)
+        names.add(name)
+        yield f"{name}.txt", "".join((summary(measurement), *(f"{line}\n" for line in advice(measurement))))
+        yield f"{name}.times.json", export_times(measurement)
         if measurement.profile is not None:
-            contents[f"{name}.profile.json"] = export_profile(measurement.profile)
-            contents[f"{name}.layers.json"] = export_layer_info(measurement.profile)
-    return contents
+            yield f"{name}.profile.json", export_profile(measurement.profile)
+            yield f"{name}.layers.json", export_layer_info(measurement.profile)
 
 
 def export_times(measurement: Measurement) -> str:

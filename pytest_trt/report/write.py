@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.records import Result
 from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.report.header import Header
-
-
-def text(form: str, results: Sequence[Result], header: Header) -> str:
-    """Return the report as text.
-
-    Args:
-        form: The name of a format in REPORT_FORMATS that is one file.
-        results: The tests' results, in the order of the report.
-        header: The facts about the run as a whole.
-
-    Raises:
-        KeyError: There is no such format.
-    """
-    content: str = importlib.import_module(REPORT_FORMATS[form].module).render(results, header)
-    return content
 
 
 def write(form: str, path: Path, results: Sequence[Result], header: Header) -> None:
@@ -40,14 +25,15 @@ def write(form: str, path: Path, results: Sequence[Result], header: Header) -> N
         OSError: A file cannot be written; the error names it.
     """
     report_format = REPORT_FORMATS[form]
+    module = importlib.import_module(report_format.module)
     if not report_format.is_folder:
-        _write(path, text(form, results, header))
+        _write(path, module.render(results, header))
         return
-    for name, content in importlib.import_module(report_format.module).files(results).items():
+    for name, content in module.files(results):
         _write(path / name, content)
 
 
-def _write(path: Path, content: str) -> None:
+def _write(path: Path, content: str | Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_atomically(path, content)

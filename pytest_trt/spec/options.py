@@ -83,8 +83,9 @@ OPTIONS = (
     Option("--trt-builds", "builds", "build each engine this many times, to measure how much builds differ (1)", "K"),
     Option("--trt-build-only", "build_only", "build the engines that the tests' markers declare, without running "
            "the tests"),
-    Option("--trt-report", "reports", "write a report: a format (html, md, json, benchmark-json or trtexec), a colon "
-           "and a path, which is a folder for trtexec; may be repeated", "FORMAT:PATH", repeatable=True),
+    Option("--trt-report", "reports", "write a report: a format (html, md, json, json-all, benchmark-json or "
+           "trtexec), a colon and a path, which is a folder for trtexec; may be repeated", "FORMAT:PATH",
+           repeatable=True),
     Option("--trt-bisect", "bisect", "if outputs are inaccurate, find the first layer that departs from the reference; "
            "this builds the model again with more outputs"),
     Option("--trt-only", "only", "run only the tests of this plugin"),

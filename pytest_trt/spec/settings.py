@@ -63,6 +63,11 @@ class Settings:
         return any(REPORT_FORMATS[form].needs_layers for form, _path in self.reports)
 
     @property
+    def exports_samples(self) -> bool:
+        """Whether a report contains all samples of each test."""
+        return any(REPORT_FORMATS[form].needs_samples for form, _path in self.reports)
+
+    @property
     def failing(self) -> frozenset[Status]:
         """The verdicts that fail a test in this run."""
         return ALWAYS_FAIL | self.fail_on

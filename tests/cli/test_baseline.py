@@ -54,7 +54,7 @@ def test_accept_uses_the_last_run(run: Run) -> None:
     status, _, error = run("baseline", "accept", TEST, "--reason", "deeper network")
     assert status == 2
     assert "there is no last run" in error
-    write_run(f".pytest_cache/d/{LAST_RUN}", measurement(0.3, day=2), measurement(node_id=OTHER))
+    write_run(f".pytest_cache/d/trt/{LAST_RUN}", measurement(0.3, day=2), measurement(node_id=OTHER))
     status, out, _ = run("baseline", "accept", TEST, "--reason", "deeper network")
     assert status == 0
     assert "baseline moved (deeper network)" in out

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from samples.records import TEST, measurement
+from samples.reports import read_json
 from samples.runs import OTHER, Run, folder, write_run
 
 from pytest_trt.core.records import Estimate, Verdict
-from pytest_trt.report import result_json
 
 
 def test_compare_exit_statuses(run: Run) -> None:
@@ -84,7 +84,7 @@ def test_compare_formats(run: Run) -> None:
     assert status == 1
     assert "| " in out
     status, out, _ = run("compare", base, slow, "--format", "json")
-    (result,) = result_json.read(out)
+    (result,) = read_json(out)
     assert (status, result.status) == (1, "regressed")
     assert result.measurement is not None
     assert result.measurement.samples == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 from pathlib import Path
@@ -12,11 +13,11 @@ import jsonschema
 import pytest
 from samples.pages import DOCS
 from samples.records import measurement
+from samples.reports import HEAD, HEADER, text
 
 from pytest_trt.core.records import Result, Verdict
 from pytest_trt.judge.baselines import file_format
 from pytest_trt.judge.baselines.baseline import baseline_of
-from pytest_trt.report import result_json
 
 
 def generator() -> ModuleType:
@@ -58,7 +59,10 @@ def test_a_real_run_and_its_baselines_are_valid(documented_project: Path) -> Non
 def test_a_run_on_a_gpu_and_its_baseline_are_valid() -> None:
     measured = measurement()
     verdict = Verdict("regressed", "baseline", "ms", "slower", ratio=measured.figures["ms"], tolerance=0.05)
-    validate(json.loads(result_json.render([Result("t.py::t", (verdict,), measured)])), "run.schema.json")
+    validate(
+        json.loads(text("json", [Result("t.py::t", (verdict,), measured)], dataclasses.replace(HEADER, run=HEAD))),
+        "run.schema.json",
+    )
     validate(json.loads(file_format.render(baseline_of(measured))), "baseline.schema.json")
 
 

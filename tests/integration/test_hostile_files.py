@@ -22,9 +22,8 @@ from onnx import helper, numpy_helper
 from samples.models import conv_model
 from samples.mutations import bounded_memory, bounded_time, fuzzed, mutate, mutate_json
 from samples.records import blocks, measurement
-from samples.reports import RUN
+from samples.reports import RUN, read_json
 
-from pytest_trt.cli.project import read_results
 from pytest_trt.core import codec
 from pytest_trt.core.records import Environment, Layer, LayerProfile, Samples
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, check_origin
@@ -40,7 +39,8 @@ from pytest_trt.judge.accuracy.allowed_error import DEFAULTS
 from pytest_trt.judge.baselines import file_format
 from pytest_trt.judge.baselines.baseline import Run, baseline_of, data_of
 from pytest_trt.judge.regression.blame import blame
-from pytest_trt.report import result_json
+from pytest_trt.report import result_json, result_line
+from pytest_trt.report.result_json import RunFile
 from pytest_trt.spec.budget_file import read_budgets
 from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.description import parse_pipeline
@@ -115,8 +115,8 @@ def read_data(path: Path) -> None:
 
 
 def read_run(path: Path) -> None:
-    results = read_results(path)
-    assert result_json.read(result_json.render(results)) == results
+    results = tuple(RunFile(path))
+    assert read_json("".join(result_json.document(map(result_line.render, results), None))) == results
 
 
 def read_budget_file(path: Path) -> None:

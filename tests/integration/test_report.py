@@ -7,7 +7,9 @@ import json
 import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
-FORMATS = ("html", "md", "json", "benchmark-json")
+from pytest_trt.report.result_json import RunFile
+
+FORMATS = ("html", "md", "json", "json-all", "benchmark-json")
 
 
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -21,7 +23,7 @@ def test_every_report_format_is_complete(project, monkeypatch, xdist):
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines([f"{format_} report: {project.path}/reports/trt.{format_}" for format_ in FORMATS])
     text = {format_: (project.path / "reports" / f"trt.{format_}").read_text() for format_ in FORMATS}
-    assert len(list((project.path / "reports").iterdir())) == 4
+    assert len(list((project.path / "reports").iterdir())) == len(FORMATS)
     assert not (project.path / "out.json").exists()  # the command line replaces the ini setting
     assert all("test_m" in text[format_] and "test_n" in text[format_] for format_ in FORMATS)
     assert text["html"].rstrip().endswith("</html>")
@@ -58,7 +60,7 @@ def test_unwritable_reports_do_not_stop_other_reports(project, monkeypatch, xdis
 def test_unknown_report_format_is_a_usage_error(project, value):
     result = project.runpytest_inprocess(f"--trt-report={value}")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    formats = "(html|md|json|benchmark-json|trtexec), a colon and a path"
+    formats = "(html|md|json|json-all|benchmark-json|trtexec), a colon and a path"
     result.stderr.fnmatch_lines([f"ERROR: --trt-report is *give a format {formats}*"])
 
 
@@ -84,3 +86,32 @@ def test_run_that_cannot_be_stored_for_accept_is_a_warning(project):
     result = project.runpytest_subprocess("-o", "addopts=", "-o", "cache_dir=cache")
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["warning: the last run is not stored, so that *accept needs --from: *last-run.json*"])
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
+def test_killed_run_leaves_the_results_of_the_tests_that_ended(project, xdist):
+    """pytest is killed as a whole; a worker that is killed alone is in test_xdist."""
+    cached = ("-o", "addopts=", "-o", "cache_dir=cache", *xdist)
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.makeconftest(
+        """
+        import os, pathlib, signal
+        def pytest_runtest_logfinish(nodeid):
+            if "PYTEST_XDIST_WORKER" not in os.environ and pathlib.Path("kill").exists():
+                os.kill(os.getpid(), signal.SIGKILL)
+        """
+    )
+    (project.path / "kill").touch()
+    assert project.runpytest_subprocess(*cached).ret == -9
+    folder = project.path / "cache" / "d" / "trt"
+    (left,) = folder.iterdir()
+    run = RunFile(left)
+    assert [result.node_id for result in run] == ["test_m.py::test_m"]
+    (project.path / "kill").unlink()
+    result = project.runpytest_subprocess(*cached)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        ["warning: an earlier run ended before its report: *killed-run.json.unfinished, which*"]
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["killed-run.json.unfinished", "last-run.json"]
+    assert [one.node_id for one in RunFile(folder / "last-run.json")] == ["test_m.py::test_m"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
@@ -67,3 +69,18 @@ def test_commands_show_no_credentials(arguments: list[str], capsys: pytest.Captu
     shown = "".join(capsys.readouterr())
     assert PLAIN not in shown
     assert "***" in shown or "s3:/" in shown
+
+
+def test_head_of_the_run_shows_its_command_without_credentials(project: pytest.Pytester) -> None:
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    project.makeconftest("def pytest_addoption(parser):\n    parser.addoption('--api-token')\n")
+    options = (f"--trt-baseline-dir={URL}?x={PLAIN}", f"--api-token={PLAIN}", "-k", "not token")
+    project.runpytest_inprocess(*options, "--trt-disable", "--trt-report=json:out.json")
+    written = (project.path / "out.json").read_text()
+    assert PLAIN not in written
+    head = json.loads(written)["head"]
+    assert head["command"][-2:] == ["--trt-disable", "--trt-report=json:out.json"]
+    assert "--api-token=***" in head["command"]
+    assert "not token" in head["command"]
+    assert (head["project"], head["interrupted"]) == (project.path.name, False)
+    assert head["duration_s"] > 0

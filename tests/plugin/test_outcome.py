@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
-import pytest
+import gc
+import json
+import weakref
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
-from pytest_trt.core import codec
-from pytest_trt.core.records import Result, Verdict
+import pytest
+from samples.records import measurement
+
+from pytest_trt.core.records import Result, Samples, Verdict
 from pytest_trt.plugin.outcome import RunOutcome
+from pytest_trt.report.result_json import RunFile
+from pytest_trt.report.result_line import render as line_of
 from pytest_trt.spec.settings import Settings
+
+Make = Callable[..., RunOutcome]
+
+
+@pytest.fixture
+def make(pytester: pytest.Pytester) -> Iterator[Make]:
+    """Return a function that makes the outcome of a run in a folder of its own."""
+    made = []
+
+    def make(settings: Settings | None = None, *arguments: str) -> RunOutcome:
+        config: Any = pytester.parseconfigure("-p", "no:pytest-retry", *arguments)
+        made.append(RunOutcome(config, lambda: settings or Settings()))
+        return made[-1]
+
+    yield make
+    for outcome in made:
+        outcome.close()
 
 
 def report(node_id: str, when: str, **more: object) -> pytest.TestReport:
@@ -21,31 +47,113 @@ def result(node_id: str, *verdicts: Verdict) -> Result:
 OVER, OK = Verdict("over_budget", "budget", "ms", "too slow"), Verdict("ok", "budget", "ms", "fine")
 
 
-def test_last_run_of_a_rerun_test_counts() -> None:
-    outcome = RunOutcome(Settings)
+def test_only_summaries_of_results_stay_in_memory(make: Make) -> None:
+    """Neither the recorder nor the reports, all of which pytest keeps, hold samples."""
+    outcome = make()
+    live: list[weakref.ref[Samples]] = []
+    for number in range(20):
+        made = Result(f"t[{number}]", (OK,), measurement(node_id=f"t[{number}]", day=1 + number))
+        assert made.measurement is not None
+        live += map(weakref.ref, made.measurement.samples)
+        carrier = report(made.node_id, "teardown", trt_result=outcome.line_of(made))
+        outcome.add_report(carrier)
+        assert not hasattr(carrier, "trt_result")
+    del made, carrier
+    gc.collect()
+    assert len(outcome.results) == 20
+    assert [ref for ref in live if ref() is not None] == []
+    stored = [one.measurement for one in outcome.results]
+    assert all(one is not None and one.samples and one.profile for one in stored)
+
+
+def unfinished(outcome: RunOutcome) -> list[Path]:
+    """Return the files of runs that have not ended, or were killed."""
+    return sorted((outcome._config.rootpath / ".pytest_cache" / "d" / "trt").glob("*.unfinished"))
+
+
+def test_results_are_on_disk_before_the_run_ends(make: Make) -> None:
+    outcome = make()
+    outcome.add_report(report("a", "teardown", trt_result=line_of(result("a", OK))))
+    outcome.add_report(report("b", "teardown", trt_result=line_of(result("b", OVER))))
+    (file,) = unfinished(outcome)
+    run = RunFile(file)
+    assert list(run) == [result("a", OK), result("b", OVER)]
+    assert run.head is None or run.head.duration_s is None
+    file.write_bytes(file.read_bytes()[:-20])  # as if the run was killed while it wrote
+    assert list(run) == [result("a", OK)]
+
+
+def test_results_of_a_killed_run_are_kept_until_the_next_one_is_killed(make: Make) -> None:
+    killed = make()
+    killed.add_report(report("a", "teardown", trt_result=line_of(result("a", OK))))
+    (left,) = unfinished(killed)
+    going = make()
+    going.add_report(report("b", "teardown", trt_result=line_of(result("b", OK))))
+    assert left in unfinished(going), "a run that goes on is left alone"
+    killed.close()  # the lock ends with the process that held it
+    after = make()
+    after.add_report(report("c", "teardown", trt_result=line_of(result("c", OK))))
+    kept = left.with_name("killed-run.json.unfinished")
+    assert [str(kept) in warning for warning in after.warnings] == [True]
+    assert list(RunFile(kept)) == [result("a", OK)]
+    assert left not in unfinished(after)
+
+
+def test_full_disk_keeps_every_verdict(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = make()
+    outcome.add_report(report("a", "teardown", trt_result=line_of(result("a", OK))))
+
+    def full(raw: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    results = outcome._recorder.results
+    monkeypatch.setattr(results, "_file", type("File", (), {"seek": results._file.seek, "write": staticmethod(full)}))
+    outcome.add_report(report("b", "teardown", trt_result=line_of(result("b", OVER))))
+    monkeypatch.undo()
+    assert str(results.error) == "[Errno 28] No space left on device"
+    assert list(outcome.results) == [result("a", OK), result("b", OVER)]
+
+
+def test_run_without_a_cache_leaves_no_file(make: Make) -> None:
+    outcome = make(None, "-p", "no:cacheprovider")
+    outcome.add_report(report("a", "teardown", trt_result=line_of(result("a", OK))))
+    assert list(outcome.results) == [result("a", OK)]
+    assert not (outcome._config.rootpath / ".pytest_cache").exists()
+
+
+def test_saved_is_in_the_stored_result(make: Make) -> None:
+    outcome = make()
+    outcome.add_report(report("a", "teardown", trt_result=line_of(result("a", OK))))
+    outcome.add_saved("a", "baseline created")
+    assert [one.saved for one in outcome.results] == ["baseline created"]
+    assert json.loads(next(outcome._recorder.results.lines()))["saved"] == "baseline created"
+
+
+def test_last_run_of_a_rerun_test_counts(make: Make) -> None:
+    outcome = make()
     for verdict in (OVER, OK):
         outcome.add_report(report("a", "setup", trt_started=True))
-        outcome.add_report(report("a", "call", trt_result=codec.encode(result("a", verdict))))
-    assert outcome.results == [result("a", OK)]
+        outcome.add_report(report("a", "call", trt_result=line_of(result("a", verdict))))
+    assert list(outcome.results) == [result("a", OK)]
 
 
-def test_unmeasured_test_has_no_result() -> None:
-    outcome = RunOutcome(lambda: Settings(disabled=True))
-    outcome.add_report(report("a", "call", trt_result=codec.encode(result("a"))))
-    outcome.add_report(report("b", "call", trt_result=codec.encode(result("b", OVER))))
-    assert outcome.results == [result("b", OVER)]
+def test_unmeasured_test_has_no_result(make: Make) -> None:
+    outcome = make(Settings(disabled=True))
+    outcome.add_report(report("a", "call", trt_result=line_of(result("a"))))
+    outcome.add_report(report("b", "call", trt_result=line_of(result("b", OVER))))
+    assert list(outcome.results) == [result("b", OVER)]
 
 
-def test_only_our_test_is_an_error_if_its_worker_is_lost() -> None:
-    outcome = RunOutcome(Settings)
+def test_only_our_test_is_an_error_if_its_worker_is_lost(make: Make) -> None:
+    outcome = make()
     outcome.add_report(report("ours", "setup", trt_started=True))
     outcome.add_lost_test("ours")
     outcome.add_lost_test("another's")
     assert [(r.node_id, r.status) for r in outcome.results] == [("ours", "error")]
 
 
-def test_problem_of_every_worker_is_shown_once() -> None:
-    outcome = RunOutcome(Settings)
+def test_problem_of_every_worker_is_shown_once(make: Make) -> None:
+    outcome = make()
     for worker in ("gw0", "gw1"):
         outcome.merge_worker(worker, {"trt_problems": ["no such device"], "trt_warnings": [f"{worker} is slow"]})
     assert outcome.problems == ["no such device"]

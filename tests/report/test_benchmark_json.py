@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from samples import TESTS_FOLDER
-from samples.reports import RUN, result, unmeasured
+from samples.reports import RUN, result, text, unmeasured
 
 from pytest_trt.core.records import Estimate, Result
-from pytest_trt.report.benchmark_json import fill_fixture, latencies_s, render
+from pytest_trt.report.benchmark_json import fill_fixture, latencies_s
 
 pytest_plugins = ["pytester"]
 
@@ -38,8 +38,8 @@ def compare(*files: Path, columns: str = "median,rounds") -> str:
 
 def test_pytest_benchmark_compares_two_of_our_files(tmp_path: Path) -> None:
     old, new = tmp_path / "old.json", tmp_path / "new.json"
-    old.write_text(render(RUN), encoding="utf-8")
-    new.write_text(render([result("test_resnet18[fp16-b1]", ms=0.544)]), encoding="utf-8")
+    old.write_text(text("benchmark-json", RUN), encoding="utf-8")
+    new.write_text(text("benchmark-json", [result("test_resnet18[fp16-b1]", ms=0.544)]), encoding="utf-8")
     table = compare(old, new)
     assert "test_encoder[fp16-b1]" in table
     row = next(line for line in table.splitlines() if "test_resnet18[fp16-b1]" in line and "new" in line)
@@ -49,7 +49,7 @@ def test_pytest_benchmark_compares_two_of_our_files(tmp_path: Path) -> None:
 
 def test_contains_the_fields_that_other_tools_read() -> None:
     """github-action-benchmark (src/extract.ts) and Bencher (adapters/python/pytest.rs) read these, and no others."""
-    document = json.loads(render([*RUN, unmeasured("test_lost")]))
+    document = json.loads(text("benchmark-json", [*RUN, unmeasured("test_lost")]))
     assert isinstance(document["machine_info"], dict)
     assert isinstance(document["commit_info"], dict)
     assert document["commit_info"]["id"].startswith("a1b2c3d4e5")
@@ -67,7 +67,7 @@ def test_contains_the_fields_that_other_tools_read() -> None:
 def test_has_the_keys_of_a_file_of_pytest_benchmark(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_own(benchmark): benchmark.pedantic(abs, (1,), rounds=3)")
     pytester.runpytest_inprocess("-p", "no:trt", "--benchmark-json=own.json")
-    own, ours = json.loads(Path("own.json").read_text(encoding="utf-8")), json.loads(render(RUN))
+    own, ours = json.loads(Path("own.json").read_text(encoding="utf-8")), json.loads(text("benchmark-json", RUN))
     assert own.keys() == ours.keys()
     assert own["commit_info"].keys() == ours["commit_info"].keys()
     assert own["benchmarks"][0].keys() == ours["benchmarks"][0].keys()
@@ -75,12 +75,12 @@ def test_has_the_keys_of_a_file_of_pytest_benchmark(pytester: pytest.Pytester) -
 
 
 def test_names_parameters_and_figures() -> None:
-    [benchmark] = json.loads(render([result("TestA::test_a[x::y-b1]")]))["benchmarks"]
+    [benchmark] = json.loads(text("benchmark-json", [result("TestA::test_a[x::y-b1]")]))["benchmarks"]
     assert benchmark["name"] == "test_a[x::y-b1]"
     assert benchmark["param"] == "x::y-b1"
     assert benchmark["extra_info"]["memory_mb"] == 628.4
     assert benchmark["extra_info"]["device"] == "NVIDIA H200"
-    [plain] = json.loads(render([result("test_a")]))["benchmarks"]
+    [plain] = json.loads(text("benchmark-json", [result("test_a")]))["benchmarks"]
     assert (plain["name"], plain["param"]) == ("test_a", None)
 
 
@@ -90,7 +90,7 @@ def test_without_samples_only_the_median_is_written() -> None:
     bare = dataclasses.replace(sample.measurement, samples=(), figures={"ms": Estimate.exact(2.0)})
     assert latencies_s(bare) == [0.002]
     nothing = dataclasses.replace(bare, figures={})
-    assert json.loads(render([dataclasses.replace(sample, measurement=nothing)]))["benchmarks"] == []
+    assert json.loads(text("benchmark-json", [dataclasses.replace(sample, measurement=nothing)]))["benchmarks"] == []
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import dataclasses
 import re
 from html.parser import HTMLParser
 
-from samples.reports import HEADER, HOSTILE, NEW, RUN, compared, result, unmeasured
+from samples.reports import HEADER, HOSTILE, NEW, RUN, compared, result, text, unmeasured
 
 from pytest_trt.report import html, markdown
-from pytest_trt.report.write import text
 
 
 class Page(HTMLParser):

@@ -154,7 +154,7 @@ def test_layer_info_is_that_of_the_inspector(inspected: dict[str, Any]) -> None:
 
 def test_similar_node_ids_have_different_files() -> None:
     alike = [dataclasses.replace(RUN[0], node_id=f"a.py::test_a[{batch}]") for batch in ("b_1", "b/1", "b-1")]
-    names = [name for name in files(alike) if name.endswith(".txt")]
+    names = [name for name in dict(files(alike)) if name.endswith(".txt")]
     assert len(set(names)) == 3
     assert names[0] == "a.py-test-a-b-1.txt"
 

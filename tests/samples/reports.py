@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
+import io
+from collections.abc import Iterable, Sequence
 
 from pytest_trt.core.records import Environment, Estimate, Result, Status, Verdict
-from pytest_trt.report.header import Header
+from pytest_trt.core.report_formats import REPORT_FORMATS
+from pytest_trt.report.header import Header, RunHead
+from pytest_trt.report.result_json import RunReader
 from samples.records import H200, measurement
 
 
@@ -40,6 +45,11 @@ def result(name: str, *verdicts: Verdict, ms: float = 0.272, built_s: float | No
 
 HEADER = Header.from_environment(H200, "main")
 
+HEAD = RunHead(
+    "0.1.0", ("pytest", "-n", "2"), "ci-7", "models", "2026-07-01T12:00:00+00:00", 61.5, "a1b2c3d4e5f6", "main"
+)
+"""The head of a run on a CI runner."""
+
 HOSTILE = "test_x[<script>alert(1)</script>|`a`*b*]"
 """A test's name with markup of HTML and Markdown."""
 
@@ -65,3 +75,14 @@ def on(environment: Environment, sample: Result) -> Result:
     """Return a result as if it was measured in that environment."""
     assert sample.measurement is not None
     return dataclasses.replace(sample, measurement=dataclasses.replace(sample.measurement, environment=environment))
+
+
+def text(form: str, results: Sequence[Result], header: Header = HEADER) -> str:
+    """Return the report in a format that is one file."""
+    content: str | Iterable[str] = importlib.import_module(REPORT_FORMATS[form].module).render(results, header)
+    return content if isinstance(content, str) else "".join(content)
+
+
+def read_json(content: str, where: str = "run.json") -> tuple[Result, ...]:
+    """Return the results in the JSON of a run."""
+    return tuple(RunReader(io.BytesIO(content.encode("utf-8", "surrogatepass")), where))

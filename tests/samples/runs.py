@@ -30,7 +30,7 @@ def write_run(path: str, *measured: Measurement, verdicts: Sequence[Verdict] = (
     results = [Result(one.node_id, tuple(verdicts), one) for one in measured]
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(result_json.render(results))
+    file.write_text("".join(result_json.render(results)))
     return file
 
 

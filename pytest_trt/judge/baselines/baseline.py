@@ -6,11 +6,9 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from pytest_trt.core import stats
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import (
     SCHEMA,
-    Block,
     Environment,
     Estimate,
     LayerProfile,
@@ -18,6 +16,7 @@ from pytest_trt.core.records import (
     Samples,
 )
 from pytest_trt.core.stored_output import StoredOutput
+from pytest_trt.core.thinning import thin_out
 from pytest_trt.errors import BaselineError
 
 WHOLE_BLOCKS = 32
@@ -202,25 +201,10 @@ def measurement_of(baseline: Baseline) -> Measurement:
 
 def data_of(measurement: Measurement) -> BaselineData:
     """Return the data to store beside a baseline that has this measurement as its reference."""
-    samples, profile = tuple(map(_thin_out, measurement.samples)), measurement.profile
+    samples, profile = tuple(thin_out(one, WHOLE_BLOCKS) for one in measurement.samples), measurement.profile
     if profile is not None:  # blame needs only the layers
         profile = dataclasses.replace(profile, inspected={})
     return BaselineData(measurement.node_id, measurement.time, samples, profile, measurement.outputs)
-
-
-def _thin_out(samples: Samples) -> Samples:
-    """Return the samples with `WHOLE_BLOCKS` whole blocks, evenly spread, and the medians of the other blocks.
-
-    Times are rounded to a nanosecond, which is finer than the step of any timer that is used.
-    """
-    every = -(-len(samples.blocks) // WHOLE_BLOCKS)
-
-    def thin(number: int, block: Block) -> Block:
-        whole = number % every == 0
-        times = {n: t if whole else (stats.median(t),) for n, t in block.times.items()}
-        return dataclasses.replace(block, times={n: tuple(round(ms, 6) for ms in t) for n, t in times.items()})
-
-    return dataclasses.replace(samples, blocks=tuple(thin(n, b) for n, b in enumerate(samples.blocks)))
 
 
 def _check_text(pattern: re.Pattern[str], name: str, value: str) -> None:
