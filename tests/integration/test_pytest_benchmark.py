@@ -15,8 +15,9 @@ FILE = ENGINE + MEASURES + "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + MEASURE
 def test_benchmark_shows_and_stores_latencies_in_seconds(project, verdicts):
     project.makepyfile(test_m=FILE)
     result = project.runpytest_subprocess(
-        *WITH_BENCHMARK, "--benchmark-json=b.json", "--benchmark-save=one", "--trt-baseline=off"
-    )
+        *WITH_BENCHMARK, "--benchmark-json=b.json", "--benchmark-save=one", "--trt-baseline=off",
+        "--trt-report=json-all:out.json",
+    )  # fmt: skip
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*benchmark: 2 tests*"])
     stored = json.loads((project.path / "b.json").read_text())["benchmarks"]
