@@ -9,7 +9,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -155,13 +155,15 @@ def _accept(args: argparse.Namespace) -> int:
     run = project.results(args.run_file)
     chosen = _choose(run, args.test)
     folder = project.baselines(args)
+    devices = {r.measurement.environment.device for r in chosen.values() if r.measurement is not None}
     accepted, refused = {}, []
     for number, result in chosen.items():
         if result.measurement is None or result.status in ("error", "invalid", "inaccurate"):
             refused.append(f"{result.node_id}: not accepted: it is {result.status}, so its figures cannot be used")
         else:
             _check(result.measurement)
-            accepted[number] = _label(result, chosen.values())
+            device = f" on {result.measurement.environment.device}" if len(devices) > 1 else ""
+            accepted[number] = f"{result.node_id}{device}"
     measured = (r.measurement for number, r in enumerate(run) if number in accepted and r.measurement is not None)
     saved: list[Saved] = []
     while batch := list(itertools.islice(measured, _BATCH)):
@@ -198,13 +200,6 @@ def _choose(run: RunFile, tests: Sequence[str]) -> dict[int, Result]:
             device = device_slug(result.measurement.environment) if result.measurement is not None else ""
             last[device, result.node_id] = number
     return {number: results[number] for number in sorted(last.values())}
-
-
-def _label(result: Result, others: Iterable[Result]) -> str:
-    """Return the name of the test; with that of the device if the tests ran on several."""
-    devices = {other.measurement.environment.device for other in others if other.measurement is not None}
-    on_device = f" on {result.measurement.environment.device}" if result.measurement and len(devices) > 1 else ""
-    return f"{result.node_id}{on_device}"
 
 
 def _rename(args: argparse.Namespace) -> int:
