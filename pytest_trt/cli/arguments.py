@@ -69,7 +69,9 @@ def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of a command that builds and runs engines, for `run_options`."""
     parser.add_argument(
-        "--device", metavar="N|UUID", help="the GPU to use, by number or UUID (default: the ini setting, or 0)"
+        "--device",
+        metavar="N|UUID|WORDS",
+        help="the GPU to use, by number, UUID or words of its name (default: the ini setting, or 0)",
     )
     add_cache_arguments(parser)
 

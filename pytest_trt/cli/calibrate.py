@@ -68,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
         differences = []
         with bench.lock(environment):
             for number in range(args.pairs):
-                differences.append(probe_spread.aa_pair(bench.server(case.backend), case.subject(engine)))
+                differences.append(probe_spread.aa_pair(bench.server(case.backend, environment), case.subject(engine)))
                 show(f"pair {number + 1} of {args.pairs}: {differences[-1]:+.3%}")
         calibration = probe_spread.load(bench.store.folder, environment).with_more(tuple(differences))
         path = probe_spread.save(bench.store.folder, environment, calibration)

@@ -48,7 +48,12 @@ def add_command(subparsers: Any) -> None:
         description=_DESCRIPTION,
         epilog=_EPILOG,
     )
-    parser.add_argument("--device", default="0", metavar="N|UUID", help="the GPU, by number or UUID (default: 0)")
+    parser.add_argument(
+        "--device",
+        default="0",
+        metavar="N|UUID|WORDS",
+        help="the GPU, by number, UUID or words of its name (default: 0)",
+    )
     parser.set_defaults(run=_run)
 
 

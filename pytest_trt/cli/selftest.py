@@ -102,7 +102,7 @@ def _run(args: argparse.Namespace) -> int:
         )
         test = selftest.Selftest(
             device,
-            bench.server(case.backend),
+            bench.server(case.backend, case.environment),
             case.subject(engine),
             question,
             comparisons=args.comparisons,

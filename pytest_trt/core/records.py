@@ -47,7 +47,11 @@ class Environment:
         driver: The version of the GPU driver.
         compute_capability: The compute capability of the GPU, such as `9.0`.
         mig_profile: The profile of the MIG instance, if the device is one.
+        device_uuid: The UUID of the GPU or of the MIG slice.
         device_memory_bytes: The total memory of the GPU.
+        pci_address: The address of the GPU on the PCI bus, such as `0000:18:00.0`.
+        numa_node: The NUMA node that the GPU is attached to. Its probes use the CPUs of that node.
+        power_limit_w: The enforced power limit of the GPU, in W, when the run began.
         host_cpu: The name of the host's CPU.
         host_cpus: The number of CPUs that the process may use.
         threads: The number of CPU threads that inference may use.
@@ -67,6 +71,9 @@ class Environment:
     device_uuid: str | None = None
     mig_profile: str | None = None
     device_memory_bytes: int | None = None
+    pci_address: str | None = None
+    numa_node: int | None = None
+    power_limit_w: float | None = None
     host_cpu: str = ""
     host_cpus: int = 0
     threads: int | None = None

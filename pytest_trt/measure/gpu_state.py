@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pytest_trt.errors import BackendError
@@ -112,6 +112,12 @@ class GpuState:
                 state[name] = float(reading())
         return state
 
+    def power_limit_w(self) -> float | None:
+        """Return the enforced power limit in W; None if this GPU does not report it."""
+        with contextlib.suppress(self._nvml.NVMLError):
+            return float(self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle)) / 1000
+        return None
+
     def facts(self) -> dict[str, str]:
         """Return the GPU's settings as text, without those that this GPU does not report.
 
@@ -183,8 +189,7 @@ class GpuState:
             if pid not in own:
                 name = "a process"
                 with contextlib.suppress(self._nvml.NVMLError):
-                    raw = self._nvml.nvmlSystemGetProcessName(pid)
-                    name = raw if isinstance(raw, str) else raw.decode(errors="replace")
+                    name = _text(self._nvml.nvmlSystemGetProcessName(pid))
                 found.append(Process(pid, name, used))
         return tuple(found)
 
@@ -228,6 +233,48 @@ class GpuState:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def list_uuids() -> tuple[str, ...]:
+    """Return the UUIDs of every MIG slice, and of every GPU that is not divided into slices, as NVML lists them.
+
+    Raises:
+        BackendError: NVML cannot be imported, or does not work.
+    """
+    try:
+        import pynvml
+    except ImportError as error:
+        raise BackendError(f"NVML cannot be imported ({error}): pip install nvidia-ml-py") from error
+    try:
+        pynvml.nvmlInit()
+        try:
+            found: list[str] = []
+            for number in range(pynvml.nvmlDeviceGetCount()):
+                gpu = pynvml.nvmlDeviceGetHandleByIndex(number)
+                slices = list(_slices(pynvml, gpu))
+                found += [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in slices or [gpu]]
+            return tuple(found)
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        raise BackendError(f"NVML does not work ({error}): check that nvidia-smi runs") from error
+
+
+def _slices(nvml: Any, gpu: Any) -> Iterator[Any]:
+    """Yield the handles of the MIG slices of a GPU; none if it has no MIG or MIG is off."""
+    try:
+        if nvml.nvmlDeviceGetMigMode(gpu)[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+            return
+        places = nvml.nvmlDeviceGetMaxMigDeviceCount(gpu)
+    except nvml.NVMLError:
+        return
+    for place in range(places):
+        with contextlib.suppress(nvml.NVMLError):  # there is no slice at this place
+            yield nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, place)
+
+
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode(errors="replace")
 
 
 def advice(facts: Mapping[str, str]) -> tuple[str, ...]:

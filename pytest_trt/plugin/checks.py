@@ -16,6 +16,7 @@ from pytest_trt.plugin.options import uses_plugin
 from pytest_trt.plugin.stash import CASES
 from pytest_trt.spec.budget_where import UNKNOWN, reason_unmatched
 from pytest_trt.spec.declaration import Declaration
+from pytest_trt.trial.card_choice import selects
 
 if TYPE_CHECKING:
     from pytest_trt.core.records import Environment
@@ -100,10 +101,10 @@ def device_problems(bench: Bench, declared: Sequence[Declaration]) -> list[str]:
     for declaration, seen in found:
         if on_gpu and seen.kind == "cpu" and declaration.spec.backend != "auto":
             continue
-        if seen.kind == "cpu" and settings.device != "0":
+        if seen.kind == "cpu" and not all(selects(selector, 0, seen) for selector in settings.device):
             problems.append(
-                f"--trt-device={settings.device} names a GPU, and these tests run on {seen.device} ({seen.backend}): "
-                "drop the option, or name another backend with --trt-backend"
+                f"--trt-device={','.join(settings.device)} names a GPU, and these tests run on {seen.device} "
+                f"({seen.backend}): drop the option, or name another backend with --trt-backend"
             )
         required = settings.require_device
         if required and not names_device(required, seen.device, seen.kind, seen.mig_profile):

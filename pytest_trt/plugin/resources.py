@@ -66,7 +66,7 @@ class RunResources:
         """The resources that tests run with."""
         from pytest_trt.trial.bench import Bench
 
-        return Bench(self.settings, self.progress)
+        return Bench(self.settings, self.progress, warn=self.warnings.append, spread=True)
 
     @cached_property
     def budgets(self) -> BudgetFile:

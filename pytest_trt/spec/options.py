@@ -48,7 +48,8 @@ OPTIONS = (
     Option("--trt-backend", "backend", "backend that runs the engines (auto: TensorRT if it is installed and there is "
            "a GPU, otherwise ONNX Runtime on the CPU)",
            "auto|tensorrt|tensorrt_rtx|tensorrt_lean|tensorrt_dispatch|onnxruntime"),
-    Option("--trt-device", "device", "GPU to use, by number or UUID (0)", "N|UUID"),
+    Option("--trt-device", "device", "GPUs to use among the visible ones: all, or a list of numbers, UUIDs and words "
+           "of their names; each xdist worker uses one at a time (0)", "all|N|UUID|WORDS,..."),
     Option("--trt-require-device", "require_device", "words of the required device's name; on any other device, "
            "pytest runs no test and exits with status 4", "WORDS"),
     Option("--trt-compute-capability", "compute_capabilities", "compute capabilities to build TensorRT-RTX "
@@ -77,6 +78,8 @@ OPTIONS = (
     Option("--trt-max-time", "max_time_s", "stop measuring a test after this many seconds (10)", "S"),
     Option("--trt-min-time", "min_time_s", "measure a test for at least this many seconds (0.1)", "S"),
     Option("--trt-wait", "wait_s", "how many seconds to wait for a GPU that another process keeps busy (60)", "S"),
+    Option("--trt-lock-dir", "lock_dir", "folder of the locks that let one run at a time use a GPU; share it between "
+           "the containers of a host (a folder of the user in TMPDIR)", "PATH"),
     Option("--trt-cache-dir", "cache_dir", "folder of the engine cache (the user's cache folder)", "PATH"),
     Option("--trt-cache-size", "cache_bytes", "maximum size of the engine cache (20GB)", "SIZE"),
     Option("--trt-no-cache", "no_cache", "build every engine again and store none"),

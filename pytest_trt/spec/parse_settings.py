@@ -99,10 +99,15 @@ def _parse_location(value: str, flag: str) -> Location:
     return Location(_parse_text(value, flag).strip())
 
 
-def _parse_device(value: str, flag: str) -> str:
-    if not (value.isdecimal() or value.upper().startswith(("GPU-", "MIG-"))):
-        raise DeclarationError(f"{flag} is {value!r}: give a GPU's number, or its UUID as nvidia-smi -L shows it")
-    return value
+def _parse_device(value: str, flag: str) -> tuple[str, ...]:
+    parts = tuple(part.strip() for part in value.split(","))
+    for part in parts:
+        if not re.search("[A-Za-z0-9]", part) or re.fullmatch(r"-\d+|\d+-\d*", part):
+            raise DeclarationError(
+                f"{flag} is {value!r}: give 'all', or a list of numbers such as 0,1, of UUIDs as nvidia-smi -L shows "
+                "them, and of words of a GPU's name such as H200"
+            )
+    return parts
 
 
 def _choice_parser(*choices: str) -> Callable[[str, str], str]:
@@ -223,6 +228,7 @@ _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "max_time_s": _parse_seconds,
     "min_time_s": _parse_seconds,
     "wait_s": _parse_seconds,
+    "lock_dir": _parse_text,
     "cache_dir": _parse_text,
     "cache_bytes": _parse_bytes,
     "builds": _parse_count,

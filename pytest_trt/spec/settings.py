@@ -21,7 +21,7 @@ class Settings:
     """
 
     backend: BackendName = "auto"
-    device: str = "0"
+    device: tuple[str, ...] = ("0",)
     require_device: str | None = None
     compute_capabilities: tuple[int, ...] = ()
     baseline_save: bool = False
@@ -40,6 +40,7 @@ class Settings:
     max_time_s: float = 10.0
     min_time_s: float = 0.1
     wait_s: float = 60.0
+    lock_dir: str | None = None
     cache_dir: str | None = None
     cache_bytes: int = 20 * 10**9
     no_cache: bool = False

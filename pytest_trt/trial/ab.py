@@ -151,7 +151,7 @@ class AbComparison:
             pair = ((self._new, new.subject), (self._old, old.subject))
             requested = gated_figures.rules_in_turn(self._gates.values(), self._question)
             run = self._device.measure(
-                [(side.bench.server(side.backend), subject) for side, subject in pair],
+                [(side.bench.server(side.backend, side.environment), subject) for side, subject in pair],
                 AllOf((paired.PairedRule(self._question("ms")), *requested)),
                 batch=self._new.batch,
                 spread=self._spread.share,

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,22 +16,27 @@ from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
-from pytest_trt.core.scratch import user_folder
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
-from pytest_trt.errors import BackendError, TrtError
+from pytest_trt.errors import BackendError
+from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe.wire import CONVERSION
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.card_locks import CardLocks
 from pytest_trt.trial.job_process import Say, run_build, run_conversion_job
+from pytest_trt.trial.pool import CardPool, card_key
 
 if TYPE_CHECKING:
     from pytest_trt.core.records import Environment
     from pytest_trt.engine.cache.store import Store
     from pytest_trt.measure.gpu_state import GpuState
+
+BOUND_DEVICE = "0"
+"""The device of every probe that is bound to a card: it sees no other."""
 
 ENVIRONMENT_TIMEOUT_S = 120.0
 """How long a probe may take to make its device ready."""
@@ -45,16 +49,29 @@ class Bench:
         settings: The settings of the run.
         say: Shows the progress of builds and waits.
         python: The interpreter that builds and runs engines.
+        warn: Called with a sentence about each card that fails.
+        spread: Whether processes that use several cards spread over them.
     """
 
-    def __init__(self, settings: Settings, say: Say = lambda text: None, python: str = sys.executable) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        say: Say = lambda text: None,
+        python: str = sys.executable,
+        warn: Callable[[str], None] = lambda text: None,
+        *,
+        spread: bool = False,
+    ) -> None:
         self.settings, self.say, self.python = settings, say, python
+        folder = None if settings.lock_dir is None else Path(settings.rootdir) / Path(settings.lock_dir).expanduser()
+        self._locks = CardLocks(folder, say)
+        self._pool = CardPool(
+            settings.device, self._list_cards, self._check_card, self._locks if spread else None, warn
+        )
         self._servers: dict[str, ProbeServer] = {}
-        self._environments: dict[str, Environment] = {}
-        self._lost: dict[str, str] = {}
+        self._environments: dict[tuple[str, str], Environment] = {}
         self._store: Store | None = None
-        self._gpu: GpuState | None = None
-        self._locked_device: str | None = None
+        self._gpus: dict[str, GpuState] = {}
 
     def backend_name(self, spec: EngineSpec) -> str:
         """Return the backend that runs the spec: its own, else that of the settings, else the best installed one.
@@ -80,15 +97,21 @@ class Bench:
             "'pytest-trt[tensorrt]' for TensorRT on a GPU"
         )
 
-    def server(self, backend: str) -> ProbeServer:
+    def server(self, backend: str, card: Environment | None = None) -> ProbeServer:
         """Return the probe server of the backend; a new one if the old one has died.
 
+        Args:
+            backend: The backend.
+            card: What its next probes are bound to; None for probes that use no card, or any.
+
         Raises:
-            BackendError: The backend's package cannot be imported, or its device was lost earlier in this run.
+            BackendError: The backend's package cannot be imported, or the card was lost earlier in this run.
         """
-        if backend in self._lost:
-            raise BackendError(self._lost[backend])
-        return self._server(backend, self.python)
+        binding = Binding() if card is None else self._pool.binding(card)
+        server = self._server(backend, self.python)
+        if card is not None:
+            server.binding = binding
+        return server
 
     def _server(self, name: str, python: str) -> ProbeServer:
         if name in self._servers and self._servers[name].is_lost:
@@ -97,10 +120,21 @@ class Bench:
             self._servers[name] = ProbeServer(name, python)
         return self._servers[name]
 
-    def lost_device(self, backend: str, node_id: str) -> str:
-        """After an error in a test, find out in a fresh process whether the backend's GPU still works.
+    def _list_cards(self, backend: str, binding: Binding) -> tuple[Environment, ...]:
+        server = self._server(backend, self.python)
+        server.binding = binding
+        with server.fork() as probe:
+            reply, _ = probe.call("environments", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend)
+        return tuple(codec.decode(Environment, card) for card in reply["found"])
 
-        From then on, tests on a lost GPU fail at once.
+    def _check_card(self, backend: str, card: Environment) -> None:
+        with self.lock(card), self.server(backend, card).fork() as probe:
+            probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=BOUND_DEVICE)
+
+    def lost_device(self, backend: str, node_id: str) -> str:
+        """After an error in a test, find out in a fresh process whether its GPU still works.
+
+        From then on, no test uses a lost GPU. If there is no other one of its kind, they fail at once.
 
         Args:
             backend: The backend of the test.
@@ -109,40 +143,37 @@ class Bench:
         Returns:
             Why the GPU no longer works; empty if it works, or is known to be lost.
         """
-        known = self._environments.get(backend)
-        if known is None or known.kind != "gpu" or backend in self._lost:
-            return ""
-        try:
-            with self.lock(known), self.server(backend).fork() as probe:
-                probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=self.settings.device)
-        except TrtError as error:
-            if "cudaErrorMemoryAllocation" in str(error):  # another process uses all its memory, and may free it
-                return ""
-            self._lost[backend] = f"not run: {known.device} was lost in {node_id}"
-            return f"{known.device} does not work in a fresh process either ({error}): see nvidia-smi and dmesg"
-        return ""
+        return self._pool.check_after_error(backend, node_id)
 
     def environment(self, backend: str) -> Environment:
-        """Return the device and the software, as a probe sees them.
+        """Return the card that tests of the backend use in this process, and the software, as a probe sees them.
 
         Raises:
             BackendError: The device does not work.
         """
-        if backend not in self._environments:
-            with self.server(backend).fork() as probe:
-                reply, _ = probe.call(
-                    "environment", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=self.settings.device
-                )
-            seen = codec.decode(Environment, reply)
+        card = self._pool.take(backend)
+        key = (backend, card_key(card))
+        if key not in self._environments:
             from pytest_trt.core.version import __version__
 
-            notes = seen.notes
-            if seen.kind == "cpu" and gpu_is_visible():
+            notes = card.notes
+            if card.kind == "cpu" and gpu_is_visible():
                 notes = (*notes, "there is a GPU, but this ran on the CPU")
-            self._environments[backend] = dataclasses.replace(
-                seen, plugin=__version__, commit=checked_out_commit(Path(self.settings.rootdir)), notes=notes
+            self._environments[key] = dataclasses.replace(
+                card,
+                plugin=__version__,
+                commit=checked_out_commit(Path(self.settings.rootdir)),
+                notes=notes,
+                power_limit_w=self._power_limit_w(card),
             )
-        return self._environments[backend]
+        return self._environments[key]
+
+    def _power_limit_w(self, card: Environment) -> float | None:
+        try:
+            gpu = self.gpu(card)
+        except BackendError:  # a measurement raises it again
+            return None
+        return None if gpu is None else gpu.power_limit_w()
 
     def environment_for(self, backend: str, spec: EngineSpec) -> Environment:
         """Return the environment that an engine of the spec is for.
@@ -192,13 +223,14 @@ class Bench:
         Raises:
             BackendError: NVML is not installed, or does not know the device.
         """
-        if environment.device_uuid is None:
+        uuid = environment.device_uuid
+        if uuid is None:
             return None
-        if self._gpu is None:
+        if uuid not in self._gpus:
             from pytest_trt.measure.gpu_state import GpuState
 
-            self._gpu = GpuState(environment.device_uuid)
-        return self._gpu
+            self._gpus[uuid] = GpuState(uuid)
+        return self._gpus[uuid]
 
     @property
     def store(self) -> Store:
@@ -242,44 +274,30 @@ class Bench:
         shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable
         return run_conversion_job(self._server(backend if shared else CONVERSION, sys.executable), job, self.say)
 
-    def build(self, job: BuildJob) -> BuildReport:
+    def build(self, job: BuildJob, card: Environment | None = None) -> BuildReport:
         """Build an engine in a process of its own, and show its progress.
+
+        Args:
+            job: The build.
+            card: The card to build on; None for a build that uses none.
 
         Raises:
             BuildError: The build failed, or took longer than the spec's build_timeout_s.
             ProbeError: The process crashed.
         """
-        return run_build(self.server(job.backend), job, self.say)
+        return run_build(self.server(job.backend, card), job, self.say)
 
-    @contextlib.contextmanager
-    def lock(self, environment: Environment) -> Iterator[None]:
-        """Lock the device, so that only one of this user's runs and workers on this host builds or measures on it."""
-        from filelock import FileLock
-
-        from pytest_trt.core.lock_holder import acquire
-
-        device = environment.device_uuid or environment.kind
-        if self._locked_device == device:
-            yield
-            return
-        lock = FileLock(user_folder() / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', device)}.lock")
-        waiting = f"waiting for {environment.device}: another run measures or builds on it"
-        if acquire(lock, waiting, self.say, every_s=1.0):
-            self.say("")
-        self._locked_device = device
-        try:
-            yield
-        finally:
-            self._locked_device = None
-            lock.release()
+    def lock(self, environment: Environment) -> contextlib.AbstractContextManager[None]:
+        """Lock the device, so that only one run or worker on this host builds or measures on it."""
+        return self._locks.hold(card_key(environment), environment.device)
 
     def close(self) -> None:
         """End every process that this run started."""
         while self._servers:
             self._servers.popitem()[1].close()
-        if self._gpu is not None:
-            self._gpu.close()
-            self._gpu = None
+        while self._gpus:
+            self._gpus.popitem()[1].close()
+        self._locks.close()
         if self._store is not None:
             self._store.close()
             self._store = None

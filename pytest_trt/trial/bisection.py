@@ -223,7 +223,9 @@ class _Sides:
     def _run(self, case: Case) -> tuple[Arrays, Arrays]:
         engine = case.engine
         with self._bench.lock(case.environment):
-            with EngineProbe(self._bench.server(case.backend), case.subject(engine, self._inputs)) as probe:
+            with EngineProbe(
+                self._bench.server(case.backend, case.environment), case.subject(engine, self._inputs)
+            ) as probe:
                 self._inputs = self._inputs or probe.current_inputs()
                 outputs = probe.infer(self._inputs)
             reference = reference_outputs(REFERENCE, self._inputs, case.model, case.shapes, (), self._bench)

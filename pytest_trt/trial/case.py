@@ -23,7 +23,7 @@ from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
-from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.bench import BOUND_DEVICE, Bench
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays, Tensor
@@ -68,8 +68,8 @@ class Case:
         """The model, found and read."""
         model = resolve_model(self.spec, self._folders, self._bench.store)
         if model.kind == "plan" and not self._bench.settings.build_only:  # only its runtime knows its tensors
-            server, device = self._bench.server(self.backend), self._bench.settings.device
-            model = model.with_tensors(*read_tensors(server, model.path, device, self.spec))
+            server = self._bench.server(self.backend, self.environment)
+            model = model.with_tensors(*read_tensors(server, model.path, BOUND_DEVICE, self.spec))
         return model
 
     @cached_property
@@ -89,7 +89,7 @@ class Case:
             shapes=lambda: self.resolved_shapes,
             environment=self.environment,
             strongly_typed=bench.strongly_typed(self.backend, self.spec),
-            device=bench.settings.device,
+            device=BOUND_DEVICE,
             test=self._node_id,
         )
         resources = BuildResources(
@@ -102,7 +102,7 @@ class Case:
 
     def _build(self, job: BuildJob) -> BuildReport:
         with self._bench.lock(self.environment):
-            return self._bench.build(job)
+            return self._bench.build(job, self.environment)
 
     @cached_property
     def resolved_shapes(self) -> ResolvedShapes:
@@ -133,7 +133,7 @@ class Case:
         """
         return Subject(
             plan=engine.plan,
-            device=self._bench.settings.device,
+            device=BOUND_DEVICE,
             spec=self.spec,
             shapes=self.shapes,
             options=self.declaration.pipeline,
@@ -188,7 +188,7 @@ class Case:
 
     def _open_probe(self) -> EngineProbe:
         if self._probe is None:
-            self._probe = EngineProbe(self._bench.server(self.backend), self.subject(self.engine))
+            self._probe = EngineProbe(self._bench.server(self.backend, self.environment), self.subject(self.engine))
         return self._probe
 
     def build_result(self) -> Result:

@@ -29,7 +29,7 @@ from pytest_trt.measure.stopping import Resolution
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec, Precision
 from pytest_trt.spec.expectations import Accuracy
-from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.bench import BOUND_DEVICE, Bench
 from pytest_trt.trial.case import Case
 from pytest_trt.trial.measuring import MeasuringDevice
 from pytest_trt.trial.probe_spread import spread_of
@@ -171,14 +171,15 @@ class Lineup:
             spec = dataclasses.replace(self._declaration.spec, precision=precision, backend=REFERENCE)
             case = Case(self._bench, row.name, self._declared(spec), self._folders)
             inputs, expected, why_unchecked = self._reference
-            server, environment = bench.server("pytorch"), bench.environment("pytorch")
+            environment = bench.environment("pytorch")
+            server = bench.server("pytorch", environment)
             row = dataclasses.replace(row, environment=environment)
             device = MeasuringDevice(bench, environment)
             with ScratchFolder("pytorch") as scratch, device.exclusively(wait=False):
                 plan = scratch / "plan"
                 write_plan(plan, function, folder, case.model.inputs, case.model.outputs)
                 subject = Subject(
-                    plan, bench.settings.device, case.declaration.spec, case.shapes, self._declaration.pipeline, inputs
+                    plan, BOUND_DEVICE, case.declaration.spec, case.shapes, self._declaration.pipeline, inputs
                 )
                 spread = spread_of(self._bench.store.folder, environment).share
                 rule = Resolution("ms", max(bench.settings.resolution, spread / 4))

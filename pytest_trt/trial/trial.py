@@ -218,7 +218,7 @@ class Trial(Case):
         reverse_opening: bool = False,
         phase: str = "confirming in another build",
     ) -> MeasuredRun:
-        settings, server = self._bench.settings, self._bench.server(self.backend)
+        settings, server = self._bench.settings, self._bench.server(self.backend, self.environment)
         budgets = budget_limits(self.declaration, self.environment)
         rule, limits = comparison.rule(budgets, settings.resolution, settings.builds), None
         needs_layers = settings.baseline_save or settings.exports_layers or self.declaration.layers is not None

@@ -33,8 +33,8 @@ def test_exit_status_is_1_if_no_backend_works(capsys, monkeypatch):
 
 
 def test_invalid_device_exits_with_2(capsys):
-    assert main.main(["doctor", "--device=first"]) == 2
-    assert "--device is 'first': give a GPU's number, or its UUID" in capsys.readouterr().err
+    assert main.main(["doctor", "--device=0-3"]) == 2
+    assert "--device is '0-3': give 'all', or a list of numbers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argument", ["--device"])

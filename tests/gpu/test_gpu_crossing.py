@@ -198,11 +198,11 @@ def test_sticky_error_ends_only_its_probe(server: ProbeServer, conv_plan: Path, 
 @pytest.mark.usefixtures("workshop")
 def test_lost_gpu_fails_later_tests_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with Bench(Settings(backend="tensorrt")) as bench:
-        name = bench.environment("tensorrt").device
+        card = bench.environment("tensorrt")
         assert bench.lost_device("tensorrt", "a.py::test_a") == "", "it works"
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # processes that start from now on have no GPU
         bench.server("tensorrt").close()
         message = bench.lost_device("tensorrt", "a.py::test_a")
-        assert message.startswith(f"{name} does not work in a fresh process either (")
+        assert message.startswith(f"{card.device} ({card.device_uuid}) does not work in a fresh process either (")
         with pytest.raises(BackendError, match=r"was lost in a\.py::test_a"):
-            bench.server("tensorrt")
+            bench.environment("tensorrt")

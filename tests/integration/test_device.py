@@ -39,3 +39,20 @@ def test_listing_needs_no_device(project, option):
     result = project.runpytest_inprocess("--trt-require-device=H200", option)
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(["*trt_runner*" if "fixtures" in option else "*test_m*"])
+
+
+def test_all_devices_of_a_host_without_gpu_are_its_cpu(project, tmp_path):
+    project.makepyfile(test_m=ENGINE + MEASURES, test_n=ENGINE + MEASURES)
+    locks = tmp_path / "locks"
+    result = project.runpytest_subprocess(
+        "-n", "2", "--trt-device=all", f"--trt-lock-dir={locks}", "--trt-max-time=0.2"
+    )
+    result.assert_outcomes(passed=2)
+    assert locks.is_dir()
+
+
+def test_a_list_of_devices_needs_each_of_them(project):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    result = project.runpytest_inprocess("--trt-device=0,1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --trt-device=0,1 names a GPU, and these tests run on *"])

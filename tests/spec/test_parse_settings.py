@@ -37,7 +37,9 @@ def test_settings_without_options_are_the_defaults():
     ("options", "field", "value"),
     [
         ({"backend": "tensorrt_rtx"}, "backend", "tensorrt_rtx"),
-        ({"device": "gpu-1b2c"}, "device", "gpu-1b2c"),
+        ({"device": "gpu-1b2c"}, "device", ("gpu-1b2c",)),
+        ({"device": "0, 1,H200 NVL"}, "device", ("0", "1", "H200 NVL")),
+        ({"device": "all"}, "device", ("all",)),
         ({"compute_capability": "8.9, 120"}, "compute_capabilities", (89, 120)),
         ({"baseline": "off"}, "baseline", None),
         ({"baseline": "release-1.2_x"}, "baseline", "release-1.2_x"),

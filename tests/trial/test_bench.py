@@ -132,7 +132,7 @@ def test_dead_server_is_replaced():
         second = bench.server("onnxruntime")
         assert second is not first
         with second.fork() as probe:
-            assert probe.call("environment", timeout_s=60, name="onnxruntime", device="0")[0]["kind"] == "cpu"
+            assert probe.call("environments", timeout_s=60, name="onnxruntime")[0]["found"][0]["kind"] == "cpu"
 
 
 @pytest.mark.skipif(gpu_is_visible(), reason="needs a machine without a GPU")
@@ -141,12 +141,13 @@ def test_lost_gpu_is_reported_once_and_fails_later_tests():
     with Bench(Settings(backend="tensorrt_rtx")) as bench:
         assert bench.lost_device("tensorrt_rtx", "a.py::test_a") == "", "a device that never worked cannot be lost"
         environment = Environment(device="NVIDIA L4", kind="gpu", backend="tensorrt_rtx", backend_version="1.4")
-        bench._environments["tensorrt_rtx"] = environment  # as if the first tests of the run had used it
+        bench._pool._cards["tensorrt_rtx"] = (environment,)  # as if the first tests of the run had used it
+        bench._pool.take("tensorrt_rtx")
         message = bench.lost_device("tensorrt_rtx", "a.py::test_a")
         assert message.startswith("NVIDIA L4 does not work in a fresh process either (")
         assert "driver" in message
         assert bench.lost_device("tensorrt_rtx", "a.py::test_b") == ""
         with pytest.raises(BackendError, match=r"not run: NVIDIA L4 was lost in a\.py::test_a"):
-            bench.server("tensorrt_rtx")
+            bench.environment("tensorrt_rtx")
         assert bench.environment("onnxruntime").kind == "cpu", "a backend without a GPU still works"
         assert bench.lost_device("onnxruntime", "a.py::test_c") == ""

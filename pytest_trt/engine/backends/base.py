@@ -140,6 +140,10 @@ class Backend(Protocol):
         """Return the version of the library."""
         ...
 
+    def device_count(self) -> int:
+        """Return the number of devices that this process sees. Raises BackendError if there is none."""
+        ...
+
     def environment(self, device: str) -> Environment:
         """Return the record of the device and the software. Raises BackendError if they do not work."""
         ...

@@ -71,6 +71,10 @@ class OnnxRuntime:
         """Return the version of ONNX Runtime."""
         return str(self._ort.__version__)
 
+    def device_count(self) -> int:
+        """Return 1: the CPU."""
+        return 1
+
     def environment(self, device: str) -> Environment:
         """Return the record of the CPU and the software; `device` is ignored."""
         cpus = usable_cpus()

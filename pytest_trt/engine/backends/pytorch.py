@@ -69,6 +69,10 @@ class PyTorch:
         """Return the version of PyTorch."""
         return str(self._torch.__version__)
 
+    def device_count(self) -> int:
+        """Return the number of visible GPUs, or 1 for the CPU."""
+        return max(1, int(self._torch.cuda.device_count()))
+
     def environment(self, device: str) -> Environment:
         """Return the record of the GPU, or else the CPU, and the software."""
         common: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
 `python -m pytest_trt.measure.probe DESCRIPTOR BACKEND PARENT`, where DESCRIPTOR is a socket that the parent process
 PARENT passes on, and BACKEND the name of a backend, or `wire.CONVERSION`. Requests are `fork` (with the probe's own
-socket, and a log file), `reap` (return how a probe ended) and `kill`. The server itself makes no CUDA context. When the
-socket closes, or the parent dies for any reason, the server and all its probes end.
+socket, a log file and a binding to a card), `reap` (return how a probe ended) and `kill`. The server itself makes no
+CUDA context. When the socket closes, or the parent dies for any reason, the server and all its probes end.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import traceback
 from collections.abc import Iterator
 from typing import Any
 
+from pytest_trt.core import codec
 from pytest_trt.engine.backends.base import backend
 from pytest_trt.errors import TrtError
 from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe.binding import Binding
 
 FAILED = 70
 """The exit status of a probe that failed (EX_SOFTWARE of sysexits.h)."""
@@ -71,7 +73,7 @@ def serve_forks(connection: socket.socket, children: dict[int, int | None]) -> N
                     wire.send(connection, _fork_failure(error))
                     continue
                 if child == 0:
-                    _become_probe(server, connection, descriptors[0], str(request["log"]))
+                    _become_probe(server, connection, descriptors[0], request)
             children[child] = None
             wire.send(connection, {"pid": child})
             continue
@@ -136,15 +138,16 @@ def _reap(child: int, grace_s: float) -> int:
         time.sleep(0.001)
 
 
-def _become_probe(server: int, connection: socket.socket, descriptor: int, log: str) -> None:
+def _become_probe(server: int, connection: socket.socket, descriptor: int, request: dict[str, Any]) -> None:
     """Serve one probe's verbs in the forked child, then exit: never return to the server's loop."""
     status = FAILED
     try:
         die_with_parent(server)
         connection.close()
-        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        output = os.open(str(request["log"]), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        codec.decode(Binding, request["binding"]).apply()
         from pytest_trt.measure.probe.verbs import serve  # the server itself runs no engine
 
         if sys.argv[2] != wire.CONVERSION:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt import errors
+from pytest_trt.core import codec
 from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.backends.installed import INTERPRETER_VARIABLES
 from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.measure.probe.client import Probe, raise_error, with_log
 
 START_TIMEOUT_S = 120.0
@@ -33,6 +35,7 @@ class ProbeServer:
 
     Attributes:
         version: The version of the backend's package; empty without a backend.
+        binding: What the probes that are forked from now on are bound to.
 
     Raises:
         ProbeError: The server does not start.
@@ -43,7 +46,9 @@ class ProbeServer:
         self.backend = backend
         self._folder = ScratchFolder("server")
         self._process: subprocess.Popen[bytes] | None = None
+        self.binding = Binding()
         self._spare: Probe | None = None
+        self._spare_binding = self.binding
         self._probes = 0
         try:
             self._start(python)
@@ -99,12 +104,12 @@ class ProbeServer:
             ProbeError: The server is lost, or no process can be forked.
         """
         probe, self._spare = self._spare, None
-        if probe is not None and not probe.is_running():  # it ended while no test used it
-            probe.close(kill=True)
+        if probe is not None and not (probe.is_running() and self._spare_binding == self.binding):
+            probe.close(kill=True)  # it ended while no test used it, or is bound to another card
             probe = None
         probe = probe or self._fork()
         with contextlib.suppress(errors.ProbeError):  # the next call forks it, or raises the error
-            self._spare = self._fork()
+            self._spare, self._spare_binding = self._fork(), self.binding
         return probe
 
     def _fork(self) -> Probe:
@@ -115,7 +120,8 @@ class ProbeServer:
         self._probes += 1
         log = self._folder.path / f"probe-{self._probes}.log"
         try:
-            reply = self._request({"do": "fork", "log": str(log)}, START_TIMEOUT_S, (theirs.fileno(),))
+            request = {"do": "fork", "log": str(log), "binding": codec.encode(self.binding)}
+            reply = self._request(request, START_TIMEOUT_S, (theirs.fileno(),))
             raise_error(reply)
         except BaseException:
             ours.close()

@@ -89,7 +89,7 @@ class Probe:
         self._options = PipelineOptions()
         self._inputs: Arrays = {}
         self._verbs: dict[str, Callable[..., Reply]] = {
-            "environment": self.environment,
+            "environments": self.environments,
             "convert": self.convert,
             "build": self.build,
             "activate": self.activate,
@@ -114,9 +114,11 @@ class Probe:
         with span(verb):
             return self._verbs[verb](**request)
 
-    def environment(self, name: str, device: str) -> Reply:
-        """Return the environment record of this backend on this device."""
-        return codec.encode(backend(name).environment(device)), None
+    def environments(self, name: str) -> Reply:
+        """Return the environment records of this backend on each device that this process sees: `found`."""
+        chosen = backend(name)
+        found = tuple(chosen.environment(str(number)) for number in range(chosen.device_count()))
+        return {"found": codec.encode(found)}, None
 
     def convert(self, job: dict[str, Any], memory_bytes: int) -> Reply:
         """Convert a model with at most so many more bytes of memory, and return the conversion."""

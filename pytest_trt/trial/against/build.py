@@ -20,7 +20,8 @@ from pytest_trt.spec.options import OPTIONS
 from pytest_trt.trial.against.revision import BuildOutcome, BuildRequest, Revision, Worktree
 
 FORWARDED_FLAGS = frozenset((
-    "--trt-backend", "--trt-device", "--trt-compute-capability", "--trt-cache-dir", "--trt-cache-size",
+    "--trt-backend", "--trt-device", "--trt-compute-capability", "--trt-lock-dir", "--trt-cache-dir",
+    "--trt-cache-size",
 ))  # fmt: skip
 """The options that the run in the worktree shares with this run. It uses the default of every other one."""
 

@@ -111,6 +111,7 @@ class Device:
         memory_bytes: The total device memory.
         l2_bytes: The size of the L2 cache.
         mig_profile: The profile of a MIG slice, such as "1g.18gb"; None for a whole GPU.
+        pci_address: The address of the GPU on the PCI bus, as sysfs writes it, such as "0000:18:00.0".
     """
 
     ordinal: int
@@ -120,6 +121,7 @@ class Device:
     memory_bytes: int
     l2_bytes: int
     mig_profile: str | None
+    pci_address: str
 
     def activate(self) -> None:
         """Make this the calling thread's device, and create its CUDA context."""
@@ -136,13 +138,18 @@ def device(name: str) -> Device:
     Raises:
         BackendError: There is no driver, or no such device; the error lists the visible devices.
     """
-    require_driver()
-    found = [_describe(ordinal) for ordinal in range(call("cudaGetDeviceCount"))]
+    found = [_describe(ordinal) for ordinal in range(device_count())]
     for candidate in found:
         if name == str(candidate.ordinal) or (len(name) >= 8 and candidate.uuid.lower().startswith(name.lower())):
             return candidate
     visible = "; ".join(f"{d.ordinal}: {d.name}, {d.uuid}" for d in found) or "none (see CUDA_VISIBLE_DEVICES)"
     raise BackendError(f"there is no GPU {name!r}: the visible GPUs are {visible}")
+
+
+def device_count() -> int:
+    """Return the number of visible devices. Raises BackendError if there is no driver or no device."""
+    require_driver()
+    return int(call("cudaGetDeviceCount"))
 
 
 @functools.cache
@@ -160,6 +167,7 @@ def _describe(ordinal: int) -> Device:
         memory_bytes=properties.totalGlobalMem,
         l2_bytes=properties.l2CacheSize,
         mig_profile=mig.group(1) if mig else None,
+        pci_address=f"{properties.pciDomainID:04x}:{properties.pciBusID:02x}:{properties.pciDeviceID:02x}.0",
     )
 
 

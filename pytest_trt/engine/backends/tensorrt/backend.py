@@ -11,6 +11,7 @@ from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
+from pytest_trt.engine.backends.numa import numa_node
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.backends.tensorrt.build import build
 from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
@@ -43,6 +44,10 @@ class TensorRT:
         """Return the version of the package."""
         return str(self._trt.__version__)
 
+    def device_count(self) -> int:
+        """Return the number of visible GPUs."""
+        return cuda.device_count()
+
     def environment(self, device: str) -> Environment:
         """Return the record of the GPU and the software.
 
@@ -60,6 +65,8 @@ class TensorRT:
             compute_capability=f"{major}.{minor}",
             device_uuid=found.uuid,
             mig_profile=found.mig_profile,
+            pci_address=found.pci_address,
+            numa_node=numa_node(found.pci_address),
             device_memory_bytes=found.memory_bytes,
             host_cpu=host_cpu(),
             host_cpus=usable_cpus(),
