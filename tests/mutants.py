@@ -93,17 +93,18 @@ def changes(node: ast.AST) -> Iterator[ast.AST]:
     elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
         yield ast.copy_location(ast.Constant(not node.value), node)
     elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
-        yield ast.copy_location(ast.Constant(node.value + 1 if isinstance(node.value, int) else node.value * 1.5), node)
+        larger = node.value + 1 if isinstance(node.value, int) or not node.value else node.value * 1.5
+        yield ast.copy_location(ast.Constant(larger), node)
 
 
 def nodes(tree: ast.AST) -> list[ast.AST]:
-    """Return the nodes of a tree that are run: without annotations."""
+    """Return the nodes of a tree that a mutant may change: without annotations and decorators."""
     found: list[ast.AST] = []
 
     def visit(node: ast.AST) -> None:
         found.append(node)
         for name, value in ast.iter_fields(node):
-            if name in ("annotation", "returns"):
+            if name in ("annotation", "returns", "decorator_list"):
                 continue
             for child in value if isinstance(value, list) else [value]:
                 if isinstance(child, ast.AST):
@@ -186,7 +187,7 @@ class Loop:
     def __init__(self, module: str, chosen: Sequence[Mutant], source: str) -> None:
         self._module, self._chosen, self._source = module, chosen, source
         self.survivors: list[Mutant] = []
-        self.problem = ""
+        self.problem = f"the tests of {module} were not run"
 
     def pytest_runtestloop(self, session: Any) -> bool:
         items, report = list(session.items), {}
@@ -198,6 +199,7 @@ class Loop:
         if session.testsfailed or not items:
             self.problem = f"the tests of {self._module} fail, or there are none: {', '.join(MODULES[self._module])}"
             return True
+        self.problem = ""
         cpu_s = int(5 * (time.process_time() - started)) + 10
         items.sort(key=lambda item: report[item.nodeid])
         loaded = sys.modules["pytest_trt." + self._module.removesuffix(".py").replace("/", ".")]
@@ -236,20 +238,37 @@ def _with_next(items: list[Any]) -> Iterator[tuple[Any, Any]]:
 
 def check(module: str, sample: int | None, generator: random.Random) -> tuple[int, int, int]:
     """Return how many mutants of a module were tried, how many survived, and how many are listed as equivalent."""
-    import pytest
-
     source = (ROOT / "pytest_trt" / module).read_text()
     lines, found = source.splitlines(), list(mutants(source))
     listed = [one for one in found if (module, lines[one.line - 1].strip(), one.text) in EQUIVALENT]
     left = [one for one in found if one not in listed]
     chosen = left if sample is None or sample >= len(left) else generator.sample(left, sample)
-    loop = Loop(module, sorted(chosen, key=lambda one: one.line), source)
-    tests = [str(ROOT / "tests" / test) for test in MODULES[module]]
-    with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
-        pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[loop])
-    if loop.problem:
-        raise SystemExit(f"mutants.py: {loop.problem}")
-    return len(chosen), len(loop.survivors), len(listed)
+    survivors = run_tests(module, sorted(chosen, key=lambda one: one.line), source)
+    return len(chosen), survivors, len(listed)
+
+
+def run_tests(module: str, chosen: Sequence[Mutant], source: str) -> int:
+    """Return how many of the mutants survive. The tests run in a forked process: pytest runs only once in a process."""
+    import pytest
+
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            loop = Loop(module, chosen, source)
+            tests = [str(ROOT / "tests" / test) for test in MODULES[module]]
+            with open(os.devnull, "w") as quiet, contextlib.redirect_stdout(quiet):
+                pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests], plugins=[loop])
+            os.write(writing, (loop.problem or str(len(loop.survivors))).encode())
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with open(reading) as answers:
+        answer = answers.read()
+    os.waitpid(child, 0)
+    if not answer.isdecimal():
+        raise SystemExit(f"mutants.py: {answer or 'pytest crashed'}")
+    return int(answer)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

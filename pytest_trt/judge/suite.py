@@ -20,6 +20,10 @@ RUN_ERROR = 0.001
 """The share of wrong ones to expect among the failing verdicts that hold. In a run in which no figure is worse, it is
 the probability that any of them holds."""
 
+CONFIRMING_LOOKS = 2
+"""How many measurements may confirm a verdict that fails: the next one follows one that could not decide. Any of them
+may be wrong, so together they are wrong so many times as often as one."""
+
 _FAILING = frozenset(("over_budget", "regressed"))
 
 
@@ -51,7 +55,7 @@ def e_value(verdict: Verdict) -> float:
         return 0.0
     if verdict.ratio is not None and verdict.ratio.low == verdict.ratio.high:
         return math.inf
-    return ALPHA**-verdict.looks
+    return ALPHA**-verdict.looks / (CONFIRMING_LOOKS if verdict.looks > 1 else 1)
 
 
 def reason_unable_to_fail(result: Result, failing: frozenset[Status]) -> str:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Environment, Verdict
+from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.gpu_state import slowdown_reasons
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 WARM_UP_S = 3.0
 """The most seconds that a probe may take until its latency is steady."""
 
-MAX_LOOKS = 3
+MAX_LOOKS = 1 + CONFIRMING_LOOKS
 """How often an engine is measured at most to confirm a failing verdict, the first measurement included."""
 
 Side = tuple[ProbeServer, Subject]

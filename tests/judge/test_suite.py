@@ -16,7 +16,7 @@ def suite(failing, unchanged):
 
 @pytest.mark.parametrize(
     ("status", "looks", "expected"),
-    [("regressed", 1, 1e3), ("regressed", 2, 1e6), ("over_budget", 3, 1e9), ("ok", 1, 0), ("inconclusive", 2, 0)],
+    [("regressed", 1, 1e3), ("regressed", 2, 5e5), ("over_budget", 3, 5e8), ("ok", 1, 0), ("inconclusive", 2, 0)],
 )
 def test_each_independent_measurement_is_a_thousand_times_less_often_wrong(status, looks, expected):
     assert e_value(Verdict(status, "baseline", "ms", "", looks=looks)) == pytest.approx(expected)
@@ -30,19 +30,19 @@ def test_a_size_that_grew_cannot_be_chance():
 
 
 @pytest.mark.parametrize("status", ["regressed", "over_budget"])
-def test_one_measurement_is_enough_for_one_test_and_two_for_a_thousand(status):
+def test_one_measurement_is_enough_for_one_test_and_two_for_five_hundred(status):
     basis = "baseline" if status == "regressed" else "budget"
     once, twice = result("once", status, 1, basis), result("twice", status, 2, basis)
     assert doubtful_failures([once]) == frozenset()
     assert doubtful_failures(suite([once], 1)) == {"once"}
-    assert doubtful_failures(suite([twice], 999)) == frozenset()
-    assert doubtful_failures(suite([twice], 1000)) == {"twice"}
+    assert doubtful_failures(suite([twice], 499)) == frozenset()
+    assert doubtful_failures(suite([twice], 500)) == {"twice"}
 
 
 def test_failures_that_hold_together_need_less_evidence_each():
     two = [result("a", "regressed", 2), result("b", "regressed", 2)]
-    assert doubtful_failures(suite(two, 1998)) == frozenset()
-    assert doubtful_failures(suite(two, 1999)) == {"a", "b"}
+    assert doubtful_failures(suite(two, 998)) == frozenset()
+    assert doubtful_failures(suite(two, 999)) == {"a", "b"}
     assert doubtful_failures([result(str(n), "regressed") for n in range(50)]) == frozenset()
 
 

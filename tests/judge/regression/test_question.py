@@ -89,6 +89,8 @@ def test_a_verdict_shows_its_interval_and_what_it_would_have_seen():
     assert (tight.status, tight.details) == ("inconclusive", ("would see >= 0.99 %",))
     tighter = verdict_from_interval(RegressionQuestion(tolerance=0.009), Interval(0.0, -0.02, 0.02), ())
     assert tighter.details == ("would see >= 2 %", "the tolerance of 0.9 % is tighter than that")
+    exactly = verdict_from_interval(RegressionQuestion(tolerance=math.expm1(0.02)), Interval(0.0, -0.02, 0.02), ())
+    assert exactly.details == ("would see >= 2 %",)
     plain = verdict_from_interval(RegressionQuestion(tolerance=0.009), found, ())
     assert (plain.status, plain.details, plain.resolution) == ("regressed", (), None)
 
