@@ -50,7 +50,25 @@ MODULES: dict[str, tuple[str, ...]] = {
 }
 """The modules, in the package, and their unit tests, in this folder."""
 
-EQUIVALENT: dict[tuple[str, str, str], str] = {}
+_ROUNDING = "only allows for the rounding of a product"
+
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    (
+        "judge/suite.py",
+        "holding = [k for k, (value, _) in enumerate(ranked, 1) if value >= len(ranked) / (k * error) * (1 - 1e-9)]",
+        change,
+    ): _ROUNDING
+    for change in (
+        "value >= len(ranked) / (k * error) * (1 - 1e-09) -> value > len(ranked) / (k * error) * (1 - 1e-09)",
+        "1e-09 -> 1.5000000000000002e-09",
+    )
+} | {
+    (
+        "judge/suite.py",
+        "return frozenset(node_id for value, node_id in judged if value > 0) - {node_id for _, node_id in held}",
+        "0 -> 1",
+    ): "an e-value is 0 or at least 1000",
+}
 """Mutants that no test can notice, or that need none: the module, the line of the source and the change, and why."""
 
 _COMPARISONS = {

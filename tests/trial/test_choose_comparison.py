@@ -17,6 +17,7 @@ from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.description import description_digest
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Tolerance
+from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.against.revision import BuildOutcome, Revision, RevisionEngine, Worktree
 from pytest_trt.trial.choose_comparison import EngineUnderTest, choose_baseline, choose_revision
 from pytest_trt.trial.comparison import ComparisonTerms
@@ -27,9 +28,7 @@ DESCRIPTION = {"model": "m.onnx", "precision": "fp32", "inputs": "x 8x256"}
 
 
 def terms(**tolerance: Any) -> ComparisonTerms:
-    return ComparisonTerms(
-        slowdown=0.05, memory_growth=0.05, tolerance=Tolerance(**tolerance), spread=ProbeSpread(0.01, 0.0)
-    )
+    return ComparisonTerms.of(Tolerance(**tolerance), Settings(), ProbeSpread(0.01, 0.0))
 
 
 def plan_file(folder: Path, content: bytes = b"plan") -> tuple[Path, str]:
