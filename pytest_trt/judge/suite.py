@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pytest_trt.core.records import Result, Status, Verdict
 from pytest_trt.core.stats import ALPHA
 
-RUN_ERROR = 0.001
+RUN_ERROR = 0.01
 """The share of wrong ones to expect among the failing verdicts that hold. In a run in which no figure is worse, it is
 the probability that any of them holds."""
 

@@ -231,7 +231,7 @@ def warnings(results: Sequence[Result], header: Header) -> list[str]:
 def _warnings(result: Result, header: Header) -> Iterator[tuple[str, str]]:
     """Yield the kind of each warning, and its detail for this test."""
     if result.node_id in header.doubtful:
-        yield "seen in one measurement only, as one of many tests is by chance: run it again", ""
+        yield "seen too few times for a run of so many tests, where chance does the same: run it again", ""
     for v in result.verdicts:
         if v.status == "missing" and (result.saved or (header.run is not None and _is_first(v))):
             continue  # next_step has the command that stores a baseline

@@ -30,25 +30,26 @@ def test_a_size_that_grew_cannot_be_chance():
 
 
 @pytest.mark.parametrize("status", ["regressed", "over_budget"])
-def test_one_measurement_is_enough_for_one_test_and_two_for_five_hundred(status):
+def test_one_measurement_is_enough_for_ten_tests_and_two_for_five_thousand(status):
     basis = "baseline" if status == "regressed" else "budget"
     once, twice = result("once", status, 1, basis), result("twice", status, 2, basis)
     assert doubtful_failures([once]) == frozenset()
-    assert doubtful_failures(suite([once], 1)) == {"once"}
-    assert doubtful_failures(suite([twice], 499)) == frozenset()
-    assert doubtful_failures(suite([twice], 500)) == {"twice"}
+    assert doubtful_failures(suite([once], 9)) == frozenset()
+    assert doubtful_failures(suite([once], 10)) == {"once"}
+    assert doubtful_failures(suite([twice], 4999)) == frozenset()
+    assert doubtful_failures(suite([twice], 5000)) == {"twice"}
 
 
 def test_failures_that_hold_together_need_less_evidence_each():
     two = [result("a", "regressed", 2), result("b", "regressed", 2)]
-    assert doubtful_failures(suite(two, 998)) == frozenset()
-    assert doubtful_failures(suite(two, 999)) == {"a", "b"}
+    assert doubtful_failures(suite(two, 9998)) == frozenset()
+    assert doubtful_failures(suite(two, 9999)) == {"a", "b"}
     assert doubtful_failures([result(str(n), "regressed") for n in range(50)]) == frozenset()
 
 
 def test_verdicts_that_judge_nothing_do_not_count():
     once = result("once", "regressed")
-    absent = [result("new", "new"), result("missing", "missing"), result("outputs", "ok", basis="accuracy")]
+    absent = [result("new", "new"), result("missing", "missing"), result("outputs", "ok", basis="accuracy")] * 10
     assert doubtful_failures([once, *absent]) == frozenset()
     assert doubtful_failures([]) == frozenset()
 

@@ -193,7 +193,7 @@ def test_a_failure_that_may_be_chance_among_many_tests_is_a_warning() -> None:
     header = dataclasses.replace(HEADER, doubtful=frozenset((result("test_a").node_id,)))
     results = [result(name, compared("regressed", 1.2)) for name in ("test_a", "test_b")]
     assert warnings(results, header) == [
-        "seen in one measurement only, as one of many tests is by chance: run it again: test_a"
+        "seen too few times for a run of so many tests, where chance does the same: run it again: test_a"
     ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import types
 from pathlib import Path
 from typing import Any
 
@@ -177,3 +179,61 @@ def test_an_empty_folder_names_the_other_baselines(tmp_path: Path) -> None:
     found = renamed(tmp_path, set())
     assert (found.mode, found.absence.status) == ("absent", "missing")
     assert "(there is release)" in found.absence.text
+
+
+class StoreOf:
+    """An engine cache with one plan at most."""
+
+    def __init__(self, plan_sha256: str | None) -> None:
+        self._plan_sha256 = plan_sha256
+
+    def lock(self, digest: str, say: Any) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
+    def find(self, digest: str) -> tuple[Any, None]:
+        if self._plan_sha256 is None:
+            return None, None
+        meta = types.SimpleNamespace(files={"plan": self._plan_sha256})
+        return types.SimpleNamespace(plan=Path("old.plan"), meta=meta), None
+
+
+def against_stored(
+    folder: Path, *, in_cache: str | None = "a" * 64, paired: bool | None = None, plan: str = "b" * 64, **changed: Any
+) -> Any:
+    baseline = dataclasses.replace(
+        same_spec(), spec={**DESCRIPTION, "depth": "3"}, plan_sha256="a" * 64, engine_digest="e" * 64
+    )
+    stored_here: Any = Folder(**{TEST: dataclasses.replace(baseline, **changed)})
+    store: Any = StoreOf(in_cache)
+    return choose_baseline(stored_here, engine_of(folder, plan_sha256=plan), terms(paired=paired), store, bool)
+
+
+def test_a_stored_plan_takes_turns_in_its_own_pipeline(tmp_path: Path) -> None:
+    found = against_stored(tmp_path)
+    assert (found.mode, found.rebuilt) == ("paired", True)
+    assert (found.other.plan, found.other.options.depth) == (Path("old.plan"), 3)
+    assert found.notes[0].startswith("compared with a baseline of another spec: depth (3 to none)")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"in_cache": None}, {"in_cache": "c" * 64}, {"paired": False},
+        {"spec": {**DESCRIPTION, "batch": "4"}}, {"spec": {**DESCRIPTION, "depth": "deep"}},
+        {"environment": dataclasses.replace(H200, driver="1")},
+        {"environment": dataclasses.replace(H200, backend_version="1")},
+        {"environment": dataclasses.replace(H200, backend="tensorrt_lean")},
+    ],
+)  # fmt: skip
+def test_a_plan_that_cannot_run_beside_the_new_one_leaves_the_stored_figures(
+    tmp_path: Path, changed: dict[str, Any]
+) -> None:
+    assert against_stored(tmp_path, **changed).mode == "stored"
+
+
+def test_a_rebuilt_engine_has_the_digest_and_another_plan(tmp_path: Path) -> None:
+    assert against_stored(tmp_path, engine_digest="d" * 64).rebuilt is False
+    same = {"plan": "a" * 64, "spec_digest": description_digest(DESCRIPTION)}
+    assert against_stored(tmp_path, **same).mode == "identical"
+    found = against_stored(tmp_path, paired=True, **same)
+    assert (found.mode, found.rebuilt) == ("paired", False)

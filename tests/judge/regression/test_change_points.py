@@ -16,6 +16,7 @@ from pytest_trt.judge.regression.change_points import (
     LONGEST,
     _candidate,
     _differ,
+    _drop_weak,
     change_points,
 )
 
@@ -137,3 +138,12 @@ def test_a_change_of_exactly_the_least_size_is_reported() -> None:
     values = [1.0] * 6 + [1.25] * 6
     assert change_points(values, least=0.2499999) == (6,)
     assert change_points(values, least=0.2500001) == ()
+
+
+def test_the_weakest_point_is_dropped_first() -> None:
+    levels = np.repeat([0.5, 0.52, -0.5], 5)
+    assert _drop_weak(levels, [5, 10], 0.0005, 0.05) == [10]
+    alike = np.tile([-1.0, 1.0], 6)
+    assert _drop_weak(alike, [6], 0.0005, 0.005) == []
+    exactly = np.repeat([0.0, np.log1p(0.25)], 4)
+    assert _drop_weak(exactly, [4], 0.0005, 0.25) == [4]
