@@ -115,3 +115,16 @@ def test_other_commands_start_as_usual(command):
     child = forked_python.Popen(command)
     assert isinstance(child, subprocess.Popen)
     assert child.wait() == 0
+
+
+@pytest.mark.usefixtures("forkserver")
+@pytest.mark.parametrize("text", [False, True])
+def test_a_forked_program_can_be_run_and_its_output_captured(monkeypatch, text):
+    monkeypatch.setattr(subprocess, "Popen", forked_python.Popen)
+    echo = "import sys; sys.stdout.write(sys.stdin.read() * 50000); sys.exit(print('error', file=sys.stderr) or 3)"
+    done = subprocess.run(
+        [sys.executable, "-c", echo], input="abc" if text else b"abc", capture_output=True, text=text, check=False
+    )
+    assert (len(done.stdout), done.stderr, done.returncode) == (150000, "error\n" if text else b"error\n", 3)
+    with pytest.raises(subprocess.TimeoutExpired):
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.2, check=False)

@@ -25,6 +25,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import traceback
 import types
 from collections.abc import Mapping, Sequence
@@ -153,6 +154,24 @@ class Popen:
         if status is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0)
         return status
+
+    def communicate(self, input: Any = None, timeout: float | None = None) -> tuple[Any, Any]:
+        """Write `input`, and return what the child wrote to its pipes until it ended. `subprocess.run` calls this."""
+        written = {name: stream for name in ("stdout", "stderr") if (stream := getattr(self, name)) is not None}
+        texts = dict[str, Any]()
+        threads = [
+            threading.Thread(target=lambda name=name, stream=stream: texts.update({name: stream.read()}), daemon=True)
+            for name, stream in written.items()
+        ]
+        for thread in threads:
+            thread.start()
+        if self.stdin is not None:
+            with contextlib.suppress(BrokenPipeError), self.stdin:
+                self.stdin.write(input or ("" if not self._binary else b""))
+        self.wait(timeout)
+        for thread in threads:
+            thread.join()
+        return texts.get("stdout"), texts.get("stderr")
 
     def _wait(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._connection], [], [], timeout)[0]:
