@@ -23,7 +23,7 @@ _RTX_CAPABILITIES = (75, 80, 86, 89, 120, 121)
 them."""
 
 _RTX_CAPABILITIES_OFFSET = 32
-_RTX_SIZE_OFFSET = 16
+_SIZE_OFFSET = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class PlanOrigin:
         product: The product that built the plan: `TensorRT` or `TensorRT-RTX`.
         version: The version that built the plan, such as "8.6.0.12".
         capabilities: The compute capabilities that the plan was built for, such as 89; empty if the header has none.
-        size_bytes: The size of the whole plan; 0 if the header does not contain it.
+        size_bytes: The size of the whole plan.
     """
 
     product: str
@@ -49,8 +49,12 @@ class PlanOrigin:
 def parse_header(header: bytes) -> PlanOrigin | None:
     """Parse the header of a plan.
 
-    The header begins with a tag, and has the version in bytes 24 to 27. TensorRT-RTX repeats the tag in bytes 28 to 31;
-    its header also has the size of the plan (8 bytes from byte 16) and the compute capabilities (4 bytes from byte 32).
+    The header begins with a tag, and has the size of the plan (8 bytes from byte 16) and the version in bytes 24 to 27.
+    TensorRT-RTX repeats the tag in bytes 28 to 31; its header also has the compute capabilities (4 bytes from byte 32).
+
+    The size was compared with that of plain, version-compatible and refittable plans of TensorRT 8.6.0, and of plans of
+    TensorRT-RTX 1.7. TensorRT's runtime requires that they are equal: its error for a plan that was cut is
+    "Serialization assertion plan->header.size == blobSize failed".
 
     Args:
         header: The first HEADER_BYTES of the file.
@@ -61,13 +65,13 @@ def parse_header(header: bytes) -> PlanOrigin | None:
     if len(header) < 28 or header[:4] not in _TAGS:
         return None
     product, version = _TAGS[header[:4]], ".".join(map(str, struct.unpack("4B", header[24:28])))
+    size = struct.unpack_from("<Q", header, _SIZE_OFFSET)[0]
     if product != "TensorRT-RTX" or len(header) < HEADER_BYTES or header[28:32] != header[:4]:
-        return PlanOrigin(product, version)
+        return PlanOrigin(product, version, size_bytes=size)
     bits = struct.unpack_from("<I", header, _RTX_CAPABILITIES_OFFSET)[0]
     capabilities = tuple(number for bit, number in enumerate(_RTX_CAPABILITIES) if bits >> bit & 1)
     if bits >= 1 << len(_RTX_CAPABILITIES):  # A bit of a later version, whose meaning is unknown.
         capabilities = ()
-    size = struct.unpack_from("<Q", header, _RTX_SIZE_OFFSET)[0]
     return PlanOrigin(product, version, capabilities, size)
 
 

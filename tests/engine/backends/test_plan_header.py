@@ -54,6 +54,18 @@ def test_file_that_is_no_plan_is_an_error(plan: Path) -> None:
         read_origin(plan)
 
 
+@pytest.mark.parametrize("layout", [1, 2], ids=["plain", "version compatible"])
+@pytest.mark.parametrize("size", [63, 64, 58250, 116499])
+def test_plan_of_tensorrt_that_was_cut_short_is_an_error(plan: Path, layout: int, size: int) -> None:
+    """The header is that of a plan of 116,500 bytes that TensorRT 8.6.0 wrote."""
+    head = struct.pack("<4sIQQ4B", b"ftrt", 0, layout, 116500, 8, 6, 0, 12)
+    plan.write_bytes(head.ljust(116500, b"\0")[:size])
+    with pytest.raises(BackendError, match=rf"prebuilt\.plan was cut short: it has {size} of 116500 bytes: build or"):
+        read_origin(plan)
+    plan.write_bytes(head.ljust(116500, b"\0"))
+    assert read_origin(plan).size_bytes == 116500
+
+
 @pytest.mark.parametrize(
     ("head", "runtime", "message"),
     [
