@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.foreign_text import escape
+from pytest_trt.engine.cache.folder import cache_folder
 from pytest_trt.errors import TrtError
 from pytest_trt.plugin.baseline_source import BaselineSource
 from pytest_trt.report.header import backend_name, device_name
@@ -30,7 +31,7 @@ def start_line(session: Session, declared: Sequence[Declaration]) -> str:
         with contextlib.suppress(TrtError):  # The test itself fails with it.
             environment = bench.environment_of(declaration)
             where[f"{device_name(environment)}, {backend_name(environment)}"] = None
-    cache = "no engine cache" if settings.no_cache else f"engine cache {bench.store.folder}"
+    cache = "no engine cache" if settings.no_cache else f"engine cache {cache_folder(settings)}"
     return escape(
         "; ".join(("trt: " + " and ".join(where or ["no device"]), _baseline(settings, session.baseline_source), cache))
     )
