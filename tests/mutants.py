@@ -68,6 +68,36 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return frozenset(node_id for value, node_id in judged if value > 0) - {node_id for _, node_id in held}",
         "0 -> 1",
     ): "an e-value is 0 or at least 1000",
+    (
+        "judge/regression/change_points.py",
+        "strengths = [change if _differ(*side, tail) else -1.0 for change, side in zip(changes, sides, strict=True)]",
+        "1.0 -> 1.5",
+    ): "any strength below 0 is the weakest",
+    (
+        "judge/regression/change_points.py",
+        "strengths = [change if _differ(*side, tail) else -1.0 for change, side in zip(changes, sides, strict=True)]",
+        "True -> False",
+    ): "both lists have one element for each point",
+    (
+        "judge/regression/change_points.py",
+        "energy = m * n / count * (2 * between / (m * n) - within_left / (m * (m - 1)) - within_right / (n * (n - 1)))",
+        "m * n / count -> m * n * count",
+    ): "a constant factor moves no maximum and no sign",
+    (
+        "judge/regression/change_points.py",
+        "return int(m[best]) if energy[best] > 0 else None",
+        "energy[best] > 0 -> energy[best] >= 0",
+    ): "a split without energy does not differ, and is dropped",
+    (
+        "judge/regression/change_points.py",
+        "return gap > t_quantile(tail, freedom) * error and gap > 0",
+        "gap > t_quantile(tail, freedom) * error -> gap >= t_quantile(tail, freedom) * error",
+    ): "a gap of exactly the quantile has no probability",
+    (
+        "judge/regression/change_points.py",
+        "return gap > t_quantile(tail, freedom) * error and gap > 0",
+        "gap > 0 -> gap >= 0",
+    ): "a gap of 0 is never beyond the quantile",
 }
 """Mutants that no test can notice, or that need none: the module, the line of the source and the change, and why."""
 
