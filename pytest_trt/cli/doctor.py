@@ -15,11 +15,12 @@ from pytest_trt.cli.exit_status import FAILED
 from pytest_trt.cli.project import read_settings
 from pytest_trt.cli.terminal import show
 from pytest_trt.core.backends import BACKENDS
+from pytest_trt.core.clock_reasons import decode_reasons
 from pytest_trt.core.records import Environment
 from pytest_trt.core.version import __version__
 from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.errors import TrtError
-from pytest_trt.measure.gpu_state import advice, decode_reasons
+from pytest_trt.measure.gpu_state import advice
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
 

@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from pytest_trt.core.past_run import PastRun
 from pytest_trt.core.stored_output import StoredOutput
 
 SCHEMA = 1
@@ -94,8 +95,7 @@ class Estimate:
         high: The upper end of the interval. The confidence holds however often the interval is looked at while
             sampling continues.
         samples: The number of samples.
-        needs_s: If positive, there are too few samples for an interval: about this many more seconds of sampling
-            would be enough, and `low` and `high` are the extremes of the samples.
+        needs_s: If positive, about how many more seconds an interval needs; `low` and `high` are then extremes.
     """
 
     value: float
@@ -300,6 +300,7 @@ class Result:
         saved: Whether and why the measurement was saved to the baseline, in words.
         seconds: The duration of the test.
         parts_s: The duration of each stage of the measurement, by name.
+        reference: The measurement that this one was compared with; like `history`, only for a report that shows it.
     """
 
     node_id: str
@@ -310,6 +311,8 @@ class Result:
     saved: str = ""
     seconds: float = 0.0
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    reference: Measurement | None = None
+    history: tuple[PastRun, ...] = ()
 
     @property
     def status(self) -> Status:

@@ -20,16 +20,20 @@ class ReportFormat:
         needs_layers: Whether the report contains that of TensorRT's engine inspector, which is long and not kept
             otherwise.
         needs_samples: Whether the report contains all samples. Otherwise a part of them is kept.
+        needs_reference: Whether the report shows what each test was compared with: samples, layers and history.
+        libraries: The modules that the report needs, which the extra `report` installs.
     """
 
     module: str
     is_folder: bool = False
     needs_layers: bool = False
     needs_samples: bool = False
+    needs_reference: bool = False
+    libraries: tuple[str, ...] = ()
 
 
 REPORT_FORMATS: Mapping[str, ReportFormat] = {
-    "html": ReportFormat("pytest_trt.report.html"),
+    "html": ReportFormat("pytest_trt.report.html", needs_reference=True, libraries=("jinja2", "plotly")),
     "md": ReportFormat("pytest_trt.report.markdown"),
     "json": ReportFormat("pytest_trt.report.result_json"),
     "json-all": ReportFormat("pytest_trt.report.whole_json", needs_samples=True),

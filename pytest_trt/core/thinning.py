@@ -41,10 +41,9 @@ def fit_samples(all_samples: Sequence[Samples], most_bytes: int) -> tuple[Sample
 
 
 def without_samples(result: Result) -> Result:
-    """Return the result without the large parts of its measurement."""
-    if result.measurement is None:
-        return result
-    return dataclasses.replace(result, measurement=without_large_parts(result.measurement))
+    """Return the result without the large parts of its measurement, and without what it was compared with."""
+    measurement = None if result.measurement is None else without_large_parts(result.measurement)
+    return dataclasses.replace(result, measurement=measurement, reference=None, history=())
 
 
 def without_large_parts(measurement: Measurement) -> Measurement:

@@ -11,13 +11,8 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pytest_trt.core.clock_reasons import decode_reasons
 from pytest_trt.errors import BackendError
-
-CLOCK_EVENT_REASONS: Mapping[str, int] = {
-    "idle": 0x1, "application clocks": 0x2, "power cap": 0x4, "hardware slowdown": 0x8, "sync boost": 0x10,
-    "software thermal slowdown": 0x20, "hardware thermal slowdown": 0x40, "power brake": 0x80, "display clocks": 0x100,
-}  # fmt: skip
-"""NVML's clock event reasons, by name, with their bits in the mask (nvmlClocksEventReasons)."""
 
 SLOWDOWNS = ("hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake")
 """The reasons that make a measurement invalid. A power cap is not among them: it is normal for a card under load."""
@@ -47,9 +42,10 @@ class Process:
         return f"{self.name} (pid {self.pid}{size})"
 
 
-def decode_reasons(mask: float) -> tuple[str, ...]:
-    """Return the names of the clock event reasons that are set in NVML's mask."""
-    return tuple(name for name, bit in CLOCK_EVENT_REASONS.items() if int(mask) & bit)
+def power_notes(states: Iterable[Mapping[str, float]]) -> tuple[str, ...]:
+    """Return a note if the GPU was at its power cap in any of the states, which is legal but moves the figures."""
+    capped = any("power cap" in decode_reasons(state.get("reasons", 0)) for state in states)
+    return ("the GPU was at its power cap: its clock varied, and so did the figures",) if capped else ()
 
 
 def slowdown_reasons(states: Iterable[Mapping[str, float]]) -> tuple[str, ...]:

@@ -86,6 +86,7 @@ def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | 
         run=run,
         selftest=_selftest(settings, seen) if seen is not None else "",
         doubtful=doubtful_failures(known),
+        run_file=next((path for form, path in settings.reports if form == "json"), ""),
     )
 
 

@@ -53,6 +53,7 @@ class Header:
         run: The run of pytest; None if the results come from elsewhere.
         selftest: What the last self-test of the device caught, in one line; empty if there was none.
         doubtful: The node ids of the tests whose failing verdicts do not hold among all tests of the run.
+        run_file: The file of the run's JSON, if it has one.
     """
 
     device: str
@@ -63,6 +64,7 @@ class Header:
     run: RunHead | None = None
     selftest: str = ""
     doubtful: frozenset[str] = frozenset()
+    run_file: str = ""
 
     @classmethod
     def from_environment(

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from pytest_trt.core import codec
 from pytest_trt.core.json_stream import ArrayReader
 from pytest_trt.core.json_text import JsonLimits
-from pytest_trt.core.records import SCHEMA, Result
+from pytest_trt.core.records import SCHEMA, Measurement, Result
 from pytest_trt.core.scalars import short_repr
 from pytest_trt.core.thinning import fit_samples
 from pytest_trt.errors import DeclarationError, RecordError
@@ -83,15 +83,18 @@ def opening(head: RunHead | None) -> str:
 
 
 def with_few_samples(result: Result) -> Result:
-    """Return the result with about SAMPLE_BYTES of samples, and without the long report of the engine inspector."""
-    measurement = result.measurement
+    """Return the result with about SAMPLE_BYTES of samples a side, and without the report of the engine inspector."""
+    measurement, reference = map(_with_few_samples, (result.measurement, result.reference))
+    return dataclasses.replace(result, measurement=measurement, reference=reference)
+
+
+def _with_few_samples(measurement: Measurement | None) -> Measurement | None:
     if measurement is None:
-        return result
+        return None
     profile = measurement.profile
     if profile is not None and profile.inspected:
         profile = dataclasses.replace(profile, inspected={})
-    samples = fit_samples(measurement.samples, SAMPLE_BYTES)
-    return dataclasses.replace(result, measurement=dataclasses.replace(measurement, samples=samples, profile=profile))
+    return dataclasses.replace(measurement, samples=fit_samples(measurement.samples, SAMPLE_BYTES), profile=profile)
 
 
 class RunReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, get_args
@@ -197,6 +198,11 @@ def _parse_report(value: str, flag: str) -> tuple[str, str]:
         formats = "|".join(REPORT_FORMATS)
         raise DeclarationError(
             f"{flag} is {value!r}: give a format ({formats}), a colon and a path, such as html:trt.html"
+        )
+    absent = [name for name in REPORT_FORMATS[form].libraries if importlib.util.find_spec(name) is None]
+    if absent:
+        raise DeclarationError(
+            f"{flag} is {value!r}, which needs {', '.join(absent)}: pip install 'pytest-trt[report]'"
         )
     return form, path
 

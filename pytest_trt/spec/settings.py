@@ -69,6 +69,16 @@ class Settings:
         return any(REPORT_FORMATS[form].needs_samples for form, _path in self.reports)
 
     @property
+    def keeps_layers(self) -> bool:
+        """Whether the layers of every test are timed, rather than only those of a test that fails."""
+        return self.baseline_save or self.exports_layers or self.shows_reference
+
+    @property
+    def shows_reference(self) -> bool:
+        """Whether a report shows what each test was compared with, and the layers of every test."""
+        return any(REPORT_FORMATS[form].needs_reference for form, _path in self.reports)
+
+    @property
     def failing(self) -> frozenset[Status]:
         """The verdicts that fail a test in this run."""
         return ALWAYS_FAIL | self.fail_on

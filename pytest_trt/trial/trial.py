@@ -25,7 +25,7 @@ from pytest_trt.errors import DeclarationError
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import split_supported
-from pytest_trt.measure.gpu_state import decode_reasons
+from pytest_trt.measure.gpu_state import power_notes
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
@@ -41,6 +41,7 @@ from pytest_trt.trial.confirm import confirm_verdicts
 from pytest_trt.trial.layer_check import layer_verdicts
 from pytest_trt.trial.measuring import ConfirmedRun, MeasuringDevice, measure_and_confirm
 from pytest_trt.trial.missing_measurement import missing_measurement
+from pytest_trt.trial.shown_reference import with_reference
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
@@ -131,6 +132,8 @@ class Trial(Case):
             seconds=time.perf_counter() - started,
             parts_s=found.run.parts_s,
         )
+        if self._bench.settings.shows_reference:
+            self.result = with_reference(self.result, comparison, found, self._baselines)
         return measurement
 
     @cached_property
@@ -221,7 +224,7 @@ class Trial(Case):
         settings, server = self._bench.settings, self._bench.server(self.backend, self.environment)
         budgets = budget_limits(self.declaration, self.environment)
         rule, limits = comparison.rule(budgets, settings.resolution, settings.builds), None
-        needs_layers = settings.baseline_save or settings.exports_layers or self.declaration.layers is not None
+        needs_layers = settings.keeps_layers or self.declaration.layers is not None
         if settings.disabled:
             rule, limits = FixedTime(0.0), Limits(min_time_s=0.0, max_time_s=0.0)
         run = self._device.measure(
@@ -279,7 +282,7 @@ class Trial(Case):
             time=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
             samples=run.sampling.sides[0],
             profile=profiles[0] if profiles else None,
-            notes=(*engine.notes, *self.environment.notes, *comparison.notes, *_power_notes(run), *lottery.notes),
+            notes=(*engine.notes, *self.environment.notes, *comparison.notes, *power_notes(run.states), *lottery.notes),
             build_spread=lottery.spread,
             outputs=outputs,
         )
@@ -306,8 +309,3 @@ class Trial(Case):
         if self._baselines is None:
             return False
         return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
-
-
-def _power_notes(run: MeasuredRun) -> tuple[str, ...]:
-    capped = any("power cap" in decode_reasons(state.get("reasons", 0)) for state in run.states)
-    return ("the GPU was at its power cap: its clock varied, and so did the figures",) if capped else ()

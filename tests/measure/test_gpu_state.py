@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_trt.core.clock_reasons import decode_reasons
 from pytest_trt.engine.backends import cuda
 from pytest_trt.errors import BackendError
-from pytest_trt.measure.gpu_state import GpuState, Process, advice, decode_reasons, slowdown_reasons
+from pytest_trt.measure.gpu_state import GpuState, Process, advice, slowdown_reasons
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,12 @@ import importlib
 import io
 from collections.abc import Iterable, Sequence
 
-from pytest_trt.core.records import Environment, Estimate, Result, Status, Verdict
+from pytest_trt.core.past_run import PastRun
+from pytest_trt.core.records import Environment, Estimate, Layer, LayerProfile, Result, Samples, Status, Verdict
 from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.report.header import Header, RunHead
 from pytest_trt.report.result_json import RunReader
-from samples.records import H200, measurement
+from samples.records import H200, blocks, measurement
 
 
 def compared(status: Status, ratio: float, figure: str = "ms") -> Verdict:
@@ -86,3 +87,30 @@ def text(form: str, results: Sequence[Result], header: Header = HEADER) -> str:
 def read_json(content: str, where: str = "run.json") -> tuple[Result, ...]:
     """Return the results in the JSON of a run."""
     return tuple(RunReader(io.BytesIO(content.encode("utf-8", "surrogatepass")), where))
+
+
+def paired_result() -> Result:
+    """Return a regressed result with all that a report can show: the other side, budgets, accuracy, layers, history."""
+    verdicts = (
+        compared("regressed", 1.113),
+        Verdict("ok", "budget", "p99_ms", "ok", limit=0.4),
+        Verdict("ok", "budget", "throughput", "ok", limit=3000),
+        Verdict("ok", "accuracy", "logits", "all elements agree"),
+    )
+    slow = result("test_a", *verdicts, ms=0.306)
+    assert slow.measurement is not None
+    throttled = tuple(
+        dataclasses.replace(block, state={**block.state, "temperature_c": 50.0 + n, "reasons": 4.0 if n > 3 else 0.0})
+        for n, block in enumerate(blocks(0.306))
+    )
+    new_layers = (Layer("same", 0.01), Layer("renamed", 0.2, "Conv", nodes=("/a",)), Layer("new", 0.02))
+    old_layers = (Layer("same", 0.01), Layer("earlier name", 0.1, nodes=("/a",)), Layer("gone", 0.05))
+    new = dataclasses.replace(
+        slow.measurement, samples=(Samples(throttled),), profile=LayerProfile(new_layers, runs=50)
+    )
+    old = measurement(0.275, slow.node_id, profile=LayerProfile(old_layers, runs=50))
+    history = (
+        PastRun("2026-07-01T12:00:00+00:00", "aaa", 0.25, moved=True),
+        PastRun("2026-07-02T12:00:00+00:00", "bbb", 0.275, change=True, moved=True, reason="deeper network"),
+    )
+    return dataclasses.replace(slow, measurement=new, reference=old, history=history)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 
 import pytest
 
@@ -60,6 +61,14 @@ def test_settings_without_options_are_the_defaults():
 )
 def test_option_value_is_parsed(options, field, value):
     assert getattr(parse(**options), field) == value
+
+
+def test_report_without_its_libraries_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "plotly" else name)
+    message = r"'html:a.html', which needs plotly: pip install 'pytest-trt\[report\]'"
+    with pytest.raises(DeclarationError, match=message):
+        parse(report=["html:a.html"])
+    assert parse(report=["md:a.md"]).reports == (("md", "a.md"),)
 
 
 def test_default_minimum_time_follows_a_shorter_maximum():

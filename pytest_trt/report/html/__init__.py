@@ -1,0 +1,111 @@
+"""Render a run as one HTML file that needs no network: Jinja2 writes it, and Plotly draws in the browser.
+
+Nothing in the page can run except the two scripts whose hashes its content security policy names. The content of a
+test's section is compressed, and is unpacked when the section is opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import importlib.resources
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from pytest_trt.core.foreign_text import escape, escape_lines
+from pytest_trt.core.records import Result
+from pytest_trt.report.header import Header
+from pytest_trt.report.html import overview
+from pytest_trt.report.html.section import Detail, section
+from pytest_trt.report.stored_results import summaries
+from pytest_trt.report.table import build_table, next_step, totals, warnings
+
+MOST_SECTION_BYTES = 9_000_000
+"""The most bytes of all sections together. With the scripts and the table of 1,000 tests, a page has 15 MB at most."""
+
+_FULL = Detail(samples=400, blocks=200, layers=400)
+
+
+def render(results: Sequence[Result], header: Header) -> str:
+    """Return the page: the facts about the run, its failures, the table of all tests, and a section for each test."""
+    import jinja2
+
+    known = summaries(results)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pytest_trt.report.html", "page"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["safe_text"] = escape_lines
+    style, script, plotly = _file("report.css"), _file("charts.js") + _file("report.js"), _plotly()
+    failed = list(overview.failures(known, header))
+    return environment.get_template("report.html").render(
+        policy=_policy(style, script, plotly),
+        style=style,
+        script=script,
+        plotly=_packed(plotly.encode()),
+        title=escape(header.title),
+        facts=[(name, escape(value)) for name, value in overview.facts(header) if value],
+        totals=escape(totals(known)),
+        selftest=escape(header.selftest),
+        failures=failed[: overview.MAX_FAILURES],
+        more_failures=max(len(failed) - overview.MAX_FAILURES, 0),
+        next_step=next_step(known, header),
+        warnings=warnings(known, header),
+        table=build_table(known, header),
+        classes=[overview.css_class(result, header) for result in known],
+        data=_json(overview.row_data(known, header)),
+        sections=_sections(results, header),
+    )
+
+
+def _sections(results: Sequence[Result], header: Header) -> list[str]:
+    """Return each section, packed; with less detail if all of them would exceed MOST_SECTION_BYTES."""
+    detail = _FULL
+    share = MOST_SECTION_BYTES // max(len(results), 1)
+    packed = []
+    for result in results:
+        detail = _FULL
+        text = _packed(_json(section(result, header, detail)).encode())
+        while len(text) > share and detail != detail.halved():
+            detail = detail.halved()
+            text = _packed(_json(section(result, header, detail)).encode())
+        packed.append(text)
+    return packed
+
+
+def _policy(style: str, script: str, plotly: str) -> str:
+    """Return the content security policy: only these texts run, and nothing is loaded.
+
+    Plotly makes an empty style element, to which it adds rules.
+    """
+    scripts = " ".join(_hash(text) for text in (script, plotly))
+    styles = " ".join(_hash(text) for text in (style, ""))
+    return f"default-src 'none'; script-src {scripts}; style-src {styles}; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _packed(content: bytes) -> str:
+    """Return the content, compressed, in base64. The same content gives the same text."""
+    return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
+
+
+def _json(value: Any) -> str:
+    """Return JSON that can be inside a script element: it cannot end the element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _file(name: str) -> str:
+    return (importlib.resources.files("pytest_trt.report.html") / "page" / name).read_text(encoding="utf-8")
+
+
+def _plotly() -> str:
+    """Return Plotly's script, which its Python package contains."""
+    return (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
