@@ -47,6 +47,8 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "judge/baselines": frozenset({"judge/baselines/storage"}),
     "judge/baselines/storage": frozenset(),
     "judge/regression": frozenset({"judge/baselines"}),
+    "report": frozenset(),
+    "report/html": frozenset({"report"}),
     "trial": frozenset({"trial/against"}),
     "trial/against": frozenset(),
 }  # fmt: skip

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
+import re
 
 import pytest
 from samples.pytest_runs import ENGINE, MEASURES
@@ -16,9 +19,11 @@ REPORTS = ("--trt-report=html:out.html", "--trt-report=md:out.md", "--trt-report
 
 
 def everything_written(project: pytest.Pytester, result: pytest.RunResult) -> str:
-    """Return everything that the run wrote: its output and its reports."""
+    """Return everything that the run wrote: its output and its reports, with the packed sections of the HTML report."""
     reports = [path.read_text() for path in project.path.iterdir() if path.suffix in (".html", ".md", ".json", ".xml")]
-    return "\n".join((result.stdout.str(), result.stderr.str(), *reports))
+    packed = [text for report in reports for text in re.findall(r'class="packed">([^<]*)<', report)]
+    sections = [gzip.decompress(base64.b64decode(text)).decode() for text in packed]
+    return "\n".join((result.stdout.str(), result.stderr.str(), *reports, *sections))
 
 
 @pytest.mark.parametrize("url", [f"memory://u:{SECRET}@h/x", f"simplecache::memory://h/x?sig={PLAIN}"])

@@ -126,6 +126,8 @@ def test_section_has_all_that_is_known_of_a_test() -> None:
         ("latency against the baseline", 5.0, True), ("p99 latency against the budget", 0.0, False),
         ("throughput against the budget", 0.0, False),
     ]  # fmt: skip
+    throughput = content["intervals"][2]
+    assert throughput["low"] < throughput["value"] == pytest.approx(100 * (3000 * 0.306 / 1000 - 1), abs=0.01)
     assert set(content["samples"]) == set(content["blocks"]) == {"new", "old"}
     assert content["parts"]["latency, ms"]["new"].keys() == {"host to device", "GPU compute"}
     assert content["accuracy"] == [["logits", "ok", "all elements agree"]]

@@ -84,25 +84,26 @@ def _verdict(verdict: Verdict, result: Result) -> dict[str, Any]:
 
 
 def _intervals(result: Result, header: Header) -> Iterator[dict[str, Any]]:
-    """Yield each verdict as an interval on one axis: percent above the baseline or the budget, with its limit."""
+    """Yield each verdict as an interval on one axis: percent worse than the baseline or the budget, with its limit."""
     figures = result.measurement.figures if result.measurement else {}
     for v in result.verdicts:
         about, estimate = FIGURES.get(v.figure), figures.get(v.figure)
         if v.basis == "baseline" and v.ratio is not None:
-            ends, limit, against = (v.ratio.value, v.ratio.low, v.ratio.high), 100 * (v.tolerance or 0.0), "baseline"
+            ends, limit, against = (v.ratio.low, v.ratio.value, v.ratio.high), 100 * (v.tolerance or 0.0), "baseline"
         elif v.basis == "budget" and v.limit and estimate is not None:
-            ends = (estimate.value / v.limit, estimate.low / v.limit, estimate.high / v.limit)
+            ends = (estimate.low / v.limit, estimate.value / v.limit, estimate.high / v.limit)
             limit, against = 0.0, "budget"
         else:
             continue
-        value, low, high = (round(100 * (end - 1), 3) for end in ends)
-        higher = about is not None and about.higher_is_better
+        if about is not None and about.higher_is_better and min(ends) > 0:
+            ends = (1 / ends[2], 1 / ends[1], 1 / ends[0])
+        low, value, high = (round(100 * (end - 1), 3) for end in ends)
         yield {
             "label": f"{about.title if about else escape(v.figure)} against the {against}",
             "value": value,
             "low": low,
             "high": high,
-            "limit": -limit if higher else limit,
+            "limit": limit,
             "bad": v.status in header.failing,
             "words": status_words(v.status, v.figure),
         }
