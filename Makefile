@@ -52,7 +52,7 @@ $(VENV)/bin/python:
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
 	@echo "installing pytest-trt with ONNX Runtime"
-	@$(PIP) install --editable ".[cpu]"
+	@$(PIP) install --editable ".[cpu,report]"
 	@touch $@
 
 $(MODELOPT)/.dev: pyproject.toml | $(VENV)/bin/python

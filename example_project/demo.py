@@ -1,6 +1,7 @@
 """The demonstration of `make demo`: save a baseline, compare with it, and report a model that became slower.
 
-It writes only to a temporary folder. It exits with 0 if each of the three steps has the expected result.
+It writes to a temporary folder, of which only an HTML report remains. It exits with 0 if each of the three steps
+has the expected result.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ PROJECT = Path(__file__).parent
 PYTEST = ("pytest", "--no-header", "--trt-max-slowdown=30%")
 """Two processes that run the same model on a shared CPU may differ by 10 %. On a GPU, keep the default of 5 %."""
 REPORT = "report.json"
+PAGE = Path(tempfile.gettempdir()) / "pytest-trt-demo.html"
+"""The HTML report of the last step, which remains."""
 INI_SETTINGS = """
 trt_cache_dir = engines
 trt_max_time = 2
@@ -75,11 +78,12 @@ def demonstrate(folder: Path) -> str:
     print_title("3. Make the networks three times as deep. This must fail.")
     if run("python", "make_models.py", "--depth=3", at=at):
         return "the deeper models should have been created"
-    status = run(*PYTEST, f"--trt-report=json:{REPORT}", at=at)
+    status = run(*PYTEST, f"--trt-report=json:{REPORT}", f"--trt-report=html:{PAGE}", at=at)
     regressed = sum("regressed" in statuses for statuses in verdicts(at / REPORT))
     if status != 1 or not regressed:
         return f"the slower models should have regressed: exit status {status}, {regressed} regressed"
     print(f"\nThis is the expected result: {regressed} of {len(compared)} tests regressed, and pytest exited with 1.")
+    print(f"The report of this run: {PAGE}")
     return ""
 
 

@@ -78,7 +78,7 @@ window.trtCharts = (test) => {
     return {
       traces: [limits, trace(false), trace(true)].filter((one) => one.x.length),
       layout: layout(90 + 44 * rows.length, {
-        xaxis: { title: { text: "% worse than the baseline or the budget (below 0: better)" }, zeroline: true },
+        xaxis: { title: { text: "% worse; below 0 is better" }, zeroline: true },
         yaxis: { type: "category", autorange: "reversed" },
       }),
     };
