@@ -2,22 +2,30 @@
 
 limits = matching_limits(budgets, device="NVIDIA H200", kind="gpu", mig_profile=None, params={"precision": "fp16"})
 sampling = sample(source, LimitRule(limits, spread=0.002), sampling_limits)
-verdicts = [judge(figure, estimates[figure], limit) for figure, limit in limits.items()]
+verdicts = [judge(figure, estimates[figure], limit, sampling.sides[0]) for figure, limit in limits.items()]
 """
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pytest_trt.core import noise_levels, stats
+from pytest_trt.core import drift, noise_levels, stats
 from pytest_trt.core.figures import FIGURES, status_words
 from pytest_trt.core.records import Block, Estimate, Samples, Status, Verdict
 from pytest_trt.spec.expectations import Budget
 
 NEAR = 0.95
 """The share of a limit from which an `ok` verdict carries a warning."""
+
+MISSED = 0.01
+"""The share of samplings that miss all spells of slow samples of the mean distance that a verdict reports."""
+
+LARGEST_LOG = 100.0
+"""The largest margin of a drift, as a log ratio: far beyond any, and not too large for a number."""
 
 _ABSENT = object()
 """The value of a parameter that a test does not have; it equals no other value."""
@@ -79,19 +87,27 @@ def _words(text: str) -> set[str]:
     return set(re.findall(r"[a-z0-9.+]+", text.lower()))
 
 
-def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
+def judge(figure: str, estimate: Estimate, limit: float, samples: Sequence[Samples] = ()) -> Verdict:
     """Return the verdict of one figure.
 
     It is `over_budget` if the whole interval lies beyond the limit, `ok` if the whole interval lies within it, and
     `inconclusive` otherwise. A limit on throughput is a lower limit; every other limit is an upper one.
 
+    A drift that the blocks show, or may hide, widens the interval of a median (`drift.margins`). At the power cap of a
+    GPU, nothing is decided within the first second. A percentile is not `ok` within its first seconds.
+
     Args:
         figure: The figure's name.
         estimate: The figure with its interval, in the figure's unit.
         limit: The limit, in the figure's unit.
+        samples: The samples that the figure comes from, one for each probe; empty if it does not come from blocks.
     """
     about = FIGURES[figure]
     value, limit_text = f"{estimate.value:.4g} {about.unit}", f"{limit:.4g} {about.unit}"
+    blocks = [block for probe in samples for block in probe.blocks]
+    sampled_s = sum(block.seconds for block in blocks)
+    if blocks and figure in blocks[0].times:
+        estimate = _with_drift(figure, estimate, samples, sampled_s)
     low, high, bound = (estimate.low, estimate.high, limit)
     if about.higher_is_better:
         low, high, bound = -estimate.high, -estimate.low, -limit
@@ -106,10 +122,36 @@ def judge(figure: str, estimate: Estimate, limit: float) -> Verdict:
         share = limit / estimate.value if about.higher_is_better else estimate.value / limit
         if share >= NEAR:
             details = (f"at {100 * share:.0f} % of its budget",)
+        if figure in noise_levels.PERCENTILES and blocks:
+            if sampled_s < noise_levels.MIN_PERCENTILE_S:
+                status, why = (
+                    "inconclusive",
+                    f" (too few samples: needs {noise_levels.MIN_PERCENTILE_S - sampled_s:.2g} s more)",
+                )
+            distance = sampled_s / -math.log(MISSED)
+            details = (*details, f"spells of slow samples more than {distance:.2g} s apart may have been missed")
     else:
         status, why = "inconclusive", " (at the limit)"
     text = f"{about.title} {status_words(status, figure)}{why}: {value}, budget {limit_text}"
     return Verdict(status, "budget", figure, text, limit=limit, details=details)
+
+
+def _with_drift(figure: str, estimate: Estimate, samples: Sequence[Samples], sampled_s: float) -> Estimate:
+    """Return the estimate of a median, widened by the drift of its blocks, or marked as too early at the power cap.
+
+    The scatter of the blocks and that of their slope are independent, so their margins add by their squares.
+    """
+    blocks = [block for probe in samples for block in probe.blocks]
+    if min(min(block.times[figure]) for block in blocks) <= 0:  # something that did not happen, such as a copy
+        return estimate
+    units = [[math.log(stats.median(block.times[figure])) for block in probe.blocks] for probe in samples]
+    below, above = drift.margins(units, sampled_s / len(blocks))
+    needs_s = estimate.needs_s
+    if any(drift.is_power_capped(block.state) for block in blocks):
+        needs_s = max(needs_s, drift.CAPPED_S - sampled_s)
+    low = estimate.value * math.exp(-math.hypot(math.log(estimate.value / estimate.low), below))
+    above = min(math.hypot(math.log(estimate.high / estimate.value), above), LARGEST_LOG)
+    return dataclasses.replace(estimate, low=low, high=estimate.value * math.exp(above), needs_s=needs_s)
 
 
 class LimitRule:
@@ -130,7 +172,7 @@ class LimitRule:
         """Forget an earlier sampling."""
         self._probes: list[list[Block]] = []
         self._verdicts: dict[str, Verdict] = {}
-        self._spread_decides = False
+        self._spread_decides = self._drift_decides = False
         self._seconds = 0.0
 
     def add(self, side: int, probe: int, block: Block) -> None:
@@ -144,30 +186,39 @@ class LimitRule:
         while len(self._probes) <= probe:
             self._probes.append([])
         self._probes[probe].append(block)
-        self._seconds += block.seconds
-        if stats.is_look(len(self._probes[-1])):
+        before, self._seconds = self._seconds, self._seconds + block.seconds
+        waited = any(before < least <= self._seconds for least in (drift.CAPPED_S, noise_levels.MIN_PERCENTILE_S))
+        if waited or stats.is_look(len(self._probes[-1])):
             samples = [Samples(tuple(blocks), probe=number) for number, blocks in enumerate(self._probes)]
             self._verdicts = self._judge(samples, self._spread)
             undecided = {f for f, v in self._judge(samples, 0.0).items() if v.status == "inconclusive"}
             caught_up = noise_levels.last_probe_caught_up(self._probes)
             self._spread_decides = not undecided or (caught_up and undecided.isdisjoint(noise_levels.PERCENTILES))
+            self._drift_decides = any(
+                v.status == "inconclusive"
+                and judge(f, noise_levels.estimate(f, samples, self._spread), self._limits[f]).status != "inconclusive"
+                for f, v in self._verdicts.items()
+            )
 
     def _judge(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
-        return {f: judge(f, noise_levels.estimate(f, samples, spread), limit) for f, limit in self._limits.items()}
+        return {
+            f: judge(f, noise_levels.estimate(f, samples, spread), limit, samples) for f, limit in self._limits.items()
+        }
 
     def finished(self) -> str:
-        """Return the reason to stop; empty while a figure is undecided, or a percentile was not sampled for long."""
+        """Return the reason to stop; empty while a figure is undecided."""
         undecided = [f for f in self._limits if f not in self._verdicts or self._verdicts[f].status == "inconclusive"]
-        too_soon = (
-            not noise_levels.PERCENTILES.keys().isdisjoint(self._limits)
-            and self._seconds < noise_levels.MIN_PERCENTILE_S
-        )
-        return "" if undecided or too_soon else "budgets decided"
+        return "" if undecided else "budgets decided"
 
     def wants_probe(self) -> bool:
         """Return whether only fresh probes can decide.
 
         That is so if the spread between probes alone leaves a figure undecided, or if more blocks of this probe would
-        not count. The probe is first sampled until its first look.
+        not count. The probe is first sampled until its first look, and until a drift is excluded.
         """
-        return self._spread_decides and not self.finished() and len(self._probes[-1]) >= stats.LOOKS[0]
+        return (
+            self._spread_decides
+            and not self._drift_decides
+            and not self.finished()
+            and len(self._probes[-1]) >= stats.LOOKS[0]
+        )

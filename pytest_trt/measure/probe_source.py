@@ -70,7 +70,7 @@ class ProbeSource:
         return len(self._sides)
 
     def next_block(self, side: int, *, kept: bool = True) -> Block:
-        """Measure the next block of a side, with the state after it if the block is kept."""
+        """Measure the next block of a side, with the state after it unless it is not `kept`."""
         block = self._probes[side].block()
         if self._state is None or not kept:
             return block

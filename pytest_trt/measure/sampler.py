@@ -10,9 +10,11 @@ one probe, two probes in turn, or a recorded trace. The rule follows `stopping.R
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import Protocol
 
+from pytest_trt.core.drift import is_power_capped
 from pytest_trt.core.noise_levels import first_side
 from pytest_trt.core.nvtx import span
 from pytest_trt.core.records import Block, Samples
@@ -37,8 +39,7 @@ class BlockSource(Protocol):
 
         Args:
             side: The side's number.
-            kept: Whether the block becomes part of the samples. Of a block of the warm-up, which does not, only the
-                times are used.
+            kept: Whether the block's state is used. Of most blocks of the warm-up, only the times are.
         """
         ...
 
@@ -61,6 +62,8 @@ class Limits:
         warm_up_s: The most time of each warm-up, in seconds of blocks; 0 for no warm-up.
         probes: The most probes of a side; None for 6, and from 12 s on one for every 2 s of `max_time_s`.
         figure: The figure that the warm-up watches.
+        hidden_drift: The largest drift that may remain unseen after the warm-up of a single side, as a share a second.
+            Two sides in turn cancel a drift.
     """
 
     min_time_s: float = 0.1
@@ -68,6 +71,7 @@ class Limits:
     warm_up_s: float = 0.0
     probes: int | None = None
     figure: str = "ms"
+    hidden_drift: float = math.inf
 
     @property
     def most_probes(self) -> int:
@@ -104,7 +108,8 @@ class Sampling:
 def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
     """Sample blocks, the sides in balanced order, until the rule or a limit ends it.
 
-    The rule cannot end it before the minimum time. Errors of the source pass through.
+    The rule cannot end it before the minimum time, nor while a single side drifts: a slow drift is seen only after the
+    warm-up. Errors of the source pass through.
 
     Args:
         source: Where the blocks come from.
@@ -120,7 +125,7 @@ def sample(source: BlockSource, rule: Rule, limits: Limits) -> Sampling:
             block = run.sample_block(side)
             rule.add(side, run.probe, block)
         turn += 1
-        finished = rule.finished() if run.seconds >= limits.min_time_s else ""
+        finished = rule.finished() if run.seconds >= limits.min_time_s and not run.drifts() else ""
         limit = f"time limit of {limits.max_time_s:g} s" if run.seconds >= limits.max_time_s else ""
         if not finished and not limit and rule.wants_probe() and "probe" in source.levels:
             if run.probe + 1 < limits.most_probes:
@@ -149,6 +154,7 @@ class _Run:
     def __init__(self, source: BlockSource, limits: Limits) -> None:
         self._source, self._limits = source, limits
         self._blocks: list[list[list[Block]]] = [[[]] for _ in range(source.sides)]
+        self._watch = Steady()
         self.probe = 0
         self.seconds = 0.0
 
@@ -156,7 +162,18 @@ class _Run:
         block = self._source.next_block(side)
         self.seconds += block.seconds
         self._blocks[side][-1].append(block)
+        if self._alone:
+            self._watch.add(block.times[self._limits.figure], block.seconds, capped=is_power_capped(block.state))
         return block
+
+    @property
+    def _alone(self) -> bool:
+        """Whether a single side is warmed up and watched. Two sides in turn cancel a drift."""
+        return len(self._blocks) == 1 and self._limits.warm_up_s > 0
+
+    def drifts(self) -> bool:
+        """Return whether a single side has drifted since the newer half of its blocks began, the warm-up included."""
+        return self._alone and not self._watch.is_steady()
 
     def renew(self) -> None:
         self.probe += 1
@@ -174,14 +191,16 @@ class _Run:
             return self._warm_up()
 
     def _warm_up(self) -> tuple[bool, float]:
-        seconds, watches = 0.0, [Steady() for _ in self._blocks]
+        seconds, watches = 0.0, [Steady(self._limits.hidden_drift if self._alone else math.inf) for _ in self._blocks]
+        self._watch = watches[0]
         while self._limits.warm_up_s > 0 and not all(watch.is_steady() for watch in watches):
             if seconds >= self._limits.warm_up_s:
                 return False, seconds
             for side, watch in enumerate(watches):
-                block = self._source.next_block(side, kept=False)
+                block = self._source.next_block(side, kept=self._alone and watch.looks_next)
                 seconds += block.seconds
-                watch.add(block.times[self._limits.figure])
+                capped = self._alone and is_power_capped(block.state)
+                watch.add(block.times[self._limits.figure], block.seconds, capped=capped)
         return True, seconds
 
     def sides(self) -> tuple[tuple[Samples, ...], ...]:

@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from pytest_trt.core import stats
+from pytest_trt.core import drift, stats
 from pytest_trt.core.records import Block
 
 
@@ -182,35 +182,60 @@ class FixedTime:
 
 
 class Steady:
-    """Detect the end of a warm-up: the medians of the last `WINDOW` blocks show no trend.
+    """Detect the end of a warm-up: all blocks, or the newer half of them, show no drift.
 
-    There is no trend if Mann and Kendall's count of rising over falling pairs is within what chance gives (Mann 1945),
-    or if the newer half of the window differs from the older half by less than `NEAR`.
+    A drift is a slope that the scatter does not explain (`drift.slope`). It is looked for after 8, 12, 16, ... blocks,
+    so that a slow drift is seen once there are enough of them.
+
+    Args:
+        hidden: The largest drift that the scatter may hide, as a share a second. Only more blocks can exclude it.
     """
 
     WINDOW = 8
-    """The number of blocks that are looked at."""
+    """The least number of blocks that are looked at."""
 
     NEAR = 0.0005
-    """The difference between the two halves, as a log ratio, below which a trend does not matter."""
+    """The slope below which a drift does not matter, as a share a second."""
 
-    CHANCE = 16
-    """The count of rising over falling pairs, of the 28 pairs of 8 values, that 6 % of series without a trend reach."""
+    def __init__(self, hidden: float = math.inf) -> None:
+        self._hidden = hidden
+        self._log_medians: list[float] = []
+        self._seconds = 0.0
+        self._capped = self._steady = False
 
-    def __init__(self) -> None:
-        self._medians: list[float] = []
+    @property
+    def looks_next(self) -> bool:
+        """Whether the next block is followed by a look, which needs the state of the GPU too."""
+        return stats.is_look(len(self._log_medians) + 1)
 
-    def add(self, samples: Sequence[float]) -> None:
-        """Add the samples of one block."""
-        self._medians.append(stats.median(samples))
+    def add(self, samples: Sequence[float], seconds: float = 0.01, *, capped: bool = False) -> None:
+        """Add one block.
+
+        Args:
+            samples: The samples of the block.
+            seconds: How long the block lasted.
+            capped: Whether the GPU was at its power cap.
+        """
+        self._log_medians.append(math.log(stats.median(samples)))
+        self._seconds += seconds
+        self._capped = self._capped or capped
+        if stats.is_look(len(self._log_medians)):
+            self._steady = self._shows_no_drift()
+
+    def _shows_no_drift(self) -> bool:
+        """Return whether all blocks show no drift, or the newer half shows that the drift has ended."""
+        count, most = len(self._log_medians), self._hidden
+        spacing = self._seconds / count
+        for newest in (count, count // 2):
+            if newest < self.WINDOW or (self._capped and newest * spacing < drift.CAPPED_S):
+                return False
+            rise, error = drift.slope([self._log_medians[-newest:]], spacing)
+            bound = abs(rise) + drift.UNSEEN * error
+            if abs(rise) <= max(drift.SEEN * error, self.NEAR) and bound < most:
+                return True
+            most = min(self._hidden, max(abs(rise) / 2, self.NEAR))  # fewer blocks hide a drift that all of them show
+        return False
 
     def is_steady(self) -> bool:
-        """Return whether the last `WINDOW` blocks show no trend; False before there are so many."""
-        last = self._medians[-self.WINDOW :]
-        if len(last) < self.WINDOW:
-            return False
-        half = self.WINDOW // 2
-        if abs(math.log(stats.median(last[half:]) / stats.median(last[:half]))) < self.NEAR:
-            return True
-        rising = sum((b > a) - (b < a) for i, a in enumerate(last) for b in last[i + 1 :])
-        return abs(rising) < self.CHANCE
+        """Return whether there was no drift at the last look; False before there are `WINDOW` blocks."""
+        return self._steady

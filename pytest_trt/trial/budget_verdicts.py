@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from pytest_trt.core.records import Environment, Estimate, Verdict
+from pytest_trt.core.records import Environment, Estimate, Samples, Verdict
 from pytest_trt.judge import budgets
 from pytest_trt.spec.declaration import Declaration
 
@@ -21,11 +21,20 @@ def budget_limits(declaration: Declaration, environment: Environment) -> dict[st
 
 
 def budget_verdicts(
-    declaration: Declaration, environment: Environment, figures: Mapping[str, Estimate]
+    declaration: Declaration,
+    environment: Environment,
+    figures: Mapping[str, Estimate],
+    samples: Sequence[Samples] = (),
 ) -> tuple[Verdict, ...]:
     """Judge every limit. A limit on a figure that was not measured is an error; so no budget goes unmentioned.
 
     If the test has budgets, but none for this device, the verdict is `unenforced`.
+
+    Args:
+        declaration: The test's budgets.
+        environment: The device.
+        figures: The figures of the measurement.
+        samples: Its samples, one for each probe: a budget considers the drift of the blocks.
     """
     limits = budget_limits(declaration, environment)
     if declaration.budgets and not limits:
@@ -33,7 +42,7 @@ def budget_verdicts(
         text = f"no budget is for this test on {environment.device}: they name {named}"
         return (Verdict("unenforced", "budget", "", text),)
     return tuple(
-        budgets.judge(name, figures[name], limit) if name in figures else _unmeasured(name, limit)
+        budgets.judge(name, figures[name], limit, samples) if name in figures else _unmeasured(name, limit)
         for name, limit in limits.items()
     )
 

@@ -244,7 +244,7 @@ class Trial(Case):
         """Judge the budgets, then the baseline."""
         if self._bench.settings.disabled:
             return ()
-        within_budgets = budget_verdicts(self.declaration, self.environment, run.figures)
+        within_budgets = budget_verdicts(self.declaration, self.environment, run.figures, run.sampling.sides[0])
         layers = layer_verdicts(self.declaration.layers, run, comparison, self._baselines, self.backend)
         return (*within_budgets, *comparison.verdicts(run), *layers)
 

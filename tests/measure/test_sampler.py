@@ -16,10 +16,11 @@ class Source:
     def __init__(self, sides=1, levels=("block",), series=None, seconds=0.01):
         self.sides, self.levels, self.seconds = sides, levels, seconds
         self.series = iter(series or itertools.repeat(1.0))
-        self.block_sides, self.renewed = [], []
+        self.block_sides, self.renewed, self.kept = [], [], []
 
     def next_block(self, side, *, kept=True):
         self.block_sides.append(side)
+        self.kept.append(kept)
         return Block({"ms": (next(self.series),)}, self.seconds)
 
     def renew(self):
@@ -133,3 +134,18 @@ def test_fresh_probe_is_warmed_up_too():
     sampling = sample(source, Rule(after=16, probes=1), Limits(min_time_s=0.0, warm_up_s=1.0))
     assert len(source.block_sides) == 16 + 2 * 8
     assert sampling.warm_up_s == pytest.approx(0.08)
+
+
+def test_slow_drift_of_a_single_side_continues_the_sampling():
+    source = Source(series=(1.0 + 0.00002 * n + 0.0001 * (n % 3) for n in itertools.count()))
+    sampling = sample(source, Rule(after=24), Limits(min_time_s=0.0, max_time_s=2.0, warm_up_s=1.0))
+    assert sampling.warm_up_s == pytest.approx(0.08)
+    assert not sampling.finished
+    in_turn = Source(sides=2, series=(1.0 + 0.00001 * n for n in itertools.count()))
+    assert sample(in_turn, Rule(after=1), Limits(min_time_s=0.0, max_time_s=2.0)).finished
+
+
+def test_warm_up_of_a_single_side_reads_the_state_at_its_looks():
+    source = Source()
+    sample(source, Rule(after=1), Limits(min_time_s=0.0, warm_up_s=1.0))
+    assert source.kept[:8] == [False] * 5 + [True, False, True]
