@@ -199,7 +199,7 @@ def rows(parts: Sequence[str], trials: int, generator: np.random.Generator) -> I
                 )  # fmt: skip
     if "drift" in parts:
         for scatter, r in ((0.0002, 0.0), (0.001, 0.0), (0.003, 0.0), (0.003, 0.5), (0.01, 0.9)):
-            for constant_s in (0.2, 1.0, 5.0):
+            for constant_s in (0.5, 2.0, 5.0):
                 for offset in (-0.005, 0.005):
                     yield ask(
                         f"drift of 3 %, {constant_s:g} s; scatter {scatter:.2%}, r {r:g}", offset, trials,
@@ -227,13 +227,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=argument_types.seed, default=0, help="the seed of all random choices (0)")
     parser.add_argument("--json", type=Path, help="the file to which the rows are written")
     options = parser.parse_args(argv)
-    print("| case | budget | ok, % | over_budget, % | warm-up, s | sampled, s |\n" + "|---" * 6 + "|")
+    print("| case | budget, % | ok, % | over_budget, % | warm-up, s | sampled, s |\n" + "|---" * 6 + "|")
     found = []
     for row in rows(options.parts, options.trials, np.random.default_rng(options.seed)):
         found.append(row)
         print(
-            f"| {row.case} | {row.budget:+.1%} | {row.ok:.2%} | {row.over:.2%} | {row.warm_up_s:.2f} "
-            f"| {row.sampled_s:.2f} |".replace("%", ""),
+            f"| {row.case} | {100 * row.budget:+.1f} | {100 * row.ok:.2f} | {100 * row.over:.2f} | {row.warm_up_s:.2f} "
+            f"| {row.sampled_s:.2f} |",
             flush=True,
         )
     if options.json:

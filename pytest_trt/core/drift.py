@@ -27,7 +27,7 @@ SEEN_S = 10.0
 UNSEEN = 2.0
 """The number of standard errors that the slope of a drift may have without being seen."""
 
-UNSEEN_S = 1.0
+UNSEEN_S = 2.0
 """The longest time constant of a drift that is not seen, in seconds: a slower one moves the latency by so little in a
 short measurement that no scatter would hide it less."""
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from pytest_trt.core import drift, noise_levels, stats
+from pytest_trt.core import drift, noise_levels, repeats, stats
 from pytest_trt.core.figures import FIGURES, status_words
 from pytest_trt.core.records import Block, Estimate, Samples, Status, Verdict
 from pytest_trt.spec.expectations import Budget
@@ -94,7 +94,8 @@ def judge(figure: str, estimate: Estimate, limit: float, samples: Sequence[Sampl
     `inconclusive` otherwise. A limit on throughput is a lower limit; every other limit is an upper one.
 
     A drift that the blocks show, or may hide, widens the interval of a median (`drift.margins`). At the power cap of a
-    GPU, nothing is decided within the first second. A percentile is not `ok` within its first seconds.
+    GPU, nothing is decided within the first second. A percentile is not `ok` within its first seconds. A single value
+    of a time that occurs once in a process gets the interval that is assumed for it (`repeats.ASSUMED_SPREAD`).
 
     Args:
         figure: The figure's name.
@@ -106,6 +107,9 @@ def judge(figure: str, estimate: Estimate, limit: float, samples: Sequence[Sampl
     value, limit_text = f"{estimate.value:.4g} {about.unit}", f"{limit:.4g} {about.unit}"
     blocks = [block for probe in samples for block in probe.blocks]
     sampled_s = sum(block.seconds for block in blocks)
+    once = figure in repeats.ASSUMED_SPREAD
+    if once and estimate.samples == 1:
+        estimate = repeats.estimate_repeats(figure, [estimate.value])
     if blocks and figure in blocks[0].times:
         estimate = _with_drift(figure, estimate, samples, sampled_s)
     low, high, bound = (estimate.low, estimate.high, limit)
@@ -132,6 +136,9 @@ def judge(figure: str, estimate: Estimate, limit: float, samples: Sequence[Sampl
             details = (*details, f"spells of slow samples more than {distance:.2g} s apart may have been missed")
     else:
         status, why = "inconclusive", " (at the limit)"
+    if once:
+        source = "build" if figure == "build_s" else "process" if estimate.samples == 1 else "processes"
+        details = (*details, f"from {estimate.samples} {source}")
     text = f"{about.title} {status_words(status, figure)}{why}: {value}, budget {limit_text}"
     return Verdict(status, "budget", figure, text, limit=limit, details=details)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from pytest_trt.core import noise_levels, stats
+from pytest_trt.core import noise_levels, repeats, stats
 from pytest_trt.core.records import Block, Estimate, Samples
 from pytest_trt.measure.engine_probe import EngineProbe
+from pytest_trt.measure.stopping import Rule
 
 DEFAULT_PROBE_SPREAD = {"gpu": 0.01, "cpu": 0.1}
 """How far two probes of one plan may differ, as a share, until the device has been calibrated."""
@@ -58,21 +59,55 @@ def from_memory(sizes: Mapping[str, int]) -> dict[str, Estimate]:
     return {figure: Estimate.exact(size / 1e6) for figure, size in found.items()}
 
 
-def throughput(probe: EngineProbe, ms: Estimate, batch: int, *, overlapped: bool) -> Estimate:
-    """Return the throughput in inferences a second.
+def from_openings(openings: Sequence[Block]) -> dict[str, Estimate]:
+    """Return the estimates of the times that occur once in a process; a single value has no interval.
+
+    Args:
+        openings: For each process that opened the engine, a block with one value of each figure.
+    """
+    values = {name: [opening.times[name][0] for opening in openings] for name in openings[0].times}
+    return {
+        name: repeats.estimate_repeats(name, found) if len(found) > 1 else Estimate.exact(found[0])
+        for name, found in values.items()
+    }
+
+
+def throughput(
+    probe: EngineProbe,
+    found: Mapping[str, Estimate],
+    *,
+    batch: int,
+    spread: float,
+    rule: Rule | None = None,
+    max_time_s: float = 10.0,
+    state: Callable[[], Mapping[str, float]] | None = None,
+) -> Estimate:
+    """Return the throughput in inferences a second, with the spread between probes.
 
     If the pipeline overlaps queries, throughput is measured over windows of two latencies, and of `WINDOW_S` at least.
     Otherwise one query follows the other, and throughput follows from the latency.
 
     Args:
         probe: The probe that runs the overlapped pipeline.
-        ms: The latency in ms.
+        found: The figures of the blocks; only queries on a device have `gpu_ms`, and overlap.
         batch: The number of inferences in a query.
-        overlapped: Whether the pipeline overlaps queries.
+        spread: How far two probes of one plan may differ, as a share.
+        rule: Decides when there are enough windows; None for as many as an interval needs.
+        max_time_s: The most time of all windows, in seconds.
+        state: Reads the state of the GPU after each window.
     """
-    if not overlapped:
+    ms = found["ms"]
+    if "gpu_ms" not in found:
         return Estimate(batch * 1000 / ms.value, batch * 1000 / ms.high, batch * 1000 / ms.low, ms.samples)
     seconds = max(WINDOW_S, 2 * ms.value / 1000)
-    rates = [probe.throughput(seconds) * batch for _ in range(stats.LOOKS[0])]
-    windows = tuple(Block({"throughput": (rate,)}, seconds) for rate in rates)
-    return noise_levels.estimate("throughput", (Samples(windows),))
+    windows: list[Block] = []
+    while len(windows) < stats.LOOKS[0] or (
+        rule is not None
+        and len(windows) * seconds < max_time_s
+        and not (rule.finished() or rule.wants_probe())  # a fresh probe is not opened for throughput alone
+    ):
+        rate = probe.throughput(seconds) * batch
+        windows.append(Block({"throughput": (rate,)}, seconds, state() if rule is not None and state else {}))
+        if rule is not None:
+            rule.add(0, 0, windows[-1])
+    return noise_levels.estimate("throughput", (Samples(tuple(windows)),), spread)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from pytest_trt.core.records import Estimate, LayerProfile, Samples
+from pytest_trt.core.records import Block, Estimate, LayerProfile, Samples
 from pytest_trt.measure import figures
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
 from pytest_trt.measure.probe.server import ProbeServer
@@ -26,6 +27,19 @@ MIN_PROFILED = 3
 
 MAX_PROFILED = 50
 """The most inferences that time the layers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PassRules:
+    """The rules of the passes after the samples: a figure with a budget is measured until the budget is decided.
+
+    Attributes:
+        throughput: Decides when there are enough windows of throughput; None if it is not judged.
+        openings: Decides when enough fresh probes have opened the engine; None if one is enough.
+    """
+
+    throughput: Rule | None = None
+    openings: Rule | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +84,7 @@ def measure_run(
     measure_other_side: bool = False,
     requested_inputs: Arrays | None = None,
     reverse_opening: bool = False,
+    pass_rules: PassRules = PassRules(),
     state: Callable[[], Mapping[str, float]] | None = None,
     process_bytes: Callable[[int], int | None] | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -87,6 +102,7 @@ def measure_run(
         requested_inputs: Inputs for one inference at the end, whose outputs are returned; an empty mapping for the
             inputs that the blocks run on, None for no such inference.
         reverse_opening: Whether to open the probes of every turn in the opposite order.
+        pass_rules: Decide how long the passes after the samples last.
         state: Reads the state of the GPU or host: before the probes start, after each block, after the probes end.
         process_bytes: Returns the device memory of a process by its id; None if it is not known.
         say: Shows which pass runs.
@@ -97,13 +113,17 @@ def measure_run(
         sampling = sample(source, rule, limits)
         stopwatch.lap("sampling")
         probe, others = source.probes[0], source.probes[1:]
-        found = _side_figures(probe, sampling.sides[0], spread, batch, process_bytes)
-        other_figures = {
-            name: estimate
-            for other in others
-            for name, estimate in _side_figures(other, sampling.sides[1], spread, batch, process_bytes).items()
-            if measure_other_side or name == "throughput"
-        }
+        measure_throughput = functools.partial(
+            figures.throughput, batch=batch, spread=spread, max_time_s=limits.max_time_s, state=state
+        )
+        found = _side_figures(probe, sampling.sides[0], spread, process_bytes)
+        found["throughput"] = measure_throughput(probe, found, rule=pass_rules.throughput)
+        other_figures: dict[str, Estimate] = {}
+        for other in others:
+            other_found = _side_figures(other, sampling.sides[1], spread, process_bytes)
+            other_figures["throughput"] = measure_throughput(other, other_found)
+            if measure_other_side:
+                other_figures.update({**other_found, **figures.from_openings([_opening(other)])})
         stopwatch.lap("throughput")
         if not (measure_other_side or profile_layers):
             source.release_all_but(0)  # the others exit while the passes of this one run
@@ -122,6 +142,16 @@ def measure_run(
             inputs_and_outputs = inputs, probe.infer(inputs)
             stopwatch.lap("outputs")
     stopwatch.lap("end")
+    openings = [_opening(probe)]
+    if (rule_of_openings := pass_rules.openings) is not None:
+        rule_of_openings.add(0, 0, openings[0])
+        while not rule_of_openings.finished():
+            say("loading again")
+            with EngineProbe(*sides[0]) as fresh:
+                openings.append(_opening(fresh))
+            rule_of_openings.add(0, len(openings) - 1, openings[-1])
+        stopwatch.lap("openings")
+    found.update(figures.from_openings(openings))
     return MeasuredRun(
         sampling,
         found,
@@ -138,16 +168,18 @@ def _side_figures(
     probe: EngineProbe,
     samples: Sequence[Samples],
     spread: float,
-    batch: int,
     process_bytes: Callable[[int], int | None] | None,
 ) -> dict[str, Estimate]:
-    """Return the figures of one side, except for those of `figures.from_memory`, whose pass loads the plan again."""
+    """Return the figures of the blocks of one side, and the memory of its process."""
     found = figures.from_blocks(samples, spread)
-    found["load_s"], found["first_ms"] = Estimate.exact(probe.load_s), Estimate.exact(probe.first_ms)
-    found["throughput"] = figures.throughput(probe, found["ms"], batch, overlapped="gpu_ms" in found)
     if process_bytes is not None and (size := process_bytes(probe.pid)) is not None:
         found["process_mb"] = Estimate.exact(size / 1e6)
     return found
+
+
+def _opening(probe: EngineProbe) -> Block:
+    """Return how long a probe took to load its engine and to run it once."""
+    return Block({"load_s": (probe.load_s,), "first_ms": (probe.first_ms,)}, probe.load_s + probe.first_ms / 1000)
 
 
 def _split_sampling(seconds: Mapping[str, float], sampling: Sampling) -> dict[str, float]:

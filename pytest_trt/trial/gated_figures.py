@@ -48,8 +48,8 @@ def judge_gate(
     if mode == "paired" and _is_sampled(by_blocks, run):
         return without_minor_improvement(paired.judge_paired(by_blocks, *run.sampling.sides))
     if mode == "paired" and (old := _other_estimate(question, run)) is not None:
-        between = question.open_order_effect + (question.spread if name == "throughput" else 0.0)
-        return without_minor_improvement(judge_estimates(question, new, old, between, "judged engine against engine"))
+        between, detail = question.open_order_effect, "judged engine against engine"
+        return without_minor_improvement(judge_estimates(question, new, old, between, detail))
     if name not in baseline.figures and not gate.requested and name != "ms":
         return None
     return without_minor_improvement(stored.judge_stored(question, new, baseline))

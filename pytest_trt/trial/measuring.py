@@ -10,12 +10,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Environment, Verdict
+from pytest_trt.judge.budgets import LimitRule
+from pytest_trt.judge.repeats import OpeningRule
 from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.gpu_state import slowdown_reasons
 from pytest_trt.measure.probe.server import ProbeServer
-from pytest_trt.measure.run import MeasuredRun, measure_run
+from pytest_trt.measure.run import MeasuredRun, PassRules, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Rule
 from pytest_trt.trial.bench import Bench
@@ -92,6 +94,7 @@ class MeasuringDevice:
         measure_other_side: bool = False,
         requested_inputs: Arrays | None = None,
         reverse_opening: bool = False,
+        budgets: Mapping[str, float] | None = None,
         phase: str = "measuring",
     ) -> MeasuredRun:
         """Measure the first side, or let both take turns, in fresh probes. The device must be held `exclusively`.
@@ -107,6 +110,7 @@ class MeasuringDevice:
             requested_inputs: See `measure_run`.
             reverse_opening: Whether to open the probes in the opposite order: a second measurement must not repeat an
                 error that the order of opening made in the first.
+            budgets: The budgets by figure, which the passes after the samples decide.
             phase: What the progress shows meanwhile.
         """
         say = self._bench.say
@@ -135,12 +139,21 @@ class MeasuringDevice:
                 measure_other_side=measure_other_side,
                 requested_inputs=requested_inputs,
                 reverse_opening=reverse_opening,
+                pass_rules=self._pass_rules(budgets or {}),
                 state=read_state,
                 process_bytes=gpu.process_bytes if gpu is not None else None,
                 say=say,
             )
         finally:
             say("")
+
+    def _pass_rules(self, budgets: Mapping[str, float]) -> PassRules:
+        throughput = {name: limit for name, limit in budgets.items() if name == "throughput"}
+        once = {name: limit for name, limit in budgets.items() if name in ("load_s", "first_ms")}
+        return PassRules(
+            throughput=LimitRule(throughput, spread=self.spread.share) if throughput else None,
+            openings=OpeningRule(once) if once else None,
+        )
 
     def invalid_verdicts(self, run: MeasuredRun) -> tuple[Verdict, ...]:
         """Return a verdict for each reason why the figures are unusable: neither a regression nor a pass."""

@@ -236,6 +236,7 @@ class Trial(Case):
             measure_other_side=comparison.measures_other,
             requested_inputs=requested_inputs,
             reverse_opening=reverse_opening,
+            budgets=None if settings.disabled else budgets,
             phase=phase,
         )
         return dataclasses.replace(run, figures={**run.figures, **engine.figures})

@@ -217,3 +217,14 @@ def test_rule_ignores_figures_that_blocks_lack():
     """A CPU has no `gpu_ms`, which was a KeyError in an earlier version."""
     sampling = sample(Source(1.0), LimitRule({"ms": 2.0, "gpu_ms": 2.0}), LIMITS)
     assert (sampling.stop_reason, sampling.blocks) == ("budgets decided", 6)
+
+
+def test_time_of_one_build_is_judged_with_the_assumed_spread():
+    verdicts = [judge("build_s", Estimate.exact(seconds), 100.0) for seconds in (60.0, 95.0, 120.0, 160.0)]
+    assert [verdict.status for verdict in verdicts] == ["ok", "inconclusive", "inconclusive", "over_budget"]
+    assert verdicts[0].details == ("from 1 build",)
+
+
+def test_loading_says_from_how_many_processes():
+    assert judge("load_s", Estimate.exact(0.4), 1.0).details == ("from 1 process",)
+    assert judge("load_s", Estimate(0.4, 0.3, 0.5, 6), 1.0).details == ("from 6 processes",)

@@ -1,0 +1,46 @@
+"""Decide when enough processes have opened an engine to judge how long loading it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_trt.core import repeats
+from pytest_trt.core.records import Block
+from pytest_trt.judge import budgets
+
+
+class OpeningRule:
+    """A stopping rule (`measure.stopping.Rule`) whose blocks are openings of the engine in fresh processes.
+
+    Args:
+        limits: The budgets by figure. Those of figures that an opening has no value of are ignored.
+    """
+
+    def __init__(self, limits: Mapping[str, float]) -> None:
+        self._limits = limits
+        self.start(1)
+
+    def start(self, sides: int) -> None:
+        """Forget an earlier sampling."""
+        self._values: dict[str, list[float]] = {}
+        self._count = 0
+
+    def add(self, side: int, probe: int, block: Block) -> None:
+        """Add one opening: a block with one value of each figure."""
+        self._count += 1
+        for name in self._limits.keys() & block.times.keys():
+            self._values.setdefault(name, []).append(block.times[name][0])
+
+    def finished(self) -> str:
+        """Return the reason to stop; empty while a budget is undecided and more openings may decide it."""
+        if self._count >= repeats.MOST_VALUES:
+            return f"{repeats.MOST_VALUES} openings"
+        statuses = [
+            budgets.judge(name, repeats.estimate_repeats(name, values), self._limits[name]).status
+            for name, values in self._values.items()
+        ]
+        return "" if "inconclusive" in statuses else "budgets decided"
+
+    def wants_probe(self) -> bool:
+        """Return False: every opening is a fresh probe."""
+        return False
