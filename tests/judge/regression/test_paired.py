@@ -156,7 +156,8 @@ def test_later_pairs_are_short_if_another_rule_prolonged_the_first():
             PairedRule(RegressionQuestion(tolerance=0.01, spread=0.004, open_order_effect=0.006)),
         )
     )
-    sampling = sample(Pair(1.01, noise=0.001, probe_noise=0.0005), rule, LIMITS)
+    limits = Limits(min_time_s=0.0, max_time_s=20.0)
+    sampling = sample(Pair(1.01, noise=0.001, probe_noise=0.0005), rule, limits)
     first, *later = (len(samples.blocks) for samples in sampling.sides[0])
     assert first * 21 > 950
     assert len(later) >= 2
