@@ -158,8 +158,8 @@ def test_power_cap_is_watched_for_a_second():
 @pytest.mark.parametrize(
     ("share_per_s", "steady"), [(4.9e-4, True), (5.1e-4, False), (-4.9e-4, True), (-5.1e-4, False)]
 )
-def test_a_slope_below_the_documented_one_does_not_matter(share_per_s, steady):
-    assert (steady_after([math.exp(share_per_s * 0.01 * n) for n in range(8)]) is not None) is steady
+def test_a_slope_below_the_documented_one_does_not_matter(share, steady):
+    assert (steady_after([math.exp(share * 0.01 * n) for n in range(8)]) is not None) is steady
 
 
 def test_newer_half_counts_only_if_the_drift_has_ended():
