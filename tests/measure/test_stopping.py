@@ -155,9 +155,7 @@ def test_power_cap_is_watched_for_a_second():
     assert steady.is_steady()
 
 
-@pytest.mark.parametrize(
-    ("share_per_s", "steady"), [(4.9e-4, True), (5.1e-4, False), (-4.9e-4, True), (-5.1e-4, False)]
-)
+@pytest.mark.parametrize(("share", "steady"), [(4.9e-4, True), (5.1e-4, False), (-4.9e-4, True), (-5.1e-4, False)])
 def test_a_slope_below_the_documented_one_does_not_matter(share, steady):
     assert (steady_after([math.exp(share * 0.01 * n) for n in range(8)]) is not None) is steady
 
