@@ -224,6 +224,9 @@ class Steady:
 
     def _shows_no_drift(self) -> bool:
         """Return whether all blocks show no drift, or the newer half shows that the drift has ended."""
+        last = self._log_medians[-self.WINDOW :]
+        if abs(last[-1] - last[0]) > self.NEAR and last in (sorted(last), sorted(last, reverse=True)):
+            return False  # Each block was slower (or faster) than the one before: a curve that no line fits.
         count, most = len(self._log_medians), self._hidden
         spacing = self._seconds / count
         for newest in (count, count // 2):
