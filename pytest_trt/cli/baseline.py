@@ -27,9 +27,9 @@ from pytest_trt.judge.baselines import Baseline, BaselineFolder, device_slug
 from pytest_trt.judge.baselines.baseline import baseline_of
 from pytest_trt.judge.baselines.known_tests import KnownTests
 from pytest_trt.judge.baselines.updating import Saved
+from pytest_trt.judge.regression.card_levels import run_spread
 from pytest_trt.judge.regression.changes import age
 from pytest_trt.judge.regression.offline import RUN_SPREAD
-from pytest_trt.judge.regression.stored import run_spread
 from pytest_trt.report.header import environment_line
 from pytest_trt.report.numbers import format_figure, format_share, format_with_unit
 from pytest_trt.report.result_json import RunFile

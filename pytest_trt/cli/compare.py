@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pytest_trt.core.thinning import without_samples
 from pytest_trt.errors import BaselineError, DeclarationError
 from pytest_trt.judge.baselines import Baseline, device_slug, open_baselines
 from pytest_trt.judge.baselines.baseline import baseline_of, measurement_of
+from pytest_trt.judge.regression.fleet import settle_cards
 from pytest_trt.judge.regression.offline import Key, Tolerances, compare_runs, devices
 from pytest_trt.report import markdown, result_json, terminal
 from pytest_trt.report.header import Header
@@ -81,11 +82,11 @@ def _run(args: argparse.Namespace) -> int:
     old = {key: value for key, value in _read_references(args.old).items() if matches(pattern, key[1])}
     new = {key: value for key, value in _read_new_results(args.new).items() if matches(pattern, key[1])}
     _check_common_tests(old, new, args)
-    results = compare_runs(old, new, tolerances)
+    results, findings = settle_cards(compare_runs(old, new, tolerances))
     if args.format == "json":
         show_json("".join(result_json.render([without_samples(result) for result in results])))
     else:
-        show_report(_render(results, args, failing))
+        show_report(_render(results, args, failing, findings))
     return exit_status(results, failing)
 
 
@@ -154,9 +155,12 @@ def _check_common_tests(old: Mapping[Key, Baseline], new: Mapping[Key, Result], 
         )
 
 
-def _render(results: tuple[Result, ...], args: argparse.Namespace, failing: frozenset[Status]) -> str:
+def _render(
+    results: Sequence[Result], args: argparse.Namespace, failing: frozenset[Status], findings: Sequence[str]
+) -> str:
     environment = next(r.measurement.environment for r in results if r.measurement is not None)
     header = Header.from_environment(environment, Path(str(args.old)).name, failing)
+    header = dataclasses.replace(header, findings=tuple(findings))
     if args.format == "md":
         return markdown.render(results, header)
     encoding = sys.stdout.encoding or "utf-8"

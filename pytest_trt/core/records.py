@@ -10,6 +10,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
+from pytest_trt.core.cards import CardComparison
+from pytest_trt.core.estimate import Estimate as Estimate
 from pytest_trt.core.past_run import PastRun
 from pytest_trt.core.stored_output import StoredOutput
 
@@ -55,6 +57,7 @@ class Environment:
         power_limit_w: The enforced power limit of the GPU, in W, when the run began.
         host_cpu: The name of the host's CPU.
         host_cpus: The number of CPUs that the process may use.
+        host: A digest that tells hosts apart; empty if it was not recorded.
         threads: The number of CPU threads that inference may use.
         plugin: The version of pytest-trt.
         measurement: The version of the measuring method (MEASUREMENT_VERSION).
@@ -77,6 +80,7 @@ class Environment:
     power_limit_w: float | None = None
     host_cpu: str = ""
     host_cpus: int = 0
+    host: str = ""
     threads: int | None = None
     os: str = ""
     python: str = ""
@@ -85,29 +89,13 @@ class Environment:
     commit: str | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def card(self) -> str:
+        """The piece of hardware among those of one name: the first digits of the GPU's UUID, or else of the host.
 
-@dataclasses.dataclass(frozen=True)
-class Estimate:
-    """A figure with its confidence interval, in the unit of the figure.
-
-    Attributes:
-        low: The lower end of the interval.
-        high: The upper end of the interval. The confidence holds however often the interval is looked at while
-            sampling continues.
-        samples: The number of samples.
-        needs_s: If positive, about how many more seconds an interval needs; `low` and `high` are then extremes.
-    """
-
-    value: float
-    low: float
-    high: float
-    samples: int = 1
-    needs_s: float = 0.0
-
-    @classmethod
-    def exact(cls, value: float) -> Estimate:
-        """Return an estimate of a figure without scatter, such as a size."""
-        return cls(value, value, value)
+        It is empty if neither is known.
+        """
+        return self.device_uuid[:12] if self.device_uuid else f"host-{self.host[:8]}" if self.host else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -273,6 +261,7 @@ class Verdict:
         looks: How many independent measurements gave a verdict that fails.
         departs: Whether elements of an output differ from the reference, so that some layer is the cause. A missing
             output, or one of a different shape or order, does not count.
+        cards: The cards of a comparison with stored figures; None for any other verdict.
     """
 
     status: Status
@@ -287,6 +276,7 @@ class Verdict:
     causes: tuple[str, ...] = ()
     looks: int = 1
     departs: bool = False
+    cards: CardComparison | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -170,6 +170,16 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
         _discard(item, TRIAL, RESULT)  # pytest keeps every item until the run ends
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    """Complete the verdicts that only all tests together can decide, and report tests that fail by that as errors."""
+    try:
+        return (yield)
+    finally:
+        for report in session_of(session.config).outcome.settle():
+            session.config.hook.pytest_runtest_logreport(report=report)
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Remember which tests are expected to have a verdict."""
     session_of(session.config).expect([item for item in session.items if DECLARATION in item.stash])

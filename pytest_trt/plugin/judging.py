@@ -12,6 +12,7 @@ import pytest
 from pytest_trt.core.foreign_text import escape, escape_lines
 from pytest_trt.core.records import Result, Verdict
 from pytest_trt.errors import BackendError, ProbeError, TrtError
+from pytest_trt.judge.regression.fleet import without_pending
 from pytest_trt.plugin import pytest_benchmark, unittest_cases
 from pytest_trt.plugin.baseline_source import BaselineSource
 from pytest_trt.plugin.options import plugin_markers
@@ -66,7 +67,7 @@ class ItemJudge:
         item.stash[RESULT] = result
         item.user_properties.extend(_properties(result))
         pytest_benchmark.add_latencies(item, result)
-        return failure.text(result, self._settings.failing, stored=self._source.revision is None)
+        return failure.text(without_pending(result), self._settings.failing, stored=self._source.revision is None)
 
     def judge_after_error(self, item: pytest.Item, error: BaseException) -> str:
         """Judge a test that `error` ended after it had measured.

@@ -50,6 +50,8 @@ class RunOutcome:
         self._ended: set[str] = set()
         self._lost: list[str] = []
         self._lines: list[str] = []
+        self._locations: dict[str, tuple[str, int | None, str]] = {}
+        self._findings: tuple[str, ...] = ()
         self._latest: tuple[str, Result] | None = None
         """The last result of this process and its line: to parse the line again would take longer than to make it."""
 
@@ -82,6 +84,7 @@ class RunOutcome:
         if hasattr(report, "trt_result"):
             line: str = report.trt_result
             del report.trt_result  # pytest keeps every report until the run ends
+            self._locations[report.nodeid] = report.location
             self._add_result(line)
 
     def line_of(self, result: Result) -> str:
@@ -102,6 +105,28 @@ class RunOutcome:
             self._unmeasured += 1
         else:
             self._recorder.results.add(result, line)
+
+    def settle(self) -> list[pytest.TestReport]:
+        """Complete the verdicts that waited for all tests of the run (`fleet.settle_cards`).
+
+        Returns:
+            A failed report for each test that fails only now.
+        """
+        before = dict(self._summaries)
+        if not any(verdict.cards for result in before.values() for verdict in result.verdicts):
+            return []
+        from pytest_trt.judge.regression.fleet import settle_cards, without_pending
+        from pytest_trt.report import failure
+
+        settled, self._findings = settle_cards(tuple(before.values()))
+        reports, failing = [], self._settings().failing
+        for (node_id, result), after in zip(before.items(), settled, strict=True):
+            if after.verdicts != result.verdicts:
+                self._recorder.results.set_verdicts(node_id, after.verdicts)
+            if not failure.text(without_pending(result), failing) and (text := failure.text(after, failing)):
+                location = self._locations[node_id]
+                reports.append(pytest.TestReport(node_id, location, {}, "failed", text, "teardown"))
+        return reports
 
     def add_saved(self, node_id: str, saved: str) -> None:
         """Add the sentence on saving to the result of the test."""
@@ -145,7 +170,7 @@ class RunOutcome:
             from pytest_trt.plugin.summary import write_reports
 
             head = self._head()
-            written, errors = write_reports(self.results, self._settings(), worktree(), head)
+            written, errors = write_reports(self.results, self._settings(), worktree(), head, self._findings)
             self._lines += written
             if (lost := self._recorder.results.error) is not None:
                 self.warnings.append(f"the samples of some tests are not stored ({lost}): make space")
@@ -209,7 +234,7 @@ class RunOutcome:
         if self.results:
             from pytest_trt.plugin.summary import show_results
 
-            show_results(reporter, self.results, self._settings(), worktree(), self._head())
+            show_results(reporter, self.results, self._settings(), worktree(), self._head(), self._findings)
             if has_workers and (text := pytest_benchmark.xdist_warning(reporter.config)):
                 reporter.write_line(text)
         if self._unmeasured:

@@ -24,14 +24,18 @@ from pytest_trt.trial.against.revision import Worktree
 
 
 def write_reports(
-    results: Sequence[Result], settings: Settings, worktree: Worktree | None, run: RunHead
+    results: Sequence[Result],
+    settings: Settings,
+    worktree: Worktree | None,
+    run: RunHead,
+    findings: Sequence[str] = (),
 ) -> tuple[list[str], list[OSError]]:
     """Write the reports of --trt-report, and GitHub's step summary. A report that cannot be written stops no other.
 
     Returns:
         A line for each report that was written, and the error of each that could not be.
     """
-    header, lines, errors = _header(results, settings, worktree, run), [], []
+    header, lines, errors = _header(results, settings, worktree, run, findings), [], []
     for form, path in settings.reports:
         target = Path(settings.rootdir) / path
         try:
@@ -51,11 +55,16 @@ def write_reports(
 
 
 def show_results(
-    reporter: Any, results: Sequence[Result], settings: Settings, worktree: Worktree | None, run: RunHead
+    reporter: Any,
+    results: Sequence[Result],
+    settings: Settings,
+    worktree: Worktree | None,
+    run: RunHead,
+    findings: Sequence[str] = (),
 ) -> None:
     """Write the table to pytest's terminal reporter, and a line for each outcome of saving."""
     if results:
-        writer, header = reporter._tw, _header(results, settings, worktree, run)
+        writer, header = reporter._tw, _header(results, settings, worktree, run, findings)
         width = writer.fullwidth if reporter.isatty else terminal.PIPED_WIDTH
         if settings.build_only:
             shown = builds.render(summaries(results), width=width)
@@ -74,7 +83,13 @@ def show_results(
         reporter.write_line(escape(f"{count} of {len(results)}: {text} ({settings.baseline_dir}/{settings.baseline})"))
 
 
-def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | None, run: RunHead) -> Header:
+def _header(
+    results: Sequence[Result],
+    settings: Settings,
+    worktree: Worktree | None,
+    run: RunHead,
+    findings: Sequence[str],
+) -> Header:
     baseline, commit = (settings.baseline, "") if worktree is None else (worktree.name, worktree.short)
     known = summaries(results)
     seen = next((result.measurement.environment for result in known if result.measurement is not None), None)
@@ -87,6 +102,7 @@ def _header(results: Sequence[Result], settings: Settings, worktree: Worktree | 
         selftest=_selftest(settings, seen) if seen is not None else "",
         doubtful=doubtful_failures(known),
         run_file=next((path for form, path in settings.reports if form == "json"), ""),
+        findings=tuple(findings),
     )
 
 

@@ -54,6 +54,7 @@ class Header:
         selftest: What the last self-test of the device caught, in one line; empty if there was none.
         doubtful: The node ids of the tests whose failing verdicts do not hold among all tests of the run.
         run_file: The file of the run's JSON, if it has one.
+        findings: What all tests of the run have in common, in sentences.
     """
 
     device: str
@@ -65,6 +66,7 @@ class Header:
     selftest: str = ""
     doubtful: frozenset[str] = frozenset()
     run_file: str = ""
+    findings: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, overload
 
-from pytest_trt.core.records import Environment, Result
+from pytest_trt.core.records import Environment, Result, Verdict
 from pytest_trt.core.thinning import without_samples
 from pytest_trt.report import result_line
 
@@ -78,6 +78,10 @@ class StoredResults(Sequence[Result]):
         """Add the sentence on saving to the result of the test, if it has one."""
         if node_id in self.summaries:
             self.summaries[node_id] = dataclasses.replace(self.summaries[node_id], saved=saved)
+
+    def set_verdicts(self, key: str, verdicts: tuple[Verdict, ...]) -> None:
+        """Replace the verdicts of a result."""
+        self.add(dataclasses.replace(result_line.parse(self._line(key)), verdicts=verdicts), key=key)
 
     def lines(self) -> Iterator[str]:
         """Yield the JSON of each result in one line."""

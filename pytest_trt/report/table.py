@@ -222,7 +222,8 @@ def warnings(results: Sequence[Result], header: Header) -> list[str]:
     for result, name in zip(results, display_names(results), strict=True):
         for kind, detail in _warnings(result, header):
             by_kind.setdefault(kind, []).append((name, detail))
-    lines = [escape(f"{kind}: {_affected_tests(tests)}") for kind, tests in by_kind.items()]
+    lines = [*map(escape, header.findings)]
+    lines += [escape(f"{kind}: {_affected_tests(tests)}") for kind, tests in by_kind.items()]
     if len(lines) <= _MAX_WARNINGS:
         return lines
     return [*lines[:_MAX_WARNINGS], f"{len(lines) - _MAX_WARNINGS} more kinds of warnings"]

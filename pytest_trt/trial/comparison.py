@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from pytest_trt.core.figures import FIGURES
-from pytest_trt.core.records import Estimate, LayerProfile, Measurement, Samples, Verdict
+from pytest_trt.core.records import Environment, Estimate, LayerProfile, Measurement, Samples, Verdict
 from pytest_trt.judge import budgets
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.changes import describe_changes
+from pytest_trt.judge.regression.offline import RUN_SPREAD
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import AllOf, Resolution, Rule
 from pytest_trt.spec.expectations import Tolerance
@@ -35,9 +35,6 @@ engine is compared with the stored figures."""
 BUILD_SPREAD = 0.01
 """How far two builds of one model may differ, as a share, until --trt-builds has measured it."""
 
-RUN_SPREAD = 0.01
-"""How far two runs on a GPU may differ, as a share, until a baseline's history shows it."""
-
 REBUILT = "build lottery: the baseline's model and options, in another build; --trt-builds=3 judges three together"
 
 NARROWED_BY_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
@@ -52,14 +49,18 @@ class ComparisonTerms:
         gates: The figures that are compared, by name.
         tolerance: The test's own `trt_regression`, with its quarantine.
         spread: How far two probes of one plan differ on this device.
+        environment: The device, and the card among those of its name.
     """
 
     gates: Mapping[str, Gate]
     tolerance: Tolerance
     spread: ProbeSpread
+    environment: Environment
 
     @classmethod
-    def of(cls, tolerance: Tolerance, settings: Settings, spread: ProbeSpread) -> ComparisonTerms:
+    def of(
+        cls, tolerance: Tolerance, settings: Settings, spread: ProbeSpread, environment: Environment
+    ) -> ComparisonTerms:
         """Return the terms of a test: its own tolerances, else those of the settings."""
         declared = {figure: getattr(tolerance, own) for figure, own in OWN_SETTINGS.items()}
         by_settings = {name: share for name, share in settings.gates if declared.get(name) is None}
@@ -67,7 +68,8 @@ class ComparisonTerms:
             figure: getattr(settings, name) if declared[figure] is None else declared[figure]
             for figure, name in OWN_SETTINGS.items()
         }
-        return cls(gates=choose_gates({**by_settings, **tolerance.gates}, own), tolerance=tolerance, spread=spread)
+        gates = choose_gates({**by_settings, **tolerance.gates}, own)
+        return cls(gates=gates, tolerance=tolerance, spread=spread, environment=environment)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -130,7 +132,7 @@ class Comparison:
             tolerance=gate.tolerance if gate else FIGURES[figure].tolerance or 0.0,
             spread=spread.share,
             open_order_effect=spread.open_order_effect,
-            run_spread=RUN_SPREAD if spread.share < DEFAULT_PROBE_SPREAD["cpu"] else DEFAULT_PROBE_SPREAD["cpu"],
+            run_spread=RUN_SPREAD[self.terms.environment.kind],
             build_spread=build_spread.get(figure, BUILD_SPREAD),
         )
 
@@ -159,7 +161,9 @@ class Comparison:
         if self.mode == "paired":
             rules += gated_figures.rules_in_turn(gates, self.question_of)
         elif self.mode == "stored" and self.baseline is not None:
-            rules += gated_figures.rules_with_stored(gates, self.question_of, self.baseline)
+            rules += gated_figures.rules_with_stored(
+                gates, self.question_of, self.baseline, self.terms.environment.card
+            )
         return AllOf(rules)
 
     def verdicts(self, run: MeasuredRun) -> tuple[Verdict, ...]:
@@ -172,8 +176,9 @@ class Comparison:
             text = "identical plan: nothing to compare"
             return (Verdict("ok", "baseline", "ms", text, tolerance=self.question.tolerance),)
         mode: Literal["paired", "stored"] = "paired" if self.mode == "paired" else "stored"
+        card = self.terms.environment.card
         judged = [
-            gated_figures.judge_gate(gate, self.question_of(gate.figure), self.baseline, run, mode)
+            gated_figures.judge_gate(gate, self.question_of(gate.figure), self.baseline, run, mode, card)
             for gate in self.terms.gates.values()
         ]
         return tuple(self.quarantine(self._with_notes(verdict)) for verdict in judged if verdict is not None)
@@ -229,14 +234,18 @@ class Comparison:
     def quarantine(self, verdict: Verdict) -> Verdict:
         """Return a regression as `unenforced` until its quarantine ends."""
         tolerance = self.terms.tolerance
-        if tolerance.enforce or verdict.status != "regressed" or tolerance.until is None:
+        if tolerance.enforce or tolerance.until is None:
+            return verdict
+        quarantine = f"quarantined until {tolerance.until}: {tolerance.reason}"
+        if verdict.cards is not None and datetime.date.today() <= tolerance.until:
+            verdict = dataclasses.replace(verdict, cards=dataclasses.replace(verdict.cards, quarantine=quarantine))
+        if verdict.status != "regressed":
             return verdict
         if datetime.date.today() > tolerance.until:
             return dataclasses.replace(
                 verdict, details=(*verdict.details, f"its quarantine ended on {tolerance.until}")
             )
-        text = f"{verdict.text}; quarantined until {tolerance.until}: {tolerance.reason}"
-        return dataclasses.replace(verdict, status="unenforced", text=text)
+        return dataclasses.replace(verdict, status="unenforced", text=f"{verdict.text}; {quarantine}")
 
 
 def _side(run: MeasuredRun, number: int) -> tuple[LayerProfile | None, Sequence[Samples]]:

@@ -12,6 +12,7 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Block, Estimate, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.regression import paired, stored
+from pytest_trt.judge.regression.card_levels import reference_on
 from pytest_trt.judge.regression.estimates import EstimateRule, judge_estimates
 from pytest_trt.judge.regression.question import RegressionQuestion, without_minor_improvement
 from pytest_trt.measure.run import MeasuredRun
@@ -28,6 +29,7 @@ def judge_gate(
     baseline: Baseline,
     run: MeasuredRun,
     mode: Literal["paired", "stored"],
+    card: str = "",
 ) -> Verdict | None:
     """Return the verdict of one figure against the baseline; None if a figure that nobody requested is not comparable.
 
@@ -37,6 +39,7 @@ def judge_gate(
         baseline: The baseline.
         run: The measurement.
         mode: Whether the baseline's engine was measured in turn with the new one.
+        card: The card of this run.
     """
     name = gate.figure
     if name not in run.figures:
@@ -52,7 +55,7 @@ def judge_gate(
         return without_minor_improvement(judge_estimates(question, new, old, between, detail))
     if name not in baseline.figures and not gate.requested and name != "ms":
         return None
-    return without_minor_improvement(stored.judge_stored(question, new, baseline))
+    return without_minor_improvement(stored.judge_stored(question, new, baseline, card))
 
 
 def rules_in_turn(gates: Iterable[Gate], question: Callable[[str], RegressionQuestion]) -> Iterator[Rule]:
@@ -74,7 +77,7 @@ def rules_in_turn(gates: Iterable[Gate], question: Callable[[str], RegressionQue
 
 
 def rules_with_stored(
-    gates: Iterable[Gate], question: Callable[[str], RegressionQuestion], baseline: Baseline
+    gates: Iterable[Gate], question: Callable[[str], RegressionQuestion], baseline: Baseline, card: str
 ) -> Iterator[Rule]:
     """Yield the rules that end the sampling of one engine once each requested percentile is decided.
 
@@ -82,8 +85,8 @@ def rules_with_stored(
     """
     for name in _requested(gates):
         if name in noise_levels.PERCENTILES and name in baseline.figures:
-            between = stored.between_runs(question(name), baseline)
-            yield EstimateRule(question(name), between, baseline.figures[name])
+            reference = reference_on(card, question(name), baseline)
+            yield EstimateRule(question(name), reference.between, reference.estimate)
 
 
 def _requested(gates: Iterable[Gate]) -> list[str]:

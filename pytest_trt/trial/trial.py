@@ -153,7 +153,9 @@ class Trial(Case):
 
     def _comparison(self, tested: EngineUnderTest) -> Comparison:
         """Return how the engine is compared with its baseline, or with the engine of a git revision."""
-        terms = ComparisonTerms.of(self.declaration.tolerance, self._bench.settings, self._device.spread)
+        terms = ComparisonTerms.of(
+            self.declaration.tolerance, self._bench.settings, self._device.spread, self.environment
+        )
         if self._revision is not None:
             return choose_revision(self._revision, tested, terms)
         return choose_baseline(self._baselines, tested, terms, self._bench.store, self._is_gone)

@@ -6,7 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from samples.records import measurement
+from samples.records import H200, measurement
 
 from pytest_trt.core.records import Block, Estimate, Samples, Verdict
 from pytest_trt.judge.baselines.baseline import baseline_of
@@ -20,7 +20,7 @@ from pytest_trt.trial.probe_spread import ProbeSpread
 
 COMPARISON = Comparison(
     mode="paired",
-    terms=ComparisonTerms.of(Tolerance(), Settings(), ProbeSpread(0.0, 0.0)),
+    terms=ComparisonTerms.of(Tolerance(), Settings(), ProbeSpread(0.0, 0.0), H200),
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from samples.records import blocks, measurement
+from samples.records import H200, blocks, measurement
 
 from pytest_trt.core import noise_levels
 from pytest_trt.core.records import Estimate, Samples, Verdict
@@ -55,7 +55,7 @@ def judge(
     run: MeasuredRun, old: Baseline, *, mode: str = "stored", settings: Mapping[str, Any] | None = None, **gates: Any
 ) -> dict[str, Verdict]:
     """Return the verdicts by figure."""
-    terms = ComparisonTerms.of(Tolerance(gates=gates), Settings(**(settings or {})), ProbeSpread(0.002, 0.0))
+    terms = ComparisonTerms.of(Tolerance(gates=gates), Settings(**(settings or {})), ProbeSpread(0.002, 0.0), H200)
     comparison = Comparison(mode=mode, terms=terms, baseline=old)  # type: ignore[arg-type]
     return {verdict.figure: verdict for verdict in comparison.verdicts(run)}
 
@@ -133,7 +133,7 @@ def test_a_figure_is_switched_off() -> None:
 
 def test_a_marker_for_the_latency_overrides_a_setting_that_switches_it_off() -> None:
     terms = ComparisonTerms.of(
-        Tolerance(max_slowdown=0.03), Settings(gates=(("ms", None), ("memory_mb", None))), ProbeSpread(0.0, 0.0)
+        Tolerance(max_slowdown=0.03), Settings(gates=(("ms", None), ("memory_mb", None))), ProbeSpread(0.0, 0.0), H200
     )
     assert terms.gates["ms"].tolerance == 0.03
     assert "memory_mb" not in terms.gates
@@ -193,12 +193,12 @@ def test_throughput_of_engines_in_turn_on_a_cpu_is_the_inverse_of_the_latency() 
 
 def test_a_quarantine_holds_for_every_figure() -> None:
     quarantine = Tolerance(enforce=False, until=datetime.date.max, reason="#7")
-    terms = ComparisonTerms.of(quarantine, Settings(), ProbeSpread(0.002, 0.0))
+    terms = ComparisonTerms.of(quarantine, Settings(), ProbeSpread(0.002, 0.0), H200)
     found = Comparison(mode="stored", terms=terms, baseline=baseline(GPU)).verdicts(run_of(GPU, engine_mb=2.0))
     assert {v.figure: v.status for v in found}["engine_mb"] == "unenforced"
 
 
 def test_an_identical_engine_has_nothing_to_compare() -> None:
-    terms = ComparisonTerms.of(Tolerance(gates={"load_s": 0.1}), Settings(), ProbeSpread(0.002, 0.0))
+    terms = ComparisonTerms.of(Tolerance(gates={"load_s": 0.1}), Settings(), ProbeSpread(0.002, 0.0), H200)
     comparison = Comparison(mode="identical", terms=terms, baseline=baseline(GPU))
     assert [(v.figure, v.status) for v in comparison.verdicts(run_of(GPU, load_s=9.0))] == [("ms", "ok")]

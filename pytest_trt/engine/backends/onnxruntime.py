@@ -24,7 +24,7 @@ from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
-from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
+from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
 from pytest_trt.engine.onnx import rewrite, traverse
 from pytest_trt.engine.onnx.messages import readable_message
@@ -85,6 +85,7 @@ class OnnxRuntime:
             backend_version=self.version(),
             host_cpu=host_cpu(),
             host_cpus=cpus,
+            host=host_digest(),
             threads=cpus,
             os=host_os(),
             python=platform.python_version(),

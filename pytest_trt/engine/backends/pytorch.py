@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_trt.core import codec
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
-from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
+from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -77,7 +77,7 @@ class PyTorch:
         """Return the record of the GPU, or else the CPU, and the software."""
         common: dict[str, Any] = {
             "backend": self.name, "backend_version": self.version(), "python": platform.python_version(),
-            "host_cpu": host_cpu(), "host_cpus": usable_cpus(), "os": host_os(),
+            "host_cpu": host_cpu(), "host_cpus": usable_cpus(), "host": host_digest(), "os": host_os(),
         }  # fmt: skip
         if not self._torch.cuda.is_available():
             return Environment(

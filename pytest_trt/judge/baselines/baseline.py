@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping
 
-from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import (
     SCHEMA,
     Environment,
@@ -18,57 +16,11 @@ from pytest_trt.core.records import (
 from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.core.thinning import thin_out
 from pytest_trt.errors import BaselineError
+from pytest_trt.judge.baselines.run import COMMIT, DIGEST, MOST, TIME, check_names, check_text
+from pytest_trt.judge.baselines.run import Run as Run
 
 WHOLE_BLOCKS = 32
 """The most blocks of a probe that are stored with all their samples."""
-
-MOST = 1e15
-"""The largest value of a figure; as a latency, it is 30,000 years. Results computed from such figures stay finite."""
-
-_DIGEST = re.compile(r"[0-9a-f]{0,128}")
-_COMMIT = re.compile(r"[0-9A-Za-z.+_-]{0,80}")
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?(?:Z|[+-]\d\d:\d\d)?", re.ASCII)
-_RUN = re.compile(rf"{_TIME.pattern}\|{_COMMIT.pattern}\|{_DIGEST.pattern}", re.ASCII)
-
-_EXPECTED = {
-    _DIGEST: "lower-case hexadecimal digits",
-    _COMMIT: "a commit of letters, digits and .+_-",
-    _TIME: "an ISO 8601 time",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A run in the history of a baseline.
-
-    Attributes:
-        time: When it was measured, an ISO 8601 time.
-        commit: The commit that it measured, if known.
-        figures: The values of its figures.
-        plan: The first digits of its plan's SHA-256.
-        moved: Whether it became the reference.
-        reason: The reason that was stated when it was accepted as the reference.
-
-    Raises:
-        ValueError: A figure, time, commit or digest is not valid.
-    """
-
-    time: str
-    commit: str | None
-    figures: Mapping[str, float]
-    plan: str = ""
-    moved: bool = False
-    reason: str = ""
-
-    def __post_init__(self) -> None:
-        if not _RUN.fullmatch(f"{self.time}|{self.commit or ''}|{self.plan}"):  # one test of all three, for speed
-            _check_text(_TIME, "time", self.time)
-            _check_text(_COMMIT, "commit", self.commit or "")
-            _check_text(_DIGEST, "plan", self.plan)
-        _check_names(self.figures)
-        if self.figures and not 0 <= min(self.figures.values()) <= max(self.figures.values()) <= MOST:
-            name, value = next((n, v) for n, v in self.figures.items() if not 0 <= v <= MOST)
-            raise ValueError(f"figures.{name} is {value:g}: it must be between 0 and {MOST:g}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,13 +59,13 @@ class Baseline:
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
-        _check_text(_TIME, "time", self.time)
+        check_text(TIME, "time", self.time)
         for name in ("spec_digest", "engine_digest", "plan_sha256"):
-            _check_text(_DIGEST, name, getattr(self, name))
-        _check_text(_COMMIT, "environment.commit", self.environment.commit or "")
+            check_text(DIGEST, name, getattr(self, name))
+        check_text(COMMIT, "environment.commit", self.environment.commit or "")
         if not self.figures:
             raise ValueError("figures is empty: nothing can be compared with it")
-        _check_names(self.figures)
+        check_names(self.figures)
         for name, estimate in self.figures.items():
             if not 0 <= estimate.low <= estimate.value <= estimate.high <= MOST:
                 raise ValueError(
@@ -205,14 +157,3 @@ def data_of(measurement: Measurement) -> BaselineData:
     if profile is not None:  # blame needs only the layers
         profile = dataclasses.replace(profile, inspected={})
     return BaselineData(measurement.node_id, measurement.time, samples, profile, measurement.outputs)
-
-
-def _check_text(pattern: re.Pattern[str], name: str, value: str) -> None:
-    if not pattern.fullmatch(value):
-        raise ValueError(f"{name} is {value[:60]!r}: it must be {_EXPECTED[pattern]}")
-
-
-def _check_names(figures: Mapping[str, object]) -> None:
-    if not figures.keys() <= FIGURES.keys():
-        unknown = next(name for name in figures if name not in FIGURES)
-        raise ValueError(f"figures has {unknown[:60]!r}: there is no such figure")

@@ -70,7 +70,8 @@ def append_run(raw: bytes, old: Baseline, updated: Baseline) -> bytes:
     """Return the text of a baseline that has only one run more than the stored one.
 
     Only the lines of the first and the last run change. To render all other lines again would take as long as to read
-    them. If the stored text has another form, because it was edited, everything is rendered.
+    them. If the stored text has another form, because it was edited, or if a later run was dropped, everything is
+    rendered.
 
     Args:
         raw: The stored text.
@@ -81,7 +82,9 @@ def append_run(raw: bytes, old: Baseline, updated: Baseline) -> bytes:
     lines, closing, tail = below.partition(_CLOSING)
     runs = lines.split(b",\n")
     as_rendered = opening and closing and len(runs) == len(old.history) and raw.count(_OPENING) == 1
-    if not (as_rendered and all(run.startswith(b"  {") and run.endswith(b"}") for run in runs)):
+    kept = updated.history[:-1]
+    drops_oldest = old.history[len(old.history) - len(kept) :] == kept
+    if not (as_rendered and drops_oldest and all(run.startswith(b"  {") and run.endswith(b"}") for run in runs)):
         return render(updated)
     runs.append(f"  {_flat(updated.history[-1])}".encode("ascii"))
     text = b"".join((head, opening, b",\n".join(runs[-len(updated.history) :]), closing, tail))

@@ -11,16 +11,14 @@ from typing import Literal
 
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Estimate, Measurement, Status
-from pytest_trt.judge.baselines.baseline import Baseline, Run, baseline_of
+from pytest_trt.judge.baselines.baseline import Baseline, baseline_of
+from pytest_trt.judge.baselines.run import last_runs, run_of
 
 RUNS = 10
 """How many runs the history of a baseline has."""
 
 STORED: frozenset[Status] = frozenset(("ok", "improved", "new", "missing", "unenforced"))
 """The verdicts with which a measurement is stored without force."""
-
-IN_HISTORY = tuple(name for name, figure in FIGURES.items() if figure.in_history)
-"""The figures that a run in the history has."""
 
 SaveOutcome = Literal["created", "moved", "recorded", "amended", "unchanged", "refused"]
 
@@ -59,7 +57,8 @@ def update_baseline(
 
     An `improved` run moves the reference of each figure that improved. A better latency makes this run's engine the
     reference's engine; every other figure then keeps the better of its two values. So no figure becomes worse step by
-    step while another one improves.
+    step while another one improves. A time on another card than the reference's is not comparable with it: it moves
+    only with the latency, and then always.
 
     Args:
         old: The stored baseline; None if there is none.
@@ -80,8 +79,10 @@ def update_baseline(
     if old is not None and new_only:
         return None, Saved("unchanged", "not saved: it has a baseline, and --trt-baseline-new-only saves only new ones")
     improved = improved if status == "improved" else ()
+    if old is not None and "ms" not in improved:
+        improved = [name for name in improved if _is_comparable(name, old, measurement)]
     moves = old is None or force or "ms" in improved
-    history = (*(old.history if old else ()), _run(measurement, moves, reason))[-keep:]
+    history = last_runs((*(old.history if old else ()), run_of(measurement, moves, reason)), keep)
     if old is None or moves:
         updated = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
         if old is None:
@@ -108,12 +109,11 @@ def _moved_figures(old: Baseline, measurement: Measurement, improved: Collection
     def better(name: str, new: Estimate) -> Estimate:
         kept = old.figures.get(name, new)
         is_better = new.value >= kept.value if FIGURES[name].higher_is_better else new.value <= kept.value
-        return new if is_better or name in improved else kept
+        return new if is_better or name in improved or not _is_comparable(name, old, measurement) else kept
 
     return {**old.figures, **{name: better(name, new) for name, new in measurement.figures.items()}}
 
 
-def _run(measurement: Measurement, moved: bool, reason: str) -> Run:
-    values = {name: measurement.figures[name].value for name in IN_HISTORY if name in measurement.figures}
-    commit = measurement.environment.commit
-    return Run(measurement.time, commit, values, measurement.plan_sha256[:16], moved, reason)
+def _is_comparable(figure: str, old: Baseline, measurement: Measurement) -> bool:
+    """Return whether a figure does not depend on the card, or was measured on that of the reference."""
+    return FIGURES[figure].unit == "MB" or old.environment.card in ("", measurement.environment.card)

@@ -93,7 +93,7 @@ def _verdicts(old: Baseline | None, new: Measurement, tolerances: Tolerances) ->
             continue  # Queries follow one another: throughput is the inverse of the latency, which is compared.
         compared = True
         question = RegressionQuestion(figure=gate.figure, tolerance=gate.tolerance, run_spread=RUN_SPREAD[kind])
-        verdict = judge_stored(question, new.figures[gate.figure], old)
+        verdict = judge_stored(question, new.figures[gate.figure], old, new.environment.card)
         if gate.figure not in tolerances.figures:
             verdict = without_minor_improvement(verdict)
         if verdict.status == "regressed":

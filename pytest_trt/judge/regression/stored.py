@@ -1,28 +1,26 @@
 """Compare a measurement with a baseline's stored figures.
 
 if not is_identical(baseline, environment, engine_digest=..., plan_sha256=..., spec_digest=...):
-    verdict = judge_stored(question, estimate, baseline)
+    verdict = judge_stored(question, estimate, baseline, environment.card)
 """
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import math
 from collections.abc import Sequence
 
-from pytest_trt.core import noise_levels, stats
-from pytest_trt.core.distributions import t_quantile
+from pytest_trt.core.cards import CardComparison
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Status, Verdict
-from pytest_trt.judge.baselines.baseline import Baseline, Run
+from pytest_trt.judge.baselines.baseline import Baseline
+from pytest_trt.judge.regression.card_levels import reference_on
 from pytest_trt.judge.regression.estimates import judge_estimates
 from pytest_trt.judge.regression.question import RegressionQuestion
 
-_ENOUGH_DIFFERENCES = 3
-"""The least differences of neighbouring runs from which a spread is estimated."""
-
 _COMPARED_FIELDS = (
-    "device", "mig_profile", "backend", "backend_version", "driver", "measurement", "host_cpu", "threads",
+    "device", "device_uuid", "mig_profile", "backend", "backend_version", "driver", "measurement", "host_cpu",
+    "threads",
 )  # fmt: skip
 """The fields of an environment that a figure depends on."""
 
@@ -30,7 +28,9 @@ _COMPARED_FIELDS = (
 def is_identical(
     baseline: Baseline, environment: Environment, *, engine_digest: str, plan_sha256: str, spec_digest: str
 ) -> bool:
-    """Return whether there is nothing to compare: the same engine, run in the same way on the same machine.
+    """Return whether there is nothing to compare: the same engine, run in the same way on the same card and host.
+
+    A baseline from before hosts were recorded has the same host if it has the same GPU.
 
     The plan alone does not tell: external weights, plugin libraries and stripped weights lie beside it. The digest of
     what the engine was made from covers them.
@@ -48,6 +48,7 @@ def is_identical(
         and engine_digest == baseline.engine_digest
         and (plan_sha256, spec_digest) == (baseline.plan_sha256, baseline.spec_digest)
         and all(getattr(then, name) == getattr(environment, name) for name in _COMPARED_FIELDS)
+        and (then.host == environment.host or not (then.host or then.device_uuid is None))
     )
 
 
@@ -66,70 +67,36 @@ def absence_verdict(name: str, device: str, *, any_of_device: bool, others: Sequ
     return Verdict(status, "baseline", "", f"{text}{hint}: --trt-baseline-save stores one")
 
 
-def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: float = stats.ALPHA) -> float:
-    """Return how far two runs of the same engine may differ, as a share that holds with probability 1 - `alpha`.
-
-    The standard deviation is estimated from the median absolute deviation of the differences of neighbouring runs,
-    times 1.4826 / sqrt(2) as for normal ones. So neither a drift nor one step in the history hides what follows it. The
-    estimate is pooled with `default` as in `noise_levels.level_margin`, and is no less than the history alone gives.
-    With fewer than four runs since the reference moved, `default` is used instead.
-
-    The result is never less than the swing: the largest difference that occurred upwards as well as downwards. Between
-    runs at two levels, the median deviation is often 0.
-
-    Args:
-        baseline: The baseline, with its history.
-        figure: The figure's name.
-        default: The spread to expect without a history, as a share.
-        alpha: The error of the margin.
-    """
-    runs = list(_runs_of_reference(baseline))
-    logs = [math.log(run.figures[figure]) for run in runs if run.figures.get(figure, 0.0) > 0]
-    differences = [b - a for a, b in itertools.pairwise(logs)]
-    swing = max(min(max(differences, default=0.0), -min(differences, default=0.0)), 0.0)
-    if len(differences) < _ENOUGH_DIFFERENCES:
-        return max(default, swing)
-    freedom, count = noise_levels.FREEDOM, len(differences) - 1
-    prior = default / t_quantile(alpha, freedom)
-    drift = stats.median(differences)
-    deviation = 1.4826 * stats.median([abs(difference - drift) for difference in differences]) / math.sqrt(2)
-    pooled = (freedom * prior**2 + count * deviation**2) / (freedom + count)
-    return max(t_quantile(alpha, freedom + count) * math.sqrt(pooled), t_quantile(alpha, count) * deviation, swing)
-
-
-def _runs_of_reference(baseline: Baseline) -> tuple[Run, ...]:
-    """Return the runs since the reference moved, with the run that became the reference."""
-    last = max((i for i, run in enumerate(baseline.history) if run.moved), default=0)
-    return baseline.history[last:]
-
-
-def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline) -> Verdict:
+def judge_stored(question: RegressionQuestion, new: Estimate, baseline: Baseline, card: str = "") -> Verdict:
     """Return the verdict of a figure against its stored value, for engines that cannot be measured in turn.
 
     The reference is the stored value, not the mean of the runs since then, which would drift with them. The spread
-    between runs counts once for each side.
+    between runs counts once for each side. How much slower or faster this card is than that of the reference is taken
+    out if the baseline has runs on it, and otherwise widens the interval (`card_levels`).
 
     Args:
         question: The question to answer.
         new: The figure of this run, in its own unit.
         baseline: The baseline, with its history.
+        card: The card of this run (`Environment.card`); empty for that of the reference.
     """
     name = question.figure
     if name not in baseline.figures:
         text = f"the baseline has no {FIGURES[name].title} ({name}): --trt-baseline-save adds it"
         return Verdict("missing", "baseline", name, text)
-    old, between = baseline.figures[name], between_runs(question, baseline)
+    old = baseline.figures[name]
     if new.low == new.high and old.low == old.high and not FIGURES[name].occurs_once:
-        between = 0.0  # A size does not scatter.
-    spread = f"{100 * between / math.sqrt(2):.2g} %"
+        return judge_estimates(question, new, old, 0.0)  # A size does not scatter, and does not depend on the card.
+    reference = reference_on(card, question, baseline)
+    spread = f"{100 * reference.run_spread:.2g} %"
     detail = f"judged against stored intervals, not engine against engine; runs differ by up to {spread}"
-    return judge_estimates(question, new, old, between, detail)
-
-
-def between_runs(question: RegressionQuestion, baseline: Baseline) -> float:
-    """Return how far the figures of two runs of the same engine may differ, as a share; see `run_spread`.
-
-    A time that occurs once scatters as far as the history shows; no other spread is assumed for it.
-    """
-    default = 0.0 if FIGURES[question.figure].occurs_once else question.run_spread
-    return math.sqrt(2) * run_spread(baseline, question.figure, default, question.alpha)
+    verdict = judge_estimates(question, new, reference.estimate, reference.between, detail)
+    as_if_equal = judge_estimates(question, new, old, math.sqrt(2) * reference.run_spread).ratio
+    if not card or as_if_equal is None or as_if_equal.low == as_if_equal.high:
+        return verdict
+    cards = CardComparison(reference.card, card, as_if_equal, reference.limit, reference.known)
+    text = verdict.text
+    if not reference.known and verdict.status == "inconclusive":
+        text = f"{text}; first run on {card}: nothing shows yet how fast this card is"
+    details = (*verdict.details, *reference.details)
+    return dataclasses.replace(verdict, text=text, details=details, cards=cards)

@@ -13,8 +13,9 @@ from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.baselines.updating import update_baseline
+from pytest_trt.judge.regression.card_levels import run_spread
 from pytest_trt.judge.regression.question import RegressionQuestion
-from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored, run_spread
+from pytest_trt.judge.regression.stored import absence_verdict, is_identical, judge_stored
 
 
 def save_slowdowns(share: float, runs: int) -> tuple[list[str], Baseline]:

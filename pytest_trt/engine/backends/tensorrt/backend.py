@@ -10,7 +10,7 @@ from typing import Any
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
-from pytest_trt.engine.backends.host import host_cpu, host_os, usable_cpus
+from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
 from pytest_trt.engine.backends.numa import numa_node
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.backends.tensorrt.build import build
@@ -70,6 +70,7 @@ class TensorRT:
             device_memory_bytes=found.memory_bytes,
             host_cpu=host_cpu(),
             host_cpus=usable_cpus(),
+            host=host_digest(),
             os=host_os(),
             python=platform.python_version(),
         )
