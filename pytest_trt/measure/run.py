@@ -55,6 +55,7 @@ class MeasuredRun:
         inputs_and_outputs: The inputs and outputs of one inference on side 0; None unless requested.
         idle_states: The state of the GPU or host before the probes started, and after they ended.
         parts_s: How long each part of the measurement took, in seconds.
+        reversed_opening: Whether the probes of every turn were opened in the opposite order.
     """
 
     sampling: Sampling
@@ -65,6 +66,7 @@ class MeasuredRun:
     inputs_and_outputs: tuple[Arrays, Arrays] | None = None
     idle_states: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    reversed_opening: bool = False
 
     @property
     def states(self) -> list[Mapping[str, float]]:
@@ -161,6 +163,7 @@ def measure_run(
         inputs_and_outputs,
         idle_states=(before, state() if state is not None else {}),
         parts_s=_split_sampling(stopwatch.seconds, sampling),
+        reversed_opening=reverse_opening,
     )
 
 

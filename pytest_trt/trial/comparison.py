@@ -123,8 +123,13 @@ class Comparison:
         """Whether `ms` is worse than the baseline's by more than the tolerance."""
         return self.question_of("ms")
 
-    def question_of(self, figure: str) -> RegressionQuestion:
-        """Return the question whether a figure is worse than the baseline's by more than its tolerance."""
+    def question_of(self, figure: str, *, reversed_opening: bool = False) -> RegressionQuestion:
+        """Return the question whether a figure is worse than the baseline's by more than its tolerance.
+
+        Args:
+            figure: The name of the figure.
+            reversed_opening: Whether the probes are opened in the opposite order.
+        """
         spread, gate = self.terms.spread, self.terms.gates.get(figure)
         build_spread = self.baseline.build_spread if self.baseline else {}
         return RegressionQuestion(
@@ -132,11 +137,14 @@ class Comparison:
             tolerance=gate.tolerance if gate else FIGURES[figure].tolerance or 0.0,
             spread=spread.share,
             open_order_effect=spread.open_order_effect,
+            place=(-spread.place if reversed_opening else spread.place) if figure == "ms" else 0.0,
             run_spread=RUN_SPREAD[self.terms.environment.kind],
             build_spread=build_spread.get(figure, BUILD_SPREAD),
         )
 
-    def rule(self, limits: Mapping[str, float], resolution: float, builds: int = 1) -> Rule:
+    def rule(
+        self, limits: Mapping[str, float], resolution: float, builds: int = 1, *, reversed_opening: bool = False
+    ) -> Rule:
         """Return the rule that decides when there are enough blocks.
 
         Every budget and the question of the baseline must be decided. With neither, the interval must be as narrow as
@@ -147,12 +155,13 @@ class Comparison:
             limits: The budgets by figure.
             resolution: The half-width of the interval, as a share.
             builds: How many builds are judged together.
+            reversed_opening: Whether the probes are opened in the opposite order.
         """
         narrowed = {name: limit for name, limit in limits.items() if name in NARROWED_BY_BLOCKS}
         spread = self.terms.spread.share
         rules: list[Rule] = [budgets.LimitRule(narrowed, spread=spread)] if narrowed else []
         if self.mode == "paired" and "ms" in self.terms.gates:
-            rules.append(paired.PairedRule(self.question, builds))
+            rules.append(paired.PairedRule(self.question_of("ms", reversed_opening=reversed_opening), builds))
         elif (
             self.mode in ("stored", "absent") or not rules
         ):  # a figure that is compared, now or later, needs a narrow interval
@@ -178,7 +187,14 @@ class Comparison:
         mode: Literal["paired", "stored"] = "paired" if self.mode == "paired" else "stored"
         card = self.terms.environment.card
         judged = [
-            gated_figures.judge_gate(gate, self.question_of(gate.figure), self.baseline, run, mode, card)
+            gated_figures.judge_gate(
+                gate,
+                self.question_of(gate.figure, reversed_opening=run.reversed_opening),
+                self.baseline,
+                run,
+                mode,
+                card,
+            )
             for gate in self.terms.gates.values()
         ]
         return tuple(self.quarantine(self._with_notes(verdict)) for verdict in judged if verdict is not None)

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.engine_noise import PairedMedians
 from pytest_trt.core.records import Environment, Verdict
 from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.judge.repeats import OpeningRule
+from pytest_trt.judge.regression.paired import pair_medians
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
@@ -22,7 +25,7 @@ from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Rule
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.confirm import FAILS, confirm_verdicts, is_undecided
-from pytest_trt.trial.probe_spread import ProbeSpread, spread_of
+from pytest_trt.trial.probe_spread import ProbeSpread, learn, spread_of
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
@@ -62,16 +65,17 @@ class MeasuringDevice:
     Args:
         bench: The resources of the run: its settings, its lock for the device, its view of the GPU.
         environment: The device.
+        engine: The digest of the spec of the engine that is measured; empty for several engines.
     """
 
-    def __init__(self, bench: Bench, environment: Environment) -> None:
-        self._bench, self._environment = bench, environment
+    def __init__(self, bench: Bench, environment: Environment, engine: str = "") -> None:
+        self._bench, self._environment, self._engine = bench, environment, engine
         self._busy: str | None = None
 
     @cached_property
     def spread(self) -> ProbeSpread:
-        """How far two probes of one plan differ on this device."""
-        return spread_of(self._bench.store.folder, self._environment)
+        """How far two probes of the engine differ on this card."""
+        return spread_of(self._bench.store.folder, self._environment, self._engine)
 
     @contextlib.contextmanager
     def exclusively(self, *, wait: bool = True) -> Iterator[None]:
@@ -129,7 +133,7 @@ class MeasuringDevice:
             return read()
 
         try:
-            return measure_run(
+            run = measure_run(
                 sides,
                 rule,
                 limits,
@@ -146,6 +150,16 @@ class MeasuringDevice:
             )
         finally:
             say("")
+        if self._engine and len(sides) > 1:
+            self._learn(sides, run)
+        return run
+
+    def _learn(self, sides: Sequence[Side], run: MeasuredRun) -> None:
+        """Add what the pairs of probes show about the engine's spread to the calibration of this card."""
+        medians = pair_medians(RegressionQuestion(), run.sampling.sides)
+        opened = [(server, subject.plan, subject.options) for server, subject in sides]
+        pairs = PairedMedians(medians, run.reversed_opening, same_plan=opened[0] == opened[1])
+        learn(self._bench.store.folder, self._environment, self._engine, pairs)
 
     def _pass_rules(self, budgets: Mapping[str, float]) -> PassRules:
         throughput = {name: limit for name, limit in budgets.items() if name == "throughput"}

@@ -1,7 +1,8 @@
-"""How far two probes of one plan differ on a device: measured by A/A pairs, and stored in the engine cache's folder.
+"""How far two probes of one plan differ: learnt from every comparison, and stored in the engine cache's folder.
 
-A comparison with one probe on each side cannot see the spread between probes. It widens its interval by the spread that
-is stored here, or by a default until the device is calibrated (`measure.figures.DEFAULT_PROBE_SPREAD`).
+A comparison with one probe on each side cannot see the spread between probes. It widens its interval by what the
+engine's earlier pairs of probes show (`core.engine_noise`), or by a default until there are any
+(`measure.figures.DEFAULT_PROBE_SPREAD`). `pytest-trt calibrate` adds pairs of one plan.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import dataclasses
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pytest_trt.core import codec, json_text, noise_levels
 from pytest_trt.core.atomic import write_atomically
+from pytest_trt.core.engine_noise import EngineNoise, PairedMedians, bounds
 from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Environment
 from pytest_trt.core.scalars import short_repr
@@ -33,7 +37,10 @@ MAX_PAIRS = 64
 LARGEST_DIFFERENCE = math.log(1000)
 """The largest log ratio of a pair that is read. The probes of a pair run the same plan."""
 
-_LIMITS = JsonLimits(text_bytes=64 << 10, memory_bytes=16 << 20)
+MAX_ENGINES = 500
+"""How many engines a calibration keeps: those that were compared last."""
+
+_LIMITS = JsonLimits(text_bytes=256 << 10, memory_bytes=16 << 20)
 
 BLOCKS_S = 0.25
 """How many seconds of blocks a pair is sampled for, on each side."""
@@ -41,16 +48,18 @@ BLOCKS_S = 0.25
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
-    """A frozen record of A/A pairs, as it is stored.
+    """A frozen record of what pairs of probes have shown on a card, as it is stored.
 
     Attributes:
         device: The device's own name.
         differences: For each pair of probes of one plan, the log of the latency in the probe that was opened first over
             that in the second.
+        engines: What comparisons have shown, by the digest of the engine's spec, the last compared one at the end.
     """
 
     device: str
     differences: tuple[float, ...] = ()
+    engines: Mapping[str, EngineNoise] = dataclasses.field(default_factory=dict)
 
     @property
     def spread(self) -> float:
@@ -66,6 +75,29 @@ class Calibration:
         """Return the calibration with further pairs."""
         return dataclasses.replace(self, differences=(*self.differences, *differences)[-MAX_PAIRS:])
 
+    def with_comparison(self, engine: str, pairs: PairedMedians) -> Calibration:
+        """Return the calibration with the pairs of one comparison of an engine."""
+        others = {name: noise for name, noise in self.engines.items() if name != engine}
+        noise = self.engines.get(engine, EngineNoise()).with_pairs(pairs)
+        return dataclasses.replace(self, engines=dict([*others.items(), (engine, noise)][-MAX_ENGINES:]))
+
+    def spread_of(self, engine: str, kind: Literal["gpu", "cpu"]) -> ProbeSpread:
+        """Return how far two probes of an engine differ. An unknown one is expected to be like the others, with doubt.
+
+        Args:
+            engine: The digest of the engine's spec.
+            kind: The kind of the device, which has the defaults.
+        """
+        calibrated = EngineNoise()
+        for difference in self.differences:
+            calibrated = calibrated.with_difference(difference)
+        known = [noise for noise in (calibrated, *self.engines.values()) if noise.weight]
+        share, effect = DEFAULT_PROBE_SPREAD[kind], DEFAULT_OPEN_ORDER_EFFECT[kind]
+        if not known:
+            return ProbeSpread(share, effect, calibrated=False)
+        share, effect, place = bounds(self.engines.get(engine, EngineNoise()), known, share, effect)
+        return ProbeSpread(share, effect, place=place)
+
 
 @dataclasses.dataclass(frozen=True)
 class ProbeSpread:
@@ -74,12 +106,14 @@ class ProbeSpread:
     Attributes:
         share: How far two probes differ, apart from the order in which they were opened, as a share.
         open_order_effect: How far the order in which a pair is opened moves its ratio, as a share.
-        calibrated: Whether A/A pairs on the device have shown it; otherwise it is the default of the device's kind.
+        calibrated: Whether pairs on the device have shown it; otherwise it is the default of the device's kind.
+        place: The expected log of the latency in the probe opened first over that in the second.
     """
 
     share: float
     open_order_effect: float
     calibrated: bool = True
+    place: float = 0.0
 
     def advice(self) -> tuple[str, ...]:
         """Return what to do about a spread that is only assumed; nothing if it was measured."""
@@ -97,30 +131,39 @@ class ProbeSpread:
         )
 
 
-def spread_of(cache: Path, environment: Environment) -> ProbeSpread:
-    """Return the calibrated spread of the device, or the default of its kind.
+def spread_of(cache: Path, environment: Environment, engine: str = "") -> ProbeSpread:
+    """Return how far two probes of an engine differ on this card, or the default of its kind.
 
     Args:
         cache: The folder of the engine cache, which also contains calibrations.
         environment: The device and the backend.
+        engine: The digest of the engine's spec; empty for any engine.
 
     Raises:
         CacheError: The calibration cannot be read.
     """
-    found = load(cache, environment)
-    if len(found.differences) < 2:
-        kind = environment.kind
-        return ProbeSpread(DEFAULT_PROBE_SPREAD[kind], DEFAULT_OPEN_ORDER_EFFECT[kind], calibrated=False)
-    return ProbeSpread(found.spread, found.open_order_effect)
+    return load(cache, environment).spread_of(engine, environment.kind)
+
+
+def learn(cache: Path, environment: Environment, engine: str, pairs: PairedMedians) -> None:
+    """Add the pairs of one comparison of an engine to what is known about it. The device must be locked.
+
+    Raises:
+        CacheError: The calibration cannot be read or written.
+    """
+    if len(pairs.medians) > 1 or pairs.same_plan:
+        save(cache, environment, load(cache, environment).with_comparison(engine, pairs))
 
 
 def load(cache: Path, environment: Environment) -> Calibration:
-    """Return the calibration of the device; an empty one if there is none.
+    """Return the calibration of the card, or that of its device from before cards were told apart; else an empty one.
 
     Raises:
         CacheError: The file cannot be read, or is the calibration of another device.
     """
     path = _path(cache, environment)
+    if not path.exists():
+        path = _path(cache, environment, by_card=False)
     try:
         with path.open("rb") as file:
             raw = file.read(_LIMITS.text_bytes + 1)
@@ -178,6 +221,7 @@ def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) ->
     return paired.compare_paired(RegressionQuestion(spread=0.0), *run.sampling.sides).center
 
 
-def _path(cache: Path, environment: Environment) -> Path:
+def _path(cache: Path, environment: Environment, *, by_card: bool = True) -> Path:
     name = f"{environment.device} {environment.mig_profile or ''} {environment.backend}"
+    name += f" {environment.card}" if by_card and environment.card else ""
     return cache / "calibration" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.json"

@@ -30,6 +30,7 @@ from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.spec.declaration import Declaration
+from pytest_trt.spec.description import description_digest
 from pytest_trt.trial.accuracy_check import AccuracyCheck
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.budget_verdicts import budget_limits, budget_verdicts
@@ -138,7 +139,7 @@ class Trial(Case):
 
     @cached_property
     def _device(self) -> MeasuringDevice:
-        return MeasuringDevice(self._bench, self.environment)
+        return MeasuringDevice(self._bench, self.environment, description_digest(self.description)[:16])
 
     def _engine_under_test(self, inputs: Arrays | None) -> EngineUnderTest:
         engine = self.engine
@@ -225,7 +226,8 @@ class Trial(Case):
     ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend, self.environment)
         budgets = budget_limits(self.declaration, self.environment)
-        rule, limits = comparison.rule(budgets, settings.resolution, settings.builds), None
+        rule = comparison.rule(budgets, settings.resolution, settings.builds, reversed_opening=reverse_opening)
+        limits = None
         needs_layers = settings.keeps_layers or self.declaration.layers is not None
         if settings.disabled:
             rule, limits = FixedTime(0.0), Limits(min_time_s=0.0, max_time_s=0.0)

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -28,6 +29,11 @@ from pytest_trt.judge.regression.question import (
 
 MANY_BLOCKS = 48
 """The blocks a side of a pair of probes after which a fresh pair is requested sooner (`PairedRule.wants_probe`)."""
+
+LONE_PAIR = 2.0
+"""How many times the spread and the open-order effect count for a single pair of probes. Nothing in one pair shows that
+they are larger than known, as they are for some engines; with a second pair, the difference of both shows it. What is
+known of the open-order effect (`RegressionQuestion.place`) is taken out of the ratio once."""
 
 REFERENCE_PRECISION = 0.25
 """How well a figure must be known before it may become a reference, as a share, unless the tolerance is larger. Without
@@ -49,10 +55,26 @@ def compare_paired(question: RegressionQuestion, new: Sequence[Samples], old: Se
     """
     step = _timer_step(question, new, old)
     ratios = log_ratios(question, new, old)
+    if sum(len(pair) >= stats.LOOKS[0] for pair in ratios) < 2:
+        known, doubt = abs(question.place), question.open_order_effect - abs(question.place)
+        effect = max(LONE_PAIR * doubt, (LONE_PAIR - 1) * known)
+        question = dataclasses.replace(question, spread=LONE_PAIR * question.spread, open_order_effect=effect)
+        ratios = [[unit - question.place for unit in pair] for pair in ratios]
     found = noise_levels.location_interval(
         ratios, question.spread, question.alpha, question.beta, open_order_effect=question.open_order_effect, pairs=True
     )
     return found.widened(step, step)
+
+
+def pair_medians(question: RegressionQuestion, sides: Sequence[Sequence[Samples]]) -> tuple[float, ...]:
+    """Return the median log ratio, new over old, of each pair of probes that has enough blocks, in their order.
+
+    Pairs after one with too few blocks are left out, since the order of opening must be known.
+    """
+    ratios = log_ratios(question, *sides)
+    full = list(itertools.takewhile(lambda pair: len(pair) >= stats.LOOKS[0], ratios))
+    shortest = min(map(len, full), default=0)
+    return tuple(stats.median(pair[:shortest]) for pair in full)
 
 
 def log_ratios(question: RegressionQuestion, new: Sequence[Samples], old: Sequence[Samples]) -> list[list[float]]:
@@ -113,7 +135,9 @@ class PairedRule:
             precision = max(self._question.tolerance, REFERENCE_PRECISION)
             self._needs_blocks = alone.high - alone.low > 2 * math.log1p(precision)
         if self._question.spread:
-            alone = compare_paired(dataclasses.replace(self._question, spread=0.0, open_order_effect=0.0), new, old)
+            alone = compare_paired(
+                dataclasses.replace(self._question, spread=0.0, open_order_effect=0.0, place=0.0), new, old
+            )
             part = 3 if len(new[-1].blocks) < MANY_BLOCKS else 2
             self._spread_decides = alone.high - alone.low < (found.high - found.low) / part
 

@@ -31,6 +31,8 @@ class RegressionQuestion:
         beta: The error of `ok` and `improved`.
         spread: How far two probes of one plan may differ, as a share; 0 if the source of the blocks has no probe level.
         open_order_effect: How far the order in which a pair of probes is opened may move its ratio, as a share.
+        place: The part of `open_order_effect` that is known: the expected log ratio of a single pair whose new side is
+            opened first, for an engine that has not changed.
         run_spread: How far two runs on different days may differ, as a share; used if the sides are not paired.
         build_spread: How far two builds of one model may differ, as a share.
         inverse_of: The samples whose inverse is the figure: `ms` for the throughput of queries that follow one another.
@@ -42,6 +44,7 @@ class RegressionQuestion:
     beta: float = 0.001
     spread: float = 0.002
     open_order_effect: float = 0.0
+    place: float = 0.0
     run_spread: float = 0.01
     build_spread: float = 0.01
     inverse_of: str = ""
