@@ -145,4 +145,5 @@ def bounds(
         return quantile * math.sqrt(variance), 0.0, 0.0
     precision = engine.weight / variance + 1 / between
     place = (engine.weight / variance * engine.place + center / between) / precision
-    return quantile * math.sqrt(variance), abs(place) + quantile / math.sqrt(precision), place
+    doubt = min(quantile / math.sqrt(precision), open_order_effect)
+    return quantile * math.sqrt(variance), abs(place) + doubt, place

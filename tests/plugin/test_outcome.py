@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import json
 import weakref
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples.records import measurement
+from samples.records import H200, measurement, stored
 
 from pytest_trt.core.records import Result, Samples, Verdict
+from pytest_trt.judge.regression.question import RegressionQuestion
+from pytest_trt.judge.regression.stored import judge_stored
 from pytest_trt.plugin.outcome import RunOutcome
 from pytest_trt.report.result_json import RunFile
 from pytest_trt.report.result_line import render as line_of
@@ -158,3 +161,37 @@ def test_problem_of_every_worker_is_shown_once(make: Make) -> None:
         outcome.merge_worker(worker, {"trt_problems": ["no such device"], "trt_warnings": [f"{worker} is slow"]})
     assert outcome.problems == ["no such device"]
     assert outcome.warnings == ["gw0 is slow", "gw1 is slow"]
+
+
+def on_another_card(node_id: str, ratio: float) -> Result:
+    """Return the result of a test on a card that the baseline does not know."""
+    environment = dataclasses.replace(H200, device_uuid="GPU-other")
+    run = measurement(0.272 * ratio, node_id, environment=environment, samples=(), profile=None)
+    verdict = judge_stored(RegressionQuestion(tolerance=0.02), run.figures["ms"], stored(), environment.card)
+    return Result(node_id, (verdict,), run)
+
+
+def reported(outcome: RunOutcome, ratios: dict[str, float]) -> list[pytest.TestReport]:
+    for node_id, ratio in ratios.items():
+        outcome.add_report(report(node_id, "teardown", trt_result=line_of(on_another_card(node_id, ratio))))
+    return outcome.settle()
+
+
+def test_test_that_fails_only_beside_all_others_is_reported_at_the_end(make: Make) -> None:
+    outcome = make()
+    late = reported(outcome, {**{f"test_{n}": 1.03 + n / 1e4 for n in range(10)}, "test_slow": 1.1})
+    assert [(one.nodeid, one.outcome, one.when) for one in late] == [("test_slow", "failed", "teardown")]
+    assert "latency regressed" in late[0].longreprtext
+    assert [one.status for one in outcome.results] == ["ok"] * 10 + ["regressed"]
+
+
+def test_strict_test_that_stays_inconclusive_is_reported_at_the_end(make: Make) -> None:
+    late = reported(make(Settings(fail_on=frozenset(("inconclusive",)))), {"test_a": 1.01})
+    assert [one.nodeid for one in late] == ["test_a"]
+    assert "first run on GPU-other" in late[0].longreprtext
+
+
+def test_run_in_which_no_verdict_waits_reports_nothing_more(make: Make) -> None:
+    outcome = make()
+    outcome.add_report(report("a", "teardown", trt_result=line_of(result("a", OVER))))
+    assert outcome.settle() == []

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
 import pytest
 
 from pytest_trt.cli import main
+from pytest_trt.core.engine_noise import PairedMedians
 from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
@@ -25,9 +27,40 @@ def test_calibration_is_stored_per_device_and_backend(tmp_path):
     known = Calibration(GPU.device).with_more((0.001, -0.001, 0.0005, 0.0))
     probe_spread.save(tmp_path, GPU, known)
     assert probe_spread.load(tmp_path, GPU) == known
-    assert probe_spread.spread_of(tmp_path, GPU) == ProbeSpread(known.spread, known.open_order_effect)
+    assert probe_spread.spread_of(tmp_path, GPU).calibrated
+    assert probe_spread.spread_of(tmp_path, GPU).share > known.spread  # of another engine, it shows less
     other = Environment("NVIDIA H200", "gpu", "tensorrt", "8.6.0", mig_profile="1g.18gb")
     assert probe_spread.spread_of(tmp_path, other) == ProbeSpread(0.01, 0.01, calibrated=False)
+
+
+def test_calibration_is_stored_per_card(tmp_path):
+    one, other = (dataclasses.replace(GPU, device_uuid=f"GPU-{name * 8}") for name in "ab")
+    probe_spread.save(tmp_path, GPU, Calibration(GPU.device, (0.001, -0.001)))
+    assert probe_spread.load(tmp_path, one).differences == (0.001, -0.001)  # from before cards were told apart
+    probe_spread.save(tmp_path, one, Calibration(GPU.device, (0.002,)))
+    assert probe_spread.load(tmp_path, one).differences == (0.002,)
+    assert probe_spread.load(tmp_path, other).differences == (0.001, -0.001)
+
+
+def test_comparisons_narrow_the_spread_of_their_engine_most(tmp_path):
+    for number in range(20):
+        noise = 0.0002 * (-1) ** number
+        probe_spread.learn(tmp_path, GPU, "engine", PairedMedians((0.01 + noise, 0.01)))
+        probe_spread.learn(tmp_path, GPU, "engine", PairedMedians((0.5,)))  # one pair shows nothing
+    own, other = (probe_spread.spread_of(tmp_path, GPU, name) for name in ("engine", "another"))
+    assert own.calibrated
+    assert own.share < other.share < 0.01
+    assert own.open_order_effect < other.open_order_effect == 0.01
+
+
+def test_only_the_engines_that_were_compared_last_are_kept():
+    known = Calibration("x")
+    for number in range(probe_spread.MAX_ENGINES + 1):
+        known = known.with_comparison(str(number), PairedMedians((0.001, 0.0)))
+        known = known.with_comparison("first", PairedMedians((0.001, 0.0)))
+    assert len(known.engines) == probe_spread.MAX_ENGINES
+    assert {"first", str(probe_spread.MAX_ENGINES)} <= known.engines.keys()
+    assert "0" not in known.engines
 
 
 def test_more_pairs_narrow_the_spread_and_only_the_last_are_kept():

@@ -75,14 +75,16 @@ def run_of(measurement: Measurement, moved: bool, reason: str) -> Run:
 
 
 def last_runs(runs: tuple[Run, ...], keep: int) -> tuple[Run, ...]:
-    """Return at most `keep` runs. The oldest run of the card with the most runs is dropped first.
+    """Return at most `keep` runs. Those before the reference moved are dropped first, the oldest one at the beginning.
 
-    A card that seldom runs would otherwise be forgotten between two of its runs.
+    Then the oldest run of the card with the most runs is dropped: a card that seldom runs would otherwise be forgotten
+    between two of its runs.
     """
     kept = list(runs)
     while len(kept) > keep:
         counts = collections.Counter(run.card for run in kept)
-        kept.remove(next(run for run in kept if counts[run.card] == max(counts.values())))
+        outdated = any(run.moved for run in kept[1:])
+        kept.pop(0 if outdated else next(i for i, run in enumerate(kept) if counts[run.card] == max(counts.values())))
     return tuple(kept)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from samples.records import measurement, stored
+from samples.records import H200, measurement, stored
 
 from pytest_trt.core.records import STATUSES, Estimate, Measurement, Status
+from pytest_trt.judge.baselines import file_format
 from pytest_trt.judge.baselines.updating import RUNS, STORED, update_baseline
 
 
@@ -133,3 +134,37 @@ def test_an_inconclusive_run_is_added_to_the_history_and_leaves_the_reference() 
     assert made is not None
     assert (saved.outcome, made.figures, len(made.history)) == ("recorded", old.figures, len(old.history) + 1)
     assert update_baseline(None, measurement(), "inconclusive")[1].outcome == "refused"
+
+
+def test_a_card_that_seldom_runs_is_not_forgotten() -> None:
+    seldom = measurement(environment=dataclasses.replace(H200, device_uuid="GPU-seldom"))
+    baseline = stored(measurement(), seldom, *(measurement(day=2 + n) for n in range(20)))
+    cards = [run.card for run in baseline.history]
+    assert cards == ["GPU-seldom", *["GPU-5f2e"] * 9]
+    raw = file_format.render(baseline)
+    updated, _ = update_baseline(baseline, measurement(day=25), "ok")
+    assert updated is not None
+    assert file_format.append_run(raw, baseline, updated) == file_format.render(updated)
+
+
+def test_runs_before_the_reference_moved_are_forgotten_first() -> None:
+    seldom = measurement(environment=dataclasses.replace(H200, device_uuid="GPU-seldom"))
+    baseline, _ = update_baseline(stored(seldom), measurement(day=2), "improved", improved=("ms",))
+    for day in range(3, 13):
+        assert baseline is not None
+        baseline, _ = update_baseline(baseline, measurement(day=day), "ok")
+    assert baseline is not None
+    assert {run.card for run in baseline.history} == {"GPU-5f2e"}
+
+
+def test_a_time_of_another_card_moves_only_with_the_latency() -> None:
+    other = dataclasses.replace(H200, device_uuid="GPU-other")
+    slow, fast = Estimate(3.0, 2.9, 3.1), Estimate(2.0, 1.9, 2.1)
+    old = stored(measurement(figures={**measurement().figures, "load_s": fast}))
+    run = measurement(0.2, figures={**measurement(0.2).figures, "load_s": slow}, environment=other)
+    alone, saved = update_baseline(old, run, "improved", improved=("throughput",))
+    assert alone is not None
+    assert (saved.outcome, alone.figures["throughput"]) == ("recorded", old.figures["throughput"])
+    moved, _ = update_baseline(old, run, "improved", improved=("ms",))
+    assert moved is not None
+    assert (moved.environment.card, moved.figures["load_s"]) == ("GPU-other", slow)

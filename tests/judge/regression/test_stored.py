@@ -10,7 +10,7 @@ import pytest
 from samples.records import H200, digest, measurement, stored
 
 from pytest_trt.core.distributions import t_quantile
-from pytest_trt.core.records import MEASUREMENT_VERSION, Estimate
+from pytest_trt.core.records import MEASUREMENT_VERSION, Environment, Estimate
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.baselines.updating import update_baseline
 from pytest_trt.judge.regression.card_levels import run_spread
@@ -186,7 +186,7 @@ def test_identical_plan() -> None:
     [
         {"device": "NVIDIA H100"}, {"mig_profile": "1g.18gb"}, {"backend": "tensorrt_lean"}, {"driver": "560.1"},
         {"backend_version": "10.16"}, {"measurement": MEASUREMENT_VERSION + 1},
-        {"host_cpu": "AMD EPYC"}, {"threads": 4},
+        {"host_cpu": "AMD EPYC"}, {"threads": 4}, {"device_uuid": "GPU-other"},
     ],
 )  # fmt: skip
 def test_other_environment_is_not_identical(changed: dict[str, object]) -> None:
@@ -270,3 +270,24 @@ def test_one_exact_side_is_not_compared_exactly() -> None:
     exact = dataclasses.replace(stored(), figures={"ms": Estimate.exact(1.0)})
     assert judge_stored(question, Estimate(1.06, 1.05, 1.07, 400), exact).status == "inconclusive"
     assert judge_stored(question, Estimate.exact(1.06), exact).status == "regressed"
+
+
+CPU = dataclasses.replace(H200, kind="cpu", device_uuid=None)
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "identical"),
+    [
+        (dataclasses.replace(H200, host="a"), dataclasses.replace(H200, host="a"), True),
+        (dataclasses.replace(H200, host="a"), dataclasses.replace(H200, host="b"), False),
+        (H200, dataclasses.replace(H200, host="b"), True),  # from before hosts were recorded, on the same GPU
+        (CPU, dataclasses.replace(CPU, host="b"), False),
+        (dataclasses.replace(CPU, host="b"), dataclasses.replace(CPU, host="b"), True),
+    ],
+)
+def test_another_host_is_not_identical(then: Environment, now: Environment, identical: bool) -> None:
+    run = measurement(environment=then)
+    found = is_identical(
+        stored(run), now, engine_digest=ENGINE, plan_sha256=run.plan_sha256, spec_digest=run.spec_digest
+    )
+    assert found == identical

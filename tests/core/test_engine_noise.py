@@ -1,0 +1,76 @@
+"""Test what pairs of probes show about the noise of an engine."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from pytest_trt.core.engine_noise import EngineNoise, PairedMedians, bounds
+
+
+def learnt(scatter: float, comparisons: int, *, pairs: int = 2, place: float = 0.002, seed: int = 0) -> EngineNoise:
+    """Return what is known after comparisons of two engines of which the new one is 1 % slower."""
+    draw, noise = random.Random(seed), EngineNoise()
+    for _ in range(comparisons):
+        medians = [0.01 + (place, -place, -place)[turn] + draw.gauss(0, scatter) for turn in range(pairs)]
+        noise = noise.with_pairs(PairedMedians(medians))
+    return noise
+
+
+def test_pairs_in_both_orders_show_the_order_effect_of_engines_that_differ() -> None:
+    noise = learnt(0.0001, 12)
+    assert noise.place == pytest.approx(0.002, abs=0.0002)
+    assert (noise.weight, noise.freedom) == (24, 11)
+    reversed_opening = EngineNoise().with_pairs(PairedMedians((0.012, 0.008), reversed_opening=True))
+    assert reversed_opening.place == pytest.approx(-0.002)
+
+
+def test_one_pair_of_two_engines_shows_nothing() -> None:
+    assert EngineNoise().with_pairs(PairedMedians((0.01,))) == EngineNoise()
+    assert EngineNoise().with_pairs(PairedMedians((0.01,), same_plan=True)).place == 0.01
+
+
+def test_pairs_of_one_plan_show_the_scatter() -> None:
+    draw = random.Random(0)
+    medians = [(-0.002 if turn.bit_count() % 2 else 0.002) + draw.gauss(0, 0.001) for turn in range(40)]
+    noise = EngineNoise().with_pairs(PairedMedians(medians, same_plan=True))
+    assert noise.place == pytest.approx(0.002, abs=0.0005)
+    assert (noise.squares / noise.freedom) ** 0.5 == pytest.approx(0.001, rel=0.3)
+
+
+def test_an_engine_without_pairs_is_like_the_others_with_doubt() -> None:
+    others = [learnt(0.0005, 10, seed=seed) for seed in range(8)]
+    spread, effect, place = bounds(EngineNoise(), others, 0.01, 0.01)
+    own_spread, own_effect, _ = bounds(others[0], others, 0.01, 0.01)
+    assert own_spread < spread < 0.01
+    assert own_effect < effect < 0.01
+    assert place == pytest.approx(0.002, abs=0.0005)
+
+
+def test_an_engine_that_scatters_more_than_the_others_is_known_by_its_own_pairs() -> None:
+    others = [learnt(0.0002, 10, seed=seed) for seed in range(8)]
+    noisy = learnt(0.002, 20, seed=9)
+    assert bounds(noisy, [*others, noisy], 0.01, 0.01)[0] > 0.004 > bounds(others[0], others, 0.01, 0.01)[0]
+
+
+def test_without_any_pair_the_defaults_hold() -> None:
+    spread, effect, place = bounds(EngineNoise(), [], 0.01, 0.0)
+    assert (effect, place) == (0.0, 0.0)
+    assert spread > 0.01
+
+
+def test_old_pairs_count_less_than_new_ones() -> None:
+    noise = learnt(0.0005, 100, pairs=3)
+    assert noise.freedom < 70
+    later = noise
+    for comparison in range(40):
+        draw = random.Random(comparison)
+        later = later.with_pairs(PairedMedians([draw.gauss(0, 0.003) for _ in range(3)]))
+    assert later.squares / later.freedom > 9 * noise.squares / noise.freedom
+
+
+@pytest.mark.parametrize("fields", [{"place": 11.0}, {"weight": -1.0}, {"squares": 1e7}, {"freedom": -0.5}])
+def test_impossible_values_are_errors(fields: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="impossible"):
+        EngineNoise(**fields)
