@@ -7,6 +7,7 @@ engine's earlier pairs of probes show (`core.engine_noise`), or by a default unt
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -148,11 +149,16 @@ def spread_of(cache: Path, environment: Environment, engine: str = "") -> ProbeS
 def learn(cache: Path, environment: Environment, engine: str, pairs: PairedMedians) -> None:
     """Add the pairs of one comparison of an engine to what is known about it. The device must be locked.
 
+    In a cache that is read-only, as for the pull requests of a shared runner, nothing is learnt: the comparison is
+    valid all the same.
+
     Raises:
-        CacheError: The calibration cannot be read or written.
+        CacheError: The calibration cannot be read.
     """
     if len(pairs.medians) > 1 or pairs.same_plan:
-        save(cache, environment, load(cache, environment).with_comparison(engine, pairs))
+        known = load(cache, environment).with_comparison(engine, pairs)
+        with contextlib.suppress(CacheError):
+            save(cache, environment, known)
 
 
 def load(cache: Path, environment: Environment) -> Calibration:
