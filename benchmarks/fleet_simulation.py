@@ -83,7 +83,8 @@ class Suite:
             first, again = (self._judge(number, look) for look in looks)
             verdict = confirm_regression(first, again)
             result = Result(str(number), (verdict,), looks[0])
-            updated, _ = update_baseline(self._baselines[number], looks[0], result.status)
+            improved = ("ms",) if result.status == "improved" else ()
+            updated, _ = update_baseline(self._baselines[number], looks[0], result.status, improved=improved)
             self._baselines[number] = updated or self._baselines[number]
             results.append(result)
         return settle_cards(results)
