@@ -9,7 +9,8 @@ import pytest
 from samples.records import H200, measurement
 
 from pytest_trt.core.records import Measurement
-from pytest_trt.judge.baselines.baseline import Baseline, update_baseline
+from pytest_trt.judge.baselines.baseline import Baseline
+from pytest_trt.judge.baselines.updating import update_baseline
 from pytest_trt.judge.regression.card_levels import CARD_SPREAD, card_spread, reference_on, run_spread, runs_by_card
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
