@@ -8,10 +8,10 @@ import json
 import pytest
 from samples.records import H200, measurement, stored
 
-from pytest_trt.core import codec
 from pytest_trt.core.records import Result
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
+from pytest_trt.report import result_line
 
 RATIOS = {**{f"test_alike[{number}]": 1.03 + number / 1e4 for number in range(10)}, "test_slower": 1.09}
 
@@ -47,7 +47,7 @@ def test_test_that_is_slower_than_the_others_fails_at_the_end(pytester, workers)
     for name, ratio in RATIOS.items():
         run = measurement(0.272 * ratio, f"test_m.py::{name}", environment=environment, samples=(), profile=None)
         verdict = judge_stored(RegressionQuestion(tolerance=0.02), run.figures["ms"], stored(), environment.card)
-        results[name] = codec.encode(Result(run.node_id, (verdict,), run))
+        results[name] = result_line.render(Result(run.node_id, (verdict,), run))
     (pytester.path / "results.json").write_text(json.dumps(results))
     pytester.makepyfile(test_m=SUITE)
     pytester.makeconftest(REPORTS_RESULTS)
