@@ -139,7 +139,10 @@ class PairedRule:
                 dataclasses.replace(self._question, spread=0.0, open_order_effect=0.0, place=0.0), new, old
             )
             part = 3 if len(new[-1].blocks) < MANY_BLOCKS else 2
-            self._spread_decides = alone.high - alone.low < (found.high - found.low) / part
+            # A lone pair counts its margins twice, but is not left earlier: later pairs get no more blocks than it.
+            margins = 2 * (self._question.spread + self._question.open_order_effect) + sum(self._build_margins)
+            whole = min(found.high - found.low, alone.high - alone.low + margins)
+            self._spread_decides = alone.high - alone.low < whole / part
 
     def finished(self) -> str:
         """Return the verdict's status as the reason to stop; empty while more blocks are needed."""
