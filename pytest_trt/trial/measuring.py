@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from pytest_trt.core.engine_noise import PairedMedians
 from pytest_trt.core.records import Environment, Verdict
 from pytest_trt.judge.budgets import LimitRule
-from pytest_trt.judge.repeats import OpeningRule
 from pytest_trt.judge.regression.paired import pair_medians
 from pytest_trt.judge.regression.question import RegressionQuestion
+from pytest_trt.judge.repeats import OpeningRule
 from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
