@@ -272,7 +272,12 @@ class Bench:
             ProbeError: The process crashed.
         """
         shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable
-        return run_conversion_job(self._server(backend if shared else CONVERSION, sys.executable), job, self.say)
+        server = self._server(backend, sys.executable) if shared else self.conversion_server()
+        return run_conversion_job(server, job, self.say)
+
+    def conversion_server(self) -> ProbeServer:
+        """Return the server whose probes convert and inspect models. They have the packages of this interpreter."""
+        return self._server(CONVERSION, sys.executable)
 
     def build(self, job: BuildJob, card: Environment | None = None) -> BuildReport:
         """Build an engine in a process of its own, and show its progress.

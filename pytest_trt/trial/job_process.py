@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core import codec
+from pytest_trt.core.model_facts import ModelFacts
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
-from pytest_trt.errors import BuildError, ProbeError, TrtError
+from pytest_trt.errors import BuildError, ModelError, ProbeError, TrtError
 from pytest_trt.measure.probe.process_limits import available_bytes
 from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.spec.engine_spec import Precision
 
 Say = Callable[[str], None]
 """Shows progress: each line replaces the one before, and an empty line ends it."""
@@ -21,6 +23,9 @@ Say = Callable[[str], None]
 MEMORY_SHARE = 0.9
 """How much of the memory that is available when a conversion starts it may use. The rest is for this process, and for
 the system, which would otherwise kill any process."""
+
+INSPECTION_TIMEOUT_S = 1800.0
+"""How long an inspection may take: as long as a build, unless its spec says otherwise."""
 
 _OUT_OF_MEMORY = re.compile(
     "MemoryError|not enough host memory|bad_alloc|bad allocation|alloc failed|unable to allocate", re.IGNORECASE
@@ -79,6 +84,38 @@ def run_conversion_job(server: ProbeServer, job: ConversionJob, say: Say) -> Con
             f"what was available: end other programs, or name a model that is converted already ({error})"
         ) from error
     return codec.decode(Conversion, reply)
+
+
+def run_inspection(server: ProbeServer, model: Path, named: str, precision: Precision, say: Say) -> ModelFacts:
+    """Inspect a model in a process of its own, with the limits of a conversion (see `inspection.inspect_model`).
+
+    Args:
+        server: Forks the process.
+        model: The model's file.
+        named: Its path, as the marker is to name it.
+        precision: The precision.
+        say: Shows the progress.
+
+    Raises:
+        BuildError: It took longer than INSPECTION_TIMEOUT_S.
+        ModelError: The model cannot be read, or does not fit in the memory.
+        ProbeError: The process crashed.
+    """
+    memory_bytes = int(MEMORY_SHARE * available_bytes())
+    try:
+        reply = _run(
+            server, "inspect", say, INSPECTION_TIMEOUT_S, f"inspecting {model.name}",
+            f"inspecting {model.name} took longer than {INSPECTION_TIMEOUT_S:g} s and was stopped: name a smaller "
+            "model, or look at this one on a faster machine",
+            model=str(model), named=named, precision=precision, memory_bytes=memory_bytes,
+        )  # fmt: skip
+    except TrtError as error:
+        if not _OUT_OF_MEMORY.search(str(error)):
+            raise
+        raise ModelError.from_text(
+            f"{model.name} does not fit in {memory_bytes / 1e9:.1f} GB of memory: end other programs ({error})"
+        ) from error
+    return codec.decode(ModelFacts, reply)
 
 
 def _run(

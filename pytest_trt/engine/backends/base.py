@@ -170,6 +170,19 @@ class Backend(Protocol):
         """
         ...
 
+    def check(self, model: Path, spec: EngineSpec) -> None:
+        """Read a model as a build does, without building it.
+
+        Args:
+            model: The ONNX file.
+            spec: The build options, with the model's path for errors.
+
+        Raises:
+            BuildError: The backend does not take the model.
+            BackendError: The backend does not work here, or builds no engines.
+        """
+        ...
+
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         """Build an engine and write the plan to `job.output`/plan.
 

@@ -91,20 +91,20 @@ class OnnxRuntime:
             python=platform.python_version(),
         )
 
+    def check(self, model: Path, spec: EngineSpec) -> None:
+        """Load a model, and close it; see `Backend.check`."""
+        if spec.precision not in ("fp32", "fp16", "int8"):
+            raise BuildError(f"precision={spec.precision!r}: choose fp32, fp16 or int8 for ONNX Runtime on a CPU")
+        self.load(model, "", spec).close()
+
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         """Copy the model to the plan, and load it once to check it; see `Backend.build`."""
-        if job.spec.precision not in ("fp32", "fp16", "int8"):
-            raise BuildError(
-                f"precision={job.spec.precision!r}: ONNX Runtime on a CPU supports fp32, fp16 and int8: choose one of "
-                "them, or another backend with --trt-backend"
-            )
         started = time.perf_counter()
         plan = Path(job.output) / "plan"
         progress("copying the model", -1.0)
         copy_model(Path(job.model), plan)
         progress("optimising the graph", -1.0)
-        engine = self.load(plan, job.device, job.spec)
-        engine.close()
+        self.check(plan, job.spec)
         size = sum(part.stat().st_size for part in plan.parent.glob("plan*"))
         return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
 

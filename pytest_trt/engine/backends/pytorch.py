@@ -102,6 +102,10 @@ class PyTorch:
             self._torch.cuda.set_device(_ordinal(device))
             self._torch.cuda.synchronize()
 
+    def check(self, model: Path, spec: EngineSpec) -> None:
+        """Raise BuildError: PyTorch reads no ONNX models."""
+        raise BuildError("PyTorch reads no ONNX models: choose another backend")
+
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         """Raise BuildError: there is nothing to build."""
         raise BuildError("PyTorch cannot build engines: its eager mode only serves comparison in pytest-trt backends")

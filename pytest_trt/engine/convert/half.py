@@ -149,7 +149,7 @@ def _convert_with(
     module = importlib.import_module(converter.module)
     qdq.fold_int32_biases(source)
     outputs = rewrite.reduce_outputs(source.graph)
-    source = source if converter.runs_model else _upgrade_qdq(source)
+    source = source if converter.runs_model else upgrade_qdq(source)
     kept = find_fp32_nodes(source, precision)
     if converter.runs_model:
         converted = _autocast(module, source, precision, keep_io, kept, scratch)
@@ -175,7 +175,7 @@ def _autocast(module: Any, model: Any, precision: HalfPrecision, keep_io: bool, 
         )
 
 
-def _upgrade_qdq(model: Any) -> Any:
+def upgrade_qdq(model: Any) -> Any:
     """Return `model` in an opset whose Q/DQ takes half precisions, if the model has Q/DQ."""
     quantised = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in traverse.nodes(model))
     return opset.upgrade(model, HALF_QDQ_OPSET) if quantised and 0 < opset.version_of(model) < HALF_QDQ_OPSET else model

@@ -47,16 +47,24 @@ class Fp32Nodes:
     """The nodes that stay float32 in a half precision model.
 
     Attributes:
-        nodes: The names of the nodes.
+        reasons_by_node: Why each node stays float32, by its name; empty for a node that a note explains.
         notes: Notes on weights that exceed float16's range.
-        reasons: Why the nodes stay float32 that no note explains.
         borders: The results of nodes with graphs inside that stay float32.
     """
 
-    nodes: frozenset[str] = frozenset()
+    reasons_by_node: Mapping[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
-    reasons: tuple[str, ...] = ()
     borders: frozenset[Border] = frozenset()
+
+    @property
+    def nodes(self) -> frozenset[str]:
+        """The names of the nodes."""
+        return frozenset(self.reasons_by_node)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """The reasons that no note explains, without repetition."""
+        return tuple(dict.fromkeys(filter(None, self.reasons_by_node.values())))
 
 
 def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
@@ -84,15 +92,14 @@ def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
     large = {node_key(model.graph.node[position]) for position in out_of_range.nodes}
     exact = find_exact_numbers(model, precision, large)
     borders = find_borders(model, exact.borders)
-    kept, rounded, reasons = set[str](), set[str](), list[str]()
+    kept, rounded = dict[str, str](), set[str]()
     for number, graph in enumerate(graphs):
         for position, node in enumerate(graph.node):
             key = node_key(node)
             reason = _NUMBERS_REASON if key in exact.nodes else _reason(node, types, precision, model)
             if reason or key in large:
                 node.name = node.name or f"{node.op_type}#{number}.{position}"
-                kept.add(node.name)
-                reasons.append(reason)
+                kept[node.name] = reason
             else:
                 rounded.update(node.input)
     clipped = [name or "a constant" for name in beyond if name in rounded or name not in stored]
@@ -108,7 +115,7 @@ def find_fp32_nodes(model: Any, precision: str) -> Fp32Nodes:
         ),
         *_note(clipped, f"values beyond float16's range were clipped to {FLOAT16_MAX:g}"),
     )
-    return Fp32Nodes(frozenset(kept), notes, tuple(dict.fromkeys(filter(None, reasons))), borders)
+    return Fp32Nodes(kept, notes, borders)
 
 
 def _reason(node: Any, types: Mapping[str, str], precision: str, model: Any) -> str:

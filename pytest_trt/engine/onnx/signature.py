@@ -14,7 +14,7 @@ from pytest_trt.errors import ModelError
 Dims = tuple["str | int | None", ...]
 """A tensor's dimensions as a model declares them: a size, a name, or None for a dynamic dimension without a name."""
 
-_DTYPES = {
+DTYPES = {
     "FLOAT": "float32", "DOUBLE": "float64", "FLOAT16": "float16", "BFLOAT16": "bfloat16", "BOOL": "bool",
     "COMPLEX64": "complex64", "COMPLEX128": "complex128", "UINT4": "uint4", "INT4": "int4", "UINT2": "uint2",
     "INT2": "int2", "FLOAT8E4M3FN": "float8_e4m3fn", "FLOAT8E4M3FNUZ": "float8_e4m3fnuz", "FLOAT8E5M2": "float8_e5m2",
@@ -113,7 +113,7 @@ def _tensor(path: Path, role: str, value: Any, dims: Dims | None) -> Tensor:
 
     kind = value.type.WhichOneof("value") or "untyped"
     element = onnx.TensorProto.DataType.Name(value.type.tensor_type.elem_type) if kind == "tensor_type" else kind
-    if element not in _DTYPES:
+    if element not in DTYPES:
         element = element.lower().removesuffix("_type")
         raise ModelError(f"{path}: the {role} {value.name!r} is of type {element}: only tensors of numbers can be run")
-    return Tensor(value.name, _DTYPES[element], tuple(size if isinstance(size, int) else -1 for size in dims or ()))
+    return Tensor(value.name, DTYPES[element], tuple(size if isinstance(size, int) else -1 for size in dims or ()))

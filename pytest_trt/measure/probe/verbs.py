@@ -28,7 +28,7 @@ from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.pipeline.runner import Request, Runner
 from pytest_trt.spec.declaration import PipelineOptions
-from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.engine_spec import EngineSpec, Precision
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
@@ -91,6 +91,8 @@ class Probe:
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environments": self.environments,
             "convert": self.convert,
+            "inspect": self.inspect,
+            "check": self.check,
             "build": self.build,
             "activate": self.activate,
             "load": self.load,
@@ -129,6 +131,20 @@ class Probe:
         decoded = codec.decode(ConversionJob, job)
         tempfile.tempdir = str(Path(decoded.output).parent)  # for converters: the cache removes what is left of it
         return codec.encode(run_conversion(decoded)), None
+
+    def inspect(self, model: str, named: str, precision: Precision, memory_bytes: int) -> Reply:
+        """Return what a model contains (`inspection.inspect_model`), with at most so many more bytes of memory."""
+        from pytest_trt.engine.inspection import inspect_model  # no other verb needs it
+
+        process_limits.raise_stack_limit()
+        process_limits.limit_memory(memory_bytes)
+        return codec.encode(inspect_model(Path(model), named, precision)), None
+
+    def check(self, name: str, model: str, spec: dict[str, Any]) -> Reply:
+        """Raise an error if the backend does not take a model (`Backend.check`)."""
+        process_limits.raise_stack_limit()
+        backend(name).check(Path(model), codec.decode(EngineSpec, spec))
+        return {}, None
 
     def build(self, job: dict[str, Any]) -> Reply:
         """Build an engine and return the report, after messages with the build's progress."""

@@ -13,7 +13,7 @@ from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Prog
 from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
 from pytest_trt.engine.backends.numa import numa_node
 from pytest_trt.engine.backends.tensorrt import versions
-from pytest_trt.engine.backends.tensorrt.build import build
+from pytest_trt.engine.backends.tensorrt.build import build, check
 from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
 from pytest_trt.errors import BackendError
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -87,6 +87,10 @@ class TensorRT:
     def activate(self, device: str) -> None:
         """Create the CUDA context on that device."""
         cuda.device(device).activate()
+
+    def check(self, model: Path, spec: EngineSpec) -> None:
+        """Parse a model; see `pytest_trt.engine.backends.tensorrt.build.check`."""
+        check(self._trt, model, spec)
 
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         """Build a plan; see `pytest_trt.engine.backends.tensorrt.build.build`."""

@@ -32,6 +32,7 @@ from pytest_trt.engine.backends.tensorrt.timing import timing_cache
 from pytest_trt.engine.backends.tensorrt.weights import WEIGHTS
 from pytest_trt.engine.onnx.model_files import copy_model
 from pytest_trt.errors import BackendError, BuildError
+from pytest_trt.spec.engine_spec import EngineSpec
 
 
 def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
@@ -55,10 +56,7 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
         BackendError: No GPU works, and the spec names no compute capabilities to build for.
         BuildError: TensorRT rejects the model or an option, or no layer has the requested precision.
     """
-    if not hasattr(trt, "Builder"):  # The lean and dispatch runtimes have no builder.
-        raise BuildError(
-            f"{trt.__name__} cannot build engines: build the plan with tensorrt, and name it in trt_engine"
-        )
+    _require_builder(trt)
     report, problem = _build(trt, job, progress)
     if problem and job.timing_cache is not None and job.spec.timing_cache_mode == "update":
         progress("building again without the timing cache", -1.0)
@@ -77,6 +75,39 @@ def build(trt: Any, job: BuildJob, progress: Progress) -> BuildReport:
     return report
 
 
+def check(trt: Any, model: Path, spec: EngineSpec) -> None:
+    """Parse a model, and build nothing.
+
+    Raises:
+        BackendError: TensorRT cannot create a builder, such as without a GPU.
+        BuildError: The parser rejects the model.
+    """
+    _require_builder(trt)
+    builder, network = _create_network(trt, spec, versions.strongly_typed(trt.__name__, trt.__version__))
+    parser = parse(trt, network, model, Path(spec.path or model).name)
+    del parser, network, builder  # the parser refers to the network, and that to the builder
+
+
+def _require_builder(trt: Any) -> None:
+    """Raise BuildError for the lean and dispatch runtimes, which have no builder."""
+    if not hasattr(trt, "Builder"):
+        raise BuildError(
+            f"{trt.__name__} cannot build engines: build the plan with tensorrt, and name it in trt_engine"
+        )
+
+
+def _create_network(trt: Any, spec: EngineSpec, typed: bool) -> tuple[Any, Any]:
+    """Return a builder with the spec's plugins, and an empty network of it."""
+    log = logger(trt)
+    log.clear()
+    try:
+        builder = trt.Builder(log)
+    except TypeError as error:  # The bindings raise it if the constructor returns a null pointer.
+        raise BackendError(f"{trt.__name__} {trt.__version__} cannot create a builder: {log.reason()}") from error
+    load_plugins(trt, builder, spec.plugins)
+    return builder, builder.create_network(versions.network_flags(trt, typed))
+
+
 def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, str]:
     """Build once; return the report, and an error message if the engine is not what the spec requests."""
     started = time.perf_counter()
@@ -92,14 +123,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     if job.spec.strongly_typed:
         versions.require(trt, "strongly_typed")
         typed = True
-    log = logger(trt)
-    log.clear()
-    try:
-        builder = trt.Builder(log)
-    except TypeError as error:  # The bindings raise it if the constructor returns a null pointer.
-        raise BackendError(f"{trt.__name__} {trt.__version__} cannot create a builder: {log.reason()}") from error
-    load_plugins(trt, builder, job.spec.plugins)
-    network = builder.create_network(versions.network_flags(trt, typed))
+    builder, network = _create_network(trt, job.spec, typed)
     progress("parsing the model", -1.0)
     parser = parse(trt, network, Path(job.model), Path(job.spec.path or job.model).name)
     set_io(trt, network, job.spec, typed)
@@ -108,7 +132,7 @@ def _build(trt: Any, job: BuildJob, progress: Progress) -> tuple[BuildReport, st
     with timing_cache(trt, config, job) as notes, calibration(trt, builder, network, config, job):
         monitor = watch_progress(trt, config, progress)
         progress("building", -1.0)
-        log.clear()
+        logger(trt).clear()
         plan = builder.build_serialized_network(network, config)
     if plan is None:
         raise BuildError(_describe_failure(trt, job))
