@@ -56,9 +56,10 @@ def add_project_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that name a project and its engine cache."""
-    _add_rootdir(parser)
+def add_cache_arguments(parser: argparse.ArgumentParser, *, rootdir: bool = True) -> None:
+    """Add the arguments that name a project, unless the command has one of its own for that, and its engine cache."""
+    if rootdir:
+        _add_rootdir(parser)
     parser.add_argument(
         "--cache-dir",
         metavar="PATH",
@@ -66,14 +67,14 @@ def add_cache_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of a command that builds and runs engines, for `run_options`."""
+def add_run_arguments(parser: argparse.ArgumentParser, *, rootdir: bool = True) -> None:
+    """Add the arguments of a command that builds and runs engines, for `run_options`; see `add_cache_arguments`."""
     parser.add_argument(
         "--device",
         metavar="N|UUID|WORDS",
         help="the GPU to use, by number, UUID or words of its name (default: the ini setting, or 0)",
     )
-    add_cache_arguments(parser)
+    add_cache_arguments(parser, rootdir=rootdir)
 
 
 def _add_rootdir(parser: argparse.ArgumentParser) -> None:

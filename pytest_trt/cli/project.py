@@ -44,6 +44,7 @@ class Project:
 
     Attributes:
         folder: The folder of the file, or `start` if there is none.
+        has_file: Whether there is such a file.
 
     Raises:
         DeclarationError: `start` is not a folder, or a file cannot be parsed.
@@ -53,11 +54,11 @@ class Project:
         start = start.absolute()
         if not start.is_dir():
             raise DeclarationError(f"--rootdir is {str(start)!r}, which is not a folder: name the project's folder")
-        self.folder, self._ini = start, {}
+        self.folder, self.has_file, self._ini = start, False, {}
         for folder in (start, *start.parents):
             ini = _read_ini_settings(folder)
             if ini is not None:
-                self.folder, self._ini = folder, ini
+                self.folder, self.has_file, self._ini = folder, True, ini
                 break
 
     def settings(self, flags: Flags) -> Settings:

@@ -31,6 +31,7 @@ WORKFLOW = EXAMPLE / ".github/workflows/performance.yml"
 QUICKER = {
     "backends": ("--max-time=0.05", "--backends=onnxruntime", "--precisions=fp32"),
     "calibrate": ("--pairs=2",),
+    "init": ("--max-time=0.05",),
     "selftest": ("--max-time=0.05", "--comparisons=2", "--slowdown=x3"),
 }
 """Options that are added to a command when it is run."""
