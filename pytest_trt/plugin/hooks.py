@@ -72,6 +72,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session_of(config).collecting.collect(items)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    """With --trt-prebuild, build the engines of all tests first."""
+    ours = session_of(session.config)
+    if session.items and ours.options and ours.settings.prebuild and not (ours.problems or ours.collecting.only_lists):
+        from pytest_trt.plugin.prebuild import prebuild_engines
+
+        prebuild_engines(ours, session.items)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let an error of our fixtures fail the test in its call, where it is judged."""

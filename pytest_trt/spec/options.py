@@ -86,6 +86,8 @@ OPTIONS = (
     Option("--trt-builds", "builds", "build each engine this many times, to measure how much builds differ (1)", "K"),
     Option("--trt-build-only", "build_only", "build the engines that the tests' markers declare, without running "
            "the tests"),
+    Option("--trt-prebuild", "prebuild", "build the engines that the tests need before the first test runs, one at a "
+           "time on each GPU of --trt-device"),
     Option("--trt-report", "reports", "write a report: a format (html, md, json, json-all, benchmark-json or "
            "trtexec), a colon and a path, which is a folder for trtexec; may be repeated", "FORMAT:PATH",
            repeatable=True),

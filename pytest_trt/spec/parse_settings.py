@@ -70,6 +70,7 @@ def _check_combinations(settings: Settings) -> None:
         (settings.baseline_ref and settings.against, "--trt-baseline-ref and --trt-against"),
         (settings.only and settings.skip, "--trt-only and --trt-skip"),
         (settings.build_only and settings.no_cache, "--trt-build-only and --trt-no-cache (nothing would be kept)"),
+        (settings.prebuild and settings.no_cache, "--trt-prebuild and --trt-no-cache (nothing would be kept)"),
     ]
     found = [text for clash, text in clashes if clash]
     if found:

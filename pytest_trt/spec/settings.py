@@ -46,6 +46,7 @@ class Settings:
     no_cache: bool = False
     builds: int = 1
     build_only: bool = False
+    prebuild: bool = False
     reports: tuple[tuple[str, str], ...] = ()
     only: bool = False
     skip: bool = False

@@ -131,6 +131,14 @@ class Bench:
         with self.lock(card), self.server(backend, card).fork() as probe:
             probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=BOUND_DEVICE)
 
+    def cards(self, backend: str) -> tuple[Environment, ...]:
+        """Return the cards that a test of the backend may use: all of one kind.
+
+        Raises:
+            BackendError: The backend finds no device.
+        """
+        return self._pool.alike(backend)
+
     def lost_device(self, backend: str, node_id: str) -> str:
         """After an error in a test, find out in a fresh process whether its GPU still works.
 

@@ -75,6 +75,13 @@ class Case:
     @cached_property
     def engine(self) -> ProvidedEngine:
         """The engine, built or from the cache."""
+        return self.provide()
+
+    def provide(self) -> ProvidedEngine:
+        """Return the engine, and do not keep it.
+
+        Threads call this at the same time. Python before 3.12 computes a cached property in one thread at a time.
+        """
         return self._provide(fresh=False)
 
     def build_again(self) -> ProvidedEngine:
@@ -93,9 +100,13 @@ class Case:
             test=self._node_id,
         )
         resources = BuildResources(
-            store=bench.store, convert=self._convert, build=self._build, report_waiting=bench.say
+            store=bench.store, convert=self._convert, build=self._build, report_waiting=self._report_waiting
         )
         return provide(request, resources, fresh=fresh)
+
+    def _report_waiting(self, text: str) -> None:
+        """Show that another process builds the engine."""
+        self._bench.say(text)
 
     def _convert(self, job: ConversionJob) -> Conversion:
         return self._bench.convert(job, self.backend)

@@ -75,6 +75,10 @@ class CardPool:
                 continue
         return tuple(found)
 
+    def alike(self, backend: str, words: str = "") -> tuple[Environment, ...]:
+        """Return the cards of one kind that `words` name, those that have failed included. Raises as `cards` does."""
+        return cards_of_kind(words, self.cards(backend))
+
     def take(self, backend: str, words: str = "") -> Environment:
         """Return the card that the present test uses: the earlier one of this process, if it is of that kind.
 
@@ -88,7 +92,7 @@ class CardPool:
             BackendError: There is no such card, or all of them have failed.
             CacheError: The folder of the locks cannot be used.
         """
-        alike = cards_of_kind(words, self.cards(backend))
+        alike = self.alike(backend, words)
         if not alike:
             there = ", ".join(dict.fromkeys(card.device for card in self.cards(backend)))
             raise BackendError(f"no card of this run is {words!r}: there are {there} (see --trt-device)")
