@@ -13,10 +13,11 @@ from pytest_trt.errors import TrtError
 from pytest_trt.judge.budgets import names_device
 from pytest_trt.plugin.collection import callspec_params, parameter_values
 from pytest_trt.plugin.options import uses_plugin
-from pytest_trt.plugin.stash import CASES
+from pytest_trt.plugin.stash import ABSENT, CASES, DECLARATION
 from pytest_trt.spec.budget_where import UNKNOWN, reason_unmatched
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.trial.card_choice import selects
+from pytest_trt.trial.missing_device import missing_device
 
 if TYPE_CHECKING:
     from pytest_trt.core.records import Environment
@@ -107,12 +108,35 @@ def device_problems(bench: Bench, declared: Sequence[Declaration]) -> list[str]:
                 f"({seen.backend}): drop the option, or name another backend with --trt-backend"
             )
         required = settings.require_device
-        if required and not names_device(required, seen.device, seen.kind, seen.mig_profile):
+        if (
+            required
+            and not declaration.spec.device
+            and not names_device(required, seen.device, seen.kind, seen.mig_profile)
+        ):
             problems.append(
                 f"--trt-require-device={required}: this device is {seen.device} ({seen.backend}): run on the required "
                 "device, or drop the option"
             )
     return list(dict.fromkeys(problems))
+
+
+def find_absent_devices(bench: Bench, declared: Iterable[pytest.Item]) -> list[str]:
+    """Note in the stash of each test that the device it names is not there.
+
+    Returns:
+        The problems: with --trt-require-device, such a test must not be left out.
+    """
+    problems, required = [], bench.settings.require_device
+    for item in declared:
+        try:
+            reason = missing_device(bench, item.stash[DECLARATION])
+        except TrtError:  # a problem of the run, or the test fails with it
+            continue
+        if reason and required:
+            problems.append(f"--trt-require-device={required}: {item.nodeid}: {reason}")
+        elif reason:
+            item.stash[ABSENT] = reason
+    return problems
 
 
 def unmatched_where(running: Sequence[pytest.Item], collected: Iterable[pytest.Item], *, whole: bool) -> list[str]:

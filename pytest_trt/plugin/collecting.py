@@ -11,7 +11,7 @@ from pytest_trt.core.foreign_text import escape_lines
 from pytest_trt.errors import TrtError
 from pytest_trt.plugin.options import has_plugin_marker, unknown_setting, uses_plugin
 from pytest_trt.plugin.resources import RunResources
-from pytest_trt.plugin.stash import DECLARATION, PROBLEMS, STORED
+from pytest_trt.plugin.stash import ABSENT, DECLARATION, PROBLEMS, STORED
 
 if TYPE_CHECKING:
     import warnings
@@ -91,10 +91,12 @@ class Collecting:
         """Check the devices and read the baselines, unless there are problems or nothing is to run."""
         if not declared or self._run.problems or self.only_lists:
             return
-        from pytest_trt.plugin.checks import device_problems
+        from pytest_trt.plugin.checks import device_problems, find_absent_devices
 
+        self._run.problems += find_absent_devices(self._run.bench, declared)
+        declared = [item for item in declared if ABSENT not in item.stash]
         self._run.problems += device_problems(self._run.bench, [item.stash[DECLARATION] for item in declared])
-        if self._run.problems:
+        if self._run.problems or not declared:
             return
         try:
             named = {option.field for option, (_, origin) in self._run.options.items() if origin == option.flag}

@@ -12,7 +12,7 @@ from pytest_trt.plugin import unittest_cases
 from pytest_trt.plugin.fixtures import trt_build, trt_case, trt_device, trt_engine, trt_runner, trt_spec
 from pytest_trt.plugin.options import add_options, uses_plugin
 from pytest_trt.plugin.session import SESSION, Session, session_of
-from pytest_trt.plugin.stash import CASES, DECLARATION, FAILED, PROBLEMS, RESULT, STORED, TRIAL, VERDICT_FAILED
+from pytest_trt.plugin.stash import ABSENT, CASES, DECLARATION, FAILED, PROBLEMS, RESULT, STORED, TRIAL, VERDICT_FAILED
 from pytest_trt.spec import options
 
 __all__ = ["trt_build", "trt_case", "trt_device", "trt_engine", "trt_runner", "trt_spec"]
@@ -85,7 +85,7 @@ def pytest_runtestloop(session: pytest.Session) -> None:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let an error of our fixtures fail the test in its call, where it is judged."""
-    if PROBLEMS in item.stash:
+    if PROBLEMS in item.stash or ABSENT in item.stash:
         item.setup = lambda: None  # type: ignore[method-assign]
     _discard_earlier_run(item)
     try:
@@ -114,6 +114,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
     """Run the body of a test, then judge it. With --trt-build-only, build its engine instead."""
     if PROBLEMS in item.stash:
         pytest.fail(item.stash[PROBLEMS], pytrace=False)
+    if ABSENT in item.stash:
+        _leave_out(item, item.stash[ABSENT])
     if not (uses_plugin(item) or STORED in item.stash):
         return (yield)
     session = session_of(item.config)
@@ -139,6 +141,14 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
         item.stash[VERDICT_FAILED] = True
         unittest_cases.fail_test(item, text)
     return outcome
+
+
+def _leave_out(item: pytest.Item, reason: str) -> None:
+    """Skip a test whose device is not there; fail it if the run requires a verdict of every test."""
+    if text := session_of(item.config).judge.judge_missing(item, reason):
+        item.stash[VERDICT_FAILED] = True
+        pytest.fail(text, pytrace=False)
+    pytest.skip(reason)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

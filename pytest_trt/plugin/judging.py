@@ -69,6 +69,11 @@ class ItemJudge:
         pytest_benchmark.add_latencies(item, result)
         return failure.text(without_pending(result), self._settings.failing, stored=self._source.revision is None)
 
+    def judge_missing(self, item: pytest.Item, reason: str) -> str:
+        """Store the verdict `missing` for a test that cannot run here; return the text of its failure, if it fails."""
+        result = item.stash[RESULT] = Result(item.nodeid, (Verdict("missing", "run", "", reason),))
+        return failure.text(result, self._settings.failing, stored=self._source.revision is None)
+
     def judge_after_error(self, item: pytest.Item, error: BaseException) -> str:
         """Judge a test that `error` ended after it had measured.
 

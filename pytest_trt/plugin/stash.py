@@ -17,6 +17,8 @@ TRIAL: pytest.StashKey[Trial] = pytest.StashKey()
 RESULT: pytest.StashKey[Result] = pytest.StashKey()
 PROBLEMS: pytest.StashKey[str] = pytest.StashKey()
 """Usage errors with which a test fails in a worker: only the controller can end the run with status 4."""
+ABSENT: pytest.StashKey[str] = pytest.StashKey()
+"""Why there is no device of the name that the test declares."""
 STORED: pytest.StashKey[bool] = pytest.StashKey()
 """Set for a test that no longer uses a fixture of this plugin, but still has a baseline."""
 COUNTED_MARKERS: pytest.StashKey[tuple[pytest.Mark, ...]] = pytest.StashKey()

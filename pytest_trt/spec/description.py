@@ -33,7 +33,7 @@ def describe(declaration: Declaration, shapes: Mapping[str, Shape] | None = None
     for record, default in pairs:
         for name in codec.field_types(record):
             value = getattr(record, name)
-            if name not in ("path", "onnx", "build", "backend") and value != getattr(default, name):
+            if name not in ("path", "onnx", "build", "backend", "device") and value != getattr(default, name):
                 description[name] = _text(value)
     if shapes:
         inputs = (f"{name} {'x'.join(map(str, shape))}" for name, shape in sorted(shapes.items()))

@@ -27,7 +27,7 @@ MemoryPool = Literal[
 
 _NOT_BUILD_OPTIONS = frozenset((
     "path", "onnx", "build", "calibration", "seed", "input_ranges", "threads", "build_timeout_s", "backend",
-    "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget", "engine_host_code_allowed",
+    "device", "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget", "engine_host_code_allowed",
 ))  # fmt: skip
 """Fields that do not change what is built, or whose file is part of the cache key by its content."""
 
@@ -35,8 +35,8 @@ _ALLOWED_FOR_PLANS = frozenset(("shapes", "dims", "precision", "tf32", "version_
 """Build options that also apply to a prebuilt plan."""
 
 _FOR_EVERY_BACKEND = frozenset((
-    "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend", "seed",
-    "input_ranges", "threads", "build_timeout_s",
+    "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend", "device",
+    "seed", "input_ranges", "threads", "build_timeout_s",
 ))  # fmt: skip
 """Fields that ONNX Runtime supports too, or that request what it does in any case."""
 
@@ -81,6 +81,7 @@ class EngineSpec:
         io_formats: The memory format of an input or output, by its name.
         direct_io: Whether the build fails if an input or output needs a reformat.
         backend: The backend for this engine. `auto` means the setting of the run.
+        device: Words of the name of the device that the test runs on. None means the kind of the run's first device.
         seed: The seed of generated inputs.
         input_ranges: The range (low, high) of a generated input, by its name. For integers, both ends are included.
         threads: The number of CPU threads of ONNX Runtime.
@@ -116,6 +117,7 @@ class EngineSpec:
     io_formats: Mapping[str, IoFormat] = dataclasses.field(default_factory=dict)
     direct_io: bool = False
     backend: BackendName = "auto"
+    device: str | None = None
     seed: int = 0
     input_ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     threads: int | None = None
@@ -180,6 +182,8 @@ class EngineSpec:
         for name, (low, high) in self.input_ranges.items():
             if low > high:
                 yield f"input_ranges[{name!r}] is ({low}, {high}): low must not be above high"
+        if self.device is not None and (self.device.strip().isdecimal() or not re.search("[A-Za-z]", self.device)):
+            yield f"device is {self.device!r}: give words of a device's name, such as 'H200', and no number"
         if self.build_timeout_s <= 0:
             yield f"build_timeout_s is {self.build_timeout_s}: it must be above 0"
         for name, minimum in _MINIMUM.items():

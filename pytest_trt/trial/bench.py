@@ -51,6 +51,9 @@ class Bench:
         python: The interpreter that builds and runs engines.
         warn: Called with a sentence about each card that fails.
         spread: Whether processes that use several cards spread over them.
+
+    Attributes:
+        pool: The cards of the run.
     """
 
     def __init__(
@@ -65,9 +68,7 @@ class Bench:
         self.settings, self.say, self.python = settings, say, python
         folder = None if settings.lock_dir is None else Path(settings.rootdir) / Path(settings.lock_dir).expanduser()
         self._locks = CardLocks(folder, say)
-        self._pool = CardPool(
-            settings.device, self._list_cards, self._check_card, self._locks if spread else None, warn
-        )
+        self.pool = CardPool(settings.device, self._list_cards, self._check_card, self._locks if spread else None, warn)
         self._servers: dict[str, ProbeServer] = {}
         self._environments: dict[tuple[str, str], Environment] = {}
         self._store: Store | None = None
@@ -107,7 +108,7 @@ class Bench:
         Raises:
             BackendError: The backend's package cannot be imported, or the card was lost earlier in this run.
         """
-        binding = Binding() if card is None else self._pool.binding(card)
+        binding = Binding() if card is None else self.pool.binding(card)
         server = self._server(backend, self.python)
         if card is not None:
             server.binding = binding
@@ -131,14 +132,6 @@ class Bench:
         with self.lock(card), self.server(backend, card).fork() as probe:
             probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=BOUND_DEVICE)
 
-    def cards(self, backend: str) -> tuple[Environment, ...]:
-        """Return the cards that a test of the backend may use: all of one kind.
-
-        Raises:
-            BackendError: The backend finds no device.
-        """
-        return self._pool.alike(backend)
-
     def lost_device(self, backend: str, node_id: str) -> str:
         """After an error in a test, find out in a fresh process whether its GPU still works.
 
@@ -151,15 +144,19 @@ class Bench:
         Returns:
             Why the GPU no longer works; empty if it works, or is known to be lost.
         """
-        return self._pool.check_after_error(backend, node_id)
+        return self.pool.check_after_error(backend, node_id)
 
-    def environment(self, backend: str) -> Environment:
+    def environment(self, backend: str, words: str | None = None) -> Environment:
         """Return the card that tests of the backend use in this process, and the software, as a probe sees them.
 
+        Args:
+            backend: The backend.
+            words: The words that name the card; None for the kind of the pool's first card.
+
         Raises:
-            BackendError: The device does not work.
+            BackendError: The device does not work, or there is none of that name.
         """
-        card = self._pool.take(backend)
+        card = self.pool.take(backend, words)
         key = (backend, card_key(card))
         if key not in self._environments:
             from pytest_trt.core.version import __version__
@@ -196,7 +193,7 @@ class Bench:
             return Environment(device="any", kind="gpu", backend=backend, backend_version="")
         if not (self.settings.build_only and spec.compute_capabilities):
             try:
-                return self.environment(backend)
+                return self.environment(backend, spec.device)
             except BackendError as error:
                 hint = "with --trt-build-only, engines are built for compute_capabilities without a GPU"
                 if not spec.compute_capabilities:

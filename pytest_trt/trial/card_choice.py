@@ -60,13 +60,13 @@ def selects(selector: str, number: int, card: Environment) -> bool:
     return names_device(selector, card.device, card.kind, card.mig_profile)
 
 
-def cards_of_kind(words: str, cards: Sequence[Environment]) -> tuple[Environment, ...]:
+def cards_of_kind(words: str | None, cards: Sequence[Environment]) -> tuple[Environment, ...]:
     """Return the cards that `words` name and that are of one kind: that of the first of them.
 
     A test must not run on another kind of card at every run, so only cards that are alike stand for each other.
 
     Args:
-        words: Words of the cards' name; empty for any card.
+        words: Words of the cards' name; None for any card.
         cards: The cards of the pool.
     """
     named = [c for c in cards if not words or names_device(words, c.device, c.kind, c.mig_profile)]

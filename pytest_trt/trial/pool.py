@@ -75,18 +75,18 @@ class CardPool:
                 continue
         return tuple(found)
 
-    def alike(self, backend: str, words: str = "") -> tuple[Environment, ...]:
+    def alike(self, backend: str, words: str | None = None) -> tuple[Environment, ...]:
         """Return the cards of one kind that `words` name, those that have failed included. Raises as `cards` does."""
         return cards_of_kind(words, self.cards(backend))
 
-    def take(self, backend: str, words: str = "") -> Environment:
+    def take(self, backend: str, words: str | None = None) -> Environment:
         """Return the card that the present test uses: the earlier one of this process, if it is of that kind.
 
         A card that this process has not used yet is checked first if there is another one.
 
         Args:
             backend: The backend of the test.
-            words: The words that name the kind of card; empty for the kind of the pool's first card.
+            words: The words that name the kind of card; None for the kind of the pool's first card.
 
         Raises:
             BackendError: There is no such card, or all of them have failed.

@@ -122,7 +122,7 @@ class Prebuild:
         for one in self._wanted:
             try:
                 name = self._bench.backend_name(one.declaration.spec)
-                alike = {card_key(card): card for card in self._bench.cards(name)}
+                alike = {card_key(card): card for card in self._bench.pool.alike(name, one.declaration.spec.device)}
             except TrtError:  # the test fails with it, or needs no card
                 alike = {}
             if one.calls_user or not alike:

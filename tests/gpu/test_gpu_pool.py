@@ -32,7 +32,7 @@ def test_m(trt_runner, number):
 def uuids() -> list[str]:
     """The UUIDs of the visible GPUs, in CUDA's order."""
     with Bench(Settings(backend="tensorrt", device=("all",))) as bench:
-        found = [str(card.device_uuid) for card in bench.cards("tensorrt")]
+        found = [str(card.device_uuid) for card in bench.pool.alike("tensorrt")]
     if len(found) < 2:
         pytest.skip(f"needs two GPUs that are alike: there is {len(found)}")
     return found

@@ -56,3 +56,33 @@ def test_a_list_of_devices_needs_each_of_them(project):
     result = project.runpytest_inprocess("--trt-device=0,1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: --trt-device=0,1 names a GPU, and these tests run on *"])
+
+
+MATRIX = """
+import pytest
+pytestmark = [
+    pytest.mark.trt_engine("m.onnx"), pytest.mark.trt_matrix(device=["cpu", "H200"]), pytest.mark.trt_budget(ms=1e6),
+]
+def test_m(trt_runner):
+    print("ran", trt_runner.measure().environment.kind)
+"""
+
+
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_case_whose_device_is_not_there_is_missing(project, xdist):
+    project.makepyfile(test_m=MATRIX)
+    result = project.runpytest_subprocess("--trt-max-time=0.2", "--trt-device=all", "-rs", *xdist)
+    result.assert_outcomes(passed=1, skipped=1)
+    result.stdout.fnmatch_lines(
+        ["*device:H200* missing*", "*no device of this run is 'H200': there is * (see --trt-device)*"]
+    )
+
+
+def test_a_missing_device_fails_if_verdicts_are_required(project):
+    project.makepyfile(test_m=MATRIX)
+    result = project.runpytest_inprocess("--trt-fail-on=missing", "--trt-disable")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*no device of this run is 'H200'*"])
+    result = project.runpytest_inprocess("--trt-require-device=cpu")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --trt-require-device=cpu: test_m.py::test_m[[]device:H200]: no device of *"])

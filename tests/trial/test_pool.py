@@ -69,7 +69,7 @@ def test_one_of_several_cards_is_bound_by_its_uuid(pool_of):
 
 def test_a_test_names_the_kind_of_its_card(pool_of):
     pool, _ = pool_of(Cards(FIRST, L4))
-    assert [pool.take("tensorrt", words) for words in ("", "L4", "H200")] == [FIRST, L4, FIRST]
+    assert [pool.take("tensorrt", words) for words in (None, "L4", "H200")] == [FIRST, L4, FIRST]
     with pytest.raises(BackendError, match="no card of this run is 'A100': there are NVIDIA H200, NVIDIA L4"):
         pool.take("tensorrt", "A100")
 

@@ -46,7 +46,7 @@ def test_each_engine_is_built_once_and_found_in_the_cache(bench, save_model, tmp
 def test_cards_build_at_the_same_time(bench, save_model, tmp_path, monkeypatch):
     cpu = bench.environment("onnxruntime")
     cards = tuple(dataclasses.replace(cpu, device_uuid=f"CPU-{n}") for n in range(2))
-    monkeypatch.setattr(bench, "cards", lambda backend: cards)
+    monkeypatch.setattr(bench.pool, "alike", lambda backend, words: cards)
     both = threading.Barrier(2, timeout=20)
     build = Bench.build
 
@@ -63,7 +63,7 @@ def test_cards_build_at_the_same_time(bench, save_model, tmp_path, monkeypatch):
 def test_one_of_two_processes_uses_one_of_two_cards(bench, save_model, tmp_path, monkeypatch):
     cpu = bench.environment("onnxruntime")
     cards = tuple(dataclasses.replace(cpu, device_uuid=f"CPU-{n}") for n in range(2))
-    monkeypatch.setattr(bench, "cards", lambda backend: cards)
+    monkeypatch.setattr(bench.pool, "alike", lambda backend, words: cards)
     used: list[str] = []
     monkeypatch.setattr(Prebuild, "_use_card", lambda self, card: used.append(card.device_uuid))
     save_model("m.onnx")
