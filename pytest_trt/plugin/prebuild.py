@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.plugin.stash import DECLARATION, PROBLEMS
+from pytest_trt.plugin.stash import ABSENT, DECLARATION, PROBLEMS
 from pytest_trt.report.numbers import format_count, format_duration
 from pytest_trt.trial.prebuild import Prebuild, Wanted
 
@@ -23,10 +23,12 @@ def prebuild_engines(session: Session, items: Sequence[pytest.Item]) -> None:
     Every xdist worker collects all tests. Together, the workers build each engine once.
     """
     root = Path(session.settings.rootdir)
-    wanted = [
-        Wanted(item.nodeid, item.stash[DECLARATION], (item.path.parent, root)) for item in items
-        if DECLARATION in item.stash and PROBLEMS not in item.stash and item.get_closest_marker("skip") is None
+    running = [
+        item for item in items
+        if DECLARATION in item.stash and not (PROBLEMS in item.stash or ABSENT in item.stash)
+        and item.get_closest_marker("skip") is None
     ]  # fmt: skip
+    wanted = [Wanted(item.nodeid, item.stash[DECLARATION], (item.path.parent, root)) for item in running]
     if not wanted:
         return
     number, processes = 0, 1

@@ -35,8 +35,8 @@ _ALLOWED_FOR_PLANS = frozenset(("shapes", "dims", "precision", "tf32", "version_
 """Build options that also apply to a prebuilt plan."""
 
 _FOR_EVERY_BACKEND = frozenset((
-    "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend", "device",
-    "seed", "input_ranges", "threads", "build_timeout_s",
+    "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend",
+    "device", "seed", "input_ranges", "threads", "build_timeout_s",
 ))  # fmt: skip
 """Fields that ONNX Runtime supports too, or that request what it does in any case."""
 
