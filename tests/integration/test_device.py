@@ -61,7 +61,9 @@ def test_a_list_of_devices_needs_each_of_them(project):
 MATRIX = """
 import pytest
 pytestmark = [
-    pytest.mark.trt_engine("m.onnx"), pytest.mark.trt_matrix(device=["cpu", "H200"]), pytest.mark.trt_budget(ms=1e6),
+    pytest.mark.trt_engine("m.onnx"),
+    pytest.mark.trt_matrix(device=["cpu", "H200"], batch=[4]),
+    pytest.mark.trt_budget(ms=1e6),
 ]
 def test_m(trt_runner):
     print("ran", trt_runner.measure().environment.kind)
@@ -85,4 +87,6 @@ def test_a_missing_device_fails_if_verdicts_are_required(project):
     result.stdout.fnmatch_lines(["*no device of this run is 'H200'*"])
     result = project.runpytest_inprocess("--trt-require-device=cpu")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["ERROR: --trt-require-device=cpu: test_m.py::test_m[[]device:H200]: no device of *"])
+    result.stderr.fnmatch_lines(
+        ["ERROR: --trt-require-device=cpu: test_m.py::test_m[[]device:H200-b4]: no device of *"]
+    )
