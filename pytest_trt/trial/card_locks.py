@@ -73,9 +73,7 @@ class CardLocks:
         for card in cards:
             if card in self._claims:
                 return card
-        if len(cards) == 1:
-            return cards[0]
-        from filelock import Timeout
+        from filelock import Timeout  # the import takes a while, and runs on a CPU do not need it
 
         for rank in range(CLAIMS_OF_ONE_CARD):
             for card in cards:

@@ -100,9 +100,10 @@ class CardPool:
             left = {card_key(card): card for card in alike if card_key(card) not in self._lost}
             if not left:
                 raise BackendError(self._lost[card_key(alike[-1])])
-            card = self._last[backend] = left[
-                next(iter(left)) if self._locks is None else self._locks.claim(list(left))
-            ]
+            chosen = next(iter(left))
+            if self._locks is not None and left[chosen].kind == "gpu":
+                chosen = self._locks.claim(list(left))
+            card = self._last[backend] = left[chosen]
             if len(left) == 1 or card_key(card) in self._works:
                 return card
             try:

@@ -54,6 +54,12 @@ def test_two_workers_use_two_cards_and_keep_them(pool_of):
     assert other.binding(SECOND) == Binding("GPU-2", 1)
 
 
+def test_a_run_on_all_cards_avoids_the_only_card_of_another_run(pool_of):
+    cards = Cards(FIRST, SECOND)
+    (one, _), (other, _) = pool_of(cards, "0"), pool_of(cards)
+    assert [one.take("tensorrt"), other.take("tensorrt")] == [FIRST, SECOND]
+
+
 def test_a_single_card_is_neither_checked_nor_hidden(pool_of):
     cards = Cards(FIRST)
     pool, _ = pool_of(cards, "0")
