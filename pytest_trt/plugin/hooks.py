@@ -72,16 +72,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     session_of(config).collecting.collect(items)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> None:
-    """With --trt-prebuild, build the engines of all tests first."""
-    ours = session_of(session.config)
-    if session.items and ours.options and ours.settings.prebuild and not (ours.problems or ours.collecting.only_lists):
-        from pytest_trt.plugin.prebuild import prebuild_engines
-
-        prebuild_engines(ours, session.items)
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, Any, Any]:
     """Let an error of our fixtures fail the test in its call, where it is judged."""
@@ -192,11 +182,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, Any, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
-    """Complete the verdicts that only all tests together can decide, and report tests that fail by that as errors."""
+    """Build engines first, with --trt-prebuild. At the end, complete the verdicts that need all tests together.
+
+    Tests that fail by such a verdict are reported as errors.
+    """
+    ours = session_of(session.config)
+    if session.items and ours.options and ours.settings.prebuild and not (ours.problems or ours.collecting.only_lists):
+        from pytest_trt.plugin.prebuild import prebuild_engines
+
+        prebuild_engines(ours, session.items)
     try:
         return (yield)
     finally:
-        for report in session_of(session.config).outcome.settle():
+        for report in ours.outcome.settle():
             session.config.hook.pytest_runtest_logreport(report=report)
 
 
