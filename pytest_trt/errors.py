@@ -62,6 +62,10 @@ class GitError(TrtError):
     """A git command that failed, a folder outside any repository, or an unknown revision."""
 
 
+class CommentError(TrtError):
+    """A comment on a pull or merge request that cannot be written. The message names the missing variable or right."""
+
+
 class RecordError(TrtError):
     """Data that does not have the form of its record. The message names the field."""
 

@@ -18,7 +18,7 @@ from pytest_trt.errors import TrtError
 
 COMMANDS = (
     "init", "compare", "merge", "ab", "backends", "bisect", "inspect", "baseline", "history", "cache", "calibrate",
-    "selftest", "doctor",
+    "selftest", "doctor", "comment",
 )  # fmt: skip
 """The commands in the order of the help. Each is a module of this package."""
 

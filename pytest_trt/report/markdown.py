@@ -22,8 +22,9 @@ GitHub discards a step's summary that exceeds 1 MiB ("Workflow commands for GitH
 """
 
 
-_GITHUB_REFERENCE = re.compile(r"@(?=\w)|#(?=\d)|(?<=\w):(?=//)|\bwww(?=\.)|\bGH(?=-\d)")
-"""What GitHub turns into a mention, an issue or a link. An empty comment after it prevents that."""
+_REFERENCE = re.compile(r"@(?=\w)|[#!%](?=\d)|(?<=\w):(?=//)|\bwww(?=\.)|\bGH(?=-\d)")
+"""What GitHub or GitLab turns into a mention, an issue, a merge request, a milestone or a link. An empty comment after
+it prevents that."""
 
 
 def render(results: Sequence[Result], header: Header) -> str:
@@ -39,7 +40,7 @@ def render(results: Sequence[Result], header: Header) -> str:
     if results:
         parts.append("\n".join(_table(worst_first, header)))
     failed = [r for r in worst_first if r.status in header.failing]
-    parts += [_failure(r, header) for r in failed[:MAX_FAILURES]]
+    parts += [folded_failure(r, header, accept=not header.commit) for r in failed[:MAX_FAILURES]]
     if len(failed) > MAX_FAILURES:
         parts.append(f"{len(failed) - MAX_FAILURES} more failures are in the log.")
     if lines := warnings(results, header):
@@ -55,17 +56,23 @@ def _table(results: Sequence[Result], header: Header) -> Iterator[str]:
     for row in table.rows:
         name, *cells, verdict = row.cells
         verdict = f"**{verdict}**" if row.result.status in header.failing else verdict
-        yield _line((_code(name), *map(escape_markdown, cells), verdict))
+        yield _line((code_span(name), *map(escape_markdown, cells), verdict))
     if len(results) > MAX_ROWS:
         yield f"\n{len(results) - MAX_ROWS} more tests are in the log."
 
 
-def _failure(result: Result, header: Header) -> str:
-    text = failure.text(result, header.failing, stored=not header.commit)
+def folded_failure(result: Result, header: Header, *, accept: bool) -> str:
+    """Return the message of a failing test, folded under its name, with the command that accepts it if wanted."""
+    text = failure.text(result, header.failing, stored=accept)
     text = text if len(text) <= MAX_FAILURE else text[:MAX_FAILURE] + "\n..."
-    fence = "`" * max(3, 1 + _longest_backticks(text))
     name = html.escape(escape(result.node_id), quote=False)
-    return f"<details><summary><code>{name}</code></summary>\n\n{fence}text\n{text}\n{fence}\n\n</details>"
+    return f"<details><summary><code>{name}</code></summary>\n\n{fenced(text, 'text')}\n\n</details>"
+
+
+def fenced(text: str, language: str) -> str:
+    """Return `text` as a block of code, whose fence has more backticks than the text."""
+    fence = "`" * max(3, 1 + _longest_backticks(text))
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def _line(cells: Iterable[str]) -> str:
@@ -75,10 +82,10 @@ def _line(cells: Iterable[str]) -> str:
 def escape_markdown(text: str) -> str:
     """Escape `text`, so that nothing in it is read as Markdown, HTML, a link or a mention of a person or an issue."""
     text = re.sub(r"([\\`*_<>|~&$]|](?=\())", r"\\\1", escape(text))
-    return _GITHUB_REFERENCE.sub(lambda found: f"{found[0]}<!-- -->", text)
+    return _REFERENCE.sub(lambda found: f"{found[0]}<!-- -->", text)
 
 
-def _code(text: str) -> str:
+def code_span(text: str) -> str:
     """Return `text` as a code span in a table's cell.
 
     The fence has more backticks than `text`. A bar is escaped, since it would end the cell even in code.

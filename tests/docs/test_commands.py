@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib
+import os
 import re
 import shutil
 import subprocess
@@ -27,6 +28,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+ACTION = ROOT / "action.yml"
 WORKFLOW = EXAMPLE / ".github/workflows/performance.yml"
 QUICKER = {
     "backends": ("--max-time=0.05", "--backends=onnxruntime", "--precisions=fp32"),
@@ -104,8 +106,13 @@ def test_the_workflow_separates_caches_runners_and_tokens_by_trust() -> None:
     jobs = workflow["jobs"]
     assert workflow["permissions"] == {}
     assert {name: job["permissions"] for name, job in jobs.items()} == {
-        "gate": {"contents": "read"}, "measure": {"contents": "read"}, "commit": {"contents": "write"},
+        "gate": {"contents": "read"}, "comment": {"actions": "read", "pull-requests": "write"},
+        "measure": {"contents": "read"}, "commit": {"contents": "write"},
     }  # fmt: skip
+    (step,) = jobs["comment"]["steps"]
+    assert (step["uses"].partition("@")[0], step["with"]["tests"]) == ("pytest-trt/pytest-trt", "false")
+    assert step["with"].keys() <= yaml.safe_load(ACTION.read_text())["inputs"].keys()
+    assert jobs["comment"]["runs-on"] == "ubuntu-latest"
     assert jobs["commit"]["runs-on"] == "ubuntu-latest"
     assert not {"pytest", "pip", "python3"} & {
         word for script in yaml_scripts(jobs["commit"]) for word in script.split()
@@ -116,7 +123,35 @@ def test_the_workflow_separates_caches_runners_and_tokens_by_trust() -> None:
     ]
     assert caches == [["$RUNNER_TEMP/engines"], ["$CACHE_OF_MAIN"]]
     checkouts = [s for job in jobs.values() for s in job["steps"] if s.get("uses", "").startswith("actions/checkout@")]
-    assert [step["with"]["persist-credentials"] for step in checkouts] == [False] * len(jobs)
+    assert [step["with"]["persist-credentials"] for step in checkouts] == [False] * (len(jobs) - 1)
+
+
+def test_the_action_passes_inputs_as_data_and_saves_no_engine_of_a_pull_request() -> None:
+    steps = yaml.safe_load(ACTION.read_text())["runs"]["steps"]
+    assert not any("${{" in step.get("run", "") for step in steps)
+    with_token = {step["name"] for step in steps if "inputs.token" in str(step)}
+    assert with_token == {"Download the results", "Comment on the pull request"}
+    (save,) = (step for step in steps if step.get("uses", "").startswith("actions/cache/save@"))
+    assert "!startsWith(github.event_name, 'pull_request')" in save["if"]
+    assert not any(step.get("uses", "").startswith("actions/cache@") for step in steps)
+
+
+@pytest.mark.parametrize(
+    ("words", "passed"), [("", []), ("-k 'a or b' --trt-strict", ["-k", "a or b", "--trt-strict"])]
+)
+def test_the_action_runs_pytest_with_its_arguments(tmp_path: Path, words: str, passed: list[str]) -> None:
+    (step,) = (s for s in yaml.safe_load(ACTION.read_text())["runs"]["steps"] if s["name"] == "Run the tests")
+    folder = tmp_path / "pytest-trt" / "bin"
+    folder.mkdir(parents=True)
+    (folder / "python").symlink_to(sys.executable)
+    (folder / "pytest").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\nexit 3\n')
+    (folder / "pytest").chmod(0o755)
+    variables = {"RUNNER_TEMP": str(tmp_path), "WORDS": words, "PATH": os.environ["PATH"]}
+    command = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=60)
+    given = done.stdout.splitlines()
+    assert (done.returncode, given[4:]) == (3, passed), done.stderr
+    assert given[1] == f"--trt-report=json:{tmp_path}/pytest-trt-results/run.json"
 
 
 def check(words: list[str], parser: argparse.ArgumentParser, pytester: pytest.Pytester) -> None:
