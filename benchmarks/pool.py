@@ -1,6 +1,6 @@
 """Measure what a second GPU saves, and whether figures move while both work.
 
-    python benchmarks/pool.py [--tests 60 --cards 0,1 --json pool.json]
+    python benchmarks/pool.py [--tests 60 --cards 0,1 --build-level 1 --json pool.json]
 
 It needs a host with two GPUs that are alike, TensorRT and pytest-xdist. The model is ResNet-18 in FP16, batch 8, built
 at optimization level 1.
@@ -8,7 +8,8 @@ at optimization level 1.
 - *Tests*: many tests of one cached engine, on one GPU, and with `-n 2` on both. Every test has a fresh probe. Each GPU
   is also measured alone. The medians of the figures on each GPU, alone and beside the other one, are compared with the
   standard deviation of a probe's figures on that GPU alone.
-- *Prebuild*: four engines of different weights, built from an empty cache on one GPU, and on both.
+- *Prebuild*: four engines of different weights, built from an empty cache on one GPU, and on both. The less the builder
+  has to do, the more the start of its processes counts: see --build-level.
 
 The times are those of whole pytest processes. The exit status is 1 if both GPUs take more than 0.55 (tests) or 0.6
 (prebuild) of the time of one, or if a figure moves by more than the spread between probes.
@@ -49,7 +50,7 @@ def test_cached(trt_runner, number):
 
 BUILD_FILE = """
 import pytest
-SPEC = dict(dims={"N": (1, 8, 8)}, precision="fp16", optimization_level=1, timing_cache=False)
+SPEC = dict(dims={{"N": (1, 8, 8)}}, precision="fp16", optimization_level={level}, timing_cache=False)
 """
 
 BUILD_TEST = """
@@ -63,13 +64,13 @@ Alone = Mapping[str, Mapping[str, Sequence[float]]]
 """The values of each figure by the UUID of the GPU: one for each test."""
 
 
-def write_project(folder: Path, tests: int) -> None:
+def write_project(folder: Path, tests: int, build_level: int) -> None:
     """Write the models, the tests and the ini file."""
     for number in range(ENGINES):
         resnet18.save(folder / f"model{number}.onnx", seed=number)
     (folder / "test_cached.py").write_text(TEST_FILE.format(tests=tests))
     builds = (BUILD_TEST.format(number=number) for number in range(ENGINES))
-    (folder / "test_build.py").write_text("".join((BUILD_FILE, *builds)))
+    (folder / "test_build.py").write_text("".join((BUILD_FILE.format(level=build_level), *builds)))
     (folder / "pytest.ini").write_text("[pytest]\ntrt_backend = tensorrt\ntrt_baseline = off\n")
 
 
@@ -130,12 +131,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tests", type=int, default=60, help="how many tests of the cached engine (default: 60)")
     parser.add_argument("--cards", default="0,1", help="the two GPUs, as --trt-device takes them (default: 0,1)")
+    parser.add_argument("--build-level", type=int, default=1, help="the builder's effort in *prebuild* (default: 1)")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     given = parser.parse_args()
     first, second = given.cards.split(",")
     with tempfile.TemporaryDirectory(prefix="pytest-trt-pool-") as name:
         folder = Path(name)
-        write_project(folder, given.tests)
+        write_project(folder, given.tests, given.build_level)
         cached = f"--trt-cache-dir={folder / 'cache'}"
         run(folder, "test_cached.py", "--trt-build-only", f"--trt-device={first}", cached)
         one_s, alone = measure(folder, f"--trt-device={first}", cached)
