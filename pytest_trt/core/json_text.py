@@ -37,8 +37,13 @@ class JsonLimits:
     memory_per_byte: int = 0
 
 
-def parse(raw: bytes, limits: JsonLimits) -> Any:
+def parse(raw: bytes, limits: JsonLimits, *, lenient: bool = False) -> Any:
     """Return the value of a JSON text in UTF-8.
+
+    Args:
+        raw: The text.
+        limits: How large it may be.
+        lenient: Whether control characters may stand in strings, and NaN and Infinity become text.
 
     Raises:
         RecordError: The text is not JSON, or is too large. The message is a clause that the name of the file completes.
@@ -49,7 +54,7 @@ def parse(raw: bytes, limits: JsonLimits) -> Any:
     if (needed := estimate_memory(raw)) > allowed:
         raise RecordError(f"takes up to {needed} bytes of memory when parsed, but at most {allowed} are allowed")
     try:
-        return json.loads(raw)
+        return json.loads(raw, strict=not lenient, parse_constant=str if lenient else None)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"is not JSON ({error or type(error).__name__})") from error
 

@@ -38,8 +38,9 @@ QUICKER = {
 }
 """Options that are added to a command when it is run."""
 
-EXPECTED = {"compare": {0, 125}, "selftest": {0, 1, 125}}
-"""Exit statuses of a command, if others than 0 are right: comparisons on this machine may be inconclusive or wrong."""
+EXPECTED = {"compare": {0, 125}, "selftest": {0, 1, 125}, "inspect": {0, 1}}
+"""Exit statuses of a command, if others than 0 are right: comparisons on this machine may be inconclusive or wrong, and
+a page shows a backend that refuses a model."""
 
 
 class ArgumentMissing(ValueError):
