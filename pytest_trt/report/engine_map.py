@@ -21,6 +21,9 @@ _MOST_NODES = 20
 _MOST_RUNS = 40
 """How many changes of precision are listed."""
 
+_MOST_ROWS = 2000
+"""How many layers are listed: rich needs about 2 ms for each."""
+
 _LAYER_COLUMNS = ("#", "ms", "%", "MB", "precision", "type", "layer")
 _SHARE_COLUMNS = ("ms", "%", "MB", "layers", "")
 _PAIR_COLUMNS = ("first ms", "second ms", "change", "what", "ONNX nodes and layers")
@@ -86,7 +89,14 @@ def _print_engine(console: Console, engine: EngineMap) -> None:
     _print_shares(console, engine.by_nodes[:_MOST_NODES])
     _heading(console, "layers in the order in which they run")
     total = engine.total.ms
-    _table(console, _LAYER_COLUMNS, 4, (_layer_cells(n, fact, total) for n, fact in enumerate(engine.layers)))
+    rows = (_layer_cells(number, fact, total) for number, fact in enumerate(engine.layers[:_MOST_ROWS]))
+    _table(console, _LAYER_COLUMNS, 4, rows)
+    _print_rest(console, len(engine.layers))
+
+
+def _print_rest(console: Console, rows: int) -> None:
+    if rows > _MOST_ROWS:
+        _lines(console, [f"and {rows - _MOST_ROWS} more: --json has all"])
 
 
 def _layer_cells(number: int, fact: LayerFacts, total: float | None) -> Iterator[str]:
@@ -110,7 +120,8 @@ def _print_shares(console: Console, shares: Iterable[Share]) -> None:
 
 def _print_pairs(console: Console, pairs: Sequence[Counterpart]) -> None:
     _heading(console, "the same work in both, that whose time differs most first")
-    _table(console, _PAIR_COLUMNS, 3, map(_pair_cells, pairs))
+    _table(console, _PAIR_COLUMNS, 3, map(_pair_cells, pairs[:_MOST_ROWS]))
+    _print_rest(console, len(pairs))
 
 
 def _pair_cells(pair: Counterpart) -> Iterator[str]:

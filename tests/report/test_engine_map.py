@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_trt.core.records import Layer, LayerProfile
+from pytest_trt.report import engine_map
 from pytest_trt.report.engine_map import render
 from pytest_trt.trial.exploration import compare_engines, map_engine
 
@@ -32,3 +33,10 @@ def test_two_engines_are_side_by_side():
     assert "-0.5000" in text
     assert "\x1b" not in text
     assert render([map_engine("é", new)], colour=False, encoding="ascii").isascii()
+
+
+def test_long_tables_end_with_what_has_the_rest(monkeypatch):
+    monkeypatch.setattr(engine_map, "_MOST_ROWS", 1)
+    assert "and 1 more: --json has all\n" in render([map_engine("a", profile(0.5))], colour=False)
+    pairs = compare_engines(profile(0.5), profile(1.0))
+    assert "and 1 more: --json has all\n" in render([map_engine("a", profile(0.5))] * 2, pairs, colour=False)
