@@ -46,6 +46,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "judge/regression/paired.py": ("judge/regression/test_paired.py",),
     "judge/regression/question.py": ("judge/regression/test_question.py",),
     "judge/regression/stored.py": ("judge/regression/test_stored.py",),
+    "spec/gates.py": ("spec/test_gates.py",),
+    "trial/gated_figures.py": ("trial/test_gated_figures.py",),
     "trial/choose_comparison.py": ("trial/test_choose_comparison.py",),
 }
 """The modules, in the package, and their unit tests, in this folder."""
@@ -68,6 +70,126 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return frozenset(node_id for value, node_id in judged if value > 0) - {node_id for _, node_id in held}",
         "0 -> 1",
     ): "an e-value is 0 or at least 1000",
+    (
+        "core/distributions.py",
+        "low, high = 0.0, 1.0",
+        "1.0 -> 1.5",
+    ): "the search for a quantile begins elsewhere, and ends at the same",
+    (
+        "core/distributions.py",
+        "high *= 2",
+        "2 -> 3",
+    ): "the search for a quantile begins elsewhere, and ends at the same",
+    ("core/distributions.py", "for _ in range(80):", "80 -> 81"): "the search has found the nearest float before",
+    (
+        "core/distributions.py",
+        "while _t_tail(high, freedom) > tail:",
+        "_t_tail(high, freedom) > tail -> _t_tail(high, freedom) >= tail",
+    ): "a search that has found the quantile exactly may go on",
+    (
+        "core/distributions.py",
+        "low, high = (middle, high) if _t_tail(middle, freedom) > tail else (low, middle)",
+        "_t_tail(middle, freedom) > tail -> _t_tail(middle, freedom) >= tail",
+    ): "a search that has found the quantile exactly may go on",
+    (
+        "core/distributions.py",
+        "logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, count + 1)))])",
+        "1 -> 2",
+    ): "a logarithm more, which is not read",
+    (
+        "core/stats.py",
+        "coarse = steps[steps > 1e-6]",
+        "steps > 1e-06 -> steps >= 1e-06",
+    ): "a step of exactly the limit has no probability",
+    ("core/stats.py", "_DENSE = (20, 80)", "80 -> 81"): "no look is at 81 units",
+    (
+        "core/stats.py",
+        "STEP_BLOCKS = 16",
+        "16 -> 17",
+    ): "a number of blocks that is as good; its users test that it is a limit",
+    (
+        "core/stats.py",
+        "freedom = max(int((len(means) - 1) * kept), 1)",
+        "1 -> 2",
+    ): "fewer than half of the values are winsorised, so that at least three degrees are left",
+    (
+        "core/stats.py",
+        "elif r < DEPENDENT_FROM * error:",
+        "r < DEPENDENT_FROM * error -> r <= DEPENDENT_FROM * error",
+    ): "an autocorrelation of exactly the limit has no probability",
+    (
+        "core/stats.py",
+        "return math.sqrt((1 + r) / (1 - r)) if r > 0 else 1.0",
+        "r > 0 -> r >= 0",
+    ): "the factor of no dependence is 1 too",
+    ("core/stats.py", "return n > 0 and last_look(n)[0] == n", "0 -> 1"): "there is no look after one unit",
+    (
+        "core/stats.py",
+        "if doublings > 0:",
+        "doublings > 0 -> doublings >= 0",
+    ): "the last look of the list has the same share either way",
+    (
+        "judge/budgets.py",
+        "if figure not in chosen or rank > chosen[figure][0]:",
+        "rank > chosen[figure][0] -> rank >= chosen[figure][0]",
+    ): "limits of the same rank are equal",
+    ("judge/budgets.py", "self.start(1)", "1 -> 2"): "the rule reads one side, whatever their number",
+    (
+        "judge/budgets.py",
+        "if not self._probes:",
+        "not self._probes -> self._probes",
+    ): "all blocks of an engine have the same figures",
+    (
+        "judge/regression/paired.py",
+        "for ours, theirs in zip(new, old, strict=True)",
+        "True -> False",
+    ): "both sides have the same number of probes, as was checked before",
+    (
+        "judge/regression/paired.py",
+        "scattered = [question.build_spread / 4 * (-1) ** n for n in range(builds)]",
+        "question.build_spread / 4 * (-1) ** n -> question.build_spread / 4 / (-1) ** n",
+    ): "dividing by 1 or -1 is multiplying by it",
+    ("judge/regression/paired.py", "self.start(2)", "2 -> 3"): "the rule compares two sides, whatever their number",
+    (
+        "judge/regression/paired.py",
+        "self._needs_blocks = False",
+        "False -> True",
+    ): "before the first look, no status is decided either",
+    (
+        "judge/regression/paired.py",
+        "self._needs_blocks = alone.high - alone.low > 2 * math.log1p(precision)",
+        "alone.high - alone.low > 2 * math.log1p(precision) -> alone.high - alone.low >= 2 * math.log1p(precision)",
+    ): "a width of exactly the limit has no probability",
+    (
+        "judge/regression/paired.py",
+        "self._spread_decides = alone.high - alone.low < (found.high - found.low) / part",
+        "alone.high - alone.low < (found.high - found.low) / part -> alone.high - alone.low <= (found.high - found.low) / part",  # noqa: E501
+    ): "a width of exactly the limit has no probability",
+    (
+        "judge/regression/paired.py",
+        "enough = self._spread_decides or noise_levels.last_probe_caught_up(self._blocks[0])",
+        "0 -> 1",
+    ): "both sides have as many blocks after every turn",
+    (
+        "core/noise_levels.py",
+        "centered = [[unit - median + center for unit in units] for units, median in zip(kept, medians, strict=True)]",
+        "True -> False",
+    ): "every probe has one median",
+    (
+        "judge/regression/question.py",
+        'text = verdict.text.replace(" improved:", " ok:", 1)',
+        "1 -> 2",
+    ): "the text has its status once",
+    (
+        "judge/regression/paired.py",
+        "return enough and not self.finished() and len(self._blocks[0][-1]) >= stats.LOOKS[0]",
+        "0 -> 1",
+    ): "both sides have as many blocks after every turn",
+    (
+        "core/noise_levels.py",
+        "residues = [m - mean + rest for order, mean, rest in zip(orders, means, unexplained, strict=True) for m in order]",  # noqa: E501
+        "True -> False",
+    ): "every order has one mean",
     (
         "judge/regression/change_points.py",
         "strengths = [change if _differ(*side, tail) else -1.0 for change, side in zip(changes, sides, strict=True)]",

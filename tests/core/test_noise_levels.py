@@ -1,9 +1,13 @@
 """The noise that probes, runs and builds add to an interval, and the effect of the order of opening."""
 
+import math
+import statistics
+
 import numpy as np
 import pytest
 
-from pytest_trt.core import noise_levels
+from pytest_trt.core import noise_levels, stats
+from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import Block, Samples
 
 
@@ -127,3 +131,123 @@ def test_slowest_sample_and_absent_copies_are_exact():
     samples = [Samples((Block({"ms": (1.0, 3.0), "h2d_ms": (0.0, 0.0)}, 0.1),))]
     assert noise_levels.estimate("max_ms", samples).value == 3.0
     assert noise_levels.estimate("h2d_ms", samples).high == 0.0
+
+
+PATTERN = np.array([1.0, -3.0, 2.0, -1.0, 4.0, -5.0, 3.0, -2.0, 5.0, -4.0, 6.0, -6.0]) * 1e-5
+"""Twelve units with a median of 0."""
+
+
+def margin(squares, spread, error, count, freedom):
+    """Return Student's t times the pooled scatter: 8 degrees of the spread, and those of the probes."""
+    prior = spread / t_quantile(error, 8)
+    return t_quantile(error, 8 + freedom) * math.sqrt((8 * prior**2 + squares) / (8 + freedom) / count)
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize(
+    ("medians", "effect", "center", "squares", "count", "freedom"),
+    [
+        ((0.001, 0.002, 0.004), 0.0, 0.007 / 3, 42e-6 / 9, 3, 2),  # residues of -4/3, -1/3 and 5/3
+        ((0.01, -0.008, -0.01, 0.008), 0.02, 0.0, 4e-6, 4, 2),  # AB BA BA AB: means of 0.009 and -0.009
+        ((0.01, -0.008, -0.01), 0.02, 0.0005, 2e-6, 8 / 3, 1),  # one pair weighs as much as the other two
+        # 0.0095 from the center, of which the order explains 0.004: residues of 0.0055, -0.0045, -0.0065
+        ((0.01, -0.008, -0.01), 0.004, 0.0005, 0.0055**2 + 0.0045**2 + 0.0065**2, 8 / 3, 2),
+    ],
+)
+def test_interval_of_several_probes_is_that_of_their_units_and_a_margin(
+    medians, effect, center, squares, count, freedom, pairs
+):
+    probes = [(m + PATTERN).tolist() for m in medians]
+    together = [center + unit for unit in PATTERN for _ in medians]
+    probes[1] += [9.0]  # beyond the shortest probe: its units have no neighbours
+    probes.append([7.0] * 5)  # too short
+    inner = stats.interval(together, 0.001, 0.01, pairs=pairs)
+    found = noise_levels.location_interval(probes, 0.003, 0.001, 0.01, open_order_effect=effect, pairs=pairs)
+    assert found.center == pytest.approx(inner.center, abs=1e-12)
+    assert inner.low - found.low == pytest.approx(margin(squares, 0.003, 0.001, count, freedom))
+    assert found.high - inner.high == pytest.approx(margin(squares, 0.003, 0.01, count, freedom))
+
+
+def test_interval_of_several_probes_without_a_spread_has_no_margin():
+    six = [[0.001, -0.001, 0.002, -0.002, 0.003, -0.003], [0.101, 0.099, 0.102, 0.098, 0.103, 0.097]]
+    found = noise_levels.location_interval(six)
+    together = stats.interval([0.05 + unit for unit in six[0] for _ in six])
+    assert (found.center, found.low, found.high) == pytest.approx((together.center, together.low, together.high))
+
+
+def test_one_probe_is_widened_by_the_spread_and_the_order_effect():
+    units = np.random.default_rng(0).normal(size=64).tolist()
+    inner = stats.interval(units, 0.001, 0.01)
+    assert noise_levels.location_interval([units], 0.0, 0.001, 0.01) == inner
+    found = noise_levels.location_interval([units[:5], units], 0.25, 0.001, 0.01, open_order_effect=0.5)
+    assert (inner.low - found.low, found.high - inner.high) == pytest.approx((0.75, 0.75))
+    assert noise_levels.location_interval([units], pairs=True) == stats.interval(units, pairs=True)
+    few = noise_levels.location_interval([units[:3], units[3:6]])
+    assert few == stats.interval(units[:6])
+
+
+@pytest.mark.parametrize(
+    ("lengths", "caught_up"),
+    [((6,), False), ((6, 5), False), ((6, 6), True), ((8, 6, 5), False), ((8, 6, 6), True), ((6, 8, 7), True)],
+)
+def test_last_probe_catches_up_with_the_shortest_earlier_one(lengths, caught_up):
+    assert noise_levels.last_probe_caught_up([[0] * length for length in lengths]) is caught_up
+
+
+def test_margin_pools_the_spread_with_the_scatter_of_the_values():
+    assert noise_levels.level_margin([0.31, 0.33], 0.004, 0.01) == pytest.approx(margin(2e-4, 0.004, 0.01, 2, 1))
+    assert noise_levels.level_margin([0.31, 0.33], 0.004) == pytest.approx(margin(2e-4, 0.004, 0.001, 2, 1))
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_calibrations_give_the_spread_and_the_order_effect_by_students_t(sign):
+    differences = [sign * 0.01, sign * 0.02, sign * 0.06]
+    spread = t_quantile(0.01, 2) * statistics.stdev(differences)
+    assert noise_levels.calibrated_spread(differences, 0.01) == pytest.approx(spread)
+    effect = 0.03 + spread / math.sqrt(3)
+    assert noise_levels.calibrated_open_order_effect(differences, 0.01) == pytest.approx(effect)
+
+
+def test_estimate_of_a_median_is_the_exponential_of_the_interval_of_logarithms():
+    rows = np.exp(0.1 + PATTERN[:8, None] * 100 + np.array([-1e-6, 0.0, 1e-6]))
+    expected = stats.interval(0.1 + PATTERN[:8] * 100, 0.01)
+    found = noise_levels.estimate("ms", [blocks(rows)], 0.002, 0.01)
+    ends = (expected.center, expected.low - 0.002, expected.high + 0.002)
+    assert (found.value, found.low, found.high) == pytest.approx(tuple(math.exp(end) for end in ends))
+    assert (found.samples, found.needs_s) == (24, 0.0)
+
+
+def test_estimate_of_too_few_blocks_has_their_extremes_as_ends():
+    found = noise_levels.estimate("ms", [blocks([[1.0, 1.1, 1.3], [2.0, 2.2, 2.3]], seconds=0.25)])
+    assert (found.low, found.high, found.needs_s) == pytest.approx((1.1, 2.2, 4 * 0.25))
+
+
+def test_timer_step_is_read_from_the_first_16_blocks():
+    rows = [[1 + 1e-4 * n] for n in range(17)] + [[1.01], [1.01]]
+    fine, later = (noise_levels.estimate("ms", [blocks(some)]) for some in (rows[:16], rows))
+    assert (later.low, later.high) == (fine.low, fine.high)
+    assert noise_levels.estimate("ms", [blocks([*rows[:15], rows[14]])]).high > fine.high
+
+
+@pytest.mark.parametrize(("figure", "percent"), [("p95_ms", 95.0), ("p99_ms", 99.0)])
+def test_estimate_of_a_percentile_is_widened_by_the_margin_of_the_probes(figure, percent):
+    generator = np.random.default_rng(0)
+    rows = generator.exponential(size=(16, 100)) + 1
+    alone = noise_levels.estimate(figure, [blocks(rows)], 0.0, 0.01)
+    plain = stats.percentile_interval(rows, percent, 0.01 / 29)  # 16 blocks are a look with one part of 29
+    assert (alone.value, alone.low, alone.high) == (plain.value, plain.low, plain.high)
+    assert (alone.samples, alone.needs_s) == (1600, 0.0)
+    found = noise_levels.estimate(figure, [blocks(rows[:8]), blocks([]), blocks(rows[8:])], 0.003, 0.01)
+    medians = [statistics.median(math.log(np.median(row)) for row in half) for half in (rows[:8], rows[8:])]
+    factor = math.exp(noise_levels.level_margin(medians, 0.003, 0.01))
+    assert (found.low, found.high) == pytest.approx((alone.low / factor, alone.high * factor))
+
+
+def test_percentile_of_too_few_samples_needs_the_time_of_the_missing_ones():
+    rows = np.random.default_rng(0).exponential(size=(4, 10)) + 1
+    found = noise_levels.estimate("p95_ms", [blocks(rows, seconds=0.5)], 0.0, 0.01)
+    needed = stats.percentile_interval(rows, 95, 0.01 / 29).needed
+    assert found.needs_s == pytest.approx((needed - 40) * 2.0 / 40)
+    assert (found.low, found.high) == (found.low, rows.max())
+    few = noise_levels.estimate("p95_ms", [blocks(rows[:1, :3], seconds=0.5)], 0.0, 0.01)
+    assert (few.low, few.high) == (rows[0, :3].min(), rows[0, :3].max())

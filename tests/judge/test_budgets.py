@@ -25,6 +25,7 @@ H200 = {"device": "NVIDIA H200", "kind": "gpu"}
         ("H200", "NVIDIA H200", True),
         ("H200", "NVIDIA GH200 480GB", False),
         ("h200", "NVIDIA H200", True),
+        ("H200 NVIDIA", "NVIDIA H200", True),
         ("RTX 4090", "NVIDIA GeForce RTX 4090", True),
         ("RTX 4090", "NVIDIA GeForce RTX 4080", False),
         ("A100", "NVIDIA A100-SXM4-80GB", True),
@@ -49,6 +50,8 @@ def test_mig_slice_matches_only_if_it_is_named():
     assert matching_limits([card], **H200, mig_profile="1g.18gb") == {}
     assert matching_limits([card, part], **H200) == {"ms": 1.0}
     assert matching_limits([Budget(limits={"ms": 9.0})], **H200, mig_profile="1g.18gb") == {"ms": 9.0}
+    assert names_device("1g.18gb", **H200, mig_profile="1g.18gb")
+    assert not names_device("H200 1g.18gb", **H200, mig_profile="2g.35gb")
 
 
 def test_most_specific_budget_counts_for_each_figure():
@@ -62,6 +65,11 @@ def test_most_specific_budget_counts_for_each_figure():
     assert matching_limits(budgets, **H200, params=params) == {"ms": 1.0, "engine_mb": 50.0}
     assert matching_limits(budgets, **H200, params={"precision": "fp16", "batch": 1})["ms"] == 0.5
     assert matching_limits(budgets, **H200)["ms"] == 2.0
+
+
+def test_budget_of_one_word_is_more_specific_than_that_of_a_kind():
+    budgets = [Budget(device="H200", limits={"ms": 2.0}), Budget(device="gpu", limits={"ms": 1.0})]
+    assert matching_limits(budgets, **H200) == {"ms": 2.0}
 
 
 def test_tighter_of_equally_specific_limits_counts():
@@ -81,6 +89,13 @@ def test_whole_interval_decides(value, status):
     assert judge("ms", estimate(value), 1.0).status == status
 
 
+@pytest.mark.parametrize(("low", "high", "status"), [(0.9, 1.0, "ok"), (1.0, 1.1, "inconclusive")])
+def test_an_end_at_the_limit_is_within_it(low, high, status):
+    assert judge("ms", Estimate((low + high) / 2, low, high, 100), 1.0).status == status
+    lower = Estimate(-(low + high) / 2, -high, -low, 100)
+    assert judge("throughput", lower, -1.0).status == status
+
+
 def test_inconclusive_verdict_at_the_limit():
     verdict = judge("ms", estimate(1.0), 1.0)
     assert verdict.text == "latency inconclusive (at the limit): 1 ms, budget 1 ms"
@@ -96,7 +111,9 @@ def test_throughput_has_a_lower_limit():
 def test_verdict_near_the_limit_has_a_warning():
     assert judge("ms", estimate(0.96), 1.0).details == ("at 96 % of its budget",)
     assert judge("throughput", estimate(104, 1), 100.0).details == ("at 96 % of its budget",)
+    assert judge("ms", estimate(0.95), 1.0).details == ("at 95 % of its budget",)
     assert judge("ms", estimate(0.94), 1.0).details == ()
+    assert judge("ms", estimate(1.92), 2.0).details == ("at 96 % of its budget",)
 
 
 def test_size_is_judged_exactly():
@@ -108,6 +125,7 @@ def test_figure_with_too_few_samples_shows_the_missing_time():
     verdict = judge("p99_ms", Estimate(1.0, 0.9, 1.1, 100, needs_s=2.5), 5.0)
     assert verdict.status == "inconclusive"
     assert "needs 2.5 s more" in verdict.text
+    assert judge("p99_ms", Estimate(1.0, 0.9, 1.1, 100, needs_s=0.1), 5.0).status == "inconclusive"
 
 
 class Source:
@@ -228,3 +246,57 @@ def test_time_of_one_build_is_judged_with_the_assumed_spread():
 def test_loading_says_from_how_many_processes():
     assert judge("load_s", Estimate.exact(0.4), 1.0).details == ("from 1 process",)
     assert judge("load_s", Estimate(0.4, 0.3, 0.5, 6), 1.0).details == ("from 6 processes",)
+
+
+def quiet(level=1.0, *, seconds=0.02, samples=50, number=0, noise=0.0):
+    """Return a block of known median; no two of its samples are equal, so that the timer has no step."""
+    level *= np.exp(noise * (1, -1, -1, 1)[number % 4])
+    return Block({"ms": tuple((level * (1 + 1e-5 * np.arange(samples) + 2e-6 * number)).tolist())}, seconds)
+
+
+def rule_after(limits, blocks, **arguments):
+    """Return the rule after some blocks of each probe."""
+    rule = LimitRule(limits, **arguments)
+    for probe, count in enumerate(blocks):
+        for number in range(count):
+            rule.add(0, probe, quiet(number=number + 100 * probe, noise=0.01))
+    return rule
+
+
+@pytest.mark.parametrize(("limit", "reason"), [(1.0024, "budgets decided"), (1.0017, "")])
+def test_interval_of_one_probe_contains_the_spread(limit, reason):
+    rule = LimitRule({"ms": limit})  # 0.2 % by default
+    for number in range(6):
+        assert (rule.finished(), rule.wants_probe()) == ("", False)
+        rule.add(1, 0, quiet(9.0))
+        rule.add(0, 0, quiet(number=number, samples=1))
+    assert rule.finished() == reason
+    assert rule.wants_probe() is (not reason)
+
+
+def test_percentile_is_decided_at_the_block_that_completes_its_least_time():
+    rule = LimitRule({"p95_ms": 2.0}, spread=0.0)
+    for number in range(7):  # no look is at 7 blocks
+        assert rule.finished() == ""
+        rule.add(0, 0, quiet(number=number, seconds=(MIN_PERCENTILE_S - 1.0) / 6 if number < 6 else 1.0))
+    assert rule.finished() == "budgets decided"
+
+
+@pytest.mark.parametrize(
+    ("blocks", "wants"), [((8,), False), ((8, 6), False), ((8, 8), True), ((8, 8, 6), False), ((8, 6, 6), True)]
+)
+def test_fresh_probe_is_requested_once_the_last_one_has_caught_up(blocks, wants):
+    assert rule_after({"ms": 1.0}, blocks, spread=0.001).wants_probe() is wants
+
+
+def test_percentile_continues_on_the_probe_that_has_caught_up():
+    limit = float(np.exp(0.01) * 1.00048)  # about the 95th percentile
+    assert rule_after({"p95_ms": limit}, (8, 8), spread=0.001).finished() == ""
+    assert not rule_after({"p95_ms": limit}, (8, 8), spread=0.001).wants_probe()
+
+
+def test_rule_forgets_an_earlier_sampling():
+    rule = rule_after({"ms": 2.0}, (8,))
+    assert rule.finished() == "budgets decided"
+    rule.start(1)
+    assert (rule.finished(), rule.wants_probe()) == ("", False)

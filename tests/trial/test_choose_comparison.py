@@ -30,7 +30,7 @@ DESCRIPTION = {"model": "m.onnx", "precision": "fp32", "inputs": "x 8x256"}
 
 
 def terms(**tolerance: Any) -> ComparisonTerms:
-    return ComparisonTerms.of(Tolerance(**tolerance), Settings(), ProbeSpread(0.01, 0.0))
+    return ComparisonTerms.of(Tolerance(**tolerance), Settings(), ProbeSpread(0.01, 0.0), H200)
 
 
 def plan_file(folder: Path, content: bytes = b"plan") -> tuple[Path, str]:
@@ -173,6 +173,12 @@ def test_two_candidates_are_ambiguous(tmp_path: Path) -> None:
     found = renamed(tmp_path, {"one", "two"}, one=same_spec(), two=same_spec())
     assert (found.mode, found.absence.status) == ("absent", "missing")
     assert "2 baselines without a test have the same spec (one, two)" in found.absence.text
+
+
+def test_at_most_five_candidates_are_named(tmp_path: Path) -> None:
+    names = "abcdefg"
+    found = renamed(tmp_path, set(names), **dict.fromkeys(names, same_spec()))
+    assert "7 baselines without a test have the same spec (a, b, c, d, e): name" in found.absence.text
 
 
 def test_an_empty_folder_names_the_other_baselines(tmp_path: Path) -> None:

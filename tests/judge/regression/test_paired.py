@@ -9,12 +9,15 @@ import re
 import numpy as np
 import pytest
 
+from pytest_trt.core import stats
+from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.noise_levels import first_side
 from pytest_trt.core.records import Block, Samples
 from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.judge.regression.paired import (
     PairedRule,
     clock_ratio,
+    compare_paired,
     confirm_regression,
     judge_builds,
     judge_paired,
@@ -291,3 +294,193 @@ def test_open_order_effect_is_no_regression():
     assert len(sampling.sides[0]) >= 2
     verdict, _sampling = sample_and_judge(question, Pair(1.02, open_order_effect=0.011, noise=0.0005))
     assert verdict.status == "regressed"
+
+
+def exact_pairs(ratio, drift, *, noise=0.0, samples=1):
+    """Return blocks of both sides whose every ratio is `ratio` times exp(+-noise), in turn.
+
+    Args:
+        ratio: The ratio of the sides.
+        drift: The log of the old side's time, for each block.
+        noise: How far a log ratio is from that of `ratio`: above it, below it, below it, above it, and so on.
+        samples: How many samples a block has, each 2e-6 slower than the one before.
+    """
+    steps = np.exp(2e-6 * (np.arange(samples) - samples // 2))
+    old = [Block({"ms": tuple((math.exp(level) * steps).tolist())}, 0.02) for level in drift]
+    signs = [1, -1, -1, 1] * len(old)
+    new = [
+        Block({"ms": tuple(ratio * math.exp(sign * noise) * ms for ms in block.times["ms"])}, 0.02)
+        for sign, block in zip(signs, old, strict=False)
+    ]
+    return new, old
+
+
+def slow_drift(count, step=1e-4):
+    """Return a level for each block, so that no two samples are equal: the timer has no step."""
+    return [step * n for n in range(count)]
+
+
+def rule_after(question, new, old, builds=1):
+    rule = PairedRule(question, builds)
+    for a, b in zip(new, old, strict=True):
+        rule.add(0, 0, a)
+        rule.add(1, 0, b)
+    return rule
+
+
+def test_interval_is_that_of_the_log_ratios_as_pairs():
+    generator = np.random.default_rng(3)
+    new, old = ([Block({"ms": (level,)}, 0.02) for level in np.exp(generator.normal(0, 0.01, 41))] for _ in range(2))
+    ratios = [math.log(a.times["ms"][0] / b.times["ms"][0]) for a, b in zip(new, old, strict=True)]
+    found = compare_paired(RegressionQuestion(spread=0.0), [Samples(tuple(new))], [Samples(tuple(old[:40]))])
+    expected = stats.interval(ratios[:40], pairs=True)
+    assert (found.center, found.low, found.high) == pytest.approx((expected.center, expected.low, expected.high))
+
+
+def test_throughput_in_turn_is_the_inverse_of_the_latency():
+    question = RegressionQuestion(figure="throughput", inverse_of="ms", spread=0.0)
+    new, old = exact_pairs(1.25, slow_drift(6))
+    verdict = judge_paired(question, [Samples(tuple(new))], [Samples(tuple(old))])
+    assert verdict.status == "regressed"
+    assert verdict.ratio.value == pytest.approx(1 / 1.25)
+
+
+def test_step_of_the_timer_is_read_from_the_first_blocks_of_the_first_probes():
+    new, old = exact_pairs(1.0, [0.0] * 8)  # every sample is the same, except those of the second probe
+    apart = exact_pairs(1.003, slow_drift(8))
+    found = compare_paired(
+        RegressionQuestion(spread=0.0),
+        *([Samples(tuple(a)), Samples(tuple(b))] for a, b in zip((new, old), apart, strict=True)),
+    )
+    assert (found.low, found.high) == pytest.approx((0.0015 - 1, 0.0015 + 1), abs=1e-4)
+
+
+@pytest.mark.parametrize("builds", [2, 3])
+def test_builds_are_assumed_to_scatter_by_a_quarter_of_their_spread(builds):
+    """The margin is Student's t times the pooled scatter: 8 degrees of the spread of 4 %, and those of the builds."""
+    squares = {2: 2 * 0.01**2, 3: 0.01**2 * 8 / 3}[builds]  # about their mean, of +1 %, -1 % (and +1 %)
+    t, prior = t_quantile(0.001, 7 + builds), 0.04 / t_quantile(0.001, 8)
+    margin = t * math.sqrt((8 * prior**2 + squares) / (7 + builds) / builds)
+    for factor, reason in ((0.99, ""), (1.01, "decided: ok")):
+        question = RegressionQuestion(tolerance=math.expm1(factor * margin), spread=0.0, build_spread=0.04)
+        assert rule_after(question, *exact_pairs(1.0, slow_drift(6)), builds).finished() == reason
+    question = RegressionQuestion(tolerance=0.001, spread=0.0, build_spread=0.04)
+    assert rule_after(question, *exact_pairs(1.0, slow_drift(6))).finished() == "decided: ok"
+
+
+def test_rule_looks_only_after_a_look_of_both_sides():
+    question = RegressionQuestion(spread=0.0)
+    new, old = exact_pairs(1.0, slow_drift(6))
+    rule = rule_after(question, new[:5], old[:5])
+    assert rule.finished() == ""
+    rule.add(0, 0, new[5])
+    assert rule.finished() == ""
+    rule.add(1, 0, old[5])
+    assert rule.finished() == "decided: ok"
+    rule.start(2)
+    assert rule.finished() == ""
+
+
+def test_rule_does_not_look_between_looks():
+    """The seventh blocks would show that the timer has a step."""
+    new, old = exact_pairs(1 + 1e-5, slow_drift(6))
+    rule = rule_after(RegressionQuestion(tolerance=1.5e-5, spread=0.0), [*new, new[-1]], [*old, old[-1]])
+    assert rule.finished() == "decided: ok"
+
+
+@pytest.mark.parametrize(("tolerance", "precision"), [(0.05, 0.25), (0.25, 0.25), (0.5, 0.5)])
+@pytest.mark.parametrize("ratio", [2.0, 0.5])
+def test_new_side_must_be_known_to_a_quarter_or_the_tolerance(tolerance, precision, ratio):
+    drift = np.array([0.0, 0.7, 0.1, 0.9, 0.3, 0.6, 0.2, 0.8])
+    found = stats.interval(drift)
+    scale = 2 * math.log1p(precision) / (found.high - found.low)
+    for factor, known in ((0.99, True), (1.01, False)):
+        new, old = exact_pairs(ratio, factor * scale * drift)
+        rule = rule_after(RegressionQuestion(tolerance=tolerance, spread=0.0), new, old)
+        assert bool(rule.finished()) is known
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "wants"),
+    [(6, 0.99, True), (6, 1.01, False), (40, 1.01, False), (48, 1.01, True), (48, 1.99, True), (48, 2.01, False)],
+)
+def test_fresh_pair_is_requested_if_its_spread_is_two_thirds_or_later_half_of_the_interval(count, share, wants):
+    """The blocks alone have an interval of `share` times half of what the spread and the order effect add."""
+    unit = stats.interval([1.0, -1.0, -1.0, 1.0] * (count // 4) + [1.0, -1.0][: count % 4], pairs=True)
+    noise = share * 0.004 / (unit.high - unit.low)
+    question = RegressionQuestion(tolerance=0.001, spread=0.003, open_order_effect=0.001)
+    rule = rule_after(question, *exact_pairs(1.001, slow_drift(count, 1e-6), noise=noise))
+    assert rule.finished() == ""
+    assert rule.wants_probe() is wants
+
+
+def test_verdict_names_probes_blocks_and_seconds():
+    def judge(probes, **question):
+        pairs = [exact_pairs(1.0, slow_drift(6), samples=3) for _ in range(probes)]
+        sides = ([Samples(tuple(pair[side])) for pair in pairs] for side in (0, 1))
+        return judge_paired(RegressionQuestion(**question), *sides).details
+
+    assert judge(1)[0] == "judged engine against engine: 1 probe x 6 blocks a side, 0.2 s"
+    assert judge(2)[0] == "judged engine against engine: 2 probes x 12 blocks a side, 0.5 s"
+
+
+@pytest.mark.parametrize(("tolerance", "shown"), [(0.49, True), (0.5, False)])
+def test_step_of_the_timer_is_shown_beyond_half_of_the_tolerance(tolerance, shown):
+    sides = [[Samples((Block({"ms": (1.0, 1.0, 1.25)}, 0.02),) * 8)]] * 2
+    details = judge_paired(RegressionQuestion(tolerance=tolerance), *sides).details
+    assert ("the timer's step is 25 % of a sample" in details) is shown
+    assert not any("too coarse" in detail for detail in details)
+
+
+def test_samples_that_are_all_the_same_are_named():
+    sides = [[Samples((Block({"ms": (1.0,)}, 0.02),) * 8)]] * 2
+    details = judge_paired(RegressionQuestion(), *sides).details
+    assert "every sample is the same: this timer is too coarse to tell engines apart" in details
+
+
+def test_clock_cycles_are_times_and_clocks_of_both_sides():
+    def side(*blocks):
+        return [Samples(tuple(Block({"ms": (ms,)}, 0.02, {"sm_mhz": mhz} if mhz else {}) for ms, mhz in blocks))]
+
+    new, old = side((1.1, 1500.0), (1.2, 1500.0), (9.0, 0.0), (1.3, 1500.0)), side((1.0, 1600.0), (1.0, 0.0))
+    assert clock_ratio(RegressionQuestion(), new, old) == pytest.approx(1.2 * 1500 / 1600)
+    details = judge_paired(RegressionQuestion(), new, old).details
+    assert details[1] == "in clock cycles +12.50 % (information only)"
+
+
+def test_verdict_of_several_builds_is_that_of_their_mean():
+    """Without noise in the runs, the interval is the margin of the builds alone: 8 degrees of the spread, and 1."""
+    builds = [[[Samples(tuple(side))] for side in exact_pairs(ratio, slow_drift(6))] for ratio in (1.02, 1.08)]
+    question = RegressionQuestion(tolerance=0.01, spread=0.0, build_spread=0.04, alpha=0.001, beta=0.01)
+    verdict = judge_builds(question, builds)
+    mean = math.log(1.02 * 1.08) / 2
+    squares = math.log(1.08 / 1.02) ** 2 / 2
+
+    def margin(error):
+        prior = 0.04 / t_quantile(error, 8)
+        return t_quantile(error, 9) * math.sqrt((8 * prior**2 + squares) / 9 / 2)
+
+    expected = (mean, mean - margin(0.001), mean + margin(0.01))
+    assert (verdict.ratio.value, verdict.ratio.low, verdict.ratio.high) == pytest.approx(tuple(map(math.exp, expected)))
+    assert verdict.details[0].startswith("2 builds differ by 5.88 %; each is known to +-")
+
+
+def test_noise_of_the_runs_of_builds_is_averaged():
+    question = RegressionQuestion(spread=0.0, build_spread=0.0)
+    pairs = [exact_pairs(1.0, slow_drift(8, 1e-6), noise=noise) for noise in (0.001, 0.003)]
+    builds = [[[Samples(tuple(side))] for side in pair] for pair in pairs]
+    found = [compare_paired(question, *build) for build in builds]
+    half = sum(one.high - one.low for one in found) / 4
+    verdict = judge_builds(question, builds)
+    assert verdict.details[0].endswith(f"each is known to +-{100 * math.expm1(half):.3g} %")
+    assert verdict.ratio.high == pytest.approx(math.exp(sum(one.high for one in found) / 2))
+
+
+def test_confirmed_regression_counts_its_looks():
+    slow = judge_paired(RegressionQuestion(spread=0.0), *([Samples(tuple(s))] for s in exact_pairs(1.2, slow_drift(6))))
+    assert (slow.status, slow.looks) == ("regressed", 1)
+    assert confirm_regression(slow, slow).looks == 2
+    assert confirm_regression(slow, slow).details[-1] == "seen again when measured again"
+    assert confirm_regression(slow, slow, rebuilt=True).details[-1] == "another build regressed too"
+    faster = dataclasses.replace(slow, status="improved")
+    assert confirm_regression(slow, faster).text.endswith("(not seen again in fresh probes)")

@@ -14,6 +14,7 @@ from pytest_trt.judge.regression.question import (
     percent,
     status_of,
     verdict_from_interval,
+    without_minor_improvement,
 )
 
 
@@ -121,3 +122,23 @@ def test_sizes_at_the_tolerance_are_ok():
 def test_shares_are_shown_in_percent(share, digits, text):
     assert percent(share, digits) == text
     assert percent(0.0123456) == "1.23 %"
+
+
+@pytest.mark.parametrize(
+    ("figure", "status", "shown"),
+    [
+        ("ms", "improved", "improved"), ("engine_mb", "improved", "improved"), ("gpu_ms", "improved", "ok"),
+        ("load_s", "improved", "ok"), ("gpu_ms", "regressed", "regressed"), ("ms", "ok", "ok"),
+    ],
+)  # fmt: skip
+def test_only_the_latency_and_sizes_improve(figure, status, shown):
+    verdict = Verdict(status, "baseline", figure, f"figure {status}: 1 against 2", details=("a basis",))
+    found = without_minor_improvement(verdict)
+    assert (found.status, found.text) == (shown, f"figure {shown}: 1 against 2")
+    assert (found == verdict) is (status == shown)
+    assert len(found.details) == (1 if status == shown else 2)
+
+
+def test_samples_of_a_question_are_those_of_its_figure_or_of_the_inverse():
+    assert RegressionQuestion(figure="gpu_ms").series == "gpu_ms"
+    assert RegressionQuestion(figure="throughput", inverse_of="ms").series == "ms"
