@@ -25,7 +25,8 @@ def test_the_device_and_the_folder_are_the_project_s(device):
     assert found["env"]["DEVICE"] == device
     label = {"NVIDIA H200": "h200"}.get(device, "a-b")
     assert [job["runs-on"] for job in found["jobs"].values()] == [
-        ["self-hosted", "linux", f"{label}-pull-request"], ["self-hosted", "linux", f"{label}-main"], "ubuntu-latest"
+        ["self-hosted", "linux", f"{label}-pull-request"], "ubuntu-latest",
+            ["self-hosted", "linux", f"{label}-main"], "ubuntu-latest",
     ]  # fmt: skip
     uploads = [s["with"]["path"] for job in found["jobs"].values() for s in job["steps"] if "path" in s.get("with", {})]
     assert uploads.count(".trt-baselines") == 2
