@@ -78,7 +78,7 @@ def _print_precision(console: Console, facts: PrecisionFacts) -> None:
         _lines(console, [facts.refusal])
     elif facts.nodes:
         kept = sum(len(names) for group in facts.kept for names in group.nodes.values())
-        _heading(console, f"{facts.precision}: {kept} of {format_count(facts.nodes, 'node')} stay in fp32")
+        _heading(console, f"{facts.precision}: {kept} of {facts.nodes} nodes stay in fp32")
     elif facts.notes:
         _heading(console, facts.precision)
     for group in facts.kept:

@@ -15,6 +15,7 @@ from pytest_trt.engine.convert.conversion import ConversionJob, Recipe
 from pytest_trt.engine.inspection import inspect_plan, is_plan
 from pytest_trt.engine.model.files import find_file
 from pytest_trt.engine.model.model import Model, read_model
+from pytest_trt.engine.prepare import prepare
 from pytest_trt.errors import BackendError, BuildError, DeclarationError
 from pytest_trt.spec.engine_spec import EngineSpec, Precision
 from pytest_trt.trial.bench import Bench
@@ -82,11 +83,16 @@ def _check_model(bench: Bench, model: Model, spec: EngineSpec, backend: str, fac
 
 
 def _recipe(bench: Bench, model: Model, spec: EngineSpec, backend: str) -> Recipe | None:
-    """Return the conversion that precedes a build, except that to int8, which needs calibration inputs."""
-    if spec.precision in ("fp16", "bf16") and bench.strongly_typed(backend, spec):
-        return "fp16" if spec.precision == "fp16" else "bf16"
-    folded = not BACKENDS[backend].runs_model and qdq.has_int32_biases(model)
-    return "int32 biases folded" if folded else None
+    """Return the conversion that precedes a build, except that to int8, which needs calibration inputs.
+
+    Raises:
+        BuildError: The backend cannot build the model in this precision.
+    """
+    runs_model = BACKENDS[backend].runs_model
+    if spec.precision == "int8":
+        return None if runs_model or not qdq.has_int32_biases(model) else "int32 biases folded"
+    typed = bench.strongly_typed(backend, spec)
+    return prepare(spec, model, None, strongly_typed=typed, takes_int32_biases=runs_model).recipe
 
 
 def _convert(bench: Bench, model: Model, recipe: Recipe, backend: str, folder: Path) -> Path:

@@ -20,6 +20,8 @@ def test_inspect_a_model_with_the_parser_of_a_backend(run: Run, tmp_path: Path) 
     assert "ONNX Runtime" in out
     assert "takes it" in out
     assert "@pytest.mark.trt_engine('m.onnx', dims={'N': (1, 8, 32)})" in out
+    status, out, _ = run("inspect", "m.onnx", "--precision=best", "--backend=onnxruntime")
+    assert (status, "precision='best' leaves the choice to the builder" in " ".join(out.split())) == (1, True)
     model.graph.node[1].op_type, model.graph.node[1].domain = "Vendor\x1b[31m", "vendor"
     model.opset_import.append(helper.make_opsetid("vendor", 1))
     onnx.save(model, str(tmp_path / "vendor.onnx"))
