@@ -54,17 +54,21 @@ class SimulatedSource:
 class SimulatedDevice:
     """Measures 2 ms plus the delay of a subject times `effect`."""
 
-    def __init__(self, effect: float) -> None:
-        self._effect, self._generator = effect, np.random.default_rng(0)
+    def __init__(self, effect: float, swapped: bool) -> None:
+        self._effect, self._swapped, self._generator = effect, swapped, np.random.default_rng(0)
 
     def measure(self, sides: Any, rule: Any, **options: Any) -> MeasuredRun:
         latencies = [BASE_MS + self._effect * subject.delay_ms for _server, subject in sides]
+        if self._swapped:
+            latencies.reverse()
         sampling = sample(SimulatedSource(latencies, self._generator), rule, Limits(max_time_s=2.0))
         return MeasuredRun(sampling, {"ms": Estimate.exact(latencies[0])}, {})
 
 
-def run_selftest(effect: float = 1.0, tolerance: float = 0.05, comparisons: int = 4) -> Selftest:
-    device: Any = SimulatedDevice(effect)
+def run_selftest(
+    effect: float = 1.0, tolerance: float = 0.05, comparisons: int = 4, *, swapped: bool = False
+) -> Selftest:
+    device: Any = SimulatedDevice(effect, swapped)
     question = RegressionQuestion(tolerance=tolerance, spread=0.0)
     server: Any = None
     return Selftest(device, server, SUBJECT, question, comparisons=comparisons)
@@ -84,9 +88,14 @@ def test_a_slowdown_within_the_tolerance_passes() -> None:
 
 
 def test_a_judge_that_mistakes_the_sides_is_seen() -> None:
-    found = run_selftest(effect=-1.0).slowed(0.2)
+    found = run_selftest(swapped=True).slowed(0.25)
     assert (found.caught, found.inverted) == (0, 4)
-    assert found.measured == pytest.approx(-0.2, abs=0.01)
+    assert found.measured == pytest.approx(1 / 1.25 - 1, abs=0.01)
+
+
+@pytest.mark.parametrize("effect", [0.3, 1.0, 2.5])
+def test_a_delay_that_adds_more_or_less_than_its_time_is_corrected(effect: float) -> None:
+    assert run_selftest(effect=effect).slowed(0.1).measured == pytest.approx(0.1, abs=0.005)
 
 
 def test_an_engine_is_like_itself() -> None:
