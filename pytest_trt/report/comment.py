@@ -24,19 +24,20 @@ _MAX_LISTED = 20
 _MAX_LINE = 800
 """The most characters of a line in a list."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._]{0,59}")
+_NAME = re.compile(r"[A-Za-z0-9](-?[A-Za-z0-9 ._]){0,59}")
+"""The names of comments. Two hyphens would end a comment of HTML."""
 
 
 def marker(name: str) -> str:
     """Return the hidden first line of the comment with that name, by which it is found again.
 
     Raises:
-        DeclarationError: The name has other characters than letters, digits, spaces, dots and underscores.
+        DeclarationError: The name has other characters, or would end the hidden line.
     """
     if not _NAME.fullmatch(name):
         raise DeclarationError(
-            f"--name is {name!r}: write at most 60 letters, digits, spaces, dots and underscores, with a letter or "
-            "digit first"
+            f"--name is {name!r}: write at most 60 letters, digits, spaces, dots, underscores and single hyphens, with "
+            "a letter or digit first"
         )
     return f"<!-- pytest-trt comment: {name} -->"
 

@@ -62,10 +62,14 @@ def test_a_link_leads_to_a_page(url: str) -> None:
         comment.render(RUN, HEADER_OF_CI, name="a", report_url=url)
 
 
-@pytest.mark.parametrize("name", ["", "-->", "a\nb", "@me", "x" * 61, "a--b"])
+@pytest.mark.parametrize("name", ["", "-->", "a\nb", "@me", "x" * 61, "a--b", "a-"])
 def test_a_name_cannot_end_the_hidden_line(name: str) -> None:
     with pytest.raises(DeclarationError, match="--name is"):
         comment.render(RUN, HEADER_OF_CI, name=name)
+
+
+def test_a_name_may_be_that_of_an_artifact() -> None:
+    assert comment.marker("performance-h200 v1.2_a") == "<!-- pytest-trt comment: performance-h200 v1.2_a -->"
 
 
 def test_a_link_cannot_end_early() -> None:
