@@ -61,7 +61,7 @@ def test_wheel_has_types_entry_points_and_license(tmp_path):
         points = opened.read(f"{info}/entry_points.txt").decode()
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "pytest_trt").rglob("*.py")}
     assert sources <= names
-    assert {"pytest_trt/py.typed", f"{info}/licenses/LICENSE"} <= names
+    assert {"pytest_trt/py.typed", "pytest_trt/report/performance.yml", f"{info}/licenses/LICENSE"} <= names
     assert not [name for name in names if not name.startswith(("pytest_trt/", info))]
     assert "[pytest11]\ntrt = pytest_trt.plugin" in points
     assert "pytest-trt = pytest_trt.cli.main:main" in points
@@ -80,5 +80,6 @@ def test_the_source_distribution_has_the_documents_and_the_tests(tmp_path):
         names = {name.partition("/")[2] for name in opened.getnames()}
     documents = {"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md", "LICENSE"}
     assert documents | {"Makefile", "pyproject.toml", "docs/conf.py", "tests/typing/public_api.py"} <= names
+    assert "example_project/.github/workflows/performance.yml" in names  # which a wheel copies
     assert {path.name for path in ROOT.glob("*.md")} <= names
     assert not [name for name in names if name.startswith("docs/_build")]

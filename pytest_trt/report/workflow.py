@@ -1,6 +1,6 @@
 """Write the workflow of GitHub Actions that checks pull requests and saves the baseline of main.
 
-The template is the workflow of the example project, which is tested there; `performance.yml` is a copy of it.
+The template is the workflow of the example project. An installed package contains a copy of it, which the build makes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ import json
 import re
 from pathlib import Path
 
-_TEMPLATE = Path(__file__).with_name("performance.yml")
+_INSTALLED = Path(__file__).with_name("performance.yml")
+_IN_REPOSITORY = Path(__file__).parents[2] / "example_project/.github/workflows/performance.yml"
 _PLAIN_FOLDER = re.compile(r"(?!-|/)[A-Za-z0-9._/-]+")
 """A folder that needs no quoting in YAML or a shell."""
 
@@ -21,7 +22,8 @@ def render(device: str | None, baseline_dir: str) -> tuple[str, tuple[str, ...]]
         device: The name of the GPU that the tests are for; None to leave that of the example.
         baseline_dir: The folder of the baselines, as the settings name it.
     """
-    text, notes = _TEMPLATE.read_text(encoding="utf-8"), []
+    template = _INSTALLED if _INSTALLED.is_file() else _IN_REPOSITORY
+    text, notes = template.read_text(encoding="utf-8"), []
     if device is None:
         notes.append("it names the GPU of the example project: set DEVICE and the labels of the runners to yours")
     else:
