@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,10 @@ from pytest_trt.cli.arguments import (
 )
 from pytest_trt.cli.choose_tests import choose_tests
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import output_width, show_json, show_progress, show_report
+from pytest_trt.cli.terminal import output_width, show, show_json, show_progress, show_report
 from pytest_trt.core import codec
-from pytest_trt.core.engine_map import EngineMap
+from pytest_trt.core.atomic import write_atomically
+from pytest_trt.core.engine_map import Counterpart, EngineMap
 from pytest_trt.core.records import SCHEMA, Environment, LayerProfile
 from pytest_trt.engine.backends.tensorrt.exported_layers import read_exported, with_times
 from pytest_trt.errors import BaselineError, DeclarationError
@@ -61,6 +64,7 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument("--backend", metavar="NAME", help="the backend (default: the ini setting, or auto)")
     add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the layers and their costs as JSON")
+    parser.add_argument("--html", type=Path, metavar="PATH", help="write a page instead, which needs no network")
     add_input_arguments(parser)
     parser.set_defaults(run=_run)
 
@@ -73,12 +77,26 @@ def _run(args: argparse.Namespace) -> int:
         found.append(_load(args, args.other, args.other_profile, args.other_precision or args.precision))
     maps = [one for one, _ in found]
     pairs = compare_engines(*(profile for _, profile in found)) if len(found) == 2 else ()
-    if args.json:
+    if args.html is not None:
+        _write_page(args.html, maps, pairs)
+    elif args.json:
         show_json(json.dumps({"schema": SCHEMA, "engines": codec.encode(maps), "pairs": codec.encode(pairs)}, indent=1))
     else:
         encoding, colour = sys.stdout.encoding or "utf-8", sys.stdout.isatty()
         show_report(engine_map.render(maps, pairs, width=output_width(), colour=colour, encoding=encoding))
     return 0
+
+
+def _write_page(path: Path, maps: Sequence[EngineMap], pairs: Sequence[Counterpart]) -> None:
+    if importlib.util.find_spec("jinja2") is None:
+        raise DeclarationError("--html needs jinja2: pip install 'pytest-trt[report]'")
+    from pytest_trt.report.html import engine_page
+
+    try:
+        write_atomically(path, engine_page.render(maps, pairs))
+    except OSError as error:
+        raise DeclarationError(f"--html: {path} cannot be written: {error.strerror or error}") from error
+    show(f"wrote {path}")
 
 
 def _load(args: argparse.Namespace, what: str, times: Path | None, precision: str) -> tuple[EngineMap, LayerProfile]:

@@ -63,12 +63,22 @@ def render(
     return encodable("".join(f"{line}\n" for line in lines), encoding)
 
 
+def layers_line(engine: EngineMap) -> str:
+    """Return how many layers an engine has, and their time."""
+    time = f", {format_number(engine.total.ms)} ms" if engine.total.ms is not None else ", not timed"
+    return f"{format_count(engine.total.layers, 'layer')}{time}"
+
+
+def reformats_line(engine: EngineMap) -> str:
+    """Return how many reformats an engine has, and what they cost."""
+    cost = engine.reformats
+    time = f", {format_number(cost.ms)} ms ({format_percent(cost.share)})" if cost.ms is not None else ""
+    return f"{format_count(cost.layers, 'reformat')}{time}"
+
+
 def _print_summary(console: Console, engine: EngineMap) -> None:
-    total, reformats = engine.total, engine.reformats
-    time = f", {format_number(total.ms)} ms" if total.ms is not None else ", not timed"
-    _heading(console, f"{engine.name}: {format_count(total.layers, 'layer')}{time}")
-    cost = f", {format_number(reformats.ms)} ms ({_percent(reformats.share)})" if reformats.ms is not None else ""
-    _lines(console, [f"{format_count(reformats.layers, 'reformat')}{cost}", _precision_line(engine), *engine.notes])
+    _heading(console, f"{engine.name}: {layers_line(engine)}")
+    _lines(console, [reformats_line(engine), _precision_line(engine), *engine.notes])
 
 
 def _precision_line(engine: EngineMap) -> str:
@@ -102,17 +112,28 @@ def _print_rest(console: Console, rows: int) -> None:
 def _layer_cells(number: int, fact: LayerFacts, total: float | None) -> Iterator[str]:
     layer = fact.layer
     yield str(number)
-    yield _ms(layer.ms)
-    yield _percent(layer.ms / total if layer.ms is not None and total else None)
-    yield _mb(fact.moved_mb)
+    yield format_ms(layer.ms)
+    yield format_percent(layer.ms / total if layer.ms is not None and total else None)
+    yield format_mb(fact.moved_mb)
     yield layer.precision or "?"
     yield layer.kind + (" (reformat)" if fact.is_reformat else "")
     yield "\n".join(filter(None, map(escape, (layer.name, layer.tactic, layer.formats))))
 
 
+def share_cells(share: Share) -> tuple[str, str, str, str]:
+    """Return the time, its share, the size and the number of layers."""
+    return format_ms(share.ms), format_percent(share.share), format_mb(share.moved_mb), str(share.layers)
+
+
 def _print_shares(console: Console, shares: Iterable[Share]) -> None:
     rows = (
-        (_ms(share.ms), _percent(share.share), _mb(share.moved_mb), str(share.layers), share.name or "not reported")
+        (
+            format_ms(share.ms),
+            format_percent(share.share),
+            format_mb(share.moved_mb),
+            str(share.layers),
+            share.name or "not reported",
+        )
         for share in shares
     )
     _table(console, _SHARE_COLUMNS, 4, rows)
@@ -125,8 +146,8 @@ def _print_pairs(console: Console, pairs: Sequence[Counterpart]) -> None:
 
 
 def _pair_cells(pair: Counterpart) -> Iterator[str]:
-    yield _ms(pair.old_ms) if pair.old else "-"
-    yield _ms(pair.new_ms) if pair.new else "-"
+    yield format_ms(pair.old_ms) if pair.old else "-"
+    yield format_ms(pair.new_ms) if pair.new else "-"
     yield f"{pair.delta_ms:+.4f}"
     yield pair.kind
     lines = [", ".join(pair.nodes)]
@@ -139,15 +160,18 @@ def _pair_cells(pair: Counterpart) -> Iterator[str]:
     yield "\n".join(map(escape, lines))
 
 
-def _ms(value: float | None) -> str:
+def format_ms(value: float | None) -> str:
+    """Return a time in ms, or `-` if it is unknown."""
     return "-" if value is None else f"{value:.4f}"
 
 
-def _mb(value: float | None) -> str:
+def format_mb(value: float | None) -> str:
+    """Return a size in MB, or `-` if it is unknown."""
     return "-" if value is None else format_number(value, 3)
 
 
-def _percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
+    """Return a share in percent, or `-` if it is unknown."""
     return "-" if share is None else f"{100 * share:.1f} %"
 
 

@@ -40,6 +40,16 @@ def test_files_of_trtexec_find_their_times(run: Run):
     assert "the times are those in a.profile.json" in out
 
 
+def test_a_page_is_written(run: Run):
+    Path("a.layers.json").write_text(export_layer_info(LAYERS))
+    status, out, _ = run("explore", "a.layers.json", "--html=page.html")
+    assert (status, out) == (0, "wrote page.html\n")
+    assert "<h1>a.layers.json</h1>" in Path("page.html").read_text()
+    status, _, err = run("explore", "a.layers.json", "--html=no/page.html")
+    assert "--html: no/page.html cannot be written" in err
+    assert status == 2
+
+
 def test_a_test_of_a_run(run: Run):
     measured = dataclasses.replace(measurement(), profile=LAYERS)
     write_run("run.json", measured, dataclasses.replace(measured, node_id="t.py::other", profile=None))

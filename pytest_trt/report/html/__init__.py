@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 import gzip
-import hashlib
 import importlib.resources
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_trt.core.foreign_text import escape, escape_lines
+from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Result
 from pytest_trt.report.header import Header
 from pytest_trt.report.html import overview
+from pytest_trt.report.html.parts import fill, hash_of, page_file
 from pytest_trt.report.html.section import Detail, section
 from pytest_trt.report.stored_results import summaries
 from pytest_trt.report.table import build_table, next_step, totals, warnings
@@ -30,20 +30,11 @@ _FULL = Detail(samples=400, blocks=200, layers=400)
 
 def render(results: Sequence[Result], header: Header) -> str:
     """Return the page: the facts about the run, its failures, the table of all tests, and a section for each test."""
-    import jinja2
-
     known = summaries(results)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pytest_trt.report.html", "page"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["safe_text"] = escape_lines
-    style, script, plotly = _file("report.css"), _file("charts.js") + _file("report.js"), _plotly()
+    style, script, plotly = page_file("report.css"), page_file("charts.js") + page_file("report.js"), _plotly()
     failed = list(overview.failures(known, header))
-    return environment.get_template("report.html").render(
+    return fill(
+        "report.html",
         policy=_policy(style, script, plotly),
         style=style,
         script=script,
@@ -83,13 +74,9 @@ def _policy(style: str, script: str, plotly: str) -> str:
 
     Plotly makes an empty style element, to which it adds rules.
     """
-    scripts = " ".join(_hash(text) for text in (script, plotly))
-    styles = " ".join(_hash(text) for text in (style, ""))
+    scripts = " ".join(hash_of(text) for text in (script, plotly))
+    styles = " ".join(hash_of(text) for text in (style, ""))
     return f"default-src 'none'; script-src {scripts}; style-src {styles}; base-uri 'none'; form-action 'none'"
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _packed(content: bytes) -> str:
@@ -100,10 +87,6 @@ def _packed(content: bytes) -> str:
 def _json(value: Any) -> str:
     """Return JSON that can be inside a script element: it cannot end the element."""
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _file(name: str) -> str:
-    return (importlib.resources.files("pytest_trt.report.html") / "page" / name).read_text(encoding="utf-8")
 
 
 def _plotly() -> str:
