@@ -41,13 +41,13 @@ def test_marker_overrides_command_line_which_overrides_ini_file(project, verdict
 
 
 def test_invalid_ini_settings_are_named_as_ini_settings(project):
-    invalid = ("-o", "trt_backend=onnxrt", "-o", "trt_max_slowdown=fast", "--trt-device=first")
+    invalid = ("-o", "trt_backend=onnxrt", "-o", "trt_max_slowdown=fast", "--trt-device=0,,1")
     result = project.runpytest_inprocess(*invalid)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(
         [
             "ERROR: ini setting trt_backend is 'onnxrt': did you mean 'onnxruntime'?",
-            "--trt-device is 'first': give a GPU's number, or its UUID*",
+            "--trt-device is '0,,1': give 'all', or a list of numbers*",
             "ini setting trt_max_slowdown is 'fast': write a share such as '3%' or 0.03",
         ]
     )
