@@ -220,6 +220,8 @@ def test_estimate_of_a_median_is_the_exponential_of_the_interval_of_logarithms()
 def test_estimate_of_too_few_blocks_has_their_extremes_as_ends():
     found = noise_levels.estimate("ms", [blocks([[1.0, 1.1, 1.3], [2.0, 2.2, 2.3]], seconds=0.25)])
     assert (found.low, found.high, found.needs_s) == pytest.approx((1.1, 2.2, 4 * 0.25))
+    one = noise_levels.estimate("ms", [blocks([[1.0, 1.1, 1.3]], seconds=0.25)])
+    assert (one.low, one.high, one.needs_s) == pytest.approx((1.1, 1.1, 5 * 0.25))
 
 
 def test_timer_step_is_read_from_the_first_16_blocks():
@@ -249,5 +251,11 @@ def test_percentile_of_too_few_samples_needs_the_time_of_the_missing_ones():
     needed = stats.percentile_interval(rows, 95, 0.01 / 29).needed
     assert found.needs_s == pytest.approx((needed - 40) * 2.0 / 40)
     assert (found.low, found.high) == (found.low, rows.max())
+    share = stats.last_look(6)[1]
+    needed = math.ceil(math.log(0.01 * share) / math.log(0.95))
+    for missing in (1, 2):
+        times = np.linspace(1, 2, needed - missing)[None, :]
+        found = noise_levels.estimate("p95_ms", [blocks(times, seconds=0.5)], 0.0, 0.01)
+        assert found.needs_s == pytest.approx(missing * 0.5 / (needed - missing))
     few = noise_levels.estimate("p95_ms", [blocks(rows[:1, :3], seconds=0.5)], 0.0, 0.01)
     assert (few.low, few.high) == (rows[0, :3].min(), rows[0, :3].max())

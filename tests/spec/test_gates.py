@@ -22,6 +22,12 @@ def test_default_gates_are_latency_throughput_and_sizes() -> None:
     assert {name: gates[name].tolerance for name in DEFAULTS} == DEFAULTS
 
 
+def test_default_tolerance_is_that_of_the_figure() -> None:
+    tolerances = {name: gate.tolerance for name, gate in choose_gates({}, {}).items()}
+    assert tolerances == {name: f.tolerance for name, f in FIGURES.items() if f.tolerance is not None}
+    assert tolerances["engine_mb"] == 0.1
+
+
 def test_settings_have_the_tolerances_of_the_table_of_figures() -> None:
     assert {name: getattr(Settings(), own) for name, own in OWN_SETTINGS.items()} == {
         name: FIGURES[name].tolerance for name in OWN_SETTINGS

@@ -13,11 +13,16 @@ from samples.records import H200, blocks, measurement
 from pytest_trt.core import noise_levels
 from pytest_trt.core.records import Estimate, Samples, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, baseline_of
+from pytest_trt.judge.regression.estimates import EstimateRule
+from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.sampler import Sampling
+from pytest_trt.measure.stopping import IfSampled
 from pytest_trt.spec.expectations import Tolerance
+from pytest_trt.spec.gates import Gate
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
+from pytest_trt.trial.gated_figures import rules_in_turn, rules_with_stored
 from pytest_trt.trial.probe_spread import ProbeSpread
 
 GPU = {
@@ -202,3 +207,28 @@ def test_an_identical_engine_has_nothing_to_compare() -> None:
     terms = ComparisonTerms.of(Tolerance(gates={"load_s": 0.1}), Settings(), ProbeSpread(0.002, 0.0), H200)
     comparison = Comparison(mode="identical", terms=terms, baseline=baseline(GPU))
     assert [(v.figure, v.status) for v in comparison.verdicts(run_of(GPU, load_s=9.0))] == [("ms", "ok")]
+
+
+def question_of(figure: str) -> RegressionQuestion:
+    return RegressionQuestion(figure=figure, tolerance=0.05)
+
+
+def gates_of(*requested: str, unrequested: tuple[str, ...] = ()) -> list[Gate]:
+    return [
+        Gate(figure=name, tolerance=0.05, requested=name in requested)
+        for name in dict.fromkeys(requested + unrequested)
+    ]
+
+
+def test_only_requested_figures_with_samples_prolong_a_sampling_in_turn() -> None:
+    gates = gates_of("ms", "gpu_ms", "p99_ms", "throughput", "load_s", unrequested=("h2d_ms", "p95_ms"))
+    rules = list(rules_in_turn(gates, question_of))
+    assert [type(rule) for rule in rules] == [IfSampled, EstimateRule, IfSampled]
+
+
+def test_only_requested_percentiles_prolong_a_sampling_against_stored_figures() -> None:
+    gates = gates_of("ms", "gpu_ms", "p99_ms", "p95_ms", "load_s")
+    old = baseline(GPU)  # without p95_ms
+    rules = list(rules_with_stored(gates, question_of, old, ""))
+    assert [type(rule) for rule in rules] == [EstimateRule]
+    assert list(rules_with_stored(gates_of(unrequested=("p99_ms",)), question_of, old, "")) == []

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_trt.core import stats
 from pytest_trt.core.distributions import t_quantile
-from pytest_trt.core.noise_levels import first_side
+from pytest_trt.core.noise_levels import first_side, location_interval
 from pytest_trt.core.records import Block, Samples
 from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.judge.regression.paired import (
@@ -21,6 +21,7 @@ from pytest_trt.judge.regression.paired import (
     confirm_regression,
     judge_builds,
     judge_paired,
+    pair_medians,
 )
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.sampler import Limits, sample
@@ -484,3 +485,30 @@ def test_confirmed_regression_counts_its_looks():
     assert confirm_regression(slow, slow, rebuilt=True).details[-1] == "another build regressed too"
     faster = dataclasses.replace(slow, status="improved")
     assert confirm_regression(slow, faster).text.endswith("(not seen again in fresh probes)")
+
+
+@pytest.mark.parametrize(("place", "margin"), [(0.001, 0.002 + 2 * 0.003), (-0.0035, 0.002 + 0.0035), (0.0, 0.01)])
+def test_lone_pair_counts_its_margins_twice_and_what_is_known_of_the_order_once(place, margin):
+    question = RegressionQuestion(spread=0.001, open_order_effect=0.004, place=place)
+    new, old = exact_pairs(1.02, slow_drift(8))
+    for short in (0, 5):  # a second pair of five blocks is too short to count
+        sides = ([Samples(tuple(side)), Samples(tuple(side[:short]))] for side in (new, old))
+        found = compare_paired(question, *sides)
+        assert found.center == pytest.approx(math.log(1.02) - place)
+        assert (found.center - found.low, found.high - found.center) == pytest.approx((margin, margin))
+
+
+def test_two_pairs_of_the_first_look_are_no_lone_pair():
+    question = RegressionQuestion(spread=0.001, open_order_effect=0.004, place=0.002)
+    sides = ([Samples(tuple(side))] * 2 for side in exact_pairs(1.02, slow_drift(6)))
+    found = compare_paired(question, *sides)
+    expected = location_interval([[math.log(1.02)] * 6] * 2, 0.001, open_order_effect=0.004, pairs=True)
+    assert (found.center, found.low, found.high) == pytest.approx((expected.center, expected.low, expected.high))
+
+
+def test_medians_of_pairs_end_before_a_short_one_and_count_the_same_blocks():
+    pairs = [exact_pairs(ratio, slow_drift(count)) for ratio, count in ((1.1, 8), (1.2, 6), (1.3, 5), (1.4, 6))]
+    pairs[0][0][6:] = exact_pairs(9.0, slow_drift(2))[0]
+    sides = [[Samples(tuple(pair[side])) for pair in pairs] for side in (0, 1)]
+    assert pair_medians(RegressionQuestion(), sides) == pytest.approx((math.log(1.1), math.log(1.2)))
+    assert pair_medians(RegressionQuestion(), [side[2:] for side in sides]) == ()

@@ -45,7 +45,8 @@ def test_interval_out_of_range_has_a_verdict_without_a_ratio(ends):
 
 def test_a_question_has_the_documented_defaults():
     assert RegressionQuestion() == RegressionQuestion(
-        figure="ms", tolerance=0.05, alpha=0.001, beta=0.001, spread=0.002, open_order_effect=0.0, run_spread=0.01,
+        figure="ms", tolerance=0.05, alpha=0.001, beta=0.001, spread=0.002, open_order_effect=0.0, place=0.0,
+        run_spread=0.01,
         build_spread=0.01,
     )  # fmt: skip
 
