@@ -162,8 +162,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a width of exactly the limit has no probability",
     (
         "judge/regression/paired.py",
-        "self._spread_decides = alone.high - alone.low < (found.high - found.low) / part",
-        "alone.high - alone.low < (found.high - found.low) / part -> alone.high - alone.low <= (found.high - found.low) / part",  # noqa: E501
+        "self._spread_decides = alone.high - alone.low < whole / part",
+        "alone.high - alone.low < whole / part -> alone.high - alone.low <= whole / part",
     ): "a width of exactly the limit has no probability",
     (
         "judge/regression/paired.py",
@@ -175,6 +175,34 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "centered = [[unit - median + center for unit in units] for units, median in zip(kept, medians, strict=True)]",
         "True -> False",
     ): "every probe has one median",
+    (
+        "judge/regression/paired.py",
+        "shortest = min(map(len, full), default=0)",
+        "0 -> 1",
+    ): "without a pair, nothing has a length",
+    (
+        "core/noise_levels.py",
+        "orders = [[m for turn, m in enumerate(medians) if first_side(turn) == first] for first in (0, 1)]",
+        "first_side(turn) == first -> first_side(turn) != first",
+    ): "both orders have the same weight, whichever is first",
+    (
+        "core/noise_levels.py",
+        "residues = [m - mean + rest for order, mean, rest in zip(orders, means, unexplained, strict=True) for m in order]",  # noqa: E501
+        "m - mean + rest -> m - mean - rest",
+    ): "only the sum of the squares is used, and the residues of an order have a mean of 0",
+    (
+        "core/noise_levels.py",
+        "found = stats.percentile_interval(times, percent, alpha * stats.last_look(max(len(blocks), stats.LOOKS[0]))[1])",  # noqa: E501
+        "0 -> 1",
+    ): "the first two looks have the same share of the error",
+    ("judge/budgets.py", "LARGEST_LOG = 100.0", "100.0 -> 150.0"): "any number far beyond a real margin is as good",
+    (
+        "judge/budgets.py",
+        "self._spread_decides = self._drift_decides = False",
+        "False -> True",
+    ): "before the first look, no fresh probe is requested either way",
+    ("measure/stopping.py", "self.start(1)", "1 -> 2"): "the rules read one side, whatever their number",
+    ("measure/stopping.py", "self._step = 0.0", "0.0 -> 1.0"): "before the first look, the step decides nothing",
     (
         "judge/regression/question.py",
         'text = verdict.text.replace(" improved:", " ok:", 1)',

@@ -7,8 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from pytest_trt.core import stats
 from pytest_trt.core.records import Block
-from pytest_trt.measure.stopping import AllOf, FixedTime, Resolution, Steady
+from pytest_trt.measure.stopping import AllOf, FixedTime, IfSampled, Resolution, Steady
 
 
 def feed(rule, medians, side=0, seconds=0.01):
@@ -165,3 +166,58 @@ def test_newer_half_counts_only_if_the_drift_has_ended():
     assert steady_after([math.exp(level) for level in [*levels, *[0.12] * 20]]) is not None
     slower = [0.12 + 0.006 * n + 0.01 * (-1) ** n for n in range(20)]
     assert steady_after([math.exp(level) for level in [*levels, *slower]]) is None
+
+
+@pytest.mark.parametrize("has_samples", [True, False])
+def test_rule_counts_only_if_the_first_block_has_its_samples(has_samples):
+    part = Scripted("", wants=True)
+    rule = IfSampled(lambda block: has_samples and "ms" in block.times, part)
+    rule.start(1)
+    assert (rule.finished(), rule.wants_probe()) == ("", False)
+    feed(rule, [1.0])
+    rule.add(0, 0, Block({}, 0.01))  # only the first block decides
+    assert part.calls == (["start", "add", "add"] if has_samples else ["start"])
+    assert rule.finished() == ("" if has_samples else "not sampled")
+    assert rule.wants_probe() is has_samples
+    rule.start(1)
+    assert rule.finished() == ""
+
+
+def test_rules_without_probes_request_none():
+    assert not Resolution("ms", 0.005).wants_probe()
+    assert not FixedTime(1.0).wants_probe()
+
+
+def test_fixed_time_ends_when_it_has_passed_exactly():
+    rule = FixedTime(0.5)
+    feed(rule, [1.0, 1.0], seconds=0.25)
+    assert rule.finished() == "0.5 s of blocks"
+
+
+def test_half_width_is_half_of_the_interval():
+    rule, noise = Resolution("ms", 0.005, alpha=0.01), np.random.default_rng(0).normal(0.0, 0.004, size=16)
+    feed(rule, np.exp(noise))
+    found = stats.interval(noise, 0.01)
+    assert rule.half_width == pytest.approx(math.exp((found.high - found.low) / 2) - 1)
+
+
+def test_state_is_needed_before_a_look():
+    steady, before = Steady(), []
+    for count in range(1, 13):
+        before += [count] * steady.looks_next
+        steady.add((1.0,))
+    assert before == [6, 8, 12]
+
+
+@pytest.mark.parametrize(("last", "count"), [(1.01, None), (0.99, None), (1.0004, 8), (0.9996, 8)])
+def test_curve_that_no_line_fits_is_not_steady(last, count):
+    assert steady_after([1.0] * 7 + [last]) == count
+    assert steady_after([last] + [1.0] * 7) == count
+
+
+def test_power_cap_is_watched_for_exactly_a_second():
+    steady = Steady()
+    for _ in range(8):
+        assert not steady.is_steady()
+        steady.add((1.0,), 0.125, capped=True)
+    assert steady.is_steady()
