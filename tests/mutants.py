@@ -45,7 +45,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "judge/regression/changes.py": ("judge/regression/test_changes.py",),
     "judge/regression/paired.py": ("judge/regression/test_paired.py",),
     "judge/regression/question.py": ("judge/regression/test_question.py",),
-    "judge/regression/stored.py": ("judge/regression/test_stored.py",),
+    "judge/regression/stored.py": ("judge/regression/test_stored.py", "judge/regression/test_card_levels.py"),
     "spec/gates.py": ("spec/test_gates.py",),
     "trial/gated_figures.py": ("trial/test_gated_figures.py",),
     "trial/choose_comparison.py": ("trial/test_choose_comparison.py",),

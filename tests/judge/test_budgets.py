@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pytest_trt.core import noise_levels
+from pytest_trt.core import drift, noise_levels
 from pytest_trt.core.noise_levels import MIN_PERCENTILE_S
 from pytest_trt.core.records import Block, Estimate, Samples
 from pytest_trt.judge.budgets import LimitRule, judge, matching_limits, names_device
@@ -300,3 +300,22 @@ def test_rule_forgets_an_earlier_sampling():
     assert rule.finished() == "budgets decided"
     rule.start(1)
     assert (rule.finished(), rule.wants_probe()) == ("", False)
+
+
+def test_drift_widens_an_interval_around_its_value():
+    """The margin of the scatter and that of the drift add by their squares, on either side."""
+    blocks = tuple(quiet(2.0, number=number, noise=0.001) for number in range(8))
+    estimate = noise_levels.estimate("ms", [Samples(blocks)], 0.002)
+    units = [math.log(float(np.median(block.times["ms"]))) for block in blocks]
+    below, above = drift.margins([units], 0.02)
+    low = estimate.value * math.exp(-math.hypot(math.log(estimate.value / estimate.low), below))
+    high = estimate.value * math.exp(math.hypot(math.log(estimate.high / estimate.value), above))
+    assert low < estimate.low < estimate.high < high
+    limits = (high * 1.0001, high * 0.9999, low * 1.0001, low * 0.9999)
+    found = [judge("ms", estimate, limit, [Samples(blocks)]).status for limit in limits]
+    assert found == ["ok", "inconclusive", "inconclusive", "over_budget"]
+
+
+def test_copy_that_did_not_happen_has_no_drift():
+    samples = [Samples(tuple(Block({"ms": (1.0,), "h2d_ms": (0.0,)}, 0.02) for _ in range(8)))]
+    assert judge("h2d_ms", noise_levels.estimate("h2d_ms", samples), 1.0, samples).status == "ok"

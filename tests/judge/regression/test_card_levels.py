@@ -8,10 +8,11 @@ import math
 import pytest
 from samples.records import H200, measurement
 
-from pytest_trt.core.records import Measurement
+from pytest_trt.core.records import Estimate, Measurement
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.baselines.updating import update_baseline
 from pytest_trt.judge.regression.card_levels import CARD_SPREAD, card_spread, reference_on, run_spread, runs_by_card
+from pytest_trt.judge.regression.estimates import judge_estimates
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 
@@ -105,3 +106,25 @@ def test_the_median_of_several_runs_narrows_the_interval() -> None:
     many = reference_on("GPU-b", QUESTION, baseline_of(("a", 1.0), ("b", 1.05), ("b", 1.05)))
     assert one.between == pytest.approx(math.sqrt(2) * one.run_spread)
     assert many.between == pytest.approx(math.sqrt(1.5) * many.run_spread)
+
+
+def test_verdict_keeps_what_the_cards_would_show_if_they_were_equal() -> None:
+    """Two runs on different days differ by sqrt(2) times the spread between runs."""
+    new, old = run_on("c", 1.03).figures["ms"], run_on("a", 1.0).figures["ms"]
+    verdict = judge_stored(QUESTION, new, baseline_of(("a", 1.0)), "GPU-c")
+    assert verdict.cards is not None
+    expected = judge_estimates(QUESTION, new, old, math.sqrt(2) * 0.01).ratio
+    assert verdict.cards.ratio == expected
+    assert "runs differ by up to 1 %" in verdict.details[0]
+    assert verdict.text.endswith("; first run on GPU-c: nothing shows yet how fast this card is")
+    slower = judge_stored(QUESTION, run_on("c", 1.3).figures["ms"], baseline_of(("a", 1.0)), "GPU-c")
+    assert (slower.status, "first run on" in slower.text) == ("regressed", False)
+    own = judge_stored(QUESTION, run_on("a", 1.02).figures["ms"], baseline_of(("a", 1.0)), "GPU-a")
+    assert (own.status, "first run on" in own.text) == ("inconclusive", False)
+
+
+def test_without_a_card_or_a_ratio_nothing_is_known_of_cards() -> None:
+    baseline = baseline_of(("a", 1.0))
+    assert judge_stored(QUESTION, run_on("c", 1.03).figures["ms"], baseline).cards is None
+    unreal = Estimate(1e-200, 1e-210, 1e200, 9)
+    assert judge_stored(QUESTION, unreal, baseline, "GPU-c").cards is None
