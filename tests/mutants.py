@@ -198,9 +198,44 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("judge/budgets.py", "LARGEST_LOG = 100.0", "100.0 -> 150.0"): "any number far beyond a real margin is as good",
     (
         "judge/budgets.py",
+        "waited = any(before < least <= self._seconds for least in (drift.CAPPED_S, noise_levels.MIN_PERCENTILE_S))",
+        "before < least <= self._seconds -> before <= least <= self._seconds",
+    ): "the budgets are judged once more",
+    (
+        "judge/budgets.py",
         "self._spread_decides = self._drift_decides = False",
         "False -> True",
     ): "before the first look, no fresh probe is requested either way",
+    (
+        "measure/stopping.py",
+        "if len(self._first_blocks) < stats.STEP_BLOCKS:",
+        "len(self._first_blocks) < stats.STEP_BLOCKS -> len(self._first_blocks) <= stats.STEP_BLOCKS",
+    ): "a number of blocks that is as good",
+    (
+        "measure/stopping.py",
+        "if self.half_width > max(self._resolution, self._step):",
+        "self.half_width > max(self._resolution, self._step) -> self.half_width >= max(self._resolution, self._step)",
+    ): "a value of exactly the limit has no probability",
+    (
+        "measure/stopping.py",
+        'reached = "resolution of" if self._step <= self._resolution else "the timer\'s step,"',
+        "self._step <= self._resolution -> self._step < self._resolution",
+    ): "a value of exactly the limit has no probability",
+    (
+        "measure/stopping.py",
+        "if abs(last[-1] - last[0]) > self.NEAR and last in (sorted(last), sorted(last, reverse=True)):",
+        "abs(last[-1] - last[0]) > self.NEAR -> abs(last[-1] - last[0]) >= self.NEAR",
+    ): "a value of exactly the limit has no probability",
+    (
+        "measure/stopping.py",
+        "if abs(rise) <= max(drift.SEEN * error, self.NEAR) and bound < most:",
+        "abs(rise) <= max(drift.SEEN * error, self.NEAR) -> abs(rise) < max(drift.SEEN * error, self.NEAR)",
+    ): "a value of exactly the limit has no probability",
+    (
+        "measure/stopping.py",
+        "if abs(rise) <= max(drift.SEEN * error, self.NEAR) and bound < most:",
+        "bound < most -> bound <= most",
+    ): "a value of exactly the limit has no probability",
     ("measure/stopping.py", "self.start(1)", "1 -> 2"): "the rules read one side, whatever their number",
     ("measure/stopping.py", "self._step = 0.0", "0.0 -> 1.0"): "before the first look, the step decides nothing",
     (

@@ -319,3 +319,22 @@ def test_drift_widens_an_interval_around_its_value():
 def test_copy_that_did_not_happen_has_no_drift():
     samples = [Samples(tuple(Block({"ms": (1.0,), "h2d_ms": (0.0,)}, 0.02) for _ in range(8)))]
     assert judge("h2d_ms", noise_levels.estimate("h2d_ms", samples), 1.0, samples).status == "ok"
+
+
+def test_fresh_probe_does_not_exclude_a_drift():
+    """Both probes drift, and only that leaves the limit undecided."""
+    probes = [Samples(tuple(quiet(1 + 1e-3 * n, number=n + 100 * p) for n in range(8))) for p in range(2)]
+    estimate = noise_levels.estimate("ms", probes, 0.001)
+    limit = estimate.high * 1.0005
+    assert judge("ms", estimate, limit).status == "ok"
+    assert judge("ms", estimate, limit, probes).status == "inconclusive"
+    rule = LimitRule({"ms": limit}, spread=0.001)
+    for number, probe in enumerate(probes):
+        for block in probe.blocks:
+            rule.add(0, number, block)
+    assert (rule.finished(), rule.wants_probe()) == ("", False)
+
+
+def test_one_block_can_be_judged():
+    samples = [Samples((quiet(),))]
+    assert judge("ms", noise_levels.estimate("ms", samples), 2.0, samples).status == "inconclusive"

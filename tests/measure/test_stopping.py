@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from pytest_trt.core import stats
+from pytest_trt.core import drift, stats
 from pytest_trt.core.records import Block
 from pytest_trt.measure.stopping import AllOf, FixedTime, IfSampled, Resolution, Steady
 
@@ -221,3 +221,20 @@ def test_power_cap_is_watched_for_exactly_a_second():
         assert not steady.is_steady()
         steady.add((1.0,), 0.125, capped=True)
     assert steady.is_steady()
+
+
+@pytest.mark.parametrize(("ramp", "count"), [(16, 24), (20, 32)])
+def test_end_of_a_drift_is_seen_in_the_newer_half(ramp, count):
+    """The looks are at 24, 28 and 32 blocks. Without noise, all blocks together always show the ramp."""
+    assert steady_after([math.exp(0.05 * min(n - ramp, 0)) for n in range(60)]) == count
+
+
+@pytest.mark.parametrize(("factor", "steady"), [(1.01, True), (0.99, False)])
+def test_scatter_hides_a_drift_of_two_standard_errors_beyond_the_slope(factor, steady):
+    medians = np.exp(np.array([0.0, 2.0, 1.0, -1.0, 0.5, 1.5, 3.0, 0.0]) * 1e-3)
+    rise, error = drift.slope([np.log(medians)], 0.01)
+    rule = Steady(hidden=factor * (abs(rise) + 2 * error))
+    for value in medians:
+        rule.add((value,))
+    assert 0 < abs(rise) < error
+    assert rule.is_steady() is steady

@@ -224,6 +224,8 @@ def test_only_requested_figures_with_samples_prolong_a_sampling_in_turn() -> Non
     gates = gates_of("ms", "gpu_ms", "p99_ms", "throughput", "load_s", unrequested=("h2d_ms", "p95_ms"))
     rules = list(rules_in_turn(gates, question_of))
     assert [type(rule) for rule in rules] == [IfSampled, EstimateRule, IfSampled]
+    assert len(list(rules_in_turn(gates_of("throughput"), question_of))) == 1
+    assert list(rules_in_turn(gates_of("ms", "load_s"), question_of)) == []
 
 
 def test_only_requested_percentiles_prolong_a_sampling_against_stored_figures() -> None:

@@ -116,6 +116,8 @@ def test_verdict_keeps_what_the_cards_would_show_if_they_were_equal() -> None:
     expected = judge_estimates(QUESTION, new, old, math.sqrt(2) * 0.01).ratio
     assert verdict.cards.ratio == expected
     assert "runs differ by up to 1 %" in verdict.details[0]
+    wider = dataclasses.replace(QUESTION, run_spread=0.01445)
+    assert judge_stored(wider, new, baseline_of(("a", 1.0))).details[0].endswith("runs differ by up to 1.4 %")
     assert verdict.text.endswith("; first run on GPU-c: nothing shows yet how fast this card is")
     slower = judge_stored(QUESTION, run_on("c", 1.3).figures["ms"], baseline_of(("a", 1.0)), "GPU-c")
     assert (slower.status, "first run on" in slower.text) == ("regressed", False)
