@@ -128,3 +128,13 @@ def test_a_forked_program_can_be_run_and_its_output_captured(monkeypatch, text):
     assert (len(done.stdout), done.stderr, done.returncode) == (150000, "error\n" if text else b"error\n", 3)
     with pytest.raises(subprocess.TimeoutExpired):
         subprocess.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.2, check=False)
+
+
+@pytest.mark.usefixtures("forkserver")
+def test_a_program_with_a_sitecustomize_module_gets_an_interpreter(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text("print('first', flush=True)")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with forked_python.Popen(
+        [sys.executable, "-c", "print('second')"], stdout=subprocess.PIPE, env=environment
+    ) as child:
+        assert child.stdout.read().split() == [b"first", b"second"]

@@ -94,6 +94,7 @@ class Popen:
     def __new__(cls, args: Any, **options: Any) -> Any:
         environment = os.environ if options.get("env") is None else options["env"]
         known = _OPTIONS.issuperset(options) and _at_start(environment) == _server_variables
+        known = known and not _runs_sitecustomize(environment)
         return super().__new__(cls) if _address and known and _program(args) else INTERPRETER(args, **options)
 
     def __init__(
@@ -199,6 +200,12 @@ class Popen:
 
 def _at_start(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if _AT_START.match(name)}
+
+
+def _runs_sitecustomize(environment: Mapping[str, str]) -> bool:
+    """Return whether an interpreter would run a module at its start that the server has not run."""
+    folders = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
+    return any(Path(folder, "sitecustomize.py").exists() for folder in folders)
 
 
 def _program(args: Any) -> dict[str, Any] | None:
