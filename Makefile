@@ -26,9 +26,11 @@ unit: $(VENV)/.dev
 	@$(BIN)/python -m pytest -q -n 2 --dist=worksteal
 
 # NVIDIA's AutoCast fixes the versions of ONNX and ONNX Runtime, and brings PyTorch: it gets an environment of its own.
+# The evaluator of that ONNX cannot run the one case that is left out.
 test-modelopt: $(MODELOPT)/.dev
 	@$(MODELOPT)/bin/python -m pytest -q -n 2 tests/engine/convert/test_converters.py tests/engine/convert/test_exact_numbers.py \
-		tests/engine/convert/test_number_flow.py
+		tests/engine/convert/test_number_flow.py \
+		--deselect 'tests/engine/convert/test_number_flow.py::test_whole_numbers_stay_exact[expanded-bf16]'
 
 docs: $(VENV)/.dev
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
