@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from pytest_trt.core.foreign_text import escape
-from pytest_trt.report.terminal import PIPED_WIDTH, encodable
+from pytest_trt.report.console import PIPED_WIDTH, encodable
 
 
 def show(*lines: str, error: bool = False) -> None:

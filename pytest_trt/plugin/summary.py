@@ -13,7 +13,7 @@ from pytest_trt.core.records import Environment, Result
 from pytest_trt.engine.cache.folder import cache_folder
 from pytest_trt.errors import CacheError
 from pytest_trt.judge.suite import doubtful_failures
-from pytest_trt.report import builds, markdown, terminal
+from pytest_trt.report import builds, console, markdown, terminal
 from pytest_trt.report import selftest as selftest_report
 from pytest_trt.report.header import Header, RunHead
 from pytest_trt.report.stored_results import summaries
@@ -65,7 +65,7 @@ def show_results(
     """Write the table to pytest's terminal reporter, and a line for each outcome of saving."""
     if results:
         writer, header = reporter._tw, _header(results, settings, worktree, run, findings)
-        width = writer.fullwidth if reporter.isatty else terminal.PIPED_WIDTH
+        width = writer.fullwidth if reporter.isatty else console.PIPED_WIDTH
         if settings.build_only:
             shown = builds.render(summaries(results), width=width)
         else:

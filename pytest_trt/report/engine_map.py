@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.engine_map import Counterpart, EngineMap, LayerFacts, Share
 from pytest_trt.core.foreign_text import escape
+from pytest_trt.report.console import PIPED_WIDTH
+from pytest_trt.report.console import render as render_console
 from pytest_trt.report.numbers import format_count, format_number
-from pytest_trt.report.terminal import PIPED_WIDTH, encodable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,21 +46,16 @@ def render(
         colour: Whether to add ANSI colour codes.
         encoding: The encoding of the output. A character that it lacks is replaced by a plain one.
     """
-    from rich.console import Console
 
-    stream = io.StringIO()
-    console = Console(
-        file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None,
-        no_color=not colour, legacy_windows=False, force_jupyter=False, highlight=False, markup=False, emoji=False,
-    )  # fmt: skip
-    for engine in maps:
-        _print_summary(console, engine)
-    if len(maps) == 1:
-        _print_engine(console, maps[0])
-    else:
-        _print_pairs(console, pairs)
-    lines = (line.rstrip() for line in stream.getvalue().splitlines())
-    return encodable("".join(f"{line}\n" for line in lines), encoding)
+    def draw(console: Console) -> None:
+        for engine in maps:
+            _print_summary(console, engine)
+        if len(maps) == 1:
+            _print_engine(console, maps[0])
+        else:
+            _print_pairs(console, pairs)
+
+    return render_console(draw, width=width, colour=colour, encoding=encoding)
 
 
 def layers_line(engine: EngineMap) -> str:

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.foreign_text import escape
+from pytest_trt.report.console import PIPED_WIDTH, encodable
 from pytest_trt.report.numbers import format_count, format_figure, format_percent, format_with_unit
-from pytest_trt.report.terminal import PIPED_WIDTH, encodable
 
 HEIGHT = 12
 """The height of the chart in lines."""

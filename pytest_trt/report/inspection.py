@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.model_facts import BackendFacts, ModelFacts, PlanFacts, PrecisionFacts, TensorFacts, WeightFacts
+from pytest_trt.report.console import PIPED_WIDTH
+from pytest_trt.report.console import render as render_console
 from pytest_trt.report.numbers import format_count
-from pytest_trt.report.terminal import PIPED_WIDTH, encodable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -30,19 +30,14 @@ def render(
         colour: Whether to add ANSI colour codes.
         encoding: The encoding of the output. A character that it lacks is replaced by a plain one.
     """
-    from rich.console import Console
 
-    stream = io.StringIO()
-    console = Console(
-        file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None,
-        no_color=not colour, legacy_windows=False, force_jupyter=False, highlight=False, markup=False, emoji=False,
-    )  # fmt: skip
-    if isinstance(facts, PlanFacts):
-        _print_plan(console, name, facts)
-    else:
-        _print_model(console, name, facts)
-    lines = (line.rstrip() for line in stream.getvalue().splitlines())
-    return encodable("".join(f"{line}\n" for line in lines), encoding)
+    def draw(console: Console) -> None:
+        if isinstance(facts, PlanFacts):
+            _print_plan(console, name, facts)
+        else:
+            _print_model(console, name, facts)
+
+    return render_console(draw, width=width, colour=colour, encoding=encoding)
 
 
 def _print_plan(console: Console, name: str, facts: PlanFacts) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -11,6 +10,8 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Measurement, Result, Status
 from pytest_trt.report import failure, trtexec_json
+from pytest_trt.report.console import PIPED_WIDTH
+from pytest_trt.report.console import render as render_console
 from pytest_trt.report.header import Header, environment_line
 from pytest_trt.report.numbers import format_count, format_duration, format_figure
 from pytest_trt.report.stored_results import summaries
@@ -22,15 +23,11 @@ if TYPE_CHECKING:
 
 # rich is imported inside functions, so that a run that prints no table does not load it.
 
-PIPED_WIDTH = 100
-"""The width of a report in columns if it is not written to a terminal."""
-
 _GAP = 2
 _MIN_NAME = 24
 """Below this width of the names, the change loses its interval, and then the device its end."""
 _MIN_DEVICE = 14
 _STYLES = {"ok": "green", "improved": "bold green", "new": "cyan", "missing": "cyan"}
-_PLAIN = str.maketrans({"…": "~", "─": "-", "┤": "|", "└": "+", "●": "o"})
 
 
 def render(
@@ -53,25 +50,11 @@ def render(
             verdicts, its other figures and how it was run.
         encoding: The encoding of the output. A character that it lacks is replaced by a plain one.
     """
-    from rich.console import Console
 
-    stream = io.StringIO()
-    console = Console(
-        file=stream, width=width, force_terminal=colour, color_system="standard" if colour else None,
-        no_color=not colour, legacy_windows=False, force_jupyter=False, highlight=False, markup=False, emoji=False,
-    )  # fmt: skip
-    print_report(console, results, header, verbosity=verbosity)
-    lines = (line.rstrip() for line in stream.getvalue().splitlines())
-    return encodable("".join(f"{line}\n" for line in lines), encoding)
+    def draw(console: Console) -> None:
+        print_report(console, results, header, verbosity=verbosity)
 
-
-def encodable(text: str, encoding: str) -> str:
-    """Return `text`, with plain characters of the same width if `encoding` cannot represent it."""
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return text.translate(_PLAIN).encode(encoding, "backslashreplace").decode(encoding)
-    return text
+    return render_console(draw, width=width, colour=colour, encoding=encoding)
 
 
 def shorten(name: str, width: int) -> str:
