@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import math
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pytest_trt.core import codec, json_text, noise_levels
-from pytest_trt.core.atomic import write_atomically
+from pytest_trt.core import noise_levels
 from pytest_trt.core.engine_noise import EngineNoise, PairedMedians, bounds
 from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Environment
-from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.question import RegressionQuestion
@@ -31,6 +27,7 @@ from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.run import measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
+from pytest_trt.trial.device_file import DeviceFile
 
 MAX_PAIRS = 64
 """How many pairs a calibration keeps: the last ones."""
@@ -40,8 +37,6 @@ LARGEST_DIFFERENCE = math.log(1000)
 
 MAX_ENGINES = 500
 """How many engines a calibration keeps: those that were compared last."""
-
-_LIMITS = JsonLimits(text_bytes=256 << 10, memory_bytes=16 << 20)
 
 BLOCKS_S = 0.25
 """How many seconds of blocks a pair is sampled for, on each side."""
@@ -161,39 +156,36 @@ def learn(cache: Path, environment: Environment, engine: str, pairs: PairedMedia
             save(cache, environment, known)
 
 
+def _check(calibration: Calibration) -> None:
+    """Raise RecordError if a calibration holds an impossible difference."""
+    for number, difference in enumerate(calibration.differences):
+        if abs(difference) > LARGEST_DIFFERENCE:
+            raise RecordError(
+                f"has differences[{number}] = {difference:g}: two probes of one plan never differ by a factor above "
+                f"{math.exp(LARGEST_DIFFERENCE):.0f}"
+            )
+
+
+_FILE = DeviceFile(
+    Calibration,
+    title="calibration",
+    remedy="remove it and calibrate again",
+    limits=JsonLimits(text_bytes=256 << 10, memory_bytes=16 << 20),
+    suffix=".json",
+    check=_check,
+)
+
+
 def load(cache: Path, environment: Environment) -> Calibration:
     """Return the calibration of the card, or that of its device from before cards were told apart; else an empty one.
 
     Raises:
         CacheError: The file cannot be read, or is the calibration of another device.
     """
-    path = _path(cache, environment)
+    path = _FILE.path(cache, environment, environment.card)
     if not path.exists():
-        path = _path(cache, environment, by_card=False)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_LIMITS.text_bytes + 1)
-        found = _parse(raw, environment)
-    except FileNotFoundError:
-        return Calibration(environment.device)
-    except (OSError, RecordError) as error:
-        fault = error if isinstance(error, RecordError) else f"cannot be read ({error})"
-        raise CacheError(f"the calibration {path} {fault}: remove it and calibrate again") from error
-    return found
-
-
-def _parse(raw: bytes, environment: Environment) -> Calibration:
-    """Return a stored calibration of the device. Raise RecordError if it is none, or holds an impossible difference."""
-    found: Calibration = codec.decode(Calibration, json_text.parse(raw, _LIMITS), "has an invalid field: calibration")
-    if found.device != environment.device:
-        raise RecordError(f"is of the device {short_repr(found.device)}, not of {environment.device!r}")
-    for number, difference in enumerate(found.differences):
-        if abs(difference) > LARGEST_DIFFERENCE:
-            raise RecordError(
-                f"has differences[{number}] = {difference:g}: two probes of one plan never differ by a factor above "
-                f"{math.exp(LARGEST_DIFFERENCE):.0f}"
-            )
-    return found
+        path = _FILE.path(cache, environment)
+    return _FILE.load(path, environment) or Calibration(environment.device)
 
 
 def save(cache: Path, environment: Environment, calibration: Calibration) -> Path:
@@ -202,13 +194,7 @@ def save(cache: Path, environment: Environment, calibration: Calibration) -> Pat
     Raises:
         CacheError: The file cannot be written.
     """
-    path = _path(cache, environment)
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(path, json.dumps(codec.encode(calibration)))
-    except OSError as error:
-        raise CacheError(f"the calibration {path} cannot be written: {error}") from error
-    return path
+    return _FILE.save(_FILE.path(cache, environment, environment.card), calibration)
 
 
 def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) -> float:
@@ -225,9 +211,3 @@ def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) ->
     limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
     run = measure_run([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
     return paired.compare_paired(RegressionQuestion(spread=0.0), *run.sampling.sides).center
-
-
-def _path(cache: Path, environment: Environment, *, by_card: bool = True) -> Path:
-    name = f"{environment.device} {environment.mig_profile or ''} {environment.backend}"
-    name += f" {environment.card}" if by_card and environment.card else ""
-    return cache / "calibration" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.json"

@@ -11,29 +11,30 @@ Each comparison is that of a test: fresh probes, the same stopping rule, and a s
 from __future__ import annotations
 
 import dataclasses
-import json
-import re
 import statistics
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_trt.core import codec, json_text
-from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Environment, Verdict
-from pytest_trt.core.scalars import short_repr
 from pytest_trt.core.selftest_record import SelftestRecord, SlowdownCount
-from pytest_trt.errors import CacheError, RecordError
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import Resolution
+from pytest_trt.trial.device_file import DeviceFile
 from pytest_trt.trial.measuring import MeasuringDevice, measure_and_confirm
 
-_LIMITS = JsonLimits(text_bytes=1 << 20, memory_bytes=64 << 20)
+_FILE = DeviceFile(
+    SelftestRecord,
+    title="self-test",
+    remedy="remove it, or run pytest-trt selftest again",
+    limits=JsonLimits(text_bytes=1 << 20, memory_bytes=64 << 20),
+    suffix=".selftest.json",
+)
 
 
 class Selftest:
@@ -147,27 +148,7 @@ def load(cache: Path, environment: Environment) -> SelftestRecord | None:
     Raises:
         CacheError: The file cannot be read, or is of another device.
     """
-    path = _path(cache, environment)
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_LIMITS.text_bytes + 1)
-        found = _parse(raw, environment)
-    except FileNotFoundError:
-        return None
-    except (OSError, RecordError) as error:
-        fault = error if isinstance(error, RecordError) else f"cannot be read ({error})"
-        raise CacheError(f"the self-test {path} {fault}: remove it, or run pytest-trt selftest again") from error
-    return found
-
-
-def _parse(raw: bytes, environment: Environment) -> SelftestRecord:
-    """Return a stored self-test of the device. Raise RecordError if it is none."""
-    found: SelftestRecord = codec.decode(
-        SelftestRecord, json_text.parse(raw, _LIMITS), "has an invalid field: selftest"
-    )
-    if found.device != environment.device:
-        raise RecordError(f"is of the device {short_repr(found.device)}, not of {environment.device!r}")
-    return found
+    return _FILE.load(_FILE.path(cache, environment), environment)
 
 
 def save(cache: Path, environment: Environment, record: SelftestRecord) -> Path:
@@ -176,15 +157,4 @@ def save(cache: Path, environment: Environment, record: SelftestRecord) -> Path:
     Raises:
         CacheError: The file cannot be written.
     """
-    path = _path(cache, environment)
-    try:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(path, json.dumps(codec.encode(record)))
-    except OSError as error:
-        raise CacheError(f"the self-test {path} cannot be written: {error}") from error
-    return path
-
-
-def _path(cache: Path, environment: Environment) -> Path:
-    name = f"{environment.device} {environment.mig_profile or ''} {environment.backend}"
-    return cache / "calibration" / f"{re.sub(r'[^A-Za-z0-9.]+', '-', name).strip('-')}.selftest.json"
+    return _FILE.save(_FILE.path(cache, environment), record)
