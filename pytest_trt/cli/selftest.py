@@ -46,6 +46,10 @@ DEFAULT_COMPARISONS = 6
 MOST_COMPARISONS = 1000
 MOST_FACTOR = 100.0
 
+AT_TOLERANCE = 0.2
+"""No default slowdown lies nearer to the tolerance than this share of it. Such a slowdown is never decided, so each of
+its comparisons would take the longest time."""
+
 
 def add_command(subparsers: Any) -> None:
     """Add the command's parser to `subparsers`."""
@@ -58,7 +62,8 @@ def add_command(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="P|xF",
-        help="a slowdown, such as 3%% or x1.5; may be repeated (default: 1%%, 5%%, twice the tolerance, and x2)",
+        help="a slowdown, such as 3%% or x1.5; may be repeated (default: 1%%, 5%%, twice the tolerance, and x2, "
+        "but none at the tolerance)",
     )
     parser.add_argument(
         "--comparisons",
@@ -87,7 +92,7 @@ def _run(args: argparse.Namespace) -> int:
     project = Project(args.rootdir)
     flags = {"backend": ("--backend", args.backend), "max_slowdown": ("--max-slowdown", args.max_slowdown)}
     settings = project.settings({**flags, **run_options(args), **time_options(args)})
-    slowdowns = _slowdowns(args.slowdown, settings.max_slowdown)
+    slowdowns = read_slowdowns(args.slowdown, settings.max_slowdown)
     results = _last_results(project, args.run_file)
     unable = [(result.node_id, reason_unable_to_fail(result, settings.failing)) for result in results]
     spec = EngineSpec(path=args.model, precision=parse_precision(args.precision), **input_fields(args))
@@ -130,14 +135,15 @@ def _run(args: argparse.Namespace) -> int:
     return _status(record)
 
 
-def _slowdowns(texts: list[str], tolerance: float) -> tuple[float, ...]:
+def read_slowdowns(texts: list[str], tolerance: float) -> tuple[float, ...]:
     """Return the slowdowns as shares, in ascending order.
 
     Raises:
         DeclarationError: One of them is no slowdown.
     """
     if not texts:
-        return tuple(sorted({0.01, 0.05, 2 * tolerance or 0.1, 1.0}))
+        defaults = {0.01, 0.05, 2 * tolerance or 0.1, 1.0}
+        return tuple(sorted(share for share in defaults if abs(share - tolerance) > AT_TOLERANCE * tolerance))
     return tuple(sorted(set(map(_parse_slowdown, texts))))
 
 

@@ -13,6 +13,7 @@ import pytest
 from samples.records import H200, measurement
 
 from pytest_trt.cli import main
+from pytest_trt.cli.selftest import read_slowdowns
 from pytest_trt.core.records import Block, Estimate, Result, Verdict
 from pytest_trt.core.selftest_record import SelftestRecord, SlowdownCount
 from pytest_trt.errors import CacheError
@@ -167,6 +168,23 @@ def test_the_command_measures_known_slowdowns_of_a_real_engine(
     (slowdown,) = json.loads(stored.read_text())["slowdowns"]
     assert (slowdown["slower"], slowdown["faster"], slowdown["share"]) == (1, 1, 99.0)
     assert slowdown["measured"] > 1  # a delay of 99 times the latency is longer than any noise that is bearable
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "expected"),
+    [
+        (0.05, (0.01, 0.1, 1.0)),
+        (0.01, (0.02, 0.05, 1.0)),
+        (0.055, (0.01, 0.11, 1.0)),
+        (0.07, (0.01, 0.05, 0.14, 1.0)),
+        (0.0, (0.01, 0.05, 0.1, 1.0)),
+    ],
+)
+def test_no_default_slowdown_lies_at_the_tolerance_where_nothing_is_decided(
+    tolerance: float, expected: tuple[float, ...]
+) -> None:
+    assert read_slowdowns([], tolerance) == pytest.approx(expected)
+    assert read_slowdowns(["5%", "x2", "5%"], tolerance) == (0.05, 1.0)
 
 
 @pytest.mark.parametrize(
