@@ -1,12 +1,13 @@
 """Record one engine at the power cap, and count how often budgets just above and below its latency are judged right.
 
     python benchmarks/live_budgets.py --json live-budgets.json --seconds 320 [--cache-dir CACHE]
+    python benchmarks/live_budgets.py --judge card-0.json card-1.json  # judge recordings again, without a GPU
 
 The model is ResNet-18 in FP16 at batch 128, with inputs on the device, so that the GPU reaches its power cap. Each
 recording opens a fresh probe after a pause, and keeps every block from the first one on. The sampler, the rule and the
 judge of a test then read the recording, once from its beginning (cold) and once from the sixth second (warm), for each
-budget. The true latency is the median of all warm blocks of all recordings. A run keeps the recordings in the file of
---json, and a later run continues it.
+budget. The true latency is the median of all warm blocks of the recordings in a file. A run keeps the recordings in the
+file of --json, and a later run continues it. Several cards record into a file each, at the same time.
 """
 
 from __future__ import annotations
@@ -58,18 +59,28 @@ def first_after(blocks: Sequence[Block], seconds: float) -> int:
     return int(np.searchsorted(np.cumsum([block.seconds for block in blocks]), seconds))
 
 
-def rows(recordings: Sequence[Any]) -> Iterator[Row]:
-    """Yield the verdicts about each budget, cold and warm."""
-    series = [blocks_of(recording) for recording in recordings]
-    warm = [first_after(blocks, WARM_S) for blocks in series]
-    medians = [np.median(b.times["ms"]) for blocks, first in zip(series, warm, strict=True) for b in blocks[first:]]
-    truth = float(np.median(medians))
-    print(f"{len(series)} recordings; true latency {truth:.5f} ms")
+def load(path: Path) -> list[Any]:
+    """Return the recordings in a file; none if there is no file yet."""
+    recordings: list[Any] = json.loads(path.read_text("utf-8")) if path.exists() else []
+    return recordings
+
+
+def rows(cards: Sequence[Sequence[Any]]) -> Iterator[Row]:
+    """Yield the verdicts about each budget, cold and warm, on the recordings of several cards."""
+    series, warm, truths = [], [], []
+    for recordings in cards:
+        blocks = [blocks_of(recording) for recording in recordings]
+        firsts = [first_after(one, WARM_S) for one in blocks]
+        truth = float(
+            np.median([np.median(b.times["ms"]) for one, n in zip(blocks, firsts, strict=True) for b in one[n:]])
+        )
+        print(f"{len(blocks)} recordings; true latency {truth:.5f} ms")
+        series, warm, truths = [*series, *blocks], [*warm, *firsts], [*truths, *[truth] * len(blocks)]
     for name, starts in (("cold", [0] * len(series)), ("warm", warm)):
         for offset in OFFSETS:
             yield ask(
                 name, offset, len(series), lambda n, starts=starts: Series(series[n], starts[n]),
-                truth * (1 + offset), "ms",
+                lambda n, offset=offset: truths[n] * (1 + offset), "ms",
             )  # fmt: skip
 
 
@@ -81,10 +92,24 @@ def main() -> None:
     parser.add_argument("--backend", default="auto", help="the backend (auto)")
     parser.add_argument("--seconds", type=float, default=320.0, help="start no recording after this many seconds (320)")
     parser.add_argument("--cache-dir", help="an engine cache to keep (default: a temporary one)")
-    parser.add_argument("--json", type=Path, required=True, help="the file of all recordings")
+    chosen = parser.add_mutually_exclusive_group(required=True)
+    chosen.add_argument("--json", type=Path, help="the file of all recordings")
+    chosen.add_argument("--judge", type=Path, nargs="+", help="record nothing; judge the recordings of these files")
     options = parser.parse_args()
-    until = time.monotonic() + options.seconds
-    recordings: list[Any] = json.loads(options.json.read_text("utf-8")) if options.json.exists() else []
+    if options.json:
+        record_all(options)
+    print("| start | budget, % | ok, % | over_budget, % | warm-up, s | sampled, s |\n" + "|---" * 6 + "|")
+    for row in rows([load(path) for path in options.judge or [options.json]]):
+        print(
+            f"| {row.case} | {100 * row.budget:+.1f} | {100 * row.ok:.1f} | {100 * row.over:.1f} | {row.warm_up_s:.2f} "
+            f"| {row.sampled_s:.2f} |",
+            flush=True,
+        )
+
+
+def record_all(options: argparse.Namespace) -> None:
+    """Record until there are enough recordings or the time is up."""
+    until, recordings = time.monotonic() + options.seconds, load(options.json)
     with tempfile.TemporaryDirectory(prefix="pytest-trt-live-") as name:
         folder = Path(name)
         resnet18.save(folder / "base.onnx")
@@ -104,12 +129,6 @@ def main() -> None:
                     print(
                         f"recording {len(recordings)}: {last[0][3]} to {last[-1][3]} C, {last[-1][4]} MHz", flush=True
                     )
-    print("| start | budget, % | ok, % | over_budget, % | warm-up, s | sampled, s |\n" + "|---" * 6 + "|")
-    for row in rows(recordings):
-        print(
-            f"| {row.case} | {100 * row.budget:+.1f} | {100 * row.ok:.1f} | {100 * row.over:.1f} | {row.warm_up_s:.2f} "
-            f"| {row.sampled_s:.2f} |"
-        )
 
 
 if __name__ == "__main__":

@@ -138,11 +138,19 @@ class Row:
     trials: int
 
 
-def ask(case: str, budget: float, trials: int, source: Callable[[int], BlockSource], limit: float, figure: str) -> Row:
-    """Judge the budget in so many trials; `source` returns the blocks of a trial."""
+def ask(
+    case: str,
+    budget: float,
+    trials: int,
+    source: Callable[[int], BlockSource],
+    limit_of: Callable[[int], float] | float,
+    figure: str,
+) -> Row:
+    """Judge the budget in so many trials; `source` returns the blocks of a trial, and `limit_of` its limit."""
     statuses: collections.Counter[str] = collections.Counter()
     warm_up_s = sampled_s = 0.0
     for trial in range(trials):
+        limit = limit_of(trial) if callable(limit_of) else limit_of
         sampling = sample(source(trial), LimitRule({figure: limit}, spread=0.0), LIMITS)
         side = sampling.sides[0]
         statuses[judge(figure, noise_levels.estimate(figure, side), limit, side).status] += 1
