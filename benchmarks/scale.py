@@ -26,7 +26,7 @@ from pathlib import Path
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Measurement, Result, Status
 from pytest_trt.judge.baselines import BaselineFolder, device_slug, file_format, open_baselines
-from pytest_trt.judge.baselines.updating import RUNS
+from pytest_trt.judge.baselines.updating import RUNS, Judged
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 from pytest_trt.report import terminal
@@ -57,7 +57,7 @@ def measurement(number: int) -> Measurement:
 
 
 def save(folder: BaselineFolder, runs: Sequence[Measurement]) -> None:
-    folder.save_all([(run, STATUS, ()) for run in runs])
+    folder.save_all([Judged(run, STATUS) for run in runs])
 
 
 def fill_history(folder: Path) -> None:

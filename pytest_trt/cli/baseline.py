@@ -26,12 +26,12 @@ from pytest_trt.errors import BaselineError, DeclarationError
 from pytest_trt.judge.baselines import Baseline, BaselineFolder, device_slug
 from pytest_trt.judge.baselines.baseline import baseline_of
 from pytest_trt.judge.baselines.known_tests import KnownTests
-from pytest_trt.judge.baselines.updating import Saved
+from pytest_trt.judge.baselines.updating import Judged, Saved
 from pytest_trt.judge.regression.card_levels import run_spread
 from pytest_trt.judge.regression.changes import age
 from pytest_trt.judge.regression.offline import RUN_SPREAD
 from pytest_trt.report.header import environment_line
-from pytest_trt.report.numbers import format_figure, format_share, format_with_unit
+from pytest_trt.report.numbers import format_figure, format_percent, format_share, format_with_unit
 from pytest_trt.report.result_json import RunFile
 
 _BATCH = 200
@@ -145,7 +145,8 @@ def _describe(baseline: Baseline) -> Iterator[str]:
     for run in baseline.history:
         moved = f"   reference{': ' + run.reason if run.reason else ''}" if run.moved else ""
         value = format_with_unit("ms", run.figures["ms"]) if "ms" in run.figures else "-"
-        yield f"    {run.time}   {run.commit or '-':<14} {value}{moved}"
+        judged = f"   judged {format_percent(run.ratios['ms'])} %" if "ms" in run.ratios else ""
+        yield f"    {run.time}   {run.commit or '-':<14} {value}{judged}{moved}"
 
 
 def _accept(args: argparse.Namespace) -> int:
@@ -164,7 +165,11 @@ def _accept(args: argparse.Namespace) -> int:
             _check(result.measurement)
             device = f" on {result.measurement.environment.device}" if len(devices) > 1 else ""
             accepted[number] = f"{result.node_id}{device}"
-    measured = (r.measurement for number, r in enumerate(run) if number in accepted and r.measurement is not None)
+    measured = (
+        Judged(r.measurement, verdicts=r.verdicts)
+        for number, r in enumerate(run)
+        if number in accepted and r.measurement is not None
+    )
     saved: list[Saved] = []
     while batch := list(itertools.islice(measured, _BATCH)):
         saved += folder.accept(batch, args.reason)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 from pytest_trt.cli.arguments import add_project_arguments
@@ -13,11 +12,10 @@ from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import output_width, show, show_report
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.errors import BaselineError
-from pytest_trt.judge.baselines import Run
 from pytest_trt.judge.baselines.history import runs_in_git
-from pytest_trt.judge.regression.change_points import LONGEST, change_points
+from pytest_trt.judge.regression.trend import trend
 from pytest_trt.report.header import device_name
-from pytest_trt.report.history import Point, draw
+from pytest_trt.report.history import draw
 
 _DESCRIPTION = """Draw a figure of a test over commits, on every device, from the history in its baseline and from the
 versions of that file in git. Level changes are marked."""
@@ -54,16 +52,7 @@ def _run(args: argparse.Namespace) -> int:
         runs = {run.time: run for run in baseline.history}
         if not args.no_git:
             runs = {**{run.time: run for run in runs_in_git(folder, path)}, **runs}
-        points = _points([runs[time] for time in sorted(runs)], args.figure)
+        points = trend([runs[time] for time in sorted(runs)], args.figure)
         show(f"{baseline.node_id}, {device_name(baseline.environment)}")
         show_report(draw(points, args.figure, width=output_width(), encoding=sys.stdout.encoding or "utf-8") + "\n")
     return 0
-
-
-def _points(runs: Sequence[Run], figure: str) -> list[Point]:
-    known = [run for run in runs if run.figures.get(figure, 0.0) > 0][-LONGEST:]
-    changes = set(change_points([run.figures[figure] for run in known]))
-    return [
-        Point(run.commit or "no commit", run.time, run.figures[figure], index in changes, run.moved)
-        for index, run in enumerate(known)
-    ]

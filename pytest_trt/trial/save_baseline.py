@@ -29,6 +29,7 @@ def save_measurement(result: Result, folder: BaselineFolder, settings: Settings,
         result.measurement,
         result.status,
         improved=improved - {"ms"} if worse else improved,
+        verdicts=result.verdicts,
         force=settings.baseline_force,
         new_only=settings.baseline_new_only,
     )

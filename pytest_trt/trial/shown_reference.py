@@ -5,10 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_trt.core.past_run import PastRun
 from pytest_trt.core.records import Measurement, Result
-from pytest_trt.judge.baselines.baseline import Baseline, data_of, measurement_of
-from pytest_trt.judge.regression.change_points import LONGEST, change_points
+from pytest_trt.judge.baselines.baseline import data_of, measurement_of
+from pytest_trt.judge.regression.trend import trend
 from pytest_trt.trial.comparison import Comparison
 from pytest_trt.trial.measuring import ConfirmedRun
 
@@ -40,19 +39,9 @@ def with_reference(
         reference = dataclasses.replace(reference, samples=found.run.sampling.sides[1], profile=profile)
     elif folder is not None and (data := folder.data(baseline)) is not None:
         reference = dataclasses.replace(reference, samples=data.samples, profile=data.profile)
-    return dataclasses.replace(result, reference=_small(reference), history=past_runs(baseline))
+    return dataclasses.replace(result, reference=_small(reference), history=trend(baseline.history, "ms"))
 
 
 def _small(reference: Measurement) -> Measurement:
     data = data_of(reference)
     return dataclasses.replace(reference, samples=data.samples, profile=data.profile, outputs={})
-
-
-def past_runs(baseline: Baseline) -> tuple[PastRun, ...]:
-    """Return the runs in the history of a baseline that have a latency, with the points at which its level changes."""
-    runs = [run for run in baseline.history if run.figures.get("ms", 0.0) > 0][-LONGEST:]
-    changes = set(change_points([run.figures["ms"] for run in runs]))
-    return tuple(
-        PastRun(run.time, run.commit or "", run.figures["ms"], number in changes, run.moved, run.reason)
-        for number, run in enumerate(runs)
-    )

@@ -10,7 +10,7 @@ from samples.records import TEST, measurement
 from samples.runs import DEVICE, OTHER, Run, folder, write_run
 
 from pytest_trt.cli.project import LAST_RUN
-from pytest_trt.core.records import Verdict
+from pytest_trt.core.records import Estimate, Verdict
 from pytest_trt.judge.baselines import open_baselines
 from pytest_trt.judge.baselines.storage.local import LocalStorage
 
@@ -39,10 +39,19 @@ def test_list_continues_after_a_broken_baseline(run: Run) -> None:
 
 def test_show(run: Run) -> None:
     folder().save(measurement(), "missing")
-    folder().save(measurement(0.273, day=2), "ok")
+    verdict = Verdict("ok", "baseline", "ms", "", ratio=Estimate.exact(1.0125))
+    folder().save(measurement(0.273, day=2), "ok", verdicts=[verdict])
     status, out, _ = run("baseline", "show", TEST)
     assert status == 0
-    for word in ("NVIDIA H200", "TensorRT 8.6.0", "0.272 ms", "2026-07-02", "precision=fp16", "device memory"):
+    for word in (
+        "NVIDIA H200",
+        "TensorRT 8.6.0",
+        "0.272 ms",
+        "2026-07-02",
+        "precision=fp16",
+        "device memory",
+        "judged +1.2 %",
+    ):
         assert word in out
     status, _, error = run("baseline", "show", TEST.replace("18", "50"))
     assert status == 2

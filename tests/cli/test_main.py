@@ -17,6 +17,7 @@ from pytest_trt.cli.exit_status import CRASHED
 from pytest_trt.cli.main import main
 from pytest_trt.cli.terminal import show, show_json, show_progress, show_report
 from pytest_trt.judge.baselines import open_baselines
+from pytest_trt.judge.baselines.updating import Judged
 
 
 def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +68,7 @@ def test_closed_pipe_is_no_error(tmp_path: Path) -> None:
     stored = open_baselines(str(tmp_path), "main", revision=None, rootdir=Path())
     small = measurement(samples=(), profile=None)
     names = (f"tests/test_{'x' * 60}.py::test_{number}" for number in range(900))
-    stored.save_all([(dataclasses.replace(small, node_id=name), "new", ()) for name in names])
+    stored.save_all([Judged(dataclasses.replace(small, node_id=name), "new") for name in names])
     command = [sys.executable, "-c", "import sys; from pytest_trt.cli.main import main; sys.exit(main())"]
     with subprocess.Popen(
         [*command, "baseline", "list", "--baseline-dir", str(tmp_path)],

@@ -9,10 +9,10 @@ import unicodedata
 import pytest
 from samples.reports import compared, result
 
+from pytest_trt.core.past_run import PastRun
 from pytest_trt.core.records import Result, Verdict
 from pytest_trt.report import builds, failure, history, html, markdown, terminal
 from pytest_trt.report.header import Header
-from pytest_trt.report.history import Point
 
 EVIL = "X\n::error::pwned \x1b[31mred\u202e<b>|`##[error]q @user #12 https://evil.example"
 
@@ -40,7 +40,9 @@ def test_no_report_passes_on_what_is_interpreted(evil: Result, form: str) -> Non
         "terminal": lambda: terminal.render([evil], header, colour=False, verbosity=1),
         "failure": lambda: failure.text(evil),
         "builds": lambda: builds.render([evil]),
-        "history": lambda: history.draw([Point(EVIL, EVIL, 1.0), Point(EVIL, EVIL, 2.0, moved=True)], EVIL),
+        "history": lambda: history.draw(
+            [PastRun(EVIL, EVIL, 1.0, 1.0), PastRun(EVIL, EVIL, 2.0, 2.0, 1.1, "level", EVIL, True, EVIL)], EVIL
+        ),
         "markdown": lambda: markdown.render([evil], header),
         "html": lambda: html.render([evil], header),
     }[form]()

@@ -6,11 +6,15 @@ import dataclasses
 
 import pytest
 
-from pytest_trt.report.history import HEIGHT, Point, draw
+from pytest_trt.core.past_run import PastRun
+from pytest_trt.report.history import HEIGHT, draw
 
 
-def points(*values: float, changes: tuple[int, ...] = ()) -> list[Point]:
-    return [Point(f"{i:03d}" * 13, f"2026-07-{i % 28 + 1:02d}T12:00:00", v, i in changes) for i, v in enumerate(values)]
+def points(*values: float, changes: tuple[int, ...] = ()) -> list[PastRun]:
+    return [
+        PastRun(f"2026-07-{i % 28 + 1:02d}T12:00:00", f"{i:03d}" * 13, v, v, change="level" if i in changes else "")
+        for i, v in enumerate(values)
+    ]
 
 
 def test_dots_are_at_their_values_and_changes_are_listed() -> None:
@@ -45,10 +49,29 @@ def test_moves_of_the_reference_are_marked() -> None:
     *_, marks, level, first, second = draw(moved).splitlines()
     assert marks.split() == ["R", "R"]
     assert level.startswith("no level change (it needs two runs on either side)")
-    assert first == "R: the reference moved: 0010010010, 2026-07-02: 0.0290 to 0.0756 ms, +160.7 %"
-    assert second.startswith("R: the reference moved: 0040040040, 2026-07-05: 0.0756 to 0.0756 ms")
+    assert first == "R: 0010010010, 2026-07-02: the reference moved: 0.0290 to 0.0756 ms, +160.7 %"
+    assert second.startswith("R: 0040040040, 2026-07-05: the reference moved: 0.0756 to 0.0756 ms")
     many = draw([dataclasses.replace(run, moved=True) for run in points(*range(1, 31))]).splitlines()
     assert many[-11] == "R: the reference moved 19 times before those listed below"
+
+
+def test_ratio_that_was_judged_stands_beside_the_values_of_the_day() -> None:
+    runs = points(0.306, *[0.248] * 5)
+    runs[1] = dataclasses.replace(runs[1], level=0.477, ratio=1.56, moved=True, reason="deeper head")
+    assert draw(runs).splitlines()[-1] == (
+        "R: 0010010010, 2026-07-02: the reference moved: judged +56.0 %, "
+        "measured 0.306 to 0.248 ms, -19.0 % (deeper head)"
+    )
+
+
+def test_drift_of_the_machine_leaves_the_level() -> None:
+    runs = [dataclasses.replace(run, level=1.0) for run in points(*[1.0] * 4, *[1.2] * 4)]
+    runs[4] = dataclasses.replace(runs[4], change="machine", cause="same plan: the machine, not the commit")
+    *rows, marks, level, drift = draw(runs).splitlines()
+    assert marks.split() == ["M"]
+    assert level == "no level change (it needs two runs on either side): median 1.000 ms"
+    assert drift == "M: 0040040040, 2026-07-05: 1.000 to 1.200 ms, +20.0 % (same plan: the machine, not the commit)"
+    assert len([row for row in rows[1 : HEIGHT + 1] if "─" in row]) == 1
 
 
 def test_noise_looks_small() -> None:

@@ -131,7 +131,7 @@ def test_section_has_all_that_is_known_of_a_test() -> None:
     assert set(content["samples"]) == set(content["blocks"]) == {"new", "old"}
     assert content["parts"]["latency, ms"]["new"].keys() == {"host to device", "GPU compute"}
     assert content["accuracy"] == [["logits", "ok", "all elements agree"]]
-    assert [(run["commit"], run["change"]) for run in content["trend"]] == [("aaa", False), ("bbb", True)]
+    assert [(run["commit"], run["change"]) for run in content["trend"]] == [("aaa", ""), ("bbb", "level")]
     assert content["accept"].startswith('pytest-trt baseline accept "tests/test_models.py::test_a"')
     assert ["latency", "0.3060", "0.3057", "0.3063", "0.2750", "ms"] in content["figures"]
 

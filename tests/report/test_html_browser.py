@@ -138,7 +138,9 @@ def test_nothing_in_names_or_reasons_runs_or_is_markup(opened: Open) -> None:
     profile = LayerProfile((Layer(EVIL, 0.2, EVIL, EVIL, EVIL, EVIL, (EVIL,)),), runs=1)
     sample = dataclasses.replace(evil.measurement, profile=profile, notes=(EVIL,), spec={EVIL: EVIL})
     verdict = dataclasses.replace(evil.verdicts[0], details=(EVIL,), causes=(EVIL,))
-    history = tuple(PastRun("2026-07-01", EVIL, 0.2 + n, n == 1, n == 1, EVIL) for n in range(2))
+    history = tuple(
+        PastRun("2026-07-01", EVIL, 0.2 + n, 0.2 + n, 1.1, "level" if n else "", EVIL, n == 1, EVIL) for n in range(2)
+    )
     evil = dataclasses.replace(
         evil, node_id=f"t.py::test[{EVIL}]", verdicts=(verdict,), measurement=sample, history=history
     )

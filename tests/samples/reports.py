@@ -110,7 +110,17 @@ def paired_result() -> Result:
     )
     old = measurement(0.275, slow.node_id, profile=LayerProfile(old_layers, runs=50))
     history = (
-        PastRun("2026-07-01T12:00:00+00:00", "aaa", 0.25, moved=True),
-        PastRun("2026-07-02T12:00:00+00:00", "bbb", 0.275, change=True, moved=True, reason="deeper network"),
+        PastRun("2026-07-01T12:00:00+00:00", "aaa", 0.25, 0.25, moved=True),
+        PastRun(
+            "2026-07-02T12:00:00+00:00",
+            "bbb",
+            0.275,
+            0.275,
+            1.1,
+            "level",
+            "another plan",
+            moved=True,
+            reason="deeper network",
+        ),
     )
     return dataclasses.replace(slow, measurement=new, reference=old, history=history)

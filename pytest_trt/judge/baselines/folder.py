@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from functools import cached_property
 from pathlib import Path
 
-from pytest_trt.core.records import Measurement, Status
+from pytest_trt.core.records import Measurement, Status, Verdict
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines import file_format
 from pytest_trt.judge.baselines.baseline import Baseline, BaselineData, ListedBaseline, data_of
 from pytest_trt.judge.baselines.paths import baseline_path, checked_name, data_beside, data_path, device_slug
 from pytest_trt.judge.baselines.storage.base import Content, Storage
 from pytest_trt.judge.baselines.storage.local import LocalStorage
-from pytest_trt.judge.baselines.updating import Saved, update_baseline
+from pytest_trt.judge.baselines.updating import Judged, Saved, update_baseline
 from pytest_trt.spec.case_ids import former_node_ids
 
 
@@ -130,41 +130,35 @@ class BaselineFolder:
         status: Status,
         *,
         improved: Collection[str] = (),
+        verdicts: Iterable[Verdict] = (),
         force: bool = False,
         new_only: bool = False,
-        reason: str = "",
     ) -> Saved:
-        """Store a measurement as `updating.update_baseline` decides.
+        """Store one measurement; see `Judged` and `save_all`."""
+        return self.save_all([Judged(measurement, status, improved, verdicts)], force=force, new_only=new_only)[0]
 
-        Args:
-            measurement: The measurement.
-            status: Its verdict.
-            improved: The figures that improved by more than their tolerance.
-            force: Whether to make it the reference whatever its verdict, also in place of a file that cannot be read.
-            new_only: Whether to store it only if there is no baseline.
-            reason: Why it is accepted as the reference.
-        """
-        judged = [(measurement, status, improved)]
-        return self.save_all(judged, force=force, new_only=new_only, reason=reason)[0]
-
-    def accept(self, measurements: Iterable[Measurement], reason: str) -> Sequence[Saved]:
+    def accept(self, judged: Sequence[Judged], reason: str) -> Sequence[Saved]:
         """Make these measurements the references, whatever their verdicts."""
-        return self.save_all([(measurement, "ok", ()) for measurement in measurements], force=True, reason=reason)
+        return self.save_all(judged, force=True, reason=reason)
 
     def save_all(
-        self,
-        judged: Sequence[tuple[Measurement, Status, Collection[str]]],
-        *,
-        force: bool = False,
-        new_only: bool = False,
-        reason: str = "",
+        self, judged: Sequence[Judged], *, force: bool = False, new_only: bool = False, reason: str = ""
     ) -> Sequence[Saved]:
-        """Store several measurements as `save` does. Their files are read together and written together."""
-        devices = [device_slug(measurement.environment) for measurement, *_ in judged]
-        paths = [self._path(device, one.node_id) for (one, *_), device in zip(judged, devices, strict=True)]
-        contents = self._read_for_saving([one.node_id for one, *_ in judged], devices, paths)
+        """Store measurements as `updating.update_baseline` decides. Their files are read and written together.
+
+        Args:
+            judged: The measurements.
+            force: Whether to make each the reference whatever its verdict, also in place of a file that cannot be read.
+            new_only: Whether to store only those without a baseline.
+            reason: Why they are accepted as the references.
+        """
+        node_ids = [one.measurement.node_id for one in judged]
+        devices = [device_slug(one.measurement.environment) for one in judged]
+        paths = list(map(self._path, devices, node_ids))
+        contents = self._read_for_saving(node_ids, devices, paths)
         files, all_saved = {}, []
-        for (measurement, status, improved), device, path in zip(judged, devices, paths, strict=True):
+        for one, device, path in zip(judged, devices, paths, strict=True):
+            measurement = one.measurement
             try:
                 old = self._parse_for(path, contents[path], measurement.node_id, device)
             except BaselineError:
@@ -172,8 +166,9 @@ class BaselineFolder:
                     raise
                 old = None
             updated, saved = update_baseline(
-                old, measurement, status, improved=improved, force=force, new_only=new_only, reason=reason
-            )
+                old, measurement, one.status, improved=one.improved, verdicts=one.verdicts,
+                force=force, new_only=new_only, reason=reason,
+            )  # fmt: skip
             if saved.outcome in ("created", "moved") and (measurement.samples or measurement.profile):
                 files[f"{self.name}/{data_path(device, measurement.node_id)}"] = file_format.render_data(
                     data_of(measurement)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import collections
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pytest_trt.core.figures import FIGURES
-from pytest_trt.core.records import Measurement
+from pytest_trt.core.records import Environment, Measurement, Verdict
 
 MOST = 1e15
 """The largest value of a figure; as a latency, it is 30,000 years. Results computed from such figures stay finite."""
@@ -42,6 +42,11 @@ class Run:
         moved: Whether it became the reference.
         reason: The reason that was stated when it was accepted as the reference.
         card: The card that it ran on (`Environment.card`); empty in files that were written before cards were recorded.
+        ratios: The ratios to the reference of that time that were judged, by figure. The two values of a ratio may have
+            been measured on different days, or in turn on the same one. A ratio of sizes is not stored: it is that of
+            their values.
+        limits: The budgets that applied, by figure.
+        software: The backend and the driver with their versions, if they were recorded.
 
     Raises:
         ValueError: A figure, time, commit, digest or card is not valid.
@@ -54,6 +59,9 @@ class Run:
     moved: bool = False
     reason: str = ""
     card: str = ""
+    ratios: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    limits: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    software: str = ""
 
     def __post_init__(self) -> None:
         if not _RUN.fullmatch(f"{self.time}|{self.commit or ''}|{self.plan}|{self.card}"):  # one test of all, for speed
@@ -61,17 +69,54 @@ class Run:
             check_text(COMMIT, "commit", self.commit or "")
             check_text(DIGEST, "plan", self.plan)
             check_text(CARD, "card", self.card)
-        check_names(self.figures)
-        if self.figures and not 0 <= min(self.figures.values()) <= max(self.figures.values()) <= MOST:
-            name, value = next((n, v) for n, v in self.figures.items() if not 0 <= v <= MOST)
-            raise ValueError(f"figures.{name} is {value:g}: it must be between 0 and {MOST:g}")
+        _check_values("figures", self.figures)
+        for name in ("ratios", "limits"):
+            if values := getattr(self, name):
+                _check_values(name, values)
 
 
-def run_of(measurement: Measurement, moved: bool, reason: str) -> Run:
-    """Return the run that a measurement adds to the history."""
-    values = {name: measurement.figures[name].value for name in IN_HISTORY if name in measurement.figures}
-    then = measurement.environment
-    return Run(measurement.time, then.commit, values, measurement.plan_sha256[:16], moved, reason, then.card)
+def _check_values(name: str, values: Mapping[str, float]) -> None:
+    """Raise ValueError if a name is not that of a figure, or a value is out of range."""
+    check_names(values)
+    if values and not 0 <= min(values.values()) <= max(values.values()) <= MOST:
+        figure, value = next((n, v) for n, v in values.items() if not 0 <= v <= MOST)
+        raise ValueError(f"{name}.{figure} is {value:g}: it must be between 0 and {MOST:g}")
+
+
+def run_of(measurement: Measurement, moved: bool, reason: str, verdicts: Iterable[Verdict] = ()) -> Run:
+    """Return the run that a measurement adds to the history.
+
+    Args:
+        measurement: The measurement.
+        moved: Whether it becomes the reference.
+        reason: Why it is accepted as the reference.
+        verdicts: Its verdicts, which have the ratios and the budgets.
+    """
+    verdicts = tuple(verdicts)
+    environment = measurement.environment
+    return Run(
+        time=measurement.time,
+        commit=environment.commit,
+        figures={name: measurement.figures[name].value for name in IN_HISTORY if name in measurement.figures},
+        plan=measurement.plan_sha256[:16],
+        moved=moved,
+        reason=reason,
+        card=environment.card,
+        ratios={v.figure: v.ratio.value for v in verdicts if _is_judged_ratio(v) and v.ratio is not None},
+        limits={v.figure: v.limit for v in verdicts if v.basis == "budget" and v.limit is not None},
+        software=software_of(environment),
+    )
+
+
+def _is_judged_ratio(verdict: Verdict) -> bool:
+    figure = FIGURES.get(verdict.figure)
+    return verdict.basis == "baseline" and figure is not None and not figure.is_size
+
+
+def software_of(environment: Environment) -> str:
+    """Return the backend and the driver with their versions."""
+    driver = f", driver {environment.driver}" if environment.driver else ""
+    return f"{environment.backend} {environment.backend_version}{driver}"
 
 
 def last_runs(runs: tuple[Run, ...], keep: int) -> tuple[Run, ...]:

@@ -6,11 +6,11 @@ baseline, saved = update_baseline(old, measurement, status)  # the baseline to s
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Literal
 
 from pytest_trt.core.figures import FIGURES
-from pytest_trt.core.records import Estimate, Measurement, Status
+from pytest_trt.core.records import Estimate, Measurement, Status, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, baseline_of
 from pytest_trt.judge.baselines.run import last_runs, run_of
 
@@ -36,12 +36,30 @@ class Saved:
     text: str
 
 
+@dataclasses.dataclass(frozen=True)
+class Judged:
+    """A measurement to save.
+
+    Attributes:
+        measurement: The measurement.
+        status: Its verdict.
+        improved: The figures that improved by more than their tolerance.
+        verdicts: The verdicts of its figures, for the history.
+    """
+
+    measurement: Measurement
+    status: Status = "ok"
+    improved: Collection[str] = ()
+    verdicts: Iterable[Verdict] = ()
+
+
 def update_baseline(
     old: Baseline | None,
     measurement: Measurement,
     status: Status,
     *,
     improved: Collection[str] = (),
+    verdicts: Iterable[Verdict] = (),
     force: bool = False,
     new_only: bool = False,
     reason: str = "",
@@ -65,6 +83,7 @@ def update_baseline(
         measurement: The measurement.
         status: Its verdict.
         improved: The figures that improved by more than their tolerance.
+        verdicts: The verdicts of its figures, for the history.
         force: Whether to make it the reference whatever its verdict.
         new_only: Whether to store it only if there is no baseline.
         reason: Why it is accepted as the reference.
@@ -82,7 +101,7 @@ def update_baseline(
     if old is not None and "ms" not in improved:
         improved = [name for name in improved if _is_comparable(name, old, measurement)]
     moves = old is None or force or "ms" in improved
-    history = last_runs((*(old.history if old else ()), run_of(measurement, moves, reason)), keep)
+    history = last_runs((*(old.history if old else ()), run_of(measurement, moves, reason, verdicts)), keep)
     if old is None or moves:
         updated = baseline_of(measurement, history, measurement.build_spread or (old.build_spread if old else {}))
         if old is None:

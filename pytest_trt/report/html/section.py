@@ -46,7 +46,7 @@ def section(result: Result, header: Header, detail: Detail) -> dict[str, Any]:
             if v.basis == "accuracy"
         ],
         "trend": [
-            {**dataclasses.asdict(run), "commit": escape(run.commit[:12]), "reason": escape(run.reason)}
+            {**dataclasses.asdict(run), **{name: escape(getattr(run, name)) for name in ("commit", "cause", "reason")}}
             for run in result.history
         ],
         "accept": _accept_command(result, header),

@@ -37,6 +37,9 @@ def test_figures_of_a_run_must_be_known_and_not_negative() -> None:
         Run("2026-07-01T12:00:00", None, {"ms": -1.0})
     with pytest.raises(ValueError, match="no such figure"):
         Run("2026-07-01T12:00:00", None, {"speed": 1.0})
+    for name in ("ratios", "limits"):
+        with pytest.raises(ValueError, match=f"{name}.ms is -1: it must be between 0 and"):
+            Run("2026-07-01T12:00:00", None, {"ms": 1.0}, **{name: {"ms": -1.0}})
 
 
 def test_conversion_to_a_measurement_and_back() -> None:

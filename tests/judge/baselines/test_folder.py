@@ -28,6 +28,7 @@ from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselin
 from pytest_trt.judge.baselines.baseline import Baseline, Run, baseline_of, data_of
 from pytest_trt.judge.baselines.file_format import MOST_BYTES, MOST_READ, parse, render
 from pytest_trt.judge.baselines.known_tests import KnownTests
+from pytest_trt.judge.baselines.updating import Judged
 
 DEVICE = device_slug(H200)
 
@@ -117,7 +118,7 @@ def test_many_baselines_are_saved_and_read_together(tmp_path: Path) -> None:
     runs = [
         measurement(node_id=f"tests/test_{n % 3}.py::test[{n}]") for n in range(100)
     ]  # enough for one sync of all files
-    opened(tmp_path).save_all([(run, "new", ()) for run in runs])
+    opened(tmp_path).save_all([Judged(run, "new") for run in runs])
     assert not list(tmp_path.rglob(".writing-*"))
     folder = opened(tmp_path)
     folder.prefetch([run.node_id for run in runs], DEVICE)
@@ -208,7 +209,7 @@ def test_too_long_history_drops_the_oldest_runs() -> None:
 def test_unprintable_characters_are_removed_when_saving(tmp_path: Path) -> None:
     """Every saved file can be read again, whatever the reason contains."""
     folder = opened(tmp_path)
-    folder.accept([measurement(spec={"path": "a\x1b[2Jb"})], reason="one\ntwo \u202e three")
+    folder.accept([Judged(measurement(spec={"path": "a\x1b[2Jb"}))], reason="one\ntwo \u202e three")
     baseline = opened(tmp_path).load(TEST, DEVICE)
     assert baseline is not None
     assert baseline.history[0].reason == "one two   three"
@@ -221,7 +222,7 @@ def test_too_long_node_id_or_reason_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(BaselineError, match="shorter ids"):
         render(baseline_of(measurement(node_id="t.py::t[" + "x" * 9000 + "]")))
     with pytest.raises(BaselineError, match="shorten the reason"):
-        opened(tmp_path).accept([measurement()], reason="since " * 1500)
+        opened(tmp_path).accept([Judged(measurement())], reason="since " * 1500)
 
 
 def test_baselines_of_several_names_and_devices(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from samples.records import H200, measurement, stored
 
-from pytest_trt.core.records import STATUSES, Estimate, Measurement, Status
+from pytest_trt.core.records import STATUSES, Estimate, Measurement, Status, Verdict
 from pytest_trt.judge.baselines import file_format
 from pytest_trt.judge.baselines.updating import RUNS, STORED, update_baseline
 
@@ -39,6 +39,22 @@ def test_ok_run_is_recorded_and_keeps_the_reference() -> None:
     assert saved.outcome == "recorded"
     assert (made.time, made.figures["ms"].value) == ("2026-07-01T12:00:00+00:00", 0.272)
     assert [run.figures["ms"] for run in made.history] == [0.272, 0.28]
+
+
+def test_history_keeps_the_judged_ratios_and_the_budgets_beside_the_values_of_the_day() -> None:
+    verdicts = (
+        Verdict("regressed", "baseline", "ms", "", ratio=Estimate(1.56, 1.55, 1.57)),
+        Verdict("ok", "baseline", "memory_mb", "", ratio=Estimate.exact(1.0)),
+        Verdict("ok", "baseline", "throughput", ""),
+        Verdict("ok", "budget", "ms", "", limit=0.5),
+        Verdict("ok", "accuracy", "logits", "", ratio=Estimate.exact(2.0)),
+    )
+    made, _ = update_baseline(stored(), measurement(0.248, day=2), "ok", verdicts=verdicts, force=True)
+    assert made is not None
+    assert made.history[0].ratios == {}
+    last = file_format.parse(file_format.render(made), "b.json").history[-1]
+    assert (last.figures["ms"], last.ratios, last.limits) == (0.248, {"ms": 1.56}, {"ms": 0.5})
+    assert last.software == "tensorrt 8.6.0, driver 550.54.15"
 
 
 @pytest.mark.parametrize("status", ["ok", "missing", "unenforced"])

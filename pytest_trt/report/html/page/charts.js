@@ -217,26 +217,42 @@ window.trtCharts = (test) => {
   function trend() {
     const runs = test.trend;
     const x = runs.map((_, index) => index);
-    const about = (run) => [run.time.slice(0, 10), run.commit, run.moved ? "became the reference" : "", run.reason]
-      .filter(Boolean).map(plain).join(", ");
+    const about = (run) => [
+      run.time.slice(0, 10),
+      run.commit.slice(0, 12),
+      run.ratio === null ? "" : `judged ${(100 * run.ratio - 100).toFixed(1)} % against the reference`,
+      run.cause,
+      run.moved ? "became the reference" : "",
+      run.reason,
+    ].filter(Boolean).map((text) => wrapped(text, 60)).join("<br>");
     const ring = (tone, size, symbol) => ({ color: colour(tone), size, symbol, line: { width: 2 } });
     const some = (choose, name, marker) => ({
       name,
       mode: "markers",
       x: x.filter((index) => choose(runs[index])),
-      y: runs.filter(choose).map((run) => run.ms),
+      y: runs.filter(choose).map((run) => run.value),
       text: runs.filter(choose).map(about),
       marker,
-      hovertemplate: "%{y} ms: %{text}<extra>" + name + "</extra>",
+      hovertemplate: "%{y} ms<br>%{text}<extra>" + name + "</extra>",
     });
+    const level = {
+      name: "level, without the machine's drift",
+      mode: "lines",
+      x,
+      y: runs.map((run) => run.level),
+      line: { shape: "hvh", width: 2, color: colour("ink"), dash: "dot" },
+      hoverinfo: "skip",
+    };
     return {
       traces: [
-        { ...some(() => true, "run", { color: colour("new"), size: 7 }), mode: "lines+markers", line: { width: 1 } },
-        some((run) => run.change, "level changed", ring("bad", 14, "diamond-open")),
+        level,
+        { ...some(() => true, "measured", { color: colour("new"), size: 7 }), mode: "lines+markers", line: { width: 1 } },
+        some((run) => run.change === "level", "level changed", ring("bad", 14, "diamond-open")),
+        some((run) => run.change === "machine", "the machine changed", ring("other", 14, "circle-open")),
         some((run) => run.moved, "became the reference", ring("old", 12, "square-open")),
       ].filter((trace) => trace.x.length),
       layout: layout(260, {
-        xaxis: { tickvals: x, ticktext: runs.map((run) => plain(run.commit || run.time.slice(0, 10))) },
+        xaxis: { tickvals: x, ticktext: runs.map((run) => plain(run.commit.slice(0, 7) || run.time.slice(0, 10))) },
         yaxis: { title: { text: "ms" } },
       }),
     };

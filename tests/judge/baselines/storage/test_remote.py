@@ -24,6 +24,7 @@ from samples.s3_server import BUCKET, Network
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines import BaselineFolder, device_slug, open_baselines
 from pytest_trt.judge.baselines.file_format import MOST_READ
+from pytest_trt.judge.baselines.updating import Judged
 
 DEVICE = device_slug(H200)
 TESTS = [f"tests/test_models.py::test_{number}" for number in range(30)]
@@ -68,7 +69,7 @@ def opened(url: str, name: str = "main") -> BaselineFolder:
 
 
 def save_all(url: str) -> None:
-    opened(url).save_all([(measurement(node_id=test), "new", ()) for test in TESTS])
+    opened(url).save_all([Judged(measurement(node_id=test), "new") for test in TESTS])
 
 
 def test_baseline_is_saved_loaded_listed_and_pruned(url: str) -> None:
