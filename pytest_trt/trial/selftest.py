@@ -107,8 +107,8 @@ class Selftest:
     def _delay_factor(self) -> float:
         """Return by what a delay must be multiplied to add its time to the latency, from 1/4 to 4.
 
-        Work on a GPU takes less time behind an engine than alone: a delay of 10 % of ResNet-18 on an H200 added 3.6 %.
-        The factor is measured with a delay as long as the latency, which stands out from the noise.
+        A delay was timed alone, and may take another time behind an engine: its start can overlap the engine's end. The
+        factor is measured with a delay as long as the latency, which stands out from the noise.
         """
         if self._factor is None:
             latency_ms = self._latency_ms()
