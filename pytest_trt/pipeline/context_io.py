@@ -6,8 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from pytest_trt.engine.state import State, check_shapes
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.pipeline.buffers import Layout
+from pytest_trt.pipeline.state_buffers import StateLayout
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class ContextIO:
         profile: The number of the optimisation profile.
         input_layout: How the inputs lie in an allocation.
         output_layout: How the outputs lie in an allocation.
+        state_layout: How the inputs and outputs that are state lie in allocations; they are in no other layout.
     """
 
     inputs: tuple[Tensor, ...]
@@ -33,10 +36,17 @@ class ContextIO:
     profile: int
     input_layout: Layout
     output_layout: Layout
+    state_layout: StateLayout
 
     @classmethod
     def from_context(
-        cls, context: DeviceContext, engine: DeviceEngine, profile: int, shapes: Mapping[str, Shape], values: Arrays
+        cls,
+        context: DeviceContext,
+        engine: DeviceEngine,
+        profile: int,
+        shapes: Mapping[str, Shape],
+        values: Arrays,
+        state: State = (),
     ) -> ContextIO:
         """Set a context's input shapes and let it infer the output shapes.
 
@@ -46,9 +56,11 @@ class ContextIO:
             profile: The number of the context's optimisation profile.
             shapes: The input shapes by name.
             values: The inputs that the host reads, by name: their values decide shapes.
+            state: The outputs and inputs that are state.
 
         Raises:
             InputError: The engine cannot run with these shapes and values.
+            ModelError: The shapes of an output and an input that are state do not fit together.
         """
         inputs = tuple(dataclasses.replace(t, shape=tuple(shapes[t.name])) for t in engine.inputs)
         for tensor, declared in zip(inputs, engine.inputs, strict=True):
@@ -58,5 +70,10 @@ class ContextIO:
             context.set_address(name, int(value.ctypes.data))
         context.infer_shapes()
         outputs = tuple(dataclasses.replace(t, shape=context.shape(t.name)) for t in engine.outputs)
-        max_bytes = {t.name: max(context.max_output_bytes(t.name), 1) for t in outputs if -1 in t.shape}
-        return cls(inputs, outputs, profile, Layout(inputs), Layout(outputs, max_bytes))
+        check_shapes(state, inputs, outputs)
+        state_layout = StateLayout(state, inputs, outputs, engine.aliases)
+        copied_in, copied_out = (
+            [t for t in tensors if t.name not in state_layout.names] for tensors in (inputs, outputs)
+        )
+        max_bytes = {t.name: max(context.max_output_bytes(t.name), 1) for t in copied_out if -1 in t.shape}
+        return cls(inputs, outputs, profile, Layout(copied_in), Layout(copied_out, max_bytes), state_layout)

@@ -10,15 +10,13 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.core.nvtx import span
 from pytest_trt.core.records import LayerProfile
 from pytest_trt.engine.arrays import check_inputs
-from pytest_trt.engine.backends import cuda
-from pytest_trt.errors import BackendError, InputError
-from pytest_trt.pipeline.block_timer import BlockTimer
+from pytest_trt.engine.state import State, StatePair
+from pytest_trt.errors import InputError
 from pytest_trt.pipeline.copying import Copier
-from pytest_trt.pipeline.delay import StreamDelay
-from pytest_trt.pipeline.lane import Lane, Slot
+from pytest_trt.pipeline.lane import Slot
+from pytest_trt.pipeline.lane_group import LaneGroup
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.pipeline.passes import layer_profile, memory_bytes
 from pytest_trt.pipeline.throughput import steady_throughput
@@ -30,99 +28,8 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
     from pytest_trt.pipeline.runner import OutputAllocator, Request
 
-_FELL_BACK = "fell back: "
-
 MAX_SHAPES = 4
 """The most shapes that keep their contexts and buffers at a time; the least recently used shape is freed first."""
-
-
-class LaneGroup:
-    """The lanes that run an engine at one shape; inputs that the host reads have one set of values, too.
-
-    Args:
-        engine: The engine.
-        shapes: The input shapes by name.
-        values: The inputs that the host reads, by name.
-        options: How the engine is run; there are `contexts` lanes.
-        delay_ms: How much longer a computation takes in a block, in ms.
-
-    Attributes:
-        profile: The number of the optimisation profile.
-        graph: Whether CUDA graphs are used, in words for `Runner.proof`; empty until `capture` has run.
-        timer: Times blocks in the first lane.
-        inputs: The inputs, with concrete shapes.
-        outputs: The outputs; -1 in a shape depends on the data.
-    """
-
-    def __init__(
-        self,
-        engine: DeviceEngine,
-        shapes: Mapping[str, Shape],
-        values: Arrays,
-        options: PipelineOptions,
-        delay_ms: float,
-    ) -> None:
-        self.profile = engine.select_profile(shapes)
-        self.options = options
-        self.graph = "off" if options.cuda_graph is False else ""
-        self.lanes: list[Lane] = []
-        self._parts: list[Any] = []
-        try:
-            for _ in range(options.contexts):
-                self.lanes.append(self._keep(Lane(engine, self.profile, shapes, values, options)))
-            flush = self._keep(cuda.DeviceBuffer(2 * engine.device.l2_bytes)) if options.cold_l2 else None
-            delay = self._keep(StreamDelay(self.lanes[0].compute, delay_ms)) if delay_ms else None
-            self.timer: BlockTimer = self._keep(BlockTimer(self.lanes[0], flush, delay))
-        except BaseException:
-            self.close()
-            raise
-        io = self.lanes[0].io
-        self.inputs, self.outputs = io.inputs, io.outputs
-
-    @property
-    def slots(self) -> list[Slot]:
-        """The slots of all lanes, in the order in which they take turns: the next slot is in the next lane."""
-        return [slot for turn in zip(*(lane.slots for lane in self.lanes), strict=True) for slot in turn]
-
-    def capture(self, inputs: Arrays, copier: Copier) -> None:
-        """Capture a graph for every slot on the given inputs, or for none of them; only the first call does anything.
-
-        Raises:
-            BackendError: No graph can be captured, and the options say `cuda_graph=True`.
-        """
-        if not self.graph:
-            self.graph = self._try_capture(inputs, copier)
-        if self.options.cuda_graph and self.graph.startswith(_FELL_BACK):
-            reason = self.graph.removeprefix(_FELL_BACK)
-            raise BackendError(
-                f"trt_pipeline: cuda_graph=True, but no graph can be captured: {reason}; leave cuda_graph out to run "
-                "without one"
-            )
-
-    def _try_capture(self, inputs: Arrays, copier: Copier) -> str:
-        """Capture the graphs and return the text for `graph`."""
-        try:
-            with span("capture"):
-                for slot in self.slots:
-                    slot.buffers.write_inputs(inputs, copier)
-                    slot.upload([slot.input_copy()])
-                    slot.capture()
-        except BackendError as error:
-            for slot in self.slots:
-                slot.drop_graph()
-            return f"{_FELL_BACK}{error}"
-        graph = self.lanes[0].slots[0].graph
-        return f"captured, {graph.nodes if graph else 0} nodes"
-
-    def _keep(self, part: Any) -> Any:
-        self._parts.append(part)
-        return part
-
-    def close(self) -> None:
-        """Free the lanes and the timer."""
-        self.lanes.clear()
-        while self._parts:
-            self._parts.pop().close()
 
 
 class DeviceRunner:
@@ -135,6 +42,7 @@ class DeviceRunner:
         shapes: The first input shapes by name.
         options: How the engine is run.
         delay_ms: How much longer a computation takes in a block, in ms.
+        state: The outputs and inputs that are state.
 
     Raises:
         InputError: No profile of the engine covers the shapes.
@@ -142,9 +50,16 @@ class DeviceRunner:
     """
 
     def __init__(
-        self, engine: DeviceEngine, shapes: Mapping[str, Shape], options: PipelineOptions, delay_ms: float = 0.0
+        self,
+        engine: DeviceEngine,
+        shapes: Mapping[str, Shape],
+        options: PipelineOptions,
+        delay_ms: float = 0.0,
+        state: State = (),
     ) -> None:
         self._engine, self._options, self._delay_ms = engine, options, delay_ms
+        aliases = (StatePair(output, name) for output, name in engine.aliases.items())
+        self._state = tuple(dict.fromkeys((*state, *aliases)))
         engine.device.activate()
         self._groups: OrderedDict[Any, LaneGroup] = OrderedDict()
         self._copier = Copier()
@@ -166,7 +81,7 @@ class DeviceRunner:
         if key not in self._groups:
             while len(self._groups) >= MAX_SHAPES:
                 self._groups.popitem(last=False)[1].close()
-            self._groups[key] = LaneGroup(self._engine, shapes, values, self._options, self._delay_ms)
+            self._groups[key] = LaneGroup(self._engine, shapes, values, self._options, self._delay_ms, self._state)
         self._groups.move_to_end(key)
         return self._groups[key]
 
@@ -184,12 +99,13 @@ class DeviceRunner:
         return {
             "graph": (group.graph if group else "") or "not yet",
             "contexts": str(options.contexts),
-            "depth": str(options.depth),
+            "depth": "1" if self._state else str(options.depth),
             "pinned": "yes" if options.pinned else "no",
             "transfers": "yes" if options.transfers else "no",
             "wait": "spin" if options.spin_wait else "sleep",
             "l2": "cold" if options.cold_l2 else "warm",
             "aux_streams": str(self._engine.aux_streams),
+            **({"state": f"{len(self._state)} tensors stay on the device"} if self._state else {}),
             **({"profile": str(group.profile)} if group else {}),
             **({"events_us": f"{group.timer.event_cost_ms * 1000:.2f}"} if group and group.timer.event_cost_ms else {}),
         }
@@ -204,12 +120,15 @@ class DeviceRunner:
         if slot.used:
             group.capture(checked, self._copier)
         self._start(slot, checked, allocate_outputs)
-        return slot.fetch()
+        outputs = slot.fetch()
+        return {**outputs, **slot.lane.state.read()} if self._state else outputs
 
     def _start(self, slot: Slot, checked: Arrays, allocate_outputs: OutputAllocator | None) -> None:
         """Start an inference in a slot, without copies on the host if the caller has an allocator."""
         slot.used = True
         slot.unfix_output_shapes()
+        if self._state:
+            slot.lane.state.write(checked)
         if allocate_outputs is not None and slot.buffers.inputs.linear and slot.buffers.outputs.linear:
             slot.start_in_place(checked, allocate_outputs)
             return
@@ -272,9 +191,7 @@ class DeviceRunner:
         checked, group = self._prepare(inputs)
         group.capture(checked, self._copier)
         for slot in group.slots:
-            slot.unfix_output_shapes()
-            slot.buffers.write_inputs(checked, self._copier)
-            slot.start()
+            self._start(slot, checked, None)
             slot.fetch()
             slot.fix_output_shapes()
         if group.timer.event_cost_ms is None:

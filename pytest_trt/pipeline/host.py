@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.core.records import LayerProfile
 from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.backends.base import HostEngine
+from pytest_trt.engine.state import State, check_shapes
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.pipeline.delay import delayed
@@ -31,13 +32,19 @@ class HostRunner:
         shapes: The input shapes by name.
         options: How the engine is run.
         delay_ms: How much longer an inference takes in `block` and `throughput`, in ms.
+        state: The outputs and inputs that are state. They are in host memory, which the engine uses in place.
 
     Raises:
         BackendError: The options request something that only a device engine has: a CUDA graph or a cold L2 cache.
     """
 
     def __init__(
-        self, engine: HostEngine, shapes: Mapping[str, Shape], options: PipelineOptions, delay_ms: float = 0.0
+        self,
+        engine: HostEngine,
+        shapes: Mapping[str, Shape],
+        options: PipelineOptions,
+        delay_ms: float = 0.0,
+        state: State = (),
     ) -> None:
         if options.cuda_graph:
             raise BackendError(
@@ -47,16 +54,22 @@ class HostRunner:
             raise BackendError(
                 "trt_pipeline: cold_l2=True needs a GPU: this backend cannot flush caches between samples; leave it out"
             )
-        self._engine, self._options, self._delay_ms = engine, options, delay_ms
+        self._engine, self._options, self._delay_ms, self._state = engine, options, delay_ms, state
         self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs
-        self.proof = engine.proof
+        self.proof = {**engine.proof, **({"state": f"{len(state)} tensors stay in place"} if state else {})}
         self._inputs: Arrays | None = None
         self._call: Callable[[], None] | None = None
 
     def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
         """Run one inference and return new arrays; `allocate_outputs` is ignored."""
-        return self._engine.run(check_inputs(inputs, self.inputs))
+        outputs = self._engine.run(check_inputs(inputs, self.inputs))
+        if self._state:
+            found = [
+                Tensor(pair.output, outputs[pair.output].dtype.name, outputs[pair.output].shape) for pair in self._state
+            ]
+            check_shapes(self._state, self.inputs, found)
+        return outputs
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
         """Run the requests one after another; their allocators are ignored."""

@@ -10,10 +10,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.state import State
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.buffers import BufferSet, Copy
 from pytest_trt.pipeline.context_io import ContextIO
+from pytest_trt.pipeline.state_buffers import StateBuffers
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
@@ -123,8 +125,8 @@ class Slot:
         self._inference_commands(input_copies, self.buffers.output_copies_to(self._outputs or {})).run()
 
     def _current_outputs(self) -> list[Tensor]:
-        """Return the outputs; those that depend on the data have the shapes of the last inference."""
-        outputs = self.lane.io.outputs
+        """Return the outputs that are copied; those that depend on the data have the shapes of the last inference."""
+        outputs = [t for t in self.lane.io.outputs if t.name in self.buffers.outputs.regions]
         return [dataclasses.replace(t, shape=self.last_shapes.get(t.name, t.shape)) for t in outputs]
 
     def fetch(self) -> dict[str, Any]:
@@ -172,7 +174,7 @@ class Slot:
         try:
             graph = cuda.Graph(lane.compute, lambda: lane.context.enqueue(lane.compute))
         finally:
-            lane.unbind()
+            lane.bound_slot = None  # the next `bind` sets all addresses
         if not graph.nodes:
             graph.close()
             raise BackendError("the captured graph is empty: TensorRT enqueued its work on another device or stream")
@@ -217,7 +219,8 @@ class Lane:
         profile: The number of the optimisation profile.
         shapes: The input shapes by name.
         values: The inputs that the host reads, by name.
-        options: `depth`, `pinned`, `transfers` and `spin_wait` apply.
+        options: `depth` (1 with state: steps follow each other), `pinned`, `transfers` and `spin_wait` apply.
+        state: The outputs and inputs that are state.
 
     Attributes:
         transfers: Whether an inference copies its inputs and outputs.
@@ -226,7 +229,9 @@ class Lane:
         compute: The stream that runs the engine.
         copy_out: The stream that copies outputs.
         io: The inputs and outputs, and how they lie in memory.
+        state: The memory of the state, which is on the device only.
         slots: The slots, in the order in which they take turns.
+        bound_slot: The slot whose memory the context reads and writes.
     """
 
     def __init__(
@@ -236,18 +241,20 @@ class Lane:
         shapes: Mapping[str, Shape],
         values: Arrays,
         options: PipelineOptions,
+        state: State = (),
     ) -> None:
         self.transfers, self.spin = options.transfers, options.spin_wait
         self.slots: list[Slot] = []
-        self._bound_slot: Slot | None = None
+        self.bound_slot: Slot | None = None
         self._parts: list[Any] = []
         try:
             self.copy_in: cuda.Stream = self._keep(cuda.Stream())
             self.compute: cuda.Stream = self._keep(cuda.Stream())
             self.copy_out: cuda.Stream = self._keep(cuda.Stream())
             self.context: DeviceContext = self._keep(engine.create_context(profile, self.compute))
-            self.io = io = ContextIO.from_context(self.context, engine, profile, shapes, values)
-            for _ in range(options.depth):
+            self.io = io = ContextIO.from_context(self.context, engine, profile, shapes, values, state)
+            self.state: StateBuffers = self._keep(StateBuffers(io.state_layout, self.compute))
+            for _ in range(1 if state else options.depth):
                 buffers = BufferSet(
                     io.input_layout, io.output_layout, pinned=options.pinned, blocking=not options.spin_wait
                 )
@@ -272,36 +279,32 @@ class Lane:
         """Let TensorRT write a data-dependent output to the bound slot's memory and report its shape there."""
 
         def allocate(nbytes: int) -> int:
-            if self._bound_slot is None or nbytes > max_bytes:
+            if self.bound_slot is None or nbytes > max_bytes:
                 return 0
-            outputs: cuda.DeviceBuffer = self._bound_slot.buffers.device_out
+            outputs: cuda.DeviceBuffer = self.bound_slot.buffers.device_out
             return outputs.address + offset
 
         def notify(shape: Shape) -> None:
-            if self._bound_slot:
-                self._bound_slot.last_shapes[name] = shape
+            if self.bound_slot:
+                self.bound_slot.last_shapes[name] = shape
 
         self.context.set_output_allocator(name, allocate, notify)
 
     def bind(self, slot: Slot) -> None:
         """Make the context read and write a slot's memory."""
-        if self._bound_slot is slot:
+        if self.bound_slot is slot:
             return
-        self._bound_slot = slot
+        self.bound_slot = slot
         data_dependent = {region.tensor.name for region in self.io.output_layout.data_dependent}
-        for name, address in slot.buffers.addresses():
+        for name, address in (*slot.buffers.addresses(), *self.state.addresses()):
             if name not in data_dependent:
                 self.context.set_address(name, address)
         self.context.set_consumed_event(slot.buffers.inputs_read)
 
-    def unbind(self) -> None:
-        """Forget the bound slot, so that the next `bind` sets all addresses."""
-        self._bound_slot = None
-
     @property
     def device_bytes(self) -> int:
-        """The device memory of all buffer sets."""
-        return sum(slot.buffers.device_bytes for slot in self.slots)
+        """The device memory of all buffer sets and of the state."""
+        return self.state.nbytes + sum(slot.buffers.device_bytes for slot in self.slots)
 
     def synchronize(self) -> None:
         """Wait until all three streams are idle."""

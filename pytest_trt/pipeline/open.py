@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from pytest_trt.engine.backends.base import Engine, HostEngine
+from pytest_trt.engine.state import resolve_state
 from pytest_trt.pipeline.runner import Runner
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
     from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
 
 
-def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOptions, delay_ms: float = 0.0) -> Runner:
+def open_runner(
+    engine: Engine,
+    shapes: Mapping[str, Shape],
+    options: PipelineOptions,
+    delay_ms: float = 0.0,
+    state: Mapping[str, str] | None = None,
+) -> Runner:
     """Return the runner for the kind of `engine`, at the given input shapes.
 
     Args:
@@ -22,16 +29,19 @@ def open_runner(engine: Engine, shapes: Mapping[str, Shape], options: PipelineOp
         shapes: The input shapes by name.
         options: How the engine is run.
         delay_ms: How much longer an inference takes in a block, in ms: a known slowdown.
+        state: The outputs that become inputs of the next step (`EngineSpec.state`).
 
     Raises:
+        ModelError: The state does not fit the engine.
         InputError: The shapes do not fit the engine.
         BackendError: There is not enough memory, or the engine cannot be run with these options.
     """
+    pairs = resolve_state(state or {}, engine.inputs, engine.outputs)
     # Each runner is imported only when it is used: a process without a GPU does not load the device pipeline.
     if engine.kind == "host":
         from pytest_trt.pipeline.host import HostRunner
 
-        return HostRunner(cast(HostEngine, engine), shapes, options, delay_ms)
+        return HostRunner(cast(HostEngine, engine), shapes, options, delay_ms, pairs)
     from pytest_trt.pipeline.device import DeviceRunner
 
-    return DeviceRunner(cast("DeviceEngine", engine), shapes, options, delay_ms)
+    return DeviceRunner(cast("DeviceEngine", engine), shapes, options, delay_ms, pairs)

@@ -28,7 +28,7 @@ def _prepare_context(context: DeviceContext, engine: DeviceEngine, lane: Lane) -
     values = {t.name: slot.buffers.arrays[t.name] for t in io.inputs if t.on_host}
     ContextIO.from_context(context, engine, io.profile, shapes, values)
     data_dependent = {region.tensor.name for region in io.output_layout.data_dependent}
-    for name, address in slot.buffers.addresses():
+    for name, address in (*slot.buffers.addresses(), *lane.state.addresses()):
         if name in data_dependent:
             context.set_output_allocator(name, lambda _nbytes, address=address: address, lambda _shape: None)  # type: ignore[misc]
         else:

@@ -12,6 +12,7 @@ from pytest_trt.core import codec
 from pytest_trt.core.backends import BackendName
 from pytest_trt.core.validation import check_fields, set_fields
 from pytest_trt.errors import DeclarationError
+from pytest_trt.spec.name_pairs import pattern_problems
 from pytest_trt.spec.shape_ranges import DimRange, ShapeRange, dim_ranges, shape_ranges
 
 Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8", "best"]
@@ -28,6 +29,7 @@ MemoryPool = Literal[
 _NOT_BUILD_OPTIONS = frozenset((
     "path", "onnx", "build", "calibration", "seed", "input_ranges", "threads", "build_timeout_s", "backend",
     "device", "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget", "engine_host_code_allowed",
+    "state", "write_index",
 ))  # fmt: skip
 """Fields that do not change what is built, or whose file is part of the cache key by its content."""
 
@@ -36,7 +38,7 @@ _ALLOWED_FOR_PLANS = frozenset(("shapes", "dims", "precision", "tf32", "version_
 
 _FOR_EVERY_BACKEND = frozenset((
     "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend",
-    "device", "seed", "input_ranges", "threads", "build_timeout_s",
+    "device", "seed", "input_ranges", "threads", "build_timeout_s", "state", "write_index",
 ))  # fmt: skip
 """Fields that ONNX Runtime supports too, or that request what it does in any case."""
 
@@ -45,6 +47,9 @@ _LAYER_TYPES: Mapping[Precision, tuple[LayerType, ...]] = {
     "fp8": ("fp32", "fp16", "fp8"), "best": ("fp32", "fp16", "bf16", "int8", "fp8"),
 }  # fmt: skip
 """The types that the builder may use for a layer, by the precision of the engine."""
+
+STATE_AXIS = -2
+"""The axis of a cache that its write index counts along: caches of keys and values are (..., length, size)."""
 
 _MINIMUM = {
     "optimization_level": 0, "workspace_mb": 1, "avg_timing_iterations": 1, "max_aux_streams": 0, "max_num_tactics": 1,
@@ -68,6 +73,10 @@ class EngineSpec:
         shapes: The range of an input's shape, by the name of the input: a (min, opt, max) triple of shapes, a single
             shape, or a list of triples, one per optimisation profile.
         dims: The range of a dimension, by the name that the model gives it, in the same notations.
+        state: The outputs that become inputs of the next step, such as `{"present_*": "past_*"}`: the input of each
+            output. `*` is the same text on both sides. State stays on the device.
+        write_index: The input that says where a step writes into state of a fixed capacity, with the axis of the
+            state that it counts along; a name alone means axis -2. `trt_matrix` sets it by its name.
         precision: The precision of the engine. `best` lets the builder choose.
         calibration: The data for int8: a function that yields dicts of arrays by input name, the same at every call;
             `"random"` for generated arrays; or, with `calibrator`, the path of a calibration cache.
@@ -105,6 +114,8 @@ class EngineSpec:
     build: Callable[[], bytes] | None = None
     shapes: Mapping[str, tuple[ShapeRange, ...]] = dataclasses.field(default_factory=dict)
     dims: Mapping[str, tuple[DimRange, ...]] = dataclasses.field(default_factory=dict)
+    state: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    write_index: Mapping[str, int] = dataclasses.field(default_factory=dict)
     precision: Precision = "fp32"
     calibration: str | Callable[[], Any] | None = None
     calibrator: Literal["entropy", "minmax"] | None = None
@@ -161,7 +172,9 @@ class EngineSpec:
             raise DeclarationError(f"trt_engine: {problem}")
 
     def _expand_short_forms(self) -> None:
-        """Replace a single library, a single type or a path object by a list, a tuple or a string."""
+        """Replace a single library, a single type, a path object or a lone name by what the field holds."""
+        if isinstance(self.write_index, str):
+            set_fields(self, write_index={self.write_index: STATE_AXIS})
         if isinstance(self.timing_cache, os.PathLike):
             set_fields(self, timing_cache=os.fspath(self.timing_cache))
         alone = isinstance(self.plugins, (str, os.PathLike))
@@ -195,6 +208,9 @@ class EngineSpec:
         for pool, size in self.memory_pool_bytes.items():
             if size < 1:
                 yield f"memory_pool_bytes[{pool!r}] is {size}: it must be at least 1"
+        yield from pattern_problems(self.state)
+        if self.write_index and not self.state:
+            yield f"write_index={', '.join(self.write_index)} has no effect without state: declare state, or remove it"
         yield from self._layer_problems()
         yield from self._contradictions()
         ineffective = sorted(self._changed() - _NOT_BUILD_OPTIONS - _ALLOWED_FOR_PLANS)

@@ -101,8 +101,8 @@ def declare(marks: Sequence[Mark], case: Mapping[str, Any], params: Mapping[str,
 def with_case(declaration: Declaration, case: Mapping[str, Any]) -> Declaration:
     """Return the declaration for one combination of the matrix.
 
-    An axis is `batch`, a field of EngineSpec or PipelineOptions, or a dimension of the model. If a field and a
-    dimension have the same name, the axis is the field.
+    An axis is `batch`, a field of EngineSpec or PipelineOptions, a write index, or a dimension of the model. If a field
+    and a dimension have the same name, the axis is the field.
 
     Raises:
         DeclarationError: An axis is unknown, or a value is invalid.
@@ -118,6 +118,9 @@ def with_case(declaration: Declaration, case: Mapping[str, Any]) -> Declaration:
             fields["spec"][name] = value
         elif name in _PIPELINE_FIELDS:
             fields["pipeline"][name] = value
+        elif name in declaration.spec.write_index:
+            size = _check_size(name, value)
+            fields["spec"]["input_ranges"] = {**declaration.spec.input_ranges, name: (size, size)}
         else:
             _check_dimension(name, declaration.spec)
             dims[name] = _check_size(name, value)

@@ -17,6 +17,7 @@ from pytest_trt.engine.model.files import resolve_files
 from pytest_trt.engine.model.model import Model, resolve_model
 from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
 from pytest_trt.engine.provide import BuildRequest, BuildResources, ProvidedEngine, provide
+from pytest_trt.engine.state import State, check_write_index, resolve_state
 from pytest_trt.measure.engine_probe import EngineProbe, Subject, read_tensors
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import Declaration
@@ -118,7 +119,16 @@ class Case:
     @cached_property
     def resolved_shapes(self) -> ResolvedShapes:
         """The shapes that the engine is built for and run with."""
-        return resolve_shapes(self.model, self.declaration.spec, self.declaration.run)
+        model, spec = self.model, self.declaration.spec
+        shapes = resolve_shapes(model, spec, self.declaration.run)
+        highest = {name: high for name, (_, high) in spec.input_ranges.items()}
+        check_write_index(spec, self.state, shapes.run, highest)
+        return shapes
+
+    @cached_property
+    def state(self) -> State:
+        """The outputs that become inputs of the next step."""
+        return resolve_state(self.declaration.spec.state, self.model.inputs, self.model.outputs)
 
     @property
     def shapes(self) -> Mapping[str, Shape]:
@@ -161,9 +171,11 @@ class Case:
             Arrays by output name.
 
         Raises:
-            InputError: The inputs do not fit the engine, or hold NaN.
+            InputError: The inputs do not fit the engine, or hold NaN, or a write index lies beyond the state.
         """
         refuse_nan(inputs)
+        if written := {name: inputs[name].max() for name in self.spec.write_index if name in inputs}:
+            check_write_index(self.spec, self.state, self.shapes, written)
         return self._open_probe().infer(inputs)
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:

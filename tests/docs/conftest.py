@@ -9,6 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
+from decoders import Cache, decoder
 from filelock import FileLock
 from samples.documented_models import detector, encoder, resnet18
 from samples.pages import PAGES, ROOT, Block, blocks, page_id
@@ -41,6 +42,9 @@ def make_project(folder: Path) -> None:
     (folder / "models").mkdir(parents=True)
     for model in (resnet18(), encoder(), detector()):
         onnx.save(model, str(folder / "models" / f"{model.graph.name}.onnx"))
+    caches: dict[str, Cache] = {"decoder": "growing", "static_decoder": "fixed", "prefill": "none"}
+    for name, cache in caches.items():
+        onnx.save(decoder(cache=cache), str(folder / "models" / f"{name}.onnx"))
     (folder / "pytest.ini").write_text(INI.lstrip())
     for name in ("tests", "tmp"):
         (folder / name).mkdir()

@@ -87,6 +87,7 @@ class Probe:
         self._engine: Engine | None = None
         self._runner: Runner | None = None
         self._options = PipelineOptions()
+        self._spec = EngineSpec()
         self._inputs: Arrays = {}
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environments": self.environments,
@@ -167,9 +168,9 @@ class Probe:
         Returns:
             `inputs` and `outputs`, the tensors of the plan, and `seconds`, how long reading and deserialising took.
         """
-        chosen = backend(name)
+        chosen, self._spec = backend(name), codec.decode(EngineSpec, spec)
         started = time.perf_counter()
-        self._engine = chosen.load(Path(plan), device, codec.decode(EngineSpec, spec))
+        self._engine = chosen.load(Path(plan), device, self._spec)
         return _opened(self._engine, started), None
 
     def open(self, shapes: dict[str, list[int]], options: dict[str, Any], delay_ms: float = 0.0) -> Reply:
@@ -183,7 +184,7 @@ class Probe:
         started = time.perf_counter()
         concrete = {name: tuple(shape) for name, shape in shapes.items()}
         self._options = codec.decode(PipelineOptions, options)
-        self._runner = open_runner(self._engine, concrete, self._options, delay_ms)
+        self._runner = open_runner(self._engine, concrete, self._options, delay_ms, self._spec.state)
         return _opened(self._runner, started), None
 
     def draw(self, seed: int, ranges: dict[str, tuple[float, float]]) -> Reply:

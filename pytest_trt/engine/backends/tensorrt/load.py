@@ -39,6 +39,8 @@ class DeviceEngine:
         inputs: The inputs; -1 in a shape is dynamic.
         outputs: The outputs; -1 in a shape is dynamic or depends on the data.
         aux_streams: The number of auxiliary streams that the engine uses.
+        aliases: The input whose memory an output must share, by the name of the output: a cache that is updated in
+            place.
         profiles: For each optimisation profile, the (min, opt, max) shapes of every input by name.
 
     Raises:
@@ -80,6 +82,7 @@ class DeviceEngine:
         input_names = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         self.inputs = tuple(tensors[name] for name in input_names)
         self.outputs = tuple(tensors[name] for name in names if name not in input_names)
+        self.aliases = versions.aliases(engine, [tensor.name for tensor in self.outputs])
         self.aux_streams = int(engine.num_aux_streams)
         numbers = range(max(int(engine.num_optimization_profiles), 1))
         self.profiles: tuple[Mapping[str, ShapeRange], ...] = tuple(

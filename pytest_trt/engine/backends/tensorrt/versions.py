@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pytest_trt.core.backends import BACKENDS
@@ -247,6 +247,17 @@ def shape(dims: Any) -> Shape:
             "the plan reports no shapes, because it has no optimisation profile although a shape depends on the data: "
             "build it with a profile"
         ) from error
+
+
+def aliases(engine: Any, outputs: Sequence[str]) -> dict[str, str]:
+    """Return the input whose memory an output must share, by the name of the output.
+
+    Only caches that IKVCacheUpdateLayer updates in place have one, in TensorRT 10.15 and later.
+    """
+    if not hasattr(engine, "get_aliased_input_tensor"):
+        return {}
+    found = {name: engine.get_aliased_input_tensor(name) for name in outputs}
+    return {name: str(source) for name, source in found.items() if source}
 
 
 def device_memory_bytes(engine: Any) -> int:
