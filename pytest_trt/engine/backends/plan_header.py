@@ -80,6 +80,12 @@ def read_origin(plan: Path) -> PlanOrigin:
     with plan.open("rb") as file:
         header = file.read(HEADER_BYTES)
     origin = parse_header(header)
+    if origin is None and header[4:5] == b"{":  # as Ultralytics exports engines: a size, JSON of that size, the plan
+        begin = 4 + int.from_bytes(header[:4], "little")
+        raise BackendError(
+            f"{plan} is not a TensorRT plan: it begins with JSON metadata, as exporters write it; save the bytes from "
+            f"{begin} on, which are the plan, in a file of their own"
+        )
     if origin is None:
         raise BackendError(f"{plan} is not a TensorRT plan (it begins with {header[:4]!r}): build it again")
     if (size := plan.stat().st_size) < origin.size_bytes:

@@ -31,6 +31,13 @@ def plan(tmp_path: Path) -> Path:
     return tmp_path / "prebuilt.plan"
 
 
+def test_metadata_before_a_plan_is_named(plan: Path) -> None:
+    metadata = b'{"names": ["cat"]}'
+    plan.write_bytes(len(metadata).to_bytes(4, "little") + metadata + header(b"ftrt", (10, 3, 0, 26)))
+    with pytest.raises(BackendError, match=r"begins with JSON metadata.* save the bytes from 22 on"):
+        read_origin(plan)
+
+
 def test_header_contains_the_origin() -> None:
     rtx = parse_header(header(b"vtrt", (1, 7, 1, 116), 0b11000))
     assert rtx is not None
