@@ -79,6 +79,7 @@ def add_command(subparsers: Any) -> None:
         help="how much more device memory B may use (default: the ini setting, or 5%%)",
     )
     add_gate_argument(parser)
+    parser.add_argument("--energy", action="store_true", help="also measure the energy of an inference, in 32 s")
     add_time_arguments(parser)
     add_run_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the measurements and verdicts as JSON")
@@ -121,6 +122,7 @@ def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
         "max_slowdown": ("--max-slowdown", args.max_slowdown),
         "max_memory_growth": ("--max-memory-growth", args.max_memory_growth),
         "gates": ("--gate", args.gate),
+        "energy": ("--energy", "true" if args.energy else None),
     }
     settings = project.settings(flags)
     return Bench(settings, show_progress, find_interpreter(f"--{side}-python", getattr(args, f"{side}_python")))
@@ -128,7 +130,7 @@ def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
 
 def _describe(outcome: AbOutcome, args: argparse.Namespace) -> list[str]:
     lines = [f"{Path(args.model).name} on {device_name(outcome.new.environment)}"]
-    labels = {"ms": "", "p99_ms": "p99 ", "memory_mb": "", "host_mb": "host "}
+    labels = {"ms": "", "p99_ms": "p99 ", "memory_mb": "", "host_mb": "host ", "energy_mj": "", "power_w": ""}
     for name, measurement, python in (("A", outcome.old, args.a_python), ("B", outcome.new, args.b_python)):
         environment = measurement.environment
         figures = [

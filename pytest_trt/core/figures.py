@@ -26,6 +26,8 @@ class Figure:
             Its scatter shows only in the history.
         in_history: Whether the history of a baseline keeps the figure of every run.
         column: The title of the column in the table of results. It is empty if the table does not show the figure.
+        on_request: Whether the figure is measured only if a budget, a tolerance or an option requests it, because that
+            takes long. Its column is shown only if a test has the figure.
     """
 
     unit: str
@@ -37,6 +39,7 @@ class Figure:
     occurs_once: bool = False
     in_history: bool = True
     column: str = ""
+    on_request: bool = False
 
     @property
     def is_size(self) -> bool:
@@ -72,6 +75,8 @@ FIGURES: Mapping[str, Figure] = {
     "process_mb": Figure("MB", "device memory of the process", tolerance=0.1, at_least_of="memory_mb"),
     "host_mb": Figure("MB", "host memory", tolerance=0.25, at_least_of="memory_mb", column="host MB"),
     "engine_mb": Figure("MB", "engine size", tolerance=0.1),
+    "energy_mj": Figure("mJ", "energy an inference", column="mJ", on_request=True),
+    "power_w": Figure("W", "power", on_request=True),
     "build_s": _once("s", "build time"),
     "load_s": _once("s", "load time"),
     "first_ms": _once("ms", "first inference"),
@@ -83,7 +88,12 @@ FIGURES: Mapping[str, Figure] = {
     "weights_mb": _part("MB", "weights"),
     "context_mb": _part("MB", "execution context"),
     "io_mb": _part("MB", "I/O buffers"),
+    "net_energy_mj": Figure("mJ", "energy above idle", budget=False, in_history=False, on_request=True),
+    "idle_w": Figure("W", "idle power", budget=False, in_history=False, on_request=True),
 }
+
+ON_REQUEST = frozenset(name for name, figure in FIGURES.items() if figure.on_request)
+"""The figures that are measured only on request: those of the energy."""
 
 
 def status_words(status: str, figure: str = "") -> str:

@@ -1,4 +1,4 @@
-"""Estimate costs that occur once in a process, or once in a build, from a few values."""
+"""Estimate figures that have few values: costs that occur once in a process or in a build, and windows of energy."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from collections.abc import Mapping, Sequence
 from pytest_trt.core import noise_levels, stats
 from pytest_trt.core.records import Estimate
 
-ASSUMED_SPREAD: Mapping[str, float] = {"build_s": math.log(1.5), "load_s": math.log(2), "first_ms": math.log(2)}
+ASSUMED_SPREAD: Mapping[str, float] = {
+    "build_s": math.log(1.5),
+    "load_s": math.log(2),
+    "first_ms": math.log(2),
+    "energy_mj": 0.02,
+    "power_w": 0.02,
+    "net_energy_mj": 0.03,
+}
 """How far a single value of these figures may be from their median, as a log ratio, until several values show it."""
 
 MOST_VALUES = 12
@@ -16,13 +23,13 @@ MOST_VALUES = 12
 
 
 def estimate_repeats(figure: str, values: Sequence[float]) -> Estimate:
-    """Return the estimate of a figure of `ASSUMED_SPREAD` from one value for each process.
+    """Return the estimate of a figure of `ASSUMED_SPREAD` from a few values of it.
 
     The interval holds after any number of values up to `MOST_VALUES`, since each number has its share of the error.
 
     Args:
         figure: The figure's name.
-        values: The values, which are positive.
+        values: The values, which are positive: one for each process, build or window.
     """
     logs = [math.log(value) for value in values]
     center = sum(logs) / len(logs)

@@ -107,7 +107,7 @@ def judge(figure: str, estimate: Estimate, limit: float, samples: Sequence[Sampl
     value, limit_text = f"{estimate.value:.4g} {about.unit}", f"{limit:.4g} {about.unit}"
     blocks = [block for probe in samples for block in probe.blocks]
     sampled_s = sum(block.seconds for block in blocks)
-    once = figure in repeats.ASSUMED_SPREAD
+    once = about.occurs_once
     if once and estimate.samples == 1:
         estimate = repeats.estimate_repeats(figure, [estimate.value])
     if blocks and figure in blocks[0].times:

@@ -1,4 +1,4 @@
-"""Decide when enough processes have opened an engine to judge how long loading it takes."""
+"""Decide when there are enough values of figures that have few: openings of an engine, and windows of energy."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pytest_trt.core.records import Block
 from pytest_trt.judge import budgets
 
 
-class OpeningRule:
-    """A stopping rule (`measure.stopping.Rule`) whose blocks are openings of the engine in fresh processes.
+class RepeatsRule:
+    """A stopping rule (`measure.stopping.Rule`) whose blocks have one value of each figure.
+
+    Such a block is the opening of an engine in a fresh process, or a window of energy.
 
     Args:
-        limits: The budgets by figure. Those of figures that an opening has no value of are ignored.
+        limits: The budgets by figure. Those of figures that a block has no value of are ignored.
     """
 
     def __init__(self, limits: Mapping[str, float]) -> None:
@@ -26,15 +28,17 @@ class OpeningRule:
         self._count = 0
 
     def add(self, side: int, probe: int, block: Block) -> None:
-        """Add one opening: a block with one value of each figure."""
+        """Add one block of side 0; those of side 1 are ignored."""
+        if side:
+            return
         self._count += 1
         for name in self._limits.keys() & block.times.keys():
             self._values.setdefault(name, []).append(block.times[name][0])
 
     def finished(self) -> str:
-        """Return the reason to stop; empty while a budget is undecided and more openings may decide it."""
+        """Return the reason to stop; empty while a budget is undecided and more values may decide it."""
         if self._count >= repeats.MOST_VALUES:
-            return f"{repeats.MOST_VALUES} openings"
+            return f"{repeats.MOST_VALUES} values"
         statuses = [
             budgets.judge(name, repeats.estimate_repeats(name, values), self._limits[name]).status
             for name, values in self._values.items()
@@ -42,5 +46,5 @@ class OpeningRule:
         return "" if "inconclusive" in statuses else "budgets decided"
 
     def wants_probe(self) -> bool:
-        """Return False: every opening is a fresh probe."""
+        """Return False: an opening has a fresh probe, and more windows need none."""
         return False

@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from pytest_trt.core.clock_reasons import decode_reasons
 from pytest_trt.errors import BackendError
@@ -21,6 +21,8 @@ BUSY_PERCENT = 5
 """The lowest utilisation, in percent, at which another process is busy. Read while no probe runs."""
 
 _POLL_S = 0.5
+
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,11 +110,22 @@ class GpuState:
                 state[name] = float(reading())
         return state
 
+    def query(self, read: Callable[[Any, Any], _T]) -> _T | None:
+        """Return what `read` returns for the module pynvml and the GPU's handle; None if NVML does not support it."""
+        with contextlib.suppress(self._nvml.NVMLError):
+            return read(self._nvml, self._handle)
+        return None
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether this is a MIG slice, or a GPU that is divided into slices."""
+        mode = self.query(lambda nvml, handle: nvml.nvmlDeviceGetMigMode(handle)[0])
+        return self._slice is not self._handle or bool(mode)
+
     def power_limit_w(self) -> float | None:
         """Return the enforced power limit in W; None if this GPU does not report it."""
-        with contextlib.suppress(self._nvml.NVMLError):
-            return float(self._nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle)) / 1000
-        return None
+        milliwatts = self.query(lambda nvml, handle: float(nvml.nvmlDeviceGetEnforcedPowerLimit(handle)))
+        return None if milliwatts is None else milliwatts / 1000
 
     def facts(self) -> dict[str, str]:
         """Return the GPU's settings as text, without those that this GPU does not report.
@@ -191,9 +204,7 @@ class GpuState:
 
     def utilization(self) -> float:
         """Return the GPU's recent utilisation in percent; 0 if the GPU does not report it."""
-        with contextlib.suppress(self._nvml.NVMLError):
-            return float(self._nvml.nvmlDeviceGetUtilizationRates(self._handle).gpu)
-        return 0.0
+        return self.query(lambda nvml, handle: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu)) or 0.0
 
     def wait_until_free(self, own: Collection[int], wait_s: float, report: Callable[[str], None]) -> str | None:
         """Wait until no other process is busy on the GPU. Call it while no probe runs.

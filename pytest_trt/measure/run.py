@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_trt.core.records import Block, Estimate, LayerProfile, Samples
 from pytest_trt.measure import figures
+from pytest_trt.measure.energy import EnergyPass, EnergyRun
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe_source import ProbeSource
@@ -54,6 +55,7 @@ class MeasuredRun:
         other_figures: The throughput of side 1; all its figures if requested.
         inputs_and_outputs: The inputs and outputs of one inference on side 0; None unless requested.
         idle_states: The state of the GPU or host before the probes started, and after they ended.
+        energy: The windows of energy of both sides; None unless requested.
         parts_s: How long each part of the measurement took, in seconds.
         reversed_opening: Whether the probes of every turn were opened in the opposite order.
     """
@@ -65,6 +67,7 @@ class MeasuredRun:
     other_figures: Mapping[str, Estimate] = dataclasses.field(default_factory=dict)
     inputs_and_outputs: tuple[Arrays, Arrays] | None = None
     idle_states: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
+    energy: EnergyRun | None = None
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reversed_opening: bool = False
 
@@ -87,6 +90,7 @@ def measure_run(
     requested_inputs: Arrays | None = None,
     reverse_opening: bool = False,
     pass_rules: PassRules = PassRules(),
+    energy_pass: EnergyPass | None = None,
     state: Callable[[], Mapping[str, float]] | None = None,
     process_bytes: Callable[[int], int | None] | None = None,
     say: Callable[[str], None] = lambda text: None,
@@ -105,6 +109,7 @@ def measure_run(
             inputs that the blocks run on, None for no such inference.
         reverse_opening: Whether to open the probes of every turn in the opposite order.
         pass_rules: Decide how long the passes after the samples last.
+        energy_pass: Measures the energy of each side, in turn; None if it is not requested.
         state: Reads the state of the GPU or host: before the probes start, after each block, after the probes end.
         process_bytes: Returns the device memory of a process by its id; None if it is not known.
         say: Shows which pass runs.
@@ -127,6 +132,13 @@ def measure_run(
             if measure_other_side:
                 other_figures.update({**other_found, **figures.from_openings([_opening(other)])})
         stopwatch.lap("throughput")
+        energy = None
+        if energy_pass is not None:
+            say("measuring energy")
+            energy = energy_pass.measure(source.probes, batch=batch)
+            found.update(energy.figures(0))
+            other_figures.update(energy.figures(1))
+            stopwatch.lap("energy")
         if not (measure_other_side or profile_layers):
             source.release_all_but(0)  # the others exit while the passes of this one run
         found.update(figures.from_memory(probe.memory()))
@@ -157,11 +169,12 @@ def measure_run(
     return MeasuredRun(
         sampling,
         found,
-        probe.proof,
+        {**probe.proof, **(energy.proof if energy is not None else {})},
         profiles,
         other_figures,
         inputs_and_outputs,
         idle_states=(before, state() if state is not None else {}),
+        energy=energy,
         parts_s=_split_sampling(stopwatch.seconds, sampling),
         reversed_opening=reverse_opening,
     )

@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_trt.core.figures import FIGURES, status_words
+from pytest_trt.core.figures import FIGURES, ON_REQUEST, status_words
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import STATUSES, Estimate, Result, Verdict
 from pytest_trt.report.header import Header, device_name
@@ -21,7 +21,7 @@ from pytest_trt.report.numbers import (
     format_share,
 )
 
-_OPTIONAL = ("memory_mb", "host_mb", "throughput", "p99_ms")
+_OPTIONAL = ("memory_mb", "host_mb", "throughput", "p99_ms", "energy_mj")
 """The figures whose columns a narrow table leaves out, in this order."""
 
 _FIRST = ": --trt-baseline-save"
@@ -72,13 +72,15 @@ def build_table(results: Sequence[Result], header: Header) -> Table:
     """Return the table of `results`, in their order.
 
     The device has a column only if there are several devices. The memory is that of the device, or of the host if no
-    test used a device. The tightest budget of each test has a column if there are budgets.
+    test used a device. The tightest budget of each test has a column if there are budgets, and so has a figure that is
+    measured only on request if a test has it.
     """
     devices = [
         escape(device_name(r.measurement.environment).removeprefix("NVIDIA ")) if r.measurement else "" for r in results
     ]
-    hidden = "host_mb" if any("memory_mb" in _figures(r) for r in results) else "memory_mb"
-    figures = {name: about.column for name, about in FIGURES.items() if about.column and name != hidden}
+    found = {name for result in results for name in _figures(result)}
+    hidden = {"host_mb" if "memory_mb" in found else "memory_mb", *(ON_REQUEST - found)}
+    figures = {name: about.column for name, about in FIGURES.items() if about.column and name not in hidden}
     leading = ("test", "device") if len(set(devices) - {""}) > 1 else ("test",)
     budgets = list(map(_budget_cell, results))
     budget = ("budget",) if any(budgets) else ()

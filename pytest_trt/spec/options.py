@@ -78,6 +78,8 @@ OPTIONS = (
     Option("--trt-max-time", "max_time_s", "stop measuring a test after this many seconds (10)", "S"),
     Option("--trt-min-time", "min_time_s", "measure a test for at least this many seconds (0.1)", "S"),
     Option("--trt-wait", "wait_s", "how many seconds to wait for a GPU that another process keeps busy (60)", "S"),
+    Option("--trt-energy", "energy", "also measure the energy of an inference, which takes 17 s a test, and 32 s "
+           "if two engines take turns"),
     Option("--trt-lock-dir", "lock_dir", "folder of the locks that let one run at a time use a GPU; share it between "
            "the containers of a host (a folder of the user in TMPDIR)", "PATH"),
     Option("--trt-cache-dir", "cache_dir", "folder of the engine cache (the user's cache folder)", "PATH"),

@@ -40,6 +40,7 @@ class Settings:
     max_time_s: float = 10.0
     min_time_s: float = 0.1
     wait_s: float = 60.0
+    energy: bool = False
     lock_dir: str | None = None
     cache_dir: str | None = None
     cache_bytes: int = 20 * 10**9

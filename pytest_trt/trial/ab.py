@@ -32,6 +32,7 @@ from pytest_trt.spec.gates import OWN_SETTINGS, Gate, choose_gates
 from pytest_trt.trial import gated_figures
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
+from pytest_trt.trial.energy import energy_rule, with_energy_verdicts
 from pytest_trt.trial.explain import EngineCosts, explain_slowdown
 from pytest_trt.trial.measuring import MeasuringDevice, measure_and_confirm
 from pytest_trt.trial.probe_spread import ProbeSpread, spread_of
@@ -147,6 +148,8 @@ class AbComparison:
         self._check_device()
         old, new = self._engines()
 
+        settings = self._new.bench.settings
+
         def measure(look: int) -> MeasuredRun:
             pair = ((self._new, new.subject), (self._old, old.subject))
             requested = gated_figures.rules_in_turn(self._gates.values(), self._question)
@@ -158,6 +161,7 @@ class AbComparison:
                 profile_layers=look > 0,
                 measure_other_side=True,
                 reverse_opening=look % 2 == 1,
+                energy=energy_rule({}, self._gates.values(), self._question, always=settings.energy),
             )
             return dataclasses.replace(
                 run,
@@ -222,7 +226,7 @@ class AbComparison:
             gated_figures.judge_gate(gate, self._question(gate.figure), baseline, run, "paired")
             for gate in self._gates.values()
         ]
-        return tuple(verdict for verdict in judged if verdict is not None)
+        return with_energy_verdicts([verdict for verdict in judged if verdict is not None], run.energy)
 
     @staticmethod
     def _measurement(

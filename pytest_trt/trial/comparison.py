@@ -22,6 +22,7 @@ from pytest_trt.spec.expectations import Tolerance
 from pytest_trt.spec.gates import OWN_SETTINGS, Gate, choose_gates
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial import gated_figures
+from pytest_trt.trial.energy import energy_rule
 from pytest_trt.trial.explain import EngineCosts, explain_slowdown
 from pytest_trt.trial.probe_spread import ProbeSpread
 
@@ -122,6 +123,11 @@ class Comparison:
     def question(self) -> RegressionQuestion:
         """Whether `ms` is worse than the baseline's by more than the tolerance."""
         return self.question_of("ms")
+
+    def energy_rule(self, limits: Mapping[str, float], settings: Settings) -> Rule | None:
+        """Return the rule that ends the windows of energy; None if nothing requests them (see `energy.energy_rule`)."""
+        question = self.question_of if self.mode == "paired" else None
+        return energy_rule(limits, self.terms.gates.values(), question, always=settings.energy)
 
     def question_of(self, figure: str, *, reversed_opening: bool = False) -> RegressionQuestion:
         """Return the question whether a figure is worse than the baseline's by more than its tolerance.

@@ -11,7 +11,7 @@ from pytest_trt.core import noise_levels
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Block, Estimate, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline
-from pytest_trt.judge.regression import paired, stored
+from pytest_trt.judge.regression import paired, stored, windows
 from pytest_trt.judge.regression.card_levels import reference_on
 from pytest_trt.judge.regression.estimates import EstimateRule, judge_estimates
 from pytest_trt.judge.regression.question import RegressionQuestion, without_minor_improvement
@@ -50,6 +50,8 @@ def judge_gate(
     by_blocks = _by_blocks(question)
     if mode == "paired" and _is_sampled(by_blocks, run):
         return without_minor_improvement(paired.judge_paired(by_blocks, *run.sampling.sides))
+    if mode == "paired" and run.energy is not None and run.energy.in_turn(name):
+        return without_minor_improvement(windows.judge_windows(question, *run.energy.sides))
     if mode == "paired" and (old := _other_estimate(question, run)) is not None:
         between, detail = question.open_order_effect, "judged engine against engine"
         return without_minor_improvement(judge_estimates(question, new, old, between, detail))

@@ -14,7 +14,7 @@ from pytest_trt.core.records import Environment, Verdict
 from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.judge.regression.paired import pair_medians
 from pytest_trt.judge.regression.question import RegressionQuestion
-from pytest_trt.judge.repeats import OpeningRule
+from pytest_trt.judge.repeats import RepeatsRule
 from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
@@ -25,6 +25,7 @@ from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Rule
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.confirm import FAILS, confirm_verdicts, is_undecided
+from pytest_trt.trial.energy import choose_energy_pass
 from pytest_trt.trial.probe_spread import ProbeSpread, learn, spread_of
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ class MeasuringDevice:
         requested_inputs: Arrays | None = None,
         reverse_opening: bool = False,
         budgets: Mapping[str, float] | None = None,
+        energy: Rule | None = None,
         phase: str = "measuring",
     ) -> MeasuredRun:
         """Measure the first side, or let both take turns, in fresh probes. The device must be held `exclusively`.
@@ -115,6 +117,7 @@ class MeasuringDevice:
             reverse_opening: Whether to open the probes in the opposite order: a second measurement must not repeat an
                 error that the order of opening made in the first.
             budgets: The budgets by figure, which the passes after the samples decide.
+            energy: Decides when there are enough windows of energy; None if energy is not requested.
             phase: What the progress shows meanwhile.
         """
         say = self._bench.say
@@ -144,6 +147,7 @@ class MeasuringDevice:
                 requested_inputs=requested_inputs,
                 reverse_opening=reverse_opening,
                 pass_rules=self._pass_rules(budgets or {}),
+                energy_pass=None if energy is None else choose_energy_pass(energy, gpu, read),
                 state=read_state,
                 process_bytes=gpu.process_bytes if gpu is not None else None,
                 say=say,
@@ -166,7 +170,7 @@ class MeasuringDevice:
         once = {name: limit for name, limit in budgets.items() if name in ("load_s", "first_ms")}
         return PassRules(
             throughput=LimitRule(throughput, spread=self.spread.share) if throughput else None,
-            openings=OpeningRule(once) if once else None,
+            openings=RepeatsRule(once) if once else None,
         )
 
     def invalid_verdicts(self, run: MeasuredRun) -> tuple[Verdict, ...]:

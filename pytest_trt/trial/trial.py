@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_trt.core.backends import BACKENDS
+from pytest_trt.core.figures import ON_REQUEST
 from pytest_trt.core.records import Measurement, Result, Verdict
 from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.engine.arrays import refuse_nan
@@ -39,6 +40,7 @@ from pytest_trt.trial.case import Case
 from pytest_trt.trial.choose_comparison import EngineUnderTest, choose_baseline, choose_revision
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
 from pytest_trt.trial.confirm import confirm_verdicts
+from pytest_trt.trial.energy import with_energy_verdicts
 from pytest_trt.trial.layer_check import layer_verdicts
 from pytest_trt.trial.measuring import ConfirmedRun, MeasuringDevice, measure_and_confirm
 from pytest_trt.trial.missing_measurement import missing_measurement
@@ -173,6 +175,7 @@ class Trial(Case):
                 profile_layers=look > 0,
                 requested_inputs=requested if look == 0 else None,
                 reverse_opening=look % 2 == 1,
+                energy=True,
                 phase="confirming" if look else "measuring",
             )
 
@@ -191,11 +194,13 @@ class Trial(Case):
         A backend that runs the model itself has no build lottery: its engine is not built again.
         """
         has_lottery = tested.engine.built and not BACKENDS[self.backend].runs_model
-        if not (has_lottery and any(verdict.status == "regressed" for verdict in verdicts)):
+        regressed = {verdict.figure for verdict in verdicts if verdict.status == "regressed"}
+        if not (has_lottery and regressed):
             return verdicts
         another = self.build_again()  # may wait for another build, which waits for the device's lock
         with self._device.exclusively(wait=False):
-            run = self._run(another, self.subject(another, tested.subject.inputs), comparison)
+            subject, energy = self.subject(another, tested.subject.inputs), not regressed.isdisjoint(ON_REQUEST)
+            run = self._run(another, subject, comparison, energy=energy)
         return confirm_verdicts(verdicts, self._verdicts(run, comparison), rebuilt=True)
 
     def _build_lottery(self, tested: EngineUnderTest, run: MeasuredRun, comparison: Comparison) -> BuildLottery:
@@ -222,6 +227,7 @@ class Trial(Case):
         profile_layers: bool = False,
         requested_inputs: Arrays | None = None,
         reverse_opening: bool = False,
+        energy: bool = False,
         phase: str = "confirming in another build",
     ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend, self.environment)
@@ -241,6 +247,7 @@ class Trial(Case):
             requested_inputs=requested_inputs,
             reverse_opening=reverse_opening,
             budgets=None if settings.disabled else budgets,
+            energy=comparison.energy_rule(budgets, settings) if energy and not settings.disabled else None,
             phase=phase,
         )
         return dataclasses.replace(run, figures={**run.figures, **engine.figures})
@@ -251,7 +258,7 @@ class Trial(Case):
             return ()
         within_budgets = budget_verdicts(self.declaration, self.environment, run.figures, run.sampling.sides[0])
         layers = layer_verdicts(self.declaration.layers, run, comparison, self._baselines, self.backend)
-        return (*within_budgets, *comparison.verdicts(run), *layers)
+        return with_energy_verdicts((*within_budgets, *comparison.verdicts(run), *layers), run.energy)
 
     def _measurement(
         self,
@@ -306,11 +313,8 @@ class Trial(Case):
     def _missing_measurement(self) -> str:
         if self._error is not None:
             return f"measure() failed, but the test continued: nothing was judged ({self._error})"
-        return missing_measurement(self.declaration, stored=self._has_baseline())
-
-    def _has_baseline(self) -> bool:
         from pytest_trt.judge.baselines import device_slug
 
-        if self._baselines is None:
-            return False
-        return self._baselines.load(self._node_id, device_slug(self.environment)) is not None
+        load = self._baselines.load if self._baselines is not None else None
+        stored = load is not None and load(self._node_id, device_slug(self.environment)) is not None
+        return missing_measurement(self.declaration, stored=stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_trt.core.records import Block
 from pytest_trt.core.repeats import MOST_VALUES
-from pytest_trt.judge.repeats import OpeningRule
+from pytest_trt.judge.repeats import RepeatsRule
 
 
 def openings_needed(rule, values):
@@ -17,20 +17,20 @@ def openings_needed(rule, values):
 
 
 def test_one_opening_is_enough_far_from_the_limit():
-    assert openings_needed(OpeningRule({"load_s": 1.0}), [0.4]) == 1
-    assert openings_needed(OpeningRule({"load_s": 1.0}), [2.1]) == 1
+    assert openings_needed(RepeatsRule({"load_s": 1.0}), [0.4]) == 1
+    assert openings_needed(RepeatsRule({"load_s": 1.0}), [2.1]) == 1
 
 
 def test_openings_near_the_limit_are_repeated():
-    assert 2 < openings_needed(OpeningRule({"load_s": 1.0}), [0.7, 0.71, 0.69] * 4) < MOST_VALUES
+    assert 2 < openings_needed(RepeatsRule({"load_s": 1.0}), [0.7, 0.71, 0.69] * 4) < MOST_VALUES
 
 
 def test_openings_at_the_limit_end():
-    rule = OpeningRule({"load_s": 1.0, "first_ms": 10.0})
+    rule = RepeatsRule({"load_s": 1.0, "first_ms": 10.0})
     assert openings_needed(rule, [1.0] * 20) == MOST_VALUES
-    assert rule.finished() == "12 openings"
+    assert rule.finished() == "12 values"
     assert not rule.wants_probe()
 
 
 def test_other_budgets_are_ignored():
-    assert openings_needed(OpeningRule({"ms": 1.0, "load_s": 1.0}), [0.1]) == 1
+    assert openings_needed(RepeatsRule({"ms": 1.0, "load_s": 1.0}), [0.1]) == 1
