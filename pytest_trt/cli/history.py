@@ -46,12 +46,11 @@ def _run(args: argparse.Namespace) -> int:
         f"{folder.where} has no baseline of",
         "run pytest-trt baseline list to see all",
     )
+    stored = [(path, baseline) for path, baseline in stored if baseline.node_id in chosen]
+    committed = {} if args.no_git else runs_in_git(folder, [path for path, _ in stored])
     for path, baseline in stored:
-        if baseline.node_id not in chosen:
-            continue
-        runs = {run.time: run for run in baseline.history}
-        if not args.no_git:
-            runs = {**{run.time: run for run in runs_in_git(folder, path)}, **runs}
+        runs = {one.run.time: one.run for one in committed.get(path, ())}
+        runs |= {run.time: run for run in baseline.history}
         points = trend([runs[time] for time in sorted(runs)], args.figure)
         show(f"{baseline.node_id}, {device_name(baseline.environment)}")
         show_report(draw(points, args.figure, width=output_width(), encoding=sys.stdout.encoding or "utf-8") + "\n")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from pytest_trt.errors import GitError
 
@@ -42,6 +46,31 @@ def run_git(folder: Path, *arguments: str, stdin: bytes = b"") -> bytes:
         reason = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
         raise GitError(f"git {arguments[0]} failed in {folder}: {reason}")
     return done.stdout
+
+
+@contextlib.contextmanager
+def stream_git(folder: Path, *arguments: str, stdin: bytes) -> Iterator[IO[bytes]]:
+    """Run git as `run_git` does, and give its standard output as a stream that need not fit into memory.
+
+    Raises:
+        GitError: Git cannot be started.
+    """
+    with tempfile.TemporaryFile() as requests:  # a pipe could fill up while the output is not read
+        requests.write(stdin)
+        requests.seek(0)
+        try:
+            process = subprocess.Popen(
+                ["git", "-C", str(folder), *arguments],
+                stdin=requests, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=git_environment(),
+            )  # fmt: skip
+        except OSError as error:
+            raise GitError(f"git cannot be run in {folder} ({error}): install git, or try again later") from error
+        with process:
+            assert process.stdout is not None
+            try:
+                yield process.stdout
+            finally:
+                process.kill()
 
 
 def find_commit(folder: Path, revision: str, flag: str) -> tuple[Path, str]:

@@ -7,7 +7,7 @@ import functools
 import gzip
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pytest_trt.core import codec, json_text
@@ -17,8 +17,9 @@ from pytest_trt.core.scalars import short_repr
 from pytest_trt.errors import BaselineError, RecordError
 from pytest_trt.judge.baselines.baseline import Baseline, BaselineData
 from pytest_trt.judge.baselines.paths import device_slug
+from pytest_trt.judge.baselines.run import Run
 
-T = TypeVar("T", Baseline, BaselineData)
+T = TypeVar("T", Baseline, BaselineData, Run)
 
 MOST_BYTES = 8192
 """The most bytes of a baseline that is written."""
@@ -114,6 +115,27 @@ def parse(raw: bytes, where: str) -> Baseline:
         raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {REMEDY}") from error
     may_hold_controls = b"\\" in raw or b"\x7f" in raw or not raw.isascii()
     return _decode(Baseline, data, where, check_text=may_hold_controls)
+
+
+def unseen_runs(raw: bytes, where: str, seen: set[bytes]) -> Sequence[Run]:
+    """Return the runs in the history of a stored baseline whose lines are not in `seen`, and add these lines to it.
+
+    Most versions of a file have one new line, and only that is decoded. A file of another form, because it was edited,
+    is parsed as a whole.
+
+    Raises:
+        BaselineError: The text is not valid.
+    """
+    lines, closing, _ = raw.partition(_OPENING)[2].partition(_CLOSING)
+    if not closing or len(raw) > MOST_READ:
+        return parse(raw, where).history
+    new = [line for line in lines.split(b",\n") if line not in seen]
+    try:
+        runs = [_decode(Run, json.loads(line), where, check_text=True) for line in new]
+    except (ValueError, RecursionError, BaselineError):
+        return parse(raw, where).history
+    seen.update(new)
+    return runs
 
 
 def render_data(data: BaselineData) -> bytes:

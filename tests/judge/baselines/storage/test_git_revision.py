@@ -135,7 +135,7 @@ def test_history_from_git(repository: Path) -> None:
         commit(repository)
     folder = opened(repository)
     (entry,) = folder.list()
-    times = sorted({run.time for run in runs_in_git(folder, entry.path)})
+    times = sorted({one.run.time for one in runs_in_git(folder, [entry.path])[entry.path]})
     assert [time[8:10] for time in times] == [f"{day:02}" for day in range(1, 15)]
 
 
@@ -150,11 +150,11 @@ def test_history_skips_unreadable_versions(repository: Path) -> None:
     commit(repository)
     folder = opened(repository)
     (entry,) = folder.list()
-    assert len(list(runs_in_git(folder, entry.path))) == 2
+    assert [one.author for one in runs_in_git(folder, [entry.path])[entry.path]] == ["A"]
 
 
 def test_history_outside_of_git_is_empty(tmp_path: Path) -> None:
     folder = opened(tmp_path)
     folder.save(measurement(), "missing")
     (entry,) = folder.list()
-    assert list(runs_in_git(folder, entry.path)) == []
+    assert runs_in_git(folder, [entry.path]) == {entry.path: []}
