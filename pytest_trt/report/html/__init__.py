@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import base64
 import gzip
-import importlib.resources
-import json
 from collections.abc import Sequence
-from typing import Any
 
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Result
 from pytest_trt.report.header import Header
 from pytest_trt.report.html import overview
-from pytest_trt.report.html.parts import fill, hash_of, page_file
+from pytest_trt.report.html.parts import fill, hash_of, page_file, page_files, plotly_script, script_json
 from pytest_trt.report.html.section import Detail, section
 from pytest_trt.report.stored_results import summaries
 from pytest_trt.report.table import build_table, next_step, totals, warnings
@@ -31,7 +28,8 @@ _FULL = Detail(samples=400, blocks=200, layers=400)
 def render(results: Sequence[Result], header: Header) -> str:
     """Return the page: the facts about the run, its failures, the table of all tests, and a section for each test."""
     known = summaries(results)
-    style, script, plotly = page_file("report.css"), page_file("charts.js") + page_file("report.js"), _plotly()
+    style, plotly = page_file("report.css"), plotly_script()
+    script = page_files("tables.js", "plots.js", "charts.js", "report.js")
     failed = list(overview.failures(known, header))
     return fill(
         "report.html",
@@ -49,7 +47,7 @@ def render(results: Sequence[Result], header: Header) -> str:
         warnings=warnings(known, header),
         table=build_table(known, header),
         classes=[overview.css_class(result, header) for result in known],
-        data=_json(overview.row_data(known, header)),
+        data=script_json(overview.row_data(known, header)),
         sections=_sections(results, header),
     )
 
@@ -61,10 +59,10 @@ def _sections(results: Sequence[Result], header: Header) -> list[str]:
     packed = []
     for result in results:
         detail = _FULL
-        text = _packed(_json(section(result, header, detail)).encode())
+        text = _packed(script_json(section(result, header, detail)).encode())
         while len(text) > share and detail != detail.halved():
             detail = detail.halved()
-            text = _packed(_json(section(result, header, detail)).encode())
+            text = _packed(script_json(section(result, header, detail)).encode())
         packed.append(text)
     return packed
 
@@ -82,13 +80,3 @@ def _policy(style: str, script: str, plotly: str) -> str:
 def _packed(content: bytes) -> str:
     """Return the content, compressed, in base64. The same content gives the same text."""
     return base64.b64encode(gzip.compress(content, 6, mtime=0)).decode()
-
-
-def _json(value: Any) -> str:
-    """Return JSON that can be inside a script element: it cannot end the element."""
-    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _plotly() -> str:
-    """Return Plotly's script, which its Python package contains."""
-    return (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import importlib.resources
-from typing import Any
+import json
+from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.foreign_text import escape_lines
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def fill(template: str, **values: Any) -> str:
     """Return a page: a template of Jinja2, filled with values, which it escapes."""
+    page: str = _environment().get_template(template).render(values)
+    return page
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """Return the environment of all templates. It keeps them compiled, which takes longer than to fill one."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -22,13 +34,27 @@ def fill(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["safe_text"] = escape_lines
-    page: str = environment.get_template(template).render(values)
-    return page
+    return environment
 
 
 def hash_of(text: str) -> str:
     """Return the hash of a style or script as a content security policy names it."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def script_json(value: Any) -> str:
+    """Return JSON that can be inside a script element: it cannot end the element."""
+    return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def plotly_script() -> str:
+    """Return Plotly's script, which its Python package contains."""
+    return (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def page_files(*names: str) -> str:
+    """Return the texts of several files of the pages, one after another."""
+    return "".join(map(page_file, names))
 
 
 def page_file(name: str) -> str:

@@ -1,38 +1,7 @@
 "use strict";
 // The plots of a test's section: each is a caption, and a function that returns Plotly's traces and layout.
 window.trtCharts = (test) => {
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
-  const narrow = () => window.innerWidth < 640;
-
-  // Plotly reads tags and entities in labels, so text from elsewhere must not contain any.
-  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-
-  function wrapped(text, width) {
-    const parts = [];
-    for (let start = 0; start < text.length; start += width) parts.push(plain(text.slice(start, start + width)));
-    return parts.join("<br>");
-  }
-
-  function axisStyle() {
-    const line = colour("line");
-    return { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true };
-  }
-
-  function layout(height, more = {}) {
-    const { xaxis, yaxis, ...rest } = more;
-    return {
-      height,
-      margin: { l: 10, r: 10, t: 10, b: 30 },
-      paper_bgcolor: "rgba(0,0,0,0)",
-      plot_bgcolor: "rgba(0,0,0,0)",
-      font: { color: colour("ink"), size: narrow() ? 11 : 12 },
-      legend: { orientation: "h", y: 1, yanchor: "bottom", x: 0 },
-      hoverlabel: { align: "left" },
-      xaxis: { ...axisStyle(), ...xaxis },
-      yaxis: { ...axisStyle(), ...yaxis },
-      ...rest,
-    };
-  }
+  const { colour, narrow, plain, wrapped, axisStyle, layout, trend } = window.trtPlots;
 
   const SIDES = [
     ["old", "baseline", "old", "diamond-open"],
@@ -214,50 +183,6 @@ window.trtCharts = (test) => {
     };
   }
 
-  function trend() {
-    const runs = test.trend;
-    const x = runs.map((_, index) => index);
-    const about = (run) => [
-      run.time.slice(0, 10),
-      run.commit.slice(0, 12),
-      run.ratio === null ? "" : `judged ${(100 * run.ratio - 100).toFixed(1)} % against the reference`,
-      run.cause,
-      run.moved ? "became the reference" : "",
-      run.reason,
-    ].filter(Boolean).map((text) => wrapped(text, 60)).join("<br>");
-    const ring = (tone, size, symbol) => ({ color: colour(tone), size, symbol, line: { width: 2 } });
-    const some = (choose, name, marker) => ({
-      name,
-      mode: "markers",
-      x: x.filter((index) => choose(runs[index])),
-      y: runs.filter(choose).map((run) => run.value),
-      text: runs.filter(choose).map(about),
-      marker,
-      hovertemplate: "%{y} ms<br>%{text}<extra>" + name + "</extra>",
-    });
-    const level = {
-      name: "level, without the machine's drift",
-      mode: "lines",
-      x,
-      y: runs.map((run) => run.level),
-      line: { shape: "hvh", width: 2, color: colour("ink"), dash: "dot" },
-      hoverinfo: "skip",
-    };
-    return {
-      traces: [
-        level,
-        { ...some(() => true, "measured", { color: colour("new"), size: 7 }), mode: "lines+markers", line: { width: 1 } },
-        some((run) => run.change === "level", "level changed", ring("bad", 14, "diamond-open")),
-        some((run) => run.change === "machine", "the machine changed", ring("other", 14, "circle-open")),
-        some((run) => run.moved, "became the reference", ring("old", 12, "square-open")),
-      ].filter((trace) => trace.x.length),
-      layout: layout(260, {
-        xaxis: { tickvals: x, ticktext: runs.map((run) => plain(run.commit.slice(0, 7) || run.time.slice(0, 10))) },
-        yaxis: { title: { text: "ms" } },
-      }),
-    };
-  }
-
   const found = [];
   if (test.intervals.length) found.push(["Verdicts: intervals against tolerance and budget", intervals]);
   if (sides(test.samples).length) found.push(["Distribution of the latency", distributions]);
@@ -267,6 +192,6 @@ window.trtCharts = (test) => {
     const more = test.layers.length + test.layers_left_out - MOST_BARS;
     found.push([`Layers by what they add${more > 0 ? ` (${more} more are in the table below)` : ""}`, layers]);
   }
-  if (test.trend.length > 1) found.push(["Trend of the latency", trend]);
+  if (test.trend.length > 1) found.push(["Trend of the latency", () => trend(test.trend, "ms")]);
   return found;
 };

@@ -1,47 +1,14 @@
 "use strict";
-// The table of all tests is in the page. This script sorts, filters and pivots it, and draws a test's section when it
+// The table of all tests is in the page. This script filters and pivots it, and draws a test's section when it
 // is opened. Text from elsewhere is only ever set as text; in Plotly's labels, which have markup, it is escaped.
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const byId = (id) => document.getElementById(id);
   const rows = Array.from(byId("all").tBodies[0].rows);
   const sections = Array.from(document.querySelectorAll("details.test"));
+  const element = window.trtElement;
 
-  function element(name, properties = {}, ...children) {
-    const made = Object.assign(document.createElement(name), properties);
-    made.append(...children.filter((child) => child !== null));
-    return made;
-  }
-
-  // ---- Sort, search and filter ----
-
-  const headings = Array.from(byId("all").tHead.rows[0].cells);
-
-  function sortKey(row, column) {
-    const text = row.cells[column].textContent.trim();
-    const numeric = headings[column].classList.contains("n") || /^[+-]?\d/.test(text);
-    const found = numeric ? /[+-]?\d+(\.\d+)?/.exec(text) : null;
-    return found ? Number(found[0]) : text;
-  }
-
-  function compareKeys(one, other) {
-    if (typeof one === typeof other) {
-      return typeof one === "number" ? one - other : one.localeCompare(other, "en", { numeric: true });
-    }
-    return typeof one === "number" ? -1 : 1; // A cell without a number is last.
-  }
-
-  function sortBy(column) {
-    const heading = headings[column];
-    const descending = heading.getAttribute("aria-sort") === "ascending";
-    headings.forEach((other) => other.removeAttribute("aria-sort"));
-    heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
-    const keyed = rows.map((row, index) => [sortKey(row, column), index, row]);
-    keyed.sort((a, b) => (descending ? compareKeys(b[0], a[0]) : compareKeys(a[0], b[0])) || a[1] - b[1]);
-    byId("all").tBodies[0].append(...keyed.map((entry) => entry[2]));
-  }
-
-  headings.forEach((heading, column) => heading.firstElementChild.addEventListener("click", () => sortBy(column)));
+  // ---- Search and filter ----
 
   function fillSelect(select, values) {
     const sorted = Array.from(new Set(values)).sort((a, b) => a.localeCompare(b, "en", { numeric: true }));
@@ -190,30 +157,7 @@
     return element("details", {}, element("summary", { textContent: summary }), ...children);
   }
 
-  const pending = new WeakMap();
-  const observer = new IntersectionObserver((entries) => entries.forEach((entry) => {
-    if (entry.isIntersecting && pending.has(entry.target)) {
-      const act = pending.get(entry.target);
-      pending.delete(entry.target);
-      observer.unobserve(entry.target);
-      act();
-    }
-  }), { rootMargin: "300px" });
-
-  function whenVisible(target, act) {
-    pending.set(target, act);
-    observer.observe(target);
-  }
-
-  const drawn = new Map();
-
-  function draw(area, plot) {
-    loadPlotly().then((Plotly) => {
-      const { traces, layout } = plot();
-      Plotly.react(area, traces, layout, { responsive: true, displayModeBar: false });
-      drawn.set(area, plot);
-    });
-  }
+  const { draw, whenVisible } = window.trtPlots.figures(loadPlotly);
 
   function figure(caption, plot) {
     const area = element("div", { className: "plot" });
@@ -287,8 +231,6 @@
   byId("all").addEventListener("click", (event) => {
     if (event.target.closest("a[href='" + location.hash + "']")) openTarget(); // The same link again changes no hash.
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () =>
-    drawn.forEach((plot, area) => draw(area, plot)));
   fillPivot();
   applyFilters();
   openTarget();
