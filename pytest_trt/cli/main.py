@@ -17,8 +17,8 @@ from pytest_trt.core.version import __version__
 from pytest_trt.errors import TrtError
 
 COMMANDS = (
-    "init", "compare", "merge", "ab", "backends", "bisect", "inspect", "explore", "baseline", "history", "cache",
-    "calibrate", "selftest", "doctor", "comment",
+    "init", "compare", "merge", "ab", "backends", "bisect", "inspect", "explore", "baseline", "history", "site",
+    "cache", "calibrate", "selftest", "doctor", "comment",
 )  # fmt: skip
 """The commands in the order of the help. Each is a module of this package."""
 

@@ -8,7 +8,7 @@ is parsed by `json_text.parse`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 from pytest_trt.core import json_text
@@ -35,6 +35,8 @@ class ArrayReader:
         max_elements: The most elements that are read.
         may_end_early: Whether the text may end inside the array, such as that of a program that was killed while it
             wrote. An element that is not complete is then left out.
+        shorten: Returns an element that takes a line without the parts that are not needed, before it is parsed. If the
+            shorter text is not JSON, the whole element is parsed.
 
     Attributes:
         fields: The values of the other fields. They are complete once all elements were read. The field `name` is
@@ -43,9 +45,16 @@ class ArrayReader:
     """
 
     def __init__(
-        self, file: BinaryIO, name: str, limits: JsonLimits, max_elements: int, *, may_end_early: bool = False
+        self,
+        file: BinaryIO,
+        name: str,
+        limits: JsonLimits,
+        max_elements: int,
+        *,
+        may_end_early: bool = False,
+        shorten: Callable[[bytes], bytes] = bytes,
     ) -> None:
-        self._text, self._name = _Text(file, limits), name
+        self._text, self._name = _Text(file, limits, shorten), name
         self._max_elements, self._may_end_early = max_elements, may_end_early
         self.fields: dict[str, Any] = {}
         self.found = False
@@ -111,8 +120,8 @@ class _EndOfText(RecordError):
 class _Text:
     """The part of a text that was read, and the position in it. Bytes before the position are dropped."""
 
-    def __init__(self, file: BinaryIO, limits: JsonLimits) -> None:
-        self._file, self._limits = file, limits
+    def __init__(self, file: BinaryIO, limits: JsonLimits, shorten: Callable[[bytes], bytes]) -> None:
+        self._file, self._limits, self._shorten = file, limits, shorten
         self._data = file.read(_CHUNK).removeprefix(_BYTE_ORDER_MARK)
         self._at, self._dropped = 0, 0
 
@@ -175,11 +184,13 @@ class _Text:
         The plugin writes each element in a line of its own. To search for its end would take longer than to parse it.
         """
         end = self._data.find(b"\n", self._at)
+        if end < 0 and self._read():
+            end = self._data.find(b"\n", self._at)
         raw = self._data[self._at : end].rstrip(b",\r") if end >= 0 else b""
         if not raw.endswith(b"}"):
             return None
         try:
-            found = json_text.parse(raw, self._limits)
+            found = json_text.parse(self._shorten(raw), self._limits)
         except RecordError:  # It goes on in the next line, or is invalid, which the caller finds out.
             return None
         self._at += len(raw)

@@ -22,6 +22,7 @@ class PastRun:
         cause: What differs from the run before, if `change` is not empty.
         moved: Whether it became the reference.
         reason: Why it was accepted as the reference.
+        author: Who committed the baseline that it became the reference of; empty if that is not known.
         limit: The budget that applied; None if there was none.
     """
 
@@ -34,4 +35,5 @@ class PastRun:
     cause: str = ""
     moved: bool = False
     reason: str = ""
+    author: str = ""
     limit: float | None = None

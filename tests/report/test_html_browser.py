@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from samples.browser import EVIL, Watched
 from samples.records import measurement
 from samples.reports import HEADER, NEW, compared, paired_result, result, unmeasured
 
@@ -18,46 +16,21 @@ from pytest_trt.core.past_run import PastRun
 from pytest_trt.core.records import Layer, LayerProfile, Result
 from pytest_trt.report import html
 
-EVIL = """<img src=x onerror=alert(1)></script><script>alert(2)</script><a href="javascript:alert(3)">&lt;b&gt;"'${1}"""
-
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A headless Chromium. CI always has one: `.ci/run` installs it."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None and not os.environ.get("CI"):
-        pytest.skip("there is no Chromium: apt-get install chromium")
-    assert chromium is not None, "there is no Chromium: apt-get install chromium"
-    with sync_playwright() as playwright:
-        # Chromium's sandbox does not work for root, as in a container.
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 @pytest.fixture
-def opened(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+def opened(watched: Watched, tmp_path: Path) -> Open:
     """A function that opens the report of results. At the end, the page must have had no error, dialog or request."""
-    troubles: list[str] = []
-    requested: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
 
     def open_report(results: Sequence[Result], target: str = "", **options: Any) -> Any:
         file = tmp_path / "report.html"
         file.write_text(html.render(results, HEADER), encoding="utf-8")
-        page = browser.new_page(**options) if options else context.new_page()
-        page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("dialog", lambda dialog: (troubles.append(dialog.message), dialog.dismiss()))
-        page.on("request", lambda request: requested.append(request.url))
+        page = watched.page(**options)
         page.goto(file.as_uri() + target)
         return page
 
-    yield open_report
-    context.close()
-    assert (troubles, len(requested)) == ([], 1), requested
+    return open_report
 
 
 def matrix() -> list[Result]:

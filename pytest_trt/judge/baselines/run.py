@@ -102,15 +102,17 @@ def run_of(measurement: Measurement, moved: bool, reason: str, verdicts: Iterabl
         moved=moved,
         reason=reason,
         card=environment.card,
-        ratios={v.figure: v.ratio.value for v in verdicts if _is_judged_ratio(v) and v.ratio is not None},
+        ratios={
+            v.figure: v.ratio.value for v in verdicts if v.ratio is not None and is_judged_ratio(v.basis, v.figure)
+        },
         limits={v.figure: v.limit for v in verdicts if v.basis == "budget" and v.limit is not None},
         software=software_of(environment),
     )
 
 
-def _is_judged_ratio(verdict: Verdict) -> bool:
-    figure = FIGURES.get(verdict.figure)
-    return verdict.basis == "baseline" and figure is not None and not figure.is_size
+def is_judged_ratio(basis: str, figure: str) -> bool:
+    """Return whether the history keeps the ratio of a verdict."""
+    return basis == "baseline" and figure in FIGURES and not FIGURES[figure].is_size
 
 
 def software_of(environment: Environment) -> str:

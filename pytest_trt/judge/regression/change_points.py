@@ -41,6 +41,8 @@ def change_points(values: Sequence[float], alpha: float = ALPHA, least: float = 
     """
     if len(values) > LONGEST:
         raise ValueError(f"there are {len(values)} runs: pass at most {LONGEST}, the last ones")
+    if len(values) < 4 or max(values) < min(values) * (1 + least):  # no two levels can differ by so much
+        return ()
     series = np.log(np.asarray(values, dtype=np.float64))
     found = _split(series, 0, alpha / 2)
     return tuple(_drop_weak(series, found, alpha / 2, least))

@@ -24,18 +24,20 @@ class _Reference:
     engine: tuple[str, str] = ("", "")
 
 
-def trend(runs: Sequence[Run], figure: str) -> tuple[PastRun, ...]:
+def trend(runs: Sequence[Run], figure: str, *, with_changes: bool = True) -> tuple[PastRun, ...]:
     """Return the last runs that have a figure, with the points at which its level changes.
 
     Args:
         runs: The runs, the oldest first.
         figure: The name of the figure.
+        with_changes: Whether to find the points at which the level changes.
     """
     known = [run for run in runs if run.figures.get(figure, 0.0) > 0][-LONGEST:]
     levels = list(_levels(known, figure))
     values = [run.figures[figure] for run in known]
-    of_engine = set(change_points(levels))
-    of_machine = set(change_points([value / level for value, level in zip(values, levels, strict=True)])) - of_engine
+    drifts = [value / level for value, level in zip(values, levels, strict=True)]
+    of_engine, of_machine = (set(change_points(series)) if with_changes else set() for series in (levels, drifts))
+    of_machine -= of_engine
     return tuple(
         PastRun(
             time=run.time,

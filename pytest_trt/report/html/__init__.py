@@ -14,7 +14,15 @@ from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import Result
 from pytest_trt.report.header import Header
 from pytest_trt.report.html import overview
-from pytest_trt.report.html.parts import fill, hash_of, page_file, page_files, plotly_script, script_json
+from pytest_trt.report.html.parts import (
+    fill,
+    hash_of,
+    page_file,
+    page_files,
+    plotly_script,
+    plotly_style_ids,
+    script_json,
+)
 from pytest_trt.report.html.section import Detail, section
 from pytest_trt.report.stored_results import summaries
 from pytest_trt.report.table import build_table, next_step, totals, warnings
@@ -37,6 +45,7 @@ def render(results: Sequence[Result], header: Header) -> str:
         style=style,
         script=script,
         plotly=_packed(plotly.encode()),
+        style_ids=plotly_style_ids(),
         title=escape(header.title),
         facts=[(name, escape(value)) for name, value in overview.facts(header) if value],
         totals=escape(totals(known)),

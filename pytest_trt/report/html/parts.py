@@ -7,6 +7,8 @@ import functools
 import hashlib
 import importlib.resources
 import json
+import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.foreign_text import escape_lines
@@ -47,9 +49,20 @@ def script_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":")).replace("<", "\\u003c")
 
 
+@functools.cache
 def plotly_script() -> str:
     """Return Plotly's script, which its Python package contains."""
     return (importlib.resources.files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+@functools.cache
+def plotly_style_ids() -> Sequence[str]:
+    """Return the ids of style elements that Plotly's script adds if a page has none with these ids.
+
+    They are for its maps, which are not used, and a content security policy refuses them. An empty element with the id
+    prevents that.
+    """
+    return re.findall(r'getElementById\("([0-9a-f]{64})"\)', plotly_script())
 
 
 def page_files(*names: str) -> str:

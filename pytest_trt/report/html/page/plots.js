@@ -65,9 +65,13 @@ window.trtPlots = (() => {
       line: { shape: "hvh", width: 2, color: colour("ink"), dash: "dot" },
       hoverinfo: "skip",
     };
+    const values = runs.map((run) => run.value);
+    const far = (value) => value > 1.6 * Math.max(...values) || value < 0.6 * Math.min(...values);
+    const limits = runs.map((run) => run.limit).filter((value) => value !== null);
     const limit = {
       name: "budget",
       mode: "lines",
+      visible: limits.some(far) ? "legendonly" : true, // A distant budget would press the runs flat.
       x,
       y: runs.map((run) => run.limit),
       line: { shape: "hv", width: 1.5, color: colour("bad"), dash: "dash" },
@@ -76,7 +80,7 @@ window.trtPlots = (() => {
     return {
       traces: [
         level,
-        ...(runs.some((run) => run.limit !== null) ? [limit] : []),
+        ...(limits.length ? [limit] : []),
         { ...some(() => true, "measured", { color: colour("new"), size: 7 }), mode: "lines+markers", line: { width: 1 } },
         some((run) => run.change === "level", "level changed", ring("bad", 14, "diamond-open")),
         some((run) => run.change === "machine", "the machine changed", ring("other", 14, "circle-open")),

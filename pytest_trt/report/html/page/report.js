@@ -134,9 +134,6 @@
 
   function loadPlotly() {
     loading ??= unpack(byId("plotly").textContent).then((text) => {
-      // Its maps, which are not used, would add a style that the policy refuses, unless an element has the style's id.
-      const styles = text.matchAll(/getElementById\("([0-9a-f]{64})"\)/g);
-      document.head.append(...Array.from(styles, ([, id]) => element("style", { id })));
       document.head.append(element("script", { textContent: text }));
       return window.Plotly;
     });
