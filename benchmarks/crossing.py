@@ -5,12 +5,14 @@
 The models compute almost nothing, so the figures are the cost of passing the arrays. `small` takes and returns 64
 values. `in` takes 77 MB (128 images of 224 x 224) and returns one number per image. `both` takes and returns 77 MB.
 Each inference is timed with the host's clock, from input arrays to output arrays, inside the probe's process and from
-outside. benchmarks/pipeline.py measures the same on a GPU.
+outside. A stream on arrays that are filled in place is timed from outside only. benchmarks/pipeline.py measures the
+same on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -115,23 +117,55 @@ def measure(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, **
     return compare(inside, outside)
 
 
+def in_place(backend: str, plan: Path, inputs: dict[str, Any], seconds: float, **options: Any) -> Row:
+    """Measure a stream on arrays that are filled in place, with outputs that are views, from outside the probe.
+
+    The arrays are filled once: what a user writes there is no part of the figure.
+    """
+    from pytest_trt.measure.engine_probe import EngineProbe, Subject
+    from pytest_trt.measure.probe.server import ProbeServer
+    from pytest_trt.spec.declaration import PipelineOptions
+    from pytest_trt.spec.engine_spec import EngineSpec
+
+    shapes = {name: array.shape for name, array in inputs.items()}
+    subject = Subject(plan, "0", EngineSpec(), shapes, PipelineOptions(**options))
+    with ProbeServer(backend) as server, EngineProbe(server, subject) as probe:
+        sets = probe.input_sets(1)
+        for arrays in itertools.islice(sets, len(sets)):
+            for name, array in inputs.items():
+                arrays[name] = array
+        del arrays
+
+        def batch_ms(count: int) -> float:
+            started = time.perf_counter()
+            for _ in probe.stream(itertools.islice(sets, count)):
+                pass
+            return (time.perf_counter() - started) * 1000 / count
+
+        first_ms = batch_ms(4 * len(sets))
+        count = max(4 * len(sets), int(seconds * 1000 / max(first_ms, 0.1) / 5))
+        return {"ms": statistics.median(batch_ms(count) for _ in range(9))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="the file to which the figures are written")
     parser.add_argument("--seconds", type=float, default=2.0, help="the duration of each timing in s (2)")
     options = parser.parse_args()
     rows: dict[str, Row] = {}
-    print(f"{'':8}{'call':>36}   {'stream':>36}")
+    print(f"{'':8}{'call':>36}   {'stream':>36}   {'in place':>11}")
     print(f"{'':8}" + "   ".join([f"{'inside ms':>12}{'outside ms':>12}{'adds us':>12}"] * 2))
     with tempfile.TemporaryDirectory() as folder:
         for kind, shape in SHAPES.items():
             inputs = {"x": np.random.default_rng(0).standard_normal(shape).astype(np.float32)}
-            rows[kind] = row = measure("onnxruntime", model(kind, Path(folder)), inputs, options.seconds)
+            plan = model(kind, Path(folder))
+            rows[kind] = row = measure("onnxruntime", plan, inputs, options.seconds)
+            row["in_place_ms"] = in_place("onnxruntime", plan, inputs, options.seconds)["ms"]
             parts = [
                 f"{row[f'{n}_inside_ms']:12.4f}{row[f'{n}_ms']:12.4f}{row[f'{n}_adds_us']:12.1f}"
                 for n in ("infer", "stream")
             ]
-            print(f"{kind:8}{'   '.join(parts)}", flush=True)
+            print(f"{kind:8}{'   '.join(parts)}   {row['in_place_ms']:11.4f}", flush=True)
     if options.json is not None:
         options.json.write_text(json.dumps(rows, indent=1) + "\n")
 

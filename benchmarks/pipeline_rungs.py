@@ -210,6 +210,12 @@ def crossing_cost(folder: Path, batch: int) -> Row:
     return crossing.measure("tensorrt", folder / "plan", inputs, SECONDS, spin_wait=True, depth=3)
 
 
+def in_place(folder: Path, batch: int, **options: Any) -> Row:
+    """Measure a stream on arrays that are filled in place, across the boundary of the probe."""
+    inputs = {"input": np.random.default_rng(0).standard_normal((batch, 3, 224, 224)).astype(np.float32)}
+    return crossing.in_place("tensorrt", folder / "plan", inputs, 2 * SECONDS, **options)
+
+
 RUNGS: dict[str, Callable[[Path, int], Row]] = {
     "limit": limits,
     "allocate per batch": lambda f, b: simple_loop(f, b, reuse=False, pinned=False),
@@ -223,6 +229,9 @@ RUNGS: dict[str, Callable[[Path, int], Row]] = {
     "no transfers": lambda f, b: pipelined(f, b, transfers=False),
     "arrays in and out": lambda f, b: streamed(f, b, 0),
     "arrays, output thread": lambda f, b: streamed(f, b, 1),
+    "arrays in place": lambda f, b: in_place(f, b, depth=3, spin_wait=True),
+    "arrays in place, sleeping": lambda f, b: in_place(f, b),
+    "copies exposed": lambda f, b: pipelined(f, b, expose_dma=True),
     "block": lambda f, b: block(f, b, spin_wait=True),
     "block, no transfers": lambda f, b: block(f, b, spin_wait=True, transfers=False),
     "python": lambda f, b: python_cost.measure(runner(f, b)),

@@ -12,6 +12,7 @@ from pytest_trt.core import codec
 from pytest_trt.core.records import Block, LayerProfile
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.measure.probe.client import Probe
+from pytest_trt.measure.probe.input_ring import InputRing
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.stopwatch import Stopwatch
 from pytest_trt.spec.declaration import PipelineOptions
@@ -115,7 +116,7 @@ class EngineProbe:
         self.load_s = float(loaded["seconds"]) + float(opened["seconds"])
         self.inputs, self.outputs = _decode_tensors(opened)
         if subject.inputs is not None:
-            filled, _ = self._probe.call("fill", subject.inputs, timeout_s=OPEN_TIMEOUT_S)
+            filled, _ = self._probe.call("fill", dict(subject.inputs), timeout_s=OPEN_TIMEOUT_S)
         else:
             spec = subject.spec
             ranges = codec.encode(spec.input_ranges)
@@ -163,6 +164,14 @@ class EngineProbe:
     def stream(self, batches: Iterable[Arrays]) -> Iterator[Arrays]:
         """Run batches through the overlapped pipeline and yield their outputs in order."""
         return self._probe.stream(batches, window=self._in_flight, timeout_s=BLOCK_TIMEOUT_S)
+
+    def input_sets(self, kept: int) -> InputRing:
+        """Return sets of arrays in shared memory for the inputs, to be filled in place (see `InputRing`).
+
+        Args:
+            kept: How many outputs stay valid at a time.
+        """
+        return self._probe.inputs(self.inputs, kept, window=self._in_flight)
 
     def current_inputs(self) -> Arrays:
         """Return the inputs that blocks run on: those of the subject, or the generated ones."""

@@ -101,7 +101,7 @@ class DeviceRunner:
             "contexts": str(options.contexts),
             "depth": "1" if self._state else str(options.depth),
             "pinned": "yes" if options.pinned else "no",
-            "transfers": "yes" if options.transfers else "no",
+            "transfers": "exposed" if options.expose_dma else "yes" if options.transfers else "no",
             "wait": "spin" if options.spin_wait else "sleep",
             "l2": "cold" if options.cold_l2 else "warm",
             "aux_streams": str(self._engine.aux_streams),

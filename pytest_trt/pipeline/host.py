@@ -54,6 +54,10 @@ class HostRunner:
             raise BackendError(
                 "trt_pipeline: cold_l2=True needs a GPU: this backend cannot flush caches between samples; leave it out"
             )
+        if options.expose_dma:
+            raise BackendError(
+                "trt_pipeline: expose_dma=True needs a GPU: this backend copies nothing to a device; leave it out"
+            )
         self._engine, self._options, self._delay_ms, self._state = engine, options, delay_ms, state
         self.inputs = tuple(Tensor(t.name, t.dtype, tuple(shapes[t.name])) for t in engine.inputs)
         self.outputs = engine.outputs

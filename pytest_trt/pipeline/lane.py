@@ -206,7 +206,7 @@ class Slot:
 
 
 class Lane:
-    """An execution context with three streams and `depth` slots.
+    """An execution context with three streams, or one with `expose_dma`, and `depth` slots.
 
     The slots take turns: while one computes, the inputs of the next are copied in and the outputs of the previous one
     are copied out.
@@ -219,7 +219,7 @@ class Lane:
         profile: The number of the optimisation profile.
         shapes: The input shapes by name.
         values: The inputs that the host reads, by name.
-        options: `depth` (1 with state: steps follow each other), `pinned`, `transfers` and `spin_wait` apply.
+        options: How the engine is run. With state, `depth` counts as 1: steps follow each other.
         state: The outputs and inputs that are state.
 
     Attributes:
@@ -248,9 +248,9 @@ class Lane:
         self.bound_slot: Slot | None = None
         self._parts: list[Any] = []
         try:
-            self.copy_in: cuda.Stream = self._keep(cuda.Stream())
             self.compute: cuda.Stream = self._keep(cuda.Stream())
-            self.copy_out: cuda.Stream = self._keep(cuda.Stream())
+            exposed = self.compute if options.expose_dma else None  # in one stream, nothing runs beside anything else
+            self.copy_in, self.copy_out = (exposed or self._keep(cuda.Stream()) for _ in range(2))
             self.context: DeviceContext = self._keep(engine.create_context(profile, self.compute))
             self.io = io = ContextIO.from_context(self.context, engine, profile, shapes, values, state)
             self.state: StateBuffers = self._keep(StateBuffers(io.state_layout, self.compute))
@@ -307,7 +307,7 @@ class Lane:
         return self.state.nbytes + sum(slot.buffers.device_bytes for slot in self.slots)
 
     def synchronize(self) -> None:
-        """Wait until all three streams are idle."""
+        """Wait until all streams are idle."""
         for stream in (self.copy_in, self.compute, self.copy_out):
             stream.synchronize()
 

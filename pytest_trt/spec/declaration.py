@@ -42,6 +42,8 @@ class PipelineOptions:
         depth: The number of buffer sets of each context: how many inferences are in flight.
         pinned: Whether host buffers are page-locked.
         transfers: Whether an inference includes copying inputs to the device and outputs back.
+        expose_dma: Whether copies never run at the same time as a computation or another copy, as with trtexec's
+            `--exposeDMA`.
         spin_wait: Whether the host spins, rather than sleeps, while it waits for the device.
         cold_l2: Whether the L2 cache is emptied before each sample.
         postprocess_threads: The number of threads for the `postprocess` function of `stream`.
@@ -52,6 +54,7 @@ class PipelineOptions:
     depth: int = 2
     pinned: bool = True
     transfers: bool = True
+    expose_dma: bool = False
     spin_wait: bool = False
     cold_l2: bool = False
     postprocess_threads: int = 1
@@ -61,6 +64,15 @@ class PipelineOptions:
         for name in ("contexts", "depth", "postprocess_threads"):
             if not 1 <= getattr(self, name) <= 64:
                 raise DeclarationError(f"trt_pipeline: {name} is {getattr(self, name)}: it must be from 1 to 64")
+        if self.expose_dma and not self.transfers:
+            raise DeclarationError(
+                "trt_pipeline: expose_dma=True and transfers=False contradict each other: remove one"
+            )
+        if self.expose_dma and self.contexts > 1:
+            raise DeclarationError(
+                f"trt_pipeline: expose_dma=True and contexts={self.contexts} contradict each other, because the copies "
+                "of one context would run beside another: remove one"
+            )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

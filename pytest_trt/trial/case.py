@@ -18,7 +18,9 @@ from pytest_trt.engine.model.model import Model, resolve_model
 from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
 from pytest_trt.engine.provide import BuildRequest, BuildResources, ProvidedEngine, provide
 from pytest_trt.engine.state import State, check_write_index, resolve_state
+from pytest_trt.errors import InputError
 from pytest_trt.measure.engine_probe import EngineProbe, Subject, read_tensors
+from pytest_trt.measure.probe.input_ring import InputRing, InputSet
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import describe
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 
 PROFILE_RUNS = 50
 """How many inferences `profile` times by default."""
+
+MAX_KEPT = 1024
+"""The most outputs that stay valid at a time as views."""
 
 SomeCase = TypeVar("SomeCase", bound="Case")
 
@@ -173,7 +178,7 @@ class Case:
         Raises:
             InputError: The inputs do not fit the engine, or hold NaN, or a write index lies beyond the state.
         """
-        refuse_nan(inputs)
+        _refuse_nan(inputs)
         if written := {name: inputs[name].max() for name in self.spec.write_index if name in inputs}:
             check_write_index(self.spec, self.state, self.shapes, written)
         return self._open_probe().infer(inputs)
@@ -201,9 +206,26 @@ class Case:
         return self._open_probe().profile(runs)
 
     @property
-    def inputs(self) -> tuple[Tensor, ...]:
+    def input_tensors(self) -> tuple[Tensor, ...]:
         """The engine's inputs, in its own types and in the shapes that are run."""
         return self._open_probe().inputs
+
+    def inputs(self, n: int = 1) -> InputRing:
+        """Return an endless iterator over sets of page-locked input arrays, to be filled in place for `stream`.
+
+        The outputs of a query on such a set are views, without a copy. They stay valid until the outputs of `n` later
+        queries have been taken. After that, the memory is used again; if anything still refers to it, that is an
+        InputError.
+
+        Args:
+            n: How many outputs stay valid at a time.
+
+        Raises:
+            InputError: `n` is not from 1 to 1024.
+        """
+        if not 1 <= n <= MAX_KEPT:
+            raise InputError(f"inputs({n}): n must be from 1 to {MAX_KEPT}")
+        return self._open_probe().input_sets(n)
 
     def generated_inputs(self) -> Arrays:
         """Return the inputs that are generated from the seed."""
@@ -246,5 +268,11 @@ class Case:
 
 def _without_nan(batches: Iterable[Arrays]) -> Iterator[Arrays]:
     for batch in batches:
-        refuse_nan(batch)
+        _refuse_nan(batch)
         yield batch
+
+
+def _refuse_nan(inputs: Arrays) -> None:
+    """Raise InputError for NaN in a caller's arrays. Those of `Case.inputs` are not searched, which takes too long."""
+    if not isinstance(inputs, InputSet):
+        refuse_nan(inputs)

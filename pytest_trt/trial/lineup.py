@@ -217,5 +217,5 @@ def _convert_integers(inputs: Arrays, case: Case) -> Arrays:
     """Return the inputs in the engine's own integer types: TensorRT before 10 has 32-bit integers only."""
     if all(array.dtype.kind != "i" for array in inputs.values()):
         return inputs
-    kinds = {tensor.name: tensor.dtype for tensor in case.inputs}
+    kinds = {tensor.name: tensor.dtype for tensor in case.input_tensors}
     return {name: array.astype(kinds[name]) if array.dtype.kind == "i" else array for name, array in inputs.items()}

@@ -54,7 +54,9 @@ def test_stream_of_500_batches_is_correct_and_in_order(
     assert runner.proof["graph"].startswith("captured") == graph
 
 
-@pytest.mark.parametrize("options", [{"pinned": False}, {"transfers": False}, {"spin_wait": True}, {"cold_l2": True}])
+@pytest.mark.parametrize(
+    "options", [{"pinned": False}, {"transfers": False}, {"spin_wait": True}, {"cold_l2": True}, {"expose_dma": True}]
+)
 def test_pipeline_options_do_not_change_outputs(
     open_conv: Callable[..., Any], batches: Any, expected: Any, options: dict[str, Any]
 ) -> None:
@@ -70,6 +72,21 @@ def test_pipeline_options_do_not_change_outputs(
     parts = [figures[name] for name in ("h2d_ms", "gpu_ms", "d2h_ms") if name in figures]
     assert figures["ms"] == pytest.approx([sum(sample) for sample in zip(*parts, strict=True)])
     assert runner.throughput(0.01) > 0
+
+
+@pytest.mark.serial
+def test_exposed_copies_overlap_nothing(open_conv: Callable[..., Any]) -> None:
+    """A query in flight alone, or one after another, is no faster than its three parts."""
+    rates, parts_ms = {}, {}
+    for exposed in (False, True):
+        runner = open_conv(batch=32, expose_dma=exposed, depth=3)
+        runner.set_inputs(conv_inputs(32, 0))
+        block = runner.block(50)
+        parts_ms[exposed] = sum(statistics.median(block[name]) for name in ("h2d_ms", "gpu_ms", "d2h_ms"))
+        rates[exposed] = statistics.median(runner.throughput(0.1) for _ in range(5))
+    print(rates, parts_ms)
+    assert rates[True] * parts_ms[True] / 1000 < 1.05
+    assert rates[False] > 1.1 * rates[True]
 
 
 def test_postprocess_keeps_order_and_raises_at_the_failing_item(

@@ -18,3 +18,11 @@ def test_pipeline_and_run_shape_check_their_sizes():
     with pytest.raises(DeclarationError, match="P=-1: a size must be at least 0"):
         RunShape(dims={"P": -1})
     assert RunShape(batch=0, dims={"P": 0}).dims == {"P": 0}
+
+
+def test_copies_are_exposed_only_where_there_are_some_and_nothing_runs_beside_them():
+    with pytest.raises(DeclarationError, match="expose_dma=True and transfers=False contradict each other"):
+        PipelineOptions(expose_dma=True, transfers=False)
+    with pytest.raises(DeclarationError, match="expose_dma=True and contexts=2 contradict each other"):
+        PipelineOptions(expose_dma=True, contexts=2)
+    assert PipelineOptions(expose_dma=True, depth=3).transfers

@@ -209,6 +209,31 @@ def test_trial_infers_and_streams_inputs(bench, tmp_path):
         assert trial.finish() is None
 
 
+def test_inputs_are_filled_in_place_until_the_engine_is_closed(bench, tmp_path):
+    onnx.save(layers_model(layers=1, width=8), str(tmp_path / "m.onnx"))
+    declaration = Declaration(spec=EngineSpec(path="m.onnx"), run=RunShape(batch=2))
+    with Trial(bench, NODE, declaration, [tmp_path]) as trial:
+        batches = [{"x": np.full((2, 8), number, np.float32)} for number in range(8)]
+        expected = [out["y"].sum() for out in trial.stream(batches)]
+
+        def filled():
+            for batch, arrays in zip(batches, trial.inputs(4), strict=False):
+                arrays["x"] = batch["x"]
+                yield arrays
+
+        assert [out["y"].sum() for out in trial.stream(filled())] == expected
+        assert list(trial.stream(filled(), lambda out: out["y"].sum())) == expected
+        arrays = next(trial.inputs())
+        arrays["x"] = batches[3]["x"]
+        assert trial(arrays)["y"].sum() == expected[3]
+        for wrong in (0, -1, 5000):
+            with pytest.raises(InputError, match="n must be from 1 to 1024"):
+                trial.inputs(wrong)
+        trial.measure(arrays)  # in a probe of its own
+        with pytest.raises(InputError, match="belong to an engine that was closed"):
+            trial(arrays)
+
+
 def test_missing_models_and_dimensions_are_reported_before_the_build(bench, tmp_path):
     onnx.save(layers_model(), str(tmp_path / "m.onnx"))
 

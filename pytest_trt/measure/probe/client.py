@@ -11,22 +11,26 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_trt import errors
 from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe.input_ring import InputRing, InputSet, Slot
 from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.tensors import Arrays
+    from pytest_trt.engine.tensors import Arrays, Tensor
 
 LOG_LINES = 20
 """How many lines of a lost probe's log are part of its error."""
 
 MAX_LINE = 300
 """How many characters of such a line are."""
+
+_FIRST_OF_RING = 1 << 16
+"""The first number of the exchanges of `inputs`, above those of any stream."""
 
 
 class Reap(Protocol):
@@ -52,6 +56,8 @@ class Probe:
         self._connection, self._channel = connection, ArrayChannel(connection)
         self._open = True
         self._streaming = False
+        self._rings: dict[int, InputRing] = {}
+        self._slots: dict[int, Slot] = {}
 
     def call(
         self,
@@ -82,7 +88,7 @@ class Probe:
         deadline = time.monotonic() + timeout_s
         last_progress: tuple[str, float] = ("", -1.0)
         with self._guard(verb, timeout_s):
-            self._channel.send({"verb": verb, **arguments}, inputs)
+            number = self._send({"verb": verb, **arguments}, inputs, 0)
             while True:
                 self._wait(deadline, progress, last_progress)
                 reply, arrays, _number = self._channel.receive()
@@ -91,8 +97,52 @@ class Probe:
                 last_progress = (str(reply["progress"][0]), float(reply["progress"][1]))
                 if progress is not None:
                     progress(*last_progress)
+        if "error" in reply:
+            self._abandon()
         raise_error(reply)
-        return reply, self._channel.copy(arrays)
+        return reply, self._take(arrays, number)
+
+    def inputs(self, tensors: Sequence[Tensor], kept: int, *, window: int) -> InputRing:
+        """Return sets of arrays in shared memory for these inputs; those of an earlier call if there was one.
+
+        Args:
+            tensors: The inputs.
+            kept: How many outputs stay valid at a time.
+            window: The most queries in flight.
+
+        Raises:
+            MemoryError: There is not enough shared memory.
+            ProbeError: The probe has ended.
+        """
+        self._check_open("inputs")
+        if kept not in self._rings:
+            first = _FIRST_OF_RING + len(self._slots)
+            numbers = range(first, first + kept + window)
+            ring = InputRing([(number, self._channel.allocate(number, tensors)) for number in numbers], kept)
+            self._rings[kept] = ring
+            self._slots.update({slot.number: slot for slot in ring.slots})
+        return self._rings[kept]
+
+    def _send(self, message: Mapping[str, Any], inputs: Arrays | None, number: int) -> int:
+        """Send a message with inputs, and return the number of the exchange: that of the set if they are one."""
+        if not isinstance(inputs, InputSet):
+            self._channel.send(message, inputs, number)
+            return number
+        slot = inputs.slot
+        if self._slots.get(slot.number) is not slot:
+            raise errors.InputError("these arrays belong to an engine that was closed: take trt_runner.inputs(n) again")
+        slot.begin(inputs)
+        self._channel.send(message, slot.shared, slot.number)
+        return slot.number
+
+    def _take(self, arrays: Arrays, number: int) -> Arrays:
+        """Return received arrays: those of a set of `inputs` as views, and any others as copies."""
+        slot = self._slots.get(number)
+        return self._channel.copy(arrays) if slot is None else slot.end(arrays)
+
+    def _abandon(self) -> None:
+        for ring in self._rings.values():
+            ring.abandon()
 
     def stream(self, batches: Iterable[Arrays], *, window: int, timeout_s: float) -> Iterator[Arrays]:
         """Send batches through the overlapped pipeline, and yield their outputs in order.
@@ -122,7 +172,7 @@ class Probe:
                     break
                 self._check_open("stream")
                 with self._guard("stream", timeout_s):
-                    self._channel.send({}, batch, number % window)
+                    self._send({}, batch, number % window)
                 pending += 1
                 if pending == window:
                     yield self._output(timeout_s)
@@ -136,6 +186,7 @@ class Probe:
                 raise failure
         finally:
             self._streaming = False
+            self._abandon()
             if self._open:
                 with self._guard("stream", timeout_s):
                     if not ended:
@@ -156,9 +207,9 @@ class Probe:
     def _output(self, timeout_s: float) -> Arrays:
         self._check_open("stream")
         with self._guard("stream", timeout_s):
-            reply, outputs, _number = self._channel.receive()
+            reply, outputs, number = self._channel.receive()
         raise_error(reply)
-        return self._channel.copy(outputs)
+        return self._take(outputs, number)
 
     @contextlib.contextmanager
     def _guard(self, verb: str, timeout_s: float) -> Iterator[None]:
@@ -176,7 +227,7 @@ class Probe:
             raise errors.ProbeError(*with_log(message, self.log)) from error
         except wire.Closed as error:
             raise errors.ProbeError(*with_log(f"the probe {self._end()} in {verb!r}", self.log)) from error
-        except MemoryError:  # for the message's arrays: nothing was sent, so the probe is still in step
+        except (MemoryError, errors.InputError):  # for the message's arrays: nothing was sent, and the probe is in step
             raise
         except BaseException:
             self.close(kill=True)

@@ -46,14 +46,14 @@ def serve(connection: socket.socket) -> None:
     try:
         while True:
             try:
-                request, arrays, _number = channel.receive()
+                request, arrays, number = channel.receive()
             except wire.Closed:
                 return
             try:
-                reply, outputs = probe.answer(request, arrays)
+                reply, outputs = probe.answer(request, arrays, number)
             except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it again
                 reply, outputs = _error_reply(error), None
-            channel.send(reply, outputs)
+            channel.send(reply, outputs, number)
     except wire.Closed:
         return
     finally:
@@ -84,6 +84,7 @@ class Probe:
 
     def __init__(self, channel: ArrayChannel) -> None:
         self._channel = channel
+        self._number = 0
         self._engine: Engine | None = None
         self._runner: Runner | None = None
         self._options = PipelineOptions()
@@ -109,9 +110,15 @@ class Probe:
             "stream": self.stream,
         }
 
-    def answer(self, request: dict[str, Any], arrays: Arrays) -> Reply:
-        """Call the verb that a request names, with the request's other entries as its arguments."""
-        verb = str(request.pop("verb"))
+    def answer(self, request: dict[str, Any], arrays: Arrays, number: int = 0) -> Reply:
+        """Call the verb that a request names, with the request's other entries as its arguments.
+
+        Args:
+            request: The request.
+            arrays: The arrays that came with it.
+            number: The number of the exchange.
+        """
+        verb, self._number = str(request.pop("verb")), number
         if arrays or verb in ("fill", "infer"):  # a model may take no inputs
             request["inputs"] = arrays
         with span(verb):
@@ -231,7 +238,7 @@ class Probe:
     def infer(self, inputs: Arrays) -> Reply:
         """Run one inference. Its inputs are read, and its outputs are written, in shared memory."""
         self._page_lock_regions()
-        return {}, self._ready().infer(inputs, functools.partial(self._channel.allocate, 0))
+        return {}, self._ready().infer(inputs, functools.partial(self._channel.allocate, self._number))
 
     def stream(self) -> Reply:
         """Run the batches of the messages that follow, until one has `end`.

@@ -132,7 +132,7 @@ def test_errors_omit_status_codes_and_source_locations(tmp_path: Path) -> None:
         backend("onnxruntime").load(tmp_path / "plan", "0", EngineSpec())
 
 
-@pytest.mark.parametrize("option", ["cuda_graph", "cold_l2"])
+@pytest.mark.parametrize("option", ["cuda_graph", "cold_l2", "expose_dma"])
 def test_pipeline_options_that_need_a_gpu_are_errors(option: str, tmp_path: Path) -> None:
     """An earlier version silently measured a warm cache when a cold one was requested."""
     graph = helper.make_graph(
