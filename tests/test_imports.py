@@ -33,8 +33,9 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "engine": frozenset({
         "engine/backends", "engine/backends/tensorrt", "engine/cache", "engine/convert", "engine/model", "engine/onnx",
     }),
-    "engine/backends": frozenset({"engine/onnx"}),
+    "engine/backends": frozenset({"engine/backends/cuda", "engine/onnx"}),
     "engine/backends/cuda": frozenset(),
+    "engine/backends/onnxruntime_gpu": frozenset({"engine/backends", "engine/backends/cuda", "engine/onnx"}),
     "engine/backends/tensorrt": frozenset({"engine/backends", "engine/backends/cuda", "engine/onnx"}),
     "engine/cache": frozenset(),
     "engine/convert": frozenset({"engine/model", "engine/onnx"}),

@@ -13,8 +13,7 @@ from pytest_trt.pipeline.state_buffers import StateLayout
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.backends.tensorrt.context import DeviceContext
-    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.backends.device_engine import DeviceContext, DeviceEngine
     from pytest_trt.engine.tensors import Arrays
 
 

@@ -24,7 +24,7 @@ from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.backends.device_engine import DeviceEngine
     from pytest_trt.engine.tensors import Arrays
     from pytest_trt.pipeline.runner import OutputAllocator, Request
 
@@ -104,7 +104,7 @@ class DeviceRunner:
             "transfers": "exposed" if options.expose_dma else "yes" if options.transfers else "no",
             "wait": "spin" if options.spin_wait else "sleep",
             "l2": "cold" if options.cold_l2 else "warm",
-            "aux_streams": str(self._engine.aux_streams),
+            **self._engine.proof,
             **({"state": f"{len(self._state)} tensors stay on the device"} if self._state else {}),
             **({"profile": str(group.profile)} if group else {}),
             **({"events_us": f"{group.timer.event_cost_ms * 1000:.2f}"} if group and group.timer.event_cost_ms else {}),
@@ -113,7 +113,7 @@ class DeviceRunner:
     def infer(self, inputs: Arrays, allocate_outputs: OutputAllocator | None = None) -> Arrays:
         """Run one inference; see `Runner.infer`.
 
-        The first inference at a shape is TensorRT's own call; from the second on, a graph is launched.
+        The first inference at a shape is the backend's own call; from the second on, a graph is launched.
         """
         checked, group = self._prepare(inputs)
         slot = group.slots[0]

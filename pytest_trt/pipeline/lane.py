@@ -20,8 +20,7 @@ from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.backends.tensorrt.context import DeviceContext
-    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.backends.device_engine import DeviceContext, DeviceEngine
     from pytest_trt.engine.tensors import Arrays
     from pytest_trt.pipeline.runner import OutputAllocator
 
@@ -30,7 +29,7 @@ class Slot:
     """A buffer set of a lane, its CUDA graph, and the commands that run one inference in it.
 
     Attributes:
-        graph: The captured graph, or None while inference is TensorRT's own call.
+        graph: The captured graph, or None while inference is the backend's own call.
         last_shapes: The shapes of the data-dependent outputs in the last inference, by name.
         fixed_shapes: The same shapes, if they are known to stay the same because the inputs do.
         used: Whether the slot has run an inference.
@@ -58,7 +57,7 @@ class Slot:
             self.compute_commands.launch(self.graph, lane.compute)
         else:
             self.compute_commands.call(self.enqueue)
-        # TensorRT records `inputs_read` as soon as it has read the inputs; a graph does not contain that event.
+        # The backend records `inputs_read` once it has read the inputs; a graph does not contain that event.
         self.inputs_free = buffers.computed if self.graph is not None else buffers.inputs_read
         self.inference_commands = self._inference_commands(
             [self.input_copy()], self.output_copies() if self.copies_outputs else []
@@ -97,7 +96,7 @@ class Slot:
         return list(self.buffers.output_copies(self.fixed_shapes))
 
     def enqueue(self) -> None:
-        """Run the engine by TensorRT's own call, without a graph."""
+        """Run the engine by the backend's own call, without a graph."""
         self.lane.bind(self)
         self.lane.context.enqueue(self.lane.compute)
 
@@ -166,8 +165,7 @@ class Slot:
         if data_dependent := lane.io.output_layout.data_dependent:
             names = ", ".join(repr(region.tensor.name) for region in data_dependent)
             raise BackendError(f"the shape of {names} depends on the data")
-        if lane.context.cannot_capture(lane.compute):
-            raise BackendError("TensorRT reports that this context cannot be captured")
+        lane.context.check_capturable(lane.compute)
         self.enqueue()
         lane.compute.synchronize()
         lane.context.set_consumed_event(None)
@@ -175,14 +173,14 @@ class Slot:
             graph = cuda.Graph(lane.compute, lambda: lane.context.enqueue(lane.compute))
         finally:
             lane.bound_slot = None  # the next `bind` sets all addresses
-        if not graph.nodes:
+        if reason := graph.fault or lane.context.reason_not_replayable(graph):
             graph.close()
-            raise BackendError("the captured graph is empty: TensorRT enqueued its work on another device or stream")
+            raise BackendError(reason)
         self.graph = graph
         self.build_commands()
 
     def drop_graph(self) -> None:
-        """Discard the graph and run the engine by TensorRT's own call again."""
+        """Discard the graph and run the engine by the backend's own call again."""
         graph, self.graph = self.graph, None
         if graph is not None:
             graph.close()

@@ -17,7 +17,7 @@ from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.backends.device_engine import DeviceEngine
     from pytest_trt.engine.tensors import Arrays
 
 _FELL_BACK = "fell back: "

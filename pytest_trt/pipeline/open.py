@@ -12,7 +12,7 @@ from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
+    from pytest_trt.engine.backends.device_engine import DeviceEngine
 
 
 def open_runner(

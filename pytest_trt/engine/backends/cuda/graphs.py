@@ -50,6 +50,30 @@ class Graph:
             self._runtime.cudaGetLastError()  # A failed capture would otherwise leave its error to the next call.
         check_status(status, "cudaStreamEndCapture")
 
+    @property
+    def fault(self) -> str:
+        """Why the graph cannot stand for the work; empty if it can."""
+        return "" if self.nodes else "the captured graph is empty: its work was enqueued on another device or stream"
+
+    def host_work(self) -> tuple[str, ...]:
+        """Return the kinds of the nodes that use the host: functions, and copies from and to host memory."""
+        kinds, nodes = self._runtime.cudaGraphNodeType, call("cudaGraphGetNodes", self._graph, self.nodes)[0]
+        found = set[str]()
+        for node in nodes:
+            kind = call("cudaGraphNodeGetType", node)
+            if kind == kinds.cudaGraphNodeTypeHost:
+                found.add("a function on the host")
+            elif kind == kinds.cudaGraphNodeTypeMemcpy and not self._is_within_device(node):
+                found.add("a copy from or to the host")
+        return tuple(sorted(found))
+
+    def _is_within_device(self, node: Any) -> bool:
+        """Return whether a copy in the graph is from device memory to device memory."""
+        copy = call("cudaGraphMemcpyNodeGetParams", node)
+        on_device = self._runtime.cudaMemoryType.cudaMemoryTypeDevice
+        addresses = (int(copy.srcPtr.ptr), int(copy.dstPtr.ptr))
+        return all(call("cudaPointerGetAttributes", address).type == on_device for address in addresses)
+
     def launch(self, stream: Stream) -> None:
         """Enqueue the graph in a stream."""
         (status,) = self._runtime.cudaGraphLaunch(self.executable, stream.native)

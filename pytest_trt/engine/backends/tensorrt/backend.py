@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
-from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
-from pytest_trt.engine.backends.numa import numa_node
+from pytest_trt.engine.backends.gpu_environment import gpu_environment
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.backends.tensorrt.build import build, check
 from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
@@ -53,27 +51,7 @@ class TensorRT:
 
         The driver is checked first, since the lean runtime crashes without one.
         """
-        found = cuda.device(device)
-        major, minor = found.compute_capability
-        return Environment(
-            device=found.name,
-            kind="gpu",
-            backend=self.name,
-            backend_version=self.version(),
-            driver=cuda.driver_version(),
-            cuda=cuda.cuda_version(),
-            compute_capability=f"{major}.{minor}",
-            device_uuid=found.uuid,
-            mig_profile=found.mig_profile,
-            pci_address=found.pci_address,
-            numa_node=numa_node(found.pci_address),
-            device_memory_bytes=found.memory_bytes,
-            host_cpu=host_cpu(),
-            host_cpus=usable_cpus(),
-            host=host_digest(),
-            os=host_os(),
-            python=platform.python_version(),
-        )
+        return gpu_environment(device, self.name, self.version())
 
     def preload(self) -> None:
         """Import the CUDA bindings, if they are installed: a machine that only builds does not need them."""

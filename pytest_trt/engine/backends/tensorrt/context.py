@@ -59,9 +59,14 @@ class DeviceContext:
         """Let TensorRT record `event` as soon as it has read the inputs; None to stop that."""
         self._native.set_input_consumed_event(int(event.native) if event else 0)
 
-    def cannot_capture(self, stream: cuda.Stream) -> bool:
-        """Return whether TensorRT reports that the context cannot be captured; only TensorRT-RTX reports that."""
-        return hasattr(self._native, "is_stream_capturable") and not self._native.is_stream_capturable(stream.handle)
+    def check_capturable(self, stream: cuda.Stream) -> None:
+        """Raise BackendError if the context cannot be captured; only TensorRT-RTX reports that."""
+        if hasattr(self._native, "is_stream_capturable") and not self._native.is_stream_capturable(stream.handle):
+            raise BackendError("TensorRT reports that this context cannot be captured")
+
+    def reason_not_replayable(self, graph: cuda.Graph) -> str:
+        """Return an empty string: TensorRT supports captures."""
+        return ""
 
     def set_output_allocator(self, name: str, allocate: Callable[[int], int], notify: Callable[[Shape], None]) -> None:
         """Set callbacks for an output whose shape depends on the data; TensorRT calls them in every inference.

@@ -82,7 +82,7 @@ class DeviceEngine:
         input_names = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
         self.inputs = tuple(tensors[name] for name in input_names)
         self.outputs = tuple(tensors[name] for name in names if name not in input_names)
-        self.aliases = versions.aliases(engine, [tensor.name for tensor in self.outputs])
+        self.aliases: Mapping[str, str] = versions.aliases(engine, [tensor.name for tensor in self.outputs])
         self.aux_streams = int(engine.num_aux_streams)
         numbers = range(max(int(engine.num_optimization_profiles), 1))
         self.profiles: tuple[Mapping[str, ShapeRange], ...] = tuple(
@@ -101,6 +101,11 @@ class DeviceEngine:
             return (tensor.shape, tensor.shape, tensor.shape)
         low, best, high = self._engine.get_tensor_profile_shape(tensor.name, profile)
         return (tuple(low), tuple(best), tuple(high))
+
+    @property
+    def proof(self) -> Mapping[str, str]:
+        """How the engine really runs, as text by name."""
+        return {"aux_streams": str(self.aux_streams)}
 
     def select_profile(self, shapes: Mapping[str, Shape]) -> int:
         """Return the number of the profile that covers `shapes` with the fewest elements at its maximum.

@@ -1,0 +1,44 @@
+"""Describe a GPU, and the software of a backend that runs on it."""
+
+from __future__ import annotations
+
+import platform
+
+from pytest_trt.core.records import Environment
+from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
+from pytest_trt.engine.backends.numa import numa_node
+
+
+def gpu_environment(device: str, backend: str, version: str) -> Environment:
+    """Return the record of a GPU and the software.
+
+    Args:
+        device: The device's number or UUID.
+        backend: The name of the backend.
+        version: The version of the backend's package.
+
+    Raises:
+        BackendError: The driver does not work, or there is no such device.
+    """
+    found = cuda.device(device)
+    major, minor = found.compute_capability
+    return Environment(
+        device=found.name,
+        kind="gpu",
+        backend=backend,
+        backend_version=version,
+        driver=cuda.driver_version(),
+        cuda=cuda.cuda_version(),
+        compute_capability=f"{major}.{minor}",
+        device_uuid=found.uuid,
+        mig_profile=found.mig_profile,
+        pci_address=found.pci_address,
+        numa_node=numa_node(found.pci_address),
+        device_memory_bytes=found.memory_bytes,
+        host_cpu=host_cpu(),
+        host_cpus=usable_cpus(),
+        host=host_digest(),
+        os=host_os(),
+        python=platform.python_version(),
+    )
