@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +72,18 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument(
         "--torch",
         metavar="MODULE:FUNCTION",
-        help="also run the torch.nn.Module that this function returns, in eager mode; the module takes the model's "
-        "inputs in their order",
+        help="also run the torch.nn.Module that this function returns, in eager mode, in fp32 and fp16 as far as "
+        "--precisions has them; the module takes the model's inputs in their order",
     )
     parser.add_argument(
-        "--torch-python",
-        metavar="PYTHON",
-        default=sys.executable,
-        help="the interpreter that has torch (default: this one)",
+        "--torch-compile", action="store_true", help="with --torch: also compile the module by torch.compile"
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="BACKEND=PYTHON",
+        help="the interpreter that has the package of a backend, or of pytorch (default: this one); may be repeated",
     )
     parser.add_argument(
         "--compute-capability",
@@ -110,26 +116,55 @@ def _run(args: argparse.Namespace) -> int:
     }
     settings = Project(args.rootdir).settings(flags)
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
-    torch_python = find_interpreter("--torch-python", args.torch_python)
+    pythons = _interpreters(args.python)
     if plain.is_prebuilt:
         raise DeclarationError(
             f"{args.model} is a plan, which only one backend runs: name the .onnx model it was built from"
         )
     declaration = Declaration(spec=plain, run=run_shape(args))
     folders = [Path.cwd()]
-    with Bench(settings, show_progress) as bench, Bench(settings, show_progress, torch_python) as torch_bench:
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def bench_of(python: str) -> Bench:
+            return stack.enter_context(Bench(settings, show_progress, python))
+
+        bench = bench_of(pythons.get(REFERENCE, sys.executable))
         with Case(bench, args.model, declaration, folders) as case:
             _ = case.shapes  # If the shapes cannot be resolved, this fails the command and not every row.
         lineup = Lineup(declaration, bench, folders)
-        rows = list(_rows(lineup, bench, specs))
-        if args.torch is not None:
-            rows.append(lineup.torch_row(args.torch, Path.cwd(), torch_bench))
+        rows = list(_torch_rows(lineup, args, bench_of(pythons.get("pytorch", sys.executable))))
+        rows += _rows(lineup, lambda backend: bench_of(pythons.get(backend, sys.executable)), specs)
     if args.format == "json":
         show_json(_as_json(rows, args))
     else:
         show_report(_render(rows, args))
     ran = [row for row in rows if row.ran]
     return 0 if ran and all(row.status == "ok" for row in ran) else FAILED
+
+
+def _interpreters(values: Sequence[str]) -> dict[str, str]:
+    """Return the interpreter of each backend that `--python` names. Raises DeclarationError if a value is invalid."""
+    found = {}
+    for value in values:
+        backend, _, python = value.partition("=")
+        if backend not in (*_COMPARED, "pytorch") or not python:
+            raise DeclarationError(
+                f"--python is {value!r}: write BACKEND=PYTHON, with one of {', '.join(_COMPARED)}, pytorch"
+            )
+        found[backend] = find_interpreter("--python", python)
+    return found
+
+
+def _torch_rows(lineup: Lineup, args: argparse.Namespace, bench: Bench) -> Iterator[Row]:
+    """Yield the rows of PyTorch: eager, then compiled if requested, each in fp32 and fp16 as far as requested."""
+    if args.torch is None:
+        return
+    for compiled in (False, True) if args.torch_compile else (False,):
+        for precision in ("fp32", "fp16"):
+            if precision in args.precisions.split(","):
+                wanted = parse_precision(precision, "--precisions has")
+                yield lineup.torch_row(args.torch, Path.cwd(), bench, wanted, compiled=compiled)
 
 
 def _specs(args: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, EngineSpec]]:
@@ -140,6 +175,8 @@ def _specs(args: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, E
     """
     if args.torch is not None and not all(args.torch.partition(":")):
         raise DeclarationError(f"--torch is {args.torch!r}: write MODULE:FUNCTION")
+    if args.torch_compile and args.torch is None:
+        raise DeclarationError("--torch-compile needs --torch: it compiles the module that --torch names")
     calibration = parse_calibration(args.calibration or RANDOM_CALIBRATION)
     for backend in args.backends.split(","):
         if backend not in _COMPARED:
@@ -155,19 +192,20 @@ def _specs(args: argparse.Namespace, plain: EngineSpec) -> Iterator[tuple[str, E
             yield f"{BACKENDS[backend].label} {precision}", spec
 
 
-def _rows(lineup: Lineup, bench: Bench, specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:
+def _rows(lineup: Lineup, bench_of: Callable[[str], Bench], specs: list[tuple[str, EngineSpec]]) -> Iterator[Row]:
     """Yield a row for each spec, or a single row for a backend that cannot be used here."""
     unusable: set[str] = set()
     for name, spec in specs:
         if spec.backend in unusable:
             continue
+        bench = bench_of(spec.backend)
         try:
             bench.environment_for(spec.backend, bench.completed(Declaration(spec=spec), spec.backend).spec)
         except BackendError as error:
             unusable.add(spec.backend)
             yield Row(BACKENDS[spec.backend].label, spec.precision, why=str(error))
         else:
-            yield lineup.row(name, spec)
+            yield lineup.row(name, spec, bench=bench)
 
 
 def _as_json(rows: list[Row], args: argparse.Namespace) -> str:

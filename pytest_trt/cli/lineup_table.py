@@ -10,8 +10,8 @@ from pytest_trt.report.numbers import format_figure
 from pytest_trt.trial.lineup import LINEUP_FIGURES, Row
 
 HEADINGS = (
-    "backend", "status", "ms", "p99 ms", "inf/s", "memory MB", "host MB", "engine MB", "build s", "error", "cosine",
-    "x ONNX Runtime", "x PyTorch",
+    "backend", "status", "ms", "GPU ms", "p99 ms", "inf/s", "memory MB", "host MB", "engine MB", "build s", "error",
+    "cosine", "x ONNX Runtime", "x PyTorch",
 )  # fmt: skip
 """`error` is the largest absolute difference from the reference. `x` is how many times as fast as that row it is."""
 

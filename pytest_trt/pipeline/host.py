@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.records import LayerProfile
 from pytest_trt.engine.arrays import check_inputs
-from pytest_trt.engine.backends.base import HostEngine
+from pytest_trt.engine.backends.base import HostEngine, TimesItsDevice
 from pytest_trt.engine.state import State, check_shapes
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import BackendError, InputError
@@ -90,7 +90,10 @@ class HostRunner:
         self._call = delayed(self._engine.bind_inputs(self._inputs), self._delay_ms)
 
     def block(self, count: int) -> Mapping[str, tuple[float, ...]]:
-        """Time `count` inferences by the host's clock; samples in ms, the same for `ms` and `host_ms`."""
+        """Time `count` inferences by the host's clock; samples in ms, the same for `ms` and `host_ms`.
+
+        The GPU of an engine that can time it is timed by itself, for `gpu_ms`.
+        """
         call, clock = self._bound_call("block"), time.perf_counter_ns
         stamps = [0] * (count + 1)
         collecting = gc.isenabled()
@@ -104,7 +107,14 @@ class HostRunner:
             if collecting:
                 gc.enable()
         times = tuple((end - start) / 1e6 for start, end in itertools.pairwise(stamps))
-        return {"ms": times, "host_ms": times}
+        return {"ms": times, "host_ms": times, **self._device_times(count)}
+
+    def _device_times(self, count: int) -> Mapping[str, tuple[float, ...]]:
+        """Return the samples of the GPU's time; nothing if the engine uses no GPU."""
+        if self._inputs is None or not isinstance(self._engine, TimesItsDevice):
+            return {}
+        times = self._engine.device_times(self._inputs, count)
+        return {"gpu_ms": times} if times else {}
 
     def throughput(self, seconds: float) -> float:
         """Return the inferences per second of a loop over about `seconds`."""

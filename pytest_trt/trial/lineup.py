@@ -38,7 +38,7 @@ from pytest_trt.trial.trial import Trial
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
-LINEUP_FIGURES = ("ms", "p99_ms", "throughput", "memory_mb", "host_mb", "engine_mb", "build_s")
+LINEUP_FIGURES = ("ms", "gpu_ms", "p99_ms", "throughput", "memory_mb", "host_mb", "engine_mb", "build_s")
 """The figures that a row shows."""
 
 
@@ -127,11 +127,18 @@ class Lineup:
         except TrtError as error:
             return None, {}, f"compared with nothing: {error}"
 
-    def row(self, name: str, spec: EngineSpec, *, run: bool = True) -> Row:
-        """Build, measure and compare one row; without `run`, only build it."""
+    def row(self, name: str, spec: EngineSpec, *, run: bool = True, bench: Bench | None = None) -> Row:
+        """Build, measure and compare one row.
+
+        Args:
+            name: The row's name.
+            spec: The engine.
+            run: Whether to run the engine; otherwise it is only built.
+            bench: The resources with the interpreter that has the backend, if it is another one.
+        """
         row, case = Row(name, spec.precision), None
         try:
-            case = Trial(self._bench, name, self._declared(spec), self._folders)
+            case = Trial(bench or self._bench, name, self._declared(spec), self._folders)
             row = dataclasses.replace(row, environment=case.environment)
             row = _with_engine(row, case.engine)
             if case.declaration.spec.compute_capabilities:
@@ -155,18 +162,28 @@ class Lineup:
             if case is not None:
                 case.close()
 
-    def torch_row(self, function: str, folder: Path, bench: Bench | None = None, precision: Precision = "fp32") -> Row:
-        """Measure PyTorch's eager mode.
+    def torch_row(
+        self,
+        function: str,
+        folder: Path,
+        bench: Bench | None = None,
+        precision: Precision = "fp32",
+        *,
+        compiled: bool = False,
+    ) -> Row:
+        """Measure PyTorch.
 
         Args:
             function: `MODULE:FUNCTION`, which returns the torch.nn.Module.
             folder: Where the module is looked for.
             bench: The resources with the interpreter that has torch, if it is another one.
             precision: The precision of the row.
+            compiled: Whether `torch.compile` compiles the module, instead of eager mode.
         """
         from pytest_trt.engine.backends.pytorch import write_plan
 
-        bench, row = bench or self._bench, Row(f"PyTorch {precision}", precision)
+        name = f"PyTorch {'compiled ' if compiled else ''}{precision}"
+        bench, row = bench or self._bench, Row(name, precision)
         try:
             spec = dataclasses.replace(self._declaration.spec, precision=precision, backend=REFERENCE)
             case = Case(self._bench, row.name, self._declared(spec), self._folders)
@@ -177,7 +194,7 @@ class Lineup:
             device = MeasuringDevice(bench, environment)
             with ScratchFolder("pytorch") as scratch, device.exclusively(wait=False):
                 plan = scratch / "plan"
-                write_plan(plan, function, folder, case.model.inputs, case.model.outputs)
+                write_plan(plan, function, folder, case.model.inputs, case.model.outputs, compiled=compiled)
                 subject = Subject(
                     plan, BOUND_DEVICE, case.declaration.spec, case.shapes, self._declaration.pipeline, inputs
                 )

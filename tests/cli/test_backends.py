@@ -84,7 +84,10 @@ def test_missing_pytorch_is_reported(backends, capfd):
         (["--dims=M=4"], "'M'"),
         (["--torch=net"], "--torch is 'net': write MODULE:FUNCTION"),
         (["--dims=N"], "--dims is 'N'"),
-        (["--torch-python=/no/python", "--torch=a:b", "--backends=onnxruntime"], "'/no/python': there is no such"),
+        (["--torch-compile", "--backends=onnxruntime"], "--torch-compile needs --torch"),
+        (["--python=pytorch=/no/python", "--backends=onnxruntime"], "'/no/python': there is no such"),
+        (["--python=tensorflow=python3", "--backends=onnxruntime"], "'tensorflow=python3': write BACKEND=PYTHON"),
+        (["--python=onnxruntime", "--backends=onnxruntime"], "'onnxruntime': write BACKEND=PYTHON"),
     ],
 )
 def test_invalid_arguments_exit_with_2(backends, arguments, message, capfd):

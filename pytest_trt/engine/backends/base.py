@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, Layer
@@ -124,6 +124,15 @@ class HostEngine(Engine, Protocol):
 
     def memory(self) -> Mapping[str, int]:
         """Return the device memory in bytes by name; empty without a device. See `Runner.memory`."""
+        ...
+
+
+@runtime_checkable
+class TimesItsDevice(Protocol):
+    """A host engine that uses a GPU and can time it."""
+
+    def device_times(self, inputs: Arrays, count: int) -> tuple[float, ...]:
+        """Return the GPU's ms of `count` inferences, without copies from or to the host; empty without a GPU."""
         ...
 
 

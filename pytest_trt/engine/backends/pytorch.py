@@ -1,4 +1,4 @@
-"""The backend for PyTorch in eager mode, on the GPU or else on the CPU.
+"""The backend for PyTorch, on the GPU or else on the CPU: in eager mode, or compiled by `torch.compile`.
 
 It runs the module that a user's function returns. Its plan is a JSON file that names the function: nothing is built,
 and nothing is stored. A test cannot choose this backend; only `pytest-trt backends` compares engines with it.
@@ -7,6 +7,7 @@ and nothing is stored. A test cannot choose this backend; only `pytest-trt backe
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import platform
 import sys
@@ -39,7 +40,9 @@ def open_backend(name: str) -> Backend:
     return PyTorch(torch)
 
 
-def write_plan(path: Path, function: str, folder: Path, inputs: Tensors, outputs: Tensors) -> None:
+def write_plan(
+    path: Path, function: str, folder: Path, inputs: Tensors, outputs: Tensors, *, compiled: bool = False
+) -> None:
     """Write the file that `PyTorch.load` reads.
 
     Args:
@@ -48,13 +51,16 @@ def write_plan(path: Path, function: str, folder: Path, inputs: Tensors, outputs
         folder: The folder where Python looks for MODULE first.
         inputs: The inputs, in the order of the module's arguments.
         outputs: The outputs, in the order in which the module returns them.
+        compiled: Whether `torch.compile` compiles the module.
     """
-    content = {"function": function, "folder": str(folder), "inputs": inputs, "outputs": outputs}
+    content = {
+        "function": function, "folder": str(folder), "inputs": inputs, "outputs": outputs, "compiled": compiled,
+    }  # fmt: skip
     path.write_text(json.dumps(codec.encode(content)))
 
 
 class PyTorch:
-    """PyTorch's eager mode under `torch.inference_mode`.
+    """PyTorch under `torch.inference_mode`.
 
     Args:
         torch: The module `torch`.
@@ -108,7 +114,7 @@ class PyTorch:
 
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         """Raise BuildError: there is nothing to build."""
-        raise BuildError("PyTorch cannot build engines: its eager mode only serves comparison in pytest-trt backends")
+        raise BuildError("PyTorch cannot build engines: it only serves comparison in pytest-trt backends")
 
     def load(self, plan: Path, device: str, spec: EngineSpec) -> PyTorchEngine:
         """Call the function that the plan names and load its module on the device.
@@ -130,7 +136,10 @@ class PyTorch:
         threads = spec.threads or usable_cpus()
         self._torch.set_num_threads(threads)
         torch_device = f"cuda:{_ordinal(device)}" if self._torch.cuda.is_available() else "cpu"
-        return PyTorchEngine(self._torch, module.eval(), torch_device, spec.precision, threads, inputs, outputs)
+        return PyTorchEngine(
+            self._torch, module.eval(), torch_device, spec.precision, threads, inputs, outputs,
+            compiled=content["compiled"],
+        )  # fmt: skip
 
 
 class PyTorchEngine:
@@ -143,13 +152,19 @@ class PyTorchEngine:
 
     def __init__(
         self, torch: Any, module: Any, device: str, precision: str, threads: int,
-        inputs: Tensors, outputs: Tensors,
+        inputs: Tensors, outputs: Tensors, *, compiled: bool = False,
     ) -> None:  # fmt: skip
         self._torch, self._device = torch, device
         self.inputs, self.outputs = inputs, outputs
         self._half = getattr(torch, _HALF_DTYPES[precision]) if precision in _HALF_DTYPES else None
         self._module = module.to(device=device, dtype=self._half)
-        self.proof = {"mode": "eager", "device": device, "threads": str(threads), "spinning": "off"}
+        self._run_module = torch.compile(self._module) if compiled else self._module
+        self.proof = {
+            "mode": "torch.compile" if compiled else "eager",
+            "device": device,
+            "threads": str(threads),
+            "spinning": "off",
+        }
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run one inference; floating-point outputs are returned as float32."""
@@ -165,16 +180,37 @@ class PyTorchEngine:
 
         return call
 
+    def device_times(self, inputs: Arrays, count: int) -> tuple[float, ...]:
+        """Return the ms between events around each of `count` inferences whose inputs are on the GPU."""
+        if self._device == "cpu":
+            return ()
+        cuda = self._torch.cuda
+        with self._torch.inference_mode():
+            arguments = self._to_device(inputs)
+            events = [cuda.Event(enable_timing=True) for _ in range(count + 1)]
+            events[0].record()
+            for event in events[1:]:
+                self._call_module(arguments)
+                event.record()
+            cuda.synchronize()
+            return tuple(began.elapsed_time(ended) for began, ended in itertools.pairwise(events))
+
+    def _to_device(self, inputs: Arrays) -> list[Any]:
+        """Return the arguments of the module, on its device and in its precision."""
+        arguments = [self._torch.from_numpy(inputs[tensor.name]).to(self._device) for tensor in self.inputs]
+        if self._half is None:
+            return arguments
+        return [value.to(self._half) if value.is_floating_point() else value for value in arguments]
+
+    def _call_module(self, arguments: list[Any]) -> Any:
+        try:
+            return self._run_module(*arguments)
+        except Exception as error:  # A user's module may raise anything.
+            raise BackendError(f"the module raised {type(error).__name__}: {error}") from error
+
     def _infer(self, inputs: Arrays) -> dict[str, Any]:
-        torch = self._torch
-        with torch.inference_mode():
-            arguments = [torch.from_numpy(inputs[tensor.name]).to(self._device) for tensor in self.inputs]
-            if self._half is not None:
-                arguments = [value.to(self._half) if value.is_floating_point() else value for value in arguments]
-            try:
-                result = self._module(*arguments)
-            except Exception as error:  # A user's module may raise anything.
-                raise BackendError(f"the module raised {type(error).__name__}: {error}") from error
+        with self._torch.inference_mode():
+            result = self._call_module(self._to_device(inputs))
             if isinstance(result, Mapping):
                 return {tensor.name: result[tensor.name].cpu() for tensor in self.outputs if tensor.name in result}
             values = result if isinstance(result, (tuple, list)) else (result,)
@@ -203,7 +239,7 @@ class PyTorchEngine:
 
     def close(self) -> None:
         """Free the module."""
-        self._module = None
+        self._module = self._run_module = None
 
 
 def _ordinal(device: str) -> int:
