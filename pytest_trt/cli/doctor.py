@@ -25,8 +25,9 @@ from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
 
 PACKAGES = (
-    "pytest", "pytest-xdist", "pytest-benchmark", "numpy", "onnx", "onnxruntime", "tensorrt", "tensorrt-rtx",
-    "tensorrt-lean", "tensorrt-dispatch", "cuda-python", "nvidia-ml-py", "nvidia-modelopt", "nvtx", "fsspec",
+    "pytest", "pytest-xdist", "pytest-benchmark", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt",
+    "tensorrt-rtx", "tensorrt-lean", "tensorrt-dispatch", "cuda-python", "nvidia-ml-py", "nvidia-modelopt", "nvtx",
+    "fsspec",
 )  # fmt: skip
 """The packages whose versions are reported."""
 

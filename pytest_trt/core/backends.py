@@ -9,7 +9,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
-BackendName = Literal["auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "tensorrt_dispatch", "onnxruntime"]
+BackendName = Literal[
+    "auto", "tensorrt", "tensorrt_rtx", "tensorrt_lean", "tensorrt_dispatch", "onnxruntime_cuda",
+    "onnxruntime_tensorrt", "onnxruntime",
+]  # fmt: skip
 """The names that a spec, an option or an ini setting accepts. Only `pytest-trt backends` also runs PyTorch."""
 
 
@@ -28,6 +31,8 @@ class BackendInfo:
         runs_model: Whether its engine is the ONNX model itself: one engine serves every shape, precisions are
             converted in the model beforehand, and there are no build options, plugins or timing caches.
         ahead_of_time: Whether it builds engines for GPUs that this machine does not have.
+        package: The module that the backend imports; empty if it has the backend's name.
+        library: The file in the package's folder without which the package lacks the backend; empty if there is none.
     """
 
     label: str
@@ -38,6 +43,8 @@ class BackendInfo:
     builds: bool = True
     runs_model: bool = False
     ahead_of_time: bool = False
+    package: str = ""
+    library: str = ""
 
     @property
     def runs_plans(self) -> bool:
@@ -46,6 +53,7 @@ class BackendInfo:
 
 
 _TENSORRT = "pytest_trt.engine.backends.tensorrt.backend"
+_ONNXRUNTIME_GPU = "pytest_trt.engine.backends.onnxruntime_gpu.backend"
 
 BACKENDS: Mapping[str, BackendInfo] = {
     "tensorrt": BackendInfo(
@@ -75,6 +83,22 @@ BACKENDS: Mapping[str, BackendInfo] = {
         "that they carry)",
         plan_product="TensorRT",
         builds=False,
+    ),
+    "onnxruntime_cuda": BackendInfo(
+        label="ONNX Runtime CUDA",
+        module=_ONNXRUNTIME_GPU,
+        install="pip install 'pytest-trt[ort-gpu]'",
+        runs_model=True,
+        package="onnxruntime",
+        library="capi/libonnxruntime_providers_cuda.so",
+    ),
+    "onnxruntime_tensorrt": BackendInfo(
+        label="ONNX Runtime TensorRT",
+        module=_ONNXRUNTIME_GPU,
+        install="pip install 'pytest-trt[ort-gpu]', and the TensorRT that it was built with",
+        runs_model=True,
+        package="onnxruntime",
+        library="capi/libonnxruntime_providers_tensorrt.so",
     ),
     "onnxruntime": BackendInfo(
         label="ONNX Runtime",

@@ -28,8 +28,8 @@ MemoryPool = Literal[
 
 _NOT_BUILD_OPTIONS = frozenset((
     "path", "onnx", "build", "calibration", "seed", "input_ranges", "threads", "build_timeout_s", "backend",
-    "device", "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget", "engine_host_code_allowed",
-    "state", "write_index",
+    "device", "cpu_nodes", "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget",
+    "engine_host_code_allowed", "state", "write_index",
 ))  # fmt: skip
 """Fields that do not change what is built, or whose file is part of the cache key by its content."""
 
@@ -38,7 +38,7 @@ _ALLOWED_FOR_PLANS = frozenset(("shapes", "dims", "precision", "tf32", "version_
 
 _FOR_EVERY_BACKEND = frozenset((
     "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend",
-    "device", "seed", "input_ranges", "threads", "build_timeout_s", "state", "write_index",
+    "device", "cpu_nodes", "seed", "input_ranges", "threads", "build_timeout_s", "state", "write_index",
 ))  # fmt: skip
 """Fields that ONNX Runtime supports too, or that request what it does in any case."""
 
@@ -94,6 +94,8 @@ class EngineSpec:
         seed: The seed of generated inputs.
         input_ranges: The range (low, high) of a generated input, by its name. For integers, both ends are included.
         threads: The number of CPU threads of ONNX Runtime.
+        cpu_nodes: The names or operators of the nodes that may run on the CPU with ONNX Runtime on a GPU. `*` matches
+            any text.
         build_timeout_s: The longest time that a build may take, including conversion and calibration.
         timing_cache: Whether to use the shared timing cache, or the path of another one.
         timing_cache_mode: Whether the timing cache is read and updated, only read, or must contain every timing.
@@ -132,6 +134,7 @@ class EngineSpec:
     seed: int = 0
     input_ranges: Mapping[str, tuple[float, float]] = dataclasses.field(default_factory=dict)
     threads: int | None = None
+    cpu_nodes: tuple[str, ...] = ()
     optimization_level: int | None = None
     workspace_mb: int | None = None
     memory_pool_bytes: Mapping[MemoryPool, int] = dataclasses.field(default_factory=dict)
@@ -181,6 +184,8 @@ class EngineSpec:
         libraries = (self.plugins,) if alone else self.plugins
         if isinstance(libraries, (tuple, list)):
             set_fields(self, plugins=tuple(os.fspath(p) if isinstance(p, os.PathLike) else p for p in libraries))
+        if isinstance(self.cpu_nodes, str):
+            set_fields(self, cpu_nodes=(self.cpu_nodes,))
         if isinstance(self.layer_output_types, Mapping):
             types = {name: (t,) if isinstance(t, str) else t for name, t in self.layer_output_types.items()}
             set_fields(self, layer_output_types=types)

@@ -46,8 +46,9 @@ class Option(NamedTuple):
 
 OPTIONS = (
     Option("--trt-backend", "backend", "backend that runs the engines (auto: TensorRT if it is installed and there is "
-           "a GPU, otherwise ONNX Runtime on the CPU)",
-           "auto|tensorrt|tensorrt_rtx|tensorrt_lean|tensorrt_dispatch|onnxruntime"),
+           "a GPU, then ONNX Runtime on the GPU; without a GPU, ONNX Runtime on the CPU)",
+           "auto|tensorrt|tensorrt_rtx|tensorrt_lean|tensorrt_dispatch|onnxruntime_cuda|onnxruntime_tensorrt|"
+           "onnxruntime"),
     Option("--trt-device", "device", "GPUs to use among the visible ones: all, or a list of numbers, UUIDs and words "
            "of their names; each xdist worker uses one at a time (0)", "all|N|UUID|WORDS,..."),
     Option("--trt-require-device", "require_device", "words of the required device's name; on any other device, "

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_trt.core.backends import label_of
 from pytest_trt.core.records import LayerProfile, Verdict
 from pytest_trt.judge.regression.layer_limits import judge_layers, judge_unchanged
+from pytest_trt.judge.regression.placement_change import judge_placement
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.spec.expectations import LayerLimits
 from pytest_trt.trial.comparison import Comparison
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def layer_verdicts(
     limits: LayerLimits | None, run: MeasuredRun, comparison: Comparison, folder: BaselineFolder | None, backend: str
 ) -> tuple[Verdict, ...]:
-    """Return the verdict of every requirement of `trt_layers`.
+    """Return the verdict of every requirement of `trt_layers`, and on nodes that run on the CPU since the baseline.
 
     Args:
         limits: The requirements; None if there are none.
@@ -30,10 +31,12 @@ def layer_verdicts(
     Raises:
         BaselineError: The stored layers cannot be read.
     """
+    old_proof = comparison.baseline.proof if comparison.baseline is not None else {}
+    placement = tuple(map(comparison.quarantine, judge_placement(run.proof, old_proof)))
     if limits is None:
-        return ()
+        return placement
     new = run.profiles[0] if run.profiles else LayerProfile(())
-    found = judge_layers(limits, new.layers, label_of(backend))
+    found = (*placement, *judge_layers(limits, new.layers, label_of(backend)))
     if not limits.unchanged or not new.layers or comparison.baseline is None:
         return found  # Without a baseline, the comparison has a verdict of its own.
     if comparison.mode == "identical":

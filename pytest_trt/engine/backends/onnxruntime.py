@@ -14,7 +14,6 @@ from __future__ import annotations
 import functools
 import json
 import platform
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,6 +24,7 @@ from pytest_trt.core.records import Environment, Layer
 from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
+from pytest_trt.engine.backends.onnxruntime_profile import DTYPES, parse_profile
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
 from pytest_trt.engine.onnx import rewrite, traverse
 from pytest_trt.engine.onnx.messages import readable_message
@@ -36,13 +36,7 @@ from pytest_trt.spec.engine_spec import EngineSpec
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
 
-_DTYPES = {
-    "float": "float32", "double": "float64", "float16": "float16", "bfloat16": "bfloat16", "bool": "bool",
-    **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}  # fmt: skip
-"""NumPy's names of data types, by ONNX Runtime's names."""
-
-_WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
+WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
 """The session option that names the folder of external weights, for a model that is loaded from memory."""
 
 
@@ -148,8 +142,8 @@ class OnnxRuntimeEngine:
         self._ort, self._plan, self._threads = module, plan, threads
         self.proof = {"provider": "CPUExecutionProvider", "threads": str(threads), "spinning": "off"}
         self._session = self._open_session(self._options())
-        self.inputs = tuple(_to_tensor(node) for node in self._session.get_inputs())
-        self.outputs = tuple(_to_tensor(node) for node in self._session.get_outputs())
+        self.inputs = tuple(to_tensor(node) for node in self._session.get_inputs())
+        self.outputs = tuple(to_tensor(node) for node in self._session.get_outputs())
         self._misdeclared: tuple[str, ...] = ()
         for tensor in (*self.inputs, *self.outputs):
             if tensor.dtype == "bfloat16":  # The bindings accept and return NumPy's own data types only.
@@ -196,8 +190,8 @@ class OnnxRuntimeEngine:
         except Exception as error:
             if "same node name" not in str(error):
                 raise
-        options.add_session_config_entry(_WEIGHTS_FOLDER, str(self._plan.parent))
-        return session(_with_unique_node_names(self._plan))
+        options.add_session_config_entry(WEIGHTS_FOLDER, str(self._plan.parent))
+        return session(with_unique_node_names(self._plan))
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run one inference. Raises BackendError if ONNX Runtime cannot run the model on these inputs."""
@@ -243,7 +237,7 @@ class OnnxRuntimeEngine:
             for _ in range(runs + 1):
                 session.run(None, dict(inputs))
             events = json.loads(Path(session.end_profiling()).read_text())
-        return _parse_profile(events)
+        return parse_profile(events)
 
     def memory(self) -> Mapping[str, int]:
         """Return nothing: there is no device memory."""
@@ -258,45 +252,18 @@ class OnnxRuntimeEngine:
         self._session = None
 
 
-def _parse_profile(events: list[dict[str, Any]]) -> tuple[Layer, ...]:
-    """Return the layers of a profile in the order in which they first ran; the first run of each is not counted."""
-    times: dict[str, list[float]] = {}
-    arguments: dict[str, dict[str, Any]] = {}
-    for event in events:
-        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
-            name = event["name"].removesuffix("_kernel_time")
-            times.setdefault(name, []).append(event["dur"] / 1000)
-            arguments[name] = event.get("args", {})
-    return tuple(
-        Layer(
-            name=name,
-            ms=statistics.median(values[1:] or values),
-            kind=str(arguments[name].get("op_name", "")),
-            precision=_output_precision(arguments[name]),
-            nodes=(name,),
-        )
-        for name, values in times.items()
-    )
-
-
-def _output_precision(arguments: dict[str, Any]) -> str:
-    """Return the data type of a kernel's first output; empty if the event does not contain it."""
-    shapes = arguments.get("output_type_shape") or []
-    return _DTYPES.get(next(iter(shapes[0]), ""), "") if shapes else ""
-
-
-def _to_tensor(node: Any) -> Tensor:
+def to_tensor(node: Any) -> Tensor:
     """Return the record of an input or output. Raises BackendError for a type that is not a tensor of numbers."""
     kind = node.type.removeprefix("tensor(").removesuffix(")")
-    if kind not in _DTYPES:
+    if kind not in DTYPES:
         raise BackendError(
             f"{node.name!r} is of type {node.type}: only tensors of numbers can be inputs or outputs; export the "
             "model without it"
         )
-    return Tensor(node.name, _DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
+    return Tensor(node.name, DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
 
 
-def _with_unique_node_names(path: Path) -> bytes:
+def with_unique_node_names(path: Path) -> bytes:
     """Return a copy of a model in which every node has a name of its own; external weights stay in their files."""
     import onnx
 

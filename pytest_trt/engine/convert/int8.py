@@ -201,12 +201,14 @@ def _quantiser_version() -> str:
     Raises:
         BuildError: It is not installed.
     """
-    try:
-        return f"onnxruntime {importlib.metadata.version('onnxruntime')}"
-    except importlib.metadata.PackageNotFoundError:
-        raise BuildError(
-            "int8 needs a model with Q/DQ, or ONNX Runtime to quantise this one: pip install 'pytest-trt[cpu]'"
-        ) from None
+    for package in ("onnxruntime", "onnxruntime-gpu"):  # They contain the same quantiser.
+        try:
+            return f"onnxruntime {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    raise BuildError(
+        "int8 needs a model with Q/DQ, or ONNX Runtime to quantise this one: pip install 'pytest-trt[cpu]'"
+    )
 
 
 class _Reader:
