@@ -1,17 +1,22 @@
 """Count how often budgets are judged right, on recorded traces at live spacing and on simulated noise.
 
-    python benchmarks/one_sided.py --trials 1000 --json one_sided.json
+    python benchmarks/one_sided.py --trials 3000 --workers 8 --json one_sided.json
     python benchmarks/one_sided.py --parts warm cold
 
 The sampler, its warm-up, the stopping rule and the judge are those of the package. Only the blocks come from a trace.
 The engines of a trace took turns, row by row. All rows in the order of recording, each divided by the median of its
 engine, are one series without gaps: what a single engine would have shown. The trace b128 begins when the GPU was cold.
+
+A warm trial joins random runs of the warm three quarters of a trace, 80 blocks long on average. A cold trial begins in
+the first 0.8 s: how far the recorded latency was from its final value is stretched by up to 15 % in time and 30 % in
+size, and half the deviations of warm blocks are added. Then it continues as a warm one.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import concurrent.futures
 import dataclasses
 import json
 import math
@@ -33,6 +38,8 @@ PARTS = ("warm", "cold", "drift", "dependence", "percentiles")
 OFFSETS = (-0.01, -0.005, 0.005, 0.01)  # how far the budget lies above the true value
 COLD_S = 0.8  # the latency of the cold GPU was low for so long
 WARM_SHARE = 4  # the GPU was warm after a quarter of the trace
+RUN_BLOCKS = 80  # the mean number of consecutive blocks that a trial takes from a trace
+TRIAL_BLOCKS = 1400  # more than a sampling of at most 13 s has
 BLOCK_S = 0.01
 LIMITS = Limits(warm_up_s=3.0, hidden_drift=0.03)
 
@@ -53,6 +60,33 @@ class Series:
 
     def renew(self) -> None:
         raise NotImplementedError("a trace has no probes to renew")
+
+
+def warm_blocks(blocks: Sequence[Block], generator: np.random.Generator) -> list[Block]:
+    """Return random runs of the warm blocks of a trace, joined."""
+    warm, found = blocks[len(blocks) // WARM_SHARE :], list[Block]()
+    while len(found) < TRIAL_BLOCKS:
+        start = int(generator.integers(len(warm)))
+        found += warm[start : start + int(generator.geometric(1 / RUN_BLOCKS))]
+    return found
+
+
+def cold_blocks(blocks: Sequence[Block], truth: float, generator: np.random.Generator) -> list[Block]:
+    """Return a cold start that is like that of a trace, followed by warm blocks."""
+    warm = warm_blocks(blocks, generator)
+    cold = blocks[: len(blocks) // WARM_SHARE]
+    distances = np.log([np.median(block.times["ms"]) / truth for block in cold])
+    distances = np.convolve(np.pad(distances, 1, "edge"), np.ones(3) / 3, "valid")
+    size, pace = generator.uniform(0.7, 1.3), generator.uniform(0.85, 1.15)
+    place, found = generator.uniform(0, COLD_S) / blocks[0].seconds, list[Block]()
+    while place < len(cold):
+        block, noise = cold[int(place)], math.log(np.median(warm[len(found)].times["ms"]) / truth)
+        level = truth * math.exp(size * distances[int(place)] + noise / 2)
+        factor = level / float(np.median(block.times["ms"]))
+        times = tuple(factor * one for one in block.times["ms"])
+        found.append(dataclasses.replace(block, times={"ms": times}, seconds=factor * block.seconds))
+        place += pace
+    return [*found, *warm[len(found) :]]
 
 
 class Noise:
@@ -192,26 +226,23 @@ def traces() -> dict[str, list[Block]]:
 
 def rows(parts: Sequence[str], trials: int, generator: np.random.Generator) -> Iterator[Row]:
     """Yield the rows of the parts."""
-    for name, blocks in traces().items():
-        medians = [float(np.median(block.times["ms"])) for block in blocks]
-        first_warm = len(blocks) // WARM_SHARE
-        truth = float(np.median(medians[first_warm:]))
-        starts = {"warm": (first_warm, len(blocks)), "cold": (0, int(COLD_S / blocks[0].seconds))}
+    for name, blocks in traces().items() if {"warm", "cold"} & set(parts) else ():
+        truth = float(np.median([np.median(block.times["ms"]) for block in blocks[len(blocks) // WARM_SHARE :]]))
+        starts = {
+            "warm": lambda trial, blocks=blocks: Series(warm_blocks(blocks, generator)),
+            "cold": lambda trial, blocks=blocks, truth=truth: Series(cold_blocks(blocks, truth, generator)),
+        }
         for part in [part for part in starts if part in parts]:
-            first, end = starts[part]
             for offset in OFFSETS:
-                yield ask(
-                    f"{name}, {part}", offset, trials,
-                    lambda trial, blocks=blocks, a=first, z=end: Series(blocks, int(generator.integers(a, z))),
-                    truth * (1 + offset), "ms",
-                )  # fmt: skip
+                yield ask(f"{name}, {part}", offset, trials, starts[part], truth * (1 + offset), "ms")
     if "drift" in parts:
         for scatter, r in ((0.0002, 0.0), (0.001, 0.0), (0.003, 0.0), (0.003, 0.5), (0.01, 0.9)):
-            for constant_s in (0.5, 2.0, 5.0):
+            for drift, constant_s in ((0.03, 0.5), (0.03, 2.0), (0.03, 5.0), (0.01, 5.0), (0.03, 10.0), (0.03, 20.0)):
                 for offset in (-0.005, 0.005):
                     yield ask(
-                        f"drift of 3 %, {constant_s:g} s; scatter {scatter:.2%}, r {r:g}", offset, trials,
-                        lambda trial, s=scatter, r=r, c=constant_s: Noise(generator, s, r, 0.03, c), 1 + offset, "ms",
+                        f"drift of {drift:.0%}, {constant_s:g} s; scatter {scatter:.2%}, r {r:g}", offset, trials,
+                        lambda trial, s=scatter, r=r, d=drift, c=constant_s: Noise(generator, s, r, d, c),
+                        1 + offset, "ms",
                     )  # fmt: skip
     if "dependence" in parts:
         for scatter, r in ((0.0002, 0.0), (0.001, 0.0), (0.003, 0.5), (0.01, 0.5), (0.01, 0.8), (0.01, 0.9)):
@@ -228,17 +259,34 @@ def rows(parts: Sequence[str], trials: int, generator: np.random.Generator) -> I
             )  # fmt: skip
 
 
+def all_rows(parts: Sequence[str], trials: int, seed: Sequence[int]) -> list[Row]:
+    """Return the rows of the parts, with random choices of their own."""
+    return list(rows(parts, trials, np.random.default_rng(seed)))
+
+
+def merged(shares: Sequence[Row]) -> Row:
+    """Return a row of all trials of several rows of as many trials."""
+    names = ("ok", "over", "warm_up_s", "sampled_s")
+    means = {name: sum(getattr(one, name) for one in shares) / len(shares) for name in names}
+    return dataclasses.replace(shares[0], **means, trials=sum(one.trials for one in shares))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=argument_types.count, default=1000, help="the trials of each question (1000)")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="the rows to compute (default: all)")
     parser.add_argument("--seed", type=argument_types.seed, default=0, help="the seed of all random choices (0)")
+    parser.add_argument(
+        "--workers", type=argument_types.count, default=1, help="the processes that share the trials (1)"
+    )
     parser.add_argument("--json", type=Path, help="the file to which the rows are written")
     options = parser.parse_args(argv)
     print("| case | budget, % | ok, % | over_budget, % | warm-up, s | sampled, s |\n" + "|---" * 6 + "|")
-    found = []
-    for row in rows(options.parts, options.trials, np.random.default_rng(options.seed)):
-        found.append(row)
+    share = math.ceil(options.trials / options.workers)
+    with concurrent.futures.ProcessPoolExecutor(options.workers) as pool:
+        shares = [pool.submit(all_rows, options.parts, share, (options.seed, n)) for n in range(options.workers)]
+        found = list(map(merged, zip(*(one.result() for one in shares), strict=True)))
+    for row in found:
         print(
             f"| {row.case} | {100 * row.budget:+.1f} | {100 * row.ok:.2f} | {100 * row.over:.2f} | {row.warm_up_s:.2f} "
             f"| {row.sampled_s:.2f} |",

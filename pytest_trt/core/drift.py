@@ -6,6 +6,7 @@ turn cancel a drift; a figure of one engine contains it. At the power cap, the c
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from pytest_trt.core import stats
 from pytest_trt.core.clock_reasons import decode_reasons
+from pytest_trt.core.distributions import t_quantile
 
 CAPPED_S = 1.0
 """How long a GPU is watched at its power cap before one engine's latency counts as known, in seconds. On the recorded
@@ -21,15 +23,18 @@ H200, the latency was 2 % low for the first 0.8 s, and then swung with a period 
 SEEN = 3.0
 """The number of standard errors from which a slope is seen."""
 
-SEEN_S = 10.0
+SEEN_S = 30.0
 """The longest time constant of a drift that is seen, in seconds."""
 
-UNSEEN = 2.0
-"""The number of standard errors that the slope of a drift may have without being seen."""
+UNSEEN_S = 5.0
+"""The longest time constant of a drift that the scatter may hide, in seconds. A slower one would take more time to
+exclude than a test has, if blocks scatter by 1 %."""
 
-UNSEEN_S = 2.0
-"""The longest time constant of a drift that is not seen, in seconds: a slower one moves the latency by so little in a
-short measurement that no scatter would hide it less."""
+UNSEEN_CAPPED_S = 2.0
+"""The same at the power cap. There the clock follows the power within a second, which is waited for (`CAPPED_S`)."""
+
+MOST_UNSEEN = 0.1
+"""The largest rest of a drift that is assumed unseen, as a log ratio. On the H200, a cold start moved it by 3 %."""
 
 
 def is_power_capped(state: Mapping[str, float]) -> bool:
@@ -37,8 +42,29 @@ def is_power_capped(state: Mapping[str, float]) -> bool:
     return "power cap" in decode_reasons(state.get("reasons", 0))
 
 
-def slope(probes: Sequence[Sequence[float]], seconds: float) -> tuple[float, float]:
-    """Return the common slope of several series, per second, and its standard error.
+@dataclasses.dataclass(frozen=True)
+class Slope:
+    """The slope of a series, per second.
+
+    Attributes:
+        rise: The slope.
+        error: Its standard error; infinite if there are too few units.
+        freedom: The degrees of freedom of the error.
+    """
+
+    rise: float
+    error: float
+    freedom: int
+
+    def most(self, sign: int, alpha: float = stats.ALPHA) -> float:
+        """Return the upper end of the interval of `sign` times the slope, at an error of `alpha`."""
+        if math.isinf(self.error):
+            return math.inf
+        return sign * self.rise + t_quantile(alpha, self.freedom) * self.error
+
+
+def slope(probes: Sequence[Sequence[float]], seconds: float) -> Slope:
+    """Return the common slope of several series, per second.
 
     It is that of least squares through the batch means of winsorised units. Dependence between the batches increases
     the error, as in `stats.interval`.
@@ -47,9 +73,6 @@ def slope(probes: Sequence[Sequence[float]], seconds: float) -> tuple[float, flo
         probes: The units of each probe, such as log medians of blocks, in the order of measurement. A probe with fewer
             units than the first look (`stats.LOOKS`) is ignored.
         seconds: The time from one unit to the next.
-
-    Returns:
-        The slope and its error; the error is infinite if every probe was ignored.
     """
     covariance = squares = residual = 0.0
     freedom, factors = 0, 0.0
@@ -66,30 +89,35 @@ def slope(probes: Sequence[Sequence[float]], seconds: float) -> tuple[float, flo
         freedom += len(means) - 2
         factors += (len(means) - 2) * stats.dependence(rest)
     if not squares:
-        return 0.0, math.inf
-    return covariance / squares, factors / freedom * math.sqrt(residual / freedom / squares)
+        return Slope(0.0, math.inf, 0)
+    return Slope(covariance / squares, factors / freedom * math.sqrt(residual / freedom / squares), freedom)
 
 
-def margins(probes: Sequence[Sequence[float]], seconds: float) -> tuple[float, float]:
+def margins(probes: Sequence[Sequence[float]], seconds: float, *, capped: bool = False) -> tuple[float, float]:
     """Return how far below and above the location of the units the level after a drift may lie.
 
-    A drift that is seen goes on for `SEEN_S`, at its own slope, or from the level of the newer half of the units at the
-    slope that these may still have: a drift that has ended leaves no slope there.
+    An exponential drift goes on by its slope times its time constant. The scatter may hide a slope up to the end of its
+    interval; one that is seen may have a longer time constant. If the newer half of the units shows that a drift has
+    ended, its own slope counts, from its own level.
 
     Args:
         probes: The units of each probe; see `slope`.
         seconds: The time from one unit to the next.
+        capped: Whether the GPU was at its power cap.
     """
-    rise, error = slope(probes, seconds)
     newer = [units[len(units) // 2 :] for units in probes]
-    newer_rise, newer_error = slope(newer, seconds)
     kept = [(stats.median(half), stats.median(units)) for half, units in zip(newer, probes, strict=True) if half]
     moved = sum(half - whole for half, whole in kept) / max(len(kept), 1)
+    whole, half = slope(probes, seconds), slope(newer, seconds)
+    hidden_s = UNSEEN_CAPPED_S if capped else UNSEEN_S
 
     def margin(sign: int) -> float:
-        unseen = UNSEEN_S * (sign * rise + UNSEEN * error)
-        at_its_slope = SEEN_S * (sign * rise - SEEN * error)
-        from_newer = sign * moved + SEEN_S * (sign * newer_rise + UNSEEN * newer_error)
-        return max(unseen, min(at_its_slope, from_newer), 0.0)
+        hidden = min(hidden_s * whole.most(sign), MOST_UNSEEN)
+        if sign * whole.rise <= SEEN * whole.error:
+            return max(min(hidden, sign * moved + hidden_s * half.most(sign)), 0.0)
+        return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign)), 0.0)
+
+    if math.isinf(whole.error):
+        return math.inf, math.inf
 
     return margin(-1), margin(1)

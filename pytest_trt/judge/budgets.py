@@ -152,9 +152,10 @@ def _with_drift(figure: str, estimate: Estimate, samples: Sequence[Samples], sam
     if min(min(block.times[figure]) for block in blocks) <= 0:  # something that did not happen, such as a copy
         return estimate
     units = [[math.log(stats.median(block.times[figure])) for block in probe.blocks] for probe in samples]
-    below, above = drift.margins(units, sampled_s / len(blocks))
+    capped = sum(drift.is_power_capped(block.state) for block in blocks)
+    below, above = drift.margins(units, sampled_s / len(blocks), capped=2 * capped > len(blocks))
     needs_s = estimate.needs_s
-    if any(drift.is_power_capped(block.state) for block in blocks):
+    if capped:
         needs_s = max(needs_s, drift.CAPPED_S - sampled_s)
     low = estimate.value * math.exp(-math.hypot(math.log(estimate.value / estimate.low), below))
     above = min(math.hypot(math.log(estimate.high / estimate.value), above), LARGEST_LOG)

@@ -197,6 +197,9 @@ class Steady:
     NEAR = 0.0005
     """The slope below which a drift does not matter, as a share a second."""
 
+    UNSEEN = 2.0
+    """The number of standard errors that the slope of a drift may have without being seen."""
+
     def __init__(self, hidden: float = math.inf) -> None:
         self._hidden = hidden
         self._log_medians: list[float] = []
@@ -232,11 +235,13 @@ class Steady:
         for newest in (count, count // 2):
             if newest < self.WINDOW or (self._capped and newest * spacing < drift.CAPPED_S):
                 return False
-            rise, error = drift.slope([self._log_medians[-newest:]], spacing)
-            bound = abs(rise) + drift.UNSEEN * error
-            if abs(rise) <= max(drift.SEEN * error, self.NEAR) and bound < most:
+            found = drift.slope([self._log_medians[-newest:]], spacing)
+            bound = abs(found.rise) + self.UNSEEN * found.error
+            if abs(found.rise) <= max(drift.SEEN * found.error, self.NEAR) and bound < most:
                 return True
-            most = min(self._hidden, max(abs(rise) / 2, self.NEAR))  # fewer blocks hide a drift that all of them show
+            most = min(
+                self._hidden, max(abs(found.rise) / 2, self.NEAR)
+            )  # fewer blocks hide a drift that all of them show
         return False
 
     def is_steady(self) -> bool:

@@ -217,16 +217,16 @@ def test_probes_are_renewed_if_only_their_spread_matters():
 def test_later_probes_do_not_use_up_the_time(seed):
     """A median weights probes equally. In an earlier version, the third probe used up the time limit."""
     noise = {"noise": 0.01, "wander": 0.003, "probe_noise": 0.002}
-    source = Source(0.99, levels=("block", "probe"), samples=20, seed=seed, **noise)
-    sampling = sample(source, LimitRule({"ms": 1.0}, spread=0.01), LIMITS)
+    source = Source(0.97, levels=("block", "probe"), samples=20, seed=seed, **noise)
+    sampling = sample(source, LimitRule({"ms": 1.0}, spread=0.03), LIMITS)
     first, *later = (len(samples.blocks) for samples in sampling.sides[0])
     assert sampling.stop_reason == "budgets decided"
     assert max(later) <= 2 * first  # more blocks of the last probe exclude a drift
 
 
 def test_each_fresh_probe_is_judged():
-    source = Source(0.9985, levels=("block", "probe"), noise=0.0001)
-    rule = LimitRule({"ms": 1.0}, spread=0.004)
+    source = Source(0.985, levels=("block", "probe"), noise=0.0001)
+    rule = LimitRule({"ms": 1.0}, spread=0.04)
     sampling = sample(source, rule, LIMITS)
     assert (sampling.stop_reason, len(sampling.sides[0][-1].blocks)) == ("budgets decided", 6)
 
@@ -263,13 +263,13 @@ def rule_after(limits, blocks, **arguments):
     return rule
 
 
-@pytest.mark.parametrize(("limit", "reason"), [(1.0024, "budgets decided"), (1.0017, "")])
+@pytest.mark.parametrize(("limit", "reason"), [(1.0028, "budgets decided"), (1.0019, "")])
 def test_interval_of_one_probe_contains_the_spread(limit, reason):
     rule = LimitRule({"ms": limit})  # 0.2 % by default
     for number in range(6):
         assert (rule.finished(), rule.wants_probe()) == ("", False)
         rule.add(1, 0, quiet(9.0))
-        rule.add(0, 0, quiet(number=number, samples=1))
+        rule.add(0, 0, quiet(number=(2, 5, 0, 4, 1, 3)[number], samples=1))  # no drift
     assert rule.finished() == reason
     assert rule.wants_probe() is (not reason)
 

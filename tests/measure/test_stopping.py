@@ -232,9 +232,9 @@ def test_end_of_a_drift_is_seen_in_the_newer_half(ramp, count):
 @pytest.mark.parametrize(("factor", "steady"), [(1.01, True), (0.99, False)])
 def test_scatter_hides_a_drift_of_two_standard_errors_beyond_the_slope(factor, steady):
     medians = np.exp(np.array([0.0, 2.0, 1.0, -1.0, 0.5, 1.5, 3.0, 0.0]) * 1e-3)
-    rise, error = drift.slope([np.log(medians)], 0.01)
-    rule = Steady(hidden=factor * (abs(rise) + 2 * error))
+    found = drift.slope([np.log(medians)], 0.01)
+    rule = Steady(hidden=factor * (abs(found.rise) + 2 * found.error))
     for value in medians:
         rule.add((value,))
-    assert 0 < abs(rise) < error
+    assert 0 < abs(found.rise) < found.error
     assert rule.is_steady() is steady
