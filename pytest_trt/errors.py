@@ -72,3 +72,7 @@ class RecordError(TrtError):
 
 class ProbeError(TrtError):
     """A probe that crashed, hung, ran out of memory or was lost. The message includes its last output."""
+
+
+class HostError(ProbeError):
+    """A host elsewhere (--trt-host) that cannot be reached, cannot run engines, or was lost. The message names it."""

@@ -50,8 +50,9 @@ FOLDERS: Mapping[str, frozenset[str]] = {
     "judge/regression": frozenset({"judge/baselines"}),
     "report": frozenset(),
     "report/html": frozenset({"report"}),
-    "trial": frozenset({"trial/against"}),
+    "trial": frozenset({"trial/against", "trial/hosts"}),
     "trial/against": frozenset(),
+    "trial/hosts": frozenset(),
 }  # fmt: skip
 """The sub-folders that each sub-folder may import within its own package.
 

@@ -58,6 +58,7 @@ class Environment:
         host_cpu: The name of the host's CPU.
         host_cpus: The number of CPUs that the process may use.
         host: A digest that tells hosts apart; empty if it was not recorded.
+        host_name: The host elsewhere, as --trt-host names it; empty for the one that ran pytest.
         threads: The number of CPU threads that inference may use.
         plugin: The version of pytest-trt.
         measurement: The version of the measuring method (MEASUREMENT_VERSION).
@@ -81,6 +82,7 @@ class Environment:
     host_cpu: str = ""
     host_cpus: int = 0
     host: str = ""
+    host_name: str = ""
     threads: int | None = None
     os: str = ""
     python: str = ""

@@ -14,7 +14,8 @@ from pytest_trt.core.precision import UNREPORTED
 from pytest_trt.core.records import Environment, Estimate, Layer
 from pytest_trt.engine.backends.base import CALIBRATION_CACHE, BuildJob, BuildReport
 from pytest_trt.engine.backends.tensorrt.versions import SUPPORT, parse_version
-from pytest_trt.engine.cache.entry import Entry, Meta
+from pytest_trt.engine.cache.base import EngineStore
+from pytest_trt.engine.cache.entry import Entry, Meta, plan_bytes
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.engine.cache_key import engine_digest, prebuilt_digest
 from pytest_trt.engine.convert.calibration_data import Calibration
@@ -67,12 +68,14 @@ class BuildResources:
         convert: Runs a conversion in a process of its own.
         build: Runs a build job in a process of its own.
         report_waiting: Shows a line of text while another process builds the same engine.
+        deliver: Returns the path of a file on the host that runs engines, after a copy of it if that is another host.
     """
 
-    store: Store | None
+    store: EngineStore | None
     convert: Callable[[ConversionJob], Conversion]
     build: Callable[[BuildJob], BuildReport]
     report_waiting: Callable[[str], None]
+    deliver: Callable[[Path], Path] = lambda path: path
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,9 +83,10 @@ class ProvidedEngine:
     """A plan that can be loaded.
 
     Attributes:
-        plan: The plan's file.
+        plan: The plan's file, on the host that runs it.
         digest: The SHA-256 of what the plan was made from, or of a prebuilt plan itself.
         plan_sha256: The SHA-256 of the plan.
+        size_mb: The size of the plan with the data beside it, in MB.
         built: Whether this call built the plan.
         build_s: How long the plan's build took, in seconds, even if that was in an earlier run. None for a prebuilt
             plan.
@@ -95,6 +99,7 @@ class ProvidedEngine:
     plan: Path
     digest: str
     plan_sha256: str
+    size_mb: float
     built: bool = False
     build_s: float | None = None
     precisions: Mapping[str, float] = dataclasses.field(default_factory=dict)
@@ -103,22 +108,12 @@ class ProvidedEngine:
     notes: tuple[str, ...] = ()
 
     @property
-    def size_mb(self) -> float:
-        """The size of the plan with the data beside it, in MB."""
-        return plan_size_mb(self.plan)
-
-    @property
     def figures(self) -> dict[str, Estimate]:
         """The figures of the plan itself: `engine_mb`, and `build_s` if the plan was built here."""
         figures = {"engine_mb": Estimate.exact(self.size_mb)}
         if self.build_s is not None:
             figures["build_s"] = Estimate.exact(self.build_s)
         return figures
-
-
-def plan_size_mb(plan: Path) -> float:
-    """Return the size of a plan with the data beside it, in MB."""
-    return sum(part.stat().st_size for part in plan.parent.glob(f"{plan.name}*")) / 1e6
 
 
 def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = False) -> ProvidedEngine:
@@ -145,7 +140,8 @@ def provide(request: BuildRequest, resources: BuildResources, *, fresh: bool = F
     """
     spec, model, environment = request.spec, request.model, request.environment
     if model.kind == "plan":
-        return ProvidedEngine(model.path, prebuilt_digest(spec, model), model.sha256)
+        size_mb = plan_bytes(model.path) / 1e6
+        return ProvidedEngine(resources.deliver(model.path), prebuilt_digest(spec, model), model.sha256, size_mb)
     store = resources.store or Store.temporary()
     backend = BACKENDS[environment.backend]
     profiles = () if backend.runs_model else request.shapes().profiles
@@ -213,7 +209,7 @@ def _build(
         preparation_s=time.monotonic() - started,
     )
     report = resources.build(job)
-    _check_result(job.spec, model, draft, report)
+    _check_result(job.spec, model, report)
     preparation.remove_temporary_files(draft)
     return dataclasses.replace(
         report,
@@ -223,10 +219,8 @@ def _build(
     )
 
 
-def _check_result(spec: EngineSpec, model: Model, draft: Path, report: BuildReport) -> None:
+def _check_result(spec: EngineSpec, model: Model, report: BuildReport) -> None:
     """Raise BuildError if the build did not produce what the spec requests."""
-    if not (draft / "plan").is_file():
-        raise BuildError(f"the build of {model.path.name} reported success but left no plan: this is a backend's bug")
     if read_model(model.path).sha256 != model.sha256:
         raise BuildError(f"{model.path} changed while it was built: run again when nothing writes to it")
     requested = spec.precision
@@ -248,7 +242,7 @@ def _unused_options(spec: EngineSpec, backend: BackendInfo) -> tuple[str, ...]:
     return (f"{backend.label} has no builder, so these are without effect: {without}",) if without else ()
 
 
-def _timing_cache(spec: EngineSpec, environment: Environment, store: Store) -> Path | None:
+def _timing_cache(spec: EngineSpec, environment: Environment, store: EngineStore) -> Path | None:
     """Return the timing cache that the spec names, or the one that this TensorRT version and device share.
 
     Raises:
@@ -287,6 +281,7 @@ def _from_entry(entry: Entry, *, built: bool, notes: tuple[str, ...] = ()) -> Pr
         plan=entry.plan,
         digest=meta.digest,
         plan_sha256=meta.files["plan"],
+        size_mb=entry.plan_bytes / 1e6,
         built=built,
         build_s=meta.build_s,
         precisions=meta.precisions,

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.core import codec
 from pytest_trt.core.records import Block, LayerProfile
 from pytest_trt.engine.tensors import Tensor
-from pytest_trt.measure.probe.client import Probe
+from pytest_trt.measure.probe.client import Probe, ProbeFactory
 from pytest_trt.measure.probe.input_ring import InputRing
-from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.stopwatch import Stopwatch
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -90,7 +89,7 @@ class EngineProbe:
     """
 
     def __init__(
-        self, server: ProbeServer, subject: Subject, stopwatch: Stopwatch | None = None, probe: Probe | None = None
+        self, server: ProbeFactory, subject: Subject, stopwatch: Stopwatch | None = None, probe: Probe | None = None
     ) -> None:
         self._probe: Probe = probe or server.fork()
         try:
@@ -99,7 +98,7 @@ class EngineProbe:
             self._probe.close(kill=True)
             raise
 
-    def _open(self, server: ProbeServer, subject: Subject, stopwatch: Stopwatch) -> None:
+    def _open(self, server: ProbeFactory, subject: Subject, stopwatch: Stopwatch) -> None:
         stopwatch.lap("process")
         self._probe.call("activate", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=subject.device)
         stopwatch.lap("device")
@@ -204,13 +203,13 @@ def samples_in_block(sample_ms: float, block_ms: float = BLOCK_MS, min_samples: 
     return max(1, min(MAX_SAMPLES, count))
 
 
-def read_tensors(server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
+def read_tensors(server: ProbeFactory, plan: Path, device: str, spec: EngineSpec) -> tuple[Tensors, Tensors]:
     """Return a plan's inputs and outputs as its runtime reports them."""
     with server.fork() as probe:
         return _decode_tensors(_load(probe, server, plan, device, spec))
 
 
-def _load(probe: Probe, server: ProbeServer, plan: Path, device: str, spec: EngineSpec) -> dict[str, Any]:
+def _load(probe: Probe, server: ProbeFactory, plan: Path, device: str, spec: EngineSpec) -> dict[str, Any]:
     encoded = codec.encode(spec.without_functions)
     reply, _ = probe.call(
         "load", timeout_s=OPEN_TIMEOUT_S, name=server.backend, device=device, plan=str(plan), spec=encoded

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt.core.records import Block
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
-from pytest_trt.measure.probe.client import Probe
-from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.probe.client import Probe, ProbeFactory
 from pytest_trt.measure.sampler import side_order
 from pytest_trt.measure.stopwatch import Stopwatch
 
@@ -33,7 +32,7 @@ class ProbeSource:
 
     def __init__(
         self,
-        sides: Sequence[tuple[ProbeServer, Subject]],
+        sides: Sequence[tuple[ProbeFactory, Subject]],
         state: Callable[[], Mapping[str, float]] | None = None,
         stopwatch: Stopwatch | None = None,
         *,

@@ -115,7 +115,8 @@ class ItemJudge:
             return ""
         if failed:
             return "not saved: the test was skipped, or failed by itself"
-        return save_baseline.save_measurement(result, baselines, self._settings, self._bench.store).saved
+        engines = self._bench.host(result.measurement.environment).engines
+        return save_baseline.save_measurement(result, baselines, self._settings, engines).saved
 
     def _unmeasured(self, item: pytest.Item) -> Result | None:
         """Warn about a test that has a runner but measured nothing; return an error with --trt-strict.

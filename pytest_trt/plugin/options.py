@@ -34,7 +34,7 @@ def read_options(config: pytest.Config) -> dict[Option, tuple[object, str]]:
     """
     found: dict[Option, tuple[object, str]] = {}
     for option in OPTIONS:
-        value = config.getoption(option.name)
+        value = config.getoption(option.destination)
         if value is not None:
             if option.keyed:
                 value = option.overriding(_ini(config, option), value)

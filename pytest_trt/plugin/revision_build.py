@@ -109,7 +109,7 @@ class RevisionBuildPlugin:
                 setattr(config.option, name, value)
         for option in OPTIONS:
             if option.flag not in FORWARDED_FLAGS:
-                setattr(config.option, option.name, None)
+                setattr(config.option, option.destination, None)
         config.option.trt_build_only, config.option.trt_cache_dir = True, self._request.cache_dir
         files = dict.fromkeys(Path(self._request.rootdir) / test.partition("::")[0] for test in self._request.node_ids)
         config.args = [str(file) for file in files if file.exists()]

@@ -30,7 +30,8 @@ def start_line(session: Session, declared: Sequence[Declaration]) -> str:
     for declaration in declared:
         with contextlib.suppress(TrtError):  # The test itself fails with it.
             environment = bench.environment_of(declaration)
-            where[f"{device_name(environment)}, {backend_name(environment)}"] = None
+            there = f" on {environment.host_name}" if environment.host_name else ""
+            where[f"{device_name(environment)}, {backend_name(environment)}{there}"] = None
     cache = "no engine cache" if settings.no_cache else f"engine cache {cache_folder(settings)}"
     return escape(
         "; ".join(("trt: " + " and ".join(where or ["no device"]), _baseline(settings, session.baseline_source), cache))

@@ -109,11 +109,12 @@ def backend_name(environment: Environment) -> str:
 
 
 def environment_line(environment: Environment) -> str:
-    """Return the environment of a measurement in one line: device, backend, driver, CUDA, threads and commit."""
+    """Return the environment of a measurement in one line: device, backend, driver, CUDA, threads, host and commit."""
     parts = [device_name(environment), backend_name(environment)]
     parts += [f"driver {environment.driver}"] if environment.driver else []
     parts += [f"CUDA {environment.cuda}"] if environment.cuda else []
     parts += [f"{environment.threads} threads"] if environment.kind == "cpu" and environment.threads else []
+    parts += [f"host {environment.host_name}"] if environment.host_name else []
     parts += [f"commit {_abbreviate(environment.commit)}"] if environment.commit else []
     return ", ".join(parts)
 

@@ -19,6 +19,7 @@ class Option(NamedTuple):
         metavar: The placeholder of the value in the help text. An option without one is a flag.
         repeatable: Whether the option may be given more than once.
         keyed: Whether each value is `KEY=VALUE`. The command line then overrides the ini file key by key.
+        setting: The name of the ini setting, if it is not the option's name with underscores.
     """
 
     flag: str
@@ -27,11 +28,17 @@ class Option(NamedTuple):
     metavar: str = ""
     repeatable: bool = False
     keyed: bool = False
+    setting: str = ""
+
+    @property
+    def destination(self) -> str:
+        """The name of argparse's destination."""
+        return self.flag.removeprefix("--").replace("-", "_")
 
     @property
     def name(self) -> str:
-        """The name of the ini setting, and of argparse's destination."""
-        return self.flag.removeprefix("--").replace("-", "_")
+        """The name of the ini setting."""
+        return self.setting or self.destination
 
     @property
     def ini_type(self) -> str:
@@ -51,6 +58,9 @@ OPTIONS = (
            "onnxruntime"),
     Option("--trt-device", "device", "GPUs to use among the visible ones: all, or a list of numbers, UUIDs and words "
            "of their names; each xdist worker uses one at a time (0)", "all|N|UUID|WORDS,..."),
+    Option("--trt-host", "hosts", "host elsewhere that builds and runs the engines: ssh://HOST?python=PATH, or exec: "
+           "and a command that starts Python there; may be repeated (this host)", "ssh://HOST|exec:COMMAND",
+           repeatable=True, setting="trt_hosts"),
     Option("--trt-require-device", "require_device", "words of the required device's name; on any other device, "
            "pytest runs no test and exits with status 4", "WORDS"),
     Option("--trt-compute-capability", "compute_capabilities", "compute capabilities to build TensorRT-RTX "

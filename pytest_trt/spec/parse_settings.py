@@ -14,6 +14,7 @@ from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.core.validation import parse_share, suggest
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.gates import parse_gate
+from pytest_trt.spec.hosts import parse_host
 from pytest_trt.spec.options import Option
 from pytest_trt.spec.settings import STRICT, Settings
 
@@ -220,6 +221,7 @@ def _parse_gate(value: str, flag: str) -> tuple[str, float | None]:
 _PARSERS: Mapping[str, Callable[[str, str], Any]] = {
     "backend": _choice_parser(*get_args(BackendName)),
     "device": _parse_device,
+    "hosts": parse_host,
     "require_device": _parse_text,
     "compute_capabilities": _parse_capabilities,
     "baseline": _parse_baseline,

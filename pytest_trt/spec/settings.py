@@ -8,6 +8,7 @@ from pytest_trt.core.backends import BackendName
 from pytest_trt.core.location import Location
 from pytest_trt.core.records import ALWAYS_FAIL, Status
 from pytest_trt.core.report_formats import REPORT_FORMATS
+from pytest_trt.spec.hosts import HostAddress
 
 STRICT: frozenset[Status] = frozenset(("missing", "inconclusive", "unenforced"))
 """The verdicts that fail a test under --trt-strict, in addition to those that always do."""
@@ -22,6 +23,7 @@ class Settings:
 
     backend: BackendName = "auto"
     device: tuple[str, ...] = ("0",)
+    hosts: tuple[HostAddress, ...] = ()
     require_device: str | None = None
     compute_capabilities: tuple[int, ...] = ()
     baseline_save: bool = False

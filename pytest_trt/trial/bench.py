@@ -1,4 +1,4 @@
-"""The resources of one run: probe servers, environments, the engine cache, the locks of devices.
+"""The resources of one run: hosts with their probe servers and engine caches, cards, environments.
 
 Each is created when it is first used, and none survives `close`. The pytest process itself loads no backend.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,23 +18,23 @@ from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
-from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
 from pytest_trt.errors import BackendError
 from pytest_trt.measure.probe.binding import Binding
+from pytest_trt.measure.probe.client import ProbeFactory
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe.wire import CONVERSION
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
-from pytest_trt.trial.card_locks import CardLocks
-from pytest_trt.trial.job_process import Say, run_build, run_conversion_job
+from pytest_trt.trial.hosts.host import GpuView, Host, Say
+from pytest_trt.trial.hosts.local import LocalHost
+from pytest_trt.trial.hosts.remote import RemoteHost
+from pytest_trt.trial.job_process import run_build, run_conversion_job
 from pytest_trt.trial.pool import CardPool, card_key
 
 if TYPE_CHECKING:
-    from pytest_trt.core.records import Environment
     from pytest_trt.engine.cache.store import Store
-    from pytest_trt.measure.gpu_state import GpuState
 
 BOUND_DEVICE = "0"
 """The device of every probe that is bound to a card: it sees no other."""
@@ -53,6 +54,7 @@ class Bench:
         spread: Whether processes that use several cards spread over them.
 
     Attributes:
+        here: This host, which converts models and computes references wherever engines run.
         pool: The cards of the run.
     """
 
@@ -66,13 +68,18 @@ class Bench:
         spread: bool = False,
     ) -> None:
         self.settings, self.say, self.python = settings, say, python
-        folder = None if settings.lock_dir is None else Path(settings.rootdir) / Path(settings.lock_dir).expanduser()
-        self._locks = CardLocks(folder, say)
-        self.pool = CardPool(settings.device, self._list_cards, self._check_card, self._locks if spread else None, warn)
-        self._servers: dict[str, ProbeServer] = {}
+        self.here = LocalHost(settings, say, python)
+        self._host: Host = RemoteHost(settings.hosts[0], settings, say) if settings.hosts else self.here
+        self.pool = CardPool(
+            settings.device,
+            functools.partial(self._list_cards, self._host),
+            self._check_card,
+            self._host.claim if spread else None,
+            warn,
+            self._host.visible_devices,
+            self._host.list_uuids,
+        )
         self._environments: dict[tuple[str, str], Environment] = {}
-        self._store: Store | None = None
-        self._gpus: dict[str, GpuState] = {}
 
     def backend_name(self, spec: EngineSpec) -> str:
         """Return the backend that runs the spec: its own, else that of the settings, else the best installed one.
@@ -83,22 +90,27 @@ class Bench:
         for chosen in (spec.backend, self.settings.backend):
             if chosen != "auto":
                 return str(chosen)
-        kind = "gpu" if gpu_is_visible() else "cpu"
+        sees_gpu = self._host.sees_gpu()
+        kind = "gpu" if sees_gpu else "cpu"
         for name, info in BACKENDS.items():
             able = info.runs_plans if spec.is_prebuilt else info.builds
-            if able and info.kind in (kind, "cpu") and is_installed(name, self.python):
+            if able and info.kind in (kind, "cpu") and self._host.has_package(name):
                 return name
         if spec.is_prebuilt:
             raise BackendError(
                 "the model is a plan, and a plan runs only on a GPU with TensorRT: "
-                + ("there is no GPU" if not gpu_is_visible() else "none of TensorRT's packages is installed")
+                + ("there is no GPU" if not sees_gpu else "none of TensorRT's packages is installed")
             )
         raise BackendError(
             "nothing that runs engines is installed: pip install 'pytest-trt[cpu]' for ONNX Runtime on the CPU, or "
             "'pytest-trt[tensorrt]' for TensorRT on a GPU"
         )
 
-    def server(self, backend: str, card: Environment | None = None) -> ProbeServer:
+    def host(self, environment: Environment | None = None) -> Host:
+        """Return the host of a card; without one, the host whose software the run uses."""
+        return self._host
+
+    def server(self, backend: str, card: Environment | None = None) -> ProbeFactory:
         """Return the probe server of the backend; a new one if the old one has died.
 
         Args:
@@ -109,24 +121,18 @@ class Bench:
             BackendError: The backend's package cannot be imported, or the card was lost earlier in this run.
         """
         binding = Binding() if card is None else self.pool.binding(card)
-        server = self._server(backend, self.python)
+        server = self.host(card).server(backend)
         if card is not None:
             server.binding = binding
         return server
 
-    def _server(self, name: str, python: str) -> ProbeServer:
-        if name in self._servers and self._servers[name].is_lost:
-            self._servers.pop(name).close()
-        if name not in self._servers:
-            self._servers[name] = ProbeServer(name, python)
-        return self._servers[name]
-
-    def _list_cards(self, backend: str, binding: Binding) -> tuple[Environment, ...]:
-        server = self._server(backend, self.python)
+    def _list_cards(self, host: Host, backend: str, binding: Binding) -> tuple[Environment, ...]:
+        server = host.server(backend)
         server.binding = binding
         with server.fork() as probe:
             reply, _ = probe.call("environments", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend)
-        return tuple(codec.decode(Environment, card) for card in reply["found"])
+        found = (codec.decode(Environment, card) for card in reply["found"])
+        return tuple(dataclasses.replace(card, host_name=host.name) for card in found)
 
     def _check_card(self, backend: str, card: Environment) -> None:
         with self.lock(card), self.server(backend, card).fork() as probe:
@@ -162,7 +168,7 @@ class Bench:
             from pytest_trt.core.version import __version__
 
             notes = card.notes
-            if card.kind == "cpu" and gpu_is_visible():
+            if card.kind == "cpu" and self.host(card).sees_gpu():
                 notes = (*notes, "there is a GPU, but this ran on the CPU")
             self._environments[key] = dataclasses.replace(
                 card,
@@ -222,37 +228,23 @@ class Bench:
             spec = dataclasses.replace(spec, compute_capabilities=self.settings.compute_capabilities)
         return dataclasses.replace(declaration, spec=spec)
 
-    def gpu(self, environment: Environment) -> GpuState | None:
+    def gpu(self, environment: Environment) -> GpuView | None:
         """Return NVML's view of the device; None on a CPU.
 
         Raises:
             BackendError: NVML is not installed, or does not know the device.
         """
         uuid = environment.device_uuid
-        if uuid is None:
-            return None
-        if uuid not in self._gpus:
-            from pytest_trt.measure.gpu_state import GpuState
-
-            self._gpus[uuid] = GpuState(uuid)
-        return self._gpus[uuid]
+        return None if uuid is None else self.host(environment).gpu(uuid)
 
     @property
     def store(self) -> Store:
-        """The engine cache; with --trt-no-cache one that lasts as long as the run.
+        """The engine cache of this host, which also keeps the models that functions return and what is known of cards.
 
         Raises:
             CacheError: The cache cannot be used.
         """
-        if self._store is None:
-            from pytest_trt.engine.cache.folder import cache_folder
-            from pytest_trt.engine.cache.store import Store
-
-            if self.settings.no_cache:
-                self._store = Store.temporary()
-            else:
-                self._store = Store(cache_folder(self.settings), self.settings.cache_bytes)
-        return self._store
+        return self.here.engines
 
     def strongly_typed(self, backend: str, spec: EngineSpec) -> bool:
         """Return whether this backend builds in the model's own types, so that a precision needs a converted model."""
@@ -276,13 +268,13 @@ class Bench:
             ModelError: The model cannot be read.
             ProbeError: The process crashed.
         """
-        shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable
-        server = self._server(backend, sys.executable) if shared else self.conversion_server()
+        shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable and self._host is self.here
+        server = self.here.server(backend) if shared else self.conversion_server()
         return run_conversion_job(server, job, self.say)
 
     def conversion_server(self) -> ProbeServer:
         """Return the server whose probes convert and inspect models. They have the packages of this interpreter."""
-        return self._server(CONVERSION, sys.executable)
+        return self.here.server(CONVERSION, sys.executable)
 
     def build(self, job: BuildJob, card: Environment | None = None) -> BuildReport:
         """Build an engine in a process of its own, and show its progress.
@@ -295,22 +287,16 @@ class Bench:
             BuildError: The build failed, or took longer than the spec's build_timeout_s.
             ProbeError: The process crashed.
         """
-        return run_build(self.server(job.backend, card), job, self.say)
+        return run_build(self.server(job.backend, card), self.host(card).prepare(job), self.say)
 
     def lock(self, environment: Environment) -> contextlib.AbstractContextManager[None]:
         """Lock the device, so that only one run or worker on this host builds or measures on it."""
-        return self._locks.hold(card_key(environment), environment.device)
+        return self.host(environment).lock(card_key(environment), environment.device)
 
     def close(self) -> None:
         """End every process that this run started."""
-        while self._servers:
-            self._servers.popitem()[1].close()
-        while self._gpus:
-            self._gpus.popitem()[1].close()
-        self._locks.close()
-        if self._store is not None:
-            self._store.close()
-            self._store = None
+        self._host.close()
+        self.here.close()
 
     def __enter__(self) -> Bench:
         return self

@@ -27,6 +27,7 @@ from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
 from pytest_trt.trial.bench import BOUND_DEVICE, Bench
+from pytest_trt.trial.hosts.host import Host
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays, Tensor
@@ -63,6 +64,11 @@ class Case:
         """The device and the software that the engine is for."""
         return self._bench.environment_for(self.backend, self.declaration.spec)
 
+    @property
+    def _host(self) -> Host:
+        """The host that builds and runs the engine."""
+        return self._bench.host(self.environment)
+
     @cached_property
     def spec(self) -> EngineSpec:
         """The build options, with the paths of files resolved."""
@@ -74,8 +80,9 @@ class Case:
         """The model, found and read."""
         model = resolve_model(self.spec, self._folders, self._bench.store)
         if model.kind == "plan" and not self._bench.settings.build_only:  # only its runtime knows its tensors
-            server = self._bench.server(self.backend, self.environment)
-            model = model.with_tensors(*read_tensors(server, model.path, BOUND_DEVICE, self.spec))
+            server, host = self._bench.server(self.backend, self.environment), self._host
+            tensors = read_tensors(server, host.deliver(model.path), BOUND_DEVICE, host.localise(self.spec))
+            model = model.with_tensors(*tensors)
         return model
 
     @cached_property
@@ -106,7 +113,11 @@ class Case:
             test=self._node_id,
         )
         resources = BuildResources(
-            store=bench.store, convert=self._convert, build=self._build, report_waiting=self._report_waiting
+            store=self._host.engines,
+            convert=self._convert,
+            build=self._build,
+            report_waiting=self._report_waiting,
+            deliver=self._host.deliver,
         )
         return provide(request, resources, fresh=fresh)
 
@@ -160,7 +171,7 @@ class Case:
         return Subject(
             plan=engine.plan,
             device=BOUND_DEVICE,
-            spec=self.spec,
+            spec=self._host.localise(self.spec),
             shapes=self.shapes,
             options=self.declaration.pipeline,
             inputs=inputs,

@@ -24,7 +24,7 @@ from pytest_trt.trial.against.revision import Revision
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.cache.store import Store
+    from pytest_trt.engine.cache.base import EngineStore
     from pytest_trt.judge.baselines import BaselineFolder
 
 _SAME_RUN = ("inputs", "batch", "dims", "seed", "input_ranges", "threads", "weight_streaming_budget")
@@ -75,7 +75,7 @@ def choose_baseline(
     folder: BaselineFolder | None,
     tested: EngineUnderTest,
     terms: ComparisonTerms,
-    store: Store,
+    store: EngineStore,
     is_gone: Callable[[str], bool],
 ) -> Comparison:
     """Return the comparison with the test's stored baseline.
@@ -177,7 +177,7 @@ def choose_revision(revision: Revision, tested: EngineUnderTest, terms: Comparis
     return Comparison(mode="paired", terms=terms, baseline=baseline, other=other, since=revision.worktree.name)
 
 
-def _stored_engine(baseline: Baseline, tested: EngineUnderTest, store: Store) -> Subject | None:
+def _stored_engine(baseline: Baseline, tested: EngineUnderTest, store: EngineStore) -> Subject | None:
     """Return the baseline's plan from the cache, with its own pipeline; None if it cannot run beside the new one."""
     then, now = baseline.environment, tested.environment
     same_run = all(baseline.spec.get(name) == tested.description.get(name) for name in _SAME_RUN)

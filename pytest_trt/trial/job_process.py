@@ -13,8 +13,8 @@ from pytest_trt.core.model_facts import ModelFacts
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
 from pytest_trt.errors import BuildError, ModelError, ProbeError, TrtError
+from pytest_trt.measure.probe.client import ProbeFactory
 from pytest_trt.measure.probe.process_limits import available_bytes
-from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.spec.engine_spec import Precision
 
 Say = Callable[[str], None]
@@ -33,7 +33,7 @@ _OUT_OF_MEMORY = re.compile(
 """The words of NumPy, protobuf, onnx and ONNX Runtime for memory that they do not get."""
 
 
-def run_build(server: ProbeServer, job: BuildJob, say: Say) -> BuildReport:
+def run_build(server: ProbeFactory, job: BuildJob, say: Say) -> BuildReport:
     """Build an engine in a process of its own, and show its progress.
 
     Args:
@@ -55,7 +55,7 @@ def run_build(server: ProbeServer, job: BuildJob, say: Say) -> BuildReport:
     return codec.decode(BuildReport, reply)
 
 
-def run_conversion_job(server: ProbeServer, job: ConversionJob, say: Say) -> Conversion:
+def run_conversion_job(server: ProbeFactory, job: ConversionJob, say: Say) -> Conversion:
     """Convert a model in a process of its own, and show how long that takes.
 
     Args:
@@ -86,7 +86,7 @@ def run_conversion_job(server: ProbeServer, job: ConversionJob, say: Say) -> Con
     return codec.decode(Conversion, reply)
 
 
-def run_inspection(server: ProbeServer, model: Path, named: str, precision: Precision, say: Say) -> ModelFacts:
+def run_inspection(server: ProbeFactory, model: Path, named: str, precision: Precision, say: Say) -> ModelFacts:
     """Inspect a model in a process of its own, with the limits of a conversion (see `inspection.inspect_model`).
 
     Args:
@@ -119,7 +119,7 @@ def run_inspection(server: ProbeServer, model: Path, named: str, precision: Prec
 
 
 def _run(
-    server: ProbeServer, verb: str, say: Say, limit_s: float, title: str, too_slow: str, **arguments: Any
+    server: ProbeFactory, verb: str, say: Say, limit_s: float, title: str, too_slow: str, **arguments: Any
 ) -> dict[str, Any]:
     """Call a verb of a fresh probe, and show its progress.
 

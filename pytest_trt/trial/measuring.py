@@ -16,10 +16,9 @@ from pytest_trt.judge.regression.paired import pair_medians
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.repeats import RepeatsRule
 from pytest_trt.judge.suite import CONFIRMING_LOOKS
-from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.gpu_state import slowdown_reasons
-from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.probe.client import ProbeFactory
 from pytest_trt.measure.run import MeasuredRun, PassRules, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Rule
@@ -41,7 +40,7 @@ blocks scatter by 0.1 %. A CPU scatters so much more that it would be warmed up 
 MAX_LOOKS = 1 + CONFIRMING_LOOKS
 """How often an engine is measured at most to confirm a failing verdict, the first measurement included."""
 
-Side = tuple[ProbeServer, Subject]
+Side = tuple[ProbeFactory, Subject]
 """The server that forks a side's probes, and the engine that they open."""
 
 
@@ -129,7 +128,7 @@ class MeasuringDevice:
                 warm_up_s=WARM_UP_S,
                 hidden_drift=HIDDEN_DRIFT[self._environment.kind],
             )
-        read = gpu.read if gpu is not None else host_state.read
+        read = gpu.read if gpu is not None else self._bench.host(self._environment).cpu.read
 
         def read_state() -> Mapping[str, float]:
             say(phase)

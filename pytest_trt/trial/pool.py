@@ -7,14 +7,17 @@ from collections.abc import Callable, Sequence
 
 from pytest_trt.core.records import Environment
 from pytest_trt.errors import BackendError, TrtError
+from pytest_trt.measure.gpu_state import list_uuids
 from pytest_trt.measure.probe.binding import VISIBLE_DEVICES, Binding
 from pytest_trt.trial.card_choice import card_name, cards_of_kind, hidden_behind, select_cards
-from pytest_trt.trial.card_locks import CardLocks
 
 ListCards = Callable[[str, Binding], tuple[Environment, ...]]
 """Lists the cards that a fresh probe of a backend sees, in the order of CUDA."""
 
 _REMEDY = "it is used no more in this run: see nvidia-smi and dmesg"
+
+ClaimCard = Callable[[Sequence[str]], str]
+"""Returns the card that this process should use, by its key (see `CardLocks.claim`)."""
 
 CheckCard = Callable[[str, Environment], None]
 """Raises a TrtError if a card of a backend does not work in a fresh probe."""
@@ -27,8 +30,10 @@ class CardPool:
         selectors: What --trt-device selects.
         list_cards: Lists the cards that a process sees.
         check: Checks a card.
-        locks: The locks of cards, which also spread processes over them; None to use the first card that works.
+        claim: Chooses among cards that are alike, and spreads processes over them; None to use the first that works.
         warn: Called with a sentence about each card that is taken out.
+        visible: Returns the value of CUDA_VISIBLE_DEVICES where the cards are.
+        uuids: Returns the UUIDs of every MIG slice, and of every GPU without MIG.
     """
 
     def __init__(
@@ -36,11 +41,14 @@ class CardPool:
         selectors: Sequence[str],
         list_cards: ListCards,
         check: CheckCard,
-        locks: CardLocks | None,
+        claim: ClaimCard | None,
         warn: Callable[[str], None] = lambda text: None,
+        visible: Callable[[], str | None] = lambda: os.environ.get(VISIBLE_DEVICES),
+        uuids: Callable[[], Sequence[str]] = list_uuids,
     ) -> None:
         self._selectors, self._list_cards, self._check = tuple(selectors), list_cards, check
-        self._locks, self._warn = locks, warn
+        self._claim, self._warn = claim, warn
+        self._visible_devices, self._uuids = visible, uuids
         self._cards: dict[str, tuple[Environment, ...]] = {}
         self._several: set[str] = set()
         self._last: dict[str, Environment] = {}
@@ -64,7 +72,7 @@ class CardPool:
 
     def _visible(self, backend: str) -> tuple[Environment, ...]:
         listed = self._list_cards(backend, Binding())
-        hidden = hidden_behind(os.environ.get(VISIBLE_DEVICES), listed, _all_uuids)
+        hidden = hidden_behind(self._visible_devices(), listed, self._uuids)
         if not hidden:
             return listed
         found: list[Environment] = []
@@ -101,8 +109,8 @@ class CardPool:
             if not left:
                 raise BackendError(self._lost[card_key(alike[-1])])
             chosen = next(iter(left))
-            if self._locks is not None and left[chosen].kind == "gpu":
-                chosen = self._locks.claim(list(left))
+            if self._claim is not None and left[chosen].kind == "gpu":
+                chosen = self._claim(list(left))
             card = self._last[backend] = left[chosen]
             if len(left) == 1 or card_key(card) in self._works:
                 return card
@@ -155,9 +163,3 @@ def _check_uuids(cards: Sequence[Environment]) -> None:
                 f"{card.backend} {card.backend_version} reports no UUID of {card.device}, one of several cards: "
                 f"upgrade it, or make only one card visible with {VISIBLE_DEVICES}"
             )
-
-
-def _all_uuids() -> tuple[str, ...]:
-    from pytest_trt.measure.gpu_state import list_uuids
-
-    return list_uuids()

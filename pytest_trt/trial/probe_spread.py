@@ -23,7 +23,7 @@ from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_SPREAD
-from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.measure.probe.client import ProbeFactory
 from pytest_trt.measure.run import measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime
@@ -197,7 +197,7 @@ def save(cache: Path, environment: Environment, calibration: Calibration) -> Pat
     return _FILE.save(_FILE.path(cache, environment, environment.card), calibration)
 
 
-def aa_pair(server: ProbeServer, subject: Subject, seconds: float = BLOCKS_S) -> float:
+def aa_pair(server: ProbeFactory, subject: Subject, seconds: float = BLOCKS_S) -> float:
     """Measure one plan in two fresh probes that take turns.
 
     Args:

@@ -87,7 +87,7 @@ def reference_outputs(
         )
     inputs = _widen_integers(inputs, model)
     subject = Subject(model.path, "0", EngineSpec(), shapes, PipelineOptions(), inputs)
-    with EngineProbe(bench.server(REFERENCE), subject) as probe:
+    with EngineProbe(bench.here.server(REFERENCE), subject) as probe:
         return probe.infer(inputs)
 
 

@@ -9,12 +9,12 @@ from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Result, Verdict
 
 if TYPE_CHECKING:
-    from pytest_trt.engine.cache.store import Store
+    from pytest_trt.engine.cache.base import EngineStore
     from pytest_trt.judge.baselines import BaselineFolder
     from pytest_trt.spec.settings import Settings
 
 
-def save_measurement(result: Result, folder: BaselineFolder, settings: Settings, store: Store) -> Result:
+def save_measurement(result: Result, folder: BaselineFolder, settings: Settings, store: EngineStore) -> Result:
     """Store the measurement as the test's baseline if the settings request it, and pin its plan in the cache.
 
     Returns:

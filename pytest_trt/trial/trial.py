@@ -23,7 +23,6 @@ from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError
-from pytest_trt.measure import host_state
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import split_supported
 from pytest_trt.measure.gpu_state import power_notes
@@ -161,7 +160,7 @@ class Trial(Case):
         )
         if self._revision is not None:
             return choose_revision(self._revision, tested, terms)
-        return choose_baseline(self._baselines, tested, terms, self._bench.store, self._is_gone)
+        return choose_baseline(self._baselines, tested, terms, self._host.engines, self._is_gone)
 
     def _measure_and_confirm(self, tested: EngineUnderTest, comparison: Comparison) -> tuple[ConfirmedRun, Comparison]:
         """Measure, judge, and confirm what fails; return also the comparison with the figures of the other engine."""
@@ -286,7 +285,7 @@ class Trial(Case):
             proof={
                 **run.proof,
                 **{f"{name} layers": f"{share:.0%}" for name, share in engine.precisions.items()},
-                **(gpu.proof(run.states) if gpu is not None else host_state.proof(run.states)),
+                **(gpu.proof(run.states) if gpu is not None else self._host.cpu.proof(run.states)),
             },
             built=engine.built,
             warm_up_s=run.sampling.warm_up_s,

@@ -40,7 +40,7 @@ def plan_file(folder: Path, content: bytes = b"plan") -> tuple[Path, str]:
 
 
 def engine_of(folder: Path, *, plan_sha256: str = "f" * 64, **changes: Any) -> EngineUnderTest:
-    engine = ProvidedEngine(folder / "new.plan", "e" * 64, plan_sha256)
+    engine = ProvidedEngine(folder / "new.plan", "e" * 64, plan_sha256, 1.0)
     fields = {
         "node_id": TEST,
         "model": folder / "m.onnx",

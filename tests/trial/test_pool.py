@@ -11,7 +11,7 @@ import pytest
 from pytest_trt.core.records import Environment
 from pytest_trt.errors import BackendError, TrtError
 from pytest_trt.measure.probe.binding import Binding
-from pytest_trt.trial.card_locks import CardLocks
+from pytest_trt.trial.hosts.card_locks import CardLocks
 from pytest_trt.trial.pool import CardPool
 
 FIRST = Environment("NVIDIA H200", "gpu", "tensorrt", "10.8", device_uuid="GPU-1", numa_node=0)
@@ -39,8 +39,8 @@ class Cards:
 def pool_of(tmp_path: Path) -> Callable[..., tuple[CardPool, list[str]]]:
     def make(cards: Cards, *selectors: str) -> tuple[CardPool, list[str]]:
         warnings: list[str] = []
-        locks = CardLocks(tmp_path, lambda text: None)
-        return CardPool(selectors or ("all",), cards.list, cards.check, locks, warnings.append), warnings
+        claim = CardLocks(tmp_path, lambda text: None).claim
+        return CardPool(selectors or ("all",), cards.list, cards.check, claim, warnings.append), warnings
 
     return make
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -32,10 +33,20 @@ def _sha256(path: str, *_state: int) -> str:
 
 
 def folder_sha256(folder: Path) -> str:
-    """Return the SHA-256 of the names and contents of all files in a folder.
+    """Return the SHA-256 of the names and contents of all files in a folder and in those below it.
 
     Raises:
         OSError: A file cannot be read.
     """
-    hashes = [f"{file.name} {file_sha256(file)}" for file in sorted(folder.iterdir())]
+    files = (file for file in folder.rglob("*") if not file.is_dir())
+    return files_sha256({file.relative_to(folder).as_posix(): file for file in files})
+
+
+def files_sha256(files: Mapping[str, Path]) -> str:
+    """Return what `folder_sha256` returns for a folder with these files, by their paths in it.
+
+    Raises:
+        OSError: A file cannot be read.
+    """
+    hashes = [f"{name} {file_sha256(files[name])}" for name in sorted(files)]
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()

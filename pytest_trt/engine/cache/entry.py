@@ -14,7 +14,7 @@ from pytest_trt.core import codec, json_text
 from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Environment, Layer
 from pytest_trt.engine.cache.digest import file_sha256
-from pytest_trt.errors import RecordError
+from pytest_trt.errors import BuildError, RecordError
 
 SCHEMA = 1
 """The version of an entry's format. After it is increased, engines that were saved before are built again."""
@@ -69,11 +69,13 @@ class Entry:
         folder: The folder of the entry.
         meta: The content of its meta.json.
         layers: The engine's layers, from its layers.json.
+        plan_bytes: The size of the plan with the data beside it.
     """
 
     folder: Path
     meta: Meta
     layers: tuple[Layer, ...]
+    plan_bytes: int
 
     @property
     def plan(self) -> Path:
@@ -85,13 +87,25 @@ def seal(folder: Path, meta: Meta, layers: tuple[Layer, ...]) -> Entry:
     """Turn a folder with a plan into an entry: write its layers.json, and its meta.json with the hash of every file.
 
     Raises:
+        BuildError: There is no plan.
         OSError: A file cannot be read or written.
     """
+    if not (folder / "plan").is_file():
+        raise BuildError(f"the build of {meta.model} reported success but left no plan: this is a backend's bug")
     (folder / "layers.json").write_text(json.dumps(codec.encode(layers)))
     files = {file.name: file_sha256(file) for file in sorted(folder.iterdir())}
     meta = dataclasses.replace(meta, files=files, created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     (folder / "meta.json").write_text(json.dumps(codec.encode(meta), sort_keys=True, indent=1))
-    return Entry(folder, meta, layers)
+    return Entry(folder, meta, layers, plan_bytes(folder / "plan"))
+
+
+def plan_bytes(plan: Path) -> int:
+    """Return the size of a plan with the data beside it, in bytes.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    return sum(part.stat().st_size for part in plan.parent.glob(f"{plan.name}*"))
 
 
 def read(folder: Path) -> Entry:
@@ -110,7 +124,7 @@ def read(folder: Path) -> Entry:
         if file_sha256(folder / name) != sha256:
             raise RecordError(f"{name} has another SHA-256")
     layers = codec.check(tuple[Layer, ...], _read_json(folder / "layers.json", _LAYERS_LIMITS), "layers.json")
-    return Entry(folder, meta, layers)
+    return Entry(folder, meta, layers, plan_bytes(folder / "plan"))
 
 
 def read_meta(folder: Path) -> Meta:

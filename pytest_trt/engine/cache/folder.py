@@ -74,7 +74,7 @@ def _tag(folder: Path) -> None:
     tag = folder / "CACHEDIR.TAG"
     if tag.is_file() and tag.read_bytes() == _TAG.encode():
         return
-    known = (*PARTS, "calibration", tag.name, "lost+found")  # a mounted volume has a folder lost+found
+    known = (*PARTS, "calibration", "packages", tag.name, "lost+found")  # a mounted volume has a folder lost+found
     other = sorted(path.name for path in folder.iterdir() if path.name not in known and not KEY.fullmatch(path.name))
     if other:
         raise CacheError(

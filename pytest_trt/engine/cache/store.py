@@ -156,21 +156,40 @@ class Store:
             name: The model's file name.
             write: Writes the model, and files beside it, to the path that it is called with.
         """
+        with self.model_draft() as draft:
+            with self._cache_errors():
+                write(draft / name)
+            return self.keep_model(draft) / name
+
+    @contextlib.contextmanager
+    def model_draft(self) -> Iterator[Path]:
+        """Yield a new folder for a model, which is deleted afterwards unless `keep_model` kept it."""
         with self._cache_errors():
             draft = Path(tempfile.mkdtemp(prefix="model.", dir=self.folder / "tmp"))
-            try:
-                write(draft / name)
-                key = folder_sha256(draft)
-                folder = self.folder / "models" / key
-                with self._locks.building(key, lambda text: None):
-                    self._locks.use(key)
-                    if folder.is_dir() and folder_sha256(folder) == key:
-                        os.utime(folder)  # other processes may be reading it, so it is not replaced
-                    else:
-                        self._move_into_place(draft, folder)
-            finally:
-                shutil.rmtree(draft, ignore_errors=True)
-        return folder / name
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def keep_model(self, draft: Path) -> Path:
+        """Keep the folder `draft` under the SHA-256 of its files, and return where it is."""
+        with self._cache_errors():
+            key = folder_sha256(draft)
+            folder = self.folder / "models" / key
+            with self._locks.building(key, lambda text: None):
+                if self.find_model(key) is None:
+                    self._move_into_place(draft, folder)
+        return folder
+
+    def find_model(self, key: str) -> Path | None:
+        """Return the folder of the model whose files have this SHA-256; None if it is not there."""
+        folder = self.folder / "models" / key
+        with self._cache_errors():
+            self._locks.use(key)
+            if not folder.is_dir() or folder_sha256(folder) != key:
+                return None
+            os.utime(folder)  # other processes may be reading it, so it is not replaced
+        return folder
 
     def timing_cache(self, version: str, device: str) -> Path:
         """Return the path of the timing cache of a backend version and device, which need not exist.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_trt import errors
 from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.measure.probe.input_ring import InputRing, InputSet, Slot
 from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 
@@ -259,6 +260,11 @@ class Probe:
             return f"was killed by {signal.Signals(number).name}{hint}"
         return f"exited with status {os.WEXITSTATUS(status)}"
 
+    @property
+    def channel(self) -> ArrayChannel:
+        """The connection, for whoever passes on messages instead of calling verbs."""
+        return self._channel
+
     def is_running(self) -> bool:
         """Return whether the process exists and has not been stopped."""
         try:
@@ -288,6 +294,24 @@ class Probe:
 
     def __exit__(self, kind: object, *_exception: object) -> None:
         self.close(kill=kind is not None)
+
+
+class ProbeFactory(Protocol):
+    """Forks probes of one backend, on this host or on another one (see `server.ProbeServer`).
+
+    Attributes:
+        backend: The backend's name.
+        version: The version of the backend's package.
+        binding: What the probes that are forked from now on are bound to.
+    """
+
+    backend: str
+    version: str
+    binding: Binding
+
+    def fork(self) -> Probe:
+        """Return a fresh probe."""
+        ...
 
 
 def with_log(message: str, log: Path) -> list[str]:

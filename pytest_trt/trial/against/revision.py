@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_trt.core.records import Environment, Estimate, Verdict
-from pytest_trt.engine.provide import plan_size_mb
+from pytest_trt.engine.cache.entry import plan_bytes
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -155,7 +155,7 @@ class Revision:
             environment=dataclasses.replace(engine.environment, commit=self.worktree.commit[:12]),
             spec=engine.description,
             spec_digest=engine.spec_digest,
-            figures={"engine_mb": Estimate.exact(plan_size_mb(Path(engine.plan)))},
+            figures={"engine_mb": Estimate.exact(plan_bytes(Path(engine.plan)) / 1e6)},
             engine_digest=engine.engine_digest,
             plan_sha256=engine.plan_sha256,
             proof={},

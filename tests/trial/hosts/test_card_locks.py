@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from pytest_trt.errors import CacheError
-from pytest_trt.trial.card_locks import CardLocks
+from pytest_trt.trial.hosts.card_locks import CardLocks
 
 CLAIM = """
 import functools, sys
 from pathlib import Path
-from pytest_trt.trial.card_locks import CardLocks
+from pytest_trt.trial.hosts.card_locks import CardLocks
 locks = CardLocks(Path(sys.argv[1]), functools.partial(print, flush=True))
 print(locks.claim(sys.argv[2].split(",")), flush=True)
 with locks.hold("C", "card C"):

@@ -1,0 +1,87 @@
+"""The addresses of hosts elsewhere: what --trt-host names, and the command that starts Python there."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from urllib.parse import parse_qsl, urlsplit
+
+from pytest_trt.core.validation import suggest
+from pytest_trt.errors import DeclarationError
+
+_FORMS = "ssh://gpu01?python=/opt/venv/bin/python, or exec: and a command that starts Python there"
+
+_QUERY = {"python": "python3", "config": "", "cache": ""}
+"""What an ssh:// address may name, with the defaults."""
+
+
+@dataclasses.dataclass(frozen=True)
+class HostAddress:
+    """A frozen record of how a host elsewhere is reached.
+
+    Attributes:
+        name: The host's name in messages and reports.
+        command: The command that starts Python there, to which the interpreter's arguments are appended.
+        quotes: Whether a shell there splits the command, so that its arguments are quoted.
+        cache: The folder of the engine cache there; empty for the user's.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    quotes: bool = False
+    cache: str = ""
+
+    def with_arguments(self, *arguments: str) -> list[str]:
+        """Return the command with arguments for the interpreter."""
+        return [*self.command, *(map(shlex.quote, arguments) if self.quotes else arguments)]
+
+
+def parse_host(value: str, flag: str) -> HostAddress:
+    """Return the address that an option names.
+
+    Args:
+        value: `ssh://[USER@]HOST[:PORT][?python=PATH&config=PATH&cache=PATH]`, or `exec:COMMAND`.
+        flag: The option, for errors.
+
+    Raises:
+        DeclarationError: It is neither, or names something that is not known.
+    """
+    text = value.strip()
+    if text.startswith("ssh://"):
+        return _parse_ssh(text, flag)
+    if text.startswith("exec:"):
+        try:
+            words = shlex.split(text.removeprefix("exec:"))
+        except ValueError as error:
+            raise DeclarationError(f"{flag} is {value!r}: its quotes do not match ({error})") from error
+        if words:
+            return HostAddress(shlex.join(words), tuple(words), quotes=words[0].rpartition("/")[2] == "ssh")
+    raise DeclarationError(f"{flag} is {value!r}: give {_FORMS}")
+
+
+def _parse_ssh(text: str, flag: str) -> HostAddress:
+    try:
+        parts = urlsplit(text)
+        port, pairs = parts.port, parse_qsl(parts.query, keep_blank_values=True, strict_parsing=bool(parts.query))
+    except ValueError as error:
+        raise DeclarationError(f"{flag} is {text!r}, which is no address ({error}): give {_FORMS}") from error
+    host, user = parts.hostname or "", parts.username or ""
+    # Neither may look like an option of ssh.
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._:%-]*", host) or not re.fullmatch(r"([\w.][\w.-]*)?", user):
+        raise DeclarationError(f"{flag} is {text!r}, which names no host: give {_FORMS}")
+    if parts.password or parts.path.strip("/") or parts.fragment:
+        raise DeclarationError(f"{flag}: an ssh:// address has only a user, a host, a port and a query: give {_FORMS}")
+    query = dict(_QUERY)
+    for name, found in pairs:
+        if name not in query:
+            known = f"an ssh:// address may name {', '.join(query)}"
+            raise DeclarationError(f"{flag} names {name!r}: {suggest(name, query, known)}")
+        if not found:
+            raise DeclarationError(f"{flag}: {name} is empty: give it a value")
+        query[name] = found
+    command = ["ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20"]
+    command += ["-F", query["config"]] if query["config"] else []
+    command += ["-p", str(port)] if port is not None else []
+    command += [f"{user}@{host}" if user else host, shlex.quote(query["python"])]
+    return HostAddress(host if port is None else f"{host}:{port}", tuple(command), quotes=True, cache=query["cache"])

@@ -1,0 +1,310 @@
+"""The agent: it does on a host what a session elsewhere asks for, until the session ends the link.
+
+Each request is served in a thread of its own, since some wait: for a lock, or for a GPU. Processes are started and
+ended in one thread that lasts, because the kernel ends a process when the thread that started it ends
+(PR_SET_PDEATHSIG).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pytest_trt.core import codec
+from pytest_trt.core.records import Layer
+from pytest_trt.engine.cache.entry import Entry, Meta
+from pytest_trt.errors import CacheError, HostError, TrtError
+from pytest_trt.measure.probe.binding import Binding
+from pytest_trt.measure.probe.client import Probe, with_log
+from pytest_trt.measure.probe.server import ProbeServer
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.hosts.link import Link, LinkLost
+from pytest_trt.trial.hosts.local import LocalHost
+from pytest_trt.trial.hosts.relay import Relay
+
+_END_S = 8.0
+"""How long the agent may take to end after the session has, in seconds, before it exits without more ado."""
+
+_GPU_CALLS = frozenset(("read", "power_limit_w", "facts", "proof", "process_bytes", "other_processes"))
+
+
+def serve(reads: int, writes: int, request: Mapping[str, Any], cache: str) -> None:
+    """Serve a session until it ends the link, then end every process that was started for it.
+
+    Args:
+        reads: The descriptor of the link to read from.
+        writes: The descriptor to write to.
+        request: What the session sent at the start.
+        cache: The folder of the engine cache.
+    """
+    settings = Settings(
+        cache_dir=cache,
+        cache_bytes=request["cache_bytes"],
+        no_cache=request["no_cache"],
+        lock_dir=request["lock_dir"],
+    )
+    link = Link(reads, writes, request["silence_s"])
+    for ending in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # of a terminal, or of a scheduler
+        signal.signal(ending, _end)
+    link.keep_alive()
+    agent = Agent(link, settings)
+    try:
+        agent.serve()
+    finally:
+        threading.Timer(_END_S, lambda: os._exit(1)).start()
+        agent.close()
+        os._exit(0)  # threads that still wait for a lock end with the process, and so do their locks
+
+
+def _end(*_: object) -> NoReturn:
+    raise SystemExit(1)
+
+
+class Agent:
+    """Serves the requests of one session.
+
+    Args:
+        link: The link to the session.
+        settings: The settings of this host.
+    """
+
+    def __init__(self, link: Link, settings: Settings) -> None:
+        self._link = link
+        self._waiting = threading.local()
+        self._host = LocalHost(settings, lambda text: self._waiting.report(text))
+        self._starter = ThreadPoolExecutor(1, thread_name_prefix="trt-processes")
+        self._probes: dict[int, tuple[ProbeServer, Probe]] = {}
+        self._relays: dict[int, Relay] = {}
+        self._held: dict[int, contextlib.ExitStack] = {}
+        self._drafts: dict[str, contextlib.ExitStack] = {}
+        self._count = 0
+        self._requests: dict[str, Callable[..., Any]] = {
+            name: getattr(self, name)
+            for name in (
+                "facts", "has_package", "list_uuids", "version", "fork", "reap", "gpu", "wait_until_free", "cpu_read",
+                "cpu_proof", "lock", "claim", "lock_engine", "unlock", "find", "draft", "put", "remove", "save",
+                "discard", "pin", "timing_cache", "calibration_file", "model", "save_model",
+            )
+        }  # fmt: skip
+
+    def serve(self) -> None:
+        """Serve requests until the link is lost."""
+        while True:
+            try:
+                message, payload = self._link.receive()
+            except LinkLost:
+                return
+            if "probe" in message:
+                self._pass_on(message, payload)
+            else:
+                threading.Thread(target=self._answer, args=(message, payload), daemon=True).start()
+
+    def _pass_on(self, message: Mapping[str, Any], payload: bytearray) -> None:
+        relay = self._relays.get(message["probe"])
+        if relay is None:
+            return
+        if "closed" in message:
+            relay.close()
+        else:
+            relay.deliver(message, payload)
+
+    def _answer(self, message: Mapping[str, Any], payload: bytearray) -> None:
+        number, arguments = message["id"], dict(message["arguments"])
+        if message["do"] in ("lock", "lock_engine", "wait_until_free"):
+            arguments["progress"] = lambda text: self._link.send({"id": number, "progress": text})
+        if payload:
+            arguments["payload"] = payload
+        with contextlib.suppress(LinkLost):
+            try:
+                found = self._requests[message["do"]](**arguments)
+            except Exception as error:  # noqa: BLE001 - sent to the session, which raises it again
+                self._link.send({"id": number, "error": _describe(error)})
+            else:
+                result, data = found if isinstance(found, tuple) else (found, b"")
+                self._link.send({"id": number, "result": result}, [data])
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a session needs to know before the first test."""
+        sees_gpu = self._host.sees_gpu()
+        needed = ("numpy", *(("cuda", "pynvml") if sees_gpu else ()))
+        return {
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "sees_gpu": sees_gpu,
+            "visible_devices": self._host.visible_devices(),
+            "missing": [name for name in needed if importlib.util.find_spec(name) is None],
+        }
+
+    def has_package(self, module: str) -> bool:
+        """Return whether this interpreter has a package."""
+        return self._host.has_package(module)
+
+    def list_uuids(self) -> list[str]:
+        """Return the UUIDs of MIG slices, and of GPUs without MIG."""
+        return list(self._host.list_uuids())
+
+    def version(self, backend: str) -> str:
+        """Return the version of a backend's package, after starting its probe server."""
+        return self._starter.submit(lambda: self._host.server(backend).version).result()
+
+    def fork(self, backend: str, binding: dict[str, Any]) -> dict[str, int]:
+        """Fork a probe, and return its number and its process id."""
+        return self._starter.submit(self._fork, backend, codec.decode(Binding, binding)).result()
+
+    def _fork(self, backend: str, binding: Binding) -> dict[str, int]:
+        server = self._host.server(backend)
+        server.binding = binding
+        probe = server.fork()
+        self._count += 1
+        number = self._count
+        self._probes[number] = server, probe
+        self._relays[number] = Relay(self._link, number, probe.channel, lambda: "\n".join(with_log("", probe.log)[1:]))
+        return {"probe": number, "pid": probe.pid}
+
+    def reap(self, probe: int, kill: bool) -> int:
+        """Wait until a probe ends, or kill it, and return its wait status."""
+        server, ended = self._probes.pop(probe)
+        status = self._starter.submit(server.reap, ended.pid, kill=kill).result()
+        relay = self._relays.pop(probe)
+        relay.close()
+        return int(status)
+
+    def gpu(self, uuid: str, call: str, arguments: Sequence[Any] = ()) -> Any:
+        """Return what a method of `GpuState` returns, as JSON values."""
+        if call not in _GPU_CALLS:
+            raise HostError(f"there is no reading {call!r} of a GPU")
+        return codec.encode(getattr(self._host.gpu(uuid), call)(*arguments))
+
+    def wait_until_free(
+        self, uuid: str, own: Sequence[int], wait_s: float, progress: Callable[[str], None]
+    ) -> str | None:
+        """Wait until no other process is busy on a GPU."""
+        return self._host.gpu(uuid).wait_until_free(own, wait_s, progress)
+
+    def cpu_read(self) -> dict[str, float]:
+        """Return the load of this host."""
+        return self._host.cpu.read()
+
+    def cpu_proof(self, states: Sequence[Mapping[str, float]]) -> dict[str, str]:
+        """Return what a measurement records of this host."""
+        return self._host.cpu.proof(states)
+
+    def lock(self, card: str, title: str, progress: Callable[[str], None]) -> int:
+        """Lock a card, and return the number that unlocks it."""
+        self._waiting.report = progress
+        return self._hold(self._host.lock(card, title))
+
+    def claim(self, cards: Sequence[str]) -> str:
+        """Return the card that the session should use."""
+        return self._host.claim(cards)
+
+    def lock_engine(self, digest: str, progress: Callable[[str], None]) -> int:
+        """Lock an engine of the cache, and return the number that unlocks it."""
+        return self._hold(self._host.engines.lock(digest, progress))
+
+    def _hold(self, context: contextlib.AbstractContextManager[Any]) -> int:
+        stack = contextlib.ExitStack()
+        stack.enter_context(context)
+        self._count += 1
+        self._held[self._count] = stack
+        return self._count
+
+    def unlock(self, held: int) -> None:
+        """Unlock a card or an engine."""
+        self._held.pop(held).close()
+
+    def find(self, digest: str) -> list[Any]:
+        """Return the entry of an engine, or None, and a note."""
+        entry, note = self._host.engines.find(digest)
+        return [None if entry is None else _encode(entry), note]
+
+    def draft(self, digest: str) -> str:
+        """Return a new folder to build an engine in; without a digest, to receive a model in."""
+        stack, store = contextlib.ExitStack(), self._host.engines
+        folder = str(stack.enter_context(store.draft(digest) if digest else store.model_draft()))
+        self._drafts[folder] = stack
+        return folder
+
+    def put(self, folder: str, name: str, payload: bytes = b"") -> None:
+        """Append to a file in a draft."""
+        path = self._path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            file.write(payload)
+
+    def remove(self, folder: str, names: Sequence[str]) -> None:
+        """Remove files from a draft."""
+        for name in names:
+            self._path(folder, name).unlink(missing_ok=True)
+
+    def _path(self, folder: str, name: str) -> Path:
+        path = Path(folder, name)
+        if folder not in self._drafts or not path.resolve().is_relative_to(Path(folder).resolve()):
+            raise HostError(f"{path} is in no folder of this session")
+        return path
+
+    def save(self, folder: str, meta: dict[str, Any], layers: list[Any], apart: bool) -> dict[str, Any]:
+        """Turn a draft into an entry of the cache, and return it."""
+        store = self._host.engines
+        decoded = codec.decode(Meta, meta), codec.check(tuple[Layer, ...], layers, "layers")
+        return _encode((store.save_apart if apart else store.save)(Path(folder), *decoded))
+
+    def discard(self, folder: str) -> None:
+        """Remove a draft, unless it was saved."""
+        self._drafts.pop(folder).close()
+
+    def pin(self, digest: str, pinned: bool) -> None:
+        """Protect an engine from pruning, or end its protection."""
+        self._host.engines.pin(digest, pinned)
+
+    def timing_cache(self, version: str, device: str) -> str:
+        """Return the path of a timing cache."""
+        return str(self._host.engines.timing_cache(version, device))
+
+    def calibration_file(self, name: str, key: str) -> tuple[bool, bytes]:
+        """Return whether there is a calibration cache, and its content."""
+        found = self._host.engines.calibration_file(name, key)
+        return found is not None, found.read_bytes() if found is not None else b""
+
+    def model(self, key: str) -> str | None:
+        """Return the folder of a model in the cache; None if it is not there."""
+        found = self._host.engines.find_model(key)
+        return None if found is None else str(found)
+
+    def save_model(self, folder: str) -> str:
+        """Turn a draft into a model of the cache, and return its folder."""
+        return str(self._host.engines.keep_model(Path(folder)))
+
+    def close(self) -> None:
+        """End every process that was started for the session, and release its locks."""
+        with contextlib.suppress(Exception):
+            self._starter.submit(self._host.close).result(_END_S)
+
+
+def _encode(entry: Entry) -> dict[str, Any]:
+    return {
+        "folder": str(entry.folder),
+        "meta": codec.encode(entry.meta),
+        "layers": codec.encode(entry.layers),
+        "plan_bytes": entry.plan_bytes,
+    }
+
+
+def _describe(error: Exception) -> dict[str, str]:
+    """Return an error as `client.raise_error` raises it again."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        text = f"{error.filename or 'the cache'}: {error.strerror}: pytest-trt cache prune, or make space there"
+        return {"type": CacheError.__name__, "message": text}
+    if not isinstance(error, TrtError):
+        traceback.print_exc()
+        return {"type": HostError.__name__, "message": f"{type(error).__name__}: {error}"}
+    return {"type": type(error).__name__, "message": str(error)}

@@ -1,0 +1,61 @@
+"""Test --trt-host: engines are built and measured on a host that a command starts Python on."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from samples.pytest_runs import ENGINE, MEASURES
+
+HERE = f"exec:{sys.executable}"
+
+USES_EVERYTHING = """
+import numpy as np
+import pytest
+pytestmark = [
+    pytest.mark.trt_engine("m.onnx", dims={"N": (1, 4, 8)}),
+    pytest.mark.trt_matrix(batch=[4], precision=["fp32", "fp16"]),
+    pytest.mark.trt_accuracy(reference="onnxruntime", rtol=0.1, atol=0.1),
+]
+def test_m(trt_runner, capfd):
+    inputs = trt_runner.generated_inputs()
+    expected = trt_runner(inputs)["y"]
+    for outputs in trt_runner.stream([inputs] * 5):
+        np.testing.assert_allclose(outputs["y"], expected, rtol=1e-2, atol=1e-2)
+    trt_runner.measure()
+"""
+
+
+@pytest.fixture
+def host_cache(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, engine_cache: Path) -> Path:
+    """The engine cache of the host, which all tests of this process share."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(engine_cache.parent / "elsewhere"))
+    return engine_cache.parent / "elsewhere/pytest-trt"
+
+
+def test_a_host_builds_keeps_runs_and_measures(project, verdicts, host_cache):
+    project.makepyfile(test_m=USES_EVERYTHING)
+    result = project.runpytest_inprocess(f"--trt-host={HERE}", "--trt-cache-dir=here", "--trt-baseline-save")
+    result.assert_outcomes(passed=2)
+    assert not list(project.path.glob("here/*/plan")), "engines are kept there"
+    assert list(host_cache.glob("*/plan"))
+    assert len(list(host_cache.glob("models/*/m.onnx"))) == 1, "the model goes over once; what is made of it does not"
+    result = project.runpytest_inprocess(f"--trt-host={HERE}", "--trt-cache-dir=here", "--trt-gate=ms=off")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines([f"trt: *, ONNX Runtime * on {sys.executable}; *", "2 engines from the cache. 2 ok."])
+    (first, _) = json.loads((project.path / "out.json").read_text())["results"]
+    assert first["measurement"]["environment"]["host_name"] == HERE.removeprefix("exec:")
+
+
+@pytest.mark.way_past("a host elsewhere that cannot be reached", "exit status 4")
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+def test_a_host_that_cannot_be_reached_is_a_usage_error(project, xdist):
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    command = "sh -c 'echo Permission denied >&2; exit 255'"
+    result = project.runpytest_inprocess(f"--trt-host=exec:{command}", *xdist)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    reason = "the command ended with status 255 before Python had started: Permission denied"
+    (result.stdout if xdist else result.stderr).fnmatch_lines([f"ERROR: host {command}: {reason}"])
+    assert result.parseoutcomes().get("passed") is None
