@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_trt.core import codec
 from pytest_trt.core.records import Block, LayerProfile
 from pytest_trt.engine.tensors import Tensor
-from pytest_trt.measure.probe.client import Probe, ProbeFactory
+from pytest_trt.measure.probe.client import Probe
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.probe.input_ring import InputRing
 from pytest_trt.measure.stopwatch import Stopwatch
 from pytest_trt.spec.declaration import PipelineOptions

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from pytest_trt.core.records import Block
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
-from pytest_trt.measure.probe.client import Probe, ProbeFactory
+from pytest_trt.measure.probe.client import Probe
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.sampler import side_order
 from pytest_trt.measure.stopwatch import Stopwatch
 

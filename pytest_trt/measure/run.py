@@ -11,7 +11,7 @@ from pytest_trt.core.records import Block, Estimate, LayerProfile, Samples
 from pytest_trt.measure import figures
 from pytest_trt.measure.energy import EnergyPass, EnergyRun
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
-from pytest_trt.measure.probe.client import ProbeFactory
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.probe_source import ProbeSource
 from pytest_trt.measure.sampler import Limits, Sampling, sample
 from pytest_trt.measure.stopping import Rule

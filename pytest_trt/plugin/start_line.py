@@ -30,11 +30,17 @@ def start_line(session: Session, declared: Sequence[Declaration]) -> str:
     for declaration in declared:
         with contextlib.suppress(TrtError):  # The test itself fails with it.
             environment = bench.environment_of(declaration)
-            there = f" on {environment.host_name}" if environment.host_name else ""
-            where[f"{device_name(environment)}, {backend_name(environment)}{there}"] = None
+            where[f"{device_name(environment)}, {backend_name(environment)}"] = None
     cache = "no engine cache" if settings.no_cache else f"engine cache {cache_folder(settings)}"
+    hosts = f" on {', '.join(host.name for host in settings.hosts)}" if settings.hosts else ""
     return escape(
-        "; ".join(("trt: " + " and ".join(where or ["no device"]), _baseline(settings, session.baseline_source), cache))
+        "; ".join(
+            (
+                "trt: " + " and ".join(where or ["no device"]) + hosts,
+                _baseline(settings, session.baseline_source),
+                cache,
+            )
+        )
     )
 
 

@@ -43,6 +43,9 @@ def parse_settings(options: Mapping[Option, tuple[Any, str]], rootdir: str) -> S
     if "min_time_s" not in values:  # The default must not exceed a shorter --trt-max-time.
         values["min_time_s"] = min(Settings.min_time_s, values.get("max_time_s", Settings.max_time_s))
     settings = Settings(**values)
+    names = [host.name for host in settings.hosts]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise DeclarationError(f"--trt-host names {repeated[0]} {names.count(repeated[0])} times: name it once")
     _check_combinations(settings)
     return settings
 

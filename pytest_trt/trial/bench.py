@@ -7,40 +7,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
-from pytest_trt.errors import BackendError
+from pytest_trt.errors import BackendError, HostError, ProbeError
 from pytest_trt.measure.probe.binding import Binding
-from pytest_trt.measure.probe.client import ProbeFactory
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.measure.probe.wire import CONVERSION
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.host_pool import HostPool, card_pool
 from pytest_trt.trial.hosts.host import GpuView, Host, Say
 from pytest_trt.trial.hosts.local import LocalHost
 from pytest_trt.trial.hosts.remote import RemoteHost
 from pytest_trt.trial.job_process import run_build, run_conversion_job
-from pytest_trt.trial.pool import CardPool, card_key
+from pytest_trt.trial.pool import card_key
 
 if TYPE_CHECKING:
     from pytest_trt.engine.cache.store import Store
-
-BOUND_DEVICE = "0"
-"""The device of every probe that is bound to a card: it sees no other."""
-
-ENVIRONMENT_TIMEOUT_S = 120.0
-"""How long a probe may take to make its device ready."""
 
 
 class Bench:
@@ -67,19 +60,13 @@ class Bench:
         *,
         spread: bool = False,
     ) -> None:
-        self.settings, self.say, self.python = settings, say, python
+        self.settings, self.say, self.python, self.warn = settings, say, python, warn
         self.here = LocalHost(settings, say, python)
-        self._host: Host = RemoteHost(settings.hosts[0], settings, say) if settings.hosts else self.here
-        self.pool = CardPool(
-            settings.device,
-            functools.partial(self._list_cards, self._host),
-            self._check_card,
-            self._host.claim if spread else None,
-            warn,
-            self._host.visible_devices,
-            self._host.list_uuids,
-        )
-        self._environments: dict[tuple[str, str], Environment] = {}
+        elsewhere = [RemoteHost(address, settings, say) for address in settings.hosts]
+        self._hosts: dict[str, Host] = {host.name: host for host in elsewhere or (self.here,)}
+        pools = {name: card_pool(host, settings.device, warn, spread=spread) for name, host in self._hosts.items()}
+        self.pool = HostPool(pools, self.here.claim if spread and len(pools) > 1 else None, warn)
+        self._environments: dict[tuple[str, str, str], Environment] = {}
 
     def backend_name(self, spec: EngineSpec) -> str:
         """Return the backend that runs the spec: its own, else that of the settings, else the best installed one.
@@ -90,11 +77,12 @@ class Bench:
         for chosen in (spec.backend, self.settings.backend):
             if chosen != "auto":
                 return str(chosen)
-        sees_gpu = self._host.sees_gpu()
+        host = self.host()
+        sees_gpu = host.sees_gpu()
         kind = "gpu" if sees_gpu else "cpu"
         for name, info in BACKENDS.items():
             able = info.runs_plans if spec.is_prebuilt else info.builds
-            if able and info.kind in (kind, "cpu") and self._host.has_package(name):
+            if able and info.kind in (kind, "cpu") and host.has_package(name):
                 return name
         if spec.is_prebuilt:
             raise BackendError(
@@ -107,8 +95,26 @@ class Bench:
         )
 
     def host(self, environment: Environment | None = None) -> Host:
-        """Return the host of a card; without one, the host whose software the run uses."""
-        return self._host
+        """Return the host of a card; without one, the host that the last test used."""
+        return self._hosts[self.pool.current if environment is None else environment.host_name]
+
+    def leave(self, environment: Environment, error: ProbeError) -> bool:
+        """After an error on a host elsewhere, let the next attempt use another host of its kind, or a new link.
+
+        Args:
+            environment: The card and the host that the test used.
+            error: The loss of the host, or of a probe on it.
+
+        Returns:
+            Whether the test can be tried again; false on this host.
+        """
+        host = self._hosts[environment.host_name]
+        if host is self.here:
+            return False
+        if isinstance(error, HostError):
+            host.close()
+            self.pool.lose(host.name, str(error))
+        return True
 
     def server(self, backend: str, card: Environment | None = None) -> ProbeFactory:
         """Return the probe server of the backend; a new one if the old one has died.
@@ -125,18 +131,6 @@ class Bench:
         if card is not None:
             server.binding = binding
         return server
-
-    def _list_cards(self, host: Host, backend: str, binding: Binding) -> tuple[Environment, ...]:
-        server = host.server(backend)
-        server.binding = binding
-        with server.fork() as probe:
-            reply, _ = probe.call("environments", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend)
-        found = (codec.decode(Environment, card) for card in reply["found"])
-        return tuple(dataclasses.replace(card, host_name=host.name) for card in found)
-
-    def _check_card(self, backend: str, card: Environment) -> None:
-        with self.lock(card), self.server(backend, card).fork() as probe:
-            probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=BOUND_DEVICE)
 
     def lost_device(self, backend: str, node_id: str) -> str:
         """After an error in a test, find out in a fresh process whether its GPU still works.
@@ -163,7 +157,7 @@ class Bench:
             BackendError: The device does not work, or there is none of that name.
         """
         card = self.pool.take(backend, words)
-        key = (backend, card_key(card))
+        key = (backend, card.host_name, card_key(card))
         if key not in self._environments:
             from pytest_trt.core.version import __version__
 
@@ -268,7 +262,7 @@ class Bench:
             ModelError: The model cannot be read.
             ProbeError: The process crashed.
         """
-        shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable and self._host is self.here
+        shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable and not self.settings.hosts
         server = self.here.server(backend) if shared else self.conversion_server()
         return run_conversion_job(server, job, self.say)
 
@@ -295,7 +289,8 @@ class Bench:
 
     def close(self) -> None:
         """End every process that this run started."""
-        self._host.close()
+        for host in self._hosts.values():
+            host.close()
         self.here.close()
 
     def __enter__(self) -> Bench:

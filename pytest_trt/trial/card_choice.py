@@ -19,6 +19,10 @@ UUID_CHARACTERS = 8
 """The fewest characters of a UUID that select a card."""
 
 
+class UnmatchedSelector(BackendError):
+    """A part of --trt-device that matches no visible card."""
+
+
 def card_name(card: Environment) -> str:
     """Return the name of a card for people: its model, the profile of a MIG slice, and its UUID."""
     name = f"{card.device} MIG {card.mig_profile}" if card.mig_profile else card.device
@@ -33,14 +37,14 @@ def select_cards(selectors: Sequence[str], cards: Sequence[Environment]) -> tupl
         cards: The visible cards, in CUDA's order.
 
     Raises:
-        BackendError: A selector matches no card.
+        UnmatchedSelector: A selector matches no card.
     """
     chosen: list[Environment] = []
     for selector in selectors:
         found = [card for number, card in enumerate(cards) if selects(selector, number, card)]
         if not found:
             visible = "; ".join(f"{number}: {card_name(card)}" for number, card in enumerate(cards))
-            raise BackendError(
+            raise UnmatchedSelector(
                 f"--trt-device={','.join(selectors)}: no visible device is {selector!r}; there are {visible} (a number "
                 "counts within CUDA_VISIBLE_DEVICES)"
             )

@@ -26,8 +26,10 @@ from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
-from pytest_trt.trial.bench import BOUND_DEVICE, Bench
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.host_retry import HostRetry
 from pytest_trt.trial.hosts.host import Host
+from pytest_trt.trial.pool import BOUND_DEVICE
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays, Tensor
@@ -58,6 +60,7 @@ class Case:
         self.backend = bench.backend_name(declaration.spec)
         self.declaration = bench.completed(declaration, self.backend)
         self._probe: EngineProbe | None = None
+        self._on_host = HostRetry(bench, node_id, lambda: self.environment, self._forget_host)
 
     @cached_property
     def environment(self) -> Environment:
@@ -90,12 +93,18 @@ class Case:
         """The engine, built or from the cache."""
         return self.provide()
 
+    def _forget_host(self) -> None:
+        """Forget what is only valid on the host, so that it is chosen again."""
+        self.close()
+        for name in ("environment", "engine"):
+            self.__dict__.pop(name, None)
+
     def provide(self) -> ProvidedEngine:
         """Return the engine, and do not keep it.
 
         Threads call this at the same time. Python before 3.12 computes a cached property in one thread at a time.
         """
-        return self._provide(fresh=False)
+        return self._on_host(lambda: self._provide(fresh=False))
 
     def build_again(self) -> ProvidedEngine:
         """Build the same model and options once more, apart from the cached engine: builds differ."""
@@ -192,7 +201,7 @@ class Case:
         _refuse_nan(inputs)
         if written := {name: inputs[name].max() for name in self.spec.write_index if name in inputs}:
             check_write_index(self.spec, self.state, self.shapes, written)
-        return self._open_probe().infer(inputs)
+        return self._on_host(lambda: self._open_probe().infer(inputs))
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
         """Infer a stream of batches through the overlapped pipeline.
@@ -207,19 +216,19 @@ class Case:
         Returns:
             The outputs, or what `postprocess` returned for them, in the order of the batches.
         """
-        outputs = self._open_probe().stream(_without_nan(batches))
+        outputs = self._on_host(self._open_probe).stream(_without_nan(batches))
         if postprocess is None:
             return outputs
         return map_in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
 
     def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
         """Time the layers: medians over `runs` inferences, in ms."""
-        return self._open_probe().profile(runs)
+        return self._on_host(lambda: self._open_probe().profile(runs))
 
     @property
     def input_tensors(self) -> tuple[Tensor, ...]:
         """The engine's inputs, in its own types and in the shapes that are run."""
-        return self._open_probe().inputs
+        return self._on_host(lambda: self._open_probe().inputs)
 
     def inputs(self, n: int = 1) -> InputRing:
         """Return an endless iterator over sets of page-locked input arrays, to be filled in place for `stream`.
@@ -236,11 +245,11 @@ class Case:
         """
         if not 1 <= n <= MAX_KEPT:
             raise InputError(f"inputs({n}): n must be from 1 to {MAX_KEPT}")
-        return self._open_probe().input_sets(n)
+        return self._on_host(self._open_probe).input_sets(n)
 
     def generated_inputs(self) -> Arrays:
         """Return the inputs that are generated from the seed."""
-        return self._open_probe().current_inputs()
+        return self._on_host(lambda: self._open_probe().current_inputs())
 
     def _open_probe(self) -> EngineProbe:
         if self._probe is None:

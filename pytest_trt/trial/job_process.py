@@ -13,7 +13,7 @@ from pytest_trt.core.model_facts import ModelFacts
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
 from pytest_trt.errors import BuildError, ModelError, ProbeError, TrtError
-from pytest_trt.measure.probe.client import ProbeFactory
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.probe.process_limits import available_bytes
 from pytest_trt.spec.engine_spec import Precision
 

@@ -29,9 +29,10 @@ from pytest_trt.measure.stopping import Resolution
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec, Precision
 from pytest_trt.spec.expectations import Accuracy
-from pytest_trt.trial.bench import BOUND_DEVICE, Bench
+from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
 from pytest_trt.trial.measuring import MeasuringDevice
+from pytest_trt.trial.pool import BOUND_DEVICE
 from pytest_trt.trial.probe_spread import spread_of
 from pytest_trt.trial.trial import Trial
 

@@ -18,7 +18,7 @@ from pytest_trt.judge.repeats import RepeatsRule
 from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.gpu_state import slowdown_reasons
-from pytest_trt.measure.probe.client import ProbeFactory
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.run import MeasuredRun, PassRules, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Rule

@@ -6,13 +6,16 @@ import os
 from collections.abc import Callable, Sequence
 
 from pytest_trt.core.records import Environment
-from pytest_trt.errors import BackendError, TrtError
+from pytest_trt.errors import BackendError, HostError, TrtError
 from pytest_trt.measure.gpu_state import list_uuids
 from pytest_trt.measure.probe.binding import VISIBLE_DEVICES, Binding
 from pytest_trt.trial.card_choice import card_name, cards_of_kind, hidden_behind, select_cards
 
 ListCards = Callable[[str, Binding], tuple[Environment, ...]]
 """Lists the cards that a fresh probe of a backend sees, in the order of CUDA."""
+
+BOUND_DEVICE = "0"
+"""The device of every probe that is bound to a card: it sees no other."""
 
 _REMEDY = "it is used no more in this run: see nvidia-smi and dmesg"
 
@@ -87,7 +90,7 @@ class CardPool:
         """Return the cards of one kind that `words` name, those that have failed included. Raises as `cards` does."""
         return cards_of_kind(words, self.cards(backend))
 
-    def take(self, backend: str, words: str | None = None) -> Environment:
+    def take(self, backend: str, words: str | None = None, among: Sequence[Environment] | None = None) -> Environment:
         """Return the card that the present test uses: the earlier one of this process, if it is of that kind.
 
         A card that this process has not used yet is checked first if there is another one.
@@ -95,12 +98,13 @@ class CardPool:
         Args:
             backend: The backend of the test.
             words: The words that name the kind of card; None for the kind of the pool's first card.
+            among: Cards that are alike, from which to choose; None for those that `words` name.
 
         Raises:
             BackendError: There is no such card, or all of them have failed.
             CacheError: The folder of the locks cannot be used.
         """
-        alike = self.alike(backend, words)
+        alike = self.alike(backend, words) if among is None else among
         if not alike:
             there = ", ".join(dict.fromkeys(card.device for card in self.cards(backend)))
             raise BackendError(f"no card of this run is {words!r}: there are {there} (see --trt-device)")
@@ -116,6 +120,8 @@ class CardPool:
                 return card
             try:
                 self._check(backend, card)
+            except HostError:
+                raise
             except TrtError as error:
                 self._lost[card_key(card)] = f"not run: {card_name(card)} does not work"
                 self._warn(f"{card_name(card)} does not work ({error}): {_REMEDY}")
@@ -137,6 +143,8 @@ class CardPool:
             return ""
         try:
             self._check(backend, card)
+        except HostError:  # which says nothing about the card
+            return ""
         except TrtError as error:
             if "cudaErrorMemoryAllocation" in str(error):  # another process uses all its memory, and may free it
                 return ""
@@ -154,6 +162,11 @@ class CardPool:
 def card_key(card: Environment) -> str:
     """Return what tells a card apart from the others of this host: its UUID. A CPU is one device."""
     return card.device_uuid or card.kind
+
+
+def place_of(card: Environment) -> str:
+    """Return what tells a card apart from those of all hosts of a run: its key, and its host if that is elsewhere."""
+    return f"{card_key(card)} {card.host_name}".rstrip()
 
 
 def _check_uuids(cards: Sequence[Environment]) -> None:

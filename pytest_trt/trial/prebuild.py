@@ -17,7 +17,7 @@ from pytest_trt.errors import TrtError
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
-from pytest_trt.trial.pool import card_key
+from pytest_trt.trial.pool import place_of
 
 _SHOW_S = 0.5
 """How often the progress of all cards is shown."""
@@ -122,7 +122,7 @@ class Prebuild:
         for one in self._wanted:
             try:
                 name = self._bench.backend_name(one.declaration.spec)
-                alike = {card_key(card): card for card in self._bench.pool.alike(name, one.declaration.spec.device)}
+                alike = {place_of(card): card for card in self._bench.pool.alike(name, one.declaration.spec.device)}
             except TrtError:  # the test fails with it, or needs no card
                 alike = {}
             if one.calls_user or not alike:
@@ -134,7 +134,7 @@ class Prebuild:
 
     def _use_card(self, card: Environment) -> None:
         """Build on one card what no other one builds, until nothing is left for it."""
-        key = card_key(card)
+        key = place_of(card)
 
         def say(text: str) -> None:
             self._texts[key] = text
@@ -142,6 +142,7 @@ class Prebuild:
                 raise _Interrupted
 
         settings = self._bench.settings
+        settings = dataclasses.replace(settings, hosts=tuple(h for h in settings.hosts if h.name == card.host_name))
         if card.device_uuid is not None:
             settings = dataclasses.replace(settings, device=(card.device_uuid,))
         try:

@@ -23,7 +23,7 @@ from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_SPREAD
-from pytest_trt.measure.probe.client import ProbeFactory
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.run import measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import FixedTime

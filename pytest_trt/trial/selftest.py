@@ -22,7 +22,7 @@ from pytest_trt.core.selftest_record import SelftestRecord, SlowdownCount
 from pytest_trt.judge.regression import paired
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.measure.probe.client import ProbeFactory
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.stopping import Resolution
 from pytest_trt.trial.device_file import DeviceFile

@@ -100,7 +100,7 @@ class Trial(Case):
         if self._ended:
             raise DeclarationError("measure() was called after the test was judged: call it in its body, or before")
         try:
-            return self._measure(inputs)
+            return self._on_host(lambda: self._measure(inputs))
         except Exception as error:  # any error: a test that catches it must not pass because of that
             self._error = error
             raise
@@ -137,6 +137,10 @@ class Trial(Case):
         if self._bench.settings.shows_reference:
             self.result = with_reference(self.result, comparison, found, self._baselines)
         return measurement
+
+    def _forget_host(self) -> None:
+        super()._forget_host()
+        self.__dict__.pop("_device", None)
 
     @cached_property
     def _device(self) -> MeasuringDevice:

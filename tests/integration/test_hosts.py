@@ -59,3 +59,63 @@ def test_a_host_that_cannot_be_reached_is_a_usage_error(project, xdist):
     reason = "the command ended with status 255 before Python had started: Permission denied"
     (result.stdout if xdist else result.stderr).fnmatch_lines([f"ERROR: host {command}: {reason}"])
     assert result.parseoutcomes().get("passed") is None
+
+
+@pytest.fixture
+def fragile(tmp_path: Path) -> str:
+    """A host whose agent a test can kill: its process id is in the environment variable FRAGILE's file."""
+    script = tmp_path / "fragile"
+    script.write_text(f'#!/bin/sh\necho $$ >> {tmp_path}/pids\nexec {sys.executable} "$@"\n')
+    script.chmod(0o755)
+    return f"exec:{script}"
+
+
+LOSES_ITS_HOST = """
+import os, pathlib, signal
+import pytest
+@pytest.mark.trt_engine("m.onnx")
+@pytest.mark.trt_matrix(batch=[1, 4])
+@pytest.mark.trt_budget("cpu", ms=1e6)
+def test_m(trt_runner, request):
+    inputs = trt_runner.generated_inputs()
+    if "b1" in request.node.name:
+        os.kill(int(pathlib.Path(PIDS).read_text().split()[-1]), signal.SIGKILL)
+    trt_runner(inputs)
+    trt_runner.measure()
+    print("measured on", trt_runner.environment.host_name)
+"""
+
+
+@pytest.mark.parametrize("others", [[], [HERE]], ids=["again on the same host", "on another host"])
+def test_a_test_that_loses_its_host_is_tried_once_more(project, host_cache, fragile, tmp_path, verdicts, others):
+    project.makepyfile(test_m=f"PIDS = {str(tmp_path / 'pids')!r}\n{LOSES_ITS_HOST}")
+    hosts = [f"--trt-host={host}" for host in (fragile, *others)]
+    result = project.runpytest_inprocess(*hosts, "--trt-max-time=0.1", "-rP", "--trt-baseline=off")
+    result.assert_outcomes(passed=2)
+    assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b4]": ["ok"]}
+    on = others[-1].removeprefix("exec:") if others else fragile.removeprefix("exec:")
+    assert result.outlines.count(f"measured on {on}") == 2
+    why = f"host {fragile.removeprefix('exec:')}: the link to it is lost (the other end has closed it)"
+    result.stdout.fnmatch_lines([f"*test_m.py::test_m[[]b1]: tried once more ({why})"])
+
+
+DIES = """
+import os, signal
+import pytest
+@pytest.mark.trt_engine("m.onnx")
+@pytest.mark.trt_matrix(batch=[1, 4])
+@pytest.mark.trt_budget("cpu", ms=1e6)
+def test_m(trt_runner, request):
+    inputs = trt_runner.generated_inputs()
+    if "b1" in request.node.name:
+        os.kill(trt_runner._probe.pid, signal.SIGKILL)
+    trt_runner(inputs)
+    trt_runner.measure()
+"""
+
+
+def test_a_probe_that_is_killed_on_a_host_is_tried_once_more(project, host_cache, verdicts):
+    project.makepyfile(test_m=DIES)
+    result = project.runpytest_inprocess(f"--trt-host={HERE}", "--trt-max-time=0.1", "--trt-baseline=off")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_m.py::test_m[[]b1]: tried once more (the probe was killed by SIGKILL *"])

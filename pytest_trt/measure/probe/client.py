@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_trt import errors
 from pytest_trt.measure.probe import wire
-from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.measure.probe.input_ring import InputRing, InputSet, Slot
 from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 
@@ -294,24 +293,6 @@ class Probe:
 
     def __exit__(self, kind: object, *_exception: object) -> None:
         self.close(kill=kind is not None)
-
-
-class ProbeFactory(Protocol):
-    """Forks probes of one backend, on this host or on another one (see `server.ProbeServer`).
-
-    Attributes:
-        backend: The backend's name.
-        version: The version of the backend's package.
-        binding: What the probes that are forked from now on are bound to.
-    """
-
-    backend: str
-    version: str
-    binding: Binding
-
-    def fork(self) -> Probe:
-        """Return a fresh probe."""
-        ...
 
 
 def with_log(message: str, log: Path) -> list[str]:

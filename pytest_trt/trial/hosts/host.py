@@ -14,7 +14,7 @@ from typing import Protocol
 from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.engine.cache.base import EngineStore
 from pytest_trt.measure.gpu_state import Process
-from pytest_trt.measure.probe.client import ProbeFactory
+from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.spec.engine_spec import EngineSpec
 
 Say = Callable[[str], None]

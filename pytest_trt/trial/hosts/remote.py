@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,18 +66,19 @@ class RemoteHost:
                 )
         return self._session
 
-    @cached_property
     def _known(self) -> Mapping[str, Any]:
-        self.session()
+        """Return the facts about the host, which do not change while the run lasts."""
+        if not self._facts:
+            self.session()
         return self._facts
 
     def sees_gpu(self) -> bool:
         """Return whether there is a GPU."""
-        return bool(self._known["sees_gpu"])
+        return bool(self._known()["sees_gpu"])
 
     def visible_devices(self) -> str | None:
         """Return the value of CUDA_VISIBLE_DEVICES there."""
-        found: str | None = self._known["visible_devices"]
+        found: str | None = self._known()["visible_devices"]
         return found
 
     def list_uuids(self) -> tuple[str, ...]:
@@ -147,7 +147,6 @@ class RemoteHost:
         """End the agent, and with it every process that this run started there."""
         session, self._session = self._session, None
         self._servers.clear()
-        self.__dict__.pop("_known", None)
         if session is not None:
             session.close()
 
