@@ -96,7 +96,7 @@ class Case:
     def _forget_host(self) -> None:
         """Forget what is only valid on the host, so that it is chosen again."""
         self.close()
-        for name in ("environment", "engine"):
+        for name in ("environment", "engine", "_device"):  # the last is that of a Trial
             self.__dict__.pop(name, None)
 
     def provide(self) -> ProvidedEngine:

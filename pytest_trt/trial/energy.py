@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pytest_trt.core.figures import ON_REQUEST
 from pytest_trt.core.records import Verdict
@@ -15,11 +14,10 @@ from pytest_trt.judge.repeats import RepeatsRule
 from pytest_trt.measure.energy import EnergyPass, EnergyRun
 from pytest_trt.measure.energy_meter import RaplMeter
 from pytest_trt.measure.gpu_energy import GpuEnergyMeter
+from pytest_trt.measure.gpu_state import GpuState
 from pytest_trt.measure.stopping import AllOf, Rule
 from pytest_trt.spec.gates import Gate
-
-if TYPE_CHECKING:
-    from pytest_trt.measure.gpu_state import GpuState
+from pytest_trt.trial.hosts.host import GpuView
 
 
 def energy_rule(
@@ -45,11 +43,22 @@ def energy_rule(
     return AllOf((RepeatsRule(limits), *in_turn))
 
 
-def choose_energy_pass(rule: Rule, gpu: GpuState | None, state: Callable[[], Mapping[str, float]]) -> EnergyPass:
+def choose_energy_pass(
+    rule: Rule, gpu: GpuView | None, state: Callable[[], Mapping[str, float]], elsewhere: str = ""
+) -> EnergyPass:
     """Return the pass that measures the energy of the GPU, or of the host's processors without one.
 
     Call this while no probe runs: every process on the GPU is then another one, except for this one.
+
+    Args:
+        rule: Decides when there are enough windows.
+        gpu: The GPU; None for the host's processors.
+        state: Reads the state of the device.
+        elsewhere: The name of the host, if that is another one: its counters are not read over the link.
     """
+    if elsewhere or not (gpu is None or isinstance(gpu, GpuState)):
+        text = f"energy cannot be measured on {elsewhere}, a host elsewhere: run pytest on it, without --trt-host"
+        return EnergyPass(("error", text), rule, state)
     try:
         meter = RaplMeter() if gpu is None else GpuEnergyMeter(gpu)
     except BackendError as error:

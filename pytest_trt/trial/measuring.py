@@ -128,7 +128,8 @@ class MeasuringDevice:
                 warm_up_s=WARM_UP_S,
                 hidden_drift=HIDDEN_DRIFT[self._environment.kind],
             )
-        read = gpu.read if gpu is not None else self._bench.host(self._environment).cpu.read
+        host = self._bench.host(self._environment)
+        read = gpu.read if gpu is not None else host.cpu.read
 
         def read_state() -> Mapping[str, float]:
             say(phase)
@@ -146,7 +147,7 @@ class MeasuringDevice:
                 requested_inputs=requested_inputs,
                 reverse_opening=reverse_opening,
                 pass_rules=self._pass_rules(budgets or {}),
-                energy_pass=None if energy is None else choose_energy_pass(energy, gpu, read),
+                energy_pass=None if energy is None else choose_energy_pass(energy, gpu, read, host.name),
                 state=read_state,
                 process_bytes=gpu.process_bytes if gpu is not None else None,
                 say=say,

@@ -138,10 +138,6 @@ class Trial(Case):
             self.result = with_reference(self.result, comparison, found, self._baselines)
         return measurement
 
-    def _forget_host(self) -> None:
-        super()._forget_host()
-        self.__dict__.pop("_device", None)
-
     @cached_property
     def _device(self) -> MeasuringDevice:
         return MeasuringDevice(self._bench, self.environment, description_digest(self.description)[:16])
