@@ -90,12 +90,12 @@ def test_m(trt_runner, request):
 def test_a_test_that_loses_its_host_is_tried_once_more(project, host_cache, fragile, tmp_path, verdicts, others):
     project.makepyfile(test_m=f"PIDS = {str(tmp_path / 'pids')!r}\n{LOSES_ITS_HOST}")
     hosts = [f"--trt-host={host}" for host in (fragile, *others)]
-    result = project.runpytest_inprocess(*hosts, "--trt-max-time=0.1", "-rP", "--trt-baseline=off")
+    result = project.runpytest_inprocess(*hosts, "-rP", "--trt-baseline=off")
     result.assert_outcomes(passed=2)
     assert verdicts() == {"test_m[b1]": ["ok"], "test_m[b4]": ["ok"]}
     on = others[-1].removeprefix("exec:") if others else fragile.removeprefix("exec:")
     assert result.outlines.count(f"measured on {on}") == 2
-    why = f"host {fragile.removeprefix('exec:')}: the link to it is lost (the other end has closed it)"
+    why = f"host {fragile.removeprefix('exec:')}: the link to it is lost (*)"
     result.stdout.fnmatch_lines([f"*test_m.py::test_m[[]b1]: tried once more ({why})"])
 
 
@@ -116,6 +116,6 @@ def test_m(trt_runner, request):
 
 def test_a_probe_that_is_killed_on_a_host_is_tried_once_more(project, host_cache, verdicts):
     project.makepyfile(test_m=DIES)
-    result = project.runpytest_inprocess(f"--trt-host={HERE}", "--trt-max-time=0.1", "--trt-baseline=off")
+    result = project.runpytest_inprocess(f"--trt-host={HERE}", "--trt-baseline=off")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*test_m.py::test_m[[]b1]: tried once more (the probe was killed by SIGKILL *"])

@@ -54,7 +54,7 @@ def test_arguments_are_quoted_if_a_shell_there_splits_them():
         ("ssh://gpu01:99999", "which is no address"),
         ("ssh://ci:secret@gpu01", "has only a user, a host, a port and a query"),
         ("ssh://gpu01/path", "has only a user, a host, a port and a query"),
-        ("ssh://gpu01?pyton=x", "--trt-host names 'pyton': did you mean 'python'"),
+        ("ssh://gpu01?pythn=x", "--trt-host names 'pythn': did you mean 'python'"),
         ("ssh://gpu01?python=", "python is empty"),
     ],
 )

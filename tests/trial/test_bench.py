@@ -141,7 +141,7 @@ def test_lost_gpu_is_reported_once_and_fails_later_tests():
     with Bench(Settings(backend="tensorrt_rtx")) as bench:
         assert bench.lost_device("tensorrt_rtx", "a.py::test_a") == "", "a device that never worked cannot be lost"
         environment = Environment(device="NVIDIA L4", kind="gpu", backend="tensorrt_rtx", backend_version="1.4")
-        bench.pool._cards["tensorrt_rtx"] = (environment,)  # as if the first tests of the run had used it
+        bench.pool._pools[""]._cards["tensorrt_rtx"] = (environment,)  # as if the first tests of the run had used it
         bench.pool.take("tensorrt_rtx")
         message = bench.lost_device("tensorrt_rtx", "a.py::test_a")
         assert message.startswith("NVIDIA L4 does not work in a fresh process either (")
