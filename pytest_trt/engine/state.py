@@ -66,6 +66,22 @@ def resolve_state(patterns: Mapping[str, str], inputs: Sequence[Tensor], outputs
     return tuple(StatePair(name, chosen[name]) for name in by_output if name in chosen)
 
 
+def prompt_state(state: State, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> State:
+    """Return the pairs whose input the model that reads the prompt has too; a model without caches has none.
+
+    Raises:
+        ModelError: The model lacks an output that the steps need.
+    """
+    names, written = {tensor.name for tensor in inputs}, [tensor.name for tensor in outputs]
+    for pair in state:
+        if pair.output not in written:
+            hint = _no_such_name(pair.output, "output", written)
+            raise ModelError(
+                f"generate: the steps need output {pair.output!r} of the model that reads the prompt: {hint}"
+            )
+    return tuple(pair for pair in state if pair.input in names)
+
+
 def check_shapes(state: State, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
     """Raise ModelError unless each pair fits together at the concrete shapes of `inputs` and `outputs`."""
     by_input, by_output = {t.name: t for t in inputs}, {t.name: t for t in outputs}

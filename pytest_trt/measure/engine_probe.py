@@ -13,8 +13,10 @@ from pytest_trt.core.records import Block, LayerProfile
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.measure.probe.client import Probe
 from pytest_trt.measure.probe.factory import ProbeFactory
+from pytest_trt.measure.probe.generations import GenerationJob
 from pytest_trt.measure.probe.input_ring import InputRing
 from pytest_trt.measure.stopwatch import Stopwatch
+from pytest_trt.pipeline.generation import Generated
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
@@ -57,6 +59,7 @@ class Subject:
         options: The options of the pipeline.
         inputs: The inputs to run on; None to generate them from the seed of `spec`.
         delay_ms: How much longer an inference takes in a block, in ms: a known slowdown.
+        generation: What is generated in a pass of its own; None for nothing.
     """
 
     plan: Path
@@ -66,6 +69,29 @@ class Subject:
     options: PipelineOptions
     inputs: Arrays | None = None
     delay_ms: float = 0.0
+    generation: GenerationInputs | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class GenerationInputs:
+    """What a measurement generates.
+
+    Attributes:
+        job: What a probe generates.
+        arrays: The prompt by the name of the input of tokens, and the inputs that are the same in every step.
+        prefill_model: The path of the model that the plan of the prompt was built from; None if there is no such plan.
+        prefill_sha256: The SHA-256 of that plan.
+    """
+
+    job: GenerationJob
+    arrays: Arrays
+    prefill_model: str | None = None
+    prefill_sha256: str = ""
+
+    @property
+    def description(self) -> dict[str, str]:
+        """What the description of the test has beside its declaration, as text by name."""
+        return {"prefill_sha256": self.prefill_sha256} if self.prefill_sha256 else {}
 
 
 class EngineProbe:
@@ -93,6 +119,7 @@ class EngineProbe:
         self, server: ProbeFactory, subject: Subject, stopwatch: Stopwatch | None = None, probe: Probe | None = None
     ) -> None:
         self._probe: Probe = probe or server.fork()
+        self._backend, self._device = server.backend, subject.device
         try:
             self._open(server, subject, stopwatch or Stopwatch())
         except BaseException:
@@ -156,6 +183,21 @@ class EngineProbe:
         """Return bytes by name: those of `Runner.memory`, and `host`, the probe's peak resident set."""
         reply, _ = self._probe.call("memory", timeout_s=BLOCK_TIMEOUT_S)
         return {name: int(size) for name, size in reply.items()}
+
+    def generate(self, inputs: GenerationInputs, *, keep_logits: bool = False) -> Generated:
+        """Generate tokens, and return also the logits of each of them if they are to be kept."""
+        reply, found = self._probe.call(
+            "generate",
+            inputs.arrays,
+            timeout_s=OPEN_TIMEOUT_S,
+            job=codec.encode(inputs.job),
+            name=self._backend,
+            device=self._device,
+            keep_logits=keep_logits,
+        )
+        step_ms = tuple(map(float, reply["step_ms"]))
+        logits = found["logits"].copy() if keep_logits else None
+        return Generated(found["tokens"].copy(), float(reply["ttft_ms"]), step_ms, int(reply["state_bytes"]), logits)
 
     def infer(self, inputs: Arrays) -> Arrays:
         """Run one inference and return its outputs."""

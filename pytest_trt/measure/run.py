@@ -11,6 +11,7 @@ from pytest_trt.core.records import Block, Estimate, LayerProfile, Samples
 from pytest_trt.measure import figures
 from pytest_trt.measure.energy import EnergyPass, EnergyRun
 from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.measure.generation import GenerationRun, measure_generation
 from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.probe_source import ProbeSource
 from pytest_trt.measure.sampler import Limits, Sampling, sample
@@ -37,9 +38,11 @@ class PassRules:
     Attributes:
         throughput: Decides when there are enough windows of throughput; None if it is not judged.
         openings: Decides when enough fresh probes have opened the engine; None if one is enough.
+        generation: Decides when there are enough generations; None if they are not judged.
     """
 
     throughput: Rule | None = None
+    generation: Rule | None = None
     openings: Rule | None = None
 
 
@@ -56,6 +59,7 @@ class MeasuredRun:
         inputs_and_outputs: The inputs and outputs of one inference on side 0; None unless requested.
         idle_states: The state of the GPU or host before the probes started, and after they ended.
         energy: The windows of energy of both sides; None unless requested.
+        generation: What side 0 generated; None if it generates nothing.
         parts_s: How long each part of the measurement took, in seconds.
         reversed_opening: Whether the probes of every turn were opened in the opposite order.
     """
@@ -68,6 +72,7 @@ class MeasuredRun:
     inputs_and_outputs: tuple[Arrays, Arrays] | None = None
     idle_states: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
     energy: EnergyRun | None = None
+    generation: GenerationRun | None = None
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reversed_opening: bool = False
 
@@ -139,6 +144,19 @@ def measure_run(
             found.update(energy.figures(0))
             other_figures.update(energy.figures(1))
             stopwatch.lap("energy")
+        generation = None
+        if (requested_tokens := sides[0][1].generation) is not None:
+            say("generating")
+            generation = measure_generation(
+                probe,
+                requested_tokens,
+                spread=spread,
+                rule=pass_rules.generation,
+                max_time_s=limits.max_time_s,
+                keep_example=requested_inputs is not None,
+            )
+            found.update(generation.figures)
+            stopwatch.lap("generation")
         if not (measure_other_side or profile_layers):
             source.release_all_but(0)  # the others exit while the passes of this one run
         found.update(figures.from_memory(probe.memory()))
@@ -169,12 +187,17 @@ def measure_run(
     return MeasuredRun(
         sampling,
         found,
-        {**probe.proof, **(energy.proof if energy is not None else {})},
+        {
+            **probe.proof,
+            **(energy.proof if energy is not None else {}),
+            **({"step by tokens": generation.growth} if generation is not None and generation.growth else {}),
+        },
         profiles,
         other_figures,
         inputs_and_outputs,
         idle_states=(before, state() if state is not None else {}),
         energy=energy,
+        generation=generation,
         parts_s=_split_sampling(stopwatch.seconds, sampling),
         reversed_opening=reverse_opening,
     )

@@ -70,9 +70,11 @@ class Session(RunResources):
 
     def build(self, item: pytest.Item) -> None:
         """Build what the test needs, and run nothing. Errors of the build pass through."""
+        from pytest_trt.trial.build_only import build_result
+
         trial = item.stash.get(TRIAL, None) or self.create_trial(item, item.stash[DECLARATION])
         try:
-            item.stash[RESULT] = trial.build_result()
+            item.stash[RESULT] = build_result(self.bench, item.nodeid, trial)
         finally:
             trial.close()
 

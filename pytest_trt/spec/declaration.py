@@ -10,6 +10,7 @@ from pytest_trt.core.validation import check_fields
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Accuracy, Budget, LayerLimits, Tolerance
+from pytest_trt.spec.generation import Generation
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ class Declaration:
         budgets: The limits on figures.
         accuracy: The reference of the outputs. None if they are not checked.
         tolerance: How far the test may move from its baseline.
+        generation: What is generated in a measurement. None if it has no tokens.
         layers: What the layers of the engine may be. None if they are not checked.
         params: The values of the test's parameters, which the `where` of a budget is matched against.
     """
@@ -96,5 +98,6 @@ class Declaration:
     budgets: tuple[Budget, ...] = ()
     accuracy: Accuracy | None = None
     tolerance: Tolerance = dataclasses.field(default_factory=Tolerance)
+    generation: Generation | None = None
     layers: LayerLimits | None = None
     params: Mapping[str, Any] = dataclasses.field(default_factory=dict)

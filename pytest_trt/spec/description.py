@@ -9,12 +9,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from pytest_trt.core import codec
 from pytest_trt.core.callables import function_name
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.generation import Generation
 from pytest_trt.spec.shape_ranges import Shape
 
 
@@ -29,7 +31,11 @@ def describe(declaration: Declaration, shapes: Mapping[str, Shape] | None = None
     source = spec.onnx or spec.build
     model = Path(spec.path).name if spec.path else function_name(source)
     description = {"model": model, "precision": spec.precision}
-    pairs = ((spec, EngineSpec()), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions()))
+    pairs: list[tuple[Any, Any]] = [
+        (spec, EngineSpec()), (declaration.run, RunShape()), (declaration.pipeline, PipelineOptions())
+    ]  # fmt: skip
+    if declaration.generation is not None:
+        pairs.append((declaration.generation, Generation(prompt=1, steps=1)))
     for record, default in pairs:
         for name in codec.field_types(record):
             value = getattr(record, name)

@@ -21,6 +21,7 @@ from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import LIMITS, Accuracy, Budget, LayerLimits, Tolerance
 from pytest_trt.spec.gates import OWN_SETTINGS, parse_gate
+from pytest_trt.spec.generation import Generation
 from pytest_trt.spec.options import MARKERS
 
 _SPEC_FIELDS = tuple(f.name for f in dataclasses.fields(EngineSpec))
@@ -92,6 +93,7 @@ def declare(marks: Sequence[Mark], case: Mapping[str, Any], params: Mapping[str,
         budgets=_make_budgets(by_name["trt_budget"]),
         accuracy=_make_accuracy(by_name["trt_accuracy"]),
         tolerance=_make_tolerance(by_name["trt_regression"]),
+        generation=_make_generation(by_name["trt_generate"]),
         layers=_make_layer_limits(by_name["trt_layers"]),
         params={**{k: v for k, v in params.items() if isinstance(v, (str, int, float, bool))}, **case},
     )
@@ -246,6 +248,12 @@ def _make_accuracy(marks: Sequence[Mark]) -> Accuracy | None:
     if not marks:
         return None
     return Accuracy(**_merge(marks, tuple(f.name for f in dataclasses.fields(Accuracy))))
+
+
+def _make_generation(marks: Sequence[Mark]) -> Generation | None:
+    if not marks:
+        return None
+    return Generation(**_merge(marks, tuple(f.name for f in dataclasses.fields(Generation))))
 
 
 def _make_layer_limits(marks: Sequence[Mark]) -> LayerLimits | None:

@@ -119,6 +119,7 @@ MARKERS = {
     "trt_pipeline": "trt_pipeline(*, cuda_graph, contexts, depth, pinned, ...): how the engine is run",
     "trt_accuracy": "trt_accuracy(*, reference, rtol, atol, cosine, psnr_db, top1, top5, unordered, inputs): the "
     "reference of the outputs, and how far they may differ from it",
+    "trt_generate": "trt_generate(*, prompt, steps, prefill, sampler): the tokens that a measurement generates",
     "trt_layers": "trt_layers(*, max_reformats, max_layers, no_fp32, unchanged): what the engine's layers may be",
     "trt_regression": "trt_regression(*, max_slowdown, max_memory_growth, paired, enforce, until, reason, engine_mb, "
     "host_mb, ...): how far this test may move from its baseline",

@@ -7,19 +7,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.records import Verdict
 from pytest_trt.core.stored_output import StoredOutput
 from pytest_trt.engine.model import randomness
 from pytest_trt.errors import TrtError
 from pytest_trt.judge.accuracy import allowed_error, stored_outputs
 from pytest_trt.judge.accuracy import verdicts as accuracy
+from pytest_trt.judge.accuracy.tokens import judge_tokens
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.report.failure import quote_node_id
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.bisection import bisect, describe
 from pytest_trt.trial.case import Case
-from pytest_trt.trial.reference_outputs import accuracy_inputs, reference_outputs
+from pytest_trt.trial.reference_outputs import accuracy_inputs, reference_generation, reference_outputs
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
@@ -79,7 +81,18 @@ class AccuracyCheck:
             return self._against_stored(outputs, limits, baseline), stored_outputs.store(outputs)
         reference = reference_outputs(expected.reference, inputs, case.model, case.shapes, self.folders, self.bench)
         source = expected.reference if isinstance(expected.reference, str) else "the reference function"
-        return accuracy.judge(outputs, reference, limits, source, expected.unordered), {}
+        tokens = self._judge_tokens(run, limits) if expected.reference == REFERENCE else ()
+        return (*accuracy.judge(outputs, reference, limits, source, expected.unordered), *tokens), {}
+
+    def _judge_tokens(self, run: MeasuredRun, limits: allowed_error.AccuracyLimits) -> tuple[Verdict, ...]:
+        """Return the verdict of the generated tokens, if there are any."""
+        case, example = self.case, run.generation.example if run.generation is not None else None
+        if case.declared_generation is None or example is None or example.logits is None:
+            return ()
+        spec = case.declaration.spec
+        wanted = reference_generation(case.declared_generation, spec, case.model, case.shapes, self.bench)
+        assert wanted.logits is not None
+        return (judge_tokens(example.tokens, example.logits, wanted.tokens, wanted.logits, limits, REFERENCE),)
 
     def _against_stored(
         self, outputs: Arrays, limits: allowed_error.AccuracyLimits, baseline: Baseline | None

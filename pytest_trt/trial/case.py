@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_trt.core.backends import BACKENDS
-from pytest_trt.core.records import Environment, LayerProfile, Result, Verdict
+from pytest_trt.core.records import Environment, LayerProfile
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
-from pytest_trt.engine.backends.plan_header import check_capabilities, check_origin
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
 from pytest_trt.engine.model.files import resolve_files
 from pytest_trt.engine.model.model import Model, resolve_model
@@ -19,14 +18,16 @@ from pytest_trt.engine.model.shapes import ResolvedShapes, resolve_shapes
 from pytest_trt.engine.provide import BuildRequest, BuildResources, ProvidedEngine, provide
 from pytest_trt.engine.state import State, check_write_index, resolve_state
 from pytest_trt.errors import InputError
-from pytest_trt.measure.engine_probe import EngineProbe, Subject, read_tensors
+from pytest_trt.measure.engine_probe import EngineProbe, GenerationInputs, Subject, read_tensors
 from pytest_trt.measure.probe.input_ring import InputRing, InputSet
+from pytest_trt.pipeline.generation import Generated
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
 from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.generation import plan_inputs
 from pytest_trt.trial.host_retry import HostRetry
 from pytest_trt.trial.hosts.host import Host
 from pytest_trt.trial.pool import BOUND_DEVICE
@@ -96,7 +97,7 @@ class Case:
     def _forget_host(self) -> None:
         """Forget what is only valid on the host, so that it is chosen again."""
         self.close()
-        for name in ("environment", "engine", "_device"):  # the last is that of a Trial
+        for name in ("environment", "engine", "declared_generation", "_device"):  # the last is that of a Trial
             self.__dict__.pop(name, None)
 
     def provide(self) -> ProvidedEngine:
@@ -163,7 +164,8 @@ class Case:
     @property
     def description(self) -> Mapping[str, str]:
         """What is built and run, as text by name."""
-        return describe(self.declaration, self.shapes)
+        generation = self.declared_generation
+        return {**describe(self.declaration, self.shapes), **(generation.description if generation else {})}
 
     @property
     def batch(self) -> int:
@@ -184,7 +186,14 @@ class Case:
             shapes=self.shapes,
             options=self.declaration.pipeline,
             inputs=inputs,
+            generation=self.declared_generation,
         )
+
+    @cached_property
+    def declared_generation(self) -> GenerationInputs | None:
+        """What `trt_generate` declares; None without the marker."""
+        it = self.declaration.generation
+        return None if it is None else self.plan_generation(it.prompt, it.steps, it.prefill)
 
     def __call__(self, inputs: Arrays) -> Arrays:
         """Infer once.
@@ -221,6 +230,34 @@ class Case:
             return outputs
         return map_in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
 
+    def generate(self, prompt: Any, steps: int, prefill: str | Path | None = None) -> Generated:
+        """Generate tokens: read the prompt, then run steps that feed each other, with the state on the device.
+
+        Args:
+            prompt: The tokens to read, of shape (tokens,) or (batch, tokens); or their number, to draw them.
+            steps: The number of tokens to generate.
+            prefill: The path of the model that reads the prompt; None for the test's own.
+
+        Returns:
+            The tokens, of shape (batch, steps), and how long each of them took.
+
+        Raises:
+            DeclarationError: The test declares no state.
+            InputError: The tokens are invalid, or exceed the capacity of the state.
+            ModelError: A model has no tokens or no logits, or is not built for so many tokens.
+        """
+        planned = self.plan_generation(prompt, steps, None if prefill is None else str(prefill))
+        return self._on_host(lambda: self._open_probe().generate(planned))
+
+    def plan_generation(self, prompt: Any, steps: int, prefill: str | None) -> GenerationInputs:
+        """Return what a probe generates, and build the model that reads the prompt; see `generate`."""
+        model = None if prefill is None else resolve_model(EngineSpec(path=prefill), self._folders, self._bench.store)
+        return plan_inputs(self.model, model, self.declaration, prompt, steps, self._build_reader)
+
+    def _build_reader(self, declaration: Declaration) -> tuple[ProvidedEngine, EngineSpec]:
+        reader = Case(self._bench, self._node_id, declaration, self._folders)
+        return reader.engine, self._host.localise(reader.spec)
+
     def profile(self, runs: int = PROFILE_RUNS) -> LayerProfile:
         """Time the layers: medians over `runs` inferences, in ms."""
         return self._on_host(lambda: self._open_probe().profile(runs))
@@ -255,23 +292,6 @@ class Case:
         if self._probe is None:
             self._probe = EngineProbe(self._bench.server(self.backend, self.environment), self.subject(self.engine))
         return self._probe
-
-    def build_result(self) -> Result:
-        """Build the engine, or find it in the cache, and run nothing.
-
-        Raises:
-            BackendError: A prebuilt plan is for another product, version or device, according to its header.
-        """
-        engine = self.engine
-        if self.model.kind == "plan":
-            version, requested = self._bench.server(self.backend).version, self._bench.settings.compute_capabilities
-            origin = check_origin(self.backend, version, self.model.path, self.spec.host_code_allowed)
-            check_capabilities(origin, self.model.path, requested, "--trt-compute-capability requests")
-            how = "is prebuilt"
-        else:
-            how = f"built in {engine.build_s:.1f} s" if engine.built and engine.build_s is not None else "in the cache"
-        verdict = Verdict("ok", "run", "", f"engine {how}: {engine.digest[:12]}")
-        return Result(self._node_id, (verdict,), built_s=engine.build_s if engine.built else None)
 
     def close(self) -> None:
         """End the probe that serves inferences, if one is open."""

@@ -17,6 +17,7 @@ from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.repeats import RepeatsRule
 from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure.engine_probe import Subject
+from pytest_trt.measure.generation import FIGURES as GENERATED
 from pytest_trt.measure.gpu_state import slowdown_reasons
 from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.run import MeasuredRun, PassRules, measure_run
@@ -167,9 +168,11 @@ class MeasuringDevice:
 
     def _pass_rules(self, budgets: Mapping[str, float]) -> PassRules:
         throughput = {name: limit for name, limit in budgets.items() if name == "throughput"}
+        generated = {name: limit for name, limit in budgets.items() if name in GENERATED}
         once = {name: limit for name, limit in budgets.items() if name in ("load_s", "first_ms")}
         return PassRules(
             throughput=LimitRule(throughput, spread=self.spread.share) if throughput else None,
+            generation=LimitRule(generated, spread=self.spread.share) if generated else None,
             openings=RepeatsRule(once) if once else None,
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,8 @@ from pytest_trt.core.backends import REFERENCE
 from pytest_trt.core.callables import call_user_function
 from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.errors import InputError, ModelError
-from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.measure.engine_probe import EngineProbe, GenerationInputs, Subject
+from pytest_trt.pipeline.generation import Generated
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
 
@@ -89,6 +91,25 @@ def reference_outputs(
     subject = Subject(model.path, "0", EngineSpec(), shapes, PipelineOptions(), inputs)
     with EngineProbe(bench.here.server(REFERENCE), subject) as probe:
         return probe.infer(inputs)
+
+
+def reference_generation(
+    inputs: GenerationInputs, spec: EngineSpec, model: Model, shapes: Mapping[str, tuple[int, ...]], bench: Bench
+) -> Generated:
+    """Return what ONNX Runtime generates with the unchanged models in fp32 on the CPU, with its logits.
+
+    Args:
+        inputs: What is generated.
+        spec: The spec of the decoder; its state and its inputs apply.
+        model: The decoder.
+        shapes: The shapes of one step, by input.
+        bench: The resources of the run.
+    """
+    plain = EngineSpec(state=spec.state, write_index=spec.write_index, seed=spec.seed, input_ranges=spec.input_ranges)
+    job = dataclasses.replace(inputs.job, prefill=inputs.prefill_model, prefill_spec=EngineSpec())
+    subject = Subject(model.path, "0", plain, shapes, PipelineOptions())
+    with EngineProbe(bench.server(REFERENCE), subject) as probe:
+        return probe.generate(dataclasses.replace(inputs, job=job), keep_logits=True)
 
 
 def _widen_integers(inputs: Arrays, model: Model) -> Arrays:

@@ -22,6 +22,7 @@ from pytest_trt.spec import parse_settings
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Accuracy, LayerLimits, Tolerance
+from pytest_trt.spec.generation import Generation
 from pytest_trt.spec.options import MARKERS, OPTIONS
 from pytest_trt.spec.settings import Settings
 
@@ -38,6 +39,7 @@ ARGUMENTS = {
     "trt_budget": {name for name, figure in FIGURES.items() if figure.budget} | {"where"},
     "trt_pipeline": {f.name for f in dataclasses.fields(PipelineOptions)},
     "trt_accuracy": {f.name for f in dataclasses.fields(Accuracy)},
+    "trt_generate": {f.name for f in dataclasses.fields(Generation)},
     "trt_layers": {f.name for f in dataclasses.fields(LayerLimits)},
     "trt_regression": {f.name for f in dataclasses.fields(Tolerance)} - {"gates"} | set(FIGURES),
 }

@@ -17,8 +17,11 @@ from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.errors import InputError
 from pytest_trt.pipeline.open import open_runner
-from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.declaration import Declaration, PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.case import Case
 
 STATE = {"present_*": "past_*"}
 LAYERS, HEADS, SIZE, CAPACITY = 2, 4, 32, 64
@@ -114,3 +117,35 @@ def test_a_fill_beyond_the_profile_is_an_error(built: Any, opened: Any) -> None:
         pytest.skip("the capacity of a fixed cache is that of the model")
     with pytest.raises(InputError, match="no profile of the engine covers"):
         opened(CAPACITY + 1)
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    folder = tmp_path_factory.mktemp("generations")
+    with Bench(Settings(cache_dir=str(folder / "cache"), wait_s=0, rootdir=str(folder))) as bench:
+        yield bench
+
+
+@pytest.mark.parametrize("prefill", [None, "none_decoder.onnx"])
+@pytest.mark.parametrize("cuda_graph", [None, False])
+def test_generated_tokens_are_those_of_onnx_runtime(
+    built: Any, bench: Bench, prefill: str | None, cuda_graph: bool | None
+) -> None:
+    kind, path, _ = built
+    if kind == "fixed" and prefill:
+        pytest.skip("a prompt's model without caches writes none of a fixed capacity")
+    onnx.save(decoder(LAYERS, HEADS, SIZE, cache="none"), str(path.parent / "none_decoder.onnx"))
+    dims = {"S": (1, 1, 16), **({"P": (0, 16, CAPACITY)} if kind == "growing" else {})}
+    found = {}
+    for backend in ("tensorrt", "onnxruntime"):
+        build = {"optimization_level": 0, "tf32": False} if backend == "tensorrt" else {}
+        index = {"write_index": "position"} if kind == "fixed" else {}
+        spec = EngineSpec(path=str(path), backend=backend, state=STATE, dims=dims, **index, **build)
+        declaration = Declaration(spec=spec, pipeline=PipelineOptions(cuda_graph=cuda_graph if build else None))
+        with Case(bench, "test", declaration, [path.parent]) as case:
+            found[backend] = [case.generate([7, 3, 60, 1, 5], 12, prefill) for _ in range(2)]
+            found[backend].append(case.generate([[1, 2, 3]], 20, prefill))
+    for ours, theirs in zip(*found.values(), strict=True):
+        assert ours.tokens.tolist() == theirs.tokens.tolist()
+        assert ours.state_bytes == theirs.state_bytes
+        assert len(ours.step_ms) == ours.tokens.shape[1] - 1

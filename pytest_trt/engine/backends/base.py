@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, Layer
@@ -116,6 +116,13 @@ class HostEngine(Engine, Protocol):
 
     def bind_inputs(self, inputs: Arrays) -> Callable[[], None]:
         """Return a call that runs one inference on `inputs`, without a copy of them, and returns when it has ended."""
+        ...
+
+    def step(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run one inference on arrays, or on values that a step before returned, and return the outputs by name.
+
+        The outputs are values of the backend, which are not copied; their method `numpy` returns an array.
+        """
         ...
 
     def profile(self, inputs: Arrays, runs: int) -> tuple[Layer, ...]:

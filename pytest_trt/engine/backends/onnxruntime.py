@@ -26,7 +26,8 @@ from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Prog
 from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
 from pytest_trt.engine.backends.onnxruntime_profile import DTYPES, parse_profile
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
-from pytest_trt.engine.onnx import rewrite, traverse
+from pytest_trt.engine.onnx import rewrite
+from pytest_trt.engine.onnx.bfloat16 import find_bfloat16
 from pytest_trt.engine.onnx.messages import readable_message
 from pytest_trt.engine.onnx.model_files import copy_model
 from pytest_trt.engine.tensors import Tensor
@@ -169,7 +170,7 @@ class OnnxRuntimeEngine:
             # In the cache, every plan has the name "plan", which does not help a user.
             model = "the model" if self._plan.name == "plan" else self._plan
             message = f"ONNX Runtime {self._ort.__version__} cannot load {model}: {readable_message(error)}"
-            if "NOT_IMPLEMENTED" in str(error) and (name := _find_bfloat16(self._plan)) is not None:
+            if "NOT_IMPLEMENTED" in str(error) and (name := find_bfloat16(self._plan)) is not None:
                 message += (
                     f"; {name!r} is bfloat16, which few operators of ONNX Runtime support on a CPU: export the "
                     "model in float32, or choose another backend with --trt-backend"
@@ -224,6 +225,15 @@ class OnnxRuntimeEngine:
 
         return call
 
+    def step(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Run one inference on arrays or OrtValues, and return OrtValues. Raises BackendError as `run` does."""
+        names, make = [tensor.name for tensor in self.outputs], self._ort.OrtValue.ortvalue_from_numpy
+        values = {name: value if hasattr(value, "numpy") else make(value) for name, value in inputs.items()}
+        try:
+            return dict(zip(names, self._session.run_with_ort_values(names, values), strict=True))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception.
+            raise BackendError(f"ONNX Runtime cannot run the model: {readable_message(error)}") from error
+
     def profile(self, inputs: Arrays, runs: int) -> tuple[Layer, ...]:
         """Return the layers with their median times over `runs` inferences.
 
@@ -270,18 +280,3 @@ def with_unique_node_names(path: Path) -> bytes:
     model = onnx.load(str(path), load_external_data=False)
     rewrite.make_node_names_unique(model)
     return bytes(model.SerializeToString())
-
-
-def _find_bfloat16(path: Path) -> str | None:
-    """Return the name of a bfloat16 value of a model, if there is one."""
-    import onnx
-
-    kind, model = onnx.TensorProto.BFLOAT16, onnx.load(str(path), load_external_data=False)
-    for graph in traverse.graphs(model):
-        for value in (*graph.input, *graph.output, *graph.value_info):
-            if value.type.tensor_type.elem_type == kind:
-                return str(value.name)
-    names = [tensor.name for tensor in traverse.tensors(model) if tensor.data_type == kind]
-    casts = (node for node in traverse.nodes(model) if node.op_type == "Cast")
-    names += [node.output[0] for node in casts if any(a.name == "to" and a.i == kind for a in node.attribute)]
-    return next(iter(names), None)

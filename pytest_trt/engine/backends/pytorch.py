@@ -208,6 +208,10 @@ class PyTorchEngine:
         except Exception as error:  # A user's module may raise anything.
             raise BackendError(f"the module raised {type(error).__name__}: {error}") from error
 
+    def step(self, inputs: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Raise BackendError: the eager mode only serves comparison in pytest-trt backends."""
+        raise BackendError("PyTorch's eager mode generates no tokens: choose another backend")
+
     def _infer(self, inputs: Arrays) -> dict[str, Any]:
         with self._torch.inference_mode():
             result = self._call_module(self._to_device(inputs))

@@ -24,6 +24,7 @@ from pytest_trt.engine.convert.conversion import ConversionJob
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.measure.probe import process_limits, wire
+from pytest_trt.measure.probe.generations import GenerationJob, Generations, run_generation
 from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.pipeline.runner import Request, Runner
@@ -89,6 +90,7 @@ class Probe:
         self._runner: Runner | None = None
         self._options = PipelineOptions()
         self._spec = EngineSpec()
+        self._generations = Generations()
         self._inputs: Arrays = {}
         self._verbs: dict[str, Callable[..., Reply]] = {
             "environments": self.environments,
@@ -106,6 +108,7 @@ class Probe:
             "throughput": self.throughput,
             "profile": self.profile,
             "memory": self.memory,
+            "generate": self.generate,
             "infer": self.infer,
             "stream": self.stream,
         }
@@ -235,6 +238,18 @@ class Probe:
         host = process_limits.peak_resident_bytes()  # `Runner.memory` may load the plan a second time.
         return {**self._ready().memory(), "host": host}, None
 
+    def generate(
+        self, inputs: Arrays, job: dict[str, Any], name: str, device: str, *, keep_logits: bool = False
+    ) -> Reply:
+        """Generate tokens: `ttft_ms`, `step_ms` and `state_bytes`, and the arrays `tokens` and, if kept, `logits`."""
+        if self._engine is None:
+            raise ProbeError("no engine is loaded in this probe: call 'load' first")
+        steps = functools.partial(self._generations.open, self._engine, self._spec.state, self._options)
+        decoded = codec.decode(GenerationJob, job)
+        found = run_generation(steps(backend(name), device, decoded), decoded, inputs, keep_logits=keep_logits)
+        arrays = {"tokens": found.tokens} if found.logits is None else {"tokens": found.tokens, "logits": found.logits}
+        return {"ttft_ms": found.ttft_ms, "step_ms": found.step_ms, "state_bytes": found.state_bytes}, arrays
+
     def infer(self, inputs: Arrays) -> Reply:
         """Run one inference. Its inputs are read, and its outputs are written, in shared memory."""
         self._page_lock_regions()
@@ -281,6 +296,7 @@ class Probe:
 
     def close(self) -> None:
         """Free the runner and the engine."""
+        self._generations.close()
         for part in (self._runner, self._engine):
             if part is not None:
                 part.close()

@@ -1,0 +1,78 @@
+"""Run the steps of a generation with engines on the host, which hand their state on without a copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.engine.backends.base import HostEngine
+from pytest_trt.engine.decoder import check_handover
+from pytest_trt.engine.state import State
+from pytest_trt.engine.tensors import numpy_dtype
+from pytest_trt.pipeline.generation import Phase
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_trt.engine.tensors import Arrays
+
+
+class HostSteps:
+    """Runs steps whose state are values of the backend (see `generation.StepRunner`).
+
+    Args:
+        prompt_engine: The engine that reads the prompt.
+        engine: The engine that runs the steps; it may be the same one.
+        reading: How the prompt is read.
+        decoding: How the steps are run.
+        prompt_state: The outputs and inputs of the first engine that are state.
+        state: Those of the second engine.
+    """
+
+    def __init__(
+        self,
+        prompt_engine: HostEngine,
+        engine: HostEngine,
+        reading: Phase,
+        decoding: Phase,
+        prompt_state: State,
+        state: State,
+    ) -> None:
+        self._prompt_engine, self._engine = prompt_engine, engine
+        self._reading, self._decoding = reading, decoding
+        self._prompt_state, self._state = prompt_state, state
+        self.prompt_inputs, self.inputs = prompt_engine.inputs, engine.inputs
+        self._values: dict[str, Any] = {}
+
+    def reset(self) -> None:
+        """Forget the state."""
+        import numpy as np
+
+        kinds = {tensor.name: numpy_dtype(tensor.dtype) for tensor in self.prompt_inputs}
+        names = [pair.input for pair in self._prompt_state if pair.input in kinds]
+        self._values = {name: np.zeros(self._reading.first[name], kinds[name]) for name in names}
+
+    def read_prompt(self, inputs: Arrays) -> NDArray[Any]:
+        """Read the prompt; see `StepRunner`."""
+        logits = self._run(self._prompt_engine, inputs, self._reading)
+        if self._decoding.steps:
+            check_handover({name: value.shape() for name, value in self._values.items()}, self._decoding.first)
+        return logits
+
+    def step(self, inputs: Arrays) -> NDArray[Any]:
+        """Run one step; see `StepRunner`."""
+        return self._run(self._engine, inputs, self._decoding)
+
+    def _run(self, engine: HostEngine, inputs: Arrays, phase: Phase) -> NDArray[Any]:
+        outputs = engine.step({**inputs, **self._values})
+        self._values = {pair.input: outputs[pair.output] for pair in self._state}
+        logits: NDArray[Any] = outputs[phase.roles.logits].numpy()
+        return logits[:, -1] if logits.ndim == 3 else logits
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of the state that the last step left, in bytes."""
+        return sum(int(value.numpy().nbytes) for value in self._values.values())
+
+    def close(self) -> None:
+        """Forget the state."""
+        self._values = {}

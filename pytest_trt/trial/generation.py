@@ -1,0 +1,270 @@
+"""Plan a generation: the shapes of its steps, and the tokens of its prompt."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from pytest_trt.engine.decoder import Roles, find_roles
+from pytest_trt.engine.inputs import generate_inputs
+from pytest_trt.engine.model.model import Model
+from pytest_trt.engine.model.shapes import resolve_shapes
+from pytest_trt.engine.provide import ProvidedEngine
+from pytest_trt.engine.state import check_write_index, prompt_state, resolve_state
+from pytest_trt.engine.tensors import Tensor
+from pytest_trt.errors import DeclarationError, InputError, ModelError
+from pytest_trt.measure.engine_probe import GenerationInputs
+from pytest_trt.measure.probe.generations import GenerationJob
+from pytest_trt.pipeline.generation import Phase
+from pytest_trt.spec.declaration import Declaration, RunShape
+from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.shape_ranges import Shape
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_trt.engine.tensors import Arrays
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A model of a generation: the one that reads the prompt, or the one that runs the steps.
+
+    Attributes:
+        model: The model.
+        spec: How it is built.
+        run: The shape that its test runs.
+    """
+
+    model: Model
+    spec: EngineSpec
+    run: RunShape
+
+
+def plan_inputs(
+    model: Model,
+    prompt_model: Model | None,
+    declaration: Declaration,
+    prompt: Any,
+    steps: int,
+    build: Callable[[Declaration], tuple[ProvidedEngine, EngineSpec]],
+) -> GenerationInputs:
+    """Return what a probe generates.
+
+    Args:
+        model: The model that runs the steps.
+        prompt_model: The model that reads the prompt; None for the same.
+        declaration: The declaration of the test.
+        prompt: The tokens, of shape (tokens,) or (batch, tokens); or their number, to draw them from the seed.
+        steps: The number of tokens to generate.
+        build: Builds the model that reads the prompt, and returns its engine and its spec with resolved files.
+
+    Raises:
+        DeclarationError: See `prompt_tokens` and `plan_generation`, which raise the other errors too.
+    """
+    decoder = Part(model, declaration.spec, declaration.run)
+    tokens = prompt_tokens(prompt, decoder)
+    if prompt_model is None:
+        return GenerationInputs(*plan_generation(decoder, None, tokens, steps))
+    part = prompt_part(declaration, prompt_model, tokens.shape)
+    job, arrays = plan_generation(decoder, part, tokens, steps)
+    engine, spec = build(dataclasses.replace(declaration, spec=part.spec, run=part.run, generation=None))
+    job = dataclasses.replace(job, prefill=str(engine.plan), prefill_spec=spec.without_functions)
+    return GenerationInputs(job, arrays, str(prompt_model.path), engine.plan_sha256)
+
+
+def plan_generation(
+    decoder: Part, reader: Part | None, tokens: NDArray[Any], steps: int
+) -> tuple[GenerationJob, Arrays]:
+    """Return what a probe generates, with the model of the prompt still to be named, and its arrays.
+
+    Args:
+        decoder: The model that runs the steps.
+        reader: The model that reads the prompt; None for the same.
+        tokens: The prompt, of shape (batch, tokens).
+        steps: The number of tokens to generate.
+
+    Raises:
+        DeclarationError: There are no steps.
+        InputError: The tokens exceed the capacity of the state.
+        ModelError: A model has no tokens or no logits, lacks state, or is not built for so many tokens.
+    """
+    if steps < 1:
+        raise DeclarationError(f"generate: steps is {steps}: generate at least 1 token")
+    first = reader or decoder
+    state = resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs)
+    prompt_state(state, first.model.inputs, first.model.outputs)
+    roles, first_roles = _roles(decoder, decoder), _roles(first, decoder)
+    batch, count = tokens.shape
+
+    def shapes(part: Part, one: Roles, new: int, fill: int) -> Mapping[str, Shape]:
+        sizes = {
+            **part.run.dims,
+            **_token_sizes(part, one, (batch, new)),
+            **dict.fromkeys(_growing(part, decoder), fill),
+        }
+        known = {name: size for name, size in sizes.items() if _has_dim(part.model, name)}
+        _check_ranges(part, known, f"{count} tokens of a prompt and {steps} generated ones")
+        run = RunShape(batch=part.run.batch and batch, dims=known)
+        found = resolve_shapes(part.model, part.spec, run).run
+        read = found[one.tokens]
+        if read not in ((batch, new), (new,)):
+            raise ModelError(
+                f"generate: {part.model.path.name} reads tokens of the shape {read}, but {batch} x {new} are to be "
+                "read: export it with dynamic dimensions"
+                + ("" if reader or new == 1 else ", or name a model that reads the prompt: prefill='prefill.onnx'")
+            )
+        return found
+
+    more = steps - 1
+    whole = shapes(first, first_roles, count, 0)
+    reading = Phase(first_roles, whole, whole, steps=1)
+    step = shapes(decoder, roles, 1, count if more else 0)
+    decoding = Phase(roles, step, shapes(decoder, roles, 1, count + more - 1) if more else step, steps=more)
+    last = dict.fromkeys(decoder.spec.write_index, count + more - 1)
+    check_write_index(decoder.spec, state, decoding.first, last)
+    constants = _constants(first, reading, decoder, decoding)
+    return GenerationJob(reading, decoding), {first_roles.tokens: tokens, **constants}
+
+
+def _roles(part: Part, decoder: Part) -> Roles:
+    """Return the roles of a model's inputs and outputs; the state is that of the decoder."""
+    state = resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs)
+    model = part.model
+    return find_roles(model.path.name, model.inputs, model.outputs, state, decoder.spec.write_index)
+
+
+def prompt_part(declaration: Declaration, model: Model, shape: Sequence[int]) -> Part:
+    """Return the model that reads the prompt, with the decoder's spec as far as the model has its names.
+
+    It is built for prompts of this length.
+
+    Args:
+        declaration: The declaration of the decoder.
+        model: The model.
+        shape: The shape of the prompt.
+    """
+    spec, prompt = declaration.spec, shape[-1]
+    inputs = {tensor.name for tensor in model.inputs}
+    names = inputs | {tensor.name for tensor in model.outputs}
+    dims = {name: ranges for name, ranges in spec.dims.items() if _has_dim(model, name)}
+    roles = find_roles(model.path.name, model.inputs, model.outputs, (), spec.write_index)
+    run = {name: size for name, size in declaration.run.dims.items() if _has_dim(model, name)}
+    sequence = (model.dims[roles.tokens] or (None,))[-1]
+    if isinstance(sequence, str):
+        low, _, high = dims.get(sequence, ((prompt, prompt, prompt),))[0]
+        dims[sequence] = ((low, prompt, high) if low <= prompt <= high else (prompt, prompt, prompt),)
+        run[sequence] = prompt
+    spec = dataclasses.replace(
+        spec,
+        path=str(model.path),
+        onnx=None,
+        build=None,
+        state={},
+        write_index={},
+        dims=dims,
+        shapes={name: ranges for name, ranges in spec.shapes.items() if name in inputs},
+        input_ranges={name: ends for name, ends in spec.input_ranges.items() if name in inputs},
+        io_dtypes={name: kind for name, kind in spec.io_dtypes.items() if name in names},
+        io_formats={name: kind for name, kind in spec.io_formats.items() if name in names},
+    )
+    return Part(model, spec, RunShape(batch=declaration.run.batch, dims=run))
+
+
+def _check_ranges(part: Part, sizes: Mapping[str, int], what: str) -> None:
+    """Raise InputError if a size lies outside all ranges that the test declares for its dimension."""
+    for name, size in sizes.items():
+        ranges = part.spec.dims.get(name, ())
+        if ranges and not any(low <= size <= high for low, _, high in ranges):
+            listed = " or ".join(f"{low} to {high}" for low, _, high in ranges)
+            raise InputError(
+                f"generate: {what} need {name}={size}, but {part.model.path.name} is built for {listed}: generate "
+                f"fewer, or widen dims={{{name!r}: (min, opt, max)}}"
+            )
+
+
+def _has_dim(model: Model, name: str) -> bool:
+    """Return whether an input of the model has a dimension of that name, alone or in an expression."""
+    dims = [dim for tensor in model.inputs for dim in model.dims[tensor.name] or () if isinstance(dim, str)]
+    return any(name == dim or name in re.findall(r"\w+", dim) for dim in dims)
+
+
+def _growing(part: Part, decoder: Part) -> set[str]:
+    """Return the names of the dimensions that grow with each token that was read."""
+    found = set()
+    for pair in resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs):
+        past, present = (decoder.model.dims[name] or () for name in (pair.input, pair.output))
+        found |= {old for old, new in zip(past, present, strict=False) if isinstance(old, str) and old != new}
+    return {name for name in found if _has_dim(part.model, name)}
+
+
+def _token_sizes(part: Part, roles: Roles, shape: tuple[int, int]) -> dict[str, int]:
+    """Return the sizes of the dimensions of the tokens that have names: the batch, if there is one, and the tokens."""
+    dims = part.model.dims[roles.tokens] or ()
+    return {dim: size for dim, size in zip(dims[::-1], shape[::-1], strict=False) if isinstance(dim, str)}
+
+
+def prompt_tokens(prompt: int | Sequence[Any] | NDArray[Any], decoder: Part) -> NDArray[Any]:
+    """Return the tokens of a prompt, of shape (batch, tokens).
+
+    Args:
+        prompt: The tokens, of shape (tokens,) or (batch, tokens); or their number, to draw them from the seed.
+        decoder: The model that runs the steps.
+
+    Raises:
+        DeclarationError: The test declares no state.
+        InputError: The prompt is no array of tokens of the model.
+        ModelError: The model has no tokens or no logits.
+    """
+    import numpy as np
+
+    if not decoder.spec.state:
+        raise DeclarationError(
+            "generate needs state, which the steps hand on: name it in trt_engine, as in state={'present_*': 'past_*'}"
+        )
+    roles = _roles(decoder, decoder)
+    logits = next(tensor for tensor in decoder.model.outputs if tensor.name == roles.logits)
+    vocabulary = logits.shape[-1]
+    if isinstance(prompt, (int, np.integer)) and not isinstance(prompt, bool):
+        if prompt < 1:
+            raise InputError(f"generate: the prompt has {prompt} tokens: give at least 1")
+        shape = resolve_shapes(decoder.model, decoder.spec, decoder.run).run[roles.tokens]
+        batch = shape[0] if len(shape) == 2 else 1
+        ends = decoder.spec.input_ranges.get(roles.tokens, (0, vocabulary - 1 if vocabulary > 0 else 1))
+        tensor = Tensor(roles.tokens, "int64", (batch, int(prompt)))
+        return generate_inputs([tensor], decoder.spec.seed, {roles.tokens: ends})[roles.tokens]
+    try:
+        tokens = np.asarray(prompt)
+    except ValueError as error:
+        raise InputError("generate: the prompt is no array of tokens: give texts of one length") from error
+    tokens = tokens[None] if tokens.ndim == 1 else tokens
+    if tokens.ndim != 2 or tokens.dtype.kind not in "iu" or not tokens.size:
+        raise InputError(
+            f"generate: the prompt is an array of {tokens.dtype.name} with the shape {tokens.shape}: give token ids of "
+            "the shape (tokens,) or (batch, tokens), or a number of tokens"
+        )
+    if vocabulary > 0 and not (tokens.min() >= 0 and tokens.max() < vocabulary):
+        beyond = int(tokens.max() if tokens.max() >= vocabulary else tokens.min())
+        raise InputError(
+            f"generate: the prompt holds the token {beyond}, but the model has tokens 0 to {vocabulary - 1}"
+        )
+    return tokens
+
+
+def _constants(reader: Part, reading: Phase, decoder: Part, decoding: Phase) -> dict[str, Any]:
+    """Return the inputs that are the same in every step, generated from the seed."""
+    wanted: dict[str, Tensor] = {}
+    for part, phase in ((decoder, decoding), (reader, reading)):
+        for tensor in part.model.inputs:
+            if tensor.name in phase.roles.others:
+                shape = tuple(phase.first[tensor.name])
+                known = wanted.setdefault(tensor.name, dataclasses.replace(tensor, shape=shape))
+                if known.shape != shape or phase.last[tensor.name] != shape:
+                    raise ModelError(
+                        f"generate: the shape of input {tensor.name!r} changes with the number of tokens, and nothing "
+                        "says what it is for: inputs of integers with 'mask' or 'position' in their names are known"
+                    )
+    ranges = {name: ends for name, ends in decoder.spec.input_ranges.items() if name in wanted}
+    return dict(generate_inputs(wanted.values(), decoder.spec.seed, ranges))

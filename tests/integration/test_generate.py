@@ -1,0 +1,145 @@
+"""Test `trt_generate` and `trt_runner.generate` with ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+import pytest
+from decoders import decoder
+from samples.models import layers_model
+from samples.pytest_runs import error_of_each_test
+
+HEAD = """
+import numpy as np
+import pytest
+
+STATE = {"present_*": "past_*"}
+DIMS = {"P": (0, 8, 64), "S": (1, 1, 16), "B": (1, 1, 2)}
+growing = pytest.mark.trt_engine("growing.onnx", state=STATE, dims=dict(DIMS))
+del DIMS["P"]
+fixed = pytest.mark.trt_engine("fixed.onnx", state=STATE, write_index="position", dims=DIMS)
+"""
+
+
+@pytest.fixture
+def decoders(project: pytest.Pytester) -> pytest.Pytester:
+    for name, cache in (("growing", "growing"), ("fixed", "fixed"), ("prefill", "none")):
+        model = decoder(cache=cache, capacity=32, batch="B")  # type: ignore[arg-type]
+        onnx.save(model, str(project.path / f"{name}.onnx"))
+    return project
+
+
+def test_tokens_are_those_of_a_model_that_reads_the_whole_text_again(decoders: pytest.Pytester) -> None:
+    decoders.makepyfile(
+        HEAD
+        + """
+def whole(prompt, steps):
+    import onnxruntime
+    session = onnxruntime.InferenceSession("prefill.onnx", providers=["CPUExecutionProvider"])
+    tokens = np.array(prompt)
+    for _ in range(steps):
+        logits = session.run(["logits"], {"input_ids": tokens})[0]
+        tokens = np.concatenate([tokens, logits[:, -1].argmax(-1)[:, None]], axis=1)
+    return tokens[:, len(prompt[0]):].tolist()
+
+PROMPT = [[3, 5, 7], [9, 4, 2]]
+
+@growing
+def test_growing(trt_runner):
+    for prefill in (None, "prefill.onnx"):
+        generated = trt_runner.generate(PROMPT, 9, prefill)
+        assert generated.tokens.tolist() == whole(PROMPT, 9)
+        assert len(generated.step_ms) == 8 and min(generated.step_ms) > 0 and generated.ttft_ms > 0
+        assert generated.state_bytes == 4 * 2 * 2 * (3 + 8) * 8 * 4
+    assert trt_runner.generate(PROMPT[0], 1).tokens.tolist() == whole(PROMPT[:1], 1)
+    assert trt_runner.generate(16, 2).tokens.shape == (1, 2)
+
+@fixed
+def test_fixed(trt_runner):
+    assert trt_runner.generate(PROMPT, 9).tokens.tolist() == whole(PROMPT, 9)
+    assert trt_runner.generate(PROMPT, 30).tokens.shape == (2, 30)
+"""
+    )
+    decoders.runpytest_inprocess().assert_outcomes(passed=2)
+
+
+def test_a_generation_has_figures_budgets_a_baseline_and_accuracy(decoders: pytest.Pytester) -> None:
+    decoders.makepyfile(
+        HEAD
+        + """
+@growing
+@pytest.mark.trt_accuracy()
+@pytest.mark.trt_generate(prompt=5, steps=4, prefill="prefill.onnx")
+@pytest.mark.trt_budget("cpu", ttft_ms=1e5, itl_ms=1e-5, kv_mb=1)
+def test_m(trt_runner):
+    measurement = trt_runner.measure()
+    assert {"ttft_ms", "itl_ms", "itl_p99_ms", "tokens_s", "kv_mb"} <= set(measurement.figures)
+    assert measurement.kv_mb == 4 * 2 * (5 + 3) * 8 * 4 / 1e6
+    assert measurement.proof["step by tokens"].count("tokens on") == 3
+    assert measurement.spec["prompt"] == "5"
+"""
+    )
+    result = decoders.runpytest_inprocess("--trt-baseline-save", "--trt-baseline-force")
+    result.stdout.fnmatch_lines(["*time between tokens over budget: * ms, budget *"])
+    found = json.loads((decoders.path / "out.json").read_text())["results"][0]
+    statuses = {(verdict["basis"], verdict["figure"]): verdict["status"] for verdict in found["verdicts"]}
+    assert statuses["budget", "ttft_ms"] == statuses["budget", "kv_mb"] == "ok"
+    assert statuses["budget", "itl_ms"] == "over_budget"
+    assert statuses["accuracy", "tokens"] == "ok"
+
+    # the same decoder with another model for the prompt is not the same engine
+    weights = onnx.load(str(decoders.path / "prefill.onnx"))
+    for tensor in weights.graph.initializer:
+        if tensor.name == "head":
+            values = onnx.numpy_helper.to_array(tensor)[:, ::-1]
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values), "head"))
+    onnx.save(weights, str(decoders.path / "prefill.onnx"))
+    decoders.runpytest_inprocess()
+    found = json.loads((decoders.path / "out.json").read_text())["results"][0]
+    judged = {(verdict["basis"], verdict["figure"]) for verdict in found["verdicts"]}
+    assert ("baseline", "ttft_ms") in judged
+    assert ("baseline", "kv_mb") in judged
+
+
+def test_bad_input_is_one_error_each(decoders: pytest.Pytester) -> None:
+    onnx.save(layers_model(), str(decoders.path / "layers.onnx"))
+    cases = {
+        "no_state": ('pytest.mark.trt_engine("growing.onnx", dims={**DIMS, "P": 8})', "generate(4, 4)"),
+        "no_tokens": ('pytest.mark.trt_engine("layers.onnx", state={"y": "x"}, dims={"N": 1})', "generate(4, 4)"),
+        "long_prompt": ("growing", "generate(17, 4)"),
+        "many_steps": ("growing", "generate(16, 60)"),
+        "capacity": ("fixed", "generate(16, 18)"),
+        "vocabulary": ("growing", "generate([3, 61], 4)"),
+        "floats": ("growing", "generate([0.5], 4)"),
+        "ragged": ("growing", "generate([[1, 2], [3]], 4)"),
+        "empty": ("growing", "generate([], 4)"),
+        "no_steps": ("growing", "generate([1], 0)"),
+        "other_state": ("fixed", 'generate([1], 2, "prefill.onnx")'),
+        "no_prefill": ("growing", 'generate([1], 2, "prefills.onnx")'),
+    }
+    decoders.makepyfile(
+        HEAD
+        + "".join(
+            f"@{engine}\ndef test_{name}(trt_runner): trt_runner.{call}\n" for name, (engine, call) in cases.items()
+        )
+    )
+    found = error_of_each_test(decoders.runpytest_inprocess())
+    expected = {
+        "no_state": "DeclarationError: generate needs state, which the steps hand on: name it in trt_engine",
+        "no_tokens": "ModelError: generate: layers.onnx must have one input of tokens, which are integers, but none",
+        "long_prompt": "InputError: generate: 17 tokens of a prompt and 4 generated ones need S=17, but growing.onnx "
+        "is built for 1 to 16",
+        "many_steps": "InputError: generate: 16 tokens of a prompt and 60 generated ones need P=74, but growing.onnx "
+        "is built for 0 to 64",
+        "capacity": "InputError: the write index 'position' is 32, but the state holds 32 entries along axis -2",
+        "vocabulary": "InputError: generate: the prompt holds the token 61, but the model has tokens 0 to 60",
+        "floats": "InputError: generate: the prompt is an array of float64 with the shape (1, 1): give token ids",
+        "ragged": "InputError: generate: the prompt is no array of tokens: give texts of one length",
+        "empty": "InputError: generate: the prompt is an array of float64 with the shape (1, 0): give token ids",
+        "no_steps": "DeclarationError: generate: steps is 0: generate at least 1 token",
+        "other_state": "ModelError: generate: the model that reads the prompt leaves 'past_k_0' with the shape",
+        "no_prefill": "ModelError: there is no model 'prefills.onnx' (did you mean 'prefill.onnx'?)",
+    }
+    assert {name: found[f"test_{name}"][: len(text)] for name, text in expected.items()} == expected
