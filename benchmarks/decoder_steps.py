@@ -36,6 +36,11 @@ def test_copied(trt_runner):
     trt_runner.measure()
 
 
+@pytest.mark.trt_engine("prefill.onnx", dims={{"S": (1, {fill}, {fill})}}, **BUILD)
+def test_prompt(trt_runner):
+    trt_runner.measure()
+
+
 @growing
 @pytest.mark.trt_matrix(P=[0, 32, {fill}, {capacity}])
 def test_growing(trt_runner):
@@ -93,20 +98,35 @@ def main() -> None:
         ("capacity", 2048), ("steps", 128),
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--part", choices=("all", "build", "run"), default="all", help="build and run apart")
     arguments = parser.parse_args()
+    if arguments.part != "run":
+        build(arguments)
+    if arguments.part != "build":
+        measure(arguments.folder, arguments.json or arguments.folder / "steps.json")
+
+
+def build(arguments: argparse.Namespace) -> None:
+    """Make the models and the tests, and build all engines at the same time."""
     folder = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {name: getattr(arguments, name) for name in ("layers", "heads", "size", "vocabulary", "capacity")}
     for name, cache in (("growing", "growing"), ("fixed", "fixed"), ("prefill", "none")):
         onnx.save(decoder(cache=cache, **sizes), str(folder / f"{name}.onnx"))  # type: ignore[arg-type]
     (folder / "test_decoders.py").write_text(TESTS.format(**vars(arguments)))
-    (folder / "pytest.ini").write_text(
-        f"[pytest]\ntrt_cache_dir = engines\ntrt_wait = 5\ntrt_backend = {arguments.backend}\n"
-    )
+    settings = ("trt_cache_dir = engines", "trt_wait = 5", f"trt_backend = {arguments.backend}")
+    (folder / "pytest.ini").write_text("\n".join(("[pytest]", *settings)))
     started = time.perf_counter()
-    builds = [run(folder, "--trt-build-only", "-k", test) for test in ("test_growing", "test_fixed", "with_prefill")]
-    print("builds ended with", [build.wait() for build in builds], f"after {time.perf_counter() - started:.0f} s")
-    report = (arguments.json or folder / "steps.json").resolve()
+    builds = [
+        run(folder, "--trt-build-only", f"--trt-lock-dir=locks-{test}", "-k", test)  # one lock would let them wait
+        for test in ("test_growing", "test_fixed", "test_prompt")
+    ]
+    print("builds ended with", [process.wait() for process in builds], f"after {time.perf_counter() - started:.0f} s")
+
+
+def measure(folder: Path, report: Path) -> None:
+    """Run the tests, and print their figures."""
+    report = report.resolve()
     print("tests ended with", run(folder, "-v", f"--trt-report=json:{report}").wait())
     print(" | ".join(("test", *FIGURES)))
     for result in json.loads(report.read_text())["results"]:
