@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.validation import suggest
+from pytest_trt.engine.dlpack import DeviceArray
 from pytest_trt.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,10 +15,15 @@ if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays, Tensor
 
 
-def check_inputs(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
+def check_inputs(inputs: Arrays, tensors: Sequence[Tensor], read_on_host: Collection[str] | None = None) -> Arrays:
     """Return contiguous arrays in native byte order, in the order of `tensors`.
 
     Nothing is cast or reshaped.
+
+    Args:
+        inputs: The arrays by name; `DeviceArray` for arrays on the GPU.
+        tensors: The inputs of the engine.
+        read_on_host: The inputs that may not be on the GPU; None for all of them.
 
     Raises:
         InputError: A name is unknown or missing, a value is not an array, or its dtype or shape does not fit the
@@ -35,14 +41,19 @@ def check_inputs(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
         if tensor.name not in inputs:
             raise InputError(f"input {tensor.name!r} is missing: give an array {_expected(tensor)}")
         array = inputs[tensor.name]
-        if not isinstance(array, np.ndarray):
+        on_gpu = isinstance(array, DeviceArray)
+        if not (on_gpu or isinstance(array, np.ndarray)):
             type_name = type(array).__name__
             raise InputError(f"input {tensor.name!r} is of type {type_name}: give a numpy array {_expected(tensor)}")
+        if on_gpu and (read_on_host is None or tensor.name in read_on_host):
+            raise InputError(
+                f"input {tensor.name!r} is on the GPU, but is read on the host: copy it there, such as with .cpu()"
+            )
         if array.dtype.name != tensor.dtype:
             raise InputError(f"input {tensor.name!r} is {array.dtype.name}: it must be {tensor.dtype} (astype it)")
         if not tensor.accepts(array.shape):
             raise InputError(f"input {tensor.name!r} has the shape {array.shape}: it must be {tensor.shape}")
-        if not (array.dtype.isnative and array.flags.c_contiguous):
+        if not (on_gpu or (array.dtype.isnative and array.flags.c_contiguous)):
             # ascontiguousarray would turn a scalar into an array of one dimension
             array = np.asarray(array, array.dtype.newbyteorder("="), order="C")
         checked[tensor.name] = array
@@ -52,7 +63,8 @@ def check_inputs(inputs: Arrays, tensors: Sequence[Tensor]) -> Arrays:
 def refuse_nan(inputs: Arrays) -> None:
     """Raise InputError unless `inputs` maps names to arrays of numbers without NaN.
 
-    With NaN among the inputs, neither a measurement nor a comparison of outputs is valid.
+    With NaN among the inputs, neither a measurement nor a comparison of outputs is valid. Arrays on the GPU are not
+    searched.
     """
     import numpy as np
 
@@ -61,6 +73,8 @@ def refuse_nan(inputs: Arrays) -> None:
             f"the inputs are of type {type(inputs).__name__}: give a dict of numpy arrays by the inputs' names"
         )
     for name, array in inputs.items():
+        if isinstance(array, DeviceArray):
+            continue
         if not isinstance(array, np.ndarray):
             raise InputError(f"input {name!r} is of type {type(array).__name__}: give a numpy array (numpy.asarray)")
         if array.dtype.hasobject or array.dtype.kind in "SUmM":

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.dlpack import DeviceArray
 from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.formats import LINEAR, pack, storage_shape, unpack
@@ -190,7 +191,8 @@ class BufferSet:
         """Yield the copies from a caller's arrays to the device; arrays that only the host reads are left out."""
         for name, region in self.inputs.regions.items():
             if not region.tensor.on_host and (array := arrays[name]).nbytes:
-                yield self.device_in.address + region.offset, int(array.ctypes.data), array.nbytes
+                source = array.address if isinstance(array, DeviceArray) else int(array.ctypes.data)
+                yield self.device_in.address + region.offset, source, array.nbytes
 
     def output_copies_to(self, arrays: Arrays) -> Iterator[Copy]:
         """Yield the copies from the device to a caller's arrays; arrays that only the host writes are left out."""

@@ -15,6 +15,7 @@ from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.state import State, StatePair
 from pytest_trt.errors import InputError
 from pytest_trt.pipeline.copying import Copier
+from pytest_trt.pipeline.formats import LINEAR
 from pytest_trt.pipeline.lane import Slot
 from pytest_trt.pipeline.lane_group import LaneGroup
 from pytest_trt.pipeline.ordered import map_in_order
@@ -60,6 +61,9 @@ class DeviceRunner:
         self._engine, self._options, self._delay_ms = engine, options, delay_ms
         aliases = (StatePair(output, name) for output, name in engine.aliases.items())
         self._state = tuple(dict.fromkeys((*state, *aliases)))
+        read = {t.name for t in engine.inputs if t.on_host} | {pair.input for pair in self._state}
+        linear = all(t.format == LINEAR for t in (*engine.inputs, *engine.outputs))
+        self._read_on_host = read if linear else {t.name for t in engine.inputs}  # the host packs other formats
         engine.device.activate()
         self._groups: OrderedDict[Any, LaneGroup] = OrderedDict()
         self._copier = Copier()
@@ -87,7 +91,7 @@ class DeviceRunner:
 
     def _prepare(self, inputs: Arrays) -> tuple[Arrays, LaneGroup]:
         """Return the checked inputs and the lane group that runs them; raise InputError if they do not fit."""
-        checked = check_inputs(inputs, self._engine.inputs)
+        checked = check_inputs(inputs, self._engine.inputs, self._read_on_host)
         shapes = {name: tuple(array.shape) for name, array in checked.items()}
         values = {t.name: checked[t.name] for t in self._engine.inputs if t.on_host}
         return checked, self._lane_group(shapes, values)

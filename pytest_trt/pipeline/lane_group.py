@@ -93,8 +93,11 @@ class LaneGroup:
         try:
             with span("capture"):
                 for slot in self.slots:
-                    slot.buffers.write_inputs(inputs, copier)
-                    slot.upload([slot.input_copy()])
+                    if slot.buffers.inputs.linear:
+                        slot.upload(slot.buffers.input_copies_from(inputs))
+                    else:
+                        slot.buffers.write_inputs(inputs, copier)
+                        slot.upload([slot.input_copy()])
                     slot.capture()
         except BackendError as error:
             for slot in self.slots:

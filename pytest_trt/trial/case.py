@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment, LayerProfile
-from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
 from pytest_trt.engine.model.files import resolve_files
@@ -19,7 +18,7 @@ from pytest_trt.engine.provide import BuildRequest, BuildResources, ProvidedEngi
 from pytest_trt.engine.state import State, check_write_index, resolve_state
 from pytest_trt.errors import InputError
 from pytest_trt.measure.engine_probe import EngineProbe, GenerationInputs, Subject, read_tensors
-from pytest_trt.measure.probe.input_ring import InputRing, InputSet
+from pytest_trt.measure.probe.input_ring import InputRing
 from pytest_trt.pipeline.generation import Generated
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import Declaration
@@ -27,6 +26,7 @@ from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
 from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.caller_arrays import take_batches, take_inputs
 from pytest_trt.trial.generation import plan_inputs
 from pytest_trt.trial.host_retry import HostRetry
 from pytest_trt.trial.hosts.host import Host
@@ -207,8 +207,8 @@ class Case:
         Raises:
             InputError: The inputs do not fit the engine, or hold NaN, or a write index lies beyond the state.
         """
-        _refuse_nan(inputs)
-        if written := {name: inputs[name].max() for name in self.spec.write_index if name in inputs}:
+        inputs = take_inputs(inputs)
+        if written := {name: inputs[name].max() for name in self.spec.write_index if hasattr(inputs.get(name), "max")}:
             check_write_index(self.spec, self.state, self.shapes, written)
         return self._on_host(lambda: self._open_probe().infer(inputs))
 
@@ -225,7 +225,7 @@ class Case:
         Returns:
             The outputs, or what `postprocess` returned for them, in the order of the batches.
         """
-        outputs = self._on_host(self._open_probe).stream(_without_nan(batches))
+        outputs = self._on_host(self._open_probe).stream(take_batches(batches))
         if postprocess is None:
             return outputs
         return map_in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
@@ -304,15 +304,3 @@ class Case:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _without_nan(batches: Iterable[Arrays]) -> Iterator[Arrays]:
-    for batch in batches:
-        _refuse_nan(batch)
-        yield batch
-
-
-def _refuse_nan(inputs: Arrays) -> None:
-    """Raise InputError for NaN in a caller's arrays. Those of `Case.inputs` are not searched, which takes too long."""
-    if not isinstance(inputs, InputSet):
-        refuse_nan(inputs)

@@ -20,7 +20,6 @@ from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.figures import ON_REQUEST
 from pytest_trt.core.records import Measurement, Result, Verdict
 from pytest_trt.core.stored_output import StoredOutput
-from pytest_trt.engine.arrays import refuse_nan
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import DeclarationError
 from pytest_trt.measure.engine_probe import Subject
@@ -35,6 +34,7 @@ from pytest_trt.trial.accuracy_check import AccuracyCheck
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.budget_verdicts import budget_limits, budget_verdicts
 from pytest_trt.trial.build_lottery import BuildLottery
+from pytest_trt.trial.caller_arrays import take_measured_inputs
 from pytest_trt.trial.case import Case
 from pytest_trt.trial.choose_comparison import EngineUnderTest, choose_baseline, choose_revision
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
@@ -107,7 +107,7 @@ class Trial(Case):
 
     def _measure(self, inputs: Arrays | None) -> Measurement:
         if inputs is not None:
-            refuse_nan(inputs)
+            inputs = take_measured_inputs(inputs)
         if self.result is not None:
             raise DeclarationError("measure() was called twice in one test: a test has one measurement; parametrise it")
         started = time.perf_counter()

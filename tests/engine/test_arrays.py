@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pytest_trt.engine.arrays import check_inputs, refuse_nan
+from pytest_trt.engine.dlpack import DeviceArray
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import InputError
 
@@ -88,3 +89,16 @@ def test_arrays_without_names_are_an_error() -> None:
         InputError, match="the inputs are of type ndarray: give a dict of numpy arrays by the inputs' names"
     ):
         refuse_nan(np.zeros(3))  # type: ignore[arg-type]
+
+
+def test_an_array_on_the_gpu_is_taken_unless_the_host_reads_it() -> None:
+    image = DeviceArray(4096, np.dtype(np.float32), (4, 3))
+    refuse_nan({"image": image})
+    assert check_inputs({**GOOD, "image": image}, TENSORS, {"ids"})["image"] is image
+    for read_on_host in (None, {"image"}):
+        with pytest.raises(InputError, match=r"'image' is on the GPU, but is read on the host: .*\.cpu\(\)"):
+            check_inputs({**GOOD, "image": image}, TENSORS, read_on_host)
+    with pytest.raises(InputError, match=r"'image' has the shape \(3, 4\)"):
+        check_inputs({**GOOD, "image": DeviceArray(4096, image.dtype, (3, 4))}, TENSORS, ())
+    with pytest.raises(InputError, match="'image' is float16: it must be float32"):
+        check_inputs({**GOOD, "image": DeviceArray(4096, np.dtype(np.float16), (4, 3))}, TENSORS, ())

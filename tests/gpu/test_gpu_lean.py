@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from pytest_trt.engine.backends.base import BuildJob, backend
-from pytest_trt.errors import BackendError, BuildError
+from pytest_trt.engine.dlpack import take_arrays
+from pytest_trt.errors import BackendError, BuildError, InputError
+from pytest_trt.measure.engine_probe import EngineProbe, Subject
+from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.spec.declaration import PipelineOptions
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -63,3 +66,25 @@ def test_inputs_and_outputs_use_their_memory_formats(plans: Path, name: str, lay
         np.testing.assert_allclose(outputs[output], stored[output], rtol=1e-3, atol=1e-3)
     runner.close()
     engine.close()
+
+
+def test_pytorch_tensors_are_taken_as_they_are(plans: Path) -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    if not (plans / "conv.plan").exists() or importlib.util.find_spec("tensorrt_lean") is None:
+        pytest.skip("needs tensorrt_lean, and conv.plan in PYTEST_TRT_PLANS")
+    stored = np.load(plans / "conv.npz")
+    spec = EngineSpec(engine_host_code_allowed=True)
+    subject = Subject(plans / "conv.plan", "0", spec, {"x": (4, 3, 32, 32)}, PipelineOptions())
+    host = torch.from_numpy(stored["x"])
+    wide = torch.zeros((8, 3, 32, 32), device="cuda")
+    wide[3:7] = host.cuda()
+    tensors = [host, host.pin_memory(), host.cuda(), wide[3:7], host.to("cuda", non_blocking=True) * 1]
+    with ProbeServer("tensorrt_lean") as server, EngineProbe(server, subject) as probe:
+        outputs = [probe.infer(take_arrays({"x": tensor})) for tensor in tensors]
+        outputs += probe.stream(take_arrays({"x": tensor}) for tensor in tensors * 4)
+        for got in outputs:
+            np.testing.assert_allclose(got["y"], stored["y"], rtol=1e-3, atol=1e-3)
+        with pytest.raises(InputError, match="'x' is not contiguous on the GPU"):
+            take_arrays({"x": host.cuda().transpose(2, 3)})
+        with pytest.raises(InputError, match=r"'x' of type torch\.Tensor cannot be shared"):
+            take_arrays({"x": host.clone().requires_grad_()})

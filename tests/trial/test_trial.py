@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from samples.dlpack import ForeignArray
 from samples.models import layers_model
 
+from pytest_trt.engine.dlpack import DeviceArray
 from pytest_trt.errors import BaselineError, BuildError, DeclarationError, InputError, ModelError
 from pytest_trt.judge.baselines import open_baselines
 from pytest_trt.spec.declaration import Declaration, PipelineOptions, RunShape
@@ -229,7 +231,13 @@ def test_inputs_are_filled_in_place_until_the_engine_is_closed(bench, tmp_path):
         for wrong in (0, -1, 5000):
             with pytest.raises(InputError, match="n must be from 1 to 1024"):
                 trial.inputs(wrong)
-        trial.measure(arrays)  # in a probe of its own
+        foreign = ForeignArray.of(batches[5]["x"])
+        assert trial({"x": foreign})["y"].sum() == expected[5]
+        assert [out["y"].sum() for out in trial.stream([{"x": foreign}])] == expected[5:6]
+        on_gpu = DeviceArray(4096, np.dtype(np.float32), (2, 8))
+        with pytest.raises(InputError, match=r"measure\(\): input 'x' is on the GPU"):
+            trial.measure({"x": on_gpu})
+        trial.close()
         with pytest.raises(InputError, match="belong to an engine that was closed"):
             trial(arrays)
 

@@ -11,12 +11,13 @@ import select
 import signal
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_trt import errors
-from pytest_trt.measure.probe import wire
+from pytest_trt.measure.probe import device_arrays, wire
 from pytest_trt.measure.probe.input_ring import InputRing, InputSet, Slot
 from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 
@@ -126,6 +127,9 @@ class Probe:
     def _send(self, message: Mapping[str, Any], inputs: Arrays | None, number: int) -> int:
         """Send a message with inputs, and return the number of the exchange: that of the set if they are one."""
         if not isinstance(inputs, InputSet):
+            if inputs is not None:
+                inputs, on_gpu = device_arrays.encode(inputs)
+                message = {**message, "on_gpu": on_gpu} if on_gpu else message
             self._channel.send(message, inputs, number)
             return number
         slot = inputs.slot
@@ -157,7 +161,8 @@ class Probe:
             ProbeError: As for `call`.
         """
         self._check_idle("stream")
-        numbered, pending, ended, failure = enumerate(batches), 0, False, None
+        numbered, ended, failure = enumerate(batches), False, None
+        pending: deque[Arrays] = deque()  # a probe reads device memory until the outputs arrive, so batches are kept
         with self._guard("stream", timeout_s):
             self._channel.send({"verb": "stream"})
         self._streaming = True
@@ -173,14 +178,16 @@ class Probe:
                 self._check_open("stream")
                 with self._guard("stream", timeout_s):
                     self._send({}, batch, number % window)
-                pending += 1
-                if pending == window:
-                    yield self._output(timeout_s)
-                    pending -= 1
+                pending.append({} if isinstance(batch, InputSet) else batch)
+                if len(pending) == window:
+                    outputs = self._output(timeout_s)
+                    pending.popleft()
+                    yield outputs
+                    del outputs  # so that its memory may be used again as soon as the caller has dropped it
             ended = True
             with self._guard("stream", timeout_s):
                 self._channel.send({"end": True})
-            for _ in range(pending):
+            for _ in pending:
                 yield self._output(timeout_s)
             if failure is not None:
                 raise failure

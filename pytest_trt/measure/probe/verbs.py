@@ -24,6 +24,7 @@ from pytest_trt.engine.convert.conversion import ConversionJob
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.errors import BackendError, ProbeError, TrtError
 from pytest_trt.measure.probe import process_limits, wire
+from pytest_trt.measure.probe.device_arrays import ImportedArrays
 from pytest_trt.measure.probe.generations import GenerationJob, Generations, run_generation
 from pytest_trt.measure.probe.shared_arrays import ArrayChannel
 from pytest_trt.pipeline.open import open_runner
@@ -86,6 +87,7 @@ class Probe:
     def __init__(self, channel: ArrayChannel) -> None:
         self._channel = channel
         self._number = 0
+        self._imported = ImportedArrays()
         self._engine: Engine | None = None
         self._runner: Runner | None = None
         self._options = PipelineOptions()
@@ -122,6 +124,7 @@ class Probe:
             number: The number of the exchange.
         """
         verb, self._number = str(request.pop("verb")), number
+        arrays = {**arrays, **self._imported.decode(request.pop("on_gpu", {}))}
         if arrays or verb in ("fill", "infer"):  # a model may take no inputs
             request["inputs"] = arrays
         with span(verb):
@@ -271,6 +274,7 @@ class Probe:
                     ended = True
                     return
                 numbers.append(number)
+                arrays = {**arrays, **self._imported.decode(message.get("on_gpu", {}))}
                 yield arrays, functools.partial(self._channel.allocate, number)
 
         try:
@@ -297,7 +301,7 @@ class Probe:
     def close(self) -> None:
         """Free the runner and the engine."""
         self._generations.close()
-        for part in (self._runner, self._engine):
+        for part in (self._runner, self._engine, self._imported):
             if part is not None:
                 part.close()
         self._runner = self._engine = None

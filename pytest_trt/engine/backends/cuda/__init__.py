@@ -18,6 +18,7 @@ from pytest_trt.engine.backends.cuda.driver import (
     runtime,
 )
 from pytest_trt.engine.backends.cuda.graphs import Commands, Graph
+from pytest_trt.engine.backends.cuda.sharing import ImportedMemory, export_memory, synchronize_default_stream
 from pytest_trt.engine.backends.cuda.streams import Event, Stream
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "DeviceBuffer",
     "Event",
     "Graph",
+    "ImportedMemory",
     "PinnedBuffer",
     "RegisteredMemory",
     "Stream",
@@ -33,8 +35,10 @@ __all__ = [
     "device",
     "device_count",
     "driver_version",
+    "export_memory",
     "memory_info",
     "reason_unusable",
     "require_driver",
     "runtime",
+    "synchronize_default_stream",
 ]

@@ -39,6 +39,19 @@ def runtime() -> Any:
     return bindings
 
 
+def driver() -> Any:
+    """Return the bindings of the CUDA driver.
+
+    Raises:
+        ImportError: They are not installed.
+    """
+    try:
+        from cuda.bindings import driver as bindings
+    except ImportError:
+        from cuda import cuda as bindings
+    return bindings
+
+
 @functools.cache
 def reason_unusable() -> str | None:
     """Return why the driver cannot be used, or None if it can.
@@ -46,19 +59,16 @@ def reason_unusable() -> str | None:
     This calls only cuInit, which fails without a driver but never crashes.
     """
     try:
-        try:
-            from cuda.bindings import driver
-        except ImportError:
-            from cuda import cuda as driver
+        bindings = driver()
     except ImportError as error:
         return _without_bindings(error)
     try:
-        (status,) = driver.cuInit(0)
+        (status,) = bindings.cuInit(0)
     except RuntimeError as error:  # The driver's library is absent.
         return f"there is no NVIDIA driver ({str(error).splitlines()[0]}): install it, or run on a machine that has one"
     if status != 0:
-        _, name = driver.cuGetErrorName(status)
-        _, text = driver.cuGetErrorString(status)
+        _, name = bindings.cuGetErrorName(status)
+        _, text = bindings.cuGetErrorString(status)
         result = f"{(name or b'').decode() or status} ({(text or b'').decode()})"
         return f"the NVIDIA driver does not work: cuInit returned {result}: run nvidia-smi to find the cause"
     return None
