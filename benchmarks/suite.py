@@ -28,7 +28,7 @@ from pytest_trt.judge.suite import doubtful_failures
 from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_SPREAD
 from pytest_trt.measure.run import MeasuredRun
 from pytest_trt.measure.sampler import Limits, sample
-from pytest_trt.trial.measuring import measure_and_confirm
+from pytest_trt.trial.measuring import CONFIRMING_TIME, measure_and_confirm
 
 BLOCK_S = 0.02
 ORDER_EFFECTS = (0.0, 0.006)  # the least and the greatest of a network on an H200
@@ -90,9 +90,13 @@ def verdict(kind: Kind, tolerance: float, generator: np.random.Generator) -> tup
     low, high = np.log(kind.scatter)
     scatter, probe_scatter = math.exp(generator.uniform(low, high)), generator.uniform(0.0005, 0.002)
 
-    def measure(look: int) -> MeasuredRun:
-        source = Engines(kind.ratio(tolerance), scatter, probe_scatter, generator, reverse=look % 2 == 1)
-        return MeasuredRun(sample(source, PairedRule(question), Limits(max_time_s=10.0)), {}, {})
+    def measure(confirming: bool) -> MeasuredRun:
+        source = Engines(kind.ratio(tolerance), scatter, probe_scatter, generator, reverse=confirming)
+        return MeasuredRun(
+            sample(source, PairedRule(question), Limits(max_time_s=10.0 * (CONFIRMING_TIME if confirming else 1))),
+            {},
+            {},
+        )
 
     found = measure_and_confirm(measure, lambda run: (judge_paired(question, *run.sampling.sides),))
     return found.verdicts[0], found.again is not None

@@ -10,9 +10,9 @@ The e-values of a run are judged by e-BH (Wang and Ramdas 2022, "False discovery
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 
+from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Result, Status, Verdict
 from pytest_trt.core.stats import ALPHA
 
@@ -20,15 +20,17 @@ RUN_ERROR = 0.01
 """The share of wrong ones to expect among the failing verdicts that hold. In a run in which no figure is worse, it is
 the probability that any of them holds."""
 
-CONFIRMING_LOOKS = 2
-"""How many measurements may confirm a verdict that fails: the next one follows one that could not decide. Any of them
-may be wrong, so together they are wrong so many times as often as one."""
+OUTCOMES = 2
+"""How many ways a failing verdict may end: given once, because the second measurement could not decide, or twice. Each
+may be wrong, so each has its share of an e-value's mean."""
 
 _FAILING = frozenset(("over_budget", "regressed"))
 
 
 def doubtful_failures(results: Iterable[Result], error: float = RUN_ERROR) -> frozenset[str]:
     """Return the node ids of the tests whose failing verdicts do not hold among all verdicts of the run.
+
+    Verdicts that chance cannot make wrong always hold, and are not counted.
 
     Args:
         results: The results of all tests of the run.
@@ -38,7 +40,7 @@ def doubtful_failures(results: Iterable[Result], error: float = RUN_ERROR) -> fr
         (e_value(verdict), result.node_id)
         for result in results
         for verdict in result.verdicts
-        if verdict.basis in ("budget", "baseline") and verdict.status not in ("new", "missing")
+        if verdict.basis in ("budget", "baseline") and verdict.status not in ("new", "missing") and scatters(verdict)
     ]
     ranked = sorted(judged, reverse=True)
     holding = [k for k, (value, _) in enumerate(ranked, 1) if value >= len(ranked) / (k * error) * (1 - 1e-9)]
@@ -49,13 +51,16 @@ def doubtful_failures(results: Iterable[Result], error: float = RUN_ERROR) -> fr
 def e_value(verdict: Verdict) -> float:
     """Return the e-value of a verdict: its mean over all runs is at most 1 if the figure is not worse.
 
-    It is 0 for a verdict that does not fail, and infinite for one between two values without scatter.
+    It is 0 for a verdict that does not fail. A wrong one occurs in ALPHA of all measurements.
     """
-    if verdict.status not in _FAILING:
-        return 0.0
-    if verdict.ratio is not None and verdict.ratio.low == verdict.ratio.high:
-        return math.inf
-    return ALPHA**-verdict.looks / (CONFIRMING_LOOKS if verdict.looks > 1 else 1)
+    return ALPHA**-verdict.looks / OUTCOMES if verdict.status in _FAILING else 0.0
+
+
+def scatters(verdict: Verdict) -> bool:
+    """Return whether chance can make a verdict wrong: not if it compares sizes, or two values without scatter."""
+    about = FIGURES.get(verdict.figure)
+    exact = verdict.ratio is not None and verdict.ratio.low == verdict.ratio.high
+    return not (exact or (about is not None and about.is_size))
 
 
 def reason_unable_to_fail(result: Result, failing: frozenset[Status]) -> str:

@@ -150,7 +150,7 @@ class AbComparison:
 
         settings = self._new.bench.settings
 
-        def measure(look: int) -> MeasuredRun:
+        def measure(confirming: bool) -> MeasuredRun:
             pair = ((self._new, new.subject), (self._old, old.subject))
             requested = gated_figures.rules_in_turn(self._gates.values(), self._question)
             run = self._device.measure(
@@ -158,9 +158,9 @@ class AbComparison:
                 AllOf((paired.PairedRule(self._question("ms")), *requested)),
                 batch=self._new.batch,
                 spread=self._spread.share,
-                profile_layers=look > 0,
+                profile_layers=confirming,
                 measure_other_side=True,
-                reverse_opening=look % 2 == 1,
+                confirming=confirming,
                 energy=energy_rule({}, self._gates.values(), self._question, always=settings.energy),
             )
             return dataclasses.replace(

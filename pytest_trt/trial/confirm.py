@@ -12,12 +12,6 @@ FAILS = frozenset(("over_budget", "regressed"))
 """The verdicts that a second measurement must not refute."""
 
 
-def is_undecided(first: Sequence[Verdict], again: Sequence[Verdict]) -> bool:
-    """Return whether the second measurement neither confirms nor refutes a verdict that fails."""
-    failing = {(verdict.basis, verdict.figure) for verdict in first if verdict.status in FAILS}
-    return any((v.basis, v.figure) in failing and v.status == "inconclusive" for v in again)
-
-
 def confirm_verdicts(
     first: Sequence[Verdict], again: Sequence[Verdict], *, rebuilt: bool = False
 ) -> tuple[Verdict, ...]:

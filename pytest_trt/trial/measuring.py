@@ -15,7 +15,6 @@ from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.judge.regression.paired import pair_medians
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.repeats import RepeatsRule
-from pytest_trt.judge.suite import CONFIRMING_LOOKS
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.measure.generation import FIGURES as GENERATED
 from pytest_trt.measure.gpu_state import slowdown_reasons
@@ -24,7 +23,7 @@ from pytest_trt.measure.run import MeasuredRun, PassRules, measure_run
 from pytest_trt.measure.sampler import Limits
 from pytest_trt.measure.stopping import Rule
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.confirm import FAILS, confirm_verdicts, is_undecided
+from pytest_trt.trial.confirm import FAILS, confirm_verdicts
 from pytest_trt.trial.energy import choose_energy_pass
 from pytest_trt.trial.probe_spread import ProbeSpread, learn, spread_of
 
@@ -38,8 +37,9 @@ HIDDEN_DRIFT = {"gpu": 0.03, "cpu": math.inf}
 """The largest drift that may remain unseen after a warm-up, as a share a second. Eight blocks exclude it on a GPU whose
 blocks scatter by 0.1 %. A CPU scatters so much more that it would be warmed up for too long."""
 
-MAX_LOOKS = 1 + CONFIRMING_LOOKS
-"""How often an engine is measured at most to confirm a failing verdict, the first measurement included."""
+CONFIRMING_TIME = 2
+"""How many times as long as the first measurement the one that confirms a failing verdict may last. Two measurements of
+the usual time would each have a chance to confirm a wrong verdict."""
 
 Side = tuple[ProbeFactory, Subject]
 """The server that forks a side's probes, and the engine that they open."""
@@ -98,7 +98,7 @@ class MeasuringDevice:
         profile_layers: bool = False,
         measure_other_side: bool = False,
         requested_inputs: Arrays | None = None,
-        reverse_opening: bool = False,
+        confirming: bool = False,
         budgets: Mapping[str, float] | None = None,
         energy: Rule | None = None,
         phase: str = "measuring",
@@ -114,8 +114,8 @@ class MeasuringDevice:
             profile_layers: Whether to time the layers of each side.
             measure_other_side: Whether to return the figures of the second side too.
             requested_inputs: See `measure_run`.
-            reverse_opening: Whether to open the probes in the opposite order: a second measurement must not repeat an
-                error that the order of opening made in the first.
+            confirming: Whether this is a second measurement: it may last longer, and opens the probes in the opposite
+                order, so that it does not repeat an error that the order of opening made in the first.
             budgets: The budgets by figure, which the passes after the samples decide.
             energy: Decides when there are enough windows of energy; None if energy is not requested.
             phase: What the progress shows meanwhile.
@@ -125,7 +125,7 @@ class MeasuringDevice:
         if limits is None:
             limits = Limits(
                 min_time_s=settings.min_time_s,
-                max_time_s=settings.max_time_s,
+                max_time_s=settings.max_time_s * (CONFIRMING_TIME if confirming else 1),
                 warm_up_s=WARM_UP_S,
                 hidden_drift=HIDDEN_DRIFT[self._environment.kind],
             )
@@ -146,7 +146,7 @@ class MeasuringDevice:
                 profile_layers=profile_layers,
                 measure_other_side=measure_other_side,
                 requested_inputs=requested_inputs,
-                reverse_opening=reverse_opening,
+                reverse_opening=confirming,
                 pass_rules=self._pass_rules(budgets or {}),
                 energy_pass=None if energy is None else choose_energy_pass(energy, gpu, read, host.name),
                 state=read_state,
@@ -185,23 +185,17 @@ class MeasuringDevice:
 
 
 def measure_and_confirm(
-    measure: Callable[[int], MeasuredRun], judge: Callable[[MeasuredRun], tuple[Verdict, ...]]
+    measure: Callable[[bool], MeasuredRun], judge: Callable[[MeasuredRun], tuple[Verdict, ...]]
 ) -> ConfirmedRun:
     """Measure and judge; if a verdict fails, measure and judge again, and keep only what is not refuted.
 
-    A second measurement that cannot decide is followed by another one, at most MAX_LOOKS in all.
-
     Args:
-        measure: Takes a measurement in fresh probes. Its argument counts the measurements: 0 is the first.
+        measure: Takes a measurement in fresh probes. Its argument is whether this one confirms another.
         judge: Returns the verdicts of a measurement.
     """
-    run = measure(0)
+    run = measure(False)
     verdicts = judge(run)
     if not any(verdict.status in FAILS for verdict in verdicts):
         return ConfirmedRun(run, verdicts)
-    for look in range(1, MAX_LOOKS):
-        again = measure(look)
-        second = judge(again)
-        if not is_undecided(verdicts, second):
-            break
-    return ConfirmedRun(run, confirm_verdicts(verdicts, second), again)
+    again = measure(True)
+    return ConfirmedRun(run, confirm_verdicts(verdicts, judge(again)), again)

@@ -123,12 +123,10 @@ class Selftest:
     def _compare(self, name: str, new: Subject, old: Subject) -> Verdict:
         """Compare two engines as a test does, and return the verdict."""
 
-        def measure(look: int) -> MeasuredRun:
+        def measure(confirming: bool) -> MeasuredRun:
             sides = [(self._server, subject) for subject in (new, old)]
             rule = paired.PairedRule(self._question)
-            return self._device.measure(
-                sides, rule, batch=1, spread=self._question.spread, reverse_opening=look % 2 == 1
-            )
+            return self._device.measure(sides, rule, batch=1, spread=self._question.spread, confirming=confirming)
 
         def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
             return (paired.judge_paired(self._question, *run.sampling.sides),)

@@ -166,16 +166,16 @@ class Trial(Case):
         """Measure, judge, and confirm what fails; return also the comparison with the figures of the other engine."""
         requested, completed = self._accuracy.requested_inputs(), comparison
 
-        def measure(look: int) -> MeasuredRun:
+        def measure(confirming: bool) -> MeasuredRun:
             return self._run(
                 tested.engine,
                 tested.subject,
                 completed,
-                profile_layers=look > 0,
-                requested_inputs=requested if look == 0 else None,
-                reverse_opening=look % 2 == 1,
+                profile_layers=confirming,
+                requested_inputs=None if confirming else requested,
+                confirming=confirming,
                 energy=True,
-                phase="confirming" if look else "measuring",
+                phase="confirming" if confirming else "measuring",
             )
 
         def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
@@ -225,13 +225,13 @@ class Trial(Case):
         *,
         profile_layers: bool = False,
         requested_inputs: Arrays | None = None,
-        reverse_opening: bool = False,
+        confirming: bool = False,
         energy: bool = False,
         phase: str = "confirming in another build",
     ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend, self.environment)
         budgets = budget_limits(self.declaration, self.environment)
-        rule = comparison.rule(budgets, settings.resolution, settings.builds, reversed_opening=reverse_opening)
+        rule = comparison.rule(budgets, settings.resolution, settings.builds, reversed_opening=confirming)
         limits = None
         needs_layers = settings.keeps_layers or self.declaration.layers is not None
         if settings.disabled:
@@ -244,7 +244,7 @@ class Trial(Case):
             profile_layers=profile_layers or needs_layers,
             measure_other_side=comparison.measures_other,
             requested_inputs=requested_inputs,
-            reverse_opening=reverse_opening,
+            confirming=confirming,
             budgets=None if settings.disabled else budgets,
             energy=comparison.energy_rule(budgets, settings) if energy and not settings.disabled else None,
             phase=phase,

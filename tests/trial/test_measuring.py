@@ -2,46 +2,69 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import pytest
+from samples.records import H200
 
 from pytest_trt.core.records import Status, Verdict
-from pytest_trt.trial.measuring import MAX_LOOKS, measure_and_confirm
+from pytest_trt.measure.sampler import Limits
+from pytest_trt.measure.stopping import FixedTime
+from pytest_trt.spec.settings import Settings
+from pytest_trt.trial import measuring
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.measuring import MeasuringDevice, measure_and_confirm
 
 
-def looks_and_verdict(*statuses: Status, basis: Any = "baseline") -> tuple[list[int], Verdict]:
-    """Return the numbers of the measurements that were taken, and the verdict, if they are judged so in turn."""
-    taken: list[int] = []
+def looks_and_verdict(*statuses: Status, basis: Any = "baseline") -> tuple[int, Verdict]:
+    """Return how many measurements were taken, and the verdict, if they are judged so in turn."""
+    taken: list[bool] = []
 
-    def measure(look: int) -> Any:
-        taken.append(look)
-        return look
+    def measure(confirming: bool) -> Any:
+        taken.append(confirming)
+        return int(confirming)
 
     def judge(look: Any) -> tuple[Verdict, ...]:
         return (Verdict(statuses[look], basis, "ms", f"look {look}"),)
 
     (verdict,) = measure_and_confirm(measure, judge).verdicts
-    return taken, verdict
+    assert taken == [False, True][: len(taken)]
+    return len(taken), verdict
 
 
 def test_a_verdict_that_passes_is_believed_at_once() -> None:
-    assert looks_and_verdict("ok")[0] == [0]
+    assert looks_and_verdict("ok")[0] == 1
 
 
 @pytest.mark.parametrize(("basis", "failing"), [("baseline", "regressed"), ("budget", "over_budget")])
-def test_a_failing_verdict_is_looked_at_until_it_is_decided(basis: str, failing: Status) -> None:
+def test_a_failing_verdict_is_measured_again(basis: str, failing: Status) -> None:
     taken, verdict = looks_and_verdict(failing, failing, basis=basis)
-    assert (taken, verdict.status, verdict.looks) == ([0, 1], failing, 2)
+    assert (taken, verdict.status, verdict.looks) == (2, failing, 2)
     taken, verdict = looks_and_verdict(failing, "ok", basis=basis)
-    assert (taken, verdict.status) == ([0, 1], "inconclusive")
-    taken, verdict = looks_and_verdict(failing, "inconclusive", "ok", basis=basis)
-    assert (taken, verdict.status) == ([0, 1, 2], "inconclusive")
-    taken, verdict = looks_and_verdict(failing, "inconclusive", failing, basis=basis)
-    assert (taken, verdict.status) == ([0, 1, 2], failing)
+    assert (taken, verdict.status) == (2, "inconclusive")
 
 
 @pytest.mark.parametrize(("basis", "failing"), [("baseline", "regressed"), ("budget", "over_budget")])
-def test_the_first_verdict_stands_if_no_later_look_can_decide(basis: str, failing: Status) -> None:
-    taken, verdict = looks_and_verdict(failing, *["inconclusive"] * MAX_LOOKS, basis=basis)
-    assert (taken, verdict.status, verdict.looks) == (list(range(MAX_LOOKS)), failing, 1)
+def test_the_first_verdict_stands_if_the_second_measurement_cannot_decide(basis: str, failing: Status) -> None:
+    taken, verdict = looks_and_verdict(failing, "inconclusive", basis=basis)
+    assert (taken, verdict.status, verdict.looks) == (2, failing, 1)
+
+
+@pytest.mark.parametrize(("confirming", "seconds"), [(False, 7.0), (True, 14.0)])
+def test_a_confirming_measurement_may_last_twice_as_long(
+    confirming: bool, seconds: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opens the probes in the opposite order."""
+    given: dict[str, Any] = {}
+
+    def measure_run(sides: Any, rule: Any, limits: Limits, **arguments: Any) -> Any:
+        given.update(limits=limits, reverse_opening=arguments["reverse_opening"])
+
+    monkeypatch.setattr(measuring, "measure_run", measure_run)
+    settings = Settings(max_time_s=7.0, no_cache=True)
+    with Bench(settings, lambda text: None) as bench:
+        device = MeasuringDevice(bench, dataclasses.replace(H200, kind="cpu", device_uuid=None))
+        device.measure([], FixedTime(1), batch=1, spread=0.0, confirming=confirming)
+    assert given["limits"].max_time_s == seconds
+    assert given["reverse_opening"] is confirming
