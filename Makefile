@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV := .venv
 MODELOPT := .venv-modelopt
+ORT_GPU := .venv-ort-gpu
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test test-modelopt lint types unit docs mutants benchmarks clean
+.PHONY: demo test test-modelopt test-ort-gpu lint types unit docs mutants benchmarks clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
@@ -32,6 +33,12 @@ test-modelopt: $(MODELOPT)/.dev
 		tests/engine/convert/test_number_flow.py \
 		--deselect 'tests/engine/convert/test_number_flow.py::test_whole_numbers_stay_exact[expanded-bf16]'
 
+# The packages onnxruntime and onnxruntime-gpu contain one module: the second gets an environment of its own. Without a
+# GPU, the tests check the errors of its providers, and that it serves as the reference and the quantiser by itself.
+test-ort-gpu: $(ORT_GPU)/.dev
+	@$(ORT_GPU)/bin/python -m pytest -q -n 2 tests/engine/backends/onnxruntime_gpu tests/engine/backends/test_onnxruntime.py \
+		tests/engine/convert/test_int8.py tests/trial/test_reference_outputs.py
+
 docs: $(VENV)/.dev
 	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
@@ -43,7 +50,7 @@ benchmarks: $(VENV)/.dev
 	@$(BIN)/python benchmarks/startup.py
 
 clean:
-	rm -rf $(VENV) $(MODELOPT) .pytest_cache .mypy_cache .ruff_cache docs/_build
+	rm -rf $(VENV) $(MODELOPT) $(ORT_GPU) .pytest_cache .mypy_cache .ruff_cache docs/_build
 
 $(VENV)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is not installed: apt-get install python3 python3-venv, or choose another with PYTHON=..." >&2; exit 1; }
@@ -61,6 +68,12 @@ $(MODELOPT)/.dev: pyproject.toml | $(VENV)/bin/python
 	@echo "installing pytest-trt with nvidia-modelopt (5 GB)"
 	@$(BIN)/python -m venv $(MODELOPT)
 	@$(MODELOPT)/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[modelopt]" pytest-xdist hypothesis
+	@touch $@
+
+$(ORT_GPU)/.dev: pyproject.toml | $(VENV)/bin/python
+	@echo "installing pytest-trt with onnxruntime-gpu (2 GB)"
+	@$(BIN)/python -m venv $(ORT_GPU)
+	@$(ORT_GPU)/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[ort-gpu]" pytest-xdist hypothesis
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/bin/python

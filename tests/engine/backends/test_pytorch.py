@@ -27,15 +27,15 @@ class TestPyTorch:
         )
         return tmp_path
 
-    def load(self, folder: Path, name: str, outputs: tuple[str, ...] = ("a", "b"), precision: str = "fp32"):
+    def load(self, folder: Path, name: str, outputs: tuple[str, ...] = ("a", "b"), **options):
         torch = pytest.importorskip("torch", reason="needs torch")
         inputs = (Tensor("x", "float32", (-1, 2)), Tensor("y", "int64", (-1,)))
         path = folder / "plan"
         pytorch.write_plan(
-            path, f"net_of_test:{name}", folder, inputs, tuple(Tensor(n, "float32", (-1,)) for n in outputs)
+            path, f"net_of_test:{name}", folder, inputs, tuple(Tensor(n, "float32", (-1,)) for n in outputs), **options
         )
         assert isinstance(torch.__version__, str)
-        return pytorch.open_backend("pytorch").load(path, "0", EngineSpec(precision=precision, threads=1))
+        return pytorch.open_backend("pytorch").load(path, "0", EngineSpec(threads=1))
 
     def test_module_runs_like_an_engine(self, plan):
         engine = self.load(plan, "doubles")
@@ -57,3 +57,15 @@ class TestPyTorch:
     def test_number_of_outputs_must_match_the_model(self, plan):
         with pytest.raises(BackendError, match="returned 2 outputs, but the model has a, b, c"):
             self.load(plan, "doubles", ("a", "b", "c")).run({"x": np.ones((1, 2), np.float32), "y": np.arange(1)})
+
+    def test_compiled_module_has_the_same_outputs(self, plan):
+        inputs = {"x": np.ones((3, 2), np.float32), "y": np.arange(3)}
+        engine = self.load(plan, "doubles", compiled=True)
+        np.testing.assert_array_equal(engine.run(inputs)["a"], np.full((3, 2), 2, np.float32))
+        assert engine.proof["mode"] == "torch.compile"
+
+    def test_gpu_is_timed_only_if_there_is_one(self, plan):
+        torch = pytest.importorskip("torch", reason="needs torch")
+        times = self.load(plan, "doubles").device_times({"x": np.ones((3, 2), np.float32), "y": np.arange(3)}, 5)
+        assert len(times) == (5 if torch.cuda.is_available() else 0)
+        assert all(ms > 0 for ms in times)

@@ -45,7 +45,7 @@ class OrtContext:
         stream: cuda.Stream,
         *,
         wait: bool = False,
-        after_warm_up: Callable[[], None] = lambda: None,
+        after_warm_up: Callable[[], None] | None = None,
     ) -> None:
         self._ort, self._session, self._device, self._stream = ort, session, device, stream
         self._inputs, self._outputs = inputs, outputs
@@ -54,7 +54,7 @@ class OrtContext:
         self._bindings: dict[tuple[int, ...], Any] = {}
         self._binding: Any = None
         self._consumed: cuda.Event | None = None
-        self._after_warm_up = after_warm_up
+        self._after_warm_up = after_warm_up or _do_nothing
         self._run_options = ort.RunOptions()
         self._run_options.add_run_config_entry(_WITHOUT_WAITING, str(int(not wait)))
 
@@ -101,6 +101,7 @@ class OrtContext:
             for buffer in buffers:
                 buffer.close()
         self._after_warm_up()
+        self._after_warm_up = _do_nothing
 
     def set_address(self, name: str, address: int) -> None:
         """Set the address of an input or output on the device."""
@@ -163,6 +164,10 @@ class OrtContext:
         """Free the session."""
         self._binding = self._session = None
         self._bindings.clear()
+
+
+def _do_nothing() -> None:
+    """Do nothing."""
 
 
 def _element_type(tensor: Tensor) -> Any:

@@ -73,7 +73,7 @@ class OrtDeviceEngine:
         self.device.activate()
         options = {"user_compute_stream": str(stream.handle)}
         if placement.is_reported(self.ort):
-            session, after_warm_up = self.open_session(options), _do_nothing
+            session, after_warm_up = self.open_session(options), None
         else:
             session, after_warm_up = self._open_profiled_session(options)
         return self._context(session, stream, after_warm_up=after_warm_up)
@@ -159,7 +159,3 @@ class OrtDeviceEngine:
 
     def close(self) -> None:
         """Do nothing: every context frees its session."""
-
-
-def _do_nothing() -> None:
-    """Do nothing."""

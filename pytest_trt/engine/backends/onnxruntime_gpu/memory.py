@@ -12,6 +12,9 @@ from pytest_trt.engine.backends.onnxruntime_gpu.context import OrtContext, tenso
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.spec.shape_ranges import Shape
 
+_callbacks: list[object] = []
+"""The functions that sessions call, kept as long as the process: ONNX Runtime decides when it frees memory."""
+
 
 def count_memory(
     open_context: Callable[[Mapping[str, str], cuda.Stream], OrtContext],
@@ -74,6 +77,7 @@ def _options(tracker: AllocationTracker) -> Iterator[dict[str, str]]:
         tracker.free(address or 0)
 
     release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(free)
+    _callbacks.extend((allocate, release))
     yield {
         "gpu_external_alloc": str(ctypes.cast(allocate, ctypes.c_void_p).value),
         "gpu_external_free": str(ctypes.cast(release, ctypes.c_void_p).value),
