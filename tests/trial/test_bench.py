@@ -155,11 +155,11 @@ def test_lost_gpu_is_reported_once_and_fails_later_tests():
 
 def test_auto_prefers_onnx_runtime_on_the_gpu_to_the_cpu(monkeypatch):
     installed = {"onnxruntime", "onnxruntime_cuda", "onnxruntime_tensorrt"}
-    monkeypatch.setattr("pytest_trt.trial.bench.is_installed", lambda name, python: name in installed)
-    monkeypatch.setattr("pytest_trt.trial.bench.gpu_is_visible", lambda: True)
+    monkeypatch.setattr("pytest_trt.trial.hosts.local.is_installed", lambda name, python: name in installed)
+    monkeypatch.setattr("pytest_trt.trial.hosts.local.gpu_is_visible", lambda: True)
     with Bench(Settings()) as bench:
         assert bench.backend_name(EngineSpec()) == "onnxruntime_cuda"
         installed.add("tensorrt_rtx")
         assert bench.backend_name(EngineSpec()) == "tensorrt_rtx"
-        monkeypatch.setattr("pytest_trt.trial.bench.gpu_is_visible", lambda: False)
+        monkeypatch.setattr("pytest_trt.trial.hosts.local.gpu_is_visible", lambda: False)
         assert bench.backend_name(EngineSpec()) == "onnxruntime"
