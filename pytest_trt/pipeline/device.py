@@ -14,9 +14,10 @@ from pytest_trt.core.records import LayerProfile
 from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.state import State, StatePair
 from pytest_trt.errors import InputError
+from pytest_trt.pipeline.carried import peek, without_state
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.formats import LINEAR
-from pytest_trt.pipeline.lane import Slot
+from pytest_trt.pipeline.lane import Lane, Slot
 from pytest_trt.pipeline.lane_group import LaneGroup
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.pipeline.passes import layer_profile, memory_bytes
@@ -151,7 +152,11 @@ class DeviceRunner:
 
         An exception from `requests`, or from starting an inference, is raised after the outputs before it.
         """
-        pending, in_flight = iter(requests), deque[Slot]()
+        carries, pending = peek(self._state, requests)
+        if carries:
+            yield from self._serve_steps(pending)
+            return
+        in_flight = deque[Slot]()
         failure: Exception | None = None
         group: LaneGroup | None = None
         turn = 0
@@ -186,6 +191,30 @@ class DeviceRunner:
         finally:
             for slot in in_flight:
                 slot.wait()
+
+    def _serve_steps(self, requests: Iterable[Request]) -> Iterator[Arrays]:
+        """Run each request on the state that the one before it left on the device; the first one on zeros."""
+        given = without_state(self._engine.inputs, self._state)
+        state = {t.name: t.shape for t in self.inputs if t not in without_state(self.inputs, self._state)}
+        lane: Lane | None = None
+        for inputs, _allocate_outputs in requests:
+            checked = check_inputs(inputs, given, {tensor.name for tensor in given})
+            shapes = {name: tuple(array.shape) for name, array in checked.items()}
+            values = {tensor.name: checked[tensor.name] for tensor in given if tensor.on_host}
+            group = self._lane_group({**shapes, **state}, values)
+            group.capture(checked, self._copier)
+            if lane is None:
+                lane = group.lanes[0]
+                lane.state.clear()
+            elif lane is not group.lanes[0]:
+                raise InputError("stream: all batches must have the same shapes if they leave the state out")
+            slot = lane.slots[0]
+            slot.used = True
+            slot.unfix_output_shapes()
+            slot.buffers.write_inputs(checked, self._copier)
+            slot.start()
+            lane.state.carry()
+            yield slot.fetch()
 
     def set_inputs(self, inputs: Arrays) -> None:
         """Store the inputs on which `block`, `throughput`, `profile` and `memory` run, and run them in every slot.

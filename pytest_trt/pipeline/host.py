@@ -12,8 +12,9 @@ from pytest_trt.core.records import LayerProfile
 from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.backends.base import HostEngine, TimesItsDevice
 from pytest_trt.engine.state import State, check_shapes
-from pytest_trt.engine.tensors import Tensor
+from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.errors import BackendError, InputError
+from pytest_trt.pipeline.carried import check_carriable, peek, without_state
 from pytest_trt.pipeline.delay import delayed
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import PipelineOptions
@@ -77,7 +78,25 @@ class HostRunner:
 
     def serve(self, requests: Iterable[Request]) -> Iterator[Arrays]:
         """Run the requests one after another; their allocators are ignored."""
+        carries, requests = peek(self._state, requests)
+        if carries:
+            return self._serve_steps(requests)
         return (self.infer(inputs) for inputs, _allocate_outputs in requests)
+
+    def _serve_steps(self, requests: Iterable[Request]) -> Iterator[Arrays]:
+        """Run each request on the state that the one before it left; the first one on zeros."""
+        import numpy as np
+
+        given, kinds = without_state(self.inputs, self._state), {t.name: t for t in self.inputs}
+        names = [tensor.name for tensor in without_state(self.outputs, self._state)]
+        zeros = ((pair.input, kinds[pair.input]) for pair in self._state)
+        carried: dict[str, Any] = {name: np.zeros(tensor.shape, numpy_dtype(tensor.dtype)) for name, tensor in zeros}
+        for inputs, _allocate_outputs in requests:
+            outputs = self._engine.step({**check_inputs(inputs, given), **carried})
+            carried = {pair.input: outputs[pair.output] for pair in self._state}
+            for name, value in carried.items():
+                check_carriable(name, kinds[name].shape, tuple(value.shape()))
+            yield {name: outputs[name].numpy() for name in names}
 
     def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
         """Run the batches one after another; `postprocess` runs on threads of its own."""

@@ -10,6 +10,7 @@ from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.state import State
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.pipeline.buffers import Layout
+from pytest_trt.pipeline.carried import check_carriable
 from pytest_trt.pipeline.formats import pack
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class StateLayout:
         aliases: The input whose memory an output shares, by the name of the output, as TensorRT requires it.
 
     Attributes:
+        state: As in the arguments.
         names: The names of the inputs and outputs that are state.
         inputs: The layout of the state that a step reads.
         outputs: The layout of the state that a step writes, without the outputs that share the memory of an input.
@@ -36,7 +38,7 @@ class StateLayout:
         self, state: State, inputs: Iterable[Tensor], outputs: Iterable[Tensor], aliases: Mapping[str, str]
     ) -> None:
         read, written = {pair.input for pair in state}, {pair.output for pair in state}
-        self.names, self.aliases = read | written, aliases
+        self.state, self.names, self.aliases = state, read | written, aliases
         self.inputs = Layout(tensor for tensor in inputs if tensor.name in read)
         self.outputs = Layout(tensor for tensor in outputs if tensor.name in written - set(aliases))
 
@@ -78,6 +80,24 @@ class StateBuffers:
             yield name, self._written.address + region.offset
         for name, source in self._layout.aliases.items():
             yield name, self._read.address + regions[source].offset
+
+    def clear(self) -> None:
+        """Set the state that a step reads to zeros."""
+        self._stream.fill(self._read.address, self._read.nbytes)
+
+    def carry(self) -> None:
+        """Enqueue that the state which a step wrote becomes the one that the next step reads, by a copy on the device.
+
+        Raises:
+            ModelError: The state grows.
+        """
+        read, written = self._layout.inputs.regions, self._layout.outputs.regions
+        for pair in self._layout.state:
+            if pair.output in written:
+                source, to = written[pair.output], read[pair.input]
+                check_carriable(pair.input, to.tensor.shape, source.tensor.shape)
+                if to.nbytes:
+                    self._stream.copy(self._read.address + to.offset, self._written.address + source.offset, to.nbytes)
 
     def write(self, arrays: Arrays) -> None:
         """Copy the state that a step reads from a caller's arrays to the device, and wait for the copy."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import onnx
 import pytest
-from decoders import Cache, decoder
+from decoders import Cache, decoder, recurrent
 from filelock import FileLock
 from samples.documented_models import detector, encoder, resnet18
 from samples.pages import PAGES, ROOT, Block, blocks, page_id
@@ -42,6 +42,7 @@ def make_project(folder: Path) -> None:
     (folder / "models").mkdir(parents=True)
     for model in (resnet18(), encoder(), detector()):
         onnx.save(model, str(folder / "models" / f"{model.graph.name}.onnx"))
+    onnx.save(recurrent(), str(folder / "models" / "recurrent.onnx"))
     caches: dict[str, Cache] = {"decoder": "growing", "static_decoder": "fixed", "prefill": "none"}
     for name, cache in caches.items():
         onnx.save(decoder(cache=cache), str(folder / "models" / f"{name}.onnx"))

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from decoders import decoder
+from decoders import decoder, recurrent
 from gpu_workshop import Workshop
 
 from pytest_trt.engine.backends.base import BuildJob
@@ -110,6 +110,28 @@ def test_samples_leave_the_state_as_it_was_and_copy_none_of_it(built: Any, opene
     assert runner.profile(3).layers
     sizes = runner.memory()
     assert sizes["io"] == options.get("contexts", 1) * (copied + lane.state.nbytes)
+
+
+@pytest.mark.parametrize("options", [{}, {"cuda_graph": False}, {"transfers": False}])
+def test_a_stream_carries_its_state_on_the_device(workshop: Workshop, tmp_path: Path, options: dict[str, bool]) -> None:
+    path = tmp_path / "recurrent.onnx"
+    onnx.save(recurrent(), str(path))
+    job = BuildJob(workshop.name, "0", EngineSpec(optimization_level=0, tf32=False), str(path), str(tmp_path), ())
+    workshop.backend.build(job, lambda text, share: None)
+    chunks = [{"x": np.random.default_rng(seed).standard_normal((1, 8)).astype(np.float32)} for seed in range(20)]
+    state, expected = np.zeros((1, 8), np.float32), []
+    for chunk in chunks:
+        found = reference(path, {**chunk, "state": state})
+        state = found["stateN"]
+        expected.append(found["y"])
+    engine = workshop.load(tmp_path / "plan")
+    runner = open_runner(engine, {"x": (1, 8), "state": (1, 8)}, PipelineOptions(**options), state={"stateN": "state"})
+    for _ in range(2):  # each stream starts with an empty state
+        outputs = list(runner.stream(chunks))
+        assert [list(one) for one in outputs] == [["y"]] * 20
+        np.testing.assert_allclose([one["y"] for one in outputs], expected, atol=1e-4)
+    runner.close()
+    engine.close()
 
 
 def test_a_fill_beyond_the_profile_is_an_error(built: Any, opened: Any) -> None:
