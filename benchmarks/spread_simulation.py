@@ -4,7 +4,8 @@
 
 The first table compares an engine after twelve pairs of another one were calibrated. Its rows "before" let that
 calibration hold for every engine, and one pair of probes decide alone, as an earlier version did. The second table has
-a suite of unchanged engines without a calibration, run after run: the pairs of probes for each test.
+a suite of unchanged engines without a calibration, run after run: the pairs of probes for each test. The third compares
+an engine after some runs without a change: at the tolerance, and unchanged.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from pytest_trt.trial.probe_spread import Calibration
 
 TOLERANCE = 0.01
 ORDER_EFFECTS = ((0.002,), (0.004,), (0.011, 0.011, 0.011, 0.019))
+COMPARISONS_A_HISTORY = 10
+HISTORIES = ((0.0005, 0.0005), (0.0007, 0.0007), (0.001, 0.001), (0.002, 0.002), (0.0005, 0.001))
 CALIBRATED_SCATTER, CALIBRATED_EFFECT, CALIBRATED_PAIRS = 0.0005, 0.0015, 12
 
 
@@ -35,7 +38,11 @@ def question_of(calibration: Calibration, engine: str) -> RegressionQuestion:
     """Return the question about an engine, as a test asks it."""
     spread = calibration.spread_of(engine, "gpu")
     return RegressionQuestion(
-        tolerance=TOLERANCE, spread=spread.share, open_order_effect=spread.open_order_effect, place=spread.place
+        tolerance=TOLERANCE,
+        spread=spread.share,
+        open_order_effect=spread.open_order_effect,
+        place=spread.place,
+        lone_pair=spread.lone_pair,
     )
 
 
@@ -43,7 +50,10 @@ def earlier_question(differences: Sequence[float]) -> RegressionQuestion:
     """Return the question as an earlier version asked it: the calibration of any engine holds."""
     effect = noise_levels.calibrated_open_order_effect(differences)
     return RegressionQuestion(
-        tolerance=TOLERANCE, spread=noise_levels.calibrated_spread(differences), open_order_effect=effect
+        tolerance=TOLERANCE,
+        spread=noise_levels.calibrated_spread(differences),
+        open_order_effect=effect,
+        lone_pair=1.0,
     )
 
 
@@ -58,7 +68,6 @@ def with_calibration_of_another(
 ) -> Counter[str]:
     """Count the verdicts on an engine with a true ratio, and the pairs of probes."""
     counts: Counter[str] = Counter()
-    known, paired.LONE_PAIR = paired.LONE_PAIR, 1.0 if earlier else paired.LONE_PAIR
     for _ in range(trials):
         noise = generator.normal(0, CALIBRATED_SCATTER * math.sqrt(2), CALIBRATED_PAIRS)
         differences = tuple((noise - CALIBRATED_EFFECT).tolist())
@@ -66,7 +75,6 @@ def with_calibration_of_another(
         probes = coverage.Probes(ratio, scatter, effects, generator)
         sampling = sample(probes, paired.PairedRule(asked), Limits(max_time_s=10.0))
         counts.update([sampling.stop_reason, *["pairs"] * len(sampling.sides[0])])
-    paired.LONE_PAIR = known
     return counts
 
 
@@ -87,6 +95,37 @@ def pairs_of_a_suite(
             pairs += len(sampling.sides[0])
             other += sampling.stop_reason != "decided: ok"
         yield pairs / len(scatters), other
+
+
+def after_runs(
+    runs: int, scatters: tuple[float, float], trials: int, generator: np.random.Generator
+) -> tuple[Counter[str], Counter[str]]:
+    """Count the verdicts on an engine whose own pairs are known: at the tolerance, and unchanged.
+
+    Args:
+        runs: The earlier runs, in which the engine did not change.
+        scatters: The scatter of a probe in these runs, and afterwards.
+        trials: The comparisons. Ten of them have the same earlier runs.
+        generator: The source of the noise.
+    """
+    counts: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    for _ in range(trials // COMPARISONS_A_HISTORY):
+        calibration, effect = Calibration("GPU"), float(generator.uniform(0.001, 0.004))
+        for _ in range(runs):
+            asked = question_of(calibration, "engine")
+            probes = coverage.Probes(1.0, scatters[0], (effect,), generator)
+            medians = paired.pair_medians(
+                asked, sample(probes, paired.PairedRule(asked), Limits(max_time_s=10.0)).sides
+            )
+            if len(medians) > 1:
+                calibration = calibration.with_comparison("engine", PairedMedians(medians))
+        asked = question_of(calibration, "engine")
+        for _ in range(COMPARISONS_A_HISTORY):
+            for ratio, count in zip((1 + TOLERANCE, 1.0), counts, strict=True):
+                probes = coverage.Probes(ratio, scatters[1], (effect,), generator)
+                sampling = sample(probes, paired.PairedRule(asked), Limits(max_time_s=10.0))
+                count.update([sampling.stop_reason, *["pairs"] * len(sampling.sides[0])])
+    return counts
 
 
 def lines(arguments: argparse.Namespace) -> Iterator[str]:
@@ -114,6 +153,19 @@ def lines(arguments: argparse.Namespace) -> Iterator[str]:
     ):
         found_runs = list(pairs_of_a_suite(scatters, arguments.runs, generator))
         yield f"| {name} | {' | '.join(f'{pairs:.2f}' for pairs, _ in found_runs)} | {sum(n for _, n in found_runs)} |"
+    yield ""
+    yield "| runs before | scatter before | scatter now | at the tolerance: ok | regressed | unchanged: ok | pairs |"
+    yield "|---" * 7 + "|"
+    for runs, scatters in itertools.product((4, 10, 20), HISTORIES):
+        (at, unchanged), tried = (
+            after_runs(runs, scatters, trials, generator),
+            trials // COMPARISONS_A_HISTORY * COMPARISONS_A_HISTORY,
+        )
+        yield (
+            f"| {runs} | {scatters[0]:.2%} | {scatters[1]:.2%} | {at['decided: ok'] / tried:.2%} "
+            f"| {at['decided: regressed'] / tried:.2%} | {unchanged['decided: ok'] / tried:.2%} "
+            f"| {unchanged['pairs'] / tried:.2f} |"
+        )
 
 
 def main() -> None:

@@ -25,6 +25,9 @@ ENGINES_FREEDOM = 4
 """The degrees of freedom that the scatter of other engines counts as. It must be few: on an H200, engines differ by a
 factor of four."""
 
+LONE_PAIR = 2.0
+"""How many times the bounds count for a single pair of probes of an engine without pairs of its own."""
+
 MOST_FREEDOM = 64
 """The degrees of freedom from which old pairs count half, so that a noise that changes is followed."""
 
@@ -109,6 +112,17 @@ class EngineNoise:
             old.squares + squares + between,
             old.freedom + freedom + (1 if old.weight else 0),
         )
+
+
+def lone_pair(engine: EngineNoise) -> float:
+    """Return how many times the bounds count for a single pair of probes, from LONE_PAIR down to 1.
+
+    The more of the bounds comes from the engine's own pairs, the less it may be noisier than they say.
+
+    Args:
+        engine: The engine.
+    """
+    return 1 + (LONE_PAIR - 1) * ENGINES_FREEDOM / (ENGINES_FREEDOM + engine.freedom)
 
 
 def bounds(

@@ -7,6 +7,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from pytest_trt.core.engine_noise import LONE_PAIR
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, LayerProfile, Measurement, Samples, Verdict
 from pytest_trt.judge import budgets
@@ -144,6 +145,7 @@ class Comparison:
             spread=spread.share,
             open_order_effect=spread.open_order_effect,
             place=(-spread.place if reversed_opening else spread.place) if figure == "ms" else 0.0,
+            lone_pair=spread.lone_pair if figure == "ms" else LONE_PAIR,
             run_spread=RUN_SPREAD[self.terms.environment.kind],
             build_spread=build_spread.get(figure, BUILD_SPREAD),
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_trt.core import noise_levels
-from pytest_trt.core.engine_noise import EngineNoise, PairedMedians, bounds
+from pytest_trt.core.engine_noise import LONE_PAIR, EngineNoise, PairedMedians, bounds, lone_pair
 from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Environment
 from pytest_trt.errors import CacheError, RecordError
@@ -91,8 +91,9 @@ class Calibration:
         share, effect = DEFAULT_PROBE_SPREAD[kind], DEFAULT_OPEN_ORDER_EFFECT[kind]
         if not known:
             return ProbeSpread(share, effect, calibrated=False)
-        share, effect, place = bounds(self.engines.get(engine, EngineNoise()), known, share, effect)
-        return ProbeSpread(share, effect, place=place)
+        noise = self.engines.get(engine, EngineNoise())
+        share, effect, place = bounds(noise, known, share, effect)
+        return ProbeSpread(share, effect, place=place, lone_pair=lone_pair(noise))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,12 +105,14 @@ class ProbeSpread:
         open_order_effect: How far the order in which a pair is opened moves its ratio, as a share.
         calibrated: Whether pairs on the device have shown it; otherwise it is the default of the device's kind.
         place: The expected log of the latency in the probe opened first over that in the second.
+        lone_pair: How many times both count for a single pair of probes (`engine_noise.lone_pair`).
     """
 
     share: float
     open_order_effect: float
     calibrated: bool = True
     place: float = 0.0
+    lone_pair: float = LONE_PAIR
 
     def advice(self) -> tuple[str, ...]:
         """Return what to do about a spread that is only assumed; nothing if it was measured."""

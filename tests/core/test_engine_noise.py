@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from pytest_trt.core.engine_noise import EngineNoise, PairedMedians, bounds
+from pytest_trt.core.engine_noise import EngineNoise, PairedMedians, bounds, lone_pair
 
 
 def learnt(scatter: float, comparisons: int, *, pairs: int = 2, place: float = 0.002, seed: int = 0) -> EngineNoise:
@@ -58,6 +58,11 @@ def test_without_any_pair_the_defaults_hold() -> None:
     spread, effect, place = bounds(EngineNoise(), [], 0.01, 0.0)
     assert (effect, place) == (0.0, 0.0)
     assert spread > 0.01
+
+
+@pytest.mark.parametrize(("freedom", "times"), [(0, 2), (4, 1.5), (12, 1.25), (36, 1.1)])
+def test_a_lone_pair_counts_less_often_the_more_pairs_the_engine_had(freedom: int, times: float) -> None:
+    assert lone_pair(EngineNoise(freedom=freedom)) == pytest.approx(times)
 
 
 def test_old_pairs_count_less_than_new_ones() -> None:

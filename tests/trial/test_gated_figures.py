@@ -209,6 +209,14 @@ def test_an_identical_engine_has_nothing_to_compare() -> None:
     assert [(v.figure, v.status) for v in comparison.verdicts(run_of(GPU, load_s=9.0))] == [("ms", "ok")]
 
 
+def test_only_the_latency_has_a_place_and_a_lone_pair_of_its_own() -> None:
+    spread = ProbeSpread(0.002, 0.001, place=0.0005, lone_pair=1.25)
+    terms = ComparisonTerms.of(Tolerance(), Settings(), spread, H200)
+    latency, other = (Comparison(mode="paired", terms=terms).question_of(name) for name in ("ms", "gpu_ms"))
+    assert (latency.place, latency.lone_pair) == (0.0005, 1.25)
+    assert (other.place, other.lone_pair) == (0.0, 2.0)
+
+
 def question_of(figure: str) -> RegressionQuestion:
     return RegressionQuestion(figure=figure, tolerance=0.05)
 

@@ -63,6 +63,15 @@ def test_only_the_engines_that_were_compared_last_are_kept():
     assert "0" not in known.engines
 
 
+def test_a_lone_pair_of_an_engine_counts_as_often_as_its_own_pairs_allow():
+    known = Calibration("GPU")
+    for _ in range(5):
+        known = known.with_comparison("engine", PairedMedians((0.001, 0.0)))
+    assert known.engines["engine"].freedom == 4
+    assert known.spread_of("engine", "gpu").lone_pair == 1.5
+    assert known.spread_of("another", "gpu").lone_pair == Calibration("GPU").spread_of("engine", "gpu").lone_pair == 2
+
+
 def test_more_pairs_narrow_the_spread_and_only_the_last_are_kept():
     scatter = tuple(0.001 * (-1) ** i for i in range(100))
     few, many = Calibration("x", scatter[:3]), Calibration("x").with_more(scatter)

@@ -30,11 +30,6 @@ from pytest_trt.judge.regression.question import (
 MANY_BLOCKS = 48
 """The blocks a side of a pair of probes after which a fresh pair is requested sooner (`PairedRule.wants_probe`)."""
 
-LONE_PAIR = 2.0
-"""How many times the spread and the open-order effect count for a single pair of probes. Nothing in one pair shows that
-they are larger than known, as they are for some engines; with a second pair, the difference of both shows it. What is
-known of the open-order effect (`RegressionQuestion.place`) is taken out of the ratio once."""
-
 REFERENCE_PRECISION = 0.25
 """How well a figure must be known before it may become a reference, as a share, unless the tolerance is larger. Without
 this limit, a few blocks of a noisy moment became a reference that nothing regressed against."""
@@ -56,9 +51,9 @@ def compare_paired(question: RegressionQuestion, new: Sequence[Samples], old: Se
     step = _timer_step(question, new, old)
     ratios = log_ratios(question, new, old)
     if sum(len(pair) >= stats.LOOKS[0] for pair in ratios) < 2:
-        known, doubt = abs(question.place), question.open_order_effect - abs(question.place)
-        effect = max(LONE_PAIR * doubt, (LONE_PAIR - 1) * known)
-        question = dataclasses.replace(question, spread=LONE_PAIR * question.spread, open_order_effect=effect)
+        times, known = question.lone_pair, abs(question.place)
+        effect = max(times * (question.open_order_effect - known), (times - 1) * known)
+        question = dataclasses.replace(question, spread=times * question.spread, open_order_effect=effect)
         ratios = [[unit - question.place for unit in pair] for pair in ratios]
     found = noise_levels.location_interval(
         ratios, question.spread, question.alpha, question.beta, open_order_effect=question.open_order_effect, pairs=True

@@ -11,6 +11,7 @@ import dataclasses
 import math
 
 from pytest_trt.core import stats
+from pytest_trt.core.engine_noise import LONE_PAIR
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Estimate, Status, Verdict
 
@@ -33,6 +34,9 @@ class RegressionQuestion:
         open_order_effect: How far the order in which a pair of probes is opened may move its ratio, as a share.
         place: The part of `open_order_effect` that is known: the expected log ratio of a single pair whose new side is
             opened first, for an engine that has not changed.
+        lone_pair: How many times both count for a single pair of probes, without what is known of the effect. Nothing
+            in one pair shows that they are larger than known, as they are for some engines; with a second pair, the
+            difference of both shows it.
         run_spread: How far two runs on different days may differ, as a share; used if the sides are not paired.
         build_spread: How far two builds of one model may differ, as a share.
         inverse_of: The samples whose inverse is the figure: `ms` for the throughput of queries that follow one another.
@@ -45,6 +49,7 @@ class RegressionQuestion:
     spread: float = 0.002
     open_order_effect: float = 0.0
     place: float = 0.0
+    lone_pair: float = LONE_PAIR
     run_spread: float = 0.01
     build_spread: float = 0.01
     inverse_of: str = ""

@@ -487,9 +487,20 @@ def test_confirmed_regression_counts_its_looks():
     assert confirm_regression(slow, faster).text.endswith("(not seen again in fresh probes)")
 
 
-@pytest.mark.parametrize(("place", "margin"), [(0.001, 0.002 + 2 * 0.003), (-0.0035, 0.002 + 0.0035), (0.0, 0.01)])
-def test_lone_pair_counts_its_margins_twice_and_what_is_known_of_the_order_once(place, margin):
-    question = RegressionQuestion(spread=0.001, open_order_effect=0.004, place=place)
+@pytest.mark.parametrize(
+    ("place", "times", "margin"),
+    [
+        (0.001, 2.0, 0.002 + 2 * 0.003),
+        (-0.0035, 2.0, 0.002 + 0.0035),
+        (0.0, 2.0, 0.01),
+        (0.001, 1.5, 0.0015 + 1.5 * 0.003),
+        (-0.0035, 1.5, 0.0015 + 0.5 * 0.0035),
+        (0.004, 1.0, 0.001),
+    ],
+)
+def test_lone_pair_counts_its_margins_more_often_than_what_is_known_of_the_order(place, times, margin):
+    question = RegressionQuestion(spread=0.001, open_order_effect=0.004, place=place, lone_pair=times)
+    assert RegressionQuestion().lone_pair == 2
     new, old = exact_pairs(1.02, slow_drift(8))
     for short in (0, 5):  # a second pair of five blocks is too short to count
         sides = ([Samples(tuple(side)), Samples(tuple(side[:short]))] for side in (new, old))
