@@ -1,6 +1,6 @@
 """Measure `pytest-trt site`: how long it takes to read the runs of a suite and to write its pages.
 
-    python benchmarks/site.py [tests] [runs]
+    python benchmarks/trend_site.py [tests] [runs]
 
 The runs are read twice: from the JSON of runs, each with samples, and from baselines with a commit of each run in git.
 Every fifth test becomes 8 % slower in the middle, and every seventh drifts with the machine. The exit status is 1 if
