@@ -27,6 +27,10 @@ MIN_PERCENTILE_S = 4.8
 samples that have not occurred yet. Spells of slow samples that begin at random, once a second on average, are all
 missed in 0.8 % of such samplings (exp(-4.8))."""
 
+WIDEST = 1e6
+"""The largest factor between a figure and an end of its interval. A wider interval says nothing more: it comes from few
+blocks of a busy machine. Its ends might not be numbers that a file may contain."""
+
 
 def first_side(turn: int) -> int:
     """Return the side, 0 or 1, that comes first in a turn, counted from 0.
@@ -192,7 +196,8 @@ def estimate(figure: str, probes: Sequence[Samples], spread: float = 0.0, alpha:
     found = location_interval(units, spread, alpha).widened(step, step)
     observed = [unit for probe_units in units for unit in probe_units]
     supported = math.isfinite(found.low)
-    ends = (found.low, found.high) if supported else (min(observed), max(observed))
+    limits = (found.center - math.log(WIDEST), found.center + math.log(WIDEST))
+    ends = (max(found.low, limits[0]), min(found.high, limits[1])) if supported else (min(observed), max(observed))
     needs_s = 0.0 if supported else (stats.LOOKS[0] - len(blocks)) * blocks[0].seconds
     value, low, high = (math.exp(x) for x in (found.center, *ends))
     return Estimate(value, low, high, sum(map(len, times)), needs_s)

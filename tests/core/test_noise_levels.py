@@ -224,6 +224,14 @@ def test_estimate_of_too_few_blocks_has_their_extremes_as_ends():
     assert (one.low, one.high, one.needs_s) == pytest.approx((1.1, 1.1, 5 * 0.25))
 
 
+def test_interval_of_wildly_scattered_blocks_reaches_no_further_than_a_million():
+    """In an earlier version, a baseline of such figures ended the run with an internal error."""
+    scattered = blocks([[10.0**exponent] for exponent in (-9, 9, -9, 9, -9, 9)])
+    found = noise_levels.estimate("ms", [scattered])
+    assert found.low == pytest.approx(found.value / noise_levels.WIDEST)
+    assert found.high == pytest.approx(found.value * noise_levels.WIDEST)
+
+
 def test_timer_step_is_read_from_the_first_16_blocks():
     rows = [[1 + 1e-4 * n] for n in range(17)] + [[1.01], [1.01]]
     fine, later = (noise_levels.estimate("ms", [blocks(some)]) for some in (rows[:16], rows))
