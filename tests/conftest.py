@@ -13,10 +13,11 @@ from typing import Any
 
 import onnx
 import pytest
-from samples.forked_python import Forkserver, Popen
+from samples.forked_python import SHORT_BLOCK_MS, Forkserver, Popen
 from samples.models import layers_model
 
 import pytest_trt
+from pytest_trt.measure import engine_probe
 
 pytest_plugins = ["pytester"]
 
@@ -67,8 +68,9 @@ def forkserver() -> Iterator[Forkserver]:
 
 @pytest.fixture
 def forked_children(forkserver: Forkserver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork the Python children of this test and of its children from the forkserver."""
+    """Fork the Python children of this test and of its children from the forkserver, and measure short blocks."""
     monkeypatch.setattr(subprocess, "Popen", Popen)
+    monkeypatch.setattr(engine_probe, "BLOCK_MS", SHORT_BLOCK_MS)
 
 
 @pytest.fixture
@@ -116,8 +118,8 @@ def project(
         trt_cache_dir = {engine_cache}
         trt_backend = onnxruntime
         trt_min_time = 0
-        trt_max_time = 2
-        trt_resolution = 20%
+        trt_max_time = 1
+        trt_resolution = 50%
         trt_report = json:out.json
         """
     )

@@ -165,7 +165,7 @@ class EngineProbe:
             reply, _ = self._probe.call("block", timeout_s=BLOCK_TIMEOUT_S, count=self._count)
             block = codec.decode(Block, {"times": reply["times"], "seconds": reply["seconds"]})
             sample_ms = max(block.seconds * 1000 / self._count, 1e-6)
-            count = samples_in_block(sample_ms)
+            count = samples_in_block(sample_ms, BLOCK_MS)
             if count <= 2 * self._count:
                 return block
             self._count = min(count, 10 * self._count)

@@ -4,7 +4,7 @@ Most of the time of a short pytest run, xdist worker or probe server is spent on
 they need once. `Popen` stands in for `subprocess.Popen`: it forks a child there for the command lines of this
 interpreter that it knows, and starts every other command as usual. A forked child is a process of its own, with the
 descriptors, environment, folder, arguments and module path that it would have otherwise, but its parent is another
-process. The children of forked children are forked from the same server.
+process, and it measures in short blocks. The children of forked children are forked from the same server.
 """
 
 from __future__ import annotations
@@ -42,6 +42,9 @@ _OPTIONS = frozenset({"bufsize", "stdin", "stdout", "stderr", "cwd", "env", "pas
 
 _AT_START = re.compile("PYTHON(?!PATH|UNBUFFERED|DONTWRITEBYTECODE)")
 """Environment variables that an interpreter reads only when it starts. A fork has the server's."""
+
+SHORT_BLOCK_MS = 1.0
+"""How long a block of samples lasts in a forked child, in ms: a tenth, so that a measurement costs a tenth."""
 
 INTERPRETER = subprocess.Popen
 """What starts an interpreter, for tests that need the usual tree of processes."""
@@ -231,16 +234,27 @@ def main() -> None:
     subprocess.Popen = Popen  # type: ignore[assignment, misc]
     gc.collect()
     gc.freeze()  # a fork that collects does not copy these objects
-    while ends_with_parent not in select.select([listener, ends_with_parent], [], [])[0]:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:  # of supervisors, nobody wants the status
-                pass
-        connection = listener.accept()[0]
-        data, descriptors, *_ = socket.recv_fds(connection, _MOST_BYTES, _MOST_DESCRIPTORS)
-        if os.fork() == 0:
-            _supervise(connection, json.loads(data), descriptors)
-        for descriptor in (*descriptors, connection.detach()):
-            os.close(descriptor)
+    running: dict[int, tuple[int, socket.socket]] = {}
+    while ends_with_parent not in (ready := select.select([listener, ends_with_parent, *running], [], [])[0]):
+        for ended in running.keys() & ready:
+            child, connection = running.pop(ended)
+            _send(connection, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+            os.close(ended)
+            connection.close()
+        if listener in ready:
+            connection = listener.accept()[0]
+            data, descriptors, *_ = socket.recv_fds(connection, _MOST_BYTES, _MOST_DESCRIPTORS)
+            if (child := os.fork()) == 0:
+                _become(json.loads(data), descriptors)
+            running[os.pidfd_open(child)] = child, connection
+            _send(connection, child)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+def _send(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # the process that asked has ended
+        connection.send(str(number).encode())
 
 
 def _import_libraries() -> None:
@@ -258,24 +272,10 @@ def _import_libraries() -> None:
     for module in pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
+    pytest_trt.measure.engine_probe.BLOCK_MS = SHORT_BLOCK_MS
 
 
-def _supervise(connection: socket.socket, request: dict[str, Any], descriptors: Sequence[int]) -> NoReturn:
-    """Fork the child, and send its process id and, when it ends, its exit status."""
-    supervisor, child = os.getpid(), os.fork()
-    if child == 0:
-        _become(request, descriptors, supervisor)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    with contextlib.suppress(OSError):  # the process that asked has ended
-        connection.send(str(child).encode())
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    with contextlib.suppress(OSError):
-        connection.send(str(status).encode())
-    os._exit(0)
-
-
-def _become(request: dict[str, Any], descriptors: Sequence[int], supervisor: int) -> NoReturn:
+def _become(request: dict[str, Any], descriptors: Sequence[int]) -> NoReturn:
     """Run the program of the request as an interpreter of its own would, and exit."""
     status = 1
     try:
@@ -284,8 +284,8 @@ def _become(request: dict[str, Any], descriptors: Sequence[int], supervisor: int
             os.setsid()
         _set_paths(request)
         program = request["program"]
-        # A program that compares an argument with the id of its parent has the supervisor as its parent.
-        arguments = [str(supervisor) if word == request["parent"] else word for word in program["arguments"]]
+        # A program that compares an argument with the id of its parent has the server as its parent.
+        arguments = [str(os.getppid()) if word == request["parent"] else word for word in program["arguments"]]
         sys.argv = [program["option"], *arguments]
         if program["option"] == "-m":
             runpy.run_module(program["value"], run_name="__main__", alter_sys=True)

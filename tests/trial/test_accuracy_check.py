@@ -25,7 +25,7 @@ NODE = "tests/test_m.py::test_m"
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory):
     cache = tmp_path_factory.mktemp("accuracy") / "cache"
-    settings = Settings(backend="onnxruntime", cache_dir=str(cache), min_time_s=0.0, max_time_s=5.0, resolution=0.2)
+    settings = Settings(backend="onnxruntime", cache_dir=str(cache), min_time_s=0.0, max_time_s=1.0, resolution=0.5)
     with Bench(settings) as bench:
         yield bench
 

@@ -33,7 +33,7 @@ NODE = "tests/test_m.py::test_m"
 def bench(tmp_path_factory):
     cache = tmp_path_factory.mktemp("trial") / "cache"
     settings = Settings(
-        backend="onnxruntime", cache_dir=str(cache), min_time_s=0.0, max_time_s=5.0, resolution=0.2, baseline_save=True
+        backend="onnxruntime", cache_dir=str(cache), min_time_s=0.0, max_time_s=1.0, resolution=0.5, baseline_save=True
     )
     with Bench(settings) as bench:
         yield bench
