@@ -12,6 +12,7 @@ import pytest
 from decoders import Cache, decoder, recurrent
 from filelock import FileLock
 from samples.documented_models import detector, encoder, resnet18
+from samples.forked_python import Forkserver, Popen
 from samples.pages import PAGES, ROOT, Block, blocks, page_id
 
 INI = """
@@ -65,7 +66,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def documented_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def documented_project(tmp_path_factory: pytest.TempPathFactory, forkserver: Forkserver) -> Path:
     """The project after a run of all its tests, with a baseline and a report. All xdist workers share it."""
     base = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -80,6 +81,8 @@ def documented_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "--trt-report=json:run.json",
                 "--junitxml=run.xml",
             )
-            ran = run(folder, sys.executable, "-m", "pytest", "-q", *options)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(subprocess, "Popen", Popen)
+                ran = run(folder, sys.executable, "-m", "pytest", "-q", *options)
             (folder / "run.txt").write_text(ran.stdout + ran.stderr)
     return folder

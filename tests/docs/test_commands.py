@@ -205,6 +205,7 @@ def test_the_commands_in_the_sentences_of_a_page_are_understood(
             check(words, parse_command, pytester)
 
 
+@pytest.mark.usefixtures("forked_children")
 def test_the_commands_that_need_no_gpu_run(
     documented_project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
