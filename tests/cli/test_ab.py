@@ -8,8 +8,10 @@ import venv
 from pathlib import Path
 
 import pytest
+from samples.energy import ClockMeter, short_windows
 
 from pytest_trt.cli.main import main
+from pytest_trt.trial import energy
 
 
 @pytest.fixture
@@ -58,6 +60,17 @@ def test_identical_sides_are_ok(ab, capfd):
     assert out[3] == "  both ran the same plan"
     assert out[4].startswith("latency ok: ")
     assert "judged engine against engine" in out[5]
+
+
+def test_energy_is_compared_on_request(ab, capfd, monkeypatch):
+    short_windows(monkeypatch)
+    monkeypatch.setattr(energy, "RaplMeter", lambda: ClockMeter(50.0))
+    assert ab("--energy", "--gate=power_w=50%", "--json") == 0
+    found = json.loads(capfd.readouterr().out)
+    assert {"energy_mj", "power_w", "idle_w"} <= set(found["a"]["figures"]) & set(found["b"]["figures"])
+    (power,) = [v for v in found["verdicts"] if v["figure"] == "power_w"]
+    assert power["status"] == "ok"
+    assert power["details"][0] == "judged engine against engine: 4 windows each, in turns"
 
 
 def test_slower_side_regresses_and_json_has_both_sides(ab, slow_python, capfd):
