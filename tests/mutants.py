@@ -45,6 +45,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "judge/regression/changes.py": ("judge/regression/test_changes.py",),
     "judge/regression/paired.py": ("judge/regression/test_paired.py",),
     "judge/regression/question.py": ("judge/regression/test_question.py",),
+    "judge/regression/windows.py": ("judge/regression/test_windows.py",),
     "judge/regression/stored.py": ("judge/regression/test_stored.py", "judge/regression/test_card_levels.py"),
     "spec/gates.py": ("spec/test_gates.py",),
     "trial/gated_figures.py": ("trial/test_gated_figures.py",),
@@ -150,6 +151,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "question.build_spread / 4 * (-1) ** n -> question.build_spread / 4 / (-1) ** n",
     ): "dividing by 1 or -1 is multiplying by it",
     ("judge/regression/paired.py", "self.start(2)", "2 -> 3"): "the rule compares two sides, whatever their number",
+    ("judge/regression/windows.py", "self.start(2)", "2 -> 3"): "the rule compares two sides, whatever their number",
     (
         "judge/regression/paired.py",
         "self._needs_blocks = False",

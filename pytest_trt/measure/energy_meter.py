@@ -79,7 +79,7 @@ def energy_used(readings: Sequence[Reading]) -> EnergyUsed:
     """Return the energy over the whole steps of the counter among the readings.
 
     Raises:
-        BackendError: The counter moved less than MIN_STEPS times, or backwards.
+        BackendError: There are fewer than MIN_STEPS whole steps, or the counter moved backwards.
     """
     # A step lies somewhere between two readings: half way, on average.
     moves = [

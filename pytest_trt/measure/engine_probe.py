@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core import codec
 from pytest_trt.core.records import Block, LayerProfile
-from pytest_trt.engine.tensors import Tensor
+from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.measure.probe.client import Probe
 from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.probe.generations import GenerationJob
@@ -43,6 +43,9 @@ OPEN_TIMEOUT_S = 600.0
 
 BLOCK_TIMEOUT_S = 300.0
 """How long any other call to a probe may take, in seconds."""
+
+SMALL_QUERY_BYTES = 8 * 10**6
+"""The most bytes of the inputs of a query of which several are on their way to the probe."""
 
 Tensors = tuple[Tensor, ...]
 
@@ -152,7 +155,7 @@ class EngineProbe:
         self.first_ms = float(filled["first_ms"])
         self.proof: Mapping[str, str] = filled["proof"]
         self._count = 1
-        self._in_flight = subject.options.contexts * subject.options.depth + 1
+        self._in_flight = subject.options.contexts * subject.options.depth + _queries_in_transit(self.inputs)
 
     @property
     def pid(self) -> int:
@@ -232,6 +235,16 @@ class EngineProbe:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def _queries_in_transit(inputs: Tensors) -> int:
+    """Return how many queries of a stream are on their way to the probe, beside those in its pipeline.
+
+    With a single one, each query waits for the outputs of an earlier one to cross to the caller and back, which takes
+    longer than a small engine computes. Large arrays take long anyway, and much memory.
+    """
+    nbytes = sum(math.prod(tensor.shape) * numpy_dtype(tensor.dtype).itemsize for tensor in inputs)
+    return 3 if nbytes <= SMALL_QUERY_BYTES else 1
 
 
 def samples_in_block(sample_ms: float, block_ms: float = BLOCK_MS, min_samples: int = MIN_SAMPLES) -> int:

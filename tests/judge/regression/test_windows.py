@@ -32,6 +32,11 @@ def test_the_interval_is_that_of_the_ratios_of_each_turn() -> None:
     assert found.high == pytest.approx(math.log(1.1) + above + 0.003)
 
 
+def test_each_window_has_a_counterpart() -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        compare_windows(QUESTION, windows(1.0, 1.0), windows(1.0))
+
+
 def test_windows_that_scatter_widen_the_interval() -> None:
     narrow = compare_windows(QUESTION, windows(1.0, 1.0, 1.0, 1.0), windows(1.0, 1.0, 1.0, 1.0))
     wide = compare_windows(QUESTION, windows(1.0, 1.1, 1.0, 1.1), windows(1.1, 1.0, 1.1, 1.0))
