@@ -27,7 +27,7 @@ def test_every_backend_has_a_line(capsys):
 
 def test_exit_status_is_1_if_no_backend_works(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "is_installed", lambda *arguments: False)
-    monkeypatch.setattr("pytest_trt.trial.bench.is_installed", lambda *arguments: False)
+    monkeypatch.setattr("pytest_trt.trial.hosts.local.is_installed", lambda *arguments: False)
     assert main.main(["doctor"]) == 1
     assert "nothing that runs engines is installed" in capsys.readouterr().out
 
