@@ -185,10 +185,26 @@ def test_placement_in_a_profile_is_that_of_the_session(ort: Workshop, tmp_path: 
     assert found.proof == {name: text for name, text in engine.proof.items() if name in found.proof}
 
 
-def test_output_whose_shape_depends_on_the_data_is_an_error(open_model: Callable[..., Any]) -> None:
-    runner = open_model("nonzero", {"x": (64,)}, {"cpu_nodes": ("*",)})
-    with pytest.raises(BackendError, match="the shape of an output depends on the data"):
-        runner.infer({"x": np.arange(64, dtype=np.float32)})
+def test_outputs_whose_shape_depends_on_the_data(open_model: Callable[..., Any], expected: Callable[..., Any]) -> None:
+    runner = open_model("nonzero", {"x": (64,)})
+    for count in (64, 0, 7):
+        inputs = {"x": (np.arange(64) < count).astype(np.float32)}
+        got, want = runner.infer(inputs), expected("nonzero", inputs)
+        assert got["indices"].shape == (1, count)
+        assert_close(got, want)
+    runner.set_inputs(inputs)
+    times = runner.block(20)
+    assert set(times) == {"ms", "host_ms", "gpu_ms"}
+    print(dict(runner.proof), runner.memory(), runner.profile(3).layers)
+    assert runner.proof["graph"] == "off: the shape of 'indices' depends on the data"
+    assert runner.memory()["peak"] >= 64 * 4
+
+
+def test_input_whose_values_decide_a_shape(open_model: Callable[..., Any], expected: Callable[..., Any]) -> None:
+    runner = open_model("expand", {"x": (1, 1), "shape": (2,)}, {"cpu_nodes": ("Cast",)})
+    for shape in ((2, 3), (5, 1)):
+        inputs = {"x": np.ones((1, 1), np.float32), "shape": np.array(shape, np.int32)}
+        assert_close(runner.infer(inputs), expected("expand", inputs))
 
 
 def test_failed_capture_leaves_a_session_that_works(open_model: Callable[..., Any]) -> None:

@@ -13,7 +13,9 @@ from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.gpu_environment import gpu_environment
 from pytest_trt.engine.backends.onnxruntime_gpu import placement
+from pytest_trt.engine.backends.onnxruntime_gpu.dynamic_outputs import dynamic_outputs
 from pytest_trt.engine.backends.onnxruntime_gpu.engine import OrtDeviceEngine
+from pytest_trt.engine.backends.onnxruntime_gpu.host_engine import OrtHostEngine
 from pytest_trt.engine.backends.onnxruntime_gpu.provider import PROVIDERS, load_provider, require_package
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
 from pytest_trt.engine.onnx.model_files import copy_model
@@ -80,7 +82,7 @@ class OnnxRuntimeGpu:
     def check(self, model: Path, spec: EngineSpec) -> None:
         """Load a model, and close it; see `Backend.check`."""
         _check_precision(spec)
-        self.load(model, "0", spec).open_session({})
+        self._load(model, "0", spec).open_session({})
 
     def build(self, job: BuildJob, progress: Progress) -> BuildReport:
         """Copy the model to the plan, and prove on the GPU where its nodes run; see `Backend.build`."""
@@ -91,17 +93,27 @@ class OnnxRuntimeGpu:
         copy_model(Path(job.model), plan)
         placement.name_all_nodes(plan)
         progress("optimising the graph", -1.0)
-        self.load(plan, job.device, job.spec).open_session({})
+        self._load(plan, job.device, job.spec).open_session({})
         size = sum(part.stat().st_size for part in plan.parent.glob("plan*"))
         return BuildReport(seconds=time.perf_counter() - started, plan_bytes=size)
 
-    def load(self, plan: Path, device: str, spec: EngineSpec) -> OrtDeviceEngine:
-        """Load a model.
+    def load(self, plan: Path, device: str, spec: EngineSpec) -> OrtDeviceEngine | OrtHostEngine:
+        """Load a model; one with an output whose shape depends on the data runs by calls (see `OrtHostEngine`).
 
         Raises:
-            BackendError: The plan was built by TensorRT, or there is no such device.
+            BackendError: The plan was built by TensorRT, there is no such device, or the provider does not load.
+            BuildError: ONNX Runtime cannot load the model.
             ModelError: The plan is no ONNX model.
         """
+        engine = self._load(plan, device, spec)
+        dynamic = dynamic_outputs(plan)
+        return OrtHostEngine(engine, dynamic) if dynamic else engine
+
+    def open_session(self, plan: Path, device: str, spec: EngineSpec, *, profile_prefix: str) -> Any:
+        """Return a session whose profiler writes to a file; see `OrtDeviceEngine.open_session`."""
+        return self._load(plan, device, spec).open_session({}, profile_prefix=profile_prefix)
+
+    def _load(self, plan: Path, device: str, spec: EngineSpec) -> OrtDeviceEngine:
         with plan.open("rb") as file:
             origin = parse_header(file.read(HEADER_BYTES))
         if origin is not None:

@@ -11,7 +11,7 @@ from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.errors import BackendError, InputError
 from pytest_trt.spec.shape_ranges import Shape
 
-_WITHOUT_WAITING = "disable_synchronize_execution_providers"
+WITHOUT_WAITING = "disable_synchronize_execution_providers"
 """The run option with which a run returns when its work is enqueued, instead of when it has ended."""
 
 _WARM_UP = 3
@@ -56,7 +56,7 @@ class OrtContext:
         self._consumed: cuda.Event | None = None
         self._after_warm_up = after_warm_up or _do_nothing
         self._run_options = ort.RunOptions()
-        self._run_options.add_run_config_entry(_WITHOUT_WAITING, str(int(not wait)))
+        self._run_options.add_run_config_entry(WITHOUT_WAITING, str(int(not wait)))
 
     def set_shape(self, name: str, shape: Shape) -> None:
         """Set the shape of an input."""

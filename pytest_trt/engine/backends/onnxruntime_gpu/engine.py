@@ -144,11 +144,16 @@ class OrtDeviceEngine:
         return layer_profile.time_layers(self.backend, self.plan, self.device.ordinal, self.spec, inputs, runs)
 
     def memory(self, shapes: Mapping[str, Shape], contexts: int, io: int) -> Mapping[str, int]:
-        """Return the device memory in bytes by name; nothing with the TensorRT provider, which allocates by itself."""
-        if PROVIDERS[self.backend][0] != CUDA:
+        """Return the device memory in bytes by name; nothing if it cannot be counted."""
+        if not self.counts_memory:
             return {}
         tensors = (*self.inputs, *self.outputs)
         return memory.count_memory(self._open_waiting_context, tensors, shapes, contexts, io)
+
+    @property
+    def counts_memory(self) -> bool:
+        """Whether memory can be counted: the TensorRT provider allocates by itself."""
+        return PROVIDERS[self.backend][0] == CUDA
 
     def _open_waiting_context(self, options: Mapping[str, str], stream: cuda.Stream) -> OrtContext:
         """Return a context whose session has the provider's own stream, and waits for each run."""

@@ -78,8 +78,8 @@ def _run(folder: Path) -> None:
     with np.load(folder / "inputs.npz") as file:
         inputs = {name: file[f"arr_{number}"] for number, name in enumerate(job["names"])}
     chosen: Any = backend(job["backend"])
-    engine: Any = chosen.load(Path(job["plan"]), job["device"], codec.decode(EngineSpec, job["spec"]))
-    session = engine.open_session({}, profile_prefix=str(folder / "profile"))
+    spec = codec.decode(EngineSpec, job["spec"])
+    session = chosen.open_session(Path(job["plan"]), job["device"], spec, profile_prefix=str(folder / "profile"))
     for _ in range(job["runs"] + 1):
         session.run(None, inputs)
     events = json.loads(Path(session.end_profiling()).read_text())

@@ -5,12 +5,16 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.cuda.tracker import AllocationTracker
 from pytest_trt.engine.backends.onnxruntime_gpu.context import OrtContext, tensor_bytes
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.spec.shape_ranges import Shape
+
+if TYPE_CHECKING:
+    from pytest_trt.engine.tensors import Arrays
 
 _callbacks: list[object] = []
 """The functions that sessions call, kept as long as the process: ONNX Runtime decides when it frees memory."""
@@ -66,6 +70,31 @@ def count_memory(
         "io": io,
         "peak": contexts * peak + io,
     }
+
+
+def count_memory_of_call(open_session: Callable[[Mapping[str, str]], Any], inputs: Arrays) -> Mapping[str, int]:
+    """Return the device memory that a call with arrays of the host needs with the CUDA provider, in bytes by name.
+
+    Args:
+        open_session: Opens a session with options of the provider.
+        inputs: The inputs of the call.
+
+    Returns:
+        `weights`, and `peak`, which includes the inputs and outputs on the device.
+    """
+    tracker = AllocationTracker()
+    try:
+        with _options(tracker) as options:
+            session = open_session(options)
+            weights = tracker.current_bytes
+            session.run(None, dict(inputs))
+            tracker.peak_bytes = tracker.current_bytes
+            session.run(None, dict(inputs))
+            peak = tracker.peak_bytes
+            del session
+    finally:
+        tracker.close()
+    return {"weights": weights, "peak": peak}
 
 
 @contextmanager
