@@ -12,6 +12,12 @@ from pytest_trt.errors import DeclarationError
 
 _FORMS = "ssh://gpu01?python=/opt/venv/bin/python, or exec: and a command that starts Python there"
 
+SSH_START_S = 60.0
+"""How long `ssh` may take until Python has started, in seconds."""
+
+EXEC_START_S = 600.0
+"""How long any other command may take until then, in seconds: a scheduler's may wait for a free node."""
+
 _QUERY = {"python": "python3", "config": "", "cache": ""}
 """What an ssh:// address may name, with the defaults."""
 
@@ -25,12 +31,14 @@ class HostAddress:
         command: The command that starts Python there, to which the interpreter's arguments are appended.
         quotes: Whether a shell there splits the command, so that its arguments are quoted.
         cache: The folder of the engine cache there; empty for the user's.
+        start_s: How long the command may take until Python has started, in seconds.
     """
 
     name: str
     command: tuple[str, ...]
     quotes: bool = False
     cache: str = ""
+    start_s: float = SSH_START_S
 
     def with_arguments(self, *arguments: str) -> list[str]:
         """Return the command with arguments for the interpreter."""
@@ -56,7 +64,9 @@ def parse_host(value: str, flag: str) -> HostAddress:
         except ValueError as error:
             raise DeclarationError(f"{flag} is {value!r}: its quotes do not match ({error})") from error
         if words:
-            return HostAddress(shlex.join(words), tuple(words), quotes=words[0].rpartition("/")[2] == "ssh")
+            return HostAddress(
+                shlex.join(words), tuple(words), quotes=words[0].rpartition("/")[2] == "ssh", start_s=EXEC_START_S
+            )
     raise DeclarationError(f"{flag} is {value!r}: give {_FORMS}")
 
 

@@ -26,9 +26,12 @@ SSH = ("ssh", "-T", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20")
         ("ssh://gpu01?config=ssh_config", HostAddress("gpu01", (*SSH, "-F", "ssh_config", "gpu01", "python3"), True)),
         (
             "exec: srun --gres=gpu:1 'my python'",
-            HostAddress("srun --gres=gpu:1 'my python'", ("srun", "--gres=gpu:1", "my python")),
+            HostAddress("srun --gres=gpu:1 'my python'", ("srun", "--gres=gpu:1", "my python"), start_s=600.0),
         ),
-        ("exec:/usr/bin/ssh a python", HostAddress("/usr/bin/ssh a python", ("/usr/bin/ssh", "a", "python"), True)),
+        (
+            "exec:/usr/bin/ssh a python",
+            HostAddress("/usr/bin/ssh a python", ("/usr/bin/ssh", "a", "python"), True, start_s=600.0),
+        ),
     ],
 )
 def test_an_address_names_a_host_and_a_command(value, address):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import importlib.util
 import os
 import signal
@@ -21,19 +22,21 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_trt.core import codec
-from pytest_trt.core.records import Layer
-from pytest_trt.engine.cache.entry import Entry, Meta
 from pytest_trt.errors import CacheError, HostError, TrtError
 from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.measure.probe.client import Probe, with_log
 from pytest_trt.measure.probe.server import ProbeServer
 from pytest_trt.spec.settings import Settings
+from pytest_trt.trial.hosts.cache_requests import CacheRequests
 from pytest_trt.trial.hosts.link import Link, LinkLost
 from pytest_trt.trial.hosts.local import LocalHost
 from pytest_trt.trial.hosts.relay import Relay
 
 _END_S = 8.0
 """How long the agent may take to end after the session has, in seconds, before it exits without more ado."""
+
+_WITH_STATE = frozenset(("block", "throughput"))
+"""The verbs of a probe after which the state of the device is read."""
 
 _GPU_CALLS = frozenset(("read", "power_limit_w", "facts", "proof", "process_bytes", "other_processes"))
 
@@ -86,16 +89,15 @@ class Agent:
         self._probes: dict[int, tuple[ProbeServer, Probe]] = {}
         self._relays: dict[int, Relay] = {}
         self._held: dict[int, contextlib.ExitStack] = {}
-        self._drafts: dict[str, contextlib.ExitStack] = {}
+        self._read_state: Callable[[], Mapping[str, float]] | None = None
         self._count = 0
         self._requests: dict[str, Callable[..., Any]] = {
             name: getattr(self, name)
             for name in (
                 "facts", "has_package", "list_uuids", "version", "fork", "reap", "gpu", "wait_until_free", "cpu_read",
-                "cpu_proof", "lock", "claim", "lock_engine", "unlock", "find", "draft", "put", "remove", "save",
-                "discard", "pin", "timing_cache", "calibration_file", "model", "save_model",
+                "cpu_proof", "lock", "claim", "lock_engine", "unlock",
             )
-        }  # fmt: skip
+        } | CacheRequests(lambda: self._host.engines).by_name  # fmt: skip
 
     def serve(self) -> None:
         """Serve requests until the link is lost."""
@@ -167,8 +169,17 @@ class Agent:
         self._count += 1
         number = self._count
         self._probes[number] = server, probe
-        self._relays[number] = Relay(self._link, number, probe.channel, lambda: "\n".join(with_log("", probe.log)[1:]))
+        log = functools.partial(_last_lines, probe.log)
+        self._relays[number] = Relay(self._link, number, probe.channel, self._state_beside, log)
         return {"probe": number, "pid": probe.pid}
+
+    def _state_beside(self, verb: str) -> dict[str, Any]:
+        """Return the state of the device after a block, which the session would ask for next."""
+        if verb not in _WITH_STATE or self._read_state is None:
+            return {}
+        with contextlib.suppress(TrtError):  # the session asks again, and receives the error
+            return {"state": self._read_state()}
+        return {}
 
     def reap(self, probe: int, kill: bool) -> int:
         """Wait until a probe ends, or kill it, and return its wait status."""
@@ -182,6 +193,8 @@ class Agent:
         """Return what a method of `GpuState` returns, as JSON values."""
         if call not in _GPU_CALLS:
             raise HostError(f"there is no reading {call!r} of a GPU")
+        if call == "read":
+            self._read_state = self._host.gpu(uuid).read
         return codec.encode(getattr(self._host.gpu(uuid), call)(*arguments))
 
     def wait_until_free(
@@ -192,6 +205,7 @@ class Agent:
 
     def cpu_read(self) -> dict[str, float]:
         """Return the load of this host."""
+        self._read_state = self._host.cpu.read
         return self._host.cpu.read()
 
     def cpu_proof(self, states: Sequence[Mapping[str, float]]) -> dict[str, str]:
@@ -222,81 +236,14 @@ class Agent:
         """Unlock a card or an engine."""
         self._held.pop(held).close()
 
-    def find(self, digest: str) -> list[Any]:
-        """Return the entry of an engine, or None, and a note."""
-        entry, note = self._host.engines.find(digest)
-        return [None if entry is None else _encode(entry), note]
-
-    def draft(self, digest: str) -> str:
-        """Return a new folder to build an engine in; without a digest, to receive a model in."""
-        stack, store = contextlib.ExitStack(), self._host.engines
-        folder = str(stack.enter_context(store.draft(digest) if digest else store.model_draft()))
-        self._drafts[folder] = stack
-        return folder
-
-    def put(self, folder: str, name: str, payload: bytes = b"") -> None:
-        """Append to a file in a draft."""
-        path = self._path(folder, name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            file.write(payload)
-
-    def remove(self, folder: str, names: Sequence[str]) -> None:
-        """Remove files from a draft."""
-        for name in names:
-            self._path(folder, name).unlink(missing_ok=True)
-
-    def _path(self, folder: str, name: str) -> Path:
-        path = Path(folder, name)
-        if folder not in self._drafts or not path.resolve().is_relative_to(Path(folder).resolve()):
-            raise HostError(f"{path} is in no folder of this session")
-        return path
-
-    def save(self, folder: str, meta: dict[str, Any], layers: list[Any], apart: bool) -> dict[str, Any]:
-        """Turn a draft into an entry of the cache, and return it."""
-        store = self._host.engines
-        decoded = codec.decode(Meta, meta), codec.check(tuple[Layer, ...], layers, "layers")
-        return _encode((store.save_apart if apart else store.save)(Path(folder), *decoded))
-
-    def discard(self, folder: str) -> None:
-        """Remove a draft, unless it was saved."""
-        self._drafts.pop(folder).close()
-
-    def pin(self, digest: str, pinned: bool) -> None:
-        """Protect an engine from pruning, or end its protection."""
-        self._host.engines.pin(digest, pinned)
-
-    def timing_cache(self, version: str, device: str) -> str:
-        """Return the path of a timing cache."""
-        return str(self._host.engines.timing_cache(version, device))
-
-    def calibration_file(self, name: str, key: str) -> tuple[bool, bytes]:
-        """Return whether there is a calibration cache, and its content."""
-        found = self._host.engines.calibration_file(name, key)
-        return found is not None, found.read_bytes() if found is not None else b""
-
-    def model(self, key: str) -> str | None:
-        """Return the folder of a model in the cache; None if it is not there."""
-        found = self._host.engines.find_model(key)
-        return None if found is None else str(found)
-
-    def save_model(self, folder: str) -> str:
-        """Turn a draft into a model of the cache, and return its folder."""
-        return str(self._host.engines.keep_model(Path(folder)))
-
     def close(self) -> None:
         """End every process that was started for the session, and release its locks."""
         with contextlib.suppress(Exception):
             self._starter.submit(self._host.close).result(_END_S)
 
 
-def _encode(entry: Entry) -> dict[str, Any]:
-    return {
-        "folder": str(entry.folder),
-        "meta": codec.encode(entry.meta),
-        "layers": codec.encode(entry.layers),
-        "plan_bytes": entry.plan_bytes,
-    }
+def _last_lines(log: Path) -> str:
+    return "\n".join(with_log("", log)[1:])
 
 
 def _describe(error: Exception) -> dict[str, str]:

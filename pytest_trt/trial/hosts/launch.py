@@ -24,9 +24,6 @@ from pytest_trt.trial.hosts.link import Link
 
 MIN_PYTHON = (3, 10)
 
-START_TIMEOUT_S = 600.0
-"""How long a command may take until Python has started, in seconds: a cluster's may wait for a free node."""
-
 _ANSWER_TIMEOUT_S = 120.0
 """How long each further step may take, in seconds."""
 
@@ -111,7 +108,7 @@ class Connection:
         nonce = f"pytest-trt-{secrets.token_hex(8)}"
         source = Path(bootstrap.__file__).read_bytes()
         self._write(f"exec({json.dumps(_FIRST_LINE.replace('NONCE', nonce))})\n".encode())
-        version = self._read_until(nonce, START_TIMEOUT_S, say)
+        version = self._read_until(nonce, say)
         if tuple(map(int, version.split("."))) < MIN_PYTHON:
             raise self._fault(f"Python is {version} there, and 3.10 or newer is needed: name it in the host's address")
         self._write(f"{len(source):08d}".encode() + source)
@@ -126,13 +123,13 @@ class Connection:
         self.link = Link(self._out.fileno(), self._in.fileno())
         self.link.keep_alive()
 
-    def _read_until(self, nonce: str, timeout_s: float, say: Say) -> str:
+    def _read_until(self, nonce: str, say: Say) -> str:
         """Skip what a login script or an interactive interpreter prints, and return the version of Python."""
         started, seen = time.monotonic(), b""
         while not (found := re.search(rf"{nonce} (\d+\.\d+)\r?\n".encode(), seen)):
             waited = time.monotonic() - started
-            if waited > timeout_s:
-                raise self._fault(f"no Python has started within {timeout_s:g} s")
+            if waited > self._address.start_s:
+                raise self._fault(f"no Python has started within {self._address.start_s:g} s")
             if not select.select([self._out], [], [], 1.0)[0]:
                 say(f"waiting for {self._address.name}, {waited:.0f} s")
                 continue

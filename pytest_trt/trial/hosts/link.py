@@ -14,11 +14,11 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-BEAT_S = 2.0
-"""How often each end sends something at least, in seconds."""
-
 SILENCE_S = 15.0
 """After how many seconds without a byte a link counts as lost."""
+
+BEATS = 6
+"""How often each end sends something at least within that time."""
 
 MAX_TEXT_BYTES = 256 * 2**20
 """The largest JSON object of a frame. A larger one means that something else writes to the link."""
@@ -52,11 +52,11 @@ class Link:
         self.messages = self.nbytes = 0
 
     def keep_alive(self) -> None:
-        """Send something every BEAT_S from now on, in a thread of its own, until the link is closed or lost."""
+        """Send something regularly from now on, in a thread of its own, until the link is closed or lost."""
         threading.Thread(target=self._beat, name="trt-beat", daemon=True).start()
 
     def _beat(self) -> None:
-        while not self._closed.wait(BEAT_S):
+        while not self._closed.wait(self._silence_s / BEATS):
             try:
                 self.send({})
             except LinkLost:

@@ -25,11 +25,21 @@ class Relay:
         link: The link to the other end.
         number: The number of the probe.
         channel: The socket to the caller, or to the probe. The relay closes it.
+        beside: Called with the verb that was delivered last, before a message is sent; returns what is sent beside it.
         closed: Called once the socket is closed; returns what the other end receives as the end of the probe's log.
     """
 
-    def __init__(self, link: Link, number: int, channel: ArrayChannel, closed: Callable[[], str] = lambda: "") -> None:
-        self._link, self._number, self._channel, self._closed = link, number, channel, closed
+    def __init__(
+        self,
+        link: Link,
+        number: int,
+        channel: ArrayChannel,
+        beside: Callable[[str], Mapping[str, Any]],
+        closed: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._link, self._number, self._channel = link, number, channel
+        self._beside, self._closed = beside, closed
+        self._verb = ""
         self._thread = threading.Thread(target=self._forward, name=f"trt-probe-{number}", daemon=True)
         self._thread.start()
 
@@ -37,7 +47,9 @@ class Relay:
         try:
             while True:
                 message, arrays, number = self._channel.receive()
-                self._link.send({"probe": self._number, **_announce(message, arrays, number)}, list(arrays.values()))
+                beside = self._beside(self._verb)
+                frame = {"probe": self._number, **_announce(message, arrays, number), **beside}
+                self._link.send(frame, list(arrays.values()))
         except (wire.Closed, OSError):
             with contextlib.suppress(LinkLost):
                 self._link.send({"probe": self._number, "closed": self._closed()})
@@ -47,6 +59,7 @@ class Relay:
     def deliver(self, message: Mapping[str, Any], payload: bytearray) -> None:
         """Pass on a message that the other end has sent."""
         arrays = _arrays(message["arrays"], payload)
+        self._verb = str(message["message"].get("verb", ""))
         with contextlib.suppress(wire.Closed, OSError):  # `_forward` notices it, too
             if arrays or message["number"]:
                 self._channel.send(message["message"], arrays, message["number"])

@@ -158,7 +158,8 @@ class _RemoteCpu:
         self._session = session
 
     def read(self) -> dict[str, float]:
-        return dict(self._session().call("cpu_read")[0])
+        session = self._session()
+        return session.take_state() or dict(session.call("cpu_read")[0])
 
     def proof(self, states: Sequence[Mapping[str, float]]) -> dict[str, str]:
         return dict(self._session().call("cpu_proof", states=[dict(state) for state in states])[0])
@@ -175,7 +176,7 @@ class _RemoteGpu:
         return self._session().call("gpu", uuid=self._uuid, call=call, arguments=list(arguments))[0]
 
     def read(self) -> dict[str, float]:
-        return dict(self._call("read"))
+        return self._session().take_state() or dict(self._call("read"))
 
     def power_limit_w(self) -> float | None:
         found: float | None = self._call("power_limit_w")

@@ -72,6 +72,7 @@ class HostSession:
         self._logs: dict[int, Path] = {}
         self._count = 0
         self._counting = threading.Lock()
+        self._state: dict[str, float] | None = None
         self.lost = ""
         self._reader = threading.Thread(target=self._read, name="trt-link", daemon=True)
         self._reader.start()
@@ -93,6 +94,7 @@ class HostSession:
             self._pending[number] = pending
         try:
             self._check()
+            self._forget_state()
             try:
                 self._link.send({"id": number, "do": request, "arguments": arguments}, [payload])
             except LinkLost as error:
@@ -120,7 +122,7 @@ class HostSession:
         number, pid = int(found["probe"]), int(found["pid"])
         ours, theirs = socket.socketpair()
         self._logs[number] = self._folder.path / f"probe-{number}.log"
-        self._relays[number] = Relay(self._link, number, ArrayChannel(theirs))
+        self._relays[number] = Relay(self._link, number, ArrayChannel(theirs), self._forget_state)
         if self.lost:
             self._relays[number].close()
 
@@ -129,6 +131,15 @@ class HostSession:
             return int(self.call("reap", probe=number, kill=kill)[0])
 
         return Probe(reap, ours, pid, self._logs[number])
+
+    def take_state(self) -> dict[str, float] | None:
+        """Return the state of the device that came with the last reply of a probe; None if anything was sent since."""
+        state, self._state = self._state, None
+        return state
+
+    def _forget_state(self, _verb: str = "") -> Mapping[str, Any]:
+        self._state = None
+        return {}
 
     def _read(self) -> None:
         """Pass on what arrives, until the link is lost."""
@@ -146,6 +157,7 @@ class HostSession:
         relay = self._relays.get(message["probe"])
         if relay is None:
             return
+        self._state = message.get("state")
         if "closed" in message:
             self._logs[message["probe"]].write_text(message["closed"])
             relay.close()
