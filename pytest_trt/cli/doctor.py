@@ -74,7 +74,7 @@ def _run(args: argparse.Namespace) -> int:
         except TrtError as error:
             _print_section("default backend", [f"none: {error}"])
             return FAILED
-        reason = "--trt-backend=auto uses TensorRT if it is installed and there is a GPU"
+        reason = "--trt-backend=auto uses TensorRT if it is installed and there is a GPU, then ONNX Runtime"
         _print_section("default backend", [f"{default} ({reason})"])
         _print_section("sources of noise", list(_noise(bench, default)) or ["none found"])
     return 0 if works else FAILED

@@ -58,6 +58,7 @@ class TestPyTorch:
         with pytest.raises(BackendError, match="returned 2 outputs, but the model has a, b, c"):
             self.load(plan, "doubles", ("a", "b", "c")).run({"x": np.ones((1, 2), np.float32), "y": np.arange(1)})
 
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, of the modules that compile
     def test_compiled_module_has_the_same_outputs(self, plan):
         inputs = {"x": np.ones((3, 2), np.float32), "y": np.arange(3)}
         engine = self.load(plan, "doubles", compiled=True)

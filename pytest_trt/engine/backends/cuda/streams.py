@@ -86,6 +86,12 @@ class Stream:
         if status:
             check_status(status, f"cudaMemsetAsync of {nbytes} bytes")
 
+    @property
+    def is_capturing(self) -> bool:
+        """Whether work in the stream is being captured, even if the capture has failed."""
+        status = call("cudaStreamIsCapturing", self.native)
+        return bool(status != self._runtime.cudaStreamCaptureStatus.cudaStreamCaptureStatusNone)
+
     def synchronize(self) -> None:
         """Wait until the stream is idle."""
         (status,) = self._runtime.cudaStreamSynchronize(self.native)

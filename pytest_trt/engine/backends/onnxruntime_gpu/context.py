@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -33,6 +35,7 @@ class OrtContext:
         stream: The stream.
         wait: Whether a run returns only when it has ended, for a session that does not use `stream`.
         after_warm_up: Is called once `infer_shapes` has run the model.
+        reason_uncapturable: Returns why the session cannot be captured; empty if it may be.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class OrtContext:
         *,
         wait: bool = False,
         after_warm_up: Callable[[], None] | None = None,
+        reason_uncapturable: Callable[[], str] = str,
     ) -> None:
         self._ort, self._session, self._device, self._stream = ort, session, device, stream
         self._inputs, self._outputs = inputs, outputs
@@ -55,6 +59,8 @@ class OrtContext:
         self._binding: Any = None
         self._consumed: cuda.Event | None = None
         self._after_warm_up = after_warm_up or _do_nothing
+        self._reason_uncapturable = reason_uncapturable
+        self._capture_failed = False
         self._run_options = ort.RunOptions()
         self._run_options.add_run_config_entry(WITHOUT_WAITING, str(int(not wait)))
 
@@ -117,7 +123,9 @@ class OrtContext:
         self._consumed = event
 
     def check_capturable(self, stream: cuda.Stream) -> None:
-        """Do nothing: a capture that fails says why."""
+        """Raise BackendError if nodes run on the CPU. A capture that fails for another reason says why."""
+        if reason := self._reason_uncapturable():
+            raise BackendError(reason)
 
     def reason_not_replayable(self, graph: cuda.Graph) -> str:
         """Return why a captured graph must not be launched again; empty if it may be.
@@ -135,12 +143,25 @@ class OrtContext:
         """
         if self._binding is None:
             self._binding = self._bind()
+        if self._capture_failed:
+            self._take_last_error()
         try:
             self._session.run_with_iobinding(self._binding, self._run_options)
         except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception.
+            self._capture_failed = stream.is_capturing
             raise BackendError(_describe_failure(error, self._outputs, self._shapes)) from error
         if self._consumed is not None:
             self._consumed.record(stream)
+
+    def _take_last_error(self) -> None:
+        """Run once without regard to errors.
+
+        A failed capture leaves its error in the CUDA runtime of ONNX Runtime, which is not the one of our bindings. The
+        next run would report it.
+        """
+        self._capture_failed = False
+        with contextlib.suppress(Exception):
+            self._session.run_with_iobinding(self._binding, self._run_options)
 
     def _bind(self) -> Any:
         """Return the binding to the current addresses."""
@@ -186,7 +207,7 @@ def tensor_bytes(tensor: Tensor, shape: Shape) -> int:
 def _describe_failure(error: Exception, outputs: tuple[Tensor, ...], shapes: Mapping[str, Shape]) -> str:
     """Return an error message, with a remedy if the shape of an output was not the expected one."""
     text = f"ONNX Runtime cannot run the model: {readable_message(error)}"
-    if "shape verification failed" in str(error).lower():
+    if re.search("shape verification failed|computed output shape", str(error), re.IGNORECASE):
         expected = ", ".join(f"{tensor.name!r} {shapes[tensor.name]}" for tensor in outputs)
         text += (
             f"; the shape of an output depends on the data (on zeros: {expected}), which ONNX Runtime on a GPU cannot "

@@ -76,7 +76,14 @@ class OrtDeviceEngine:
             session, after_warm_up = self.open_session(options), None
         else:
             session, after_warm_up = self._open_profiled_session(options)
-        return self._context(session, stream, after_warm_up=after_warm_up)
+        return self._context(
+            session, stream, after_warm_up=after_warm_up, reason_uncapturable=self._reason_uncapturable
+        )
+
+    def _reason_uncapturable(self) -> str:
+        """Return that nodes run on the CPU; empty if none does."""
+        nodes = self._placement.cpu_nodes if self._placement is not None else ()
+        return f"{len(nodes)} nodes run on the CPU ({placement.list_nodes(nodes)})" if nodes else ""
 
     def _open_profiled_session(self, options: Mapping[str, str]) -> tuple[Any, Callable[[], None]]:
         """Return a session, and a call that reads from its profile where nodes ran. Call it after the first runs."""

@@ -80,13 +80,17 @@ class Placement:
         others = [node for node in self.cpu_nodes if not _matches(node, allowed)]
         if not others:
             return
-        shown = ", ".join(map(str, others[:_MAX_SHOWN]))
-        more = f" and {len(others) - _MAX_SHOWN} more" if len(others) > _MAX_SHOWN else ""
         operators = sorted({node.operator for node in others})
         raise BuildError(
             f"{len(others)} of {len(self.nodes)} nodes would run on the CPU, since no provider on the GPU runs them: "
-            f"{shown}{more}: change the model, or allow them with cpu_nodes={operators!r}"
+            f"{list_nodes(others)}: change the model, or allow them with cpu_nodes={operators!r}"
         )
+
+
+def list_nodes(nodes: Sequence[PlacedNode]) -> str:
+    """Return the operators and names of nodes as text, the first ones of many."""
+    more = f" and {len(nodes) - _MAX_SHOWN} more" if len(nodes) > _MAX_SHOWN else ""
+    return ", ".join(map(str, nodes[:_MAX_SHOWN])) + more
 
 
 def _matches(node: PlacedNode, patterns: Sequence[str]) -> bool:
