@@ -27,7 +27,8 @@ CAPACITY = 4096
 class _Graph:
     """The nodes and weights of a model while it is made."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
         self.nodes: list[onnx.NodeProto] = []
         self.weights: list[onnx.TensorProto] = []
 
@@ -41,7 +42,7 @@ class _Graph:
         return name
 
     def weight(self, name: str, *shape: int) -> str:
-        random = np.random.default_rng(sum(name.encode()) * 1009 + len(name))
+        random = np.random.default_rng([self._seed, *name.encode()])
         values = random.standard_normal(shape, dtype=np.float32) / np.float32(np.sqrt(shape[0]))
         return self.constant(name, values)
 
@@ -54,6 +55,7 @@ def decoder(
     cache: Cache = "growing",
     capacity: int | None = None,
     batch: int | str = 1,
+    seed: int = 0,
 ) -> onnx.ModelProto:
     """Return a decoder.
 
@@ -65,8 +67,9 @@ def decoder(
         cache: The kind of the caches.
         capacity: The entries of a fixed cache; None for a dynamic dimension `C`.
         batch: The batch, or the name of its dimension.
+        seed: The seed of the weights.
     """
-    g, width = _Graph(), heads * size
+    g, width = _Graph(seed), heads * size
     for number in (0, 1):
         g.constant(f"int{number}", np.array([number], np.int64))
     g.constant("split", np.array([0, 0, heads, size], np.int64))

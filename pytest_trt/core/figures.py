@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Figure:
         column: The title of the column in the table of results. It is empty if the table does not show the figure.
         on_request: Whether the figure is measured only if a budget, a tolerance or an option requests it, because that
             takes long. Its column is shown only if a test has the figure.
+        of_generation: Whether the figure is that of a generation, which only tests with `trt_generate` have. The same
+            holds for its column.
     """
 
     unit: str
@@ -40,6 +43,7 @@ class Figure:
     in_history: bool = True
     column: str = ""
     on_request: bool = False
+    of_generation: bool = False
 
     @property
     def is_size(self) -> bool:
@@ -62,6 +66,11 @@ def _part(unit: str, title: str) -> Figure:
     return Figure(unit, title, budget=False, in_history=False)
 
 
+def _generated(unit: str, title: str, **more: Any) -> Figure:
+    """Return a figure of a generation (`trt_generate`)."""
+    return Figure(unit, title, of_generation=True, **more)
+
+
 # The tolerances come from benchmarks/gate_aa.py, which compares an unchanged engine with its own baseline. On a busy
 # CPU, the largest ratio of two values of host_mb was 1.17 (docs/results/2026-11-30-cpu-gates.md). The size of an
 # unchanged engine does not move at all; its tolerance leaves room for another build.
@@ -71,11 +80,11 @@ FIGURES: Mapping[str, Figure] = {
     "p95_ms": Figure("ms", "p95 latency"),
     "p99_ms": Figure("ms", "p99 latency", column="p99 ms"),
     "throughput": Figure("inf/s", "throughput", higher_is_better=True, tolerance=0.2, at_least_of="ms", column="inf/s"),
-    "ttft_ms": Figure("ms", "time to the first token", tolerance=0.2, at_least_of="ms"),
-    "itl_ms": Figure("ms", "time between tokens", tolerance=0.2, at_least_of="ms"),
-    "itl_p99_ms": Figure("ms", "p99 time between tokens"),
-    "tokens_s": Figure("tokens/s", "generation", higher_is_better=True),
-    "kv_mb": Figure("MB", "state after a generation", tolerance=0.05, at_least_of="memory_mb"),
+    "ttft_ms": _generated("ms", "time to the first token", tolerance=0.2, at_least_of="ms", column="ttft ms"),
+    "itl_ms": _generated("ms", "time between tokens", tolerance=0.2, at_least_of="ms", column="itl ms"),
+    "itl_p99_ms": _generated("ms", "p99 time between tokens"),
+    "tokens_s": _generated("tokens/s", "generation", higher_is_better=True),
+    "kv_mb": _generated("MB", "state after a generation", tolerance=0.05, at_least_of="memory_mb"),
     "memory_mb": Figure("MB", "device memory", tolerance=0.05, column="memory MB"),
     "process_mb": Figure("MB", "device memory of the process", tolerance=0.1, at_least_of="memory_mb"),
     "host_mb": Figure("MB", "host memory", tolerance=0.25, at_least_of="memory_mb", column="host MB"),
@@ -99,6 +108,10 @@ FIGURES: Mapping[str, Figure] = {
 
 ON_REQUEST = frozenset(name for name, figure in FIGURES.items() if figure.on_request)
 """The figures that are measured only on request: those of the energy."""
+
+
+OF_GENERATION = frozenset(name for name, figure in FIGURES.items() if figure.of_generation)
+"""The figures of a generation."""
 
 
 def status_words(status: str, figure: str = "") -> str:

@@ -198,6 +198,7 @@ class Measurement:
         notes: Remarks about the engine, the device and the measurement, for reports.
         build_spread: How far builds of the same engine differ, as a share, by the name of the figure.
         outputs: Compact copies of the outputs, by name.
+        step_ms: The median time of some steps of a generation in ms, by the number of tokens before the step.
     """
 
     node_id: str
@@ -218,6 +219,7 @@ class Measurement:
     build_spread: Mapping[str, float] = dataclasses.field(default_factory=dict)
     outputs: Mapping[str, StoredOutput] = dataclasses.field(default_factory=dict)
     unsupported: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    step_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     schema: int = SCHEMA
 
     def __getitem__(self, figure: str) -> float:

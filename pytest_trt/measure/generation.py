@@ -16,17 +16,26 @@ FIGURES = ("ttft_ms", "itl_ms", "itl_p99_ms", "tokens_s")
 """The figures of every generation. Each generation is one sample of each of them."""
 
 
+WIDEST = 1000.0
+"""The widest interval of a figure to either side, as a factor: a wider one says nothing more."""
+
+MOST_STEPS = 64
+"""The most steps whose times a report keeps."""
+
+
 @dataclasses.dataclass(frozen=True)
 class GenerationRun:
     """The result of a pass.
 
     Attributes:
         figures: The figures.
+        step_ms: The median time of a step in ms, by the number of tokens before it, for up to `MOST_STEPS` steps.
         growth: How the time of a step grows with the number of tokens before it, as text; empty for a single step.
         example: A generation with the logits of its tokens; None unless requested.
     """
 
     figures: Mapping[str, Estimate]
+    step_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     growth: str = ""
     example: Generated | None = None
 
@@ -66,11 +75,22 @@ def measure_generation(
         if rule is not None:
             rule.add(0, 0, blocks[-1])
     samples = (Samples(tuple(blocks)),)
-    figures = {name: noise_levels.estimate(name, samples, spread) for name in blocks[0].times}
+    figures = {name: _bounded(noise_levels.estimate(name, samples, spread)) for name in blocks[0].times}
     figures["kv_mb"] = Estimate.exact(first.state_bytes / 1e6)
     medians = [stats.median(times) for times in zip(*steps, strict=True)]
     prompt = inputs.arrays[inputs.job.reading.roles.tokens].shape[1]
-    return GenerationRun(figures, _describe_growth(medians, prompt), first if keep_example else None)
+    shown = sorted({number * len(medians) // MOST_STEPS for number in range(MOST_STEPS)}) if medians else []
+    step_ms = {str(prompt + number): medians[number] for number in shown}
+    return GenerationRun(figures, step_ms, _describe_growth(medians, prompt), first if keep_example else None)
+
+
+def _bounded(estimate: Estimate) -> Estimate:
+    """Return the estimate with an interval that is not wider than `WIDEST` to either side.
+
+    A few generations on a busy machine may scatter so much that the interval of their logarithms is no number any more.
+    """
+    low, high = max(estimate.low, estimate.value / WIDEST), min(estimate.high, estimate.value * WIDEST)
+    return dataclasses.replace(estimate, low=low, high=high)
 
 
 def _block(generated: Generated) -> Block:

@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from pytest_trt.core.figures import FIGURES, ON_REQUEST, status_words
+from pytest_trt.core.figures import FIGURES, OF_GENERATION, ON_REQUEST, status_words
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import STATUSES, Estimate, Result, Verdict
 from pytest_trt.report.header import Header, device_name
@@ -79,7 +79,7 @@ def build_table(results: Sequence[Result], header: Header) -> Table:
         escape(device_name(r.measurement.environment).removeprefix("NVIDIA ")) if r.measurement else "" for r in results
     ]
     found = {name for result in results for name in _figures(result)}
-    hidden = {"host_mb" if "memory_mb" in found else "memory_mb", *(ON_REQUEST - found)}
+    hidden = {"host_mb" if "memory_mb" in found else "memory_mb", *((ON_REQUEST | OF_GENERATION) - found)}
     figures = {name: about.column for name, about in FIGURES.items() if about.column and name not in hidden}
     leading = ("test", "device") if len(set(devices) - {""}) > 1 else ("test",)
     budgets = list(map(_budget_cell, results))

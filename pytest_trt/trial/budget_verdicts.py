@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.records import Environment, Estimate, Samples, Verdict
 from pytest_trt.judge import budgets
 from pytest_trt.spec.declaration import Declaration
@@ -49,4 +50,6 @@ def budget_verdicts(
 
 def _unmeasured(name: str, limit: float) -> Verdict:
     text = f"{name} has a budget of {limit:g}, but this backend does not measure it: drop it, or name another device"
+    if FIGURES[name].of_generation:
+        text = f"{name} has a budget of {limit:g}, but nothing is generated: drop it, or declare trt_generate"
     return Verdict("error", "budget", name, text, limit=limit)

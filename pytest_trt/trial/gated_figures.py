@@ -43,7 +43,8 @@ def judge_gate(
     """
     name = gate.figure
     if name not in run.figures:
-        return _not_measured(gate) if gate.requested else None
+        lost = FIGURES[name].of_generation and name in baseline.figures
+        return _not_measured(gate) if gate.requested or lost else None
     if name == "throughput" and "gpu_ms" not in run.figures and not gate.requested:
         return None  # Queries follow one another: throughput is the inverse of the latency, which is judged.
     new = run.figures[name]
@@ -129,4 +130,9 @@ def _not_measured(gate: Gate) -> Verdict:
         f"{FIGURES[gate.figure].title} ({gate.figure}) is to be compared with the baseline, but this backend does not "
         "measure it: compare it only where it is measured"
     )
+    if FIGURES[gate.figure].of_generation:
+        text = (
+            f"{FIGURES[gate.figure].title} ({gate.figure}) is to be compared with the baseline, but nothing is "
+            "generated: declare trt_generate, or save the baseline again"
+        )
     return Verdict("unenforced", "baseline", gate.figure, text, tolerance=gate.tolerance)

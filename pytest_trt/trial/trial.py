@@ -296,6 +296,7 @@ class Trial(Case):
             notes=(*engine.notes, *self.environment.notes, *comparison.notes, *power_notes(run.states), *lottery.notes),
             build_spread=lottery.spread,
             outputs=outputs,
+            step_ms=run.generation.step_ms if run.generation is not None else {},
         )
 
     def finish(self) -> Result | None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from decoders import decoder
@@ -89,18 +89,51 @@ def test_m(trt_runner):
     assert statuses["budget", "itl_ms"] == "over_budget"
     assert statuses["accuracy", "tokens"] == "ok"
 
-    # the same decoder with another model for the prompt is not the same engine
-    weights = onnx.load(str(decoders.path / "prefill.onnx"))
-    for tensor in weights.graph.initializer:
-        if tensor.name == "head":
-            values = onnx.numpy_helper.to_array(tensor)[:, ::-1]
-            tensor.CopyFrom(onnx.numpy_helper.from_array(np.ascontiguousarray(values), "head"))
-    onnx.save(weights, str(decoders.path / "prefill.onnx"))
+
+GENERATES = """
+@growing
+@pytest.mark.trt_generate(prompt=5, steps=4, prefill="prefill.onnx")
+def test_m(trt_runner): trt_runner.measure()
+"""
+
+
+def judged(folder: Path) -> dict[tuple[str, str], str]:
+    """Return the status of each verdict of the last run's only test, by its basis and its figure."""
+    found = json.loads((folder / "out.json").read_text())["results"][0]
+    return {(verdict["basis"], verdict["figure"]): verdict["status"] for verdict in found["verdicts"]}
+
+
+@pytest.mark.way_past("change only the model that reads the prompt", "judged against the baseline")
+def test_another_model_for_the_prompt_is_another_engine(decoders: pytest.Pytester) -> None:
+    decoders.makepyfile(HEAD + GENERATES)
+    decoders.runpytest_inprocess("--trt-baseline-save").assert_outcomes(passed=1)
     decoders.runpytest_inprocess()
-    found = json.loads((decoders.path / "out.json").read_text())["results"][0]
-    judged = {(verdict["basis"], verdict["figure"]) for verdict in found["verdicts"]}
-    assert ("baseline", "ttft_ms") in judged
-    assert ("baseline", "kv_mb") in judged
+    assert judged(decoders.path) == {("baseline", "ms"): "ok"}  # identical
+    path = decoders.path / "prefill.onnx"
+    onnx.save(decoder(cache="none", batch="B", seed=1), str(path))
+    decoders.runpytest_inprocess()
+    assert {("baseline", "ttft_ms"), ("baseline", "itl_ms"), ("baseline", "kv_mb")} <= set(judged(decoders.path))
+
+
+@pytest.mark.way_past(
+    "remove `trt_generate` from a test whose baseline has a generation", "`unenforced`; fails with `--trt-strict`"
+)
+def test_a_generation_that_is_gone_is_reported(decoders: pytest.Pytester) -> None:
+    decoders.makepyfile(HEAD + GENERATES)
+    decoders.runpytest_inprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    decoders.makepyfile(HEAD + GENERATES.replace("@pytest.mark.trt_generate", "#"))
+    decoders.runpytest_inprocess("--trt-strict").assert_outcomes(failed=1)
+    found = judged(decoders.path)
+    assert {found["baseline", name] for name in ("ttft_ms", "itl_ms", "kv_mb")} == {"unenforced"}
+
+
+@pytest.mark.way_past("limit a figure of a generation, and generate nothing", "`error`")
+def test_a_budget_of_a_generation_needs_one(decoders: pytest.Pytester) -> None:
+    budget = '@pytest.mark.trt_budget("cpu", tokens_s=1)'
+    decoders.makepyfile(HEAD + GENERATES.replace("@pytest.mark.trt_generate", f"{budget} #"))
+    result = decoders.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*tokens_s has a budget of 1, but nothing is generated: drop it, or declare trt_gen*"])
 
 
 def test_bad_input_is_one_error_each(decoders: pytest.Pytester) -> None:

@@ -12,7 +12,7 @@ from pytest_trt.core import stats
 from pytest_trt.engine.decoder import Roles
 from pytest_trt.judge.budgets import LimitRule
 from pytest_trt.measure.engine_probe import EngineProbe, GenerationInputs
-from pytest_trt.measure.generation import measure_generation
+from pytest_trt.measure.generation import MOST_STEPS, WIDEST, measure_generation
 from pytest_trt.measure.probe.generations import GenerationJob
 from pytest_trt.pipeline.generation import Generated, Phase
 
@@ -55,8 +55,15 @@ def test_the_figures_are_those_of_all_generations_but_the_first() -> None:
         {"ttft_ms": 10, "itl_ms": 2.5, "itl_p99_ms": 4, "tokens_s": 2 * 5 / 20 * 1000, "kv_mb": 5.0}
     )
     assert found.growth == "1 ms from 6 tokens on, 2 ms from 7 tokens on, 3 ms from 8 tokens on, 4 ms from 9 tokens on"
+    assert found.step_ms == {"6": 1, "7": 2, "8": 3, "9": 4}
     assert len(probe.kept) == 1 + stats.LOOKS[0]
     assert found.example is None
+
+
+def test_a_report_keeps_some_of_many_steps() -> None:
+    found = measured(KnownGenerations(ones(), step_ms=tuple(range(1, 1001))))
+    assert len(found.step_ms) == MOST_STEPS
+    assert list(found.step_ms.items())[:2] == [("6", 1), ("21", 16)]
 
 
 def test_the_first_generation_is_the_example() -> None:
@@ -81,6 +88,14 @@ def test_a_budget_that_scatter_leaves_open_prolongs_it() -> None:
         for limit in (25.0, 2.51)
     )
     assert stats.LOOKS[0] <= decided.samples < undecided.samples
+
+
+def test_an_interval_stays_a_number_however_much_generations_scatter() -> None:
+    found = measured(KnownGenerations(iter([1.0, *[10.0 ** (9 * (number % 2)) for number in range(100)]])))
+    for figure in ("ttft_ms", "itl_ms", "itl_p99_ms", "tokens_s"):
+        estimate = found.figures[figure]
+        assert estimate.low == pytest.approx(estimate.value / WIDEST)
+        assert estimate.high == pytest.approx(estimate.value * WIDEST)
 
 
 def test_a_single_token_has_no_time_between_tokens() -> None:

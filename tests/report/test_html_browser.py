@@ -93,8 +93,8 @@ def test_failing_section_is_open_and_a_link_opens_another(opened: Open) -> None:
     section.locator("figure").first.wait_for()
     captions = section.locator("figcaption").all_text_contents()
     assert [caption.partition(":")[0] for caption in captions] == [
-        "Verdicts", "Distribution of the latency", "Blocks over time", "Parts of the latency, ms",
-        "Parts of the device memory, MB", "Layers by what they add", "Trend of the latency",
+        "Verdicts", "Distribution of the latency", "Blocks over time", "Time of a step of a generation",
+        "Parts of the latency, ms", "Parts of the device memory, MB", "Layers by what they add", "Trend of the latency",
     ]  # fmt: skip
     for caption in captions:
         figure = section.locator("figure", has_text=caption)

@@ -106,7 +106,10 @@ def paired_result() -> Result:
     new_layers = (Layer("same", 0.01), Layer("renamed", 0.2, "Conv", nodes=("/a",)), Layer("new", 0.02))
     old_layers = (Layer("same", 0.01), Layer("earlier name", 0.1, nodes=("/a",)), Layer("gone", 0.05))
     new = dataclasses.replace(
-        slow.measurement, samples=(Samples(throttled),), profile=LayerProfile(new_layers, runs=50)
+        slow.measurement,
+        samples=(Samples(throttled),),
+        profile=LayerProfile(new_layers, runs=50),
+        step_ms={"8": 0.3, "16": 0.32, "128": 0.4},
     )
     old = measurement(0.275, slow.node_id, profile=LayerProfile(old_layers, runs=50))
     history = (

@@ -87,6 +87,6 @@ def _count(marks: list[pytest.Mark]) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(TESTS))
+    sys.path[:0] = [str(TESTS), str(TESTS.parent / "benchmarks")]
     before, _, rest = PAGE.read_text().partition(START)
     PAGE.write_text(before + START + render(collect()) + END + rest.partition(END)[2])

@@ -60,6 +60,7 @@ def section(result: Result, header: Header, detail: Detail) -> dict[str, Any]:
         "figures": list(_figures(measurement, reference)),
         "samples": {name: distribution(side, detail.samples) for name, side in sides.items() if side.samples},
         "blocks": {name: blocks_over_time(side, detail.blocks) for name, side in sides.items() if side.samples},
+        "steps": {name: _steps(side) for name, side in sides.items() if len(side.step_ms) > 1},
         "parts": {
             title: {name: _parts(side, names) for name, side in sides.items()}
             for title, names in (("latency, ms", _LATENCY_PARTS), ("device memory, MB", _MEMORY_PARTS))
@@ -119,6 +120,12 @@ def _figures(measurement: Measurement, reference: Measurement | None) -> Iterato
             yield [FIGURES[name].title, *numbers, before, FIGURES[name].unit]
         elif name in measurement.unsupported:
             yield [FIGURES[name].title, measurement.unsupported[name], "", "", "", ""]
+
+
+def _steps(measurement: Measurement) -> list[list[float]]:
+    """Return the tokens before each step of a generation, and its time in ms."""
+    found = ((int(tokens), ms) for tokens, ms in measurement.step_ms.items())
+    return [[tokens, float(f"{ms:.5g}")] for tokens, ms in sorted(found)]
 
 
 def _parts(measurement: Measurement, names: Sequence[str]) -> dict[str, float]:

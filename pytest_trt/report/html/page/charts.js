@@ -126,6 +126,22 @@ window.trtCharts = (test) => {
     return { traces, layout: base };
   }
 
+  function steps() {
+    const traces = sides(test.steps).map(([side, name, tone, symbol]) => ({
+      name,
+      mode: "lines+markers",
+      x: test.steps[side].map((step) => step[0]),
+      y: test.steps[side].map((step) => step[1]),
+      line: { color: colour(tone), width: 1, dash: side === "old" ? "dot" : "solid" },
+      marker: { color: colour(tone), symbol, size: 5 },
+      hovertemplate: "%{y} ms after %{x} tokens<extra>" + name + "</extra>",
+    }));
+    return {
+      traces,
+      layout: layout(260, { xaxis: { title: { text: "tokens before the step" } }, yaxis: { title: { text: "ms" } } }),
+    };
+  }
+
   function parts(title) {
     const of = test.parts[title];
     const shown = SIDES.filter(([side]) => of[side]);
@@ -187,6 +203,7 @@ window.trtCharts = (test) => {
   if (test.intervals.length) found.push(["Verdicts: intervals against tolerance and budget", intervals]);
   if (sides(test.samples).length) found.push(["Distribution of the latency", distributions]);
   if (sides(test.blocks).length) found.push(["Blocks over time", blocks]);
+  if (sides(test.steps || {}).length) found.push(["Time of a step of a generation", steps]);
   for (const title of Object.keys(test.parts || {})) found.push([`Parts of the ${title}`, () => parts(title)]);
   if (test.layers && test.layers.some((layer) => layer[6] !== null || layer[7] !== null)) {
     const more = test.layers.length + test.layers_left_out - MOST_BARS;
