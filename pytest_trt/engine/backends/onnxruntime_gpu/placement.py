@@ -7,6 +7,7 @@ Runtime also keeps the arithmetic of shapes on the CPU on purpose, where it cost
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,13 @@ RECORD_ASSIGNMENT = "session.record_ep_graph_assignment_info"
 """The session option that makes a session report which provider runs each node, from ONNX Runtime 1.24 on."""
 
 _READS_SHAPE_ONLY = frozenset(("Shape", "Size"))
+_FLOATS = frozenset((1, 10, 11, 16))
+"""ONNX's numbers of float32, float16, float64 and bfloat16 (onnx.proto, TensorProto.DataType)."""
+
+_MAKES_DATA = frozenset((
+    "EyeLike", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial",
+    "HannWindow", "HammingWindow", "BlackmanWindow", "MelWeightMatrix",
+))  # fmt: skip
 _COPIES = frozenset(("MemcpyToHost", "MemcpyFromHost"))
 _MAX_SHOWN = 10
 
@@ -131,20 +139,39 @@ def profiled_nodes(events: Iterable[Mapping[str, Any]]) -> tuple[PlacedNode, ...
 
 
 def shape_nodes(path: Path) -> frozenset[str]:
-    """Return the names of the nodes of a model whose outputs depend on no input's values, only on shapes."""
+    """Return the names of the nodes of a model that only compute shapes.
+
+    Their outputs depend on no input's values, on no weights in floating point, and on no tensor that is filled or
+    random: those are data as any other, even if they are the same in every inference.
+    """
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
     weights = {tensor.name for tensor in model.graph.initializer}
     from_data = {value.name for value in model.graph.input} - weights
+    from_data |= {tensor.name for tensor in model.graph.initializer if _is_data(tensor)}
     names = set[str]()
     for node in model.graph.node:
-        if node.op_type not in _READS_SHAPE_ONLY and from_data.intersection(traverse.names_read(node)):
+        reads_data = node.op_type not in _READS_SHAPE_ONLY and from_data.intersection(traverse.names_read(node))
+        if reads_data or _makes_data(node):
             from_data.update(node.output)
         elif node.name:
             names.add(node.name)
     used = Counter(node.name for node in traverse.nodes(model))  # also by nodes inside others, and in functions
     return frozenset(name for name in names if used[name] == 1)
+
+
+def _makes_data(node: Any) -> bool:
+    """Return whether a node makes data out of nothing: a constant in floating point, or a filled or random tensor."""
+    values = [attribute.t for attribute in node.attribute if attribute.type == attribute.TENSOR]
+    if node.op_type == "ConstantOfShape":
+        return not values or values[0].data_type in _FLOATS
+    return node.op_type in _MAKES_DATA or (node.op_type == "Constant" and any(map(_is_data, values)))
+
+
+def _is_data(tensor: Any) -> bool:
+    """Return whether a weight is a tensor of numbers in floating point, and not a single one."""
+    return tensor.data_type in _FLOATS and math.prod(tensor.dims) > 1
 
 
 def name_all_nodes(path: Path) -> None:

@@ -114,3 +114,25 @@ def test_values_of_an_input_are_no_shapes(tmp_path):
     model = helper.make_model(helper.make_graph(nodes, "g", [k], outputs, [one]))
     onnx.save(model, tmp_path / "plan")
     assert placement.shape_nodes(tmp_path / "plan") == {"size"}
+
+
+def test_weights_and_filled_tensors_are_no_shapes(tmp_path):
+    """A table of positions that is read by a computed index is work, although it is the same in every inference."""
+    table = numpy_helper.from_array(np.ones((16, 4), np.float32), "table")
+    one, zero = (numpy_helper.from_array(np.array(v, np.int64), f"c{v}") for v in (1, 0))
+    ones = numpy_helper.from_array(np.ones(1, np.float32), "")
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"], name="shape"),
+        helper.make_node("Gather", ["s", "c1"], ["n"], name="size"),
+        helper.make_node("Range", ["c0", "n", "c1"], ["i"], name="range"),
+        helper.make_node("Gather", ["table", "i"], ["p"], name="positions"),
+        helper.make_node("ConstantOfShape", ["s"], ["m"], name="mask", value=ones),
+        helper.make_node("ConstantOfShape", ["s"], ["k"], name="counts", value=numpy_helper.from_array(np.arange(1))),
+        helper.make_node("Add", ["x", "m"], ["y"], name="add"),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "S"])
+    kinds = {"y": TensorProto.FLOAT, "p": TensorProto.FLOAT, "k": TensorProto.INT64}
+    outputs = [helper.make_tensor_value_info(name, kind, None) for name, kind in kinds.items()]
+    model = helper.make_model(helper.make_graph(nodes, "g", [x], outputs, [table, one, zero]))
+    onnx.save(model, tmp_path / "plan")
+    assert placement.shape_nodes(tmp_path / "plan") == {"shape", "size", "range", "counts"}
