@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_trt.core.records import Result as Result
     from pytest_trt.core.records import Verdict as Verdict
     from pytest_trt.errors import TrtError as TrtError
+    from pytest_trt.pipeline.generation import Generated as Generated
     from pytest_trt.spec.declaration import PipelineOptions as PipelineOptions
     from pytest_trt.spec.declaration import RunShape as RunShape
     from pytest_trt.spec.engine_spec import EngineSpec as EngineSpec
@@ -31,6 +32,7 @@ _MODULES = {
     "Measurement": "core.records",
     "Result": "core.records",
     "Verdict": "core.records",
+    "Generated": "pipeline.generation",
     "EngineSpec": "spec.engine_spec",
     "PipelineOptions": "spec.declaration",
     "RunShape": "spec.declaration",

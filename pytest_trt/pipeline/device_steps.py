@@ -60,10 +60,11 @@ class _StepContext:
 
     def __init__(self, engine: DeviceEngine, phase: Phase, stream: cuda.Stream, options: PipelineOptions) -> None:
         self._engine, self._stream, self._phase = engine, stream, phase
-        self._captures = options.cuda_graph is not False
+        self._captures = options.cuda_graph is not False and not any(tensor.on_host for tensor in engine.inputs)
         self._parts = contextlib.ExitStack()
         self._kinds = {tensor.name: tensor for tensor in (*engine.inputs, *engine.outputs)}
         self._shapes: dict[str, Shape] = {}
+        self._inputs: dict[str, int] = {}
         self._addresses: dict[str, int] = {}
         self._graphs: dict[Any, cuda.Graph | None] = {}
         self._pinned, self._device = (
@@ -74,34 +75,44 @@ class _StepContext:
         self._context: DeviceContext = engine.create_context(profile, stream)
         self._parts.callback(self._context.close)
 
-    def shapes_with(self, inputs: Arrays, state: Mapping[str, Shape]) -> dict[str, Shape]:
-        """Set the shapes of the inputs, and return those of the outputs."""
+    def prepare(self, inputs: Arrays, state: Mapping[str, Shape]) -> dict[str, Shape]:
+        """Copy the inputs of a step in, and return the shapes of its outputs.
+
+        Args:
+            inputs: The inputs that are no state.
+            state: The shapes of the inputs that are state.
+        """
+        self._inputs = {name: self._copy_in(name, array) for name, array in inputs.items()}
         shapes = {**{name: tuple(array.shape) for name, array in inputs.items()}, **state}
         changed = {name: shape for name, shape in shapes.items() if self._shapes.get(name) != shape}
         for name, shape in changed.items():
             if -1 in self._kinds[name].shape:
                 self._context.set_shape(name, shape)
-        if changed:
+        read = {name: address for name, address in self._inputs.items() if self._kinds[name].on_host}
+        self._set_addresses(read)  # their values decide shapes
+        if changed or read:
             self._context.infer_shapes()
         self._shapes.update(changed)
         return {tensor.name: self._context.shape(tensor.name) for tensor in self._engine.outputs}
 
-    def run(self, inputs: Arrays, outputs: Mapping[str, Shape], state: Mapping[str, int]) -> NDArray[Any]:
-        """Copy the inputs in, run the engine, and return the last row of the logits.
+    def _copy_in(self, name: str, array: NDArray[Any]) -> int:
+        """Return the address of an array that the engine reads: a copy on the device, or on the host."""
+        pinned = self._pinned.at_least(name, array.nbytes)
+        pinned.array[: array.nbytes] = array.reshape(-1).view("uint8")
+        if self._kinds[name].on_host:
+            return int(pinned.address)
+        address = int(self._device.at_least(name, array.nbytes).address)
+        self._stream.copy(address, pinned.address, array.nbytes)
+        return address
+
+    def run(self, outputs: Mapping[str, Shape], state: Mapping[str, int]) -> NDArray[Any]:
+        """Run the engine on the inputs of `prepare`, and return the last row of the logits.
 
         Args:
-            inputs: The inputs that are no state.
             outputs: The shapes of all outputs.
             state: The addresses of the inputs and outputs that are state.
         """
-        addresses = dict(state)
-        for name, array in inputs.items():
-            pinned = self._pinned.at_least(name, array.nbytes)
-            pinned.array[: array.nbytes] = array.reshape(-1).view("uint8")
-            addresses[name] = pinned.address
-            if not self._kinds[name].on_host:
-                addresses[name] = self._device.at_least(name, array.nbytes).address
-                self._stream.copy(addresses[name], pinned.address, array.nbytes)
+        addresses = {**self._inputs, **state}
         for name, shape in outputs.items():
             if name not in addresses:
                 memory = self._pinned if self._kinds[name].on_host else self._device
@@ -109,16 +120,19 @@ class _StepContext:
         self._compute(addresses)
         return self._fetch_logits(addresses[self._phase.roles.logits], outputs[self._phase.roles.logits])
 
+    def _set_addresses(self, addresses: Mapping[str, int]) -> None:
+        for name, address in addresses.items():
+            if self._addresses.get(name) != address:
+                self._context.set_address(name, address)
+                self._addresses[name] = address
+
     def _compute(self, addresses: Mapping[str, int]) -> None:
         key = (tuple(self._shapes.items()), tuple(addresses.items()))
         known = self._graphs.get(key)
         if known is not None:
             known.launch(self._stream)
             return
-        for name, address in addresses.items():
-            if self._addresses.get(name) != address:
-                self._context.set_address(name, address)
-                self._addresses[name] = address
+        self._set_addresses(addresses)
         self._context.enqueue(self._stream)
         if self._captures and self._repeats:
             self._stream.synchronize()
@@ -229,7 +243,7 @@ class DeviceSteps:
         context, aliases = self._contexts[number], self._engines[number].aliases
         read = {pair.input for pair in (self._prompt_state, self._state)[number]}
         held = {name: found for name, found in self._held.items() if name in read}
-        outputs = context.shapes_with(inputs, {name: shape for name, (_, shape) in held.items()})
+        outputs = context.prepare(inputs, {name: shape for name, (_, shape) in held.items()})
         self._turn += 1
         addresses = {name: address for name, (address, _) in held.items()}
         left: dict[str, tuple[int, Shape]] = {}
@@ -243,7 +257,7 @@ class DeviceSteps:
                 address = self._memory.at_least((pair.input, self._turn % 2), nbytes, growth * steps).address
             addresses[pair.output] = address
             left[pair.input] = (address, shape)
-        logits = context.run(inputs, outputs, addresses)
+        logits = context.run(outputs, addresses)
         self._held = left
         return logits
 

@@ -16,6 +16,7 @@ from pytest_trt import (
     EngineSpec,
     Environment,
     Estimate,
+    Generated,
     LayerProfile,
     Measurement,
     PipelineOptions,
@@ -45,6 +46,13 @@ def measure_and_read_figures(trt_runner: Trial, trt_case: dict[str, Any]) -> Non
     assert_type(measurement.environment.compute_capability, str | None)
     if measurement.profile is not None:
         assert_type(measurement.profile, LayerProfile)
+
+
+def generate_tokens(trt_runner: Trial) -> None:
+    generated = trt_runner.generate([3, 5, 7], steps=8, prefill="models/prefill.onnx")
+    assert_type(generated, Generated)
+    assert_type((generated.ttft_ms, generated.step_ms), tuple[float, tuple[float, ...]])
+    assert generated.tokens.shape == (1, 8)
 
 
 def measure_own_inputs(trt_runner: Trial) -> None:
