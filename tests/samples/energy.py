@@ -1,13 +1,16 @@
-"""An energy meter that follows the clock, and windows that are short."""
+"""An energy meter that follows the clock, a GPU with given answers, and windows that are short."""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Collection
+from typing import Any
 
 import pytest
 
-from pytest_trt.measure import energy
+from pytest_trt.measure import energy, gpu_energy
+from pytest_trt.measure.gpu_state import GpuState, Process
 
 
 class ClockMeter:
@@ -34,6 +37,39 @@ class ClockMeter:
 
     def watts(self) -> float | None:
         return self._sensor_w
+
+
+class AnsweredGpu(GpuState):
+    """A GPU whose driver gave these answers, None where it does not support the question."""
+
+    def __init__(
+        self,
+        *,
+        divided: bool = False,
+        shared: bool | None = False,
+        millijoules: int | None = 7_123_456_789,
+        milliwatts: int | None = 495_250,
+        others: tuple[Process, ...] = (),
+    ) -> None:
+        self._divided, self._others = divided, others
+        self.answers: dict[Any, Any] = {
+            gpu_energy._is_shared: shared,
+            gpu_energy._millijoules: millijoules,
+            gpu_energy._instant_milliwatts: milliwatts,
+        }
+
+    def query(self, read: Callable[[Any, Any], Any]) -> Any:
+        return self.answers[read]
+
+    @property
+    def is_divided(self) -> bool:
+        return self._divided
+
+    def other_processes(self, own: Collection[int]) -> tuple[Process, ...]:
+        return self._others
+
+    def processes(self) -> dict[int, int | None]:
+        return {process.pid: None for process in self._others}
 
 
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,53 @@
+"""Test which tests measure energy, and what becomes of the verdicts if that fails."""
+
+from __future__ import annotations
+
+from samples.energy import AnsweredGpu
+
+from pytest_trt.core.records import Verdict
+from pytest_trt.judge.regression.question import RegressionQuestion
+from pytest_trt.measure.energy import EnergyRun
+from pytest_trt.measure.gpu_state import Process
+from pytest_trt.measure.stopping import FixedTime
+from pytest_trt.spec.gates import Gate
+from pytest_trt.trial.energy import choose_energy_pass, energy_rule, with_energy_verdicts
+
+LATENCY = Verdict("ok", "baseline", "ms", "latency ok")
+ENERGY = Verdict("over_budget", "budget", "energy_mj", "energy over budget")
+
+
+def question(figure: str) -> RegressionQuestion:
+    return RegressionQuestion(figure=figure)
+
+
+def test_a_budget_a_gate_or_an_option_requests_energy() -> None:
+    gates = [Gate(figure="ms", tolerance=0.05)]
+    assert energy_rule({"ms": 1.0}, gates, question, always=False) is None
+    assert energy_rule({"ms": 1.0}, gates, question, always=True) is not None
+    assert energy_rule({"power_w": 500.0}, gates, None, always=False) is not None
+    assert energy_rule({}, [*gates, Gate(figure="energy_mj", tolerance=0.05)], None, always=False) is not None
+
+
+def test_a_gpu_without_a_counter_of_its_own_is_an_error() -> None:
+    run = choose_energy_pass(FixedTime(0.0), AnsweredGpu(divided=True), dict).measure([], batch=1)
+    assert run.problem is not None
+    assert run.problem[0] == "error"
+    assert run.problem[1].startswith("energy cannot be measured: the GPU is divided into MIG slices")
+
+
+def test_another_process_on_the_gpu_is_refused() -> None:
+    gpu = AnsweredGpu(others=(Process(42, "python3", 618_659_840),))
+    run = choose_energy_pass(FixedTime(0.0), gpu, dict).measure([], batch=1)
+    assert run.problem == (
+        "invalid", "energy needs the GPU alone: python3 (pid 42, 619 MB) is on it: end it, or wait"
+    )  # fmt: skip
+
+
+def test_without_energy_its_budgets_are_not_judged() -> None:
+    verdicts = (LATENCY, ENERGY)
+    assert with_energy_verdicts(verdicts, None) == with_energy_verdicts(verdicts, EnergyRun()) == verdicts
+    for status in ("error", "invalid"):
+        judged = with_energy_verdicts(verdicts, EnergyRun(problem=(status, "why")))
+        assert judged == (LATENCY, Verdict(status, "run", "energy_mj", "why"))
+    scattered = with_energy_verdicts(verdicts, EnergyRun(problem=("inconclusive", "why")))
+    assert scattered == (*verdicts, Verdict("inconclusive", "run", "energy_mj", "why"))
