@@ -14,7 +14,7 @@ ASSUMED_SPREAD: Mapping[str, float] = {
     "first_ms": math.log(2),
     "energy_mj": 0.02,
     "power_w": 0.02,
-    "net_energy_mj": 0.03,
+    "net_energy_mj": 0.06,
 }
 """How far a single value of these figures may be from their median, as a log ratio, until several values show it."""
 

@@ -25,8 +25,8 @@ from pytest_trt.measure.sampler import side_order
 from pytest_trt.measure.stopping import Rule
 
 WINDOW_S = 3.0
-"""How long a window lasts at least, in seconds of whole steps of the counter. On an H200, windows of 0.3 s scatter by
-12 to 15 %, and those of 3 s by 0.15 % (at 204 W) to 1.9 % (at 495 W)."""
+"""How long a window lasts at least, in seconds of whole steps of the counter. On an H200, windows of 3 s of two engines
+in turn scatter by 0.1 to 0.4 %, and shorter ones by more (docs/results/2026-11-30-h200-energy.md)."""
 
 LEAD_S = 0.5
 """How long an engine runs before its window, in seconds, so that its power has settled."""
@@ -164,7 +164,7 @@ def _problem(sides: Sequence[Sequence[Block]], used: Sequence[EnergyUsed], *, cr
     if widest > MAX_SCATTER:
         return "inconclusive", (
             f"the energy of the windows scatters by {100 * widest:.1f} % (at most {100 * MAX_SCATTER:g} %): measure on "
-            "a device that nothing else uses"
+            "a device and a host that nothing else uses, and a larger batch of an engine that the host cannot keep busy"
         )
     return None
 

@@ -24,8 +24,8 @@ from pytest_trt.errors import BackendError
 POLL_S = 0.002
 """How often the counter is read, in seconds: often against its steps, since a step is seen up to this much too late."""
 
-POWER_S = 0.01
-"""How often the power is read, in seconds."""
+POWER_S = 0.05
+"""How often the power is read, in seconds. Reading it takes 12 ms on an H200, in which a step may be seen late."""
 
 MIN_STEPS = 5
 """The least steps of the counter from which its energy is computed."""
