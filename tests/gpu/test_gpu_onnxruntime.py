@@ -12,13 +12,16 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
+from decoders import decoder
 from gpu_workshop import Workshop, assert_close, conv_inputs
 from onnx import TensorProto, helper
 
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.installed import is_installed
 from pytest_trt.engine.backends.onnxruntime_gpu import placement
+from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.errors import BackendError, BuildError
 from pytest_trt.pipeline.open import open_runner
 from pytest_trt.spec.declaration import PipelineOptions
@@ -34,7 +37,6 @@ def ort(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
 @pytest.fixture(scope="module")
 def expected(ort: Workshop) -> Callable[[str, Any], Any]:
     """Return a function that runs a model on the CPU, with the same package."""
-    import onnxruntime
 
     def run(name: str, inputs: Any) -> Any:
         session = onnxruntime.InferenceSession(str(ort.model(name)), providers=["CPUExecutionProvider"])
@@ -234,6 +236,33 @@ def test_failed_capture_leaves_a_session_that_works(ort: Workshop, expected: Cal
         stream.synchronize()
         context.close()
     assert_close({"y": got}, expected("det", inputs))
+
+
+@pytest.mark.parametrize("cache", ["growing", "fixed"])
+def test_state_stays_on_the_device(ort: Workshop, tmp_path: Path, cache: str) -> None:
+    onnx.save(decoder(2, 4, 32, cache=cache, capacity=64), tmp_path / "plan")
+    placement.name_all_nodes(tmp_path / "plan")
+    engine = ort.load(tmp_path / "plan")
+    length = 40 if cache == "growing" else 64
+    shapes = {tensor.name: (1, 4, length, 32) for tensor in engine.inputs if tensor.name.startswith("past_")}
+    shapes["input_ids"] = (1, 1)
+    if cache == "fixed":
+        shapes["position"] = (1,)
+    runner = open_runner(engine, shapes, PipelineOptions(), state={"present_*": "past_*"})
+    inputs = generate_inputs(runner.inputs, 0, {"position": (40, 40)} if cache == "fixed" else {})
+    session = onnxruntime.InferenceSession(str(tmp_path / "plan"), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    want = dict(zip(names, session.run(names, inputs), strict=True))
+    for _ in range(3):
+        got = runner.infer(inputs)
+        for name, value in want.items():
+            np.testing.assert_allclose(got[name], value, rtol=5e-3, atol=5e-3)
+    runner.set_inputs(inputs)
+    print(dict(runner.proof), {name: statistics.median(ms) for name, ms in runner.block(20).items()})
+    assert runner.proof["state"].endswith("stay on the device")
+    assert runner.profile(3).layers
+    assert runner.memory()["weights"] > 0
+    runner.close()
 
 
 TESTS = """
