@@ -93,6 +93,9 @@ class Collecting:
             return
         from pytest_trt.plugin.checks import device_problems, find_absent_devices
 
+        if not self._run.is_worker and (problems := self._run.bench.reach_hosts()):
+            self._run.problems += problems
+            return
         self._run.problems += find_absent_devices(self._run.bench, declared)
         declared = [item for item in declared if ABSENT not in item.stash]
         self._run.problems += device_problems(self._run.bench, [item.stash[DECLARATION] for item in declared])

@@ -66,7 +66,10 @@ class RunResources:
         """The resources that tests run with."""
         from pytest_trt.trial.bench import Bench
 
-        return Bench(self.settings, self.progress, warn=self.warnings.append, spread=True)
+        bench = Bench(self.settings, self.progress, warn=self.warnings.append, spread=True)
+        if self.is_worker and self.settings.hosts:
+            bench.elsewhere.learn(self.config.workerinput["trt_hosts"])  # type: ignore[attr-defined]
+        return bench
 
     @cached_property
     def budgets(self) -> BudgetFile:

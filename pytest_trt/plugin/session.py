@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_trt.core.foreign_text import escape_lines
 from pytest_trt.errors import TrtError
 from pytest_trt.plugin import pytest_benchmark
 from pytest_trt.plugin.collecting import Collecting
@@ -39,11 +41,25 @@ class Session(RunResources):
         self.failed_tests: set[str] = set()
         self.collecting = Collecting(self)
 
+    @cached_property
+    def known_hosts(self) -> dict[str, Any]:
+        """What the workers need to know about hosts elsewhere: only the controller asks all of them.
+
+        Raises:
+            pytest.UsageError: A host cannot be reached.
+        """
+        problems = self.bench.reach_hosts()
+        known = self.bench.elsewhere.learned()
+        self.bench.close()
+        if problems:
+            raise pytest.UsageError(escape_lines("\n".join(problems)))
+        return known
+
     def prepare_worker(self, workerinput: dict[str, Any]) -> None:
         """Give an xdist worker what only the controller knows.
 
         Raises:
-            pytest.UsageError: The revision to compare with cannot be checked out.
+            pytest.UsageError: The revision to compare with cannot be checked out, or a host cannot be reached.
         """
         self.has_workers = True
         if not self.options:
@@ -51,6 +67,8 @@ class Session(RunResources):
         from pytest_trt.plugin.checks import collects_everything
 
         workerinput["trt_whole"] = collects_everything(self.config)
+        if self.settings.hosts:
+            workerinput["trt_hosts"] = self.known_hosts
         try:
             workerinput["trt_against"] = self.baseline_source.for_workers()
         except TrtError as error:

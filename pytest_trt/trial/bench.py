@@ -17,7 +17,7 @@ from pytest_trt.core.git import checked_out_commit
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob, BuildReport
 from pytest_trt.engine.convert.conversion import Conversion, ConversionJob
-from pytest_trt.errors import BackendError, HostError, ProbeError
+from pytest_trt.errors import BackendError, HostError, ProbeError, TrtError
 from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.measure.probe.server import ProbeServer
@@ -26,6 +26,7 @@ from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.host_pool import HostPool, card_pool
+from pytest_trt.trial.hosts.elsewhere import Elsewhere
 from pytest_trt.trial.hosts.host import GpuView, Host, Say
 from pytest_trt.trial.hosts.local import LocalHost
 from pytest_trt.trial.hosts.remote import RemoteHost
@@ -47,6 +48,7 @@ class Bench:
         spread: Whether processes that use several cards spread over them.
 
     Attributes:
+        elsewhere: The other hosts.
         here: This host, which converts models and computes references wherever engines run.
         pool: The cards of the run.
     """
@@ -62,8 +64,8 @@ class Bench:
     ) -> None:
         self.settings, self.say, self.python, self.warn = settings, say, python, warn
         self.here = LocalHost(settings, say, python)
-        elsewhere = [RemoteHost(address, settings, say) for address in settings.hosts]
-        self._hosts: dict[str, Host] = {host.name: host for host in elsewhere or (self.here,)}
+        self.elsewhere = Elsewhere([RemoteHost(address, settings, say) for address in settings.hosts])
+        self._hosts: dict[str, Host] = {host.name: host for host in self.elsewhere.hosts or (self.here,)}
         pools = {name: card_pool(host, settings.device, warn, spread=spread) for name, host in self._hosts.items()}
         self.pool = HostPool(pools, self.here.claim if spread and len(pools) > 1 else None, warn)
         self._environments: dict[tuple[str, str, str], Environment] = {}
@@ -97,6 +99,16 @@ class Bench:
     def host(self, environment: Environment | None = None) -> Host:
         """Return the host of a card; without one, the host that the last test used."""
         return self._hosts[self.pool.current if environment is None else environment.host_name]
+
+    def reach_hosts(self) -> list[str]:
+        """Reach all hosts elsewhere, list their cards, and return a sentence about each problem."""
+        problems = self.elsewhere.reach()
+        if self.elsewhere.hosts and not problems:
+            try:
+                self.pool.cards(self.backend_name(EngineSpec()))
+            except TrtError as error:
+                return [str(error)]
+        return problems
 
     def leave(self, environment: Environment, error: ProbeError) -> bool:
         """After an error on a host elsewhere, let the next attempt use another host of its kind, or a new link.

@@ -31,12 +31,17 @@ def card_pool(host: Host, selectors: Sequence[str], warn: Callable[[str], None],
     """
 
     def list_cards(backend: str, binding: Binding) -> tuple[Environment, ...]:
+        if binding == Binding() and backend in host.listed:
+            return host.listed[backend]
         server = host.server(backend)
         server.binding = binding
         with server.fork() as probe:
             reply, _ = probe.call("environments", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend)
-        found = (codec.decode(Environment, card) for card in reply["found"])
-        return tuple(dataclasses.replace(card, host_name=host.name) for card in found)
+        cards = (codec.decode(Environment, card) for card in reply["found"])
+        found = tuple(dataclasses.replace(card, host_name=host.name) for card in cards)
+        if binding == Binding():
+            host.listed[backend] = found
+        return found
 
     def check(backend: str, card: Environment) -> None:
         server = host.server(backend)

@@ -54,11 +54,11 @@ def test_a_host_builds_keeps_runs_and_measures(project, verdicts, host_cache):
 def test_a_host_that_cannot_be_reached_is_a_usage_error(project, xdist):
     project.makepyfile(test_m=ENGINE + MEASURES)
     command = "sh -c 'echo Permission denied >&2; exit 255'"
-    result = project.runpytest_inprocess(f"--trt-host=exec:{command}", *xdist)
+    result = project.runpytest_subprocess(f"--trt-host=exec:{command}", *xdist)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     reason = "the command ended with status 255 before Python had started: Permission denied"
-    (result.stdout if xdist else result.stderr).fnmatch_lines([f"ERROR: host {command}: {reason}"])
-    assert result.parseoutcomes().get("passed") is None
+    result.stderr.fnmatch_lines([f"ERROR: host {command}: {reason}"])
+    assert "passed" not in result.stdout.str()
 
 
 @pytest.fixture
@@ -119,3 +119,32 @@ def test_a_probe_that_is_killed_on_a_host_is_tried_once_more(project, host_cache
     result = project.runpytest_inprocess(f"--trt-host={HERE}", "--trt-baseline=off")
     result.assert_outcomes(passed=2)
     result.stdout.fnmatch_lines(["*test_m.py::test_m[[]b1]: tried once more (the probe was killed by SIGKILL *"])
+
+
+COUNTED = """
+import pytest
+@pytest.mark.parametrize("number", range(6))
+@pytest.mark.trt_engine("m.onnx")
+@pytest.mark.trt_matrix(batch=[4])
+@pytest.mark.trt_budget("cpu", ms=1e6)
+def test_m(trt_runner, number):
+    trt_runner.measure()
+"""
+
+
+def test_workers_spread_over_hosts_and_each_reaches_only_its_own(project, host_cache, tmp_path, verdicts):
+    project.makepyfile(test_m=COUNTED)
+    hosts = []
+    for name in ("a", "b"):
+        script = tmp_path / name
+        script.write_text(f'#!/bin/sh\necho $$ >> {tmp_path}/{name}-starts\nexec {sys.executable} "$@"\n')
+        script.chmod(0o755)
+        hosts.append(f"--trt-host=exec:{script}")
+    result = project.runpytest_subprocess("-n", "2", *hosts, "--trt-baseline=off")
+    result.assert_outcomes(passed=6)
+    assert {tuple(statuses) for statuses in verdicts().values()} == {("ok",)}
+    results = json.loads((project.path / "out.json").read_text())["results"]
+    used = {result["measurement"]["environment"]["host_name"] for result in results}
+    assert used == {str(tmp_path / name) for name in ("a", "b")}
+    starts = [len((tmp_path / f"{name}-starts").read_text().split()) for name in ("a", "b")]
+    assert starts == [2, 2], "once by the controller, and once by one worker"

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 USER = "ci"
 
@@ -19,6 +23,8 @@ def server(folder: Path) -> Iterator[Path]:
     Args:
         folder: The folder of its keys.
     """
+    if shutil.which("ssh") is None and not os.environ.get("CI"):
+        pytest.skip("there is no ssh: apt-get install openssh-client")
     with subprocess.Popen([sys.executable, __file__, str(folder)], stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.engine.cache.base import EngineStore
 from pytest_trt.measure.gpu_state import Process
@@ -71,10 +72,12 @@ class Host(Protocol):
     Attributes:
         name: The name of a host elsewhere; empty for this one.
         cpu: The load of the host.
+        listed: The cards that each backend has listed there.
     """
 
     name: str
     cpu: CpuState
+    listed: dict[str, tuple[Environment, ...]]
 
     @property
     def engines(self) -> EngineStore:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.measure import host_state
@@ -43,6 +44,7 @@ class LocalHost:
         self._servers: dict[tuple[str, str], ProbeServer] = {}
         self._gpus: dict[str, GpuState] = {}
         self._store: Store | None = None
+        self.listed: dict[str, tuple[Environment, ...]] = {}
 
     @property
     def engines(self) -> Store:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core import codec
+from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.errors import HostError
 from pytest_trt.measure.gpu_state import Process
@@ -43,6 +44,7 @@ class RemoteHost:
         self._facts: dict[str, Any] = {}
         self._servers: dict[str, RemoteServer] = {}
         self._packages: dict[str, bool] = {}
+        self.listed: dict[str, tuple[Environment, ...]] = {}
         self._gpus: dict[str, _RemoteGpu] = {}
         self.engines = RemoteStore(self.session, say)
         self.cpu: CpuState = _RemoteCpu(self.session)
@@ -71,6 +73,17 @@ class RemoteHost:
         if not self._facts:
             self.session()
         return self._facts
+
+    def learned(self) -> dict[str, Any]:
+        """Return what is known about the host, as JSON values, for another process of this run."""
+        listed = {backend: codec.encode(cards) for backend, cards in self.listed.items()}
+        return {"facts": self._facts, "packages": self._packages, "listed": listed}
+
+    def learn(self, learned: Mapping[str, Any]) -> None:
+        """Take over what another process of this run has learned, so that the host need not be asked."""
+        self._facts, self._packages = dict(learned["facts"]), dict(learned["packages"])
+        for backend, cards in learned["listed"].items():
+            self.listed[backend] = tuple(codec.decode(Environment, card) for card in cards)
 
     def sees_gpu(self) -> bool:
         """Return whether there is a GPU."""
