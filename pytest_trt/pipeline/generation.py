@@ -117,6 +117,9 @@ def generate(
         {t.name: np.asarray(constants[t.name], numpy_dtype(t.dtype)) for t in tensors if t.name in phase.roles.others}
         for tensors, phase in ((runner.prompt_inputs, reading), (runner.inputs, decoding))
     )
+    varying = {decoding.roles.tokens, *decoding.roles.positions, *decoding.roles.masks}
+    inputs = [tensor for tensor in runner.inputs if tensor.name in varying]
+    first, last = ({name: shapes[name] for name in varying} for shapes in (decoding.first, decoding.last))
     fill, clock, kept = prompt.shape[1], time.perf_counter, []
     collecting = gc.isenabled()
     gc.disable()
@@ -129,8 +132,8 @@ def generate(
         stamps.append(clock())
         kept.append(logits)
         for number in range(decoding.steps):
-            shapes = shapes_between(decoding.first, decoding.last, number, decoding.steps)
-            arrays = step_arrays(runner.inputs, decoding.roles, shapes, tokens[-1][:, None], fill + number)
+            shapes = shapes_between(first, last, number, decoding.steps)
+            arrays = step_arrays(inputs, decoding.roles, shapes, tokens[-1][:, None], fill + number)
             logits = runner.step({**arrays, **step_constants})
             tokens.append(logits.argmax(-1))
             stamps.append(clock())
@@ -139,9 +142,9 @@ def generate(
     finally:
         if collecting:
             gc.enable()
-    first, *rest = ((end - start) * 1000 for start, end in itertools.pairwise(stamps))
+    first_ms, *rest = ((end - start) * 1000 for start, end in itertools.pairwise(stamps))
     if any(np.isnan(some).any() for some in (*kept, logits)):
         raise InputError("generate: the logits hold NaN, so that no token can be chosen from them")
     return Generated(
-        np.stack(tokens, axis=1), first, tuple(rest), runner.state_bytes, np.stack(kept) if keep_logits else None
+        np.stack(tokens, axis=1), first_ms, tuple(rest), runner.state_bytes, np.stack(kept) if keep_logits else None
     )
