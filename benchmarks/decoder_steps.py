@@ -99,11 +99,12 @@ def main() -> None:
     ):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--part", choices=("all", "build", "run"), default="all", help="build and run apart")
+    parser.add_argument("--select", default="test", help="run only tests whose names contain this text")
     arguments = parser.parse_args()
     if arguments.part != "run":
         build(arguments)
     if arguments.part != "build":
-        measure(arguments.folder, arguments.json or arguments.folder / "steps.json")
+        measure(arguments.folder, arguments.json or arguments.folder / "steps.json", arguments.select)
 
 
 def build(arguments: argparse.Namespace) -> None:
@@ -124,10 +125,10 @@ def build(arguments: argparse.Namespace) -> None:
     print("builds ended with", [process.wait() for process in builds], f"after {time.perf_counter() - started:.0f} s")
 
 
-def measure(folder: Path, report: Path) -> None:
-    """Run the tests, and print their figures."""
+def measure(folder: Path, report: Path, select: str) -> None:
+    """Run the tests whose names contain `select`, and print their figures."""
     report = report.resolve()
-    print("tests ended with", run(folder, "-v", f"--trt-report=json:{report}").wait())
+    print("tests ended with", run(folder, "-v", "-k", select, f"--trt-report=json:{report}").wait())
     print(" | ".join(("test", *FIGURES)))
     for result in json.loads(report.read_text())["results"]:
         figures = (result.get("measurement") or {}).get("figures", {})
