@@ -99,10 +99,14 @@ def test_hidden_drift_is_at_most_a_tenth():
 
 
 def test_drift_that_is_seen_goes_on_for_longer_and_only_in_its_direction():
-    below, above = drift.margins([units(rise=0.05)], 0.01)
-    assert below == 0
-    assert above == pytest.approx(0.05 * 30, rel=0.1)
-    assert drift.margins([units(rise=-0.05)], 0.01) == pytest.approx((above, 0), rel=0.1)
+    found = [5e-4 * n + (-1) ** n * 1e-4 for n in range(48)]
+    above = 30 * drift.slope([found], 0.01).rise
+    assert drift.margins([found], 0.01) == pytest.approx((0, above))
+    assert drift.margins([[-unit for unit in found]], 0.01) == pytest.approx((above, 0))
+
+
+def test_gpu_is_watched_for_a_second_at_its_power_cap():
+    assert drift.CAPPED_S == 1
 
 
 @pytest.mark.parametrize(("count", "noise", "constant_s"), [(64, 1e-4, 5.0), (32, 5e-4, 30.0)])

@@ -8,6 +8,7 @@ import math
 import pytest
 from samples.records import H200, measurement
 
+from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import Estimate, Measurement
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.baselines.updating import update_baseline
@@ -64,7 +65,13 @@ def test_a_card_without_runs_is_not_judged_by_its_level() -> None:
 
 def test_a_level_beyond_what_cards_explain_is_a_regression() -> None:
     baseline = baseline_of(("a", 1.0), ("b", 1.3))
-    assert reference_on("GPU-b", QUESTION, baseline).estimate.value == pytest.approx(1 + CARD_SPREAD)
+    found = reference_on("GPU-b", QUESTION, baseline)
+    assert (found.estimate.value, found.limit) == (pytest.approx(1.09), 0.09)
+    faster = baseline_of(("a", 2.0), ("b", 2.0))
+    faster = dataclasses.replace(
+        faster, history=(*faster.history[:1], dataclasses.replace(faster.history[1], figures={"ms": 1.0}))
+    )
+    assert reference_on("GPU-b", QUESTION, faster).estimate.value == pytest.approx(2 / 1.09)
     assert status(baseline, "b", 1.3) == "regressed"
 
 
@@ -130,3 +137,120 @@ def test_without_a_card_or_a_ratio_nothing_is_known_of_cards() -> None:
     assert judge_stored(QUESTION, run_on("c", 1.03).figures["ms"], baseline).cards is None
     unreal = Estimate(1e-200, 1e-210, 1e200, 9)
     assert judge_stored(QUESTION, unreal, baseline, "GPU-c").cards is None
+
+
+def history_of(*values: float, cards: str = "a") -> Baseline:
+    """Return a baseline of 1 ms on card a with these values in its history, on these cards in turn."""
+    baseline = baseline_of(("a", 1.0))
+    (first,) = baseline.history
+    runs = [
+        dataclasses.replace(first, figures={"ms": value}, card=f"GPU-{cards[n % len(cards)]}", moved=n == 0)
+        for n, value in enumerate(values)
+    ]
+    return dataclasses.replace(baseline, history=tuple(runs))
+
+
+STEADY = [math.exp(log) for log in (0.0, 0.002, 0.001, 0.004, 0.002)]
+"""Their differences are 0.002, -0.001, 0.003 and -0.002; the median absolute deviation of these is 0.002."""
+
+DEVIATION = 1.4826 * 0.002 / math.sqrt(2)
+
+
+def test_the_spread_pools_the_default_and_the_history() -> None:
+    prior = 0.01 / t_quantile(0.001, 8)
+    pooled = t_quantile(0.001, 8 + 3) * math.sqrt((8 * prior**2 + 3 * DEVIATION**2) / (8 + 3))
+    assert run_spread(history_of(*STEADY), "ms") == pytest.approx(pooled)
+    assert pooled > 0.01 * (DEVIATION / prior) ** 4
+
+
+@pytest.mark.parametrize("default", [0.0, 0.004])
+def test_the_spread_is_no_less_than_the_history_alone_shows(default: float) -> None:
+    """Four differences contradict a default of 0.4 %, as far as the fourth power of their ratio says."""
+    alone = t_quantile(0.001, 3) * DEVIATION
+    if default:
+        contradiction = default * (DEVIATION * t_quantile(0.001, 8) / default) ** 4
+        assert contradiction > 0.01
+        alone = min(alone, contradiction)
+    assert run_spread(history_of(*STEADY), "ms", default) == pytest.approx(alone)
+
+
+def test_a_contradiction_of_the_default_grows_with_its_fourth_power() -> None:
+    default = 0.008
+    contradiction = default * (DEVIATION * t_quantile(0.001, 8) / default) ** 4
+    prior = default / t_quantile(0.001, 8)
+    pooled = t_quantile(0.001, 11) * math.sqrt((8 * prior**2 + 3 * DEVIATION**2) / 11)
+    assert pooled < contradiction < t_quantile(0.001, 3) * DEVIATION
+    assert run_spread(history_of(*STEADY), "ms", default) == pytest.approx(contradiction)
+
+
+def test_three_differences_are_taken_as_they_are_and_two_are_too_few() -> None:
+    """The differences 0.002, -0.001 and 0.003 have a median absolute deviation of 0.001."""
+    three = t_quantile(0.001, 2) * 1.4826 * 0.001 / math.sqrt(2)
+    assert run_spread(history_of(*STEADY[:4]), "ms") == pytest.approx(three)
+    assert run_spread(history_of(*STEADY[:3]), "ms") == 0.01
+    assert run_spread(history_of(1.0, 1.05, 1.0), "ms") == pytest.approx(math.log(1.05))
+    assert run_spread(history_of(1.0, 1.05, 1.1), "ms") == 0.01  # nothing went down
+    assert run_spread(history_of(1.0), "ms", 0.0) == 0.0
+
+
+def test_two_levels_have_the_spread_of_their_swing() -> None:
+    """Most differences are 0, and so is their deviation."""
+    assert run_spread(history_of(1, 1, 1, 1.05, 1, 1, 1), "ms", 0.001) == pytest.approx(math.log(1.05))
+
+
+def test_how_far_cards_differ_is_estimated_from_their_medians() -> None:
+    """The medians of the cards are 0, 0.002, 0.001, 0.004 and 0.002."""
+    history = history_of(*(value * math.exp(shift) for value in STEADY for shift in (0.001, 0, -0.001)))
+    cards = tuple(dataclasses.replace(run, card=f"GPU-{n // 3}") for n, run in enumerate(history.history))
+    found = card_spread(dataclasses.replace(history, history=cards), "ms")
+    assert found == pytest.approx(math.sqrt(2) * t_quantile(0.001, 3) * DEVIATION)
+    assert card_spread(history_of(*STEADY[:4], cards="abcd"), "ms") == pytest.approx(
+        math.sqrt(2) * t_quantile(0.001, 2) * 1.4826 * 0.001 / math.sqrt(2)
+    )
+    assert card_spread(history_of(1.0, 1.2, 1.0, cards="abc"), "ms") == pytest.approx(math.log(1.2))
+    two = card_spread(history_of(1, 1, 1, 1.05, 1, 1, 1, cards="abcdefg"), "ms")
+    assert two == pytest.approx(math.sqrt(2) * math.log(1.05))
+
+
+@pytest.mark.parametrize(("count", "factor"), [(1, 2.0), (2, 1.5), (3, 1 + math.pi / 6), (4, 1 + math.pi / 8)])
+def test_a_median_of_runs_is_less_certain_than_their_mean(count: int, factor: float) -> None:
+    history = history_of(1.0, *[2.0] * count, cards="a" + "b" * count)
+    found = reference_on("GPU-b", QUESTION, dataclasses.replace(history, figures={"ms": Estimate(2.0, 1.9, 2.2, 9)}))
+    assert found.between == pytest.approx(found.run_spread * math.sqrt(factor))
+    assert (found.estimate.value, found.estimate.low, found.estimate.high) == pytest.approx((2.0, 1.9, 2.2))
+
+
+def test_a_card_without_runs_has_the_margin_of_runs_and_of_cards() -> None:
+    found = reference_on("GPU-z", QUESTION, history_of(1.0))
+    assert found.between == pytest.approx(math.hypot(math.sqrt(2) * 0.01, 0.09))
+    assert found.details == ("first run on GPU-z: it may differ from GPU-a, the reference's, by up to 9 %",)
+    precise = reference_on("GPU-z", QUESTION, history_of(1.0, 1.1234, 1.0, cards="abc"))
+    assert precise.details[0].endswith("by up to 12 %")
+
+
+def test_an_interval_that_reaches_zero_has_no_level() -> None:
+    history = history_of(1.0, 1.05, cards="ab")
+    for low, known in ((0.0, False), (1e-9, True)):
+        figures = {"ms": Estimate(1.0, low, 1.1, 9)}
+        assert reference_on("GPU-b", QUESTION, dataclasses.replace(history, figures=figures)).known is known
+
+
+def test_a_time_that_occurs_once_scatters_as_far_as_its_history_shows() -> None:
+    baseline = history_of(1.0)
+    once = dataclasses.replace(baseline, figures={"load_s": Estimate.exact(1.0)})
+    assert reference_on("", dataclasses.replace(QUESTION, figure="load_s"), once).between == 0
+
+
+def test_only_runs_since_the_reference_moved_count() -> None:
+    history = history_of(1.0, 1.1, 1.2, 1.3).history
+    moved = tuple(dataclasses.replace(run, moved=n in (0, 2)) for n, run in enumerate(history))
+    for runs, expected in (
+        (moved, (1.2, 1.3)),
+        ([dataclasses.replace(r, moved=False) for r in moved], (1, 1.1, 1.2, 1.3)),
+    ):
+        baseline = dataclasses.replace(baseline_of(("a", 1.0)), history=tuple(runs))
+        assert runs_by_card(baseline, "ms")["GPU-a"] == pytest.approx([math.log(value) for value in expected])
+    absent = dataclasses.replace(history[1], figures={"p99_ms": 2.0})
+    zero = dataclasses.replace(history[1], figures={"ms": 0.0})
+    baseline = dataclasses.replace(baseline_of(("a", 1.0)), history=(history[0], absent, zero))
+    assert runs_by_card(baseline, "ms") == {"GPU-a": [0.0]}

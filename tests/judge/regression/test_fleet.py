@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import pytest
 from samples.records import H200, measurement, stored
 
+from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import Result
-from pytest_trt.judge.regression.fleet import MIN_TESTS, is_pending, settle_cards, without_pending
+from pytest_trt.judge.regression.fleet import MIN_SHIFT, MIN_TESTS, Shift, is_pending, settle_cards, without_pending
 from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.stored import judge_stored
 
@@ -82,3 +83,61 @@ def test_a_test_does_not_fail_for_a_verdict_that_waits() -> None:
     assert without_pending(pending).verdicts == ()
     (failing,) = results_of([1.5])
     assert without_pending(failing) == failing
+
+
+@pytest.mark.parametrize("inner", [0.0001, 0.01])
+def test_the_shift_has_the_larger_of_two_scatters(inner: float) -> None:
+    """Of eleven values, the second and the tenth are the ends of the inner four fifths."""
+    logs = [0.02, 0.03 - 0.005, *[0.03 - inner] * 3, 0.03, *[0.03 + inner] * 3, 0.03 + 0.005, 0.05]
+    scatter = max(1.4826 * inner, 0.01 / (2 * 1.2816))
+    shift = Shift.of(logs)
+    assert (shift.log, shift.tests) == (pytest.approx(0.03), 11)
+    assert shift.margin == pytest.approx(t_quantile(0.001, 10) * scatter * math.sqrt(1 + math.pi / 22))
+
+
+def test_eight_tests_show_how_fast_a_card_is() -> None:
+    after, _ = settle_cards(results_of(scattered(8, 1.03)))
+    assert {result.status for result in after} == {"ok"}
+    assert MIN_TESTS == 8
+
+
+def test_the_margin_of_the_shift_adds_by_squares() -> None:
+    before = results_of([1.028, 1.029, 1.03, 1.03, 1.03, 1.03, 1.031, 1.032])
+    after, _ = settle_cards(before)
+    cards, ratio = before[0].verdicts[0].cards, after[0].verdicts[0].ratio
+    assert cards is not None
+    assert ratio is not None
+    shift = Shift.of([math.log(result.verdicts[0].cards.ratio.value) for result in before if result.verdicts[0].cards])
+    center = cards.ratio.value / math.exp(shift.log)
+    below = math.hypot(math.log(cards.ratio.value / cards.ratio.low), shift.margin)
+    above = math.hypot(math.log(cards.ratio.high / cards.ratio.value), shift.margin)
+    expected = (center, center * math.exp(-below), center * math.exp(above))
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx(expected)
+    settled = after[0].verdicts[0]
+    assert settled.cards == dataclasses.replace(cards, known=True)
+    assert settled.details[:2] == (
+        before[0].verdicts[0].details[0],
+        "8 tests on GPU-other share +3.0 % against GPU-5f2e: taken out",
+    )
+
+
+@pytest.mark.parametrize(("ratio", "reported"), [(1.0029, False), (1.0031, True), (0.9969, True)])
+def test_a_small_shift_is_not_reported(ratio: float, reported: bool) -> None:
+    assert bool(settle_cards(results_of([ratio] * 8))[1]) is reported
+
+
+@pytest.mark.parametrize(("share", "reported"), [(1.01, True), (0.99, False)])
+def test_a_shift_within_its_doubt_is_not_reported(share: float, reported: bool) -> None:
+    """The doubt about the median of 16 tests is a quarter of the margin of a single one."""
+    logs = [0.003 * (-1) ** n for n in range(16)]
+    doubt = Shift.of(logs).margin / 4
+    assert doubt > MIN_SHIFT
+    _, findings = settle_cards(results_of([math.exp(log + share * doubt) for log in logs]))
+    assert bool(findings) is reported
+
+
+def test_results_without_a_measurement_are_grouped_by_their_cards() -> None:
+    before = [dataclasses.replace(result, measurement=None) for result in results_of(scattered(8, 1.03))]
+    assert {result.status for result in settle_cards(before)[0]} == {"ok"}
+    other = results_of(scattered(4, 1.03), environment=dataclasses.replace(OTHER, device="NVIDIA H100"))
+    assert {r.status for r in settle_cards([*other, *results_of(scattered(4, 1.03))])[0]} == {"inconclusive"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from pytest_trt.judge.baselines.run import Run
@@ -31,6 +33,29 @@ def test_runs_without_ratios_follow_their_values() -> None:
     """Files of earlier versions have no ratios."""
     points = trend([run(1, 1.0, moved=True), run(2, 1.1, plan="b", moved=True), run(3, 1.32, plan="c")], "ms")
     assert [point.level for point in points] == pytest.approx([1.0, 1.1, 1.32])
+
+
+def test_runs_without_the_figure_are_left_out() -> None:
+    absent, zero = run(2, 1.0), run(3, 0.0)
+    absent = dataclasses.replace(absent, figures={"p99_ms": 2.0})
+    assert [point.value for point in trend([run(1, 1.0, moved=True), absent, zero, run(4, 1.5)], "ms")] == [1.0, 1.5]
+
+
+def test_point_has_the_commit_of_its_run() -> None:
+    without = dataclasses.replace(run(2, 1.0), commit=None)
+    assert [point.commit for point in trend([run(1, 1.0, moved=True), without], "ms")] == ["abc", ""]
+
+
+def test_change_of_the_machine_is_that_of_values_apart_from_levels() -> None:
+    """The engine became slower by 20 % on the seventh day, and the machine by 10 % on the thirteenth."""
+    days = [(1.0, 0.0, "a")] * 6 + [(1.2, 1.2, "b")] + [(1.2, 1.0, "b")] * 5 + [(1.32, 1.0, "b")] * 6
+    runs = [
+        run(day, ms * (1 + day / 1e4), ratio, plan=plan, moved=day in (1, 7))
+        for day, (ms, ratio, plan) in enumerate(days, 1)
+    ]
+    found = [(number, point.change) for number, point in enumerate(trend(runs, "ms")) if point.change]
+    assert found == [(6, "level"), (12, "machine")]
+    assert not any(point.change for point in trend(runs, "ms", with_changes=False))
 
 
 def test_history_whose_reference_was_dropped_starts_at_the_value_of_its_oldest_run() -> None:
