@@ -8,6 +8,10 @@ from pytest_trt.core import repeats
 from pytest_trt.core.records import Block
 from pytest_trt.judge import budgets
 
+FEWEST_EXCEEDING = 3
+"""The least values that may exceed a budget. A single one may be slow for a reason of its own, such as a file that is
+not in the page cache."""
+
 
 class RepeatsRule:
     """A stopping rule (`measure.stopping.Rule`) whose blocks have one value of each figure.
@@ -39,11 +43,12 @@ class RepeatsRule:
         """Return the reason to stop; empty while a budget is undecided and more values may decide it."""
         if self._count >= repeats.MOST_VALUES:
             return f"{repeats.MOST_VALUES} values"
-        statuses = [
+        statuses = {
             budgets.judge(name, repeats.estimate_repeats(name, values), self._limits[name]).status
             for name, values in self._values.items()
-        ]
-        return "" if "inconclusive" in statuses else "budgets decided"
+        }
+        doubtful = "over_budget" in statuses and self._count < FEWEST_EXCEEDING
+        return "" if doubtful or "inconclusive" in statuses else "budgets decided"
 
     def wants_probe(self) -> bool:
         """Return False: an opening has a fresh probe, and more windows need none."""

@@ -18,7 +18,13 @@ def openings_needed(rule, values):
 
 def test_one_opening_is_enough_far_from_the_limit():
     assert openings_needed(RepeatsRule({"load_s": 1.0}), [0.4]) == 1
-    assert openings_needed(RepeatsRule({"load_s": 1.0}), [2.1]) == 1
+    assert openings_needed(RepeatsRule({"load_s": 1.0}), [2.1] * 3) == 3
+
+
+def test_a_single_slow_opening_does_not_exceed_a_budget():
+    """Its file was not in the page cache."""
+    assert openings_needed(RepeatsRule({"load_s": 1.0}), [2.1, 0.7, 0.7, 0.7] * 3) == MOST_VALUES
+    assert openings_needed(RepeatsRule({"load_s": 1.0}), [2.1, 2.1]) is None
 
 
 def test_openings_near_the_limit_are_repeated():
