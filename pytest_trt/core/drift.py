@@ -33,6 +33,12 @@ exclude than a test has, if blocks scatter by 1 %."""
 UNSEEN_CAPPED_S = 2.0
 """The same at the power cap. There the clock follows the power within a second, which is waited for (`CAPPED_S`)."""
 
+UNSEEN_ERROR = stats.ALPHA / 10
+"""The error of the slope that the scatter may hide. It is looked at about ten times, as long as the blocks are few."""
+
+UNSEEN_CAPPED_ERROR = stats.ALPHA
+"""The same at the power cap, where the first second of blocks is not looked at."""
+
 MOST_UNSEEN = 0.1
 """The largest rest of a drift that is assumed unseen, as a log ratio. On the H200, a cold start moved it by 3 %."""
 
@@ -56,7 +62,7 @@ class Slope:
     error: float
     freedom: int
 
-    def most(self, sign: int, alpha: float = stats.ALPHA) -> float:
+    def most(self, sign: int, alpha: float) -> float:
         """Return the upper end of the interval of `sign` times the slope, at an error of `alpha`."""
         if math.isinf(self.error):
             return math.inf
@@ -109,13 +115,13 @@ def margins(probes: Sequence[Sequence[float]], seconds: float, *, capped: bool =
     kept = [(stats.median(half), stats.median(units)) for half, units in zip(newer, probes, strict=True) if half]
     moved = sum(half - whole for half, whole in kept) / max(len(kept), 1)
     whole, half = slope(probes, seconds), slope(newer, seconds)
-    hidden_s = UNSEEN_CAPPED_S if capped else UNSEEN_S
+    hidden_s, alpha = (UNSEEN_CAPPED_S, UNSEEN_CAPPED_ERROR) if capped else (UNSEEN_S, UNSEEN_ERROR)
 
     def margin(sign: int) -> float:
-        hidden = min(hidden_s * whole.most(sign), MOST_UNSEEN)
+        hidden = min(hidden_s * whole.most(sign, alpha), MOST_UNSEEN)
         if sign * whole.rise <= SEEN * whole.error:
-            return max(min(hidden, sign * moved + hidden_s * half.most(sign)), 0.0)
-        return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign)), 0.0)
+            return max(min(hidden, sign * moved + hidden_s * half.most(sign, alpha)), 0.0)
+        return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign, alpha)), 0.0)
 
     if math.isinf(whole.error):
         return math.inf, math.inf

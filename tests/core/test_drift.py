@@ -78,20 +78,19 @@ def test_too_few_units_have_no_slope():
 def test_upper_end_of_a_slope_is_a_t_interval():
     slope = drift.Slope(0.01, 0.002, 10)
     assert slope.most(1, 0.05) == pytest.approx(0.01 + 1.8125 * 0.002, rel=1e-4)
-    assert slope.most(-1) == pytest.approx(-0.01 + 4.1437 * 0.002, rel=1e-4)
+    assert slope.most(-1, 0.001) == pytest.approx(-0.01 + 4.1437 * 0.002, rel=1e-4)
 
 
-@pytest.mark.parametrize(("capped", "constant_s"), [(False, 5.0), (True, 2.0)])
-def test_hidden_drift_goes_on_for_its_time_constant(capped, constant_s):
+@pytest.mark.parametrize(("capped", "constant_s", "error"), [(False, 5.0, 0.0001), (True, 2.0, 0.001)])
+def test_hidden_drift_goes_on_for_its_time_constant(capped, constant_s, error):
     """The slope is 2 standard errors, so it is not seen. The newer half is too short to show less."""
     scatter = [(-1) ** n * 1e-5 for n in range(8)]
-    error = drift.slope([scatter], 0.01).error
-    found = [x + 2 * error * 0.01 * n for n, x in enumerate(scatter)]
+    found = [x + 2 * drift.slope([scatter], 0.01).error * 0.01 * n for n, x in enumerate(scatter)]
     slope = drift.slope([found], 0.01)
     assert 1 < slope.rise / slope.error < drift.SEEN
     below, above = drift.margins([found], 0.01, capped=capped)
-    assert below == pytest.approx(constant_s * (-slope.rise + t_quantile(0.001, 6) * slope.error))
-    assert above == pytest.approx(constant_s * (slope.rise + t_quantile(0.001, 6) * slope.error))
+    assert below == pytest.approx(constant_s * (-slope.rise + t_quantile(error, 6) * slope.error))
+    assert above == pytest.approx(constant_s * (slope.rise + t_quantile(error, 6) * slope.error))
 
 
 def test_hidden_drift_is_at_most_a_tenth():
@@ -120,12 +119,12 @@ def test_drift_that_has_ended_leaves_what_its_newer_half_may_hide(count, noise, 
         drift.slope([newer], 0.01),
     )
     assert (whole.rise > drift.SEEN * whole.error) is (count == 32)
-    above = moved + constant_s * half.most(1)
+    above = moved + constant_s * half.most(1, 0.0001)
     assert drift.margins([ended], 0.01)[1] == pytest.approx(above)
     assert drift.margins([[], ended], 0.01) == drift.margins([ended], 0.01)
     higher, both = [unit + 1 for unit in ended], drift.slope([newer] * 2, 0.01)
     if count == 64:
-        assert drift.margins([higher, ended], 0.01)[1] == pytest.approx(moved + constant_s * both.most(1))
+        assert drift.margins([higher, ended], 0.01)[1] == pytest.approx(moved + constant_s * both.most(1, 0.0001))
 
 
 def test_margins_without_a_drift_shrink_with_time():
