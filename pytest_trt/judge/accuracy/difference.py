@@ -148,7 +148,7 @@ def _column_relative(output: Array, reference: Array, worst: list[int], least: f
         usable[[at // width for at in worst if at % width == column]] = False
         if usable.any():
             with np.errstate(over="ignore"):
-                found = max(found, float(np.median(np.abs(a - b)[usable] / np.abs(b[usable]))))
+                found = max(found, float(np.median(np.abs(a[usable] - b[usable]) / np.abs(b[usable]))))
     return found
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pytest_trt.judge.accuracy import difference, norms
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, AccuracyLimits
-from pytest_trt.judge.accuracy.difference import compare
+from pytest_trt.judge.accuracy.difference import absolute_tolerance, compare
 
 EXACT = AccuracyLimits(0.0, 0.0, None, atol_scaled=False)
 
@@ -76,3 +76,88 @@ def test_worst_ratio_is_a_share_of_the_limit() -> None:
     assert compare(reference + np.array([0.1, 0.55, 0.05]), reference, limits).worst_ratio == pytest.approx(0.5)
     assert compare(reference, reference, EXACT).worst_ratio == 0
     assert compare(reference + np.array([0, np.inf, 0]), reference, limits).worst_ratio == math.inf
+
+
+def test_the_five_worst_elements_are_those_furthest_beyond_the_limits() -> None:
+    """The limit is 0.1 and a tenth of the reference, so the largest error is not the worst."""
+    reference = np.array([[1.0, 10.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    errors = np.array([[0.3, 1.15, 0.9, 0.8], [0.7, 0.6, 0.2, 0.1]])
+    found = compare(reference + errors, reference, AccuracyLimits(0.1, 0.1, None, atol_scaled=False))
+    assert [index for index, _, _ in found.worst] == [(0, 2), (0, 3), (1, 0), (1, 1), (0, 0)]
+    assert found.worst[0][1:] == pytest.approx((1.9, 1.0))
+    assert found.beyond == 6
+    assert found.worst_ratio == pytest.approx(0.9 / 0.2)
+
+
+def test_an_error_of_exactly_the_limit_is_allowed() -> None:
+    reference = np.array([2.0, 4.0])
+    assert compare(reference + 0.5, reference, AccuracyLimits(0.0, 0.5, None, atol_scaled=False)).beyond == 0
+    assert compare(reference + 0.5, reference, EXACT).worst_ratio == math.inf
+
+
+def test_large_integers_that_are_equal_as_floats_differ() -> None:
+    reference = np.array([2**53, 2**53, 7], dtype=np.int64)
+    found = compare(reference + np.array([0, 1, 0]), reference, EXACT)
+    assert (found.beyond, found.max_abs, found.worst[0][0]) == (1, 1.0, (1,))
+    mixed = compare(reference.astype(np.float64), reference + np.array([0, 1, 0]), EXACT)
+    assert mixed.beyond == 0  # floats are compared as floats
+
+
+def test_means_of_nothing_are_zero() -> None:
+    nothing = np.array([np.nan, np.inf])
+    found = compare(nothing, nothing, EXACT)
+    assert (found.mean_abs, found.mean_relative, found.max_relative, found.cosine) == (0, 0, 0, 1.0)
+    zeros = np.zeros(3)
+    assert compare(np.array([0.0, 1.0, 0.0]), zeros, EXACT).mean_relative == 0
+    assert compare(np.array([0.0, 1.0, 0.0]), zeros, EXACT).cosine == 0
+    assert compare(zeros, np.array([0.0, 1.0, 0.0]), EXACT).cosine == 0
+    assert compare(zeros, zeros, EXACT).cosine == 1
+    assert compare(zeros, zeros, EXACT).psnr_db == math.inf
+    assert compare(zeros + 1, zeros, EXACT).psnr_db == -math.inf  # the peak is 0
+
+
+def test_peak_to_noise_beyond_a_float_is_none() -> None:
+    reference = np.array([0.0, 1e200])
+    assert compare(np.array([1e-10, 1e200]), reference, EXACT).psnr_db == -math.inf
+
+
+def test_column_error_is_the_median_of_the_other_elements() -> None:
+    """Column 1 is wrong by 10, 20 and 30 %, and its worst element, which does not count, by 900 %."""
+    reference = np.array([[1.0, 1.0], [1.0, 2.0], [1.0, 1.0], [1.0, 1.0], [1.0, np.inf], [1.0, 2.0**-21]])
+    output = reference.copy()
+    output[:4, 1] = 10.0, 2.2, 1.2, 1.3
+    output[5, 1] = 1.0
+    limits = AccuracyLimits(0.0, 5.0, None, atol_scaled=False, least_normal=2.0**-14)
+    found = compare(output, reference, limits)
+    assert [index for index, _, _ in found.worst] == [(0, 1)]
+    assert found.column_relative == pytest.approx(0.2)
+    tiny = np.array([[1.0], [2.0**-20]])
+    twice = compare(tiny * np.array([[10.0], [1.5]]), tiny, limits)
+    assert twice.column_relative == pytest.approx(0.5)  # a 64th of the least normal number still counts
+    unknown = AccuracyLimits(0.0, 5.0, None, atol_scaled=False)
+    rest = np.array([[1.0], [0.0]])
+    assert compare(rest * 10, rest, unknown).column_relative == 0.0
+    assert compare(np.array(9.0), np.array(1.0), limits).column_relative == 0.0
+    assert (twice.worst_ratio, compare(tiny, tiny, limits).column_relative) == (pytest.approx(9 / 5), 0.0)
+
+
+def test_absolute_tolerance_is_a_share_of_the_root_mean_square() -> None:
+    flat = np.array([3.0, -3.0, 3.0, 3.0])
+    assert absolute_tolerance(AccuracyLimits(0.0, 0.5, None), flat) == pytest.approx(1.5)
+    assert absolute_tolerance(AccuracyLimits(0.0, 0.5, None, atol_scaled=False), flat) == 0.5
+    assert absolute_tolerance(AccuracyLimits(0.0, 0.5, None), np.array([np.inf, 1e300])) in (0.0, 0.5e300)
+
+
+@pytest.mark.parametrize(("shape", "count", "rows"), [((3, 2), 1, True), ((3, 1), 1, False), ((10,), 5, True)])
+def test_rows_are_at_least_twice_as_long_as_the_top(shape: tuple[int, ...], count: int, rows: bool) -> None:
+    assert difference.has_rows(np.zeros(shape), count) is rows
+    assert not difference.has_rows(np.zeros(shape, dtype=bool), count)
+    assert not difference.has_rows(np.zeros((0, *shape)), count)
+    assert not difference.has_rows(np.float64(1.0), count)
+
+
+def test_top_of_a_single_row_and_of_equal_elements() -> None:
+    row = np.arange(10.0)
+    assert compare(row, row, EXACT).top5 == 1.0
+    assert compare(-row, row, EXACT).top5 == 0.0
+    assert compare(np.array([5.0, 5.0]), np.array([5.0, 4.0]), EXACT).top1 == 1.0
