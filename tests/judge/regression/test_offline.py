@@ -8,7 +8,7 @@ from samples.records import H200, TEST, measurement
 
 from pytest_trt.core.records import Environment, Estimate, Result, Verdict
 from pytest_trt.judge.baselines.baseline import Baseline, baseline_of
-from pytest_trt.judge.regression.offline import Key, Tolerances, compare_runs
+from pytest_trt.judge.regression.offline import RUN_SPREAD, Key, Tolerances, compare_runs, devices
 
 KEY = ("nvidia-h200", TEST)
 
@@ -117,3 +117,39 @@ def test_throughput_on_a_cpu_is_compared_only_on_request() -> None:
     judged = [compare_runs(before, after, Tolerances(requested=r))[0].verdicts for r in ({}, {"throughput": 0.2})]
     assert [[verdict.figure for verdict in verdicts] for verdicts in judged] == [["ms"], ["ms", "throughput"]]
     assert judged[1][1].status == "regressed"
+
+
+def test_runs_of_either_kind_have_their_spread_and_tolerances_their_defaults() -> None:
+    assert RUN_SPREAD == {"gpu": 0.01, "cpu": 0.1}
+    gates = {gate.figure: gate.tolerance for gate in Tolerances().gates()}
+    assert (gates["ms"], gates["memory_mb"]) == (0.05, 0.05)
+
+
+def test_named_figures_have_the_tolerance_of_their_unit() -> None:
+    named = Tolerances(
+        max_slowdown=0.03, max_memory_growth=0.07, requested={"p99_ms": 0.5}, figures=("host_mb", "gpu_ms", "p99_ms")
+    ).gates()
+    assert {gate.figure: gate.tolerance for gate in named} == {"host_mb": 0.07, "gpu_ms": 0.03, "p99_ms": 0.5}
+
+
+def test_a_figure_of_one_run_only_is_not_compared() -> None:
+    more = {**measurement().figures, "host_mb": Estimate.exact(500.0)}
+    before = {KEY: baseline_of(measurement(figures=more))}
+    after = {KEY: Result(TEST, (), measurement(figures=more, day=2))}
+    for pair in ((before, new()), (old(), after)):
+        (result,) = compare_runs(*pair, Tolerances())
+        assert "host_mb" not in [verdict.figure for verdict in result.verdicts]
+
+
+def test_a_named_figure_that_is_better_is_improved() -> None:
+    (default,) = compare_runs(old(), changed("throughput", 2.0), Tolerances())
+    (named,) = compare_runs(old(), changed("throughput", 2.0), Tolerances(figures=("throughput",)))
+    assert {verdict.figure: verdict.status for verdict in default.verdicts}["throughput"] == "ok"
+    assert [verdict.status for verdict in named.verdicts] == ["improved"]
+
+
+def test_a_lost_test_names_the_day_and_devices_are_named_once() -> None:
+    (lost,) = compare_runs(old(), {}, Tolerances())
+    assert "the older run measured it on 2026-07-01, but" in lost.verdicts[0].text
+    assert devices([("b", "x"), ("a", "x"), ("a", "y")]) == "a, b"
+    assert devices([]) == "none"
