@@ -58,7 +58,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "judge/regression/offline.py": ("judge/regression/test_offline.py",),
     "judge/regression/paired.py": ("judge/regression/test_paired.py",),
     "judge/regression/question.py": ("judge/regression/test_question.py",),
-    "judge/regression/windows.py": ("judge/regression/test_windows.py",),
     "judge/regression/stored.py": ("judge/regression/test_stored.py", "judge/regression/test_card_levels.py"),
     "judge/regression/trend.py": ("judge/regression/test_trend.py",),
     "judge/regression/windows.py": ("judge/regression/test_windows.py",),
