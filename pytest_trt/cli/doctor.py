@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.metadata
-import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator
@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.cli.exit_status import FAILED
-from pytest_trt.cli.project import read_settings
+from pytest_trt.cli.project import Flags, Project, read_settings
 from pytest_trt.cli.terminal import show
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.clock_reasons import decode_reasons
 from pytest_trt.core.records import Environment
 from pytest_trt.core.version import __version__
-from pytest_trt.engine.backends.installed import gpu_is_visible, is_installed
 from pytest_trt.errors import TrtError
 from pytest_trt.measure.gpu_state import advice
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -56,28 +55,50 @@ def add_command(subparsers: Any) -> None:
         metavar="N|UUID|WORDS",
         help="the GPU, by number, UUID or words of its name (default: 0)",
     )
+    parser.add_argument(
+        "--host",
+        action="append",
+        metavar="ssh://HOST|exec:COMMAND",
+        help="look at a host elsewhere, as --trt-host names it; may be repeated (default: the ini setting trt_hosts)",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    settings = read_settings({}, {"device": ("--device", args.device)}, Path.cwd())
+    flags: Flags = {"device": ("--device", args.device), "hosts": ("--host", args.host)}
+    if args.host is None:
+        flags = {**flags, "hosts": ("ini setting trt_hosts", Project(Path.cwd()).hosts or None)}
+    settings = read_settings({}, flags, Path.cwd())
     _print_section("installed", _packages())
-    with Bench(settings) as bench:
-        show("backends:")
-        works = False
-        for name in CHECKED:
-            found = _environment(bench, name)
-            works = works or isinstance(found, Environment)
-            show(f"  {name}: {_describe(found)}")
-        try:
-            default = bench.backend_name(EngineSpec())
-        except TrtError as error:
-            _print_section("default backend", [f"none: {error}"])
-            return FAILED
-        reason = "--trt-backend=auto uses TensorRT if it is installed and there is a GPU, then ONNX Runtime"
-        _print_section("default backend", [f"{default} ({reason})"])
-        _print_section("sources of noise", list(_noise(bench, default)) or ["none found"])
+    works = True
+    for address in settings.hosts or (None,):
+        if address is not None:
+            show(f"host {address.name}:")
+        with Bench(dataclasses.replace(settings, hosts=() if address is None else (address,))) as bench:
+            works = _examine(bench) and works
     return 0 if works else FAILED
+
+
+def _examine(bench: Bench) -> bool:
+    """Report which backends work on a host, and what makes figures noisy there; return whether any works."""
+    if problems := bench.elsewhere.reach():
+        show(f"  {problems[0]}")
+        return False
+    show("backends:")
+    works = False
+    for name in CHECKED:
+        found = _environment(bench, name)
+        works = works or isinstance(found, Environment)
+        show(f"  {name}: {_describe(found)}")
+    try:
+        default = bench.backend_name(EngineSpec())
+    except TrtError as error:
+        _print_section("default backend", [f"none: {error}"])
+        return False
+    reason = "--trt-backend=auto uses TensorRT if it is installed and there is a GPU, then ONNX Runtime"
+    _print_section("default backend", [f"{default} ({reason})"])
+    _print_section("sources of noise", list(_noise(bench, default)) or ["none found"])
+    return works
 
 
 def _print_section(title: str, lines: Iterable[str]) -> None:
@@ -98,9 +119,9 @@ def _packages() -> Iterator[str]:
 
 def _environment(bench: Bench, name: str) -> Environment | str:
     """Return the environment of a backend, or why it cannot be used."""
-    if not is_installed(name):
-        return "not installed"
     try:
+        if not bench.host().has_package(name):
+            return "not installed"
         return bench.environment(name)
     except TrtError as error:
         return str(error)
@@ -119,10 +140,10 @@ def _describe(found: Environment | str) -> str:
 
 def _noise(bench: Bench, backend: str) -> Iterator[str]:
     """Yield what makes figures noisy and what an administrator can do about it."""
-    load, cpus = os.getloadavg()[0], os.cpu_count() or 1
+    load, cpus = bench.host().cpu.read().get("load_1min", 0.0), bench.environment(backend).host_cpus or 1
     if load > cpus / 2:
         yield f"the host is busy: load {load:.1f} on {cpus} CPUs"
-    if not gpu_is_visible():
+    if not bench.host().sees_gpu():
         yield "there is no GPU: a CPU's figures differ by some 10 % between processes, so only large changes show"
         return
     try:

@@ -65,6 +65,11 @@ class Project:
         """Return the settings of the ini file, overridden by `flags`. Raise as `read_settings`."""
         return read_settings(self._ini, flags, self.folder)
 
+    @property
+    def hosts(self) -> list[str]:
+        """The addresses of the ini setting trt_hosts."""
+        return _lines(self._ini.get("trt_hosts"))
+
     def baselines(self, args: argparse.Namespace) -> BaselineFolder:
         """Return the baselines that the arguments name, or else the ini settings.
 

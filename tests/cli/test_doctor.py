@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 
 import pytest
 
@@ -26,7 +27,6 @@ def test_every_backend_has_a_line(capsys):
 
 
 def test_exit_status_is_1_if_no_backend_works(capsys, monkeypatch):
-    monkeypatch.setattr(doctor, "is_installed", lambda *arguments: False)
     monkeypatch.setattr("pytest_trt.trial.hosts.local.is_installed", lambda *arguments: False)
     assert main.main(["doctor"]) == 1
     assert "nothing that runs engines is installed" in capsys.readouterr().out
@@ -37,8 +37,19 @@ def test_invalid_device_exits_with_2(capsys):
     assert "--device is '0-3': give 'all', or a list of numbers" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("argument", ["--device"])
+@pytest.mark.parametrize("argument", ["--device", "--host"])
 def test_option_without_a_value_exits_with_2(argument):
     with pytest.raises(SystemExit) as status:
         main.main(["doctor", argument])
     assert status.value.code == 2
+
+
+def test_each_host_elsewhere_has_a_section(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\ntrt_hosts =\n    exec:{sys.executable}\n    exec:false\n")
+    assert main.main(["doctor"]) == 1, "one of them cannot be reached"
+    text = capsys.readouterr().out
+    assert f"host {sys.executable}:\nbackends:\n" in text
+    assert "onnxruntime: works on" in text
+    assert "host false:\n  host false: the command ended with status 1 before Python had started\n" in text
