@@ -50,7 +50,6 @@ class OrtDeviceEngine:
         self.threads = spec.threads or usable_cpus()
         self.aliases: Mapping[str, str] = {}
         self._placement: placement.Placement | None = None
-        self._shape_nodes = placement.shape_nodes(plan)
 
     @property
     def proof(self) -> Mapping[str, str]:
@@ -120,7 +119,9 @@ class OrtDeviceEngine:
 
     def set_placement(self, nodes: tuple[placement.PlacedNode, ...]) -> None:
         """Store which provider runs each node. Raises BuildError if a node would run on the CPU without permission."""
-        self._placement = placement.Placement(nodes, self._shape_nodes)
+        on_cpu = any(node.provider == placement.CPU for node in nodes)
+        # Reading a large model takes seconds, so it is read only for nodes that may compute shapes.
+        self._placement = placement.Placement(nodes, placement.shape_nodes(self.plan) if on_cpu else frozenset())
         self._placement.check(self.spec.cpu_nodes)
 
     def session_options(self) -> Any:
