@@ -92,7 +92,7 @@ def test_integers_are_bound(open_model: Callable[..., Any], expected: Callable[.
 
 @pytest.mark.serial
 def test_times_are_those_of_the_device(open_model: Callable[..., Any]) -> None:
-    """A graph and the calls of ONNX Runtime take the same time on the GPU, and copies are timed apart."""
+    """A graph is no slower on the GPU than the calls of ONNX Runtime, and copies are timed apart."""
     medians = {}
     for graph in (True, False):
         runner = open_model("wide", {"x": (32, 64, 32, 32)}, cuda_graph=graph)
@@ -106,7 +106,7 @@ def test_times_are_those_of_the_device(open_model: Callable[..., Any]) -> None:
         rate = runner.throughput(0.2)
         assert 0 < rate < 1000 / medians[graph]["gpu_ms"] * 1.1
     print(medians)
-    assert medians[True]["gpu_ms"] == pytest.approx(medians[False]["gpu_ms"], rel=0.3)
+    assert medians[True]["gpu_ms"] < 1.1 * medians[False]["gpu_ms"]
     assert medians[True]["enqueue_ms"] < medians[False]["enqueue_ms"]
 
 
