@@ -64,7 +64,7 @@ def declaration(item: pytest.Item) -> Declaration | None:
     needs = names & (FIXTURES - _WITHOUT_DECLARATION)
     if not needs:
         for mark in item.own_markers:  # those of a module or class may be for its other tests
-            if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy", "trt_layers"):
+            if mark.name in ("trt_budget", "trt_matrix", "trt_accuracy", "trt_generate", "trt_layers"):
                 raise DeclarationError(
                     f"{mark.name}: the test does not request trt_runner, so nothing would be measured"
                 )
@@ -90,6 +90,11 @@ def declaration(item: pytest.Item) -> Declaration | None:
     if spec.path is None and spec.onnx is None and spec.build is None and not _overridden(item, "trt_spec"):
         raise DeclarationError(
             "no model is named: mark the test with trt_engine('model.onnx'), or override the fixture trt_spec"
+        )
+    if declared.generation is not None and not spec.state and not _overridden(item, "trt_spec"):
+        raise DeclarationError(
+            "trt_generate needs state, which the steps hand on: name it in trt_engine, as in "
+            "state={'present_*': 'past_*'}"
         )
     return declared
 

@@ -15,6 +15,7 @@ def missing_measurement(declaration: Declaration | None, *, stored: bool) -> str
     reasons = {
         "budgets are declared": declaration is not None and declaration.budgets,
         "trt_accuracy is declared": declaration is not None and declaration.accuracy,
+        "trt_generate is declared": declaration is not None and declaration.generation,
         "trt_layers is declared": declaration is not None and declaration.layers,
         "a baseline is stored": stored,
     }

@@ -136,6 +136,41 @@ def test_a_budget_of_a_generation_needs_one(decoders: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*tokens_s has a budget of 1, but nothing is generated: drop it, or declare trt_gen*"])
 
 
+@pytest.mark.way_past("declare `trt_generate`, and measure nothing", "`error`")
+def test_a_declared_generation_requires_a_measurement(decoders: pytest.Pytester) -> None:
+    decoders.makepyfile(HEAD + GENERATES.replace("trt_runner.measure()", "trt_runner.generate(3, 2)"))
+    result = decoders.runpytest_inprocess()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*trt_generate is declared, but the test measured nothing: call trt_runner.measure()*"]
+    )
+
+
+@pytest.mark.way_past("declare `trt_generate` where it has no effect", "exit status 4")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            ("(trt_runner): trt_runner.measure()", "(): pass"),
+            "*trt_generate: the test does not request trt_runner, so nothing would be measured*",
+        ),
+        (
+            ("@growing", '@pytest.mark.trt_engine("growing.onnx")'),
+            "*trt_generate needs state, which the steps hand on*",
+        ),
+        (("steps=4", "step=4"), "*trt_generate: unknown argument 'step': did you mean 'steps'?*"),
+        (("prompt=5, ", ""), "*trt_generate: prompt is 0: give a number of tokens from 1*"),
+    ],
+)
+def test_a_generation_without_effect_is_a_usage_error(
+    decoders: pytest.Pytester, change: tuple[str, str], message: str
+) -> None:
+    decoders.makepyfile(HEAD + GENERATES.replace(*change))
+    result = decoders.runpytest_inprocess()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
 def test_bad_input_is_one_error_each(decoders: pytest.Pytester) -> None:
     onnx.save(layers_model(), str(decoders.path / "layers.onnx"))
     cases = {
