@@ -84,12 +84,14 @@ class GenerationInputs:
         arrays: The prompt by the name of the input of tokens, and the inputs that are the same in every step.
         prefill_model: The path of the model that the plan of the prompt was built from; None if there is no such plan.
         prefill_sha256: The SHA-256 of that plan.
+        prefill_built: Whether that plan was built for this, rather than found in the cache.
     """
 
     job: GenerationJob
     arrays: Arrays
     prefill_model: str | None = None
     prefill_sha256: str = ""
+    prefill_built: bool = False
 
     @property
     def description(self) -> dict[str, str]:

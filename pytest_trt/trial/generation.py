@@ -72,7 +72,7 @@ def plan_inputs(
     job, arrays = plan_generation(decoder, part, tokens, steps)
     engine, spec = build(dataclasses.replace(declaration, spec=part.spec, run=part.run, generation=None))
     job = dataclasses.replace(job, prefill=str(engine.plan), prefill_spec=spec.without_functions)
-    return GenerationInputs(job, arrays, str(prompt_model.path), engine.plan_sha256)
+    return GenerationInputs(job, arrays, str(prompt_model.path), engine.plan_sha256, engine.built)
 
 
 def plan_generation(

@@ -172,6 +172,9 @@ class Prebuild:
             with case:
                 if case.provide().built:
                     self._built.append(key)
+                it = case.declaration.generation
+                if it is not None and case.plan_generation(it.prompt, it.steps, it.prefill).prefill_built:
+                    self._built.append(key)
         except _BuiltElsewhere:
             if one is not None:
                 self._later.append(one)
