@@ -90,7 +90,8 @@ def verdict(kind: Kind, tolerance: float, generator: np.random.Generator) -> tup
     low, high = np.log(kind.scatter)
     scatter, probe_scatter = math.exp(generator.uniform(low, high)), generator.uniform(0.0005, 0.002)
 
-    def measure(confirming: bool) -> MeasuredRun:
+    def measure(failing: Sequence[Verdict]) -> MeasuredRun:
+        confirming = bool(failing)
         source = Engines(kind.ratio(tolerance), scatter, probe_scatter, generator, reverse=confirming)
         return MeasuredRun(
             sample(source, PairedRule(question), Limits(max_time_s=10.0 * (CONFIRMING_TIME if confirming else 1))),

@@ -22,6 +22,7 @@ from pytest_trt.errors import TrtError
 from pytest_trt.measure.gpu_state import advice
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.energy import describe_energy
 
 PACKAGES = (
     "pytest", "pytest-xdist", "pytest-benchmark", "numpy", "onnx", "onnxruntime", "onnxruntime-gpu", "tensorrt",
@@ -97,6 +98,7 @@ def _examine(bench: Bench) -> bool:
         return False
     reason = "--trt-backend=auto uses TensorRT if it is installed and there is a GPU, then ONNX Runtime"
     _print_section("default backend", [f"{default} ({reason})"])
+    _print_section("energy of an inference", [_energy(bench, default)])
     _print_section("sources of noise", list(_noise(bench, default)) or ["none found"])
     return works
 
@@ -136,6 +138,15 @@ def _describe(found: Environment | str) -> str:
     facts += [f"CUDA {found.cuda}"] if found.cuda else []
     facts += [f"{found.threads} threads"] if found.threads else []
     return f"works on {found.device} ({', '.join((*facts, *found.notes))})"
+
+
+def _energy(bench: Bench, backend: str) -> str:
+    """Return how the energy of an inference can be measured with the backend, or why it cannot."""
+    try:
+        environment = bench.environment(backend)
+        return describe_energy(bench.gpu(environment), bench.host(environment).name)
+    except TrtError as error:
+        return f"cannot be measured: {error}"
 
 
 def _noise(bench: Bench, backend: str) -> Iterator[str]:

@@ -32,7 +32,7 @@ from pytest_trt.spec.gates import OWN_SETTINGS, Gate, choose_gates
 from pytest_trt.trial import gated_figures
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
-from pytest_trt.trial.energy import energy_rule, with_energy_verdicts
+from pytest_trt.trial.energy import energy_rule, needs_energy, with_energy_verdicts
 from pytest_trt.trial.explain import EngineCosts, explain_slowdown
 from pytest_trt.trial.measuring import MeasuringDevice, measure_and_confirm
 from pytest_trt.trial.probe_spread import ProbeSpread, spread_of
@@ -150,7 +150,7 @@ class AbComparison:
 
         settings = self._new.bench.settings
 
-        def measure(confirming: bool) -> MeasuredRun:
+        def measure(failing: Sequence[Verdict]) -> MeasuredRun:
             pair = ((self._new, new.subject), (self._old, old.subject))
             requested = gated_figures.rules_in_turn(self._gates.values(), self._question)
             run = self._device.measure(
@@ -158,10 +158,12 @@ class AbComparison:
                 AllOf((paired.PairedRule(self._question("ms")), *requested)),
                 batch=self._new.batch,
                 spread=self._spread.share,
-                profile_layers=confirming,
+                profile_layers=bool(failing),
                 measure_other_side=True,
-                confirming=confirming,
-                energy=energy_rule({}, self._gates.values(), self._question, always=settings.energy),
+                confirming=bool(failing),
+                energy=energy_rule({}, self._gates.values(), self._question, always=settings.energy)
+                if needs_energy(failing)
+                else None,
             )
             return dataclasses.replace(
                 run,

@@ -12,7 +12,7 @@ from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.windows import WindowRule
 from pytest_trt.judge.repeats import RepeatsRule
 from pytest_trt.measure.energy import EnergyPass, EnergyRun
-from pytest_trt.measure.energy_meter import RaplMeter
+from pytest_trt.measure.energy_meter import EnergyMeter, RaplMeter
 from pytest_trt.measure.gpu_energy import GpuEnergyMeter
 from pytest_trt.measure.gpu_state import GpuState
 from pytest_trt.measure.stopping import AllOf, Rule
@@ -43,6 +43,14 @@ def energy_rule(
     return AllOf((RepeatsRule(limits), *in_turn))
 
 
+def needs_energy(failing: Sequence[Verdict]) -> bool:
+    """Return whether a measurement that confirms these verdicts measures energy: if one of them is about it.
+
+    The first measurement, which confirms none, does so if anything requests it (`energy_rule`).
+    """
+    return not failing or any(verdict.figure in ON_REQUEST for verdict in failing)
+
+
 def choose_energy_pass(
     rule: Rule, gpu: GpuView | None, state: Callable[[], Mapping[str, float]], elsewhere: str = ""
 ) -> EnergyPass:
@@ -56,20 +64,35 @@ def choose_energy_pass(
         state: Reads the state of the device.
         elsewhere: The name of the host, if that is another one: its counters are not read over the link.
     """
-    if elsewhere or not (gpu is None or isinstance(gpu, GpuState)):
-        text = f"energy cannot be measured on {elsewhere}, a host elsewhere: run pytest on it, without --trt-host"
-        return EnergyPass(("error", text), rule, state)
     try:
-        meter = RaplMeter() if gpu is None else GpuEnergyMeter(gpu)
+        meter = _open_meter(gpu, elsewhere)
     except BackendError as error:
         return EnergyPass(("error", f"energy cannot be measured: {error}"), rule, state)
-    if gpu is None:
+    if not isinstance(gpu, GpuState):
         return EnergyPass(meter, rule, state)
     if others := gpu.other_processes({os.getpid()}):
         names = ", ".join(map(str, others))
         return EnergyPass(("invalid", f"energy needs the GPU alone: {names} is on it: end it, or wait"), rule, state)
     before = len(gpu.processes())
     return EnergyPass(meter, rule, state, lambda own: len(gpu.processes()) - before - own)
+
+
+def _open_meter(gpu: GpuView | None, elsewhere: str) -> EnergyMeter:
+    if elsewhere or not (gpu is None or isinstance(gpu, GpuState)):
+        raise BackendError(
+            f"{elsewhere} is a host elsewhere, whose counters are not read: run pytest on it, without --trt-host"
+        )
+    return RaplMeter() if gpu is None else GpuEnergyMeter(gpu)
+
+
+def describe_energy(gpu: GpuView | None, elsewhere: str = "") -> str:
+    """Return how energy can be measured on a device, or why it cannot. The arguments are as above."""
+    try:
+        meter = _open_meter(gpu, elsewhere)
+        check = "" if meter.watts() is None else ", checked against the power"
+        return f"counted by {meter.name}{check}"
+    except BackendError as error:
+        return f"cannot be measured: {error}"
 
 
 def with_energy_verdicts(verdicts: Sequence[Verdict], energy: EnergyRun | None) -> tuple[Verdict, ...]:

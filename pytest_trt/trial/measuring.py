@@ -185,17 +185,19 @@ class MeasuringDevice:
 
 
 def measure_and_confirm(
-    measure: Callable[[bool], MeasuredRun], judge: Callable[[MeasuredRun], tuple[Verdict, ...]]
+    measure: Callable[[Sequence[Verdict]], MeasuredRun], judge: Callable[[MeasuredRun], tuple[Verdict, ...]]
 ) -> ConfirmedRun:
     """Measure and judge; if a verdict fails, measure and judge again, and keep only what is not refuted.
 
     Args:
-        measure: Takes a measurement in fresh probes. Its argument is whether this one confirms another.
+        measure: Takes a measurement in fresh probes. Its argument is the failing verdicts that this one confirms; none
+            for the first measurement.
         judge: Returns the verdicts of a measurement.
     """
-    run = measure(False)
+    run = measure(())
     verdicts = judge(run)
-    if not any(verdict.status in FAILS for verdict in verdicts):
+    failing = [verdict for verdict in verdicts if verdict.status in FAILS]
+    if not failing:
         return ConfirmedRun(run, verdicts)
-    again = measure(True)
+    again = measure(failing)
     return ConfirmedRun(run, confirm_verdicts(verdicts, judge(again)), again)

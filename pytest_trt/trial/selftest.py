@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_trt.core.json_text import JsonLimits
@@ -123,10 +123,10 @@ class Selftest:
     def _compare(self, name: str, new: Subject, old: Subject) -> Verdict:
         """Compare two engines as a test does, and return the verdict."""
 
-        def measure(confirming: bool) -> MeasuredRun:
+        def measure(failing: Sequence[Verdict]) -> MeasuredRun:
             sides = [(self._server, subject) for subject in (new, old)]
             rule = paired.PairedRule(self._question)
-            return self._device.measure(sides, rule, batch=1, spread=self._question.spread, confirming=confirming)
+            return self._device.measure(sides, rule, batch=1, spread=self._question.spread, confirming=bool(failing))
 
         def judge(run: MeasuredRun) -> tuple[Verdict, ...]:
             return (paired.judge_paired(self._question, *run.sampling.sides),)

@@ -39,7 +39,7 @@ from pytest_trt.trial.case import Case
 from pytest_trt.trial.choose_comparison import EngineUnderTest, choose_baseline, choose_revision
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
 from pytest_trt.trial.confirm import confirm_verdicts
-from pytest_trt.trial.energy import with_energy_verdicts
+from pytest_trt.trial.energy import needs_energy, with_energy_verdicts
 from pytest_trt.trial.layer_check import layer_verdicts
 from pytest_trt.trial.measuring import ConfirmedRun, MeasuringDevice, measure_and_confirm
 from pytest_trt.trial.missing_measurement import missing_measurement
@@ -166,16 +166,16 @@ class Trial(Case):
         """Measure, judge, and confirm what fails; return also the comparison with the figures of the other engine."""
         requested, completed = self._accuracy.requested_inputs(), comparison
 
-        def measure(confirming: bool) -> MeasuredRun:
+        def measure(failing: Sequence[Verdict]) -> MeasuredRun:
             return self._run(
                 tested.engine,
                 tested.subject,
                 completed,
-                profile_layers=confirming,
-                requested_inputs=None if confirming else requested,
-                confirming=confirming,
-                energy=True,
-                phase="confirming" if confirming else "measuring",
+                profile_layers=bool(failing),
+                requested_inputs=None if failing else requested,
+                confirming=bool(failing),
+                energy=needs_energy(failing),
+                phase="confirming" if failing else "measuring",
             )
 
         def judge(run: MeasuredRun) -> tuple[Verdict, ...]:

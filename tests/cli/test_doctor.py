@@ -6,8 +6,11 @@ import importlib.metadata
 import sys
 
 import pytest
+from samples.energy import ClockMeter
 
 from pytest_trt.cli import doctor, main
+from pytest_trt.engine.backends import cuda
+from pytest_trt.trial import energy
 
 
 def test_doctor_reports_installed_and_working_backends(capsys):
@@ -17,6 +20,14 @@ def test_doctor_reports_installed_and_working_backends(capsys):
     assert "onnxruntime: works on" in text
     assert "sources of noise:" in text
     assert "Traceback" not in text
+
+
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
+def test_doctor_tells_how_energy_can_be_measured(capsys, monkeypatch):
+    monkeypatch.setattr(energy, "RaplMeter", lambda: ClockMeter(50.0))
+    main.main(["doctor"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[lines.index("energy of an inference:") + 1] == "  counted by clock"
 
 
 def test_every_backend_has_a_line(capsys):

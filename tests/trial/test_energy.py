@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from samples.energy import AnsweredGpu
+import pytest
+from samples.energy import AnsweredGpu, ClockMeter
 
 from pytest_trt.core.records import Verdict
 from pytest_trt.judge.regression.question import RegressionQuestion
@@ -10,7 +11,8 @@ from pytest_trt.measure.energy import EnergyRun
 from pytest_trt.measure.gpu_state import Process
 from pytest_trt.measure.stopping import FixedTime
 from pytest_trt.spec.gates import Gate
-from pytest_trt.trial.energy import choose_energy_pass, energy_rule, with_energy_verdicts
+from pytest_trt.trial import energy
+from pytest_trt.trial.energy import choose_energy_pass, describe_energy, energy_rule, needs_energy, with_energy_verdicts
 
 LATENCY = Verdict("ok", "baseline", "ms", "latency ok")
 ENERGY = Verdict("over_budget", "budget", "energy_mj", "energy over budget")
@@ -26,6 +28,12 @@ def test_a_budget_a_gate_or_an_option_requests_energy() -> None:
     assert energy_rule({"ms": 1.0}, gates, question, always=True) is not None
     assert energy_rule({"power_w": 500.0}, gates, None, always=False) is not None
     assert energy_rule({}, [*gates, Gate(figure="energy_mj", tolerance=0.05)], None, always=False) is not None
+
+
+def test_a_second_measurement_measures_energy_only_to_confirm_it() -> None:
+    assert needs_energy(())
+    assert needs_energy([LATENCY, ENERGY])
+    assert not needs_energy([LATENCY])
 
 
 def test_a_gpu_without_a_counter_of_its_own_is_an_error() -> None:
@@ -51,3 +59,12 @@ def test_without_energy_its_budgets_are_not_judged() -> None:
         assert judged == (LATENCY, Verdict(status, "run", "energy_mj", "why"))
     scattered = with_energy_verdicts(verdicts, EnergyRun(problem=("inconclusive", "why")))
     assert scattered == (*verdicts, Verdict("inconclusive", "run", "energy_mj", "why"))
+
+
+def test_how_energy_can_be_measured_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert describe_energy(AnsweredGpu()) == "counted by NVML, checked against the power"
+    assert describe_energy(AnsweredGpu(milliwatts=None)) == "counted by NVML"
+    assert describe_energy(AnsweredGpu(divided=True)).startswith("cannot be measured: the GPU is divided")
+    monkeypatch.setattr(energy, "RaplMeter", lambda: ClockMeter(50.0))
+    assert describe_energy(None) == "counted by clock"
+    assert describe_energy(None, "node7").startswith("cannot be measured: node7 is a host elsewhere")

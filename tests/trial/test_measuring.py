@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -21,9 +22,10 @@ def looks_and_verdict(*statuses: Status, basis: Any = "baseline") -> tuple[int, 
     """Return how many measurements were taken, and the verdict, if they are judged so in turn."""
     taken: list[bool] = []
 
-    def measure(confirming: bool) -> Any:
-        taken.append(confirming)
-        return int(confirming)
+    def measure(failing: Sequence[Verdict]) -> Any:
+        assert [verdict.status for verdict in failing] == list(statuses[: len(failing)])
+        taken.append(bool(failing))
+        return len(failing)
 
     def judge(look: Any) -> tuple[Verdict, ...]:
         return (Verdict(statuses[look], basis, "ms", f"look {look}"),)
