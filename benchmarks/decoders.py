@@ -56,6 +56,7 @@ def decoder(
     capacity: int | None = None,
     batch: int | str = 1,
     seed: int = 0,
+    mask: bool = False,
 ) -> onnx.ModelProto:
     """Return a decoder.
 
@@ -68,6 +69,7 @@ def decoder(
         capacity: The entries of a fixed cache; None for a dynamic dimension `C`.
         batch: The batch, or the name of its dimension.
         seed: The seed of the weights.
+        mask: Whether the positions of the tokens and a mask of those that were read are inputs, too.
     """
     g, width = _Graph(seed), heads * size
     for number in (0, 1):
@@ -108,19 +110,28 @@ def decoder(
         g.node("Sub", [g.constant("all", np.float32(1)), "written_sum"], "kept")
 
     g.node("Gather", [g.weight("embedding", vocabulary, width), "input_ids"], "tokens")
-    g.node("Gather", [g.weight("positions", CAPACITY, width), "rows"], "places")
+    g.node("Gather", [g.weight("positions", CAPACITY, width), "position_ids" if mask else "rows"], "places")
+    if mask:
+        g.node("Cast", ["attention_mask"], "read", to=TensorProto.FLOAT)
+        g.node("Sub", ["read", g.constant("every", np.float32(1))], "unread")
+        g.node("Mul", ["unread", g.constant("much", np.float32(1e4))], "unread_flat")
+        g.node("Unsqueeze", ["unread_flat", g.constant("int12", np.array([1, 2], np.int64))], "unread_4d")
+        g.node("Add", ["mask", "unread_4d"], "whole_mask")
     last = g.node("Add", ["tokens", "places"], "h")
     for layer in range(layers):
-        last = _layer(g, layer, last, heads, size, cache)
+        last = _layer(g, layer, last, heads, size, cache, "whole_mask" if mask else "mask")
     g.node("MatMul", [last, g.weight("head", width, vocabulary)], "logits")
 
     ids = helper.make_tensor_value_info("input_ids", TensorProto.INT64, [batch, "S"])
+    past, present = {
+        "growing": ("P", "T" if mask else "P + S"), "fixed": (capacity or "C",) * 2, "none": ("", "S"),
+    }[cache]  # fmt: skip
     inputs, outputs = [ids], [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, "S", vocabulary])]
     if cache == "fixed":
         inputs.append(helper.make_tensor_value_info("position", TensorProto.INT64, [1]))
-    past, present = {
-        "growing": ("P", "P + S"), "fixed": (capacity or "C",) * 2, "none": ("", "S"),
-    }[cache]  # fmt: skip
+    if mask:
+        inputs.append(helper.make_tensor_value_info("attention_mask", TensorProto.INT64, [batch, present]))
+        inputs.append(helper.make_tensor_value_info("position_ids", TensorProto.INT64, [batch, "S"]))
     for name in (f"{kind}_{layer}" for layer in range(layers) for kind in "kv"):
         shape: list[Any] = [batch, heads, past, size]
         if cache != "none":
@@ -131,7 +142,7 @@ def decoder(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def _layer(g: _Graph, layer: int, last: str, heads: int, size: int, cache: Cache) -> str:
+def _layer(g: _Graph, layer: int, last: str, heads: int, size: int, cache: Cache, mask: str) -> str:
     """Add one layer, and return the name of its output."""
     width, p = heads * size, f"l{layer}_"
     g.constant("scale", np.float32(1 / np.sqrt(size)))
@@ -156,7 +167,7 @@ def _layer(g: _Graph, layer: int, last: str, heads: int, size: int, cache: Cache
     g.node("Transpose", [known["k"]], f"{p}k_t", perm=[0, 1, 3, 2])
     g.node("MatMul", [f"{p}q", f"{p}k_t"], f"{p}scores_raw")
     g.node("Mul", [f"{p}scores_raw", "scale"], f"{p}scores_scaled")
-    g.node("Add", [f"{p}scores_scaled", "mask"], f"{p}scores")
+    g.node("Add", [f"{p}scores_scaled", mask], f"{p}scores")
     g.node("Softmax", [f"{p}scores"], f"{p}shares", axis=-1)
     g.node("MatMul", [f"{p}shares", known["v"]], f"{p}mixed")
     g.node("Transpose", [f"{p}mixed"], f"{p}mixed_t", perm=[0, 2, 1, 3])

@@ -100,10 +100,12 @@ def plan_generation(
     batch, count = tokens.shape
 
     def shapes(part: Part, one: Roles, new: int, fill: int) -> Mapping[str, Shape]:
+        before, after = _growing(decoder)
         sizes = {
             **part.run.dims,
             **_token_sizes(part, one, (batch, new)),
-            **dict.fromkeys(_growing(part, decoder), fill),
+            **dict.fromkeys(before, fill),
+            **dict.fromkeys(after, fill + new),
         }
         known = {name: size for name, size in sizes.items() if _has_dim(part.model, name)}
         _check_ranges(part, known, f"{count} tokens of a prompt and {steps} generated ones")
@@ -191,13 +193,17 @@ def _has_dim(model: Model, name: str) -> bool:
     return any(name == dim or name in re.findall(r"\w+", dim) for dim in dims)
 
 
-def _growing(part: Part, decoder: Part) -> set[str]:
-    """Return the names of the dimensions that grow with each token that was read."""
-    found = set()
+def _growing(decoder: Part) -> tuple[set[str], set[str]]:
+    """Return the names of the dimensions that count the tokens before a step, and of those that also count its own."""
+    before: set[str] = set()
+    after: set[str] = set()
     for pair in resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs):
         past, present = (decoder.model.dims[name] or () for name in (pair.input, pair.output))
-        found |= {old for old, new in zip(past, present, strict=False) if isinstance(old, str) and old != new}
-    return {name for name in found if _has_dim(part.model, name)}
+        for old, new in zip(past, present, strict=False):
+            if isinstance(old, str) and old != new:
+                before.add(old)
+                after |= {new} if isinstance(new, str) and new.isidentifier() else set()
+    return before, after - before
 
 
 def _token_sizes(part: Part, roles: Roles, shape: tuple[int, int]) -> dict[str, int]:

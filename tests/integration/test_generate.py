@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnxruntime
 import pytest
-from decoders import decoder
+from decoders import Cache, decoder
 from samples.models import layers_model
 from samples.pytest_runs import error_of_each_test
 
@@ -31,38 +33,60 @@ def decoders(project: pytest.Pytester) -> pytest.Pytester:
     return project
 
 
-def test_tokens_are_those_of_a_model_that_reads_the_whole_text_again(decoders: pytest.Pytester) -> None:
-    decoders.makepyfile(
-        HEAD
-        + """
-def whole(prompt, steps):
-    import onnxruntime
-    session = onnxruntime.InferenceSession("prefill.onnx", providers=["CPUExecutionProvider"])
+def tokens_of(prompt: list[list[int]], steps: int) -> list[list[int]]:
+    """Return the tokens of a model without caches, which reads the whole text again for each token."""
+    session = onnxruntime.InferenceSession(
+        decoder(cache="none", batch="B").SerializeToString(), providers=["CPUExecutionProvider"]
+    )
     tokens = np.array(prompt)
     for _ in range(steps):
         logits = session.run(["logits"], {"input_ids": tokens})[0]
         tokens = np.concatenate([tokens, logits[:, -1].argmax(-1)[:, None]], axis=1)
-    return tokens[:, len(prompt[0]):].tolist()
+    found: list[list[int]] = tokens[:, len(prompt[0]) :].tolist()
+    return found
 
-PROMPT = [[3, 5, 7], [9, 4, 2]]
 
+def test_tokens_are_those_of_a_model_that_reads_the_whole_text_again(decoders: pytest.Pytester) -> None:
+    prompt = [[3, 5, 7], [9, 4, 2]]
+    decoders.makepyfile(
+        HEAD
+        + f"PROMPT = {prompt}\nEXPECTED = {tokens_of(prompt, 9)}\n"
+        + """
 @growing
 def test_growing(trt_runner):
     for prefill in (None, "prefill.onnx"):
         generated = trt_runner.generate(PROMPT, 9, prefill)
-        assert generated.tokens.tolist() == whole(PROMPT, 9)
+        assert generated.tokens.tolist() == EXPECTED
         assert len(generated.step_ms) == 8 and min(generated.step_ms) > 0 and generated.ttft_ms > 0
         assert generated.state_bytes == 4 * 2 * 2 * (3 + 8) * 8 * 4
-    assert trt_runner.generate(PROMPT[0], 1).tokens.tolist() == whole(PROMPT[:1], 1)
+    assert trt_runner.generate(PROMPT[0], 1).tokens.tolist() == [EXPECTED[0][:1]]
     assert trt_runner.generate(16, 2).tokens.shape == (1, 2)
 
 @fixed
 def test_fixed(trt_runner):
-    assert trt_runner.generate(PROMPT, 9).tokens.tolist() == whole(PROMPT, 9)
+    assert trt_runner.generate(PROMPT, 9).tokens.tolist() == EXPECTED
     assert trt_runner.generate(PROMPT, 30).tokens.shape == (2, 30)
 """
     )
     decoders.runpytest_inprocess().assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("cache", ["growing", "fixed"])
+def test_masks_and_positions_are_filled(decoders: pytest.Pytester, cache: Cache) -> None:
+    """The mask of a growing cache has a dimension `T`, which counts the tokens before a step and its own."""
+    onnx.save(decoder(cache=cache, capacity=32, batch="B", mask=True), str(decoders.path / "masked.onnx"))
+    more = 'write_index="position", ' if cache == "fixed" else ""
+    dims = {"P": (0, 8, 64), "T": (1, 9, 64)} if cache == "growing" else {}
+    decoders.makepyfile(
+        HEAD
+        + f"""
+@pytest.mark.trt_engine("masked.onnx", state=STATE, {more}dims={{**DIMS, **{dims}}})
+def test_m(trt_runner):
+    masked = trt_runner.generate([[3, 5, 7], [9, 4, 2]], 9).tokens.tolist()
+    assert masked == {tokens_of([[3, 5, 7], [9, 4, 2]], 9)}
+"""
+    )
+    decoders.runpytest_inprocess().assert_outcomes(passed=1)
 
 
 def test_a_generation_has_figures_budgets_a_baseline_and_accuracy(decoders: pytest.Pytester) -> None:
