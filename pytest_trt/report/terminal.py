@@ -186,7 +186,7 @@ def _details(result: Result) -> Iterator[str]:
 
 def _measurement_lines(measurement: Measurement) -> Iterator[str]:
     in_table = {"ms", "p99_ms", "throughput"}
-    for unit in ("ms", "MB", "s"):
+    for unit in dict.fromkeys(about.unit for about in FIGURES.values()):
         names = [n for n in measurement.figures if n in FIGURES and FIGURES[n].unit == unit and n not in in_table]
         texts = (f"{FIGURES[name].title} {format_figure(name, measurement.figures[name].value)}" for name in names)
         if names:

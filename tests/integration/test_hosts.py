@@ -24,6 +24,12 @@ def test_m(trt_runner, capfd):
     expected = trt_runner(inputs)["y"]
     for outputs in trt_runner.stream([inputs] * 5):
         np.testing.assert_allclose(outputs["y"], expected, rtol=1e-2, atol=1e-2)
+    def filled():
+        for _, arrays in zip(range(12), trt_runner.inputs(2)):
+            arrays["x"] = inputs["x"]
+            yield arrays
+    for outputs in trt_runner.stream(filled()):
+        np.testing.assert_allclose(outputs["y"], expected, rtol=1e-2, atol=1e-2)
     trt_runner.measure()
 """
 

@@ -159,6 +159,23 @@ def test_verbose_shows_details() -> None:
         assert text in shown
 
 
+def test_energy_has_a_column_and_details_only_where_it_was_measured() -> None:
+    sample = result("test_a", NEW)
+    assert sample.measurement is not None
+    energy = {
+        "energy_mj": Estimate(21.1, 20.9, 21.3),
+        "power_w": Estimate.exact(608.5),
+        "idle_w": Estimate.exact(124.0),
+    }
+    figures = {**sample.measurement.figures, **energy}
+    measured = dataclasses.replace(sample, measurement=dataclasses.replace(sample.measurement, figures=figures))
+    assert "mJ" not in "\n".join(lines([sample], verbosity=1))
+    rendered = lines([measured, result("test_b", NEW)], verbosity=1)
+    assert " mJ " in rendered[1]
+    assert any(" 21.10 " in line for line in rendered)
+    assert "    W: power 608.5, idle power 124.0" in rendered
+
+
 def test_colour_is_used_only_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b" not in render(RUN, HEADER, colour=False)
