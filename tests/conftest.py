@@ -13,11 +13,10 @@ from typing import Any
 
 import onnx
 import pytest
-from samples.forked_python import SHORT_BLOCK_MS, Forkserver, Popen
+from samples.forked_python import SHORT, Forkserver, Popen
 from samples.models import layers_model
 
 import pytest_trt
-from pytest_trt.measure import engine_probe
 
 pytest_plugins = ["pytester"]
 
@@ -68,9 +67,10 @@ def forkserver() -> Iterator[Forkserver]:
 
 @pytest.fixture
 def forked_children(forkserver: Forkserver, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fork the Python children of this test and of its children from the forkserver, and measure short blocks."""
+    """Fork the Python children of this test and of its children from the forkserver, and measure as shortly."""
     monkeypatch.setattr(subprocess, "Popen", Popen)
-    monkeypatch.setattr(engine_probe, "BLOCK_MS", SHORT_BLOCK_MS)
+    for name, value in SHORT.items():
+        monkeypatch.setattr(name, value)
 
 
 @pytest.fixture

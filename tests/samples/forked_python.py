@@ -4,7 +4,7 @@ Most of the time of a short pytest run, xdist worker or probe server is spent on
 they need once. `Popen` stands in for `subprocess.Popen`: it forks a child there for the command lines of this
 interpreter that it knows, and starts every other command as usual. A forked child is a process of its own, with the
 descriptors, environment, folder, arguments and module path that it would have otherwise, but its parent is another
-process, and it measures in short blocks. The children of forked children are forked from the same server.
+process, and it measures as shortly as SHORT says. The children of forked children are forked from the same server.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _OPTIONS = frozenset({"bufsize", "stdin", "stdout", "stderr", "cwd", "env", "pas
 _AT_START = re.compile("PYTHON(?!PATH|UNBUFFERED|DONTWRITEBYTECODE)")
 """Environment variables that an interpreter reads only when it starts. A fork has the server's."""
 
-SHORT_BLOCK_MS = 1.0
-"""How long a block of samples lasts in a forked child, in ms: a tenth, so that a measurement costs a tenth."""
+SHORT = {"pytest_trt.measure.engine_probe.BLOCK_MS": 1.0, "pytest_trt.measure.run.MAX_PROFILED": 5}
+"""The values that make measurements short, which otherwise cost most of the time of a test."""
 
 INTERPRETER = subprocess.Popen
 """What starts an interpreter, for tests that need the usual tree of processes."""
@@ -272,7 +272,8 @@ def _import_libraries() -> None:
     for module in pkgutil.walk_packages(pytest_trt.__path__, "pytest_trt."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    pytest_trt.measure.engine_probe.BLOCK_MS = SHORT_BLOCK_MS
+    for name, value in SHORT.items():
+        pytest.MonkeyPatch().setattr(name, value)
 
 
 def _become(request: dict[str, Any], descriptors: Sequence[int]) -> NoReturn:
