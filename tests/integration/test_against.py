@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from samples.processes import accept_ctrl_c, ignore_ctrl_c, wait_until
+from samples.processes import wait_until
 from samples.pytest_runs import ENGINE, MEASURES
 
 XDIST = pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
@@ -52,7 +52,7 @@ def committed(project, monkeypatch, engine_cache):
 @XDIST
 def test_slower_model_regresses_and_new_tests_are_new(committed, save_model, xdist):
     committed.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_new"), test_n=ENGINE + MEASURES)
-    save_model(folder=committed.path, layers=64)
+    save_model(folder=committed.path, layers=16)
     result = committed.runpytest_subprocess("--trt-against=HEAD", *xdist)
     result.assert_outcomes(failed=1, passed=2)
     results = json.loads((committed.path / "out.json").read_text())["results"]
@@ -137,7 +137,7 @@ def test_modules_are_loaded_from_the_worktree(committed, save_model, verdicts, m
     else:
         monkeypatch.setenv("PYTHONPATH", str(committed.path / "src"))
     commit(committed)
-    save_model("large.onnx", folder=committed.path, layers=64)
+    save_model("large.onnx", folder=committed.path, layers=16)
     (committed.path / "src" / "zoo.py").write_text("MODEL = 'large.onnx'")
     committed.runpytest_subprocess("--trt-against=HEAD").assert_outcomes(failed=1)
     assert verdicts() == {"test_m": SLOWER}
@@ -155,7 +155,7 @@ def test_checkout_that_is_a_package_is_imported_from_the_worktree(project, save_
     (project.path / "tests" / "test_m.py").write_text(engine + MEASURES)
     monkeypatch.setenv("PYTHONPATH", str(project.path.parent) if mode == "importlib" else "")
     commit(project)
-    save_model("large.onnx", folder=project.path, layers=64)
+    save_model("large.onnx", folder=project.path, layers=16)
     (project.path / "zoo.py").write_text("MODEL = 'large.onnx'")
     result = project.runpytest_subprocess("--trt-against=HEAD", f"--import-mode={mode}", "tests/test_m.py")
     result.assert_outcomes(failed=1)
@@ -225,7 +225,7 @@ def test_project_in_a_subfolder_of_a_repository_with_submodules(project, save_mo
     git(project.path, "init", "-q")
     git(project.path, "submodule", "--quiet", "add", str(models), "models")
     commit(project)
-    save_model(folder=project.path / "models", layers=64)
+    save_model(folder=project.path / "models", layers=16)
     os.chdir(below)
     result = project.runpytest_subprocess("--trt-against=HEAD", "--trt-report=json:../out.json")
     result.assert_outcomes(failed=1)
@@ -282,12 +282,12 @@ def test_missing_repository_and_contradicting_options_are_usage_errors(project):
 
 
 @pytest.mark.parametrize(
-    ("number", "prepare"),
-    [(signal.SIGINT, accept_ctrl_c), (signal.SIGKILL, accept_ctrl_c), (signal.SIGUSR1, ignore_ctrl_c)],
+    ("number", "handler"),
+    [(signal.SIGINT, "default_int_handler"), (signal.SIGKILL, "default_int_handler"), (signal.SIGUSR1, "SIG_IGN")],
     ids=["ctrl-c", "kill -9", "time-out in a background job"],
 )
-def test_interrupted_run_leaves_no_worktree(committed, monkeypatch, number, prepare):
-    """The signal of the last case stands for that of pytest-timeout."""
+def test_interrupted_run_leaves_no_worktree(committed, monkeypatch, number, handler):
+    """The signal of the last case stands for that of pytest-timeout. A background job starts with SIGINT ignored."""
     interrupted = committed.path / "interrupted"
     monkeypatch.setenv("INTERRUPTED", str(interrupted))
     committed.makeconftest(
@@ -305,8 +305,9 @@ def pytest_collection_finish():
 """
     )
     commit(committed)
-    command = [sys.executable, "-m", "pytest", "--trt-against=HEAD", "-p", "no:cacheprovider"]
-    with subprocess.Popen(command, cwd=committed.path, stdout=subprocess.DEVNULL, preexec_fn=prepare) as run:
+    program = f"import pytest, signal; signal.signal(signal.SIGINT, signal.{handler}); pytest.main()"
+    command = [sys.executable, "-c", program, "--trt-against=HEAD"]
+    with subprocess.Popen(command, cwd=committed.path, stdout=subprocess.DEVNULL) as run:
         wait_until(lambda: worktrees(committed) == 1)
         tree = git(committed.path, "worktree", "list", "--porcelain").split("worktree ")[2].splitlines()[0]
         wait_until(Path(tree, "sleeping").exists)

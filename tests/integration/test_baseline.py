@@ -25,7 +25,7 @@ def test_regression_fails_for_every_source_of_baselines_except_off(project, save
     git(project, "add", ".trt-baselines")
     git(project, "commit", "-q", "-m", "baseline")
 
-    save_model(folder=project.path, layers=64)
+    save_model(folder=project.path, layers=16)
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=1)
     assert verdicts() == {"test_m": ["regressed", "ok", "regressed"]}  # latency, host memory, engine size
@@ -83,7 +83,7 @@ def test_a_renamed_test_is_judged_against_the_baseline_of_its_old_name(project, 
     output = " ".join(result.stdout.str().split())
     assert "judged against the baseline of test_m.py::test_other[b2], which has the same spec and no test" in output
     assert "1 baseline has no test (test_m.py::test_other[b2]): restore or rename" in output
-    save_model(folder=project.path, layers=64)
+    save_model(folder=project.path, layers=16)
     project.runpytest_subprocess().assert_outcomes(failed=2)
     assert verdicts()["test_another[b2]"] == ["regressed", "ok", "regressed"]
     save_model(folder=project.path)

@@ -38,7 +38,7 @@ def test_tolerances_and_quarantines(project, save_model, verdicts):
     project.runpytest_subprocess("-k", "plain or own", *options).assert_outcomes(passed=2)
     assert tolerances(project) == {"test_plain": 0.1, "test_own": 0.25}
 
-    save_model(folder=project.path, layers=64)
+    save_model(folder=project.path, layers=16)
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=3, passed=1)
     assert verdicts() == {

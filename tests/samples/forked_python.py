@@ -125,6 +125,7 @@ class Popen:
             "environment": dict(os.environ if env is None else env),
             "session": start_new_session,
             "parent": str(os.getpid()),
+            "ignores ctrl-c": signal.getsignal(signal.SIGINT) == signal.SIG_IGN,
         }
         self._connection = socket.socket(*_SOCKET)
         self._connection.connect(_address)
@@ -179,7 +180,7 @@ class Popen:
 
     def _wait(self, timeout: float | None) -> int | None:
         if self.returncode is None and select.select([self._connection], [], [], timeout)[0]:
-            self.returncode = int(self._connection.recv(64))
+            self.returncode = int(self._connection.recv(64) or -signal.SIGKILL)  # nothing if the server has ended
             self._connection.close()
         return self.returncode
 
@@ -283,6 +284,7 @@ def _become(request: dict[str, Any], descriptors: Sequence[int]) -> NoReturn:
         _set_descriptors(request["numbers"], descriptors)
         if request["session"]:
             os.setsid()
+        signal.signal(signal.SIGINT, signal.SIG_IGN if request["ignores ctrl-c"] else signal.default_int_handler)
         _set_paths(request)
         program = request["program"]
         # A program that compares an argument with the id of its parent has the server as its parent.

@@ -20,11 +20,6 @@ def accept_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def ignore_ctrl_c() -> None:
-    """Start a child as a shell without job control starts a background job."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def _stat(pid: int) -> tuple[str, int] | None:
     """Return a process's state and its parent (proc(5)); None if it no longer exists."""
     try:
