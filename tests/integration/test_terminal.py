@@ -18,9 +18,7 @@ def on_a_terminal(project, *options):
     environment = {**os.environ, "TERM": "xterm-256color"}
     environment.pop("NO_COLOR", None)
     command = [sys.executable, "-m", "pytest", *options]
-    process = subprocess.Popen(
-        command, cwd=project.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment, close_fds=True
-    )
+    process = subprocess.Popen(command, cwd=project.path, stdin=theirs, stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     written = b""
     try:
