@@ -37,6 +37,8 @@ NOT_IN_RTX = {"nonzero": r"node nonzero \(NonZero\)", "nms": "nms"}
 
 ALL = pytest.mark.parametrize("name", networks.NETWORKS)
 
+pytestmark = pytest.mark.usefixtures("forked_children")
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
