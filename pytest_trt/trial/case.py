@@ -195,11 +195,12 @@ class Case:
         it = self.declaration.generation
         return None if it is None else self.plan_generation(it.prompt, it.steps, it.prefill)
 
-    def __call__(self, inputs: Arrays) -> Arrays:
+    def __call__(self, inputs: Mapping[str, Any]) -> Arrays:
         """Infer once.
 
         Args:
-            inputs: Arrays by input name, in the engine's own types and shapes.
+            inputs: Arrays by input name, in the engine's own types and shapes: of numpy, or of another library with the
+                DLPack protocol, or a set of `inputs`.
 
         Returns:
             Arrays by output name.
@@ -212,7 +213,9 @@ class Case:
             check_write_index(self.spec, self.state, self.shapes, written)
         return self._on_host(lambda: self._open_probe().infer(inputs))
 
-    def stream(self, batches: Iterable[Arrays], postprocess: Callable[[Arrays], Any] | None = None) -> Iterator[Any]:
+    def stream(
+        self, batches: Iterable[Mapping[str, Any]], postprocess: Callable[[Arrays], Any] | None = None
+    ) -> Iterator[Any]:
         """Infer a stream of batches through the overlapped pipeline.
 
         An exception that `batches` or `postprocess` raises is raised at its item, and so is InputError for a batch that

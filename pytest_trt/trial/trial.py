@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.figures import ON_REQUEST
@@ -84,7 +84,7 @@ class Trial(Case):
         self._error: Exception | None = None
         self._ended = False
 
-    def measure(self, inputs: Arrays | None = None) -> Measurement:
+    def measure(self, inputs: Mapping[str, Any] | None = None) -> Measurement:
         """Measure the engine alone in a fresh probe, and judge it; a failing verdict fails the test after its body.
 
         Args:
@@ -105,7 +105,7 @@ class Trial(Case):
             self._error = error
             raise
 
-    def _measure(self, inputs: Arrays | None) -> Measurement:
+    def _measure(self, inputs: Mapping[str, Any] | None) -> Measurement:
         if inputs is not None:
             inputs = take_measured_inputs(inputs)
         if self.result is not None:

@@ -66,6 +66,18 @@ def infer_and_stream(trt_runner: Trial) -> None:
     for batch in trt_runner.stream({"image": image} for _ in range(10)):
         assert batch["logits"].shape == (1, 1000)
 
+    def filled() -> Iterator[Mapping[str, Any]]:
+        for arrays in trt_runner.inputs(2):
+            arrays["image"] = image
+            arrays["image"][0] += 1
+            yield arrays
+
+    class Tensor:  # of another library
+        def __dlpack__(self) -> Any: ...
+
+    assert_type(trt_runner.stream(filled()), Iterator[Any])
+    trt_runner({"image": Tensor()})
+
     def top1(outputs: Mapping[str, Any]) -> int:
         return int(outputs["logits"].argmax())
 
