@@ -12,6 +12,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,8 @@ from pytest_trt.measure.figures import DEFAULT_OPEN_ORDER_EFFECT, DEFAULT_PROBE_
 from pytest_trt.measure.sampler import Limits, sample
 
 UNITS = 128
+ALPHA_OF_A_LOOK = 0.01
+"""The error at which the interval of a percentile is tried: the error of a look is too small to be seen."""
 
 ORDER_EFFECTS = ((0.0,), (0.0038, 0.0054, 0.0062, 0.0031, 0.0043, 0.0037), (0.011, 0.011, 0.011, 0.019))
 """How much slower the second of two probes is, as a share. The cases are: no difference; the six pairs of a transformer
@@ -67,6 +70,21 @@ def miss_rate(noise: Noise, trials: int, generator: np.random.Generator, *, pair
         series = noise(generator)
         intervals = [stats.interval(series[:n], pairs=pairs) for n in stats.LOOKS if n <= UNITS]
         errors += any(i.low > 0 for i in intervals) + any(i.high < 0 for i in intervals)
+    return errors / trials / 2
+
+
+def percentile_miss_rate(percent: float, run_length: int, trials: int, generator: np.random.Generator) -> float:
+    """Return the share of series in which an end of a percentile's interval is beyond the truth: the mean over both.
+
+    A series has 400 blocks of 20 normal samples; a sample is followed by as many equal ones as make a run of the mean
+    length `run_length`, which may last from block to block.
+    """
+    truth, errors = NormalDist().inv_cdf(percent / 100), 0
+    for _ in range(trials):
+        begins = generator.random(400 * 20) < 1 / run_length
+        samples = generator.normal(size=400 * 20)[np.maximum.accumulate(np.where(begins, np.arange(400 * 20), 0))]
+        found = stats.percentile_interval(list(samples.reshape(400, 20)), percent, ALPHA_OF_A_LOOK)
+        errors += (found.low > truth) + (found.high < truth)
     return errors / trials / 2
 
 
@@ -125,6 +143,10 @@ def lines(trials: int, generator: np.random.Generator) -> Iterator[str]:
         paired, alone = (miss_rate(noise, trials, generator, pairs=pairs) for pairs in (True, False))
         yield f"  {name}: {paired:.3%} of pairs, {alone:.3%} of one side"
     yield "verdicts at a tolerance of 1 % (promised for a true ratio of 1.01: 0.1 % each)"
+    yield f"ends of percentiles beyond the truth, at one look of 8000 samples (promised: {ALPHA_OF_A_LOOK:.2%})"
+    for percent, run_length in itertools.product((95.0, 99.0), (1, 5, 20)):
+        rate = percentile_miss_rate(percent, run_length, trials // 10, generator)
+        yield f"  p{percent:g}, equal samples in runs of {run_length}: {rate:.3%}"
     comparisons = trials // 10
     for ratio, scatter, effects in itertools.product((1.01, 1.0), (0.0005, 0.001, 0.002), ORDER_EFFECTS):
         counts = judge(ratio, scatter, effects, comparisons, generator)

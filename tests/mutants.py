@@ -166,7 +166,11 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "question.build_spread / 4 * (-1) ** n -> question.build_spread / 4 / (-1) ** n",
     ): "dividing by 1 or -1 is multiplying by it",
     ("judge/regression/paired.py", "self.start(2)", "2 -> 3"): "the rule compares two sides, whatever their number",
-    ("judge/regression/windows.py", "self.start(2)", "2 -> 3"): "the rule compares two sides, whatever their number",
+    (
+        "judge/regression/windows.py",
+        "self.start(2)",
+        "2 -> 3",
+    ): "the rule compares two sides, whatever their number",
     (
         "judge/regression/paired.py",
         "self._needs_blocks = False",
@@ -300,7 +304,70 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "return gap > t_quantile(tail, freedom) * error and gap > 0",
         "gap > 0 -> gap >= 0",
     ): "a gap of 0 is never beyond the quantile",
+    ("core/drift.py", 'return "power cap" in decode_reasons(state.get("reasons", 0))', "0 -> 1"): (
+        "the reason that the number 1 stands for is not the power cap either"
+    ),
+    (
+        "core/drift.py",
+        "kept = [(stats.median(half), stats.median(units)) for half, units in zip(newer, probes, strict=True) if half]",
+        "True -> False",
+    ): "every probe has one newer half",
+    (
+        "core/drift.py",
+        "if sign * whole.rise <= SEEN * whole.error:",
+        "sign * whole.rise <= SEEN * whole.error -> sign * whole.rise < SEEN * whole.error",
+    ): "a slope of exactly the limit has no probability",
+    (
+        "core/drift.py",
+        "return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign, alpha)), 0.0)",
+        "SEEN_S * sign -> SEEN_S / sign",
+    ): "dividing by 1 or -1 is multiplying by it",
+    ("judge/repeats.py", "self.start(1)", "1 -> 2"): "the rule reads one side, whatever their number",
+    (
+        "judge/regression/card_levels.py",
+        "return max(min(max(differences, default=0.0), -min(differences, default=0.0)), 0.0)",
+        "0.0 -> 1.0",
+    ): "without a difference, nothing went up as well as down",
+    (
+        "judge/regression/fleet.py",
+        'return dataclasses.replace(judged, status="ok", text=judged.text.replace(" improved:", " ok:", 1))',
+        "1 -> 2",
+    ): "the text has its status once",
+    (
+        "judge/regression/fleet.py",
+        'if figure != "ms" or abs(shift.log) < max(MIN_SHIFT, shift.margin / math.sqrt(shift.tests)):',
+        (
+            "abs(shift.log) < max(MIN_SHIFT, shift.margin / math.sqrt(shift.tests)) -> "
+            "abs(shift.log) <= max(MIN_SHIFT, shift.margin / math.sqrt(shift.tests))"
+        ),
+    ): "a shift of exactly the limit has no probability",
+    (
+        "judge/regression/fleet.py",
+        'word = "slower" if shift.log > 0 else "faster"',
+        "shift.log > 0 -> shift.log >= 0",
+    ): ("a shift of 0 is not reported"),
+    (
+        "judge/regression/trend.py",
+        "drifts = [value / level for value, level in zip(values, levels, strict=True)]",
+        "value / level -> value * level",
+    ): "where the level does not change, both change at the same points, and other points are dropped",
+    (
+        "judge/regression/trend.py",
+        "drifts = [value / level for value, level in zip(values, levels, strict=True)]",
+        "True -> False",
+    ): "every run has a value and a level",
 }
+EQUIVALENT.update(
+    (("core/engine_noise.py", line, "True -> False"), "every pair has a median, and every order a mean")
+    for line in (
+        "for side, median in zip(first, pairs.medians, strict=True):",
+        "orders = [[m for side, m in zip(first, pairs.medians, strict=True) if side == one] for one in (0, 1)]",
+        "squares = sum((m - mean) ** 2 for order, mean in zip(orders, means, strict=True) for m in order)",
+    )
+)
+EQUIVALENT[
+    "judge/regression/layer_limits.py", "lines = Blame(0.0, tuple(changes), timed=False).all_causes()", "0.0 -> 1.0"
+] = "causes without times show no time"
 """Mutants that no test can notice, or that need none: the module, the line of the source and the change, and why."""
 
 _COMPARISONS = {

@@ -150,4 +150,8 @@ def test_the_order_effect_of_a_single_engine_is_its_own() -> None:
     assert place == pytest.approx(-0.003)
     assert effect == pytest.approx(0.003 + 0.001)
     assert bounds(one, (one,), 0.01, 0.0) == (share, 0.0, 0.0)
+    variance = (share / t_quantile(0.001, 5)) ** 2
+    precision = 1 / variance + (t_quantile(0.001, 8) / 0.1) ** 2
+    assert bounds(one, (one,), 0.01, 0.1)[1] == pytest.approx(0.003 + t_quantile(0.001, 5) / math.sqrt(precision))
+    assert bounds(EngineNoise(), (), 0.01, 0.006)[2] == 0
     assert bounds(one, (one,), 0.01, 0.001, alpha=0.01)[0] < share

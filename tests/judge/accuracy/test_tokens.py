@@ -41,6 +41,18 @@ def test_logits_closer_than_twice_the_allowed_error_may_be_exchanged(atol: float
         assert found.text.startswith("the first 1 tokens are those of onnxruntime; token 2 of 3 is 1 instead of 2")
 
 
+def test_logits_at_exactly_twice_the_allowed_error_may_be_exchanged() -> None:
+    """The reference's logits are 0.25 apart."""
+    reference = np.array([[[0.0, 1.0, 1.25], [0.0, 3.0, 1.0]]])
+    ours = reference.copy()
+    ours[0, 0, 1] = 2.0
+    tokens, expected = ours.argmax(-1).T, reference.argmax(-1).T
+    limits = AccuracyLimits(rtol=0.0, atol=0.125, cosine=None, atol_scaled=False)
+    found = judge_tokens(tokens, ours, expected, reference, limits, "x")
+    assert (found.status, "token 1 of 1 of text 0" in found.text) == ("ok", True)
+    assert "they are 0.25 apart, and 0.25 is within the allowed error" in found.text
+
+
 def test_the_allowed_error_is_a_share_of_the_logits() -> None:
     rms = float(np.sqrt((EXPECTED[1] ** 2).mean()))
     for share, status in ((0.074 / rms, "inaccurate"), (0.076 / rms, "ok")):

@@ -70,6 +70,7 @@ def test_a_shift_on_the_card_of_the_baseline_is_reported_and_not_taken_out() -> 
     assert {result.status for result in after} == {"regressed"}
     assert len(findings) == 1
     assert "the card of the baseline: what they share is slower" in findings[0]
+    assert settle_cards(results_of([1.06] * 8, environment=H200))[1][0].startswith("all 8 tests +6.0 % on GPU-5f2e")
 
 
 def test_a_settled_verdict_keeps_the_quarantine_and_does_not_improve() -> None:

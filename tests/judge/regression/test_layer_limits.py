@@ -57,6 +57,16 @@ def test_a_broken_limit_names_the_layers() -> None:
     assert judge(no_fp32=["head"]).details == ("head (CaskConvolution) fp32",)
     many = judge([conv(f"conv{number}", "fp32") for number in range(7)], no_fp32=["conv*"])
     assert many.details[4:] == ("conv4 (CaskConvolution) fp32", "and 2 more")
+    six, five = ([conv(f"conv{number}", "fp32") for number in range(count)] for count in (6, 5))
+    assert judge(six, no_fp32=["conv*"]).details[5:] == ("and 1 more",)
+    assert len(judge(five, no_fp32=["conv*"]).details) == 5
+    assert judge(max_layers=4).details == ()
+    assert len(judge(max_layers=3).details) == 4
+
+
+def test_a_pattern_that_matches_nothing_shows_three_layers_by_one_node_each() -> None:
+    layers = [conv(name, nodes=(name, f"{name}.relu")) for name in ("one", "two", "three", "four")]
+    assert judge(layers, no_fp32=["five"]).text.endswith("name layers of this engine, such as one, two, three")
 
 
 def test_every_limit_has_a_verdict() -> None:
@@ -125,6 +135,7 @@ def test_a_changed_layer_regresses(new: Sequence[Layer], kind: str) -> None:
     assert verdict.status == "regressed"
     assert f"layers regressed: {kind} ({len(new)} layers, the baseline's engine has 4)" in verdict.text
     assert verdict.details == verdict.causes != ()
+    assert " ms" not in " ".join(verdict.causes)  # nothing was timed
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,31 @@ def test_history_whose_reference_was_dropped_starts_at_the_value_of_its_oldest_r
     assert [point.level for point in points] == pytest.approx([1.1, 1.2])
 
 
+@pytest.mark.parametrize(
+    ("second", "level"), [(run(2, 0.85, 0.9, plan="c"), 0.9), (run(2, 1.5, plan="c"), 1.5), (run(2, 0.85, 1.0), 1.0)]
+)
+def test_level_after_a_dropped_reference_follows_the_ratio_or_else_the_value(second: Run, level: float) -> None:
+    """The value of the dropped reference was 1, whether or not the oldest run was slower."""
+    for first in (run(1, 1.1, 1.1, plan="b"), run(1, 0.9, 0.9, plan="b")):
+        points = trend([first, second], "ms")
+        assert [point.level for point in points] == pytest.approx([first.figures["ms"], level])
+
+
+def test_cause_of_a_change_is_what_differs_from_the_run_before() -> None:
+    cards = ["GPU-0"] * 5 + ["GPU-1"] + ["GPU-2"] * 6
+    runs = [
+        run(day, (1.0 if day < 7 else 1.2) + day / 1e4, moved=day == 1, card=card) for day, card in enumerate(cards, 1)
+    ]
+    assert [point.cause for point in trend(runs, "ms") if point.change] == ["same plan, card GPU-1 to GPU-2"]
+
+
+def test_change_between_unknown_plans_has_no_cause() -> None:
+    """Files of earlier versions have no plans."""
+    before = [run(day, 1.0 + day / 1e4, 1.0 + day / 1e5, plan="") for day in range(1, 7)]
+    after = [run(day, 1.2 + day / 1e4, 1.2 + day / 1e5, plan="b") for day in range(7, 13)]
+    assert [(point.change, point.cause) for point in trend([*before, *after], "ms") if point.change] == [("level", "")]
+
+
 def test_size_has_no_drift() -> None:
     runs = [Run(f"2026-07-{day:02}T12:00:00", None, {"host_mb": 10.0 * day}, "a", day == 1) for day in (1, 2)]
     assert [point.level for point in trend(runs, "host_mb")] == [10.0, 20.0]
