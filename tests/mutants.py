@@ -63,7 +63,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "judge/regression/windows.py": ("judge/regression/test_windows.py",),
     "spec/gates.py": ("spec/test_gates.py",),
     "trial/choose_comparison.py": ("trial/test_choose_comparison.py",),
-    "trial/confirm.py": ("trial/test_measuring.py", "trial/test_confirm.py"),
+    "trial/confirm.py": ("trial/test_confirm.py",),
     "trial/gated_figures.py": ("trial/test_gated_figures.py",),
 }
 """The modules, in the package, and their unit tests, in this folder."""
