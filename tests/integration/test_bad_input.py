@@ -92,9 +92,9 @@ def test_range(trt_runner): trt_runner.measure()
 
 
 @pytest.mark.way_past("a baseline that is no JSON, empty, a folder, of another format or unreadable", "`error`")
-def test_unreadable_baseline_names_the_file_and_the_remedy(project, verdicts):
+def test_unreadable_baseline_names_the_file_and_the_remedy(project, save_baselines, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    save_baselines()
     (file,) = (project.path / ".trt-baselines").rglob("test_m-*.json")
     whole = json.loads(file.read_text())
     endless = {**whole["figures"]["ms"], "high": 1e400}

@@ -112,9 +112,9 @@ def test_several_candidates_for_a_renamed_test_are_named(project, verdicts):
 
 
 @pytest.mark.way_past("change the spec of a test", "judged against its baseline, with a warning")
-def test_a_changed_spec_of_the_same_test_is_judged_and_named(project, verdicts):
+def test_a_changed_spec_of_the_same_test_is_judged_and_named(project, save_baselines, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    save_baselines()
     project.makepyfile(test_m=ENGINE + "@pytest.mark.trt_pipeline(contexts=2)\n" + MEASURES)
     result = project.runpytest_subprocess("--trt-max-slowdown=99%")
     assert verdicts()["test_m"][0] in ("ok", "improved", "inconclusive", "regressed")
@@ -138,9 +138,9 @@ GONE = {
 )
 @pytest.mark.parametrize("how", GONE)
 @pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
-def test_a_baseline_whose_test_is_gone_is_reported(project, how, xdist):
+def test_a_baseline_whose_test_is_gone_is_reported(project, save_baselines, how, xdist):
     project.makepyfile(test_m=ENGINE + MEASURES, test_n=ENGINE + MEASURES.replace("test_m", "test_n"))
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=2)
+    save_baselines()
     content, conftest = GONE[how]
     if content is None:
         (project.path / "test_m.py").unlink()
@@ -157,9 +157,9 @@ def test_a_baseline_whose_test_is_gone_is_reported(project, how, xdist):
 
 
 @pytest.mark.parametrize("hidden", ["importorskip", "collect_ignore", "a path", "a keyword"])
-def test_a_test_that_is_only_hidden_keeps_its_baseline_without_a_word(project, hidden):
+def test_a_test_that_is_only_hidden_keeps_its_baseline_without_a_word(project, save_baselines, hidden):
     project.makepyfile(test_m=ENGINE + MEASURES, test_n=ENGINE + MEASURES.replace("test_m", "test_n"))
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=2)
+    save_baselines()
     arguments = {"a path": ["test_n.py"], "a keyword": ["-k", "test_n"]}.get(hidden, [])
     if hidden == "importorskip":
         (project.path / "test_m.py").write_text("import pytest\npytest.importorskip('nothing_of_this_name')\n" + ENGINE)

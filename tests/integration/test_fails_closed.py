@@ -31,9 +31,9 @@ def test_collection_error_fails_the_run(project, xdist):
 
 
 @pytest.mark.way_past("save the baselines of some tests only", "the baselines of the others stay and are judged")
-def test_saving_some_tests_keeps_the_baselines_of_others(project):
+def test_saving_some_tests_keeps_the_baselines_of_others(project, save_baselines):
     project.makepyfile(test_m=SIZES)
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
+    save_baselines()
     before = stored(project)
     for xdist in ((), ("-n", "2")):
         result = project.runpytest_subprocess("--trt-baseline-save", "--trt-baseline-force", "-k", "b1 or b2", *xdist)
@@ -61,9 +61,9 @@ def test_killed_worker_is_a_failure_in_junit(project):
 @pytest.mark.way_past(
     "a test without a baseline among tests with one", "`new`, counted; fails with `--trt-fail-on=new`"
 )
-def test_new_tests_are_counted_and_fail_on_request(project):
+def test_new_tests_are_counted_and_fail_on_request(project, save_baselines):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    save_baselines()
     project.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_n"))
     for xdist in ((), ("-n", "2")):
         result = project.runpytest_subprocess(*xdist)
@@ -74,9 +74,9 @@ def test_new_tests_are_counted_and_fail_on_request(project):
 
 @pytest.mark.way_past("cut the file of a baseline, or change its content", "`error`")
 @pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
-def test_unreadable_baseline_fails_only_its_own_test(project, verdicts, xdist):
+def test_unreadable_baseline_fails_only_its_own_test(project, save_baselines, verdicts, xdist):
     project.makepyfile(test_m=SIZES)
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
+    save_baselines()
     (file,) = (project.path / ".trt-baselines").rglob("test_m-b2-*.json")
     whole = json.loads(file.read_text())
     file.write_text(json.dumps({**whole, "figures": {"ms": {"value": -1.0, "low": -1.0, "high": -1.0}}}))
@@ -136,9 +136,9 @@ def test_failed_or_late_measurement_does_not_pass(project, verdicts):
 
 
 @pytest.mark.way_past("stop calling `measure()` in a test with a baseline", "`error`")
-def test_test_with_a_baseline_must_measure(project, verdicts):
+def test_test_with_a_baseline_must_measure(project, save_baselines, verdicts):
     project.makepyfile(test_m=ENGINE + MEASURES)
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=1)
+    save_baselines()
     project.makepyfile(test_m=ENGINE + "def test_m(trt_runner): assert trt_runner.generated_inputs()\n")
     result = project.runpytest_subprocess()
     result.assert_outcomes(failed=1)
@@ -241,10 +241,10 @@ def test_declared_budget_or_accuracy_requires_a_measurement(project, verdicts, x
 
 @pytest.mark.way_past("remove `trt_runner`, or the marker, from a test with a baseline", "the test fails")
 @pytest.mark.parametrize(("marked", "xdist"), [(ENGINE, ()), ("import pytest\n", ("-n", "2"))], ids=["marked", "xdist"])
-def test_test_with_a_baseline_but_without_a_runner_does_not_pass(project, verdicts, marked, xdist):
+def test_test_with_a_baseline_but_without_a_runner_does_not_pass(project, save_baselines, verdicts, marked, xdist):
     other = MEASURES.replace("test_m", "test_other")
     project.makepyfile(test_a=ENGINE + other, test_b=ENGINE + MEASURES + "def test_helper(): pass\n")
-    project.runpytest_subprocess("--trt-baseline-save").assert_outcomes(passed=3)
+    save_baselines()
     project.makepyfile(test_b=marked + "def test_m(): pass\ndef test_helper(): pass\n")
     result = project.runpytest_subprocess(*xdist)
     result.assert_outcomes(passed=2, failed=1)

@@ -52,7 +52,7 @@ def wait_until(condition: Callable[[], T], within_s: float = 120.0) -> T:
     deadline = time.monotonic() + within_s
     while not (found := condition()):
         assert time.monotonic() < deadline, f"the condition did not hold within {within_s} s"
-        time.sleep(0.01)
+        time.sleep(0.05)
     return found
 
 
