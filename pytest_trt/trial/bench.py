@@ -121,11 +121,11 @@ class Bench:
             Whether the test can be tried again; false on this host.
         """
         host = self._hosts[environment.host_name]
-        if host is self.here:
+        if not isinstance(host, RemoteHost):
             return False
         if isinstance(error, HostError):
             host.close()
-            self.pool.lose(host.name, str(error))
+            self.pool.lose(host.name, str(error), is_lease=host.is_lease)
         return True
 
     def server(self, backend: str, card: Environment | None = None) -> ProbeFactory:

@@ -140,8 +140,16 @@ class HostPool:
         places = {f"{card.host_name} {number}": card.host_name for number, card in enumerate(cards)}
         return places[self._claim([place for place, name in places.items() if name in names])]
 
-    def lose(self, name: str, reason: str) -> None:
-        """Note that a host was lost in a test: from now on, other hosts are preferred."""
+    def lose(self, name: str, reason: str, *, is_lease: bool = False) -> None:
+        """Note that a host was lost in a test: from now on, other hosts are preferred.
+
+        Args:
+            name: The host.
+            reason: How it was lost.
+            is_lease: Whether the next link to it leads to other cards.
+        """
+        if is_lease:
+            self._pools[name].forget()
         self._losses[name] = self._losses.get(name, 0) + 1
         if self._losses[name] >= MAX_LOSSES:
             self._give_up(name, HostError.from_text(f"{reason} ({self._losses[name]} times in this run)"))

@@ -128,6 +128,13 @@ class CardPool:
             else:
                 self._works.add(card_key(card))
 
+    def forget(self) -> None:
+        """Forget the cards, because the host is another one from now on."""
+        for known in (self._cards, self._last, self._lost):
+            known.clear()
+        for names in (self._several, self._works):
+            names.clear()
+
     def check_after_error(self, backend: str, node_id: str) -> str:
         """After an error in a test, find out whether its GPU still works; if not, take it out of the pool.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pytest_trt.errors import DeclarationError
@@ -45,6 +47,19 @@ def test_arguments_are_quoted_if_a_shell_there_splits_them():
     assert parse_host("ssh://gpu01", "").with_arguments("-c", "a;b")[-2:] == ["-c", "'a;b'"]
 
 
+def test_ray_is_a_command_that_leases_a_card():
+    for value, options in (
+        ("ray", {"address": "auto", "num_gpus": 1.0}),
+        ("ray://head:10001?accelerator_type=H100&num_gpus=0.5", {
+            "address": "ray://head:10001", "num_gpus": 0.5, "accelerator_type": "H100",
+        }),
+    ):  # fmt: skip
+        address = parse_host(value, "--trt-host")
+        assert address.name == value
+        assert address.is_lease
+        assert json.loads(address.command[-1]) == options
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
@@ -59,6 +74,9 @@ def test_arguments_are_quoted_if_a_shell_there_splits_them():
         ("ssh://gpu01/path", "has only a user, a host, a port and a query"),
         ("ssh://gpu01?pythn=x", "--trt-host names 'pythn': did you mean 'python'"),
         ("ssh://gpu01?python=", "python is empty"),
+        ("ray?num_gpus=some", "num_gpus is 'some': give a number"),
+        ("ray?accelerator=H100", "--trt-host names 'accelerator': did you mean 'accelerator_type'"),
+        ("rays", "give ssh://"),
     ],
 )
 def test_a_wrong_address_is_a_usage_error(value, message):

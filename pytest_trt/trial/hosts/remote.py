@@ -38,7 +38,7 @@ class RemoteHost:
     """
 
     def __init__(self, address: HostAddress, settings: Settings, say: Say) -> None:
-        self.name = address.name
+        self.name, self.is_lease = address.name, address.is_lease
         self._address, self._settings, self._say = address, settings, say
         self._session: HostSession | None = None
         self._facts: dict[str, Any] = {}
@@ -82,7 +82,7 @@ class RemoteHost:
     def learn(self, learned: Mapping[str, Any]) -> None:
         """Take over what another process of this run has learned, so that the host need not be asked."""
         self._facts, self._packages = dict(learned["facts"]), dict(learned["packages"])
-        for backend, cards in learned["listed"].items():
+        for backend, cards in () if self.is_lease else learned["listed"].items():
             self.listed[backend] = tuple(codec.decode(Environment, card) for card in cards)
 
     def sees_gpu(self) -> bool:
@@ -160,6 +160,9 @@ class RemoteHost:
         """End the agent, and with it every process that this run started there."""
         session, self._session = self._session, None
         self._servers.clear()
+        if self.is_lease:  # the next link leads to another card
+            self.listed.clear()
+            self._gpus.clear()
         if session is not None:
             session.close()
 
