@@ -200,17 +200,16 @@ def save(cache: Path, environment: Environment, calibration: Calibration) -> Pat
     return _FILE.save(_FILE.path(cache, environment, environment.card), calibration)
 
 
-def aa_pair(server: ProbeFactory, subject: Subject, seconds: float = BLOCKS_S) -> float:
-    """Measure one plan in two fresh probes that take turns.
+def aa_pair(server: ProbeFactory, subject: Subject) -> float:
+    """Measure one plan in two fresh probes that take turns, each for `BLOCKS_S`.
 
     Args:
         server: Forks both probes.
         subject: The engine that both open.
-        seconds: How long each is sampled.
 
     Returns:
         The log of the latency in the probe that was opened first over that in the second.
     """
-    limits = Limits(min_time_s=2 * seconds, max_time_s=4 * seconds, warm_up_s=3.0)
-    run = measure_run([(server, subject)] * 2, FixedTime(2 * seconds), limits, batch=1, spread=0.0)
+    limits = Limits(min_time_s=2 * BLOCKS_S, max_time_s=4 * BLOCKS_S, warm_up_s=3.0)
+    run = measure_run([(server, subject)] * 2, FixedTime(2 * BLOCKS_S), limits, batch=1, spread=0.0)
     return paired.compare_paired(RegressionQuestion(spread=0.0), *run.sampling.sides).center

@@ -43,7 +43,11 @@ _OPTIONS = frozenset({"bufsize", "stdin", "stdout", "stderr", "cwd", "env", "pas
 _AT_START = re.compile("PYTHON(?!PATH|UNBUFFERED|DONTWRITEBYTECODE)")
 """Environment variables that an interpreter reads only when it starts. A fork has the server's."""
 
-SHORT = {"pytest_trt.measure.engine_probe.BLOCK_MS": 1.0, "pytest_trt.measure.run.MAX_PROFILED": 5}
+SHORT = {
+    "pytest_trt.measure.engine_probe.BLOCK_MS": 1.0,
+    "pytest_trt.measure.run.MAX_PROFILED": 5,
+    "pytest_trt.trial.probe_spread.BLOCKS_S": 0.02,
+}
 """The values that make measurements short, which otherwise cost most of the time of a test."""
 
 INTERPRETER = subprocess.Popen
