@@ -129,7 +129,10 @@ class Prebuild:
                 self._later.append(one)
             else:
                 cards.update(alike)
-                self._left.append((one, frozenset(alike)))
+                by_host: dict[str, list[str]] = {}
+                for key, card in alike.items():
+                    by_host.setdefault(card.host_name, []).append(key)
+                self._left += [(one, frozenset(keys)) for keys in by_host.values()]  # each host has a cache of its own
         return cards
 
     def _use_card(self, card: Environment) -> None:

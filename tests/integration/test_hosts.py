@@ -154,3 +154,18 @@ def test_workers_spread_over_hosts_and_each_reaches_only_its_own(project, host_c
     assert used == {str(tmp_path / name) for name in ("a", "b")}
     starts = [len((tmp_path / f"{name}-starts").read_text().split()) for name in ("a", "b")]
     assert starts == [2, 2], "once by the controller, and once by one worker"
+
+
+def test_each_host_builds_first_what_its_tests_need(project, tmp_path, verdicts):
+    project.makepyfile(test_m=COUNTED)
+    hosts = []
+    for name in ("a", "b"):
+        script = tmp_path / name
+        own = f"export TMPDIR={tmp_path}/{name}-tmp XDG_CACHE_HOME={tmp_path}/{name}-cache; mkdir -p $TMPDIR"
+        script.write_text(f'#!/bin/sh\n{own}\nexec {sys.executable} "$@"\n')
+        script.chmod(0o755)
+        hosts.append(f"--trt-host=exec:{script}")
+    result = project.runpytest_inprocess(*hosts, "--trt-prebuild", "--trt-build-only")
+    result.assert_outcomes(passed=6)
+    result.stdout.fnmatch_lines(["trt: built 2 engines on 2 devices in *"])
+    assert [len(list(tmp_path.glob(f"{name}-cache/pytest-trt/*/plan"))) for name in ("a", "b")] == [1, 1]
