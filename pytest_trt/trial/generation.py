@@ -68,7 +68,7 @@ def plan_inputs(
     tokens = prompt_tokens(prompt, decoder)
     if prompt_model is None:
         return GenerationInputs(*plan_generation(decoder, None, tokens, steps))
-    part = prompt_part(declaration, prompt_model, tokens.shape)
+    part = prompt_part(decoder, prompt_model, tokens.shape)
     job, arrays = plan_generation(decoder, part, tokens, steps)
     engine, spec = build(dataclasses.replace(declaration, spec=part.spec, run=part.run, generation=None))
     job = dataclasses.replace(job, prefill=str(engine.plan), prefill_spec=spec.without_functions)
@@ -138,22 +138,22 @@ def _roles(part: Part, decoder: Part) -> Roles:
     return find_roles(model.path.name, model.inputs, model.outputs, state, decoder.spec.write_index)
 
 
-def prompt_part(declaration: Declaration, model: Model, shape: Sequence[int]) -> Part:
+def prompt_part(decoder: Part, model: Model, shape: Sequence[int]) -> Part:
     """Return the model that reads the prompt, with the decoder's spec as far as the model has its names.
 
     It is built for prompts of this length.
 
     Args:
-        declaration: The declaration of the decoder.
-        model: The model.
+        decoder: The model that runs the steps.
+        model: The model that reads the prompt.
         shape: The shape of the prompt.
     """
-    spec, prompt = declaration.spec, shape[-1]
+    spec, prompt = decoder.spec, shape[-1]
     inputs = {tensor.name for tensor in model.inputs}
     names = inputs | {tensor.name for tensor in model.outputs}
     dims = {name: ranges for name, ranges in spec.dims.items() if _has_dim(model, name)}
-    roles = find_roles(model.path.name, model.inputs, model.outputs, (), spec.write_index)
-    run = {name: size for name, size in declaration.run.dims.items() if _has_dim(model, name)}
+    roles = _roles(Part(model, spec, decoder.run), decoder)
+    run = {name: size for name, size in decoder.run.dims.items() if _has_dim(model, name)}
     sequence = (model.dims[roles.tokens] or (None,))[-1]
     if isinstance(sequence, str):
         low, _, high = dims.get(sequence, ((prompt, prompt, prompt),))[0]
@@ -172,7 +172,7 @@ def prompt_part(declaration: Declaration, model: Model, shape: Sequence[int]) ->
         io_dtypes={name: kind for name, kind in spec.io_dtypes.items() if name in names},
         io_formats={name: kind for name, kind in spec.io_formats.items() if name in names},
     )
-    return Part(model, spec, RunShape(batch=declaration.run.batch, dims=run))
+    return Part(model, spec, RunShape(batch=decoder.run.batch, dims=run))
 
 
 def _check_ranges(part: Part, sizes: Mapping[str, int], what: str) -> None:
