@@ -300,6 +300,6 @@ def test_whole_run_measures_compares_and_proves(project: pytest.Pytester, precis
         assert measured["proof"]["cpu_nodes"].isdecimal()
         assert {"ms", "gpu_ms", "p99_ms", "throughput", "memory_mb", "h2d_ms", "d2h_ms"} <= set(measured["figures"])
         assert all(math.isfinite(e["value"]) for e in measured["figures"].values() if e is not None)
-    assert found[1]["baseline", "ms"] == "ok"
+    assert found[1]["baseline", "ms"] in ("ok", "inconclusive")  # the same engine; 2 s may not decide 20 us
     assert found[1]["layers", "cpu_nodes"] == "ok"
     assert any(basis == "accuracy" and status == "ok" for (basis, _), status in found[0].items())
