@@ -39,6 +39,10 @@ UNSEEN_ERROR = stats.ALPHA / 10
 UNSEEN_CAPPED_ERROR = stats.ALPHA
 """The same at the power cap, where the first second of blocks is not looked at."""
 
+WATCHED_S = 0.5
+"""How long one engine is watched before its scatter shows how large a hidden drift may be, in seconds: neighbouring
+blocks may be alike for a tenth of it."""
+
 MOST_UNSEEN = 0.1
 """The largest rest of a drift that is assumed unseen, as a log ratio. On the H200, a cold start moved it by 3 %."""
 
@@ -93,7 +97,7 @@ def slope(probes: Sequence[Sequence[float]], seconds: float) -> Slope:
         rest = means - means.mean() - xy / xx * times
         covariance, squares, residual = covariance + xy, squares + xx, residual + float(rest @ rest)
         freedom += len(means) - 2
-        factors += (len(means) - 2) * stats.dependence(rest)
+        factors += (len(means) - 2) * stats.dependence(rest, trend=True)
     if not squares:
         return Slope(0.0, math.inf, 0)
     return Slope(covariance / squares, factors / freedom * math.sqrt(residual / freedom / squares), freedom)
@@ -104,7 +108,7 @@ def margins(probes: Sequence[Sequence[float]], seconds: float, *, capped: bool =
 
     An exponential drift goes on by its slope times its time constant. The scatter may hide a slope up to the end of its
     interval; one that is seen may have a longer time constant. If the newer half of the units shows that a drift has
-    ended, its own slope counts, from its own level.
+    ended, its own slope counts, from its own level. Within `WATCHED_S`, any hidden drift is possible.
 
     Args:
         probes: The units of each probe; see `slope`.
@@ -116,14 +120,12 @@ def margins(probes: Sequence[Sequence[float]], seconds: float, *, capped: bool =
     moved = sum(half - whole for half, whole in kept) / max(len(kept), 1)
     whole, half = slope(probes, seconds), slope(newer, seconds)
     hidden_s, alpha = (UNSEEN_CAPPED_S, UNSEEN_CAPPED_ERROR) if capped else (UNSEEN_S, UNSEEN_ERROR)
+    least = MOST_UNSEEN if seconds * sum(map(len, probes)) < WATCHED_S else 0.0
 
     def margin(sign: int) -> float:
         hidden = min(hidden_s * whole.most(sign, alpha), MOST_UNSEEN)
         if sign * whole.rise <= SEEN * whole.error:
-            return max(min(hidden, sign * moved + hidden_s * half.most(sign, alpha)), 0.0)
-        return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign, alpha)), 0.0)
+            return max(min(hidden, sign * moved + hidden_s * half.most(sign, alpha)), least)
+        return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign, alpha)), least)
 
-    if math.isinf(whole.error):
-        return math.inf, math.inf
-
-    return margin(-1), margin(1)
+    return (math.inf, math.inf) if math.isinf(whole.error) else (margin(-1), margin(1))

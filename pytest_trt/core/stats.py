@@ -131,7 +131,7 @@ def interval(
     return Interval(center, *ends)
 
 
-def dependence(means: Array, *, pairs: bool = False) -> float:
+def dependence(means: Array, *, pairs: bool = False, trend: bool = False) -> float:
     """Return the factor by which dependence between `means`, shape (n,), increases the standard error of their mean.
 
     The factor is sqrt((1 + r) / (1 - r)), as for an autoregression of order one, and at least 1. Here r is the
@@ -139,7 +139,8 @@ def dependence(means: Array, *, pairs: bool = False) -> float:
     (Bartlett 1946), so that doubt widens the interval.
 
     Neighbours are assumed alike unless they are the means of `pairs` and at least MEASURED_FROM: then r is not raised,
-    and below DEPENDENT_FROM standard errors the factor is 1.
+    and below DEPENDENT_FROM standard errors the factor is 1. Residues of a line (`trend`) have a larger bias, and the
+    error of a slope depends more on slow changes: then r is raised by a whole standard error.
     """
     count = len(means)
     residues = means - means.mean()
@@ -148,7 +149,9 @@ def dependence(means: Array, *, pairs: bool = False) -> float:
         return 1.0
     observed = float(residues[1:] @ residues[:-1]) / total
     r, error = observed + (1 + 3 * max(observed, 0.0)) / count, 1 / math.sqrt(count)
-    if not pairs or count < MEASURED_FROM:
+    if trend:
+        r = observed + (2 + 4 * max(observed, 0.0)) / count + error
+    elif not pairs or count < MEASURED_FROM:
         r += error / 2
     elif r < DEPENDENT_FROM * error:
         return 1.0

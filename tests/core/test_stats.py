@@ -362,3 +362,22 @@ def test_timer_step_is_detected():
     assert stats.timer_step([[2.0, 2.0]]) == 1.0
     assert stats.timer_step([[1.0, 1.0, 1 + 1.4e-6]]) == pytest.approx(1.4e-6, rel=1e-6)
     assert stats.timer_step([[1.0, 1 + 0.9e-6, 2.0]]) == pytest.approx(1.0, rel=1e-5)
+
+
+def test_residues_of_a_line_are_more_alike_than_they_show():
+    """The bias of their autocorrelation is (2 + 4 r) / n, and doubt counts a whole standard error."""
+    means = np.array([0.0, 1.0, 3.0, 2.0, -1.0, -3.0, -2.0, 0.0])
+    observed = float(means[1:] @ means[:-1]) / float(means @ means)
+    r = observed + (2 + 4 * observed) / 8 + 1 / math.sqrt(8)
+    assert observed > 0
+    assert stats.dependence(means, trend=True) == pytest.approx(math.sqrt((1 + min(r, 0.95)) / (1 - min(r, 0.95))))
+    apart = np.array([0.0, 1.0, -1.0, 2.0, -1.5, 0.5, 1.0, -2.0])
+    negative = float(apart[1:] @ apart[:-1]) / float(apart @ apart)
+    assert negative < -2 / 8 - 1 / math.sqrt(8)
+    assert stats.dependence(apart, trend=True) == 1.0
+    slight = np.array([0.0, 2.0, 1.0, -1.0, 0.5, 1.5, -2.0, -2.0])
+    slight -= slight.mean()
+    r = float(slight[1:] @ slight[:-1]) / float(slight @ slight)
+    r += (2 + 4 * max(r, 0)) / 8 + 1 / math.sqrt(8)
+    assert 0 < r < 0.95
+    assert stats.dependence(slight, trend=True) == pytest.approx(math.sqrt((1 + r) / (1 - r)))
