@@ -144,7 +144,8 @@ def _energy(bench: Bench, backend: str) -> str:
     """Return how the energy of an inference can be measured with the backend, or why it cannot."""
     try:
         environment = bench.environment(backend)
-        return describe_energy(bench.gpu(environment), bench.host(environment).name)
+        meter = bench.host(environment).energy_meter(environment.device_uuid)
+        return describe_energy(bench.gpu(environment), meter)
     except TrtError as error:
         return f"cannot be measured: {error}"
 

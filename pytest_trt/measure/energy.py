@@ -19,7 +19,7 @@ from typing import Literal
 from pytest_trt.core import repeats
 from pytest_trt.core.records import Block, Estimate
 from pytest_trt.errors import BackendError
-from pytest_trt.measure.energy_meter import EnergyMeter, EnergyUsed, Watch, energy_used
+from pytest_trt.measure.energy_meter import EnergyMeter, EnergyUsed, WatchedMeter, energy_used, watch
 from pytest_trt.measure.engine_probe import EngineProbe
 from pytest_trt.measure.sampler import side_order
 from pytest_trt.measure.stopping import Rule
@@ -93,7 +93,7 @@ class EnergyPass:
 
     def __init__(
         self,
-        meter: EnergyMeter | Problem,
+        meter: EnergyMeter | WatchedMeter | Problem,
         rule: Rule,
         state: Callable[[], Mapping[str, float]],
         others: Callable[[int], int] = lambda own: 0,
@@ -109,11 +109,11 @@ class EnergyPass:
         except BackendError as error:
             return EnergyRun(problem=("error", str(error)))
 
-    def _measure(self, meter: EnergyMeter, probes: Sequence[EngineProbe], batch: int) -> EnergyRun:
+    def _measure(self, meter: EnergyMeter | WatchedMeter, probes: Sequence[EngineProbe], batch: int) -> EnergyRun:
         time.sleep(LEAD_S)
-        with Watch(meter) as watch:
+        with watch(meter) as seen:
             time.sleep(IDLE_S)
-        idle = energy_used(watch.readings)
+        idle = energy_used(seen.readings)
         idle_w, used = idle.joules / idle.seconds, [idle]
         sides: list[list[Block]] = [[] for _ in probes]
         crowded = False
@@ -131,12 +131,12 @@ class EnergyPass:
         return EnergyRun(blocks, idle_w, _proof(meter, blocks, used), _problem(blocks, used[1:], crowded=crowded))
 
     def _window(
-        self, meter: EnergyMeter, probe: EngineProbe, batch: int, idle_w: float, step_s: float
+        self, meter: EnergyMeter | WatchedMeter, probe: EngineProbe, batch: int, idle_w: float, step_s: float
     ) -> tuple[Block, EnergyUsed]:
         probe.throughput(LEAD_S)
-        with Watch(meter) as watch:
+        with watch(meter) as seen:
             queries_per_s = probe.throughput(WINDOW_S + 2 * step_s)  # the first and the last step are not whole
-        used = energy_used(watch.readings)
+        used = energy_used(seen.readings)
         watts, inferences_per_s = used.joules / used.seconds, queries_per_s * batch
         values = {
             "energy_mj": watts / inferences_per_s * 1000,
@@ -175,7 +175,9 @@ def _disagreement(used: Sequence[EnergyUsed]) -> float | None:
     return sum(sensor for sensor, _ in pairs) / sum(counter for _, counter in pairs) - 1 if pairs else None
 
 
-def _proof(meter: EnergyMeter, sides: Sequence[Sequence[Block]], used: Sequence[EnergyUsed]) -> dict[str, str]:
+def _proof(
+    meter: EnergyMeter | WatchedMeter, sides: Sequence[Sequence[Block]], used: Sequence[EnergyUsed]
+) -> dict[str, str]:
     idle, windows = used[0], used[1:]
     apart = _disagreement(windows)
     texts = (

@@ -10,6 +10,7 @@ counter moved, and divided by the time between them.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import statistics
@@ -58,6 +59,26 @@ class Reading:
     time_s: float
     joules: float
     watts: float | None = None
+
+
+@dataclasses.dataclass
+class Readings:
+    """The readings of a meter, in order; complete once its watch has ended."""
+
+    readings: list[Reading] = dataclasses.field(default_factory=list)
+
+
+class WatchedMeter(Protocol):
+    """An energy counter that can only be watched, because it is elsewhere."""
+
+    @property
+    def name(self) -> str:
+        """What counts, for reports."""
+        ...
+
+    def watch(self) -> contextlib.AbstractContextManager[Readings]:
+        """Read the counter from entering until leaving the context."""
+        ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +132,12 @@ def _integrate(readings: Sequence[Reading], began_s: float, ended_s: float) -> f
     return area * (ended_s - began_s) / (points[-1][0] - points[0][0])
 
 
-class Watch:
+def watch(meter: EnergyMeter | WatchedMeter) -> contextlib.AbstractContextManager[Readings]:
+    """Return a context within which a meter is read."""
+    return meter.watch() if hasattr(meter, "watch") else Watch(meter)
+
+
+class Watch(Readings):
     """Reads a meter in a thread, from entering until leaving the context.
 
     Args:
@@ -122,11 +148,11 @@ class Watch:
     """
 
     def __init__(self, meter: EnergyMeter) -> None:
+        super().__init__()
         self._meter = meter
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._read, name="pytest-trt energy", daemon=True)
         self._error: Exception | None = None
-        self.readings: list[Reading] = []
 
     def _read(self) -> None:
         power_s = 0.0

@@ -12,12 +12,15 @@ from pytest_trt.judge.regression.question import RegressionQuestion
 from pytest_trt.judge.regression.windows import WindowRule
 from pytest_trt.judge.repeats import RepeatsRule
 from pytest_trt.measure.energy import EnergyPass, EnergyRun
-from pytest_trt.measure.energy_meter import EnergyMeter, RaplMeter
+from pytest_trt.measure.energy_meter import EnergyMeter, RaplMeter, WatchedMeter
 from pytest_trt.measure.gpu_energy import GpuEnergyMeter
 from pytest_trt.measure.gpu_state import GpuState
 from pytest_trt.measure.stopping import AllOf, Rule
 from pytest_trt.spec.gates import Gate
 from pytest_trt.trial.hosts.host import GpuView
+
+OpenMeter = Callable[[], WatchedMeter]
+"""Opens the energy counter of a host elsewhere."""
 
 
 def energy_rule(
@@ -52,7 +55,7 @@ def needs_energy(failing: Sequence[Verdict]) -> bool:
 
 
 def choose_energy_pass(
-    rule: Rule, gpu: GpuView | None, state: Callable[[], Mapping[str, float]], elsewhere: str = ""
+    rule: Rule, gpu: GpuView | None, state: Callable[[], Mapping[str, float]], elsewhere: OpenMeter | None = None
 ) -> EnergyPass:
     """Return the pass that measures the energy of the GPU, or of the host's processors without one.
 
@@ -62,34 +65,32 @@ def choose_energy_pass(
         rule: Decides when there are enough windows.
         gpu: The GPU; None for the host's processors.
         state: Reads the state of the device.
-        elsewhere: The name of the host, if that is another one: its counters are not read over the link.
+        elsewhere: Opens the counter of another host; None on this one.
     """
     try:
         meter = _open_meter(gpu, elsewhere)
     except BackendError as error:
         return EnergyPass(("error", f"energy cannot be measured: {error}"), rule, state)
-    if not isinstance(gpu, GpuState):
+    if gpu is None:
         return EnergyPass(meter, rule, state)
-    if others := gpu.other_processes({os.getpid()}):
+    if others := gpu.other_processes({os.getpid()} if elsewhere is None else ()):
         names = ", ".join(map(str, others))
         return EnergyPass(("invalid", f"energy needs the GPU alone: {names} is on it: end it, or wait"), rule, state)
     before = len(gpu.processes())
     return EnergyPass(meter, rule, state, lambda own: len(gpu.processes()) - before - own)
 
 
-def _open_meter(gpu: GpuView | None, elsewhere: str) -> EnergyMeter:
-    if elsewhere or not (gpu is None or isinstance(gpu, GpuState)):
-        raise BackendError(
-            f"{elsewhere} is a host elsewhere, whose counters are not read: run pytest on it, without --trt-host"
-        )
-    return RaplMeter() if gpu is None else GpuEnergyMeter(gpu)
+def _open_meter(gpu: GpuView | None, elsewhere: OpenMeter | None) -> EnergyMeter | WatchedMeter:
+    if elsewhere is not None:
+        return elsewhere()
+    return GpuEnergyMeter(gpu) if isinstance(gpu, GpuState) else RaplMeter()
 
 
-def describe_energy(gpu: GpuView | None, elsewhere: str = "") -> str:
+def describe_energy(gpu: GpuView | None, elsewhere: OpenMeter | None = None) -> str:
     """Return how energy can be measured on a device, or why it cannot. The arguments are as above."""
     try:
         meter = _open_meter(gpu, elsewhere)
-        check = "" if meter.watts() is None else ", checked against the power"
+        check = ", checked against the power" if hasattr(meter, "watts") and meter.watts() is not None else ""
         return f"counted by {meter.name}{check}"
     except BackendError as error:
         return f"cannot be measured: {error}"

@@ -130,6 +130,7 @@ class MeasuringDevice:
                 hidden_drift=HIDDEN_DRIFT[self._environment.kind],
             )
         host = self._bench.host(self._environment)
+        meter = host.energy_meter(self._environment.device_uuid)
         read = gpu.read if gpu is not None else host.cpu.read
 
         def read_state() -> Mapping[str, float]:
@@ -148,7 +149,7 @@ class MeasuringDevice:
                 requested_inputs=requested_inputs,
                 reverse_opening=confirming,
                 pass_rules=self._pass_rules(budgets or {}),
-                energy_pass=None if energy is None else choose_energy_pass(energy, gpu, read, host.name),
+                energy_pass=None if energy is None else choose_energy_pass(energy, gpu, read, meter),
                 state=read_state,
                 process_bytes=gpu.process_bytes if gpu is not None else None,
                 say=say,

@@ -23,6 +23,8 @@ from typing import Any, NoReturn
 
 from pytest_trt.core import codec
 from pytest_trt.errors import CacheError, HostError, TrtError
+from pytest_trt.measure.energy_meter import EnergyMeter, RaplMeter, Watch
+from pytest_trt.measure.gpu_energy import GpuEnergyMeter
 from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.measure.probe.client import Probe, with_log
 from pytest_trt.measure.probe.server import ProbeServer
@@ -38,7 +40,7 @@ _END_S = 8.0
 _WITH_STATE = frozenset(("block", "throughput"))
 """The verbs of a probe after which the state of the device is read."""
 
-_GPU_CALLS = frozenset(("read", "power_limit_w", "facts", "proof", "process_bytes", "other_processes"))
+_GPU_CALLS = frozenset(("read", "power_limit_w", "facts", "proof", "process_bytes", "processes", "other_processes"))
 
 
 def serve(reads: int, writes: int, request: Mapping[str, Any], cache: str) -> None:
@@ -89,13 +91,16 @@ class Agent:
         self._probes: dict[int, tuple[ProbeServer, Probe]] = {}
         self._relays: dict[int, Relay] = {}
         self._held: dict[int, contextlib.ExitStack] = {}
+        self._meters: dict[str | None, EnergyMeter] = {}
+        self._watches: dict[int, Watch] = {}
         self._read_state: Callable[[], Mapping[str, float]] | None = None
         self._count = 0
         self._requests: dict[str, Callable[..., Any]] = {
             name: getattr(self, name)
             for name in (
                 "facts", "has_package", "list_uuids", "version", "fork", "reap", "gpu", "wait_until_free", "cpu_read",
-                "cpu_proof", "lock", "claim", "lock_engine", "unlock",
+                "cpu_proof", "lock", "claim", "lock_engine", "unlock", "meter", "watch",
+                "watched",
             )
         } | CacheRequests(lambda: self._host.engines).by_name  # fmt: skip
 
@@ -211,6 +216,24 @@ class Agent:
     def cpu_proof(self, states: Sequence[Mapping[str, float]]) -> dict[str, str]:
         """Return what a measurement records of this host."""
         return self._host.cpu.proof(states)
+
+    def meter(self, uuid: str | None) -> str:
+        """Open an energy counter, and return its name."""
+        self._meters[uuid] = RaplMeter() if uuid is None else GpuEnergyMeter(self._host.gpu(uuid))
+        return self._meters[uuid].name
+
+    def watch(self, uuid: str | None) -> int:
+        """Read an energy counter from now on, and return the number that ends that."""
+        self._count += 1
+        self._watches[self._count] = Watch(self._meters[uuid])
+        self._watches[self._count].__enter__()
+        return self._count
+
+    def watched(self, held: int) -> list[tuple[float, float, float | None]]:
+        """Stop reading an energy counter, and return the readings."""
+        watch = self._watches.pop(held)
+        watch.__exit__(None)
+        return [(one.time_s, one.joules, one.watts) for one in watch.readings]
 
     def lock(self, card: str, title: str, progress: Callable[[str], None]) -> int:
         """Lock a card, and return the number that unlocks it."""

@@ -14,6 +14,7 @@ from typing import Protocol
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.engine.cache.base import EngineStore
+from pytest_trt.measure.energy_meter import WatchedMeter
 from pytest_trt.measure.gpu_state import Process
 from pytest_trt.measure.probe.factory import ProbeFactory
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -55,6 +56,10 @@ class GpuView(Protocol):
 
     def process_bytes(self, pid: int) -> int | None:
         """Return the device memory of a process in bytes; None if it is not known."""
+        ...
+
+    def processes(self) -> dict[int, int | None]:
+        """Return the device memory of each process that computes on the GPU, by process id."""
         ...
 
     def other_processes(self, own: Collection[int]) -> Sequence[Process]:
@@ -110,6 +115,10 @@ class Host(Protocol):
 
     def gpu(self, uuid: str) -> GpuView:
         """Return NVML's view of a GPU. Raises BackendError if there is none."""
+        ...
+
+    def energy_meter(self, uuid: str | None) -> Callable[[], WatchedMeter] | None:
+        """Return what opens the energy counter of a GPU or of the processors; None on this host, where it is read."""
         ...
 
     def lock(self, card: str, title: str) -> contextlib.AbstractContextManager[None]:

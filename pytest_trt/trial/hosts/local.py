@@ -106,6 +106,9 @@ class LocalHost:
             self._gpus[uuid] = GpuState(uuid)
         return self._gpus[uuid]
 
+    def energy_meter(self, uuid: str | None) -> None:
+        """Return None: the counters of this host are read by this process."""
+
     def lock(self, card: str, title: str) -> contextlib.AbstractContextManager[None]:
         """Lock a card within the block (see `CardLocks.hold`)."""
         return self._locks.hold(card, title)

@@ -18,6 +18,7 @@ from pytest_trt.spec.hosts import HostAddress
 from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.hosts import link
 from pytest_trt.trial.hosts.host import CpuState, Say
+from pytest_trt.trial.hosts.remote_energy import RemoteMeter
 from pytest_trt.trial.hosts.remote_store import RemoteStore
 from pytest_trt.trial.hosts.session import HostSession, RemoteServer
 
@@ -116,6 +117,10 @@ class RemoteHost:
             self._gpus[uuid] = _RemoteGpu(self.session, uuid)
         return self._gpus[uuid]
 
+    def energy_meter(self, uuid: str | None) -> Callable[[], RemoteMeter]:
+        """Return what opens the energy counter of a GPU there, or of the processors."""
+        return lambda: RemoteMeter(self.session, uuid)
+
     @contextlib.contextmanager
     def lock(self, card: str, title: str) -> Iterator[None]:
         """Lock a card there within the block."""
@@ -207,6 +212,9 @@ class _RemoteGpu:
     def process_bytes(self, pid: int) -> int | None:
         found: int | None = self._call("process_bytes", pid)
         return found
+
+    def processes(self) -> dict[int, int | None]:
+        return {int(pid): used for pid, used in self._call("processes").items()}
 
     def other_processes(self, own: Collection[int]) -> tuple[Process, ...]:
         return tuple(codec.decode(Process, one) for one in self._call("other_processes", list(own)))
