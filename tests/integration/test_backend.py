@@ -7,6 +7,8 @@ import importlib.util
 import pytest
 from samples.pytest_runs import ENGINE, MEASURES
 
+from pytest_trt.engine.backends import cuda
+
 
 def test_unknown_backend_is_a_usage_error_with_a_suggestion(project):
     project.makepyfile(test_m=ENGINE + MEASURES)
@@ -25,6 +27,17 @@ def test_backend_that_is_not_installed_is_reported_once(project, xdist):
     (result.stdout if xdist else result.stderr).fnmatch_lines([message])
     if xdist:  # a worker cannot end the run: there the test fails, and the controller exits with 4
         result.assert_outcomes(passed=1, failed=1)
+
+
+@pytest.mark.skipif(cuda.reason_unusable() is None, reason="needs a machine without a GPU")
+@pytest.mark.parametrize("name", ["onnxruntime_cuda", "onnxruntime_tensorrt"])
+def test_onnx_runtime_on_a_gpu_never_runs_on_the_cpu_instead(project, name):
+    """The error names the provider that the package lacks, or the library that is missing."""
+    project.makepyfile(test_m=ENGINE + MEASURES)
+    result = project.runpytest_inprocess(f"--trt-backend={name}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.re_match_lines([r"ERROR: .*(has no \w+ExecutionProvider|ExecutionProvider .*does not load: lib).*"])
+    assert not (project.path / "out.json").exists()
 
 
 def test_marker_overrides_command_line_which_overrides_ini_file(project, verdicts):

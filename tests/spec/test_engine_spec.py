@@ -129,3 +129,8 @@ def test_prebuilt_plan_accepts_run_options():
     assert spec.host_code_allowed
     assert EngineSpec(path="m.plan", version_compatible=True, precision="fp16").host_code_allowed
     assert not EngineSpec(path="m.plan").host_code_allowed
+
+
+def test_a_single_node_may_be_named_alone():
+    assert EngineSpec(cpu_nodes="Det").cpu_nodes == EngineSpec(cpu_nodes=["Det"]).cpu_nodes == ("Det",)
+    assert EngineSpec(cpu_nodes="Det").build_options() == EngineSpec().build_options()
