@@ -45,7 +45,6 @@ MODULES: dict[str, tuple[str, ...]] = {
     "judge/accuracy/allowed_error.py": ("judge/accuracy/test_allowed_error.py", "judge/accuracy/test_verdicts.py"),
     "judge/accuracy/difference.py": ("judge/accuracy/test_difference.py", "judge/accuracy/test_verdicts.py"),
     "judge/accuracy/tokens.py": ("judge/accuracy/test_tokens.py",),
-    "judge/accuracy/verdicts.py": ("judge/accuracy/test_verdicts.py",),
     "judge/budgets.py": ("judge/test_budgets.py",),
     "judge/repeats.py": ("judge/test_repeats.py",),
     "judge/suite.py": ("judge/test_suite.py",),
@@ -249,12 +248,15 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a value of exactly the limit has no probability",
     (
         "measure/stopping.py",
-        "if abs(rise) <= max(drift.SEEN * error, self.NEAR) and bound < most:",
-        "abs(rise) <= max(drift.SEEN * error, self.NEAR) -> abs(rise) < max(drift.SEEN * error, self.NEAR)",
+        "if abs(found.rise) <= max(drift.SEEN * found.error, self.NEAR) and bound < most:",
+        (
+            "abs(found.rise) <= max(drift.SEEN * found.error, self.NEAR) -> "
+            "abs(found.rise) < max(drift.SEEN * found.error, self.NEAR)"
+        ),
     ): "a value of exactly the limit has no probability",
     (
         "measure/stopping.py",
-        "if abs(rise) <= max(drift.SEEN * error, self.NEAR) and bound < most:",
+        "if abs(found.rise) <= max(drift.SEEN * found.error, self.NEAR) and bound < most:",
         "bound < most -> bound <= most",
     ): "a value of exactly the limit has no probability",
     ("measure/stopping.py", "self.start(1)", "1 -> 2"): "the rules read one side, whatever their number",

@@ -239,9 +239,8 @@ class Steady:
             bound = abs(found.rise) + self.UNSEEN * found.error
             if abs(found.rise) <= max(drift.SEEN * found.error, self.NEAR) and bound < most:
                 return True
-            most = min(
-                self._hidden, max(abs(found.rise) / 2, self.NEAR)
-            )  # fewer blocks hide a drift that all of them show
+            # Fewer blocks hide a drift that all of them show.
+            most = min(self._hidden, max(abs(found.rise) / 2, self.NEAR))
         return False
 
     def is_steady(self) -> bool:

@@ -267,3 +267,7 @@ def test_percentile_of_too_few_samples_needs_the_time_of_the_missing_ones():
         assert found.needs_s == pytest.approx(missing * 0.5 / (needed - missing))
     few = noise_levels.estimate("p95_ms", [blocks(rows[:1, :3], seconds=0.5)], 0.0, 0.01)
     assert (few.low, few.high) == (rows[0, :3].min(), rows[0, :3].max())
+
+
+def test_limits_of_percentiles_and_of_intervals_are_those_of_the_documentation():
+    assert (noise_levels.MIN_PERCENTILE_S, noise_levels.WIDEST) == (4.8, 1e6)

@@ -229,6 +229,19 @@ def test_end_of_a_drift_is_seen_in_the_newer_half(ramp, count):
     assert steady_after([math.exp(0.05 * min(n - ramp, 0)) for n in range(60)]) == count
 
 
+@pytest.mark.parametrize(("noise", "steady"), [(0.001, True), (0.0012, False)])
+def test_newer_half_must_exclude_half_of_the_slope_that_all_blocks_show(noise, steady):
+    """The ramp ends in the middle. The newer half may hide 0.44 of its slope, or 0.5 with more noise."""
+    rule = Steady()
+    logs = [(-1) ** n * noise - 0.01 * max(1 - n / 16, 0) for n in range(32)]
+    whole, newer = drift.slope([logs], 0.01), drift.slope([logs[16:]], 0.01)
+    assert whole.rise > drift.SEEN * whole.error
+    assert (abs(newer.rise) + 2 * newer.error < whole.rise / 2) is steady
+    for log in logs:
+        rule.add((math.exp(log),))
+    assert rule.is_steady() is steady
+
+
 @pytest.mark.parametrize(("factor", "steady"), [(1.01, True), (0.99, False)])
 def test_scatter_hides_a_drift_of_two_standard_errors_beyond_the_slope(factor, steady):
     medians = np.exp(np.array([0.0, 2.0, 1.0, -1.0, 0.5, 1.5, 3.0, 0.0]) * 1e-3)

@@ -52,5 +52,6 @@ def test_what_did_not_fail_or_was_judged_once_stays() -> None:
     assert confirmed(passing, "over_budget") == passing
     assert confirmed(dataclasses.replace(SLOWER, status="ok"), "regressed").status == "ok"
     assert confirmed(OVER, "ok", figure="gpu_ms") == OVER
+    assert confirm_verdicts((OVER,), (OVER,))[0].looks == 2  # of the same build
     accuracy = Verdict("inaccurate", "accuracy", "y", "off")
     assert confirm_verdicts((accuracy,), ()) == (accuracy,)
