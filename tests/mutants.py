@@ -321,7 +321,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ): "a slope of exactly the limit has no probability",
     (
         "core/drift.py",
-        "return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign, alpha)), 0.0)",
+        "return max(min(max(SEEN_S * sign * whole.rise, hidden), sign * moved + SEEN_S * half.most(sign, alpha)), least)",  # noqa: E501
         "SEEN_S * sign -> SEEN_S / sign",
     ): "dividing by 1 or -1 is multiplying by it",
     ("judge/repeats.py", "self.start(1)", "1 -> 2"): "the rule reads one side, whatever their number",
@@ -359,6 +359,19 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
         "True -> False",
     ): "every run has a value and a level",
 }
+EQUIVALENT[
+    "core/drift.py",
+    "least = MOST_UNSEEN if seconds * sum(map(len, probes)) < WATCHED_S else 0.0",
+    "seconds * sum(map(len, probes)) < WATCHED_S -> seconds * sum(map(len, probes)) <= WATCHED_S",
+] = "a time of exactly the limit has no probability"
+EQUIVALENT["judge/regression/estimates.py", "self.start(2)", "2 -> 3"] = (
+    "the rule compares two sides, whatever their number"
+)
+EQUIVALENT[
+    "judge/regression/estimates.py",
+    "self._probes_decide = alone.needs_s == 0 and _log_width(alone) < whole / 4",
+    "_log_width(alone) < whole / 4 -> _log_width(alone) <= whole / 4",
+] = "a width of exactly the limit has no probability"
 EQUIVALENT.update(
     (("core/engine_noise.py", line, "True -> False"), "every pair has a median, and every order a mean")
     for line in (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -314,6 +315,20 @@ def test_drift_widens_an_interval_around_its_value():
     limits = (high * 1.0001, high * 0.9999, low * 1.0001, low * 0.9999)
     found = [judge("ms", estimate, limit, [Samples(blocks)]).status for limit in limits]
     assert found == ["ok", "inconclusive", "inconclusive", "over_budget"]
+
+
+@pytest.mark.parametrize(("count", "capped"), [(4, False), (5, False), (6, True)])
+def test_drift_is_that_of_the_power_cap_if_most_blocks_were_at_it(count, capped):
+    blocks = tuple(
+        dataclasses.replace(quiet(2.0, number=n, noise=0.001, seconds=0.2), state={"reasons": 4.0 * (n < count)})
+        for n in range(10)
+    )
+    estimate = noise_levels.estimate("ms", [Samples(blocks)], 0.002)
+    units = [math.log(float(np.median(block.times["ms"]))) for block in blocks]
+    above = drift.margins([units], 0.2, capped=capped)[1]
+    high = estimate.value * math.exp(math.hypot(math.log(estimate.high / estimate.value), above))
+    found = [judge("ms", estimate, limit, [Samples(blocks)]).status for limit in (high * 1.0001, high * 0.9999)]
+    assert found == ["ok", "inconclusive"]
 
 
 def test_copy_that_did_not_happen_has_no_drift():

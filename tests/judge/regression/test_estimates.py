@@ -21,7 +21,7 @@ def estimate(value: float, below: float = 0.0, above: float = 0.0) -> Estimate:
 
 
 def test_margins_add_by_their_squares() -> None:
-    verdict = judge_estimates(QUESTION, estimate(1.1, 0.01, 0.02), estimate(1.0, 0.03, 0.05), 0.004, "why")
+    verdict = judge_estimates(QUESTION, estimate(2.2, 0.01, 0.02), estimate(2.0, 0.03, 0.05), 0.004, "why")
     assert verdict.ratio is not None
     below, above = math.sqrt(0.01**2 + 0.05**2 + 0.004**2), math.sqrt(0.02**2 + 0.03**2 + 0.004**2)
     expected = (1.1, 1.1 * math.exp(-below), 1.1 * math.exp(above))
@@ -50,6 +50,10 @@ def test_too_few_samples_and_intervals_that_reach_zero_are_inconclusive() -> Non
     verdict = judge_estimates(QUESTION, few[0], few[1], 0.0)
     assert verdict.text == "p95 latency inconclusive: too few samples, needs 1.2 s more"
     assert (verdict.status, verdict.tolerance) == ("inconclusive", 0.05)
+    for needs_s in ((0.5, 0.0), (0.0, 0.5)):
+        new, old = (dataclasses.replace(estimate(1.0, 0.1, 0.1), needs_s=one) for one in needs_s)
+        assert judge_estimates(QUESTION, new, old, 0.0).status == "inconclusive"
+        assert "needs 0.5 s more" in judge_estimates(QUESTION, new, old, 0.0).text
     for new_low, old_low, shown in ((0.0, 1.0, False), (1.0, 0.0, False), (1e-9, 1e-9, True)):
         sides = [Estimate(1.0, low, 1.1, 9) for low in (new_low, old_low)]
         assert ("there is no ratio" not in judge_estimates(QUESTION, *sides, 0.0).text) is shown
@@ -97,9 +101,15 @@ def test_a_stored_figure_ends_the_sampling_when_the_runs_decide() -> None:
     assert rule_after(EstimateRule(QUESTION, 0.002, old), 12, 1.2, None).finished() == "decided: regressed"
 
 
-def test_two_sides_want_fresh_probes_if_only_their_spread_matters() -> None:
-    rule = rule_after(EstimateRule(QUESTION, 0.5), 12)
+@pytest.mark.parametrize("level", [1.0, 0.5])
+def test_two_sides_want_fresh_probes_if_only_their_spread_matters(level: float) -> None:
+    rule = rule_after(EstimateRule(QUESTION, 0.5), 12, level, level)
     assert (rule.finished(), rule.wants_probe()) == ("", True)
+
+
+def test_an_interval_that_reaches_zero_has_no_width() -> None:
+    rule = rule_after(EstimateRule(QUESTION, 0.0, Estimate(1.0, 0.0, 1.0, 9)), 12, old=None)
+    assert rule.finished() == "the spread between runs decides"
 
 
 @pytest.mark.parametrize(("share", "decide"), [(0.98, False), (1.02, True)])
