@@ -15,9 +15,10 @@ from pytest_trt.spec.settings import Settings
 DEFAULTS = {"ms": 0.05, "memory_mb": 0.05}
 
 
-def test_default_gates_are_latency_throughput_and_sizes() -> None:
+def test_default_gates_are_latency_throughput_generation_and_sizes() -> None:
     gates = choose_gates({}, DEFAULTS)
-    assert list(gates) == ["ms", "throughput", "memory_mb", "process_mb", "host_mb", "engine_mb"]
+    generation = ["ttft_ms", "itl_ms", "kv_mb"]
+    assert list(gates) == ["ms", "throughput", *generation, "memory_mb", "process_mb", "host_mb", "engine_mb"]
     assert not any(gate.requested for gate in gates.values())
     assert {name: gates[name].tolerance for name in DEFAULTS} == DEFAULTS
 
