@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from pytest_trt.core import codec
+from pytest_trt.core.backends import BACKENDS
 from pytest_trt.errors import CacheError, HostError, TrtError
 from pytest_trt.measure.energy_meter import EnergyMeter, RaplMeter, Watch
 from pytest_trt.measure.gpu_energy import GpuEnergyMeter
@@ -143,12 +144,17 @@ class Agent:
     def facts(self) -> dict[str, Any]:
         """Return what a session needs to know before the first test."""
         sees_gpu = self._host.sees_gpu()
-        needed = ("numpy", *(("cuda", "pynvml") if sees_gpu else ()))
+        runs_plans = any(_has(name) for name, info in BACKENDS.items() if info.kind == "gpu" and info.plan_product)
+        needed = ["numpy"]
+        if sees_gpu and runs_plans:
+            needed += ["cuda", "pynvml"]
+        elif _has("onnxruntime"):
+            needed += ["onnx"]
         return {
             "python": ".".join(map(str, sys.version_info[:3])),
             "sees_gpu": sees_gpu,
             "visible_devices": self._host.visible_devices(),
-            "missing": [name for name in needed if importlib.util.find_spec(name) is None],
+            "missing": [name for name in needed if not _has(name)],
         }
 
     def has_package(self, module: str) -> bool:
@@ -263,6 +269,10 @@ class Agent:
         """End every process that was started for the session, and release its locks."""
         with contextlib.suppress(Exception):
             self._starter.submit(self._host.close).result(_END_S)
+
+
+def _has(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
 
 
 def _last_lines(log: Path) -> str:

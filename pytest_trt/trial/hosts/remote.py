@@ -22,7 +22,7 @@ from pytest_trt.trial.hosts.remote_energy import RemoteMeter
 from pytest_trt.trial.hosts.remote_store import RemoteStore
 from pytest_trt.trial.hosts.session import HostSession, RemoteServer
 
-_INSTALL = {"numpy": "numpy", "cuda": "cuda-python", "pynvml": "nvidia-ml-py"}
+_INSTALL = {"numpy": "numpy", "onnx": "onnx", "cuda": "cuda-python", "pynvml": "nvidia-ml-py"}
 """What pip installs for a module that a host lacks."""
 
 
