@@ -27,6 +27,7 @@ from pytest_trt.core.atomic import write_atomically
 from pytest_trt.core.engine_map import Counterpart, EngineMap
 from pytest_trt.core.records import SCHEMA, Environment, LayerProfile
 from pytest_trt.engine.backends.tensorrt.exported_layers import read_exported, with_times
+from pytest_trt.engine.onnx.operations import operations
 from pytest_trt.errors import BaselineError, DeclarationError
 from pytest_trt.judge.baselines import BaselineFolder, open_baselines
 from pytest_trt.report import engine_map
@@ -41,7 +42,8 @@ _DESCRIPTION = """Show the layers of an engine in order, with their times, types
 sizes, and what they cost by type, precision and ONNX node. With OTHER, show what two engines do for the same nodes."""
 _WHAT = """an .onnx model or a plan, which is run; a JSON file of trtexec's --exportLayerInfo or --exportProfile; or a
 test whose layers were timed, as its node id or any unique part of it"""
-_LAYERS, _PROFILE = ".layers.json", ".profile.json"
+_LAYERS, _PROFILE = (".layers.json", ".graph.json"), ".profile.json"
+"""How the names of files of layers end, as this plugin and as TREX write them, and how those of their times end."""
 
 
 def add_command(subparsers: Any) -> None:
@@ -54,7 +56,7 @@ def add_command(subparsers: Any) -> None:
             flag,
             type=Path,
             metavar="PATH",
-            help=f"the --exportProfile of the layers in {name} (default: NAME{_PROFILE} beside NAME{_LAYERS})",
+            help=f"the --exportProfile of the layers in {name} (default: NAME{_PROFILE} beside NAME{_LAYERS[0]})",
         )
     parser.add_argument(
         "--from", dest="from_path", type=Path, metavar="RUN.json", help="the run of a test (default: the last run)"
@@ -119,8 +121,9 @@ def _load(args: argparse.Namespace, what: str, times: Path | None, precision: st
 
 def _exported(path: Path, times: Path | None) -> tuple[EngineMap, LayerProfile]:
     profile, notes = read_exported(path), []
-    beside = path.with_name(path.name.removesuffix(_LAYERS) + _PROFILE)
-    if times is None and path.name.endswith(_LAYERS) and beside.is_file():
+    stem = next((path.name.removesuffix(end) for end in _LAYERS if path.name.endswith(end)), "")
+    beside = path.with_name(stem + _PROFILE)
+    if times is None and stem and beside.is_file():
         times = beside
     if times is not None:
         profile, unmatched = with_times(profile, times)
@@ -138,8 +141,9 @@ def _timed(args: argparse.Namespace, what: str, precision: str) -> tuple[EngineM
     with Bench(Project(args.rootdir).settings(flags), show_progress) as bench:
         with Case(bench, "explore", declaration, [Path.cwd()]) as case, bench.lock(case.environment):
             profile, notes = case.profile(), [f"{precision} on {environment_line(case.environment)}"]
+            nodes = [] if case.model.kind == "plan" else list(operations(case.model.path))
         show_progress("")
-    return map_engine(what, profile, notes), profile
+    return map_engine(what, profile, notes, nodes), profile
 
 
 def _stored(args: argparse.Namespace, what: str) -> tuple[EngineMap, LayerProfile]:

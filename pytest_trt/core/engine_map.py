@@ -52,6 +52,30 @@ class Share:
 
 
 @dataclasses.dataclass(frozen=True)
+class Operation:
+    """A step that reads and writes tensors: an ONNX node, or a layer of an engine.
+
+    Attributes:
+        name: Its name.
+        inputs: The names of the tensors that it reads.
+        outputs: The names of the tensors that it writes.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Edge:
+    """A tensor that one layer writes and another reads; both layers are indices in `EngineMap.layers`."""
+
+    source: int
+    target: int
+    tensor: str
+
+
+@dataclasses.dataclass(frozen=True)
 class EngineMap:
     """The layers of an engine, and what they cost by what they have in common.
 
@@ -63,6 +87,7 @@ class EngineMap:
         by_type: The costs of each type of layer, the most expensive first.
         by_precision: The costs of each precision. Layers without one are under an empty name.
         by_nodes: The costs of the ONNX nodes. Nodes that are fused into one layer are one row.
+        edges: The tensors between layers. Empty if it is not reported which layer reads which tensor.
         notes: What a reader should know about the layers.
     """
 
@@ -73,6 +98,7 @@ class EngineMap:
     by_type: tuple[Share, ...]
     by_precision: tuple[Share, ...]
     by_nodes: tuple[Share, ...]
+    edges: tuple[Edge, ...] = ()
     notes: tuple[str, ...] = ()
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from pytest_trt.core.engine_map import Counterpart, EngineMap, LayerFacts, Share
+from pytest_trt.core.engine_map import Counterpart, EngineMap, LayerFacts, Operation, Share
 from pytest_trt.core.records import Layer, LayerProfile
-from pytest_trt.engine.backends.tensorrt.exported_layers import LayerSizes, layer_sizes
+from pytest_trt.engine.backends.tensorrt.exported_layers import LayerSizes, layer_sizes, operations
 from pytest_trt.judge.regression.blame import describe_change
 from pytest_trt.judge.regression.layer_matching import Group, align, is_reformat, origins
+from pytest_trt.trial.layer_graph import connect
 
 NO_NODE = "(no ONNX node)"
 
 
-def map_engine(name: str, profile: LayerProfile, notes: Sequence[str] = ()) -> EngineMap:
+def map_engine(
+    name: str, profile: LayerProfile, notes: Sequence[str] = (), nodes: Iterable[Operation] = ()
+) -> EngineMap:
     """Return what the layers of an engine cost.
 
     Args:
         name: Where the layers come from.
         profile: The layers, with their times if they are known, and the inspector's report for their sizes.
         notes: What a reader should know about the layers.
+        nodes: The nodes of the ONNX model, for an engine whose layers do not report the tensors between them.
     """
     sizes = layer_sizes(profile.inspected)
     facts = tuple(_facts(layer, sizes.get(layer.name, LayerSizes())) for layer in profile.layers)
@@ -33,6 +37,7 @@ def map_engine(name: str, profile: LayerProfile, notes: Sequence[str] = ()) -> E
         by_type=_shares(facts, lambda fact: fact.layer.kind, total.ms),
         by_precision=_shares(facts, lambda fact: fact.layer.precision, total.ms),
         by_nodes=_shares(facts, _nodes, total.ms),
+        edges=connect(profile.layers, operations(profile.inspected) if profile.inspected else nodes),
         notes=tuple(notes),
     )
 

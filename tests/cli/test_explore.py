@@ -24,6 +24,7 @@ def test_a_model_in_two_precisions(run: Run, save_model, engine_cache):
     assert status == 0
     assert len(found["engines"]) == 2
     assert any("MatMul_0" in pair["nodes"] for pair in found["pairs"])
+    assert all(engine["edges"] for engine in found["engines"])
     assert all(layer["layer"]["ms"] is not None for engine in found["engines"] for layer in engine["layers"])
 
 
@@ -38,6 +39,9 @@ def test_files_of_trtexec_find_their_times(run: Run):
     assert out.count("2 layers, 0.600 ms") == 2
     assert "1 reformat, 0.100 ms (16.7 %)" in out
     assert "the times are those in a.profile.json" in out
+    for old, new in (("a.layers.json", "b.graph.json"), ("a.profile.json", "b.profile.json")):  # as TREX names them
+        Path(old).rename(new)
+    assert "the times are those in b.profile.json" in run("explore", "b.graph.json")[1]
 
 
 def test_a_page_is_written(run: Run):

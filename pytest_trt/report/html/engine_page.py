@@ -1,4 +1,7 @@
-"""Render the layers of an engine, or of two side by side, as one HTML file without scripts."""
+"""Render the layers of an engine, or of two side by side, as one HTML file that needs no network.
+
+Its only script sorts and searches the tables. The graph is an image whose layers link to the table.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,14 @@ from typing import Any
 from pytest_trt.core.engine_map import Counterpart, EngineMap, LayerFacts, Share
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.report.engine_map import format_mb, format_ms, format_percent, layers_line, reformats_line, share_cells
-from pytest_trt.report.html.parts import fill, hash_of, page_file
+from pytest_trt.report.html import graph
+from pytest_trt.report.html.parts import fill, hash_of, page_files
 
 MOST_ROWS = 20_000
 """How many layers or pairs are listed."""
 
 _MOST_NODES = 50
+_MOST_LABEL = 26
 
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "uint8": "int8"}
 _COLOURED = frozenset(("fp32", "fp16", "bf16", "int8", "fp8"))
@@ -21,29 +26,33 @@ _COLOURED = frozenset(("fp32", "fp16", "bf16", "int8", "fp8"))
 
 def render(maps: Sequence[EngineMap], pairs: Sequence[Counterpart] = ()) -> str:
     """Return the page: the costs of one engine or two, the work of two side by side, and all layers."""
-    style = page_file("report.css") + page_file("engine.css")
+    style, script = page_files("report.css", "engine.css"), page_files("tables.js", "search.js", "graph.js")
     longest = max((max(pair.old_ms, pair.new_ms) for pair in pairs), default=0.0)
     return fill(
         "engine.html",
-        policy=f"default-src 'none'; style-src {hash_of(style)}; base-uri 'none'; form-action 'none'",
+        policy=f"default-src 'none'; script-src {hash_of(script)}; style-src {hash_of(style)}; base-uri 'none'; "
+        "form-action 'none'",
         style=style,
+        script=script,
         title=escape(" and ".join(engine.name for engine in maps)),
-        engines=list(map(_engine, maps)),
+        engines=[_engine(engine, f"e{number}") for number, engine in enumerate(maps)],
         pairs=[_pair(pair, longest) for pair in pairs[:MOST_ROWS]],
     )
 
 
-def _engine(engine: EngineMap) -> dict[str, Any]:
+def _engine(engine: EngineMap, anchor: str) -> dict[str, Any]:
     timed = engine.total.ms is not None
     rest = len(engine.layers) - MOST_ROWS
     nodes = "by ONNX node" + (f", the {_MOST_NODES} most expensive" if len(engine.by_nodes) > _MOST_NODES else "")
     return {
+        "anchor": anchor,
         "name": escape(engine.name),
         "layers": layers_line(engine),
         "reformats": reformats_line(engine),
         "notes": list(map(escape, engine.notes)),
         "caption": "the layers in order, as wide as their time" if timed else "the layers in order",
         "strip": list(_strip(engine)),
+        **_graph(engine),
         "shares": [
             ("by precision", [_share(share, _kind(share.name)) for share in engine.by_precision]),
             ("by type", [_share(share, "other") for share in engine.by_type]),
@@ -63,6 +72,46 @@ def _strip(engine: EngineMap) -> Iterator[dict[str, str]]:
         title = f"{layer.name}: {format_ms(layer.ms)} ms, {layer.precision or '?'}, {layer.kind}"
         yield {"kind": _kind(layer.precision), "x": f"{start:.3f}", "width": f"{width:.3f}", "title": escape(title)}
         start += width
+
+
+def _graph(engine: EngineMap) -> dict[str, Any]:
+    """Return the graph of the layers, or the reason why there is none."""
+    if len(engine.layers) > graph.MOST_LAYERS:
+        return {"graph": None, "no_graph": f"More than {graph.MOST_LAYERS} layers are not drawn as a graph."}
+    if not engine.edges:
+        reason = "It is not reported which layer reads which tensor: trtexec does with --profilingVerbosity=detailed."
+        return {"graph": None, "no_graph": reason}
+    drawing = graph.lay_out(len(engine.layers), engine.edges)
+    longest = max((fact.layer.ms or 0.0 for fact in engine.layers), default=0.0)
+    nodes = [
+        {
+            "x": x,
+            "y": y,
+            "kind": _kind(fact.layer.precision),
+            "reformat": fact.is_reformat,
+            "label": escape(_shortened(fact.layer.name)),
+            "about": escape(" ".join(filter(None, (fact.layer.kind[:16], _time(fact.layer.ms))))),
+            "title": escape(_graph_title(fact)),
+            "time": f"{graph.WIDTH * (fact.layer.ms or 0.0) / longest if longest else 0.0:.1f}",
+        }
+        for (x, y), fact in zip(drawing.nodes, engine.layers, strict=True)
+    ]
+    paths = [(path, escape(edge.tensor)) for path, edge in zip(drawing.paths, engine.edges, strict=True)]
+    return {"graph": drawing, "graph_nodes": nodes, "graph_paths": paths, "node_size": (graph.WIDTH, graph.HEIGHT)}
+
+
+def _time(ms: float | None) -> str:
+    return "" if ms is None else f"{format_ms(ms)} ms"
+
+
+def _shortened(name: str) -> str:
+    """Return the end of a name, which tells layers apart."""
+    return name if len(name) <= _MOST_LABEL else f"…{name[1 - _MOST_LABEL :]}"
+
+
+def _graph_title(fact: LayerFacts) -> str:
+    layer = fact.layer
+    return ", ".join(filter(None, (layer.name, _time(layer.ms), layer.kind, layer.precision, layer.tactic)))
 
 
 def _share(share: Share, kind: str) -> dict[str, Any]:

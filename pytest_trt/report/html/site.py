@@ -33,7 +33,7 @@ _PAGES = (
     ("index.html", "Overview"), ("changes.html", "Changes"), ("accepted.html", "Accepted"),
     ("budgets.html", "Budgets"), ("engines.html", "Engines"),
 )  # fmt: skip
-_ASSETS = ("report.css", "site.css", "tables.js", "plots.js", "site.js")
+_ASSETS = ("report.css", "site.css", "tables.js", "search.js", "plots.js", "site.js")
 
 
 def write_site(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core import json_text
+from pytest_trt.core.engine_map import Operation
 from pytest_trt.core.json_text import JsonLimits
 from pytest_trt.core.records import Layer, LayerProfile
 from pytest_trt.core.scalars import InvalidValue, check_depth, check_float, check_int, short_repr
@@ -92,6 +93,17 @@ def layer_sizes(inspected: Mapping[str, Any]) -> dict[str, LayerSizes]:
     return {str(item.get("Name", "")): _sizes(item) for item in inspected.get("Layers", ()) if isinstance(item, dict)}
 
 
+def operations(inspected: Mapping[str, Any]) -> Iterator[Operation]:
+    """Yield what each layer in the inspector's report reads and writes."""
+    for item in inspected.get("Layers", ()):
+        if isinstance(item, dict):
+            read, written = (
+                tuple(str(tensor["Name"]) for tensor in item.get(key) or () if "Name" in tensor)
+                for key in ("Inputs", "Outputs")
+            )
+            yield Operation(str(item.get("Name", "")), read, written)
+
+
 def _read(path: Path) -> Any:
     try:
         with path.open("rb") as file:
@@ -163,8 +175,8 @@ def _tensor_bytes(tensor: Mapping[str, Any]) -> float | None:
 
 
 def _weight_bytes(item: Mapping[str, Any]) -> Iterator[float | None]:
-    for weights in (item.get("Weights"), item.get("Bias")):
-        if isinstance(weights, dict) and isinstance(weights.get("Count"), int):
+    for key, weights in item.items():  # a fused layer has ConvWeights and ConvBias
+        if key.endswith(("Weights", "Bias")) and isinstance(weights, dict) and isinstance(weights.get("Count"), int):
             yield _bytes(weights["Count"], str(weights.get("Type", "")))
 
 

@@ -1,34 +1,7 @@
 "use strict";
-// The lists of a site are searched; the page of a test draws the trend of the figure that is chosen.
+// The page of a test draws the trend of the figure that is chosen.
 (() => {
   const element = window.trtElement;
-
-  function searchable(form) {
-    const rows = Array.from(document.querySelectorAll("table.sortable tbody tr"));
-    const texts = rows.map((row) => Array.from(row.cells, (cell) => cell.textContent.trim()));
-    const [search, device, count] = ["search", "device", "count"].map((id) => document.getElementById(id));
-
-    function apply() {
-      const words = search.value.toLowerCase().split(/\s+/).filter(Boolean);
-      rows.forEach((row, index) => {
-        const cells = texts[index];
-        const text = cells.join(" ").toLowerCase();
-        row.hidden = !words.every((word) => text.includes(word)) || Boolean(device && device.value && !cells.includes(device.value));
-      });
-      count.textContent = `${rows.filter((row) => !row.hidden).length} of ${rows.length} rows`;
-    }
-
-    form.addEventListener("input", apply);
-    form.addEventListener("submit", (event) => event.preventDefault());
-    document.addEventListener("keydown", (event) => {
-      const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName);
-      if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
-        event.preventDefault();
-        search.focus();
-      }
-    });
-    apply();
-  }
 
   // The runs of a figure, from the columns of all figures.
   function runsOf(history, figure) {
@@ -66,12 +39,7 @@
     tools.whenVisible(area, () => tools.draw(area, plot));
   }
 
-  const form = document.getElementById("filters");
-  if (form) searchable(form);
-  const data = document.getElementById("data");
-  if (data) {
-    const tools = window.trtPlots.figures(async () => window.Plotly);
-    const histories = JSON.parse(data.textContent);
-    document.querySelectorAll(".trends").forEach((place, index) => showTrends(place, histories[index], tools));
-  }
+  const tools = window.trtPlots.figures(async () => window.Plotly);
+  const histories = JSON.parse(document.getElementById("data").textContent);
+  document.querySelectorAll(".trends").forEach((place, index) => showTrends(place, histories[index], tools));
 })();

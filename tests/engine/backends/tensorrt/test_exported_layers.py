@@ -9,7 +9,13 @@ from samples.inspector import CONV_86
 
 from pytest_trt.core.records import Layer, LayerProfile
 from pytest_trt.engine.backends.tensorrt import exported_layers
-from pytest_trt.engine.backends.tensorrt.exported_layers import LayerSizes, layer_sizes, read_exported, with_times
+from pytest_trt.engine.backends.tensorrt.exported_layers import (
+    LayerSizes,
+    layer_sizes,
+    operations,
+    read_exported,
+    with_times,
+)
 from pytest_trt.errors import RecordError
 from pytest_trt.report.trtexec_json import export_layer_info, export_profile
 
@@ -48,6 +54,19 @@ def test_sizes_follow_from_dimensions_and_types():
     sizes = layer_sizes({"Layers": [{**CONV_86, **weights}, unknown, "named"]})
     read, written = 4 * 224 * 224 * 2 / 1e6, 64 * 112 * 112 * 2 / 1e6
     assert sizes == {"Conv_0 + Relu_1": LayerSizes(read, written, 2.0), "u": LayerSizes()}
+
+
+def test_fused_layer_has_the_weights_of_its_parts():
+    fused = {"Name": "c", "ConvWeights": {"Type": "Int8", "Count": 9408}, "ConvBias": {"Type": "Float", "Count": 64}}
+    assert layer_sizes({"Layers": [fused]}) == {"c": LayerSizes(weights_mb=(9408 + 4 * 64) / 1e6)}
+
+
+def test_tensors_between_layers_are_reported():
+    plain = {"Name": "u", "Inputs": [{"Name": "x"}, {}], "Outputs": None}
+    found = list(operations({"Layers": [CONV_86, plain, "named"]}))
+    assert [operation.name for operation in found] == [CONV_86["Name"], "u"]
+    assert found[0].inputs == tuple(tensor["Name"] for tensor in CONV_86["Inputs"])
+    assert (found[1].inputs, found[1].outputs) == (("x",), ())
 
 
 DEEP = "[" * 100 + "]" * 100
