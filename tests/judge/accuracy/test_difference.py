@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import numpy as np
@@ -161,3 +162,18 @@ def test_top_of_a_single_row_and_of_equal_elements() -> None:
     assert compare(row, row, EXACT).top5 == 1.0
     assert compare(-row, row, EXACT).top5 == 0.0
     assert compare(np.array([5.0, 5.0]), np.array([5.0, 4.0]), EXACT).top1 == 1.0
+
+
+def test_a_single_element_has_its_own_means() -> None:
+    found = compare(np.array([1.5]), np.array([2.0]), EXACT)
+    assert (found.mean_abs, found.max_relative, found.mean_relative) == (0.5, 0.25, 0.25)
+    found = compare(np.array([1.0, 5.0]), np.array([1.0, 4.0]), AccuracyLimits(0.0, 0.0, None, atol_scaled=False))
+    assert found.worst_ratio == math.inf  # equal elements have no ratio
+    assert compare(np.array([[0.0, 3.0]]), np.array([[0.0, 2.0]]), EXACT).psnr_db == pytest.approx(
+        10 * math.log10(4 / 0.5)
+    )
+
+
+def test_errors_that_were_not_measured_are_zero() -> None:
+    defaults = {field.name: field.default for field in dataclasses.fields(difference.Difference)}
+    assert (defaults["worst_ratio"], defaults["column_relative"]) == (0.0, 0.0)
