@@ -14,13 +14,17 @@ from pytest_trt.cli.terminal import output_width, show_json, show_progress, show
 from pytest_trt.core import codec
 from pytest_trt.core.records import SCHEMA
 from pytest_trt.report.inspection import render
+from pytest_trt.spec.engine_spec import Precision
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.inspection import inspect
 
 _DESCRIPTION = """Show the inputs, outputs, operators and weights of an ONNX model, the marker that declares it, and
 what stays in fp32 in a precision. Of a plan, show what its header contains. With --backend, let that backend read the
 file. Nothing is built, and no GPU is needed except for TensorRT's own parser."""
-_EPILOG = """Exit status: 0, 1 if the backend or the precision refuses the model, 2 for a usage error."""
+_EPILOG = (
+    """Exit status: 0, 1 if the backend or the --precision that you name refuses the model, 2 for a usage error."""
+)
+_SHOWN_PRECISION: Precision = "fp16"
 
 
 def add_command(subparsers: Any) -> None:
@@ -29,7 +33,8 @@ def add_command(subparsers: Any) -> None:
         "inspect", help="show what a model or a plan contains", description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.add_argument("model", metavar="MODEL", help="an .onnx model or a plan")
-    add_precision_argument(parser, "fp16")
+    add_precision_argument(parser, _SHOWN_PRECISION)
+    parser.set_defaults(precision=None)
     parser.add_argument(
         "--backend", metavar="NAME", help="let this backend read the file, such as tensorrt_rtx (default: none)"
     )
@@ -44,7 +49,7 @@ def add_command(subparsers: Any) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    precision = parse_precision(args.precision)
+    precision = _SHOWN_PRECISION if args.precision is None else parse_precision(args.precision)
     with Bench(read_settings({}, {}), show_progress, find_interpreter("--python", args.python)) as bench:
         facts = inspect(bench, args.model, precision, args.backend)
     if args.json:
@@ -52,4 +57,5 @@ def _run(args: argparse.Namespace) -> int:
     else:
         encoding, colour = sys.stdout.encoding or "utf-8", sys.stdout.isatty()
         show_report(render(args.model, facts, width=output_width(), colour=colour, encoding=encoding))
-    return FAILED if facts.refused else 0
+    is_refused = facts.refused if args.precision is not None else bool(facts.backend and facts.backend.refusal)
+    return FAILED if is_refused else 0

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import onnx
-from onnx import helper
+from onnx import TensorProto, helper
 from samples.models import layers_model
 from samples.runs import Run
 
@@ -58,3 +58,13 @@ def test_inspect_reports_a_file_that_is_no_model(run: Run, tmp_path: Path) -> No
         assert (status, message in err) == (2, True), err
     assert "choose from" in run("inspect", "empty.onnx", "--backend=trt")[2]
     assert "--python is 'nopython'" in run("inspect", "empty.onnx", "--python=nopython")[2]
+
+
+def test_precision_that_nobody_named_refuses_nothing(run):
+    value = helper.make_tensor_value_info("x", TensorProto.INT64, [2])
+    output = helper.make_tensor_value_info("y", TensorProto.INT64, [2])
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "g", [value], [output])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "whole.onnx")
+    status, out, _ = run("inspect", "whole.onnx")
+    assert (status, "fp16: refused" in out) == (0, True)
+    assert run("inspect", "whole.onnx", "--precision=fp16")[0] == 1
