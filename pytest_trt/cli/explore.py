@@ -56,7 +56,8 @@ def add_command(subparsers: Any) -> None:
             flag,
             type=Path,
             metavar="PATH",
-            help=f"the --exportProfile of the layers in {name} (default: NAME{_PROFILE} beside NAME{_LAYERS[0]})",
+            help=f"the --exportProfile of the layers in {name} (default: NAME{_PROFILE} beside "
+            f"{' or '.join('NAME' + end for end in _LAYERS)})",
         )
     parser.add_argument(
         "--from", dest="from_path", type=Path, metavar="RUN.json", help="the run of a test (default: the last run)"

@@ -68,6 +68,18 @@ def test_graph_leads_to_the_table_which_sorts(tmp_path, watched):
     assert table.locator("tbody th").all_text_contents() == ["b", "a"]
     page.fill("#search", "kernel")
     assert table.locator("tbody tr:visible").count() == 1
+    page.locator(".graph a").first.click()
+    assert page.locator("#e0l0").is_visible()
+
+
+def test_long_types_are_cut_visibly_in_the_graph():
+    nodes = [Operation("a", (), ("t",)), Operation("b", ("t",), ())]
+    layers = LayerProfile((Layer("a", 1.0, "LayerNormalization"), Layer("b", 1.0, "SimplifiedLayerNormalization")))
+    page = engine_page.render([map_engine("e", layers, [], nodes)])
+    assert [about.split()[0] for about in re.findall(r'class="about"[^>]*>([^<]*)', page)] == [
+        "LayerNormalization",
+        "SimplifiedLayerNorm…",
+    ]
 
 
 def test_two_engines_are_side_by_side(monkeypatch):

@@ -49,6 +49,13 @@ def test_parallel_branches_do_not_cross() -> None:
     assert lower == [7 - layer for layer in upper]
 
 
+def test_chains_are_straight_also_those_that_end_elsewhere() -> None:
+    attention = [(0, 1), (0, 2), (0, 3), (1, 4), (2, 5), (3, 6), (4, 7), (5, 8), (6, 9), (7, 10), (8, 10), (10, 11)]
+    drawing = lay_out(13, edges(*attention, (9, 12), (11, 12)))
+    for upper, lower in [(1, 4), (2, 5), (3, 6), (4, 7), (5, 8), (6, 9), (10, 11)]:
+        assert drawing.nodes[lower][0] == drawing.nodes[upper][0]
+
+
 def test_edge_goes_from_layer_to_layer_around_those_between() -> None:
     drawing = lay_out(3, edges((0, 1), (1, 2), (0, 2)))
     numbers = [list(map(float, re.findall(r"[-\d.]+", path))) for path in drawing.paths]

@@ -1,6 +1,7 @@
 """Render the layers of an engine, or of two side by side, as one HTML file that needs no network.
 
-Its only script sorts and searches the tables. The graph is an image whose layers link to the table.
+Its scripts sort and search the tables, and change the size of the graph. The graph is an image whose layers link to
+the table.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ MOST_ROWS = 20_000
 """How many layers or pairs are listed."""
 
 _MOST_NODES = 50
-_MOST_LABEL = 26
+_MOST_LABEL, _MOST_KIND = 26, 20
 
 _PRECISIONS = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16", "uint8": "int8"}
 _COLOURED = frozenset(("fp32", "fp16", "bf16", "int8", "fp8"))
@@ -90,7 +91,7 @@ def _graph(engine: EngineMap) -> dict[str, Any]:
             "kind": _kind(fact.layer.precision),
             "reformat": fact.is_reformat,
             "label": escape(_shortened(fact.layer.name)),
-            "about": escape(" ".join(filter(None, (fact.layer.kind[:16], _time(fact.layer.ms))))),
+            "about": escape(" ".join(filter(None, (_cut(fact.layer.kind), _time(fact.layer.ms))))),
             "title": escape(_graph_title(fact)),
             "time": f"{graph.WIDTH * (fact.layer.ms or 0.0) / longest if longest else 0.0:.1f}",
         }
@@ -107,6 +108,11 @@ def _time(ms: float | None) -> str:
 def _shortened(name: str) -> str:
     """Return the end of a name, which tells layers apart."""
     return name if len(name) <= _MOST_LABEL else f"…{name[1 - _MOST_LABEL :]}"
+
+
+def _cut(kind: str) -> str:
+    """Return the start of a type, which has a place on a layer of the graph."""
+    return kind if len(kind) <= _MOST_KIND else f"{kind[: _MOST_KIND - 1]}…"
 
 
 def _graph_title(fact: LayerFacts) -> str:

@@ -145,9 +145,11 @@ def _positions(
         for place in row:
             centres[place] = x + (width(place) + _GAP_X) / 2
             x += width(place) + _GAP_X
-    for sweep in range(2 * _SWEEPS):
-        for row in rows if sweep % 2 == 0 else rows[::-1]:
-            near = ([*above.get(place, ()), *below.get(place, ())] for place in row)
+    for sweep in range(2 * _SWEEPS + 1):  # The last one goes down, so that chains are straight.
+        down = sweep % 2 == 0
+        first, second = (above, below) if down else (below, above)
+        for row in rows if down else rows[::-1]:
+            near = (first.get(place, ()) or second.get(place, ()) for place in row)
             wished = [_mean([centres[n] for n in some], 0.0) for some in near]
             gaps = [(width(a) + width(b)) / 2 + _GAP_X for a, b in itertools.pairwise(row)]
             centres.update(zip(row, _spread(wished, gaps), strict=True))

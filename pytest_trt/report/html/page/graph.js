@@ -1,5 +1,5 @@
 "use strict";
-// The buttons above a graph change its size.
+// The buttons above a graph change its size. A press on a layer ends a search that may hide its row.
 (() => {
   document.querySelectorAll(".graph").forEach((graph) => {
     const image = graph.querySelector("svg");
@@ -10,6 +10,11 @@
       scale = { fit, larger: scale * 1.25, smaller: scale / 1.25 }[button.name];
       image.setAttribute("width", width * scale);
       image.setAttribute("height", height * scale);
+    }));
+    graph.querySelectorAll("a").forEach((layer) => layer.addEventListener("click", () => {
+      const search = document.getElementById("search");
+      search.value = "";
+      search.dispatchEvent(new Event("input", { bubbles: true }));
     }));
   });
 })();
