@@ -39,7 +39,7 @@ FAILING = "test_resnet[fp32-b8]"
 
 
 PYTEST = ("-m", "pytest", "--no-header", "--color=yes", "--trt-cache-dir=engines")
-COMMAND = (str(Path(sys.executable).with_name("pytest-trt")),)
+COMMAND = ("-c", "import sys; from pytest_trt.cli.main import main; sys.exit(main())")
 LAPTOP = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
 

@@ -30,7 +30,7 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bo
     Returns:
         The message; empty if no verdict has a failing status.
     """
-    verdicts = sorted((v for v in result.verdicts if v.status in failing), key=lambda v: STATUSES.index(v.status))
+    verdicts = _worst_first(result, failing)
     if not verdicts:
         return ""
     lines = [line for verdict in verdicts for line in _paragraph(verdict, result.measurement)]
@@ -42,6 +42,20 @@ def text(result: Result, failing: frozenset[Status] = ALWAYS_FAIL, *, stored: bo
     if stored and any(v.status == "regressed" for v in verdicts):
         lines.append(f"  accept it with: pytest-trt baseline accept {quote_node_id(result.node_id)} --reason=WHY")
     return "\n".join(map(escape, lines))
+
+
+def headline(result: Result, failing: frozenset[Status]) -> str:
+    """Return the worst verdict in a few words, none of which comes from elsewhere: `latency regressed, +11.0 %`."""
+    worst = next(iter(_worst_first(result, failing)), None)
+    if worst is None:
+        return ""
+    about = FIGURES.get(worst.figure)
+    words = f"{about.title if about else ''} {status_words(worst.status, worst.figure)}".strip()
+    return words if worst.ratio is None else f"{words}, {format_change(worst.ratio)}"
+
+
+def _worst_first(result: Result, failing: frozenset[Status]) -> list[Verdict]:
+    return sorted((v for v in result.verdicts if v.status in failing), key=lambda v: STATUSES.index(v.status))
 
 
 def _paragraph(verdict: Verdict, measurement: Measurement | None) -> Iterator[str]:

@@ -62,11 +62,15 @@ def _table(results: Sequence[Result], header: Header) -> Iterator[str]:
 
 
 def folded_failure(result: Result, header: Header, *, accept: bool) -> str:
-    """Return the message of a failing test, folded under its name, with the command that accepts it if wanted."""
+    """Return the message of a failing test, folded under its name and its worst verdict.
+
+    With `accept`, the command that accepts a regression is its last line.
+    """
     text = failure.text(result, header.failing, stored=accept)
     text = text if len(text) <= MAX_FAILURE else text[:MAX_FAILURE] + "\n..."
     name = html.escape(escape(result.node_id), quote=False)
-    return f"<details><summary><code>{name}</code></summary>\n\n{fenced(text, 'text')}\n\n</details>"
+    worst = html.escape(failure.headline(result, header.failing), quote=False)
+    return f"<details><summary><code>{name}</code> {worst}</summary>\n\n{fenced(text, 'text')}\n\n</details>"
 
 
 def fenced(text: str, language: str) -> str:

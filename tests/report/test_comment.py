@@ -26,6 +26,7 @@ def test_comment_has_totals_failures_improvements_command_and_link() -> None:
     assert "[Report](https://ci.example/run/1)" in text
     assert text.count("<details>") == 2
     assert "conv1: +0.03 ms" in text
+    assert "test_slow[S=32]</code> latency regressed, +11.0 %" in text
     assert "Improved:\n\n- `test_fast`: latency improved: " in text
     assert (
         'pytest-trt baseline accept "tests/test_models.py::test_slow[S=32]" --from=run.json --reason=WHY\n```' in text
