@@ -47,6 +47,7 @@ def written(folder: Path, *histories: CaseHistory, name: str = "index.html") -> 
 
 def text_of(page: str) -> str:
     """Return the text of a page without its markup."""
+    page = page.replace("::<wbr>", "::")
     return re.sub(r"\s+", " ", re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", page, flags=re.DOTALL))
 
 

@@ -39,6 +39,8 @@ window.trtPlots = (() => {
     const every = Math.max(1, Math.ceil(runs.length / (narrow() ? 4 : 8)));
     const ticks = runs.map((_, index) => index).filter((index) => index % every === 0);
     const x = runs.map((_, index) => index);
+    const oneDay = new Set(runs.map((run) => run.time.slice(0, 10))).size === 1;
+    const when = (run) => plain(oneDay ? run.time.slice(11, 16) : run.time.slice(0, 10));
     const about = (run) => [
       run.time.slice(0, 10),
       run.commit.slice(0, 12),
@@ -87,7 +89,7 @@ window.trtPlots = (() => {
         some((run) => run.moved, "became the reference", ring("old", 12, "square-open")),
       ].filter((trace) => trace.x.length),
       layout: layout(260, {
-        xaxis: { tickvals: ticks, ticktext: ticks.map((index) => plain(runs[index].time.slice(0, 10))) },
+        xaxis: { tickvals: ticks, ticktext: ticks.map((index) => when(runs[index])) },
         yaxis: { title: { text: unit } },
       }),
     };
