@@ -11,12 +11,18 @@ import pytest
 from samples.pages import DOCS, PAGES, ROOT, page_id, prose
 
 REPOSITORY = "https://github.com/pytest-trt/pytest-trt/blob/main/"
+IMAGES = "https://raw.githubusercontent.com/pytest-trt/pytest-trt/main/"
 FOR_DEVELOPERS = tuple(ROOT / name for name in ("CONTRIBUTING.md", "RELEASING.md", "SECURITY.md"))
 FILE = re.compile(r"`([\w./-]+(?:/[\w./-]*|\.(?:py|md|toml|json|yml|yaml)))`")
 
 
 def targets(page: Path) -> list[str]:
     return re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+
+
+def test_every_image_is_shown_on_a_page() -> None:
+    shown = {Path(target).name for page in PAGES for target in targets(page)}
+    assert {file.name for file in (DOCS / "images").iterdir()} <= shown
 
 
 def anchors(page: Path) -> set[str]:
@@ -27,7 +33,7 @@ def anchors(page: Path) -> set[str]:
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "CHANGELOG.md", *sorted((DOCS / "results").glob("*.md"))], ids=page_id)
 def test_links_lead_to_files_and_headings_that_exist(page: Path) -> None:
-    for target in targets(page):
+    for target in (found.replace(IMAGES, REPOSITORY) for found in targets(page)):
         path, _, anchor = target.removeprefix(REPOSITORY).partition("#")
         if "://" in path:
             continue
