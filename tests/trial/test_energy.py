@@ -67,4 +67,6 @@ def test_how_energy_can_be_measured_is_described(monkeypatch: pytest.MonkeyPatch
     assert describe_energy(AnsweredGpu(divided=True)).startswith("cannot be measured: the GPU is divided")
     monkeypatch.setattr(energy, "RaplMeter", lambda: ClockMeter(50.0))
     assert describe_energy(None) == "counted by clock"
-    assert describe_energy(None, "node7").startswith("cannot be measured: node7 is a host elsewhere")
+    assert (
+        describe_energy(None, lambda: ClockMeter(50.0, sensor_w=50.0)) == "counted by clock, checked against the power"
+    )
