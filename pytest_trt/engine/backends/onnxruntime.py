@@ -11,7 +11,6 @@ outputs depend on the processor (onnxruntime_session_options_config_keys.h).
 
 from __future__ import annotations
 
-import functools
 import json
 import platform
 import time
@@ -25,8 +24,8 @@ from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
 from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
 from pytest_trt.engine.backends.onnxruntime_profile import DTYPES, parse_profile
+from pytest_trt.engine.backends.onnxruntime_session import cannot_load, create_session, session_options
 from pytest_trt.engine.backends.plan_header import HEADER_BYTES, parse_header
-from pytest_trt.engine.onnx import rewrite
 from pytest_trt.engine.onnx.bfloat16 import find_bfloat16
 from pytest_trt.engine.onnx.messages import readable_message
 from pytest_trt.engine.onnx.model_files import copy_model
@@ -36,9 +35,6 @@ from pytest_trt.spec.engine_spec import EngineSpec
 
 if TYPE_CHECKING:
     from pytest_trt.engine.tensors import Arrays
-
-WEIGHTS_FOLDER = "session.model_external_initializers_file_folder_path"
-"""The session option that names the folder of external weights, for a model that is loaded from memory."""
 
 
 def open_backend(name: str) -> Backend:
@@ -154,45 +150,21 @@ class OnnxRuntimeEngine:
                 )
 
     def _options(self) -> Any:
-        options = self._ort.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = self._ort.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options(self._ort, self._threads)
         options.add_session_config_entry("session.x64quantprecision", "1")
-        options.log_severity_level = 3  # Errors only.
         return options
 
     def _open_session(self, options: Any) -> Any:
         try:
-            return self._create_session(options)
+            return create_session(self._ort, self._plan, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception.
-            # In the cache, every plan has the name "plan", which does not help a user.
-            model = "the model" if self._plan.name == "plan" else self._plan
-            message = f"ONNX Runtime {self._ort.__version__} cannot load {model}: {readable_message(error)}"
+            message = cannot_load(self._ort, self._plan, error)
             if "NOT_IMPLEMENTED" in str(error) and (name := find_bfloat16(self._plan)) is not None:
                 message += (
                     f"; {name!r} is bfloat16, which few operators of ONNX Runtime support on a CPU: export the "
                     "model in float32, or choose another backend with --trt-backend"
                 )
             raise BuildError(message) from error
-
-    def _create_session(self, options: Any) -> Any:
-        """Return a session for the plan.
-
-        ONNX Runtime rejects a model in which nodes share a name. For such a model, the session runs a copy with unique
-        names.
-        """
-        session = functools.partial(
-            self._ort.InferenceSession, sess_options=options, providers=["CPUExecutionProvider"]
-        )
-        try:
-            return session(str(self._plan))
-        except Exception as error:
-            if "same node name" not in str(error):
-                raise
-        options.add_session_config_entry(WEIGHTS_FOLDER, str(self._plan.parent))
-        return session(with_unique_node_names(self._plan))
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run one inference. Raises BackendError if ONNX Runtime cannot run the model on these inputs."""
@@ -271,12 +243,3 @@ def to_tensor(node: Any) -> Tensor:
             "model without it"
         )
     return Tensor(node.name, DTYPES[kind], tuple(d if isinstance(d, int) else -1 for d in node.shape or ()))
-
-
-def with_unique_node_names(path: Path) -> bytes:
-    """Return a copy of a model in which every node has a name of its own; external weights stay in their files."""
-    import onnx
-
-    model = onnx.load(str(path), load_external_data=False)
-    rewrite.make_node_names_unique(model)
-    return bytes(model.SerializeToString())

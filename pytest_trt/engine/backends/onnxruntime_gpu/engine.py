@@ -14,6 +14,7 @@ from pytest_trt.engine.backends.host import usable_cpus
 from pytest_trt.engine.backends.onnxruntime_gpu import layer_profile, memory, placement
 from pytest_trt.engine.backends.onnxruntime_gpu.context import OrtContext
 from pytest_trt.engine.backends.onnxruntime_gpu.provider import CUDA, PROVIDERS, TENSORRT, Providers, open_session
+from pytest_trt.engine.backends.onnxruntime_session import session_options
 from pytest_trt.engine.onnx.signature import read_signature
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
@@ -107,12 +108,12 @@ class OrtDeviceEngine:
             BackendError: See `create_context`.
             BuildError: See `create_context`.
         """
-        session_options = self.session_options()
-        session_options.add_session_config_entry(placement.RECORD_ASSIGNMENT, "1")
+        settings = session_options(self.ort, self.threads)
+        settings.add_session_config_entry(placement.RECORD_ASSIGNMENT, "1")
         if profile_prefix:
-            session_options.enable_profiling = True
-            session_options.profile_file_prefix = profile_prefix
-        session = open_session(self.ort, self.plan, session_options, self._providers(options))
+            settings.enable_profiling = True
+            settings.profile_file_prefix = profile_prefix
+        session = open_session(self.ort, self.plan, settings, self._providers(options))
         if placement.is_reported(self.ort):
             self.set_placement(placement.assigned_nodes(session))
         return session
@@ -123,16 +124,6 @@ class OrtDeviceEngine:
         # Reading a large model takes seconds, so it is read only for nodes that may compute shapes.
         self._placement = placement.Placement(nodes, placement.shape_nodes(self.plan) if on_cpu else frozenset())
         self._placement.check(self.spec.cpu_nodes)
-
-    def session_options(self) -> Any:
-        """Return the options of a session."""
-        options = self.ort.SessionOptions()
-        options.intra_op_num_threads = self.threads
-        options.inter_op_num_threads = 1
-        options.execution_mode = self.ort.ExecutionMode.ORT_SEQUENTIAL
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3  # Errors only.
-        return options
 
     def _providers(self, options: Mapping[str, str]) -> Providers:
         """Return the backend's providers with their options."""

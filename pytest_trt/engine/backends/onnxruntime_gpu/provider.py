@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.backends import BACKENDS
-from pytest_trt.engine.backends.onnxruntime import WEIGHTS_FOLDER, with_unique_node_names
 from pytest_trt.engine.backends.onnxruntime_gpu.libraries import load_dependencies, missing_library, packaged_libraries
+from pytest_trt.engine.backends.onnxruntime_session import cannot_load, create_session
 from pytest_trt.engine.onnx.messages import readable_message
 from pytest_trt.errors import BackendError, BuildError
 
@@ -148,22 +148,12 @@ def open_session(ort: Any, model: Path, options: Any, providers: Providers) -> A
     """
     for name, values in providers:
         load_provider(ort, name, int(values["device_id"]))
-    session = functools.partial(
-        ort.InferenceSession, sess_options=options, providers=list(providers), enable_fallback=0
-    )
     try:
-        try:
-            found = session(str(model))
-        except Exception as error:
-            if "same node name" not in str(error):
-                raise
-            options.add_session_config_entry(WEIGHTS_FOLDER, str(model.parent))
-            found = session(with_unique_node_names(model))
+        found = create_session(ort, model, options, providers=list(providers), enable_fallback=0)
     except Exception as error:  # ONNX Runtime's exceptions share no base class but Exception.
         if failure := _cuda_failure(str(error)):
             raise BackendError(f"ONNX Runtime {ort.__version__} cannot load the model: {failure}") from error
-        named = "the model" if model.name == "plan" else model
-        raise BuildError(f"ONNX Runtime {ort.__version__} cannot load {named}: {readable_message(error)}") from error
+        raise BuildError(cannot_load(ort, model, error)) from error
     if providers[0][0] not in found.get_providers():
         raise BackendError(
             f"the {providers[0][0]} of onnxruntime-gpu {ort.__version__} did not load for this model: the session has "
