@@ -1,13 +1,28 @@
-"""Describe a GPU, and the software of a backend that runs on it."""
+"""What all backends on a GPU share: the start of the driver, and the record of the GPU and the software."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
 
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.host import host_cpu, host_digest, host_os, usable_cpus
 from pytest_trt.engine.backends.numa import numa_node
+from pytest_trt.errors import BackendError
+
+
+class GpuBackend:
+    """The part of a backend that starts the driver."""
+
+    def preload(self) -> None:
+        """Import the CUDA bindings, if they are installed: a machine that only builds does not need them."""
+        with contextlib.suppress(BackendError):
+            cuda.runtime()
+
+    def initialize_driver(self) -> None:
+        """Call cuInit; `activate` reports a driver that does not work."""
+        cuda.reason_unusable()
 
 
 def gpu_environment(device: str, backend: str, version: str) -> Environment:

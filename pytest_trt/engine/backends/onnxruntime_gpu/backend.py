@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
-from pytest_trt.engine.backends.gpu_environment import gpu_environment
+from pytest_trt.engine.backends.gpu_environment import GpuBackend, gpu_environment
 from pytest_trt.engine.backends.onnxruntime_gpu import placement
 from pytest_trt.engine.backends.onnxruntime_gpu.dynamic_outputs import dynamic_outputs
 from pytest_trt.engine.backends.onnxruntime_gpu.engine import OrtDeviceEngine
@@ -35,7 +34,7 @@ def open_backend(name: str) -> Backend:
     return OnnxRuntimeGpu(onnxruntime, name)
 
 
-class OnnxRuntimeGpu:
+class OnnxRuntimeGpu(GpuBackend):
     """ONNX Runtime with an execution provider on a GPU.
 
     Args:
@@ -63,15 +62,6 @@ class OnnxRuntimeGpu:
     def _load_providers(self, device: int) -> None:
         for provider in PROVIDERS[self.name]:
             load_provider(self._ort, provider, device)
-
-    def preload(self) -> None:
-        """Import the CUDA bindings, if they are installed."""
-        with contextlib.suppress(BackendError):
-            cuda.runtime()
-
-    def initialize_driver(self) -> None:
-        """Call cuInit; `activate` reports a driver that does not work."""
-        cuda.reason_unusable()
 
     def activate(self, device: str) -> None:
         """Load the providers, and create the CUDA context on that device."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.core.records import Environment
 from pytest_trt.engine.backends import cuda
 from pytest_trt.engine.backends.base import Backend, BuildJob, BuildReport, Progress
-from pytest_trt.engine.backends.gpu_environment import gpu_environment
+from pytest_trt.engine.backends.gpu_environment import GpuBackend, gpu_environment
 from pytest_trt.engine.backends.tensorrt import versions
 from pytest_trt.engine.backends.tensorrt.build import build, check
 from pytest_trt.engine.backends.tensorrt.load import DeviceEngine
-from pytest_trt.errors import BackendError
 from pytest_trt.spec.engine_spec import EngineSpec
 
 
@@ -22,7 +20,7 @@ def open_backend(name: str) -> Backend:
     return TensorRT(versions.import_package(name))
 
 
-class TensorRT:
+class TensorRT(GpuBackend):
     """A backend over one of TensorRT's packages.
 
     Args:
@@ -52,15 +50,6 @@ class TensorRT:
         The driver is checked first, since the lean runtime crashes without one.
         """
         return gpu_environment(device, self.name, self.version())
-
-    def preload(self) -> None:
-        """Import the CUDA bindings, if they are installed: a machine that only builds does not need them."""
-        with contextlib.suppress(BackendError):
-            cuda.runtime()
-
-    def initialize_driver(self) -> None:
-        """Call cuInit; `activate` reports a driver that does not work."""
-        cuda.reason_unusable()
 
     def activate(self, device: str) -> None:
         """Create the CUDA context on that device."""
