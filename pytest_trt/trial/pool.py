@@ -172,7 +172,7 @@ def card_key(card: Environment) -> str:
 
 
 def place_of(card: Environment) -> str:
-    """Return what tells a card apart from those of all hosts of a run: its key, and its host if that is elsewhere."""
+    """Return what distinguishes a card from those of all hosts of a run: its key, and its host if that is elsewhere."""
     return f"{card_key(card)} {card.host_name}".rstrip()
 
 

@@ -1,4 +1,4 @@
-"""Test what the inputs of a decoder are taken for, and the arrays of its steps."""
+"""Test which role each input of a decoder has, and the arrays of its steps."""
 
 from __future__ import annotations
 

@@ -106,7 +106,7 @@ def _time(ms: float | None) -> str:
 
 
 def _shortened(name: str) -> str:
-    """Return the end of a name, which tells layers apart."""
+    """Return the end of a name, which distinguishes layers."""
     return name if len(name) <= _MOST_LABEL else f"…{name[1 - _MOST_LABEL :]}"
 
 

@@ -1,4 +1,4 @@
-"""Test how Python is started on a host, and what is said if it does not start."""
+"""Test how Python is started on a host, and the error if it does not start."""
 
 from __future__ import annotations
 

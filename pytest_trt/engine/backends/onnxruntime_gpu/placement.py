@@ -175,7 +175,7 @@ def _is_data(tensor: Any) -> bool:
 
 
 def name_all_nodes(path: Path) -> None:
-    """Give a name to every node of a model that has none: only nodes with names can be told apart."""
+    """Give a name to every node of a model that has none: only nodes with names can be distinguished."""
     import onnx
 
     model = onnx.load(str(path), load_external_data=False)
