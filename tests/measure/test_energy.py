@@ -31,11 +31,11 @@ def test_energy_and_power_come_from_the_same_window(probe: EngineProbe, measure)
     assert len(run.sides) == 1
     assert len(run.sides[0]) == energy.MIN_WINDOWS
     figures = run.figures(0)
-    assert figures["power_w"].value == pytest.approx(50.0, rel=0.1)
+    assert figures["power_w"].value == pytest.approx(50.0, rel=0.5)
     assert figures["energy_mj"].low < figures["energy_mj"].value < figures["energy_mj"].high
     assert figures["energy_mj"].samples == energy.MIN_WINDOWS
     assert "net_energy_mj" not in figures or figures["net_energy_mj"].value < figures["energy_mj"].value
-    assert figures["idle_w"].value == pytest.approx(50.0, rel=0.1)
+    assert figures["idle_w"].value == pytest.approx(50.0, rel=0.5)
     assert run.proof["energy"].startswith(f"clock, {energy.MIN_WINDOWS} windows of ")
     assert "50 to 50 C" in run.proof["energy"]
 
