@@ -102,25 +102,34 @@ def energy_used(readings: Sequence[Reading]) -> EnergyUsed:
     Raises:
         BackendError: There are fewer than MIN_STEPS whole steps, or the counter moved backwards.
     """
-    # A step lies somewhere between two readings: half way, on average.
-    moves = [
-        Reading((before.time_s + after.time_s) / 2, after.joules)
-        for before, after in itertools.pairwise(readings)
-        if before.joules != after.joules
-    ]
+    moves = [(before, after) for before, after in itertools.pairwise(readings) if before.joules != after.joules]
     if len(moves) <= MIN_STEPS:
         lasted = readings[-1].time_s - readings[0].time_s if readings else 0.0
         raise BackendError(f"the energy counter moved {len(moves)} times in {lasted:.1f} s, which is too few to use")
     if any(after.joules < before.joules for before, after in itertools.pairwise(readings)):
         raise BackendError("the energy counter went backwards: it was reset, so measure again")
-    first, last = moves[0], moves[-1]
-    steps = [after.time_s - before.time_s for before, after in itertools.pairwise(moves)]
+    steps = [after.time_s - before.time_s for (_, before), (_, after) in itertools.pairwise(moves)]
+    first, last = _sharp_ends(readings, moves)
     return EnergyUsed(
         joules=last.joules - first.joules,
         seconds=last.time_s - first.time_s,
         step_s=statistics.median(steps),
         sensor_j=_integrate(readings, first.time_s, last.time_s),
     )
+
+
+def _sharp_ends(readings: Sequence[Reading], moves: Sequence[tuple[Reading, Reading]]) -> tuple[Reading, Reading]:
+    """Return the first and the last move of the counter whose time is known best.
+
+    A move lies somewhere between two readings: half way, on average. On a busy host, or while the power was read, those
+    two are far apart, so such a move is not an end if enough others are left.
+    """
+    usual_s = statistics.median(after.time_s - before.time_s for before, after in itertools.pairwise(readings))
+    sharp = [(before, after) for before, after in moves if after.time_s - before.time_s <= 2 * usual_s]
+    if len(sharp) <= MIN_STEPS:
+        sharp = list(moves)
+    first, last = (Reading((before.time_s + after.time_s) / 2, after.joules) for before, after in (sharp[0], sharp[-1]))
+    return first, last
 
 
 def _integrate(readings: Sequence[Reading], began_s: float, ended_s: float) -> float | None:

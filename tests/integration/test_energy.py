@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from fnmatch import fnmatch
 
 import pytest
 from samples.energy import ClockMeter, short_windows
@@ -50,10 +49,10 @@ def test_a_budget_on_energy_is_judged(project) -> None:
 @pytest.mark.usefixtures("clock_meter")
 def test_a_tolerance_compares_the_energy_of_two_engines_in_turn(project) -> None:
     run(project, "--trt-energy", "--trt-baseline-save")
-    _, found = run(project, marks='@pytest.mark.trt_regression(power_w="50%", paired=True)\n')
+    _, found = run(project, marks='@pytest.mark.trt_regression(power_w="500%", paired=True)\n')
     (verdict,) = [v for v in found["verdicts"] if v["figure"] == "power_w"]
-    assert verdict["status"] in ("ok", "inconclusive")  # windows of a few ms scatter on a busy machine
-    assert any(fnmatch(text, "judged engine against engine: * windows each, in turns") for text in verdict["details"])
+    assert verdict["status"] == "ok"
+    assert "judged engine against engine: 4 windows each, in turns" in verdict["details"]
     assert not [v for v in found["verdicts"] if v["figure"] == "energy_mj"]  # nobody requested its comparison
 
 
