@@ -1,80 +1,22 @@
-"""What the inputs and outputs of a decoder are for, and the arrays of its steps."""
+"""The arrays of a decoder's steps, and the shapes between them."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.engine.state import State
+from pytest_trt.engine.roles import Roles
 from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.errors import ModelError
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-_POSITION, _MASK, _LOGITS = "position", "mask", "logits"
-"""A part of the names of inputs and outputs with a role."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Roles:
-    """The roles of a decoder's inputs and outputs that are no state.
-
-    Attributes:
-        tokens: The input of token ids, of shape (batch, tokens) or (tokens,).
-        positions: The inputs that say at which position each token is, or where a step writes.
-        masks: The inputs with a 1 for each position that a step may read.
-        others: The other inputs. They are the same in every step.
-        logits: The output with a number for each token of the vocabulary.
-    """
-
-    tokens: str
-    positions: tuple[str, ...]
-    masks: tuple[str, ...]
-    others: tuple[str, ...]
-    logits: str
-
-
-def find_roles(
-    model: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor], state: State, write_index: Collection[str]
-) -> Roles:
-    """Return the roles of a decoder's inputs and outputs, by their names and types.
-
-    Args:
-        model: The name of the model, for errors.
-        inputs: The inputs.
-        outputs: The outputs.
-        state: The outputs and inputs that are state.
-        write_index: The inputs that say where a step writes.
-
-    Raises:
-        ModelError: Not exactly one input can be the tokens, or one output the logits.
-    """
-    names = {name for pair in state for name in (pair.input, pair.output)}
-    free = [tensor for tensor in inputs if tensor.name not in names]
-    whole = [tensor.name for tensor in free if tensor.dtype.startswith(("int", "uint", "bool"))]
-    positions = tuple(name for name in whole if name in write_index or _POSITION in name.lower())
-    masks = tuple(name for name in whole if _MASK in name.lower() and name not in positions)
-    tokens = [name for name in whole if name not in (*positions, *masks)]
-    tokens = [name for name in tokens if name.lower().endswith("input_ids")] or tokens
-    if len(tokens) != 1:
-        found = f"{len(tokens)} could be: {', '.join(map(repr, tokens))}" if tokens else "none"
-        raise ModelError(
-            f"generate: {model} must have one input of tokens, which are integers, but {found}: its inputs without "
-            f"state are {', '.join(repr(tensor.name) for tensor in free) or 'none'}; name it 'input_ids'"
-        )
-    scores = [t.name for t in outputs if t.name not in names and t.dtype in ("float32", "float16") and len(t.shape) > 1]
-    scores = [name for name in scores if _LOGITS in name.lower()] or scores
-    if len(scores) != 1:
-        found = f"{len(scores)} could be: {', '.join(map(repr, scores))}" if scores else "none"
-        raise ModelError(
-            f"generate: {model} must have one output of logits, which are floats for each token, but {found}: name it "
-            "'logits'"
-        )
-    others = tuple(t.name for t in free if t.name not in (tokens[0], *positions, *masks))
-    return Roles(tokens[0], positions, masks, others, scores[0])
+_LOWEST = -65504.0
+"""What is added to the scores of attention where it may not read: the lowest number of float16."""
 
 
 def step_arrays(
@@ -97,12 +39,62 @@ def step_arrays(
         if name == roles.tokens:
             found[name] = np.ascontiguousarray(tokens.reshape(shapes[name]), dtype)
         elif name in roles.positions:
-            new = np.arange(fill, fill + count) if shapes[name][-1:] == (count,) else fill
-            found[name] = np.full(shapes[name], new, dtype)
-        elif name in roles.masks:
+            for_each = shapes[name][-1:] == (count,) and name not in roles.of_texts
+            found[name] = np.full(shapes[name], np.arange(fill, fill + count) if for_each else fill, dtype)
+        elif name in roles.totals:
+            found[name] = np.full(shapes[name], fill + count, dtype)
+        elif name in roles.flags:
+            found[name] = np.full(shapes[name], fill > 0, dtype)
+        elif name in roles.zeros:
             found[name] = np.zeros(shapes[name], dtype)
-            found[name][..., : fill + count] = 1
+        elif name in roles.masks:
+            found[name] = _mask(shapes[name], dtype, tokens.shape, fill)
     return found
+
+
+def _mask(shape: Shape, dtype: np.dtype[Any], tokens: Shape, fill: int) -> NDArray[Any]:
+    """Return a mask of what a step may read.
+
+    A mask of shape (batch, positions) is 1 for every token that was read. One with a row for each new token,
+    (..., tokens, positions), lets a token read those before it and itself; its floats are added to the scores of
+    attention, so they are 0 there and -65504 elsewhere.
+
+    Args:
+        shape: The shape of the mask.
+        dtype: Its type.
+        tokens: The shape of the tokens that the step reads, (batch, tokens).
+        fill: How many tokens were read before.
+    """
+    import numpy as np
+
+    (batch, count), columns = tokens, np.arange(*shape[-1:] or (1,))
+    by_row = len(shape) > 2 or (len(shape) == 2 and shape[0] != batch)
+    if by_row and shape[-2] == count:
+        read = columns <= np.arange(fill, fill + count)[:, None]
+    else:
+        read = columns < fill + count
+    if by_row and dtype.kind not in "iub":
+        return np.ascontiguousarray(np.broadcast_to(np.where(read, 0, _LOWEST).astype(dtype), shape))
+    return np.ascontiguousarray(np.broadcast_to(read.astype(dtype), shape))
+
+
+def logits_of_last(logits: Shape, tokens: Shape) -> tuple[int, int]:
+    """Return the number of texts, and the number of rows of logits that each of them has, the last token's last.
+
+    Args:
+        logits: The shape of the logits: (batch, tokens, vocabulary), or that of the last token's alone.
+        tokens: The shape of the tokens that were read, (batch, tokens) or (tokens,).
+
+    Raises:
+        ModelError: The logits have no row, or another number of rows for each text.
+    """
+    batch, rows = tokens[0] if len(tokens) == 2 else 1, math.prod(logits[:-1])
+    if rows < 1 or rows % batch:
+        raise ModelError(
+            f"generate: the logits have the shape {tuple(logits)}, which is no row for each of {batch} texts: they "
+            "must be (batch, tokens, vocabulary) or (batch, vocabulary)"
+        )
+    return batch, rows // batch
 
 
 def shapes_between(first: Mapping[str, Shape], last: Mapping[str, Shape], step: int, steps: int) -> dict[str, Shape]:
@@ -131,5 +123,6 @@ def check_handover(left: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> No
         if tuple(shape) != tuple(wanted[name]):
             raise ModelError(
                 f"generate: the model that reads the prompt leaves {name!r} with the shape {tuple(shape)}, but the "
-                f"first step reads {tuple(wanted[name])}: export both with the same state"
+                f"first step reads {tuple(wanted[name])}: export both with the same state; if it grows with the "
+                "tokens, give the axis another name in the output, or a range that begins at 0"
             )

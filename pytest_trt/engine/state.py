@@ -82,6 +82,34 @@ def prompt_state(state: State, inputs: Iterable[Tensor], outputs: Iterable[Tenso
     return tuple(pair for pair in state if pair.input in names)
 
 
+def kept_state(patterns: Mapping[str, str], state: State, inputs: Iterable[Tensor], prompt: Iterable[Tensor]) -> State:
+    """Return the outputs of the model that reads the prompt that every step reads, and none writes.
+
+    Such are the keys and values of an encoder-decoder's cross-attention.
+
+    Args:
+        patterns: `trt_engine(state=...)`.
+        state: The pairs of the steps.
+        inputs: The inputs of the steps.
+        prompt: The outputs of the model that reads the prompt.
+
+    Raises:
+        ModelError: An output does not fit its input.
+    """
+    free = {t.name: t for t in inputs} if patterns else {}
+    for pair in state:
+        free.pop(pair.input, None)
+    written, found = {t.name: t for t in prompt}, {}
+    for pair in state:
+        written.pop(pair.output, None)
+    for pattern, counterpart in patterns.items():
+        for output, name in counterparts(pattern, counterpart, written).items():
+            if name in free:
+                _check_pair(written[output], free[name])
+                found[name] = output
+    return tuple(StatePair(output, name) for name, output in found.items())
+
+
 def check_shapes(state: State, inputs: Iterable[Tensor], outputs: Iterable[Tensor]) -> None:
     """Raise ModelError unless each pair fits together at the concrete shapes of `inputs` and `outputs`."""
     by_input, by_output = {t.name: t for t in inputs}, {t.name: t for t in outputs}

@@ -34,6 +34,7 @@ class DeviceSteps:
         decoding: How the steps are run.
         prompt_state: The outputs and inputs of the first engine that are state.
         state: Those of the second engine.
+        kept: The outputs of the first engine that every step of the second reads, and none writes.
         options: `cuda_graph` applies.
     """
 
@@ -45,10 +46,11 @@ class DeviceSteps:
         decoding: Phase,
         prompt_state: State,
         state: State,
+        kept: State,
         options: PipelineOptions,
     ) -> None:
         self._engines, self._phases = (prompt_engine, engine), (reading, decoding)
-        self._prompt_state, self._state = prompt_state, state
+        self._prompt_state, self._state, self._kept = prompt_state, state, kept
         self.prompt_inputs, self.inputs = prompt_engine.inputs, engine.inputs
         self._kinds = {tensor.name: tensor for tensor in (*engine.inputs, *prompt_engine.inputs)}
         self._held: Mapping[str, tuple[int, Shape]] = {}
@@ -100,7 +102,7 @@ class DeviceSteps:
             plan = self._plan(1, inputs, copied)
             if context.repeats:
                 self._plans[part] = plan
-        logits, self._held = context.run(plan), plan.left
+        logits, self._held = context.run(plan), {**self._held, **plan.left}
         return logits
 
     @property
@@ -116,13 +118,13 @@ class DeviceSteps:
             copied: Their addresses.
         """
         context, aliases = self._contexts[number], self._engines[number].aliases
-        read = {pair.input for pair in (self._prompt_state, self._state)[number]}
+        read = {pair.input for pair in (self._prompt_state, (*self._state, *self._kept))[number]}
         held = {name: found for name, found in self._held.items() if name in read}
         shapes = {**{n: tuple(a.shape) for n, a in inputs.items()}, **{n: shape for n, (_, shape) in held.items()}}
         outputs = context.set_shapes(shapes, copied)
         addresses = {**copied, **{name: address for name, (address, _) in held.items()}}
         left: dict[str, tuple[int, Shape]] = {}
-        for pair in self._state:
+        for pair in self._state if number else (*self._state, *self._kept):
             shape, kind = outputs.pop(pair.output), self._kinds[pair.input]
             nbytes = nbytes_at(kind, shape)
             if pair.output in aliases:

@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_trt.engine.decoder import Roles, shapes_between, step_arrays
+from pytest_trt.engine.decoder import shapes_between, step_arrays
+from pytest_trt.engine.roles import Roles
 from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.errors import InputError
 from pytest_trt.spec.shape_ranges import Shape
@@ -117,7 +118,7 @@ def generate(
         {t.name: np.asarray(constants[t.name], numpy_dtype(t.dtype)) for t in tensors if t.name in phase.roles.others}
         for tensors, phase in ((runner.prompt_inputs, reading), (runner.inputs, decoding))
     )
-    varying = {decoding.roles.tokens, *decoding.roles.positions, *decoding.roles.masks}
+    varying = set(decoding.roles.varying)
     inputs = [tensor for tensor in runner.inputs if tensor.name in varying]
     first, last = ({name: shapes[name] for name in varying} for shapes in (decoding.first, decoding.last))
     fill, clock, kept = prompt.shape[1], time.perf_counter, []

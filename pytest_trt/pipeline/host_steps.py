@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends.base import HostEngine
-from pytest_trt.engine.decoder import check_handover
+from pytest_trt.engine.decoder import check_handover, logits_of_last
 from pytest_trt.engine.state import State
 from pytest_trt.engine.tensors import numpy_dtype
 from pytest_trt.pipeline.generation import Phase
@@ -26,6 +26,7 @@ class HostSteps:
         decoding: How the steps are run.
         prompt_state: The outputs and inputs of the first engine that are state.
         state: Those of the second engine.
+        kept: The outputs of the first engine that every step of the second reads, and none writes.
     """
 
     def __init__(
@@ -36,10 +37,11 @@ class HostSteps:
         decoding: Phase,
         prompt_state: State,
         state: State,
+        kept: State,
     ) -> None:
         self._prompt_engine, self._engine = prompt_engine, engine
         self._reading, self._decoding = reading, decoding
-        self._prompt_state, self._state = prompt_state, state
+        self._prompt_state, self._state, self._kept = prompt_state, state, kept
         self.prompt_inputs, self.inputs = prompt_engine.inputs, engine.inputs
         self._values: dict[str, Any] = {}
 
@@ -53,20 +55,21 @@ class HostSteps:
 
     def read_prompt(self, inputs: Arrays) -> NDArray[Any]:
         """Read the prompt; see `StepRunner`."""
-        logits = self._run(self._prompt_engine, inputs, self._reading)
+        logits = self._run(self._prompt_engine, inputs, self._reading, (*self._state, *self._kept))
         if self._decoding.steps:
             check_handover({name: value.shape() for name, value in self._values.items()}, self._decoding.first)
         return logits
 
     def step(self, inputs: Arrays) -> NDArray[Any]:
         """Run one step; see `StepRunner`."""
-        return self._run(self._engine, inputs, self._decoding)
+        return self._run(self._engine, inputs, self._decoding, self._state)
 
-    def _run(self, engine: HostEngine, inputs: Arrays, phase: Phase) -> NDArray[Any]:
+    def _run(self, engine: HostEngine, inputs: Arrays, phase: Phase, state: State) -> NDArray[Any]:
         outputs = engine.step({**inputs, **self._values})
-        self._values = {pair.input: outputs[pair.output] for pair in self._state}
+        self._values = {**self._values, **{pair.input: outputs[pair.output] for pair in state}}
         logits: NDArray[Any] = outputs[phase.roles.logits].numpy()
-        return logits[:, -1] if logits.ndim == 3 else logits
+        batch, rows = logits_of_last(logits.shape, inputs[phase.roles.tokens].shape)
+        return logits.reshape(batch, rows, -1)[:, -1]
 
     @property
     def state_bytes(self) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from pytest_trt.engine.backends.base import Engine, HostEngine
 from pytest_trt.engine.backends.device_engine import SelfProfiling
-from pytest_trt.engine.state import prompt_state, resolve_state
+from pytest_trt.engine.state import kept_state, prompt_state, resolve_state
 from pytest_trt.errors import BackendError
 from pytest_trt.pipeline.generation import Phase, StepRunner
 from pytest_trt.pipeline.runner import Runner
@@ -74,11 +74,12 @@ def open_steps(
     """
     pairs = resolve_state(state, engine.inputs, engine.outputs)
     before = prompt_state(pairs, prompt_engine.inputs, prompt_engine.outputs)
+    kept = kept_state(state, pairs, engine.inputs, prompt_engine.outputs)
     if engine.kind == "host":
         from pytest_trt.pipeline.host_steps import HostSteps
 
         host, prompt_host = cast(HostEngine, engine), cast(HostEngine, prompt_engine)
-        return HostSteps(prompt_host, host, reading, decoding, before, pairs)
+        return HostSteps(prompt_host, host, reading, decoding, before, pairs, kept)
     from pytest_trt.pipeline.device_steps import DeviceSteps
 
     if isinstance(engine, SelfProfiling) and decoding.first != decoding.last:
@@ -87,4 +88,4 @@ def open_steps(
             "growing cache cannot be timed: use a cache of a fixed capacity, or another backend"
         )
     device, prompt_device = cast("DeviceEngine", engine), cast("DeviceEngine", prompt_engine)
-    return DeviceSteps(prompt_device, device, reading, decoding, before, pairs, options)
+    return DeviceSteps(prompt_device, device, reading, decoding, before, pairs, kept, options)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends import cuda
+from pytest_trt.engine.decoder import logits_of_last
 from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.errors import BackendError, ModelError
 from pytest_trt.pipeline.generation import Phase
@@ -178,9 +179,10 @@ class StepContext:
         return graph if self._captures else None
 
     def _fetch_logits(self, address: int, shape: Shape) -> NDArray[Any]:
-        kind = numpy_dtype(self._kinds[self._phase.roles.logits].dtype)
-        batch, width = shape[0], shape[-1] * kind.itemsize
-        rows = math.prod(shape[1:-1])
+        roles = self._phase.roles
+        kind = numpy_dtype(self._kinds[roles.logits].dtype)
+        batch, rows = logits_of_last(shape, self._phase.first[roles.tokens])
+        width = shape[-1] * kind.itemsize
         pinned = self._pinned.at_least(("logits",), batch * width)
         for number in range(batch):
             self._stream.copy(pinned.address + number * width, address + ((number + 1) * rows - 1) * width, width)

@@ -22,6 +22,7 @@ IoFormat = Literal[
     "linear", "chw2", "chw4", "chw16", "chw32", "hwc", "hwc8", "hwc16", "dhwc", "dhwc8", "cdhw32", "dla_linear",
     "dla_hwc4",
 ]  # fmt: skip
+Role = Literal["tokens", "position", "total", "mask", "flag", "zero", "constant", "logits"]
 MemoryPool = Literal[
     "workspace", "tactic_dram", "tactic_shared_memory", "dla_managed_sram", "dla_local_dram", "dla_global_dram"
 ]
@@ -29,7 +30,7 @@ MemoryPool = Literal[
 _NOT_BUILD_OPTIONS = frozenset((
     "path", "onnx", "build", "calibration", "seed", "input_ranges", "threads", "build_timeout_s", "backend",
     "device", "cpu_nodes", "timing_cache", "timing_cache_mode", "plugins", "weight_streaming_budget",
-    "engine_host_code_allowed", "state", "write_index",
+    "engine_host_code_allowed", "state", "write_index", "roles",
 ))  # fmt: skip
 """Fields that do not change what is built, or whose file is part of the cache key by its content."""
 
@@ -39,6 +40,7 @@ _ALLOWED_FOR_PLANS = frozenset(("shapes", "dims", "precision", "tf32", "version_
 _FOR_EVERY_BACKEND = frozenset((
     "path", "onnx", "build", "shapes", "dims", "precision", "calibration", "tf32", "strongly_typed", "backend",
     "device", "cpu_nodes", "seed", "input_ranges", "threads", "build_timeout_s", "state", "write_index",
+    "roles",
 ))  # fmt: skip
 """Fields that ONNX Runtime supports too, or that request what it does in any case."""
 
@@ -77,6 +79,7 @@ class EngineSpec:
             output. `*` is the same text on both sides. State stays on the device.
         write_index: The input that says where a step writes into state of a fixed capacity, with the axis of the
             state that it counts along; a name alone means axis -2. `trt_matrix` sets it by its name.
+        roles: What inputs, and the output of logits, are for in a generation, where their names do not say it.
         precision: The precision of the engine. `best` lets the builder choose.
         calibration: The data for int8: a function that yields dicts of arrays by input name, the same at every call;
             `"random"` for generated arrays; or, with `calibrator`, the path of a calibration cache.
@@ -118,6 +121,7 @@ class EngineSpec:
     dims: Mapping[str, tuple[DimRange, ...]] = dataclasses.field(default_factory=dict)
     state: Mapping[str, str] = dataclasses.field(default_factory=dict)
     write_index: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    roles: Mapping[str, Role] = dataclasses.field(default_factory=dict)
     precision: Precision = "fp32"
     calibration: str | Callable[[], Any] | None = None
     calibrator: Literal["entropy", "minmax"] | None = None
@@ -214,8 +218,9 @@ class EngineSpec:
             if size < 1:
                 yield f"memory_pool_bytes[{pool!r}] is {size}: it must be at least 1"
         yield from pattern_problems(self.state)
-        if self.write_index and not self.state:
-            yield f"write_index={', '.join(self.write_index)} has no effect without state: declare state, or remove it"
+        for field in ("write_index", "roles"):
+            if (names := getattr(self, field)) and not self.state:
+                yield f"{field}={', '.join(names)} has no effect without state: declare state, or remove it"
         yield from self._layer_problems()
         yield from self._contradictions()
         ineffective = sorted(self._changed() - _NOT_BUILD_OPTIONS - _ALLOWED_FOR_PLANS)

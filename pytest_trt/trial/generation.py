@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pytest_trt.engine.decoder import Roles, find_roles
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.model.shapes import resolve_shapes
 from pytest_trt.engine.provide import ProvidedEngine
-from pytest_trt.engine.state import check_write_index, prompt_state, resolve_state
+from pytest_trt.engine.roles import check_declared_roles
+from pytest_trt.engine.state import State, check_write_index, kept_state, prompt_state, resolve_state
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import DeclarationError, InputError, ModelError
 from pytest_trt.measure.engine_probe import GenerationInputs
@@ -20,27 +19,12 @@ from pytest_trt.measure.probe.generations import GenerationJob
 from pytest_trt.pipeline.generation import Phase
 from pytest_trt.spec.declaration import Declaration, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
-from pytest_trt.spec.shape_ranges import Shape
+from pytest_trt.trial.generation_sizes import Part, StepSizes, has_dim, roles_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_trt.engine.tensors import Arrays
-
-
-@dataclasses.dataclass(frozen=True)
-class Part:
-    """A model of a generation: the one that reads the prompt, or the one that runs the steps.
-
-    Attributes:
-        model: The model.
-        spec: How it is built.
-        run: The shape that its test runs.
-    """
-
-    model: Model
-    spec: EngineSpec
-    run: RunShape
 
 
 def plan_inputs(
@@ -96,46 +80,27 @@ def plan_generation(
     first = reader or decoder
     state = resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs)
     prompt_state(state, first.model.inputs, first.model.outputs)
-    roles, first_roles = _roles(decoder, decoder), _roles(first, decoder)
-    batch, count = tokens.shape
-
-    def shapes(part: Part, one: Roles, new: int, fill: int) -> Mapping[str, Shape]:
-        before, after = _growing(decoder)
-        sizes = {
-            **part.run.dims,
-            **_token_sizes(part, one, (batch, new)),
-            **dict.fromkeys(before, fill),
-            **dict.fromkeys(after, fill + new),
-        }
-        known = {name: size for name, size in sizes.items() if _has_dim(part.model, name)}
-        _check_ranges(part, known, f"{count} tokens of a prompt and {steps} generated ones")
-        run = RunShape(batch=part.run.batch and batch, dims=known)
-        found = resolve_shapes(part.model, part.spec, run).run
-        read = found[one.tokens]
-        if read not in ((batch, new), (new,)):
-            raise ModelError(
-                f"generate: {part.model.path.name} reads tokens of the shape {read}, but {batch} x {new} are to be "
-                "read: export it with dynamic dimensions"
-                + ("" if reader or new == 1 else ", or name a model that reads the prompt: prefill='prefill.onnx'")
-            )
-        return found
-
-    more = steps - 1
-    whole = shapes(first, first_roles, count, 0)
+    kept = kept_state(decoder.spec.state, state, decoder.model.inputs, first.model.outputs)
+    models = (decoder.model, first.model)
+    check_declared_roles(decoder.spec, {t.name for model in models for t in (*model.inputs, *model.outputs)})
+    roles, first_roles = (roles_of(part, decoder, (*state, *kept)) for part in (decoder, first))
+    (batch, count), more = tokens.shape, steps - 1
+    what = f"{count} tokens of a prompt and {steps} generated ones"
+    whole = StepSizes(first, first_roles, decoder, state, what, has_reader=reader is not None).shapes(batch, count, 0)
     reading = Phase(first_roles, whole, whole, steps=1)
-    step = shapes(decoder, roles, 1, count if more else 0)
-    decoding = Phase(roles, step, shapes(decoder, roles, 1, count + more - 1) if more else step, steps=more)
+    sizes = StepSizes(decoder, roles, decoder, state, what, has_reader=reader is not None)
+    step = sizes.shapes(batch, 1, count if more else 0)
+    decoding = Phase(roles, step, sizes.shapes(batch, 1, count + more - 1) if more else step, steps=more)
     last = dict.fromkeys(decoder.spec.write_index, count + more - 1)
     check_write_index(decoder.spec, state, decoding.first, last)
     constants = _constants(first, reading, decoder, decoding)
     return GenerationJob(reading, decoding), {first_roles.tokens: tokens, **constants}
 
 
-def _roles(part: Part, decoder: Part) -> Roles:
-    """Return the roles of a model's inputs and outputs; the state is that of the decoder."""
+def _all_state(decoder: Part, reader: Model) -> State:
+    """Return the pairs of a decoder, and those that a model that reads the prompt hands to it for good."""
     state = resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs)
-    model = part.model
-    return find_roles(model.path.name, model.inputs, model.outputs, state, decoder.spec.write_index)
+    return (*state, *kept_state(decoder.spec.state, state, decoder.model.inputs, reader.outputs))
 
 
 def prompt_part(decoder: Part, model: Model, shape: Sequence[int]) -> Part:
@@ -151,9 +116,9 @@ def prompt_part(decoder: Part, model: Model, shape: Sequence[int]) -> Part:
     spec, prompt = decoder.spec, shape[-1]
     inputs = {tensor.name for tensor in model.inputs}
     names = inputs | {tensor.name for tensor in model.outputs}
-    dims = {name: ranges for name, ranges in spec.dims.items() if _has_dim(model, name)}
-    roles = _roles(Part(model, spec, decoder.run), decoder)
-    run = {name: size for name, size in decoder.run.dims.items() if _has_dim(model, name)}
+    dims = {name: ranges for name, ranges in spec.dims.items() if has_dim(model, name)}
+    roles = roles_of(Part(model, spec, decoder.run), decoder, _all_state(decoder, model))
+    run = {name: size for name, size in decoder.run.dims.items() if has_dim(model, name)}
     sequence = (model.dims[roles.tokens] or (None,))[-1]
     if isinstance(sequence, str):
         low, _, high = dims.get(sequence, ((prompt, prompt, prompt),))[0]
@@ -166,6 +131,7 @@ def prompt_part(decoder: Part, model: Model, shape: Sequence[int]) -> Part:
         build=None,
         state={},
         write_index={},
+        roles={},
         dims=dims,
         shapes={name: ranges for name, ranges in spec.shapes.items() if name in inputs},
         input_ranges={name: ends for name, ends in spec.input_ranges.items() if name in inputs},
@@ -173,43 +139,6 @@ def prompt_part(decoder: Part, model: Model, shape: Sequence[int]) -> Part:
         io_formats={name: kind for name, kind in spec.io_formats.items() if name in names},
     )
     return Part(model, spec, RunShape(batch=decoder.run.batch, dims=run))
-
-
-def _check_ranges(part: Part, sizes: Mapping[str, int], what: str) -> None:
-    """Raise InputError if a size lies outside all ranges that the test declares for its dimension."""
-    for name, size in sizes.items():
-        ranges = part.spec.dims.get(name, ())
-        if ranges and not any(low <= size <= high for low, _, high in ranges):
-            listed = " or ".join(f"{low} to {high}" for low, _, high in ranges)
-            raise InputError(
-                f"generate: {what} need {name}={size}, but {part.model.path.name} is built for {listed}: generate "
-                f"fewer, or widen dims={{{name!r}: (min, opt, max)}}"
-            )
-
-
-def _has_dim(model: Model, name: str) -> bool:
-    """Return whether an input of the model has a dimension of that name, alone or in an expression."""
-    dims = [dim for tensor in model.inputs for dim in model.dims[tensor.name] or () if isinstance(dim, str)]
-    return any(name == dim or name in re.findall(r"\w+", dim) for dim in dims)
-
-
-def _growing(decoder: Part) -> tuple[set[str], set[str]]:
-    """Return the names of the dimensions that count the tokens before a step, and of those that also count its own."""
-    before: set[str] = set()
-    after: set[str] = set()
-    for pair in resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs):
-        past, present = (decoder.model.dims[name] or () for name in (pair.input, pair.output))
-        for old, new in zip(past, present, strict=False):
-            if isinstance(old, str) and old != new:
-                before.add(old)
-                after |= {new} if isinstance(new, str) and new.isidentifier() else set()
-    return before, after - before
-
-
-def _token_sizes(part: Part, roles: Roles, shape: tuple[int, int]) -> dict[str, int]:
-    """Return the sizes of the dimensions of the tokens that have names: the batch, if there is one, and the tokens."""
-    dims = part.model.dims[roles.tokens] or ()
-    return {dim: size for dim, size in zip(dims[::-1], shape[::-1], strict=False) if isinstance(dim, str)}
 
 
 def prompt_tokens(prompt: int | Sequence[Any] | NDArray[Any], decoder: Part) -> NDArray[Any]:
@@ -230,7 +159,7 @@ def prompt_tokens(prompt: int | Sequence[Any] | NDArray[Any], decoder: Part) -> 
         raise DeclarationError(
             "generate needs state, which the steps hand on: name it in trt_engine, as in state={'present_*': 'past_*'}"
         )
-    roles = _roles(decoder, decoder)
+    roles = roles_of(decoder, decoder, _all_state(decoder, decoder.model))
     logits = next(tensor for tensor in decoder.model.outputs if tensor.name == roles.logits)
     vocabulary = logits.shape[-1]
     if isinstance(prompt, (int, np.integer)) and not isinstance(prompt, bool):
@@ -270,7 +199,10 @@ def _constants(reader: Part, reading: Phase, decoder: Part, decoding: Phase) -> 
                 if known.shape != shape or phase.last[tensor.name] != shape:
                     raise ModelError(
                         f"generate: the shape of input {tensor.name!r} changes with the number of tokens, and nothing "
-                        "says what it is for: inputs of integers with 'mask' or 'position' in their names are known"
+                        f"says what it is for: declare it, as in trt_engine(roles={{{tensor.name!r}: 'mask'}})"
                     )
     ranges = {name: ends for name, ends in decoder.spec.input_ranges.items() if name in wanted}
+    for name in {*reading.roles.ones, *decoding.roles.ones} - ranges.keys():
+        added = wanted[name].dtype.startswith(("float", "bfloat")) and len(wanted[name].shape) > 2
+        ranges[name] = (0, 0) if added else (1, 1)
     return dict(generate_inputs(wanted.values(), decoder.spec.seed, ranges))

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 
-from pytest_trt.engine.state import StatePair, check_shapes, check_write_index, growing_axis, resolve_state
+from pytest_trt.engine.state import StatePair, check_shapes, check_write_index, growing_axis, kept_state, resolve_state
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import InputError, ModelError
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -110,3 +110,15 @@ def test_a_long_list_of_names_is_cut() -> None:
     outputs = [Tensor(f"present_{i}", "float32", (1,)) for i in range(32)]
     with pytest.raises(ModelError, match=r"its outputs are 'present_0', .*, 'present_7' and 24 more$"):
         resolve_state({"past_*": "past_*"}, INPUTS, outputs)
+
+
+def test_what_only_the_model_of_the_prompt_writes_is_kept() -> None:
+    patterns = {"present_*": "past_*"}
+    inputs = (*INPUTS, Tensor("past_cross", "float32", (1, 2, 5, 8)))
+    state = resolve_state(patterns, inputs, PRESENT)
+    cross = Tensor("present_cross", "float32", (1, 2, -1, 8))
+    assert kept_state(patterns, state, inputs, (*PRESENT, cross)) == (StatePair("present_cross", "past_cross"),)
+    assert kept_state(patterns, state, inputs, PRESENT) == ()
+    assert kept_state(patterns, state, INPUTS, (*PRESENT, cross)) == ()
+    with pytest.raises(ModelError, match="'present_cross' with input 'past_cross', but they are float16 and float32"):
+        kept_state(patterns, state, inputs, (Tensor("present_cross", "float16", (1, 2, 5, 8)),))

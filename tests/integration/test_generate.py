@@ -12,6 +12,7 @@ import pytest
 from decoders import Cache, decoder
 from samples.models import layers_model
 from samples.pytest_runs import error_of_each_test
+from samples.sums import sums, tokens_of_sums
 
 HEAD = """
 import numpy as np
@@ -235,3 +236,72 @@ def test_bad_input_is_one_error_each(decoders: pytest.Pytester) -> None:
         "no_prefill": "ModelError: there is no model 'prefills.onnx' (did you mean 'prefill.onnx'?)",
     }
     assert {name: found[f"test_{name}"][: len(text)] for name, text in expected.items()} == expected
+
+
+@pytest.fixture
+def sums_of_tokens(project: pytest.Pytester) -> pytest.Pytester:
+    """A project with decoders that differ in the form of their mask, their dimensions and their caches."""
+    models = {
+        "added": sums(),
+        "bools": sums(mask=onnx.TensorProto.BOOL, mask_dims=("B", "rows", "columns")),
+        "alone": sums(mask=onnx.TensorProto.FLOAT16, mask_dims=("S", "P + S"), batched=False),
+        "one_name": sums(names=("B", "S", "P", "P"), mask_dims=("B", 1, "S", "T")),
+        "unnamed": sums(names=(None,) * 4, mask_dims=(None, 1, None, None)),
+        "crossing": sums(crossing="reads"),
+        "prompt": sums(crossing="writes", mask_dims=("B", 1, "S", "S"), names=("B", "S", "", "S")),
+    }
+    for name, model in models.items():
+        onnx.save(model, str(project.path / f"{name}.onnx"))
+    return project
+
+
+def test_masks_dimensions_and_caches_may_have_other_forms(sums_of_tokens: pytest.Pytester) -> None:
+    dims = {"B": (1, 1, 2), "P": (0, 4, 64), "S": (1, 1, 8)}
+    shapes = {
+        "input_ids": ((1, 1), (1, 1), (2, 8)),
+        "attention_mask": ((1, 1, 1, 1), (1, 1, 1, 5), (2, 1, 8, 72)),
+        **{f"past.{name}": ((1, 0), (1, 4), (2, 64)) for name in ("first", "second")},
+    }
+    spec = {
+        "bools": {"dims": {**dims, "rows": (1, 1, 8), "columns": (1, 5, 72)}},
+        "alone": {"dims": {"P": (0, 4, 64), "S": (1, 1, 8)}},
+        "one_name": {"dims": {**dims, "T": (1, 5, 72)}},
+        "unnamed": {"shapes": shapes},
+        "crossing": {"dims": dims},
+    }
+    tests = [
+        f"""
+@pytest.mark.trt_engine("{name}.onnx", state={{"present.*": "past.*"}}, **{fields})
+def test_{name}(trt_runner):
+    found = trt_runner.generate({[1, 2, 4] if name == "alone" else [[1, 2, 4], [7, 5, 3]]}, 9, {prefill!r})
+    assert found.tokens.tolist() == {[tokens_of_sums([1, 2, 4], 9, added), tokens_of_sums([7, 5, 3], 9, added)]}{cut}
+"""
+        for name, fields in spec.items()
+        for added, prefill in [(12, "prompt.onnx") if name == "crossing" else (0, None)]
+        for cut in ["[:1]" if name == "alone" else ""]
+    ]
+    sums_of_tokens.makepyfile("import pytest\n" + "".join(tests))
+    sums_of_tokens.runpytest_inprocess().assert_outcomes(passed=5)
+
+
+def test_the_number_of_texts_must_be_that_of_the_model(sums_of_tokens: pytest.Pytester) -> None:
+    sums_of_tokens.makepyfile(
+        """
+import pytest
+
+@pytest.mark.trt_engine("alone.onnx", state={"present.*": "past.*"}, dims={"P": (0, 4, 64), "S": (1, 1, 8)})
+def test_two(trt_runner): trt_runner.generate([[1, 2], [3, 4]], 2)
+
+@pytest.mark.trt_engine(
+    "added.onnx", state={"present.*": "past.*"}, dims={"B": 1, "P": (0, 4, 64), "S": 1}, roles={"mask": "mask"}
+)
+def test_role(trt_runner): trt_runner.generate([[1]], 2)
+"""
+    )
+    found = error_of_each_test(sums_of_tokens.runpytest_inprocess())
+    assert found == {
+        "test_two": "ModelError: generate: alone.onnx reads tokens of the shape (2,), but 2 x 2 are to be read: give 1 "
+        "texts, or export it with dynamic dimensions",
+        "test_role": "ModelError: trt_engine: roles names 'mask': no model of the generation has it: name an input, or "
+        "the output of logits",
+    }
