@@ -5,24 +5,22 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pytest_trt.cli.arguments import (
     add_gate_argument,
-    add_input_arguments,
     add_precision_argument,
     add_run_arguments,
     add_time_arguments,
     find_interpreter,
-    input_fields,
     parse_precision,
     run_options,
-    run_shape,
     time_options,
 )
 from pytest_trt.cli.exit_status import UNDECIDED, exit_status
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show, show_json, show_progress
 from pytest_trt.core import codec
@@ -53,8 +51,8 @@ def add_command(subparsers: Any) -> None:
         parser.add_argument(
             f"--{side}-python",
             metavar="PYTHON",
-            default=sys.executable,
-            help=f"the interpreter of {side.upper()} (default: this one); it does not need pytest",
+            help=f"the interpreter of {side.upper()}, on the host of --host (default: this one, or that of the host); "
+            "it does not need pytest",
         )
         parser.add_argument(
             f"--backend-{side}",
@@ -110,7 +108,7 @@ def _run(args: argparse.Namespace) -> int:
     if args.json:
         show_json(_as_json(outcome))
     else:
-        show(*_describe(outcome, args))
+        show(*_describe(outcome, args.model, [side.interpreter for side in sides]))
     return exit_status((Result(args.model, outcome.verdicts),), _FAILING)
 
 
@@ -125,13 +123,14 @@ def _bench(project: Project, args: argparse.Namespace, side: str) -> Bench:
         "energy": ("--energy", "true" if args.energy else None),
     }
     settings = project.settings(flags)
-    return Bench(settings, show_progress, find_interpreter(f"--{side}-python", getattr(args, f"{side}_python")))
+    python = find_interpreter(f"--{side}-python", getattr(args, f"{side}_python"), settings)
+    return Bench(settings, show_progress, python)
 
 
-def _describe(outcome: AbOutcome, args: argparse.Namespace) -> list[str]:
-    lines = [f"{Path(args.model).name} on {device_name(outcome.new.environment)}"]
+def _describe(outcome: AbOutcome, model: str, interpreters: Sequence[str]) -> list[str]:
+    lines = [f"{Path(model).name} on {device_name(outcome.new.environment)}"]
     labels = {"ms": "", "p99_ms": "p99 ", "memory_mb": "", "host_mb": "host ", "energy_mj": "", "power_w": ""}
-    for name, measurement, python in (("A", outcome.old, args.a_python), ("B", outcome.new, args.b_python)):
+    for name, measurement, python in zip("AB", (outcome.old, outcome.new), interpreters, strict=True):
         environment = measurement.environment
         figures = [
             label + format_with_unit(figure, measurement.figures[figure].value)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import math
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
 from pytest_trt.core.validation import suggest
 from pytest_trt.engine.model.files import RANDOM_CALIBRATION
 from pytest_trt.errors import DeclarationError
-from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.engine_spec import Precision
+from pytest_trt.spec.settings import Settings
 
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -74,7 +73,19 @@ def add_run_arguments(parser: argparse.ArgumentParser, *, rootdir: bool = True) 
         metavar="N|UUID|WORDS",
         help="the GPU to use, by number, UUID or words of its name (default: the ini setting, or 0)",
     )
+    add_host_argument(parser)
     add_cache_arguments(parser, rootdir=rootdir)
+
+
+def add_host_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names hosts elsewhere, for the field `hosts` of Settings."""
+    parser.add_argument(
+        "--host",
+        action="append",
+        metavar="ssh://HOST|exec:COMMAND|ray|off",
+        help="a host elsewhere that has the GPU, as --trt-host names it; may be repeated; off: this host (default: the "
+        "ini setting trt_hosts, or this host)",
+    )
 
 
 def _add_rootdir(parser: argparse.ArgumentParser) -> None:
@@ -87,9 +98,13 @@ def _add_rootdir(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
+def run_options(args: argparse.Namespace) -> dict[str, tuple[str, str | list[str] | None]]:
     """Return the values of `add_run_arguments` in the form that `Project.settings` takes."""
-    return {"device": ("--device", args.device), "cache_dir": ("--cache-dir", args.cache_dir)}
+    return {
+        "device": ("--device", args.device),
+        "hosts": ("--host", args.host),
+        "cache_dir": ("--cache-dir", args.cache_dir),
+    }
 
 
 def add_gate_argument(parser: argparse.ArgumentParser) -> None:
@@ -119,107 +134,6 @@ def add_time_arguments(parser: argparse.ArgumentParser) -> None:
 def time_options(args: argparse.Namespace) -> dict[str, tuple[str, str | None]]:
     """Return the values of `add_time_arguments` in the form that `Project.settings` takes."""
     return {"max_time_s": ("--max-time", args.max_time), "wait_s": ("--wait", args.wait)}
-
-
-def add_input_arguments(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the arguments that describe a model's inputs, for `input_fields` and `run_shape`, and return their group."""
-    group = parser.add_argument_group("inputs of the model")
-    group.add_argument("--batch", type=int, metavar="N", help="the size of each dynamic leading dimension")
-    group.add_argument(
-        "--dims",
-        action="append",
-        default=[],
-        metavar="NAME=SIZE|MIN,OPT,MAX",
-        help="the size of a named dimension, or its range, in which case OPT is run; may be repeated",
-    )
-    group.add_argument(
-        "--shapes",
-        action="append",
-        default=[],
-        metavar="NAME=1x3x48|MIN,OPT,MAX",
-        help="the shape of an input whose dimensions have no names, or its range; may be repeated",
-    )
-    group.add_argument(
-        "--input-range",
-        action="append",
-        default=[],
-        metavar="NAME=LOW,HIGH",
-        help="the range of an input's random values; integers include both ends; may be repeated",
-    )
-    return group
-
-
-def input_fields(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the fields of EngineSpec that the arguments of `add_input_arguments` set.
-
-    Raises:
-        DeclarationError: An argument is malformed, or sets one name twice.
-    """
-    return {
-        "dims": _dims(args, tuple),
-        "shapes": _unique("--shapes", map(_parse_shape, args.shapes)),
-        "input_ranges": _unique("--input-range", map(_parse_range, args.input_range)),
-    }
-
-
-def run_shape(args: argparse.Namespace) -> RunShape:
-    """Return the shape to run that the arguments of `add_input_arguments` set.
-
-    Raises:
-        DeclarationError: As `input_fields`.
-    """
-    return RunShape(batch=args.batch, dims=_dims(args, int))
-
-
-def _dims(args: argparse.Namespace, kind: type) -> dict[str, Any]:
-    """Return the dimensions whose value is a size (`kind` is int) or a range (`kind` is tuple)."""
-    return _unique("--dims", [(name, value) for name, value in map(_parse_dim, args.dims) if isinstance(value, kind)])
-
-
-def _unique(flag: str, items: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in items:
-        if name in found:
-            raise DeclarationError(f"{flag} sets {name!r} to both {found[name]} and {value}: keep one of them")
-        found[name] = value
-    return found
-
-
-def _parse_dim(text: str) -> tuple[str, Any]:
-    name, _, sizes = text.rpartition("=")
-    numbers = sizes.split(",")
-    if not name or not all(number.strip().isdecimal() for number in numbers) or len(numbers) not in (1, 3):
-        raise DeclarationError(
-            f"--dims is {text!r}: write a dimension's name and its size or min,opt,max, such as N=4 or N=1,4,8"
-        )
-    return name, _one_or_three([int(number) for number in numbers])
-
-
-def _parse_shape(text: str) -> tuple[str, Any]:
-    name, _, shapes = text.rpartition("=")
-    parts = shapes.split(",")
-    if not name or not all(re.fullmatch(r"\d+(x\d+)*", part) for part in parts) or len(parts) not in (1, 3):
-        raise DeclarationError(
-            f"--shapes is {text!r}: write an input's name and its shape or min,opt,max, such as x=1x3x8x8"
-        )
-    return name, _one_or_three([tuple(map(int, part.split("x"))) for part in parts])
-
-
-def _one_or_three(values: Sequence[Any]) -> Any:
-    return tuple(values) if len(values) == 3 else values[0]
-
-
-def _parse_range(text: str) -> tuple[str, tuple[float, float]]:
-    name, _, limits = text.rpartition("=")
-    try:
-        low, high = map(float, limits.split(","))
-        if name and math.isfinite(low) and math.isfinite(high):
-            return name, (low, high)
-    except ValueError:
-        pass
-    raise DeclarationError(
-        f"--input-range is {text!r}: write an input's name, its least and its greatest value, such as ids=0,30521"
-    )
 
 
 def add_precision_argument(parser: argparse.ArgumentParser, default: Precision) -> None:
@@ -301,12 +215,19 @@ def _load_function(flag: str, text: str) -> Callable[..., Any]:
     return function
 
 
-def find_interpreter(flag: str, name: str) -> str:
-    """Return the absolute path of the Python interpreter `name`, which is a path or a command on PATH.
+def find_interpreter(flag: str, name: str | None, settings: Settings) -> str | None:
+    """Return the interpreter for `Bench`: an absolute path of this host, or a name that a host elsewhere looks up.
+
+    Args:
+        flag: The option that names it, for errors.
+        name: A path, or a command on PATH; None for the interpreter that runs this process, or the host's agent.
+        settings: The settings of the run, with its hosts.
 
     Raises:
-        DeclarationError: There is no such interpreter. The message names `flag`.
+        DeclarationError: This host has no such interpreter.
     """
+    if name is None or settings.hosts:
+        return name
     python = shutil.which(name)
     if python is None:
         raise DeclarationError(f"{flag} is {name!r}: there is no such interpreter: give its path or a command on PATH")

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,18 +14,16 @@ from typing import Any
 from pytest_trt.cli import lineup_table
 from pytest_trt.cli.arguments import (
     add_calibration_argument,
-    add_input_arguments,
     add_run_arguments,
     add_time_arguments,
     find_interpreter,
-    input_fields,
     parse_calibration,
     parse_precision,
     run_options,
-    run_shape,
     time_options,
 )
 from pytest_trt.cli.exit_status import FAILED
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show_json, show_progress, show_report
 from pytest_trt.core import codec
@@ -39,6 +36,7 @@ from pytest_trt.report.header import environment_line
 from pytest_trt.report.markdown import escape_markdown
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.settings import Settings
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.case import Case
 from pytest_trt.trial.lineup import Lineup, Row
@@ -83,7 +81,8 @@ def add_command(subparsers: Any) -> None:
         action="append",
         default=[],
         metavar="BACKEND=PYTHON",
-        help="the interpreter that has the package of a backend, or of pytorch (default: this one); may be repeated",
+        help="the interpreter that has the package of a backend, or of pytorch, on the host of --host (default: this "
+        "one, or that of the host); may be repeated",
     )
     parser.add_argument(
         "--compute-capability",
@@ -116,7 +115,9 @@ def _run(args: argparse.Namespace) -> int:
     }
     settings = Project(args.rootdir).settings(flags)
     settings = dataclasses.replace(settings, build_only=bool(settings.compute_capabilities))
-    pythons = _interpreters(args.python)
+    pythons = _interpreters(args.python, settings)
+    if args.torch is not None and settings.hosts:
+        raise DeclarationError("--torch runs a function of this host: leave it out, or add --host=off")
     if plain.is_prebuilt:
         raise DeclarationError(
             f"{args.model} is a plan, which only one backend runs: name the .onnx model it was built from"
@@ -126,15 +127,17 @@ def _run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
 
         @functools.cache
-        def bench_of(python: str) -> Bench:
+        def bench_of(python: str | None) -> Bench:
             return stack.enter_context(Bench(settings, show_progress, python))
 
-        bench = bench_of(pythons.get(REFERENCE, sys.executable))
+        bench = bench_of(pythons.get(REFERENCE))
+        if settings.hosts:  # the reference is computed here, like that of a test
+            bench = stack.enter_context(Bench(dataclasses.replace(settings, hosts=()), show_progress))
         with Case(bench, args.model, declaration, folders) as case:
             _ = case.shapes  # If the shapes cannot be resolved, this fails the command and not every row.
         lineup = Lineup(declaration, bench, folders)
-        rows = list(_torch_rows(lineup, args, bench_of(pythons.get("pytorch", sys.executable))))
-        rows += _rows(lineup, lambda backend: bench_of(pythons.get(backend, sys.executable)), specs)
+        rows = list(_torch_rows(lineup, args, bench_of(pythons.get("pytorch"))))
+        rows += _rows(lineup, lambda backend: bench_of(pythons.get(backend)), specs)
     if args.format == "json":
         show_json(_as_json(rows, args))
     else:
@@ -143,16 +146,16 @@ def _run(args: argparse.Namespace) -> int:
     return 0 if ran and all(row.status == "ok" for row in ran) else FAILED
 
 
-def _interpreters(values: Sequence[str]) -> dict[str, str]:
+def _interpreters(values: Sequence[str], settings: Settings) -> dict[str, str | None]:
     """Return the interpreter of each backend that `--python` names. Raises DeclarationError if a value is invalid."""
-    found = {}
+    found: dict[str, str | None] = {}
     for value in values:
         backend, _, python = value.partition("=")
         if backend not in (*_COMPARED, "pytorch") or not python:
             raise DeclarationError(
                 f"--python is {value!r}: write BACKEND=PYTHON, with one of {', '.join(_COMPARED)}, pytorch"
             )
-        found[backend] = find_interpreter("--python", python)
+        found[backend] = find_interpreter("--python", python, settings)
     return found
 
 

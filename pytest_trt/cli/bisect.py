@@ -9,16 +9,14 @@ from typing import Any
 
 from pytest_trt.cli.arguments import (
     add_calibration_argument,
-    add_input_arguments,
     add_precision_argument,
     add_run_arguments,
-    input_fields,
     parse_calibration,
     parse_precision,
     run_options,
-    run_shape,
 )
 from pytest_trt.cli.exit_status import FAILED, UNDECIDED
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show, show_json, show_progress
 from pytest_trt.core import codec

@@ -6,17 +6,20 @@ import argparse
 import datetime
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from pytest_trt.cli.arguments import add_cache_arguments, add_subcommand
-from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show, show_table
+from pytest_trt.cli.arguments import add_cache_arguments, add_host_argument, add_subcommand
+from pytest_trt.cli.exit_status import USAGE_ERROR
+from pytest_trt.cli.project import Flags, Project
+from pytest_trt.cli.terminal import show, show_progress, show_table
 from pytest_trt.engine.cache.folder import cache_folder
 from pytest_trt.engine.cache.item import CachedItem
 from pytest_trt.engine.cache.store import Store
-from pytest_trt.errors import DeclarationError
+from pytest_trt.errors import DeclarationError, TrtError
 from pytest_trt.judge.regression.changes import age
+from pytest_trt.trial.bench import Bench
+from pytest_trt.trial.hosts.remote_store import RemoteStore
 
 _SECONDS_IN = {"h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 
@@ -25,7 +28,7 @@ def add_command(subparsers: Any) -> None:
     """Add the command's parser to `subparsers`."""
     parser = subparsers.add_parser("cache", help="list, prune and clear the engine cache")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add = functools.partial(add_subcommand, commands, add_cache_arguments)
+    add = functools.partial(add_subcommand, commands, _add_arguments)
     add("list", _list, "list the cached engines, the least recently used first")
     prune = add(
         "prune",
@@ -43,38 +46,57 @@ def add_command(subparsers: Any) -> None:
     add("clear", _clear, "remove all engines, pinned ones too, unless a running test uses them")
 
 
+def _add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_cache_arguments(parser)
+    add_host_argument(parser)
+
+
 def _list(args: argparse.Namespace) -> int:
-    with _store(args) as store:
+    def show_items(store: Store | RemoteStore) -> None:
         items = store.list()
         if items:
             show_table([_HEADINGS, *map(_row, items)])
         show(f"total: {len(items)} in {store.folder}, {_format_size(sum(item.bytes for item in items))}")
-    return 0
+
+    return _on_each_host(args, show_items)
 
 
 def _prune(args: argparse.Namespace) -> int:
-    with _store(args) as store:
-        _print_removed(store.prune(max_age_s=_parse_age(args.older_than)))
-    return 0
+    max_age_s = _parse_age(args.older_than)
+    return _on_each_host(args, lambda store: _print_removed(store.prune(max_age_s=max_age_s)))
 
 
 def _clear(args: argparse.Namespace) -> int:
-    with _store(args) as store:
+    def clear(store: Store | RemoteStore) -> None:
         _print_removed(store.clear())
         kept = len(store.list())
         if kept:
             show(f"{kept} kept, since a running test uses them")
-    return 0
+
+    return _on_each_host(args, clear)
 
 
-def _store(args: argparse.Namespace) -> Store:
-    project = Project(args.rootdir)
-    flags = {
+def _on_each_host(args: argparse.Namespace, do: Callable[[Store | RemoteStore], None]) -> int:
+    """Call a function with the cache of this host, and with those of hosts elsewhere; return the exit status."""
+    flags: Flags = {
         "cache_dir": ("--cache-dir", args.cache_dir),
         "cache_bytes": ("--size", getattr(args, "size", None)),
+        "hosts": ("--host", args.host),
     }
-    settings = project.settings(flags)
-    return Store(cache_folder(settings), settings.cache_bytes)
+    settings, status = Project(args.rootdir).settings(flags), 0
+    with Store(cache_folder(settings), settings.cache_bytes) as store, Bench(settings, show_progress) as bench:
+        if settings.hosts:
+            show("this host:")
+        do(store)
+        bench.elsewhere.reach()  # all of them at the same time
+        for host in bench.elsewhere.hosts:
+            show(f"host {host.name}:")
+            try:
+                do(host.engines)
+            except TrtError as error:
+                show(str(error), error=True)
+                status = USAGE_ERROR
+    return status
 
 
 def _parse_age(text: str | None) -> float | None:
@@ -103,7 +125,7 @@ def _row(item: CachedItem) -> tuple[str, ...]:
     used = age(datetime.datetime.fromtimestamp(item.used, datetime.timezone.utc).isoformat())
     size = _format_size(item.bytes)
     if item.meta is None:
-        return item.key[:12], "a model or plan that a function returned", "-", "-", size, used, "-"
+        return item.key[:12], "a model that a function returned or a session sent", "-", "-", size, used, "-"
     meta, environment = item.meta, item.meta.environment
     target = f"{environment.device}, {environment.backend} {environment.backend_version}"
     if item.pinned:

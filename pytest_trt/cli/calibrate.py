@@ -6,17 +6,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.cli.arguments import (
-    add_input_arguments,
-    add_precision_argument,
-    add_run_arguments,
-    input_fields,
-    parse_precision,
-    run_options,
-    run_shape,
-)
+from pytest_trt.cli.arguments import add_precision_argument, add_run_arguments, parse_precision, run_options
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show
+from pytest_trt.cli.terminal import show, show_progress
 from pytest_trt.errors import DeclarationError
 from pytest_trt.measure.figures import DEFAULT_PROBE_SPREAD
 from pytest_trt.spec.declaration import Declaration
@@ -63,7 +56,7 @@ def _run(args: argparse.Namespace) -> int:
     settings = Project(args.rootdir).settings({"backend": ("--backend", args.backend), **run_options(args)})
     spec = EngineSpec(path=args.model, precision=parse_precision(args.precision), **input_fields(args))
     declaration = Declaration(spec=spec, run=run_shape(args))
-    with Bench(settings) as bench, Case(bench, "calibrate", declaration, [Path.cwd()]) as case:
+    with Bench(settings, show_progress) as bench, Case(bench, "calibrate", declaration, [Path.cwd()]) as case:
         engine, environment = case.engine, case.environment
         differences = []
         with bench.lock(environment):

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from pytest_trt.cli.arguments import add_host_argument
 from pytest_trt.cli.exit_status import FAILED
-from pytest_trt.cli.project import Flags, Project, read_settings
+from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show
 from pytest_trt.core.backends import BACKENDS
 from pytest_trt.core.clock_reasons import decode_reasons
@@ -56,20 +57,12 @@ def add_command(subparsers: Any) -> None:
         metavar="N|UUID|WORDS",
         help="the GPU, by number, UUID or words of its name (default: 0)",
     )
-    parser.add_argument(
-        "--host",
-        action="append",
-        metavar="ssh://HOST|exec:COMMAND",
-        help="look at a host elsewhere, as --trt-host names it; may be repeated (default: the ini setting trt_hosts)",
-    )
+    add_host_argument(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    flags: Flags = {"device": ("--device", args.device), "hosts": ("--host", args.host)}
-    if args.host is None:
-        flags = {**flags, "hosts": ("ini setting trt_hosts", Project(Path.cwd()).hosts or None)}
-    settings = read_settings({}, flags, Path.cwd())
+    settings = Project(Path.cwd()).host_settings({"device": ("--device", args.device), "hosts": ("--host", args.host)})
     _print_section("installed", _packages())
     works = True
     for address in settings.hosts or (None,):

@@ -10,16 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.cli.arguments import (
-    add_input_arguments,
-    add_precision_argument,
-    add_run_arguments,
-    input_fields,
-    parse_precision,
-    run_options,
-    run_shape,
-)
+from pytest_trt.cli.arguments import add_precision_argument, add_run_arguments, parse_precision, run_options
 from pytest_trt.cli.choose_tests import choose_tests
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import output_width, show, show_json, show_progress, show_report
 from pytest_trt.core import codec

@@ -11,17 +11,15 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pytest_trt.cli.arguments import (
-    add_input_arguments,
     add_precision_argument,
     add_run_arguments,
     add_time_arguments,
-    input_fields,
     parse_precision,
     run_options,
-    run_shape,
     time_options,
 )
 from pytest_trt.cli.exit_status import FAILED
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show, show_progress
 from pytest_trt.core.records import Environment, Measurement
@@ -32,6 +30,7 @@ from pytest_trt.report import test_file, workflow
 from pytest_trt.report.numbers import format_figure, format_with_unit
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.engine_spec import EngineSpec
+from pytest_trt.spec.hosts import NO_HOSTS
 from pytest_trt.trial import survey
 from pytest_trt.trial.bench import Bench
 
@@ -228,7 +227,8 @@ def _write_all(
         show(f"no settings were written: {project.folder} has those of pytest")
         baseline_dir = str(project.settings({}).baseline_dir)
     else:
-        _write(place.root / "pytest.ini", _SETTINGS)
+        hosts = "".join(f"\n    {host}" for host in args.host or () if host != NO_HOSTS)
+        _write(place.root / "pytest.ini", _SETTINGS + (f"trt_hosts ={hosts}\n" if hosts else ""))
     if args.workflow:
         path = args.folder.absolute() / _WORKFLOW
         device = environment.device if environment.kind == "gpu" else None

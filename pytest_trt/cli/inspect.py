@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
-from pytest_trt.cli.arguments import add_precision_argument, find_interpreter, parse_precision
+from pytest_trt.cli.arguments import add_host_argument, add_precision_argument, find_interpreter, parse_precision
 from pytest_trt.cli.exit_status import FAILED
-from pytest_trt.cli.project import read_settings
+from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import output_width, show_json, show_progress, show_report
 from pytest_trt.core import codec
 from pytest_trt.core.records import SCHEMA
@@ -41,16 +42,18 @@ def add_command(subparsers: Any) -> None:
     parser.add_argument(
         "--python",
         metavar="PYTHON",
-        default=sys.executable,
-        help="the interpreter of the backend, which may have another version of TensorRT (default: this one)",
+        help="the interpreter of the backend, which may have another version of TensorRT, on the host of --host "
+        "(default: this one, or that of the host)",
     )
+    add_host_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the facts as JSON")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
     precision = _SHOWN_PRECISION if args.precision is None else parse_precision(args.precision)
-    with Bench(read_settings({}, {}), show_progress, find_interpreter("--python", args.python)) as bench:
+    settings = Project(Path.cwd()).host_settings({"hosts": ("--host", args.host)})
+    with Bench(settings, show_progress, find_interpreter("--python", args.python, settings)) as bench:
         facts = inspect(bench, args.model, precision, args.backend)
     if args.json:
         show_json(json.dumps({"schema": SCHEMA, **codec.encode(facts)}, indent=1))

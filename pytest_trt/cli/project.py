@@ -65,10 +65,9 @@ class Project:
         """Return the settings of the ini file, overridden by `flags`. Raise as `read_settings`."""
         return read_settings(self._ini, flags, self.folder)
 
-    @property
-    def hosts(self) -> list[str]:
-        """The addresses of the ini setting trt_hosts."""
-        return _lines(self._ini.get("trt_hosts"))
+    def host_settings(self, flags: Flags) -> Settings:
+        """Return `flags` as settings, with the hosts of the ini file: no other ini setting concerns the command."""
+        return read_settings({"trt_hosts": self._ini.get("trt_hosts")}, flags, self.folder)
 
     def baselines(self, args: argparse.Namespace) -> BaselineFolder:
         """Return the baselines that the arguments name, or else the ini settings.
@@ -109,7 +108,8 @@ def read_settings(ini: Mapping[str, Any], flags: Flags, folder: Path = Path()) -
 
     Args:
         ini: The settings of the ini file, by name.
-        flags: The options of the command, which override the ini file's.
+        flags: The options of the command, which override the ini file's. A list of the ini file, such as that of hosts,
+            applies only to a command that has an option for it.
         folder: The folder of the project.
 
     Raises:
@@ -124,6 +124,9 @@ def read_settings(ini: Mapping[str, Any], flags: Flags, folder: Path = Path()) -
                 values[option] = texts, flag or f"ini setting {option.name}"
         elif text is not None:
             values[option] = text, flag
+        elif option.repeatable and option.field in flags:
+            if texts := _lines(ini.get(option.name)):
+                values[option] = texts, f"ini setting {option.name}"
         elif option.name in ini and option.ini_type == "string":
             values[option] = ini[option.name], f"ini setting {option.name}"
     return parse_settings(values, str(folder))

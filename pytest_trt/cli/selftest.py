@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pytest_trt.cli.arguments import (
-    add_input_arguments,
     add_precision_argument,
     add_run_arguments,
     add_time_arguments,
-    input_fields,
     parse_precision,
     run_options,
-    run_shape,
     time_options,
 )
 from pytest_trt.cli.exit_status import FAILED, UNDECIDED
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
 from pytest_trt.cli.terminal import show, show_progress
 from pytest_trt.core.records import Result

@@ -13,7 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError
 
-_FORMS = "ssh://gpu01?python=/opt/venv/bin/python, exec: and a command that starts Python there, or ray"
+_FORMS = (
+    "ssh://gpu01?python=/opt/venv/bin/python, exec: and a command that starts Python there, or ray; or off, alone, for "
+    "this host"
+)
+
+NO_HOSTS = "off"
+"""The value that overrides the hosts of an ini file: engines run on this host."""
 
 SSH_START_S = 60.0
 """How long `ssh` may take until Python has started, in seconds."""

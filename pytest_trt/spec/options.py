@@ -59,7 +59,8 @@ OPTIONS = (
     Option("--trt-device", "device", "GPUs to use among the visible ones: all, or a list of numbers, UUIDs and words "
            "of their names; each xdist worker uses one at a time (0)", "all|N|UUID|WORDS,..."),
     Option("--trt-host", "hosts", "host elsewhere that builds and runs the engines: ssh://HOST?python=PATH, exec: and "
-           "a command that starts Python there, or ray; may be repeated (this host)", "ssh://HOST|exec:COMMAND|ray",
+           "a command that starts Python there, or ray; may be repeated; off: none (this host)",
+           "ssh://HOST|exec:COMMAND|ray|off",
            repeatable=True, setting="trt_hosts"),
     Option("--trt-require-device", "require_device", "words of the required device's name; on any other device, "
            "pytest runs no test and exits with status 4", "WORDS"),

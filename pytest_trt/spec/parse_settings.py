@@ -14,7 +14,7 @@ from pytest_trt.core.report_formats import REPORT_FORMATS
 from pytest_trt.core.validation import parse_share, suggest
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.gates import parse_gate
-from pytest_trt.spec.hosts import parse_host
+from pytest_trt.spec.hosts import NO_HOSTS, parse_host
 from pytest_trt.spec.options import Option
 from pytest_trt.spec.settings import STRICT, Settings
 
@@ -56,6 +56,8 @@ def _parse_option(option: Option, value: Any, source: str) -> Any:
     parser = _PARSERS[option.field]
     if not option.repeatable:
         return parser(str(value), source)
+    if option.field == "hosts" and [str(item).strip() for item in value] == [NO_HOSTS]:
+        return ()
     parsed = tuple(parser(item, source) for item in value)
     keys = [item[0] for item in parsed] if option.keyed else []
     if repeated := [key for key in keys if keys.count(key) > 1]:

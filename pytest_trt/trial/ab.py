@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -67,7 +68,14 @@ class AbSide:
         try:
             yield
         except TrtError as error:
-            raise type(error).from_text(f"{self.name} ({self.bench.python}): {error}") from error
+            raise type(error).from_text(f"{self.name} ({self.interpreter}): {error}") from error
+
+    @property
+    def interpreter(self) -> str:
+        """The interpreter for people: its path, and the hosts elsewhere that start it."""
+        hosts = ", ".join(host.name for host in self.bench.settings.hosts)
+        python = self.bench.python or ("" if hosts else sys.executable)
+        return " on ".join(filter(None, (python, hosts)))
 
     def choose_backend(self, *, builds: bool) -> None:
         """Choose the backend; a side that builds nothing may have a runtime that only runs plans."""
@@ -132,6 +140,11 @@ class AbComparison:
 
     def __init__(self, old: AbSide, new: AbSide, plan_from: Literal["a", "b"] | None) -> None:
         self._old, self._new = old, new
+        if any(host.is_lease for side in (old, new) for host in side.bench.settings.hosts):
+            raise DeclarationError(
+                "both sides run on one card, and each link to Ray leads to a card of its own: name the host, such as "
+                "--host=ssh://gpu01"
+            )
         if old.is_prebuilt or new.is_prebuilt:
             plan_from = plan_from or "a"
         self._builder = {"a": old, "b": new}[plan_from] if plan_from else None

@@ -43,7 +43,8 @@ class Bench:
     Args:
         settings: The settings of the run.
         say: Shows the progress of builds and waits.
-        python: The interpreter that builds and runs engines.
+        python: The interpreter that builds and runs engines, here or on the hosts elsewhere; None for that of this
+            process, or that of the host's agent.
         warn: Called with a sentence about each card that fails.
         spread: Whether processes that use several cards spread over them.
 
@@ -57,14 +58,15 @@ class Bench:
         self,
         settings: Settings,
         say: Say = lambda text: None,
-        python: str = sys.executable,
+        python: str | None = None,
         warn: Callable[[str], None] = lambda text: None,
         *,
         spread: bool = False,
     ) -> None:
         self.settings, self.say, self.python, self.warn = settings, say, python, warn
-        self.here = LocalHost(settings, say, python)
-        self.elsewhere = Elsewhere([RemoteHost(address, settings, say) for address in settings.hosts])
+        own = sys.executable if python is None or settings.hosts else python
+        self.here = LocalHost(settings, say, own)
+        self.elsewhere = Elsewhere([RemoteHost(address, settings, say, python) for address in settings.hosts])
         self._hosts: dict[str, Host] = {host.name: host for host in self.elsewhere.hosts or (self.here,)}
         pools = {name: card_pool(host, settings.device, warn, spread=spread) for name, host in self._hosts.items()}
         self.pool = HostPool(pools, self.here.claim if spread and len(pools) > 1 else None, warn)
@@ -274,7 +276,8 @@ class Bench:
             ModelError: The model cannot be read.
             ProbeError: The process crashed.
         """
-        shared = BACKENDS[backend].kind == "cpu" and self.python == sys.executable and not self.settings.hosts
+        own = self.python in (None, sys.executable) and not self.settings.hosts
+        shared = BACKENDS[backend].kind == "cpu" and own
         server = self.here.server(backend) if shared else self.conversion_server()
         return run_conversion_job(server, job, self.say)
 

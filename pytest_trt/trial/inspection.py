@@ -76,7 +76,8 @@ def _check_model(bench: Bench, model: Model, spec: EngineSpec, backend: str, fac
             source = model.parser_path if recipe is None else _convert(bench, model, recipe, backend, folder)
             with bench.server(backend).fork() as probe:
                 encoded = codec.encode(spec.without_functions)
-                probe.call("check", timeout_s=INSPECTION_TIMEOUT_S, name=backend, model=str(source), spec=encoded)
+                there = str(bench.host().deliver(source))
+                probe.call("check", timeout_s=INSPECTION_TIMEOUT_S, name=backend, model=there, spec=encoded)
         except BuildError as error:
             return BackendFacts(name=info.label, version=version, refusal=str(error))
     return BackendFacts(name=info.label, version=version)

@@ -108,7 +108,7 @@ def reference_generation(
     plain = EngineSpec(state=spec.state, write_index=spec.write_index, seed=spec.seed, input_ranges=spec.input_ranges)
     job = dataclasses.replace(inputs.job, prefill=inputs.prefill_model, prefill_spec=EngineSpec())
     subject = Subject(model.path, "0", plain, shapes, PipelineOptions())
-    with EngineProbe(bench.server(REFERENCE), subject) as probe:
+    with EngineProbe(bench.here.server(REFERENCE), subject) as probe:
         return probe.generate(dataclasses.replace(inputs, job=job), keep_logits=True)
 
 

@@ -11,7 +11,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from pytest_trt.cli.arguments import add_input_arguments, input_fields, parse_calibration, run_shape
+from pytest_trt.cli.arguments import parse_calibration
+from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.main import main
 from pytest_trt.errors import DeclarationError
 from pytest_trt.spec.declaration import RunShape

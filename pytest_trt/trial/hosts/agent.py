@@ -63,7 +63,7 @@ def serve(reads: int, writes: int, request: Mapping[str, Any], cache: str) -> No
     for ending in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM):  # of a terminal, or of a scheduler
         signal.signal(ending, _end)
     link.keep_alive()
-    agent = Agent(link, settings)
+    agent = Agent(link, settings, request["python"] or sys.executable)
     try:
         agent.serve()
     finally:
@@ -82,12 +82,13 @@ class Agent:
     Args:
         link: The link to the session.
         settings: The settings of this host.
+        python: The interpreter that builds and runs engines.
     """
 
-    def __init__(self, link: Link, settings: Settings) -> None:
+    def __init__(self, link: Link, settings: Settings, python: str = sys.executable) -> None:
         self._link = link
         self._waiting = threading.local()
-        self._host = LocalHost(settings, lambda text: self._waiting.report(text))
+        self._host = LocalHost(settings, lambda text: self._waiting.report(text), python)
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="trt-processes")
         self._probes: dict[int, tuple[ProbeServer, Probe]] = {}
         self._relays: dict[int, Relay] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 from pytest_trt.core import codec
 from pytest_trt.core.records import Layer
 from pytest_trt.engine.cache.entry import Entry, Meta
+from pytest_trt.engine.cache.item import CachedItem
 from pytest_trt.engine.cache.store import Store
 from pytest_trt.errors import HostError
+
+Items = list[dict[str, Any]]
 
 
 class CacheRequests:
@@ -29,7 +33,7 @@ class CacheRequests:
         self._drafts: dict[str, contextlib.ExitStack] = {}
         names = (
             "find", "draft", "put", "remove", "save", "discard", "pin", "timing_cache", "calibration_file", "model",
-            "save_model",
+            "save_model", "folder", "list", "prune", "clear",
         )  # fmt: skip
         self.by_name: dict[str, Callable[..., Any]] = {name: getattr(self, name) for name in names}
 
@@ -98,6 +102,37 @@ class CacheRequests:
     def save_model(self, folder: str) -> str:
         """Turn a draft into a model of the cache, and return its folder."""
         return str(self._engines().keep_model(Path(folder)))
+
+    def folder(self) -> str:
+        """Return the folder of the cache."""
+        return str(self._engines().folder)
+
+    def list(self) -> Items:
+        """Return everything in the cache."""
+        return _encode_items(self._engines().list())
+
+    def prune(self, max_age_s: float | None) -> Items:
+        """Remove old items, then the least recently used ones, and return what was removed."""
+        return _encode_items(self._engines().prune(max_age_s=max_age_s))
+
+    def clear(self) -> Items:
+        """Remove everything that no running process uses, and return what was removed."""
+        return _encode_items(self._engines().clear())
+
+
+def _encode_items(items: Sequence[CachedItem]) -> Items:
+    now = time.time()  # the clock of the session may differ
+    return [
+        {
+            "key": item.key,
+            "folder": str(item.folder),
+            "bytes": item.bytes,
+            "idle_s": now - item.used,
+            "pinned": item.pinned,
+            "meta": codec.encode(item.meta),
+        }
+        for item in items
+    ]
 
 
 def _encode(entry: Entry) -> dict[str, Any]:

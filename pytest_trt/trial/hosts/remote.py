@@ -33,14 +33,15 @@ class RemoteHost:
         address: The host.
         settings: The settings of the run.
         say: Shows the progress of connecting, of copies and of waits.
+        python: The interpreter there that builds and runs engines; None for the one that the address starts.
 
     Raises:
         HostError: By any method: the host cannot be reached, lacks what engines need, or the link to it is lost.
     """
 
-    def __init__(self, address: HostAddress, settings: Settings, say: Say) -> None:
+    def __init__(self, address: HostAddress, settings: Settings, say: Say, python: str | None = None) -> None:
         self.name, self.is_lease = address.name, address.is_lease
-        self._address, self._settings, self._say = address, settings, say
+        self._address, self._settings, self._say, self._python = address, settings, say, python
         self._session: HostSession | None = None
         self._facts: dict[str, Any] = {}
         self._servers: dict[str, RemoteServer] = {}
@@ -58,6 +59,7 @@ class RemoteHost:
                 "no_cache": self._settings.no_cache,
                 "lock_dir": self._settings.lock_dir,
                 "silence_s": link.SILENCE_S,
+                "python": self._python,
             }
             self._session = HostSession(self._address, request, self._say)
             self._facts = self._session.call("facts")[0]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from pytest_trt.core import codec
 from pytest_trt.core.records import Layer
@@ -14,6 +16,7 @@ from pytest_trt.core.scratch import ScratchFolder
 from pytest_trt.engine.backends.base import BuildJob
 from pytest_trt.engine.cache.digest import files_sha256
 from pytest_trt.engine.cache.entry import Entry, Meta
+from pytest_trt.engine.cache.item import CachedItem
 from pytest_trt.engine.model.model import describe_model
 from pytest_trt.engine.onnx.external_data import find_weights
 from pytest_trt.errors import HostError
@@ -104,6 +107,23 @@ class RemoteStore:
         """Return the path there of a timing cache."""
         return Path(str(self._session().call("timing_cache", version=version, device=device)[0]))
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the cache there."""
+        return Path(str(self._session().call("folder")[0]))
+
+    def list(self) -> tuple[CachedItem, ...]:
+        """Return everything in the cache, the least recently used first."""
+        return _decode_items(self._session().call("list")[0])
+
+    def prune(self, max_age_s: float | None = None) -> tuple[CachedItem, ...]:
+        """Remove old items, then the least recently used ones until the cache is small enough, and return them."""
+        return _decode_items(self._session().call("prune", max_age_s=max_age_s)[0])
+
+    def clear(self) -> tuple[CachedItem, ...]:
+        """Remove everything that no running process uses, and return it."""
+        return _decode_items(self._session().call("clear")[0])
+
     def deliver(self, path: Path) -> Path:
         """Return the path of a file there, after a copy of it unless the host has one. A model takes its data along."""
         files = {path.name: path}
@@ -165,6 +185,21 @@ class RemoteStore:
                             break
         finally:
             self._say("")
+
+
+def _decode_items(items: Sequence[Mapping[str, Any]]) -> tuple[CachedItem, ...]:
+    now = time.time()
+    return tuple(
+        CachedItem(
+            key=item["key"],
+            folder=Path(item["folder"]),
+            bytes=item["bytes"],
+            used=now - item["idle_s"],
+            pinned=item["pinned"],
+            meta=None if item["meta"] is None else codec.decode(Meta, item["meta"]),
+        )
+        for item in items
+    )
 
 
 def _decode(entry: Mapping[str, object]) -> Entry:
