@@ -24,6 +24,7 @@ from pytest_trt.trial.missing_measurement import missing_measurement
 
 if TYPE_CHECKING:
     from pytest_trt.trial.bench import Bench
+    from pytest_trt.trial.trial import Trial
 
 _NO_RUNNER = (
     "a baseline is stored, but the test does not request trt_runner, so it measured nothing: request it and call its "
@@ -57,7 +58,7 @@ class ItemJudge:
         if late := _late_markers(item):
             result: Result | None = Result(item.nodeid, (Verdict("error", "run", "", late),))
         elif trial is not None:
-            result = trial.finish() or self._unmeasured(item)
+            result = trial.finish() or self._unused(item, trial)
         else:
             result = self._result_without_trial(item)
         if result is None:
@@ -118,12 +119,13 @@ class ItemJudge:
         engines = self._bench.host(result.measurement.environment).engines
         return save_baseline.save_measurement(result, baselines, self._settings, engines).saved
 
-    def _unmeasured(self, item: pytest.Item) -> Result | None:
-        """Warn about a test that has a runner but measured nothing; return an error with --trt-strict.
+    def _unused(self, item: pytest.Item, trial: Trial) -> Result | None:
+        """Warn about a test that has a runner and never runs the engine; return an error with --trt-strict.
 
-        Nothing else requires this test to measure.
+        Nothing else requires this test to measure. A test that infers may check the outputs by itself.
         """
-        if self._settings.disabled or "trt_runner" not in item._fixtureinfo.argnames:  # type: ignore[attr-defined]
+        requested = "trt_runner" in item._fixtureinfo.argnames  # type: ignore[attr-defined]
+        if self._settings.disabled or trial.serves_inferences or not requested:
             return None
         text = "the test requests trt_runner but never calls its measure(): nothing is judged"
         if self._settings.strict:

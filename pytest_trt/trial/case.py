@@ -296,6 +296,11 @@ class Case:
             self._probe = EngineProbe(self._bench.server(self.backend, self.environment), self.subject(self.engine))
         return self._probe
 
+    @property
+    def serves_inferences(self) -> bool:
+        """Whether a probe is open that serves inferences."""
+        return self._probe is not None
+
     def close(self) -> None:
         """End the probe that serves inferences, if one is open."""
         if self._probe is not None:

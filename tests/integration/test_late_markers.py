@@ -106,10 +106,19 @@ def test_budget_that_is_added_too_late_fails_the_test(project, source):
     )
 
 
-@pytest.mark.way_past("request `trt_runner` and never measure", "a warning; a failure with `--trt-strict`")
+@pytest.mark.way_past("request `trt_runner` and never use it", "a warning; a failure with `--trt-strict`")
 @pytest.mark.parametrize("strict", [False, True])
 def test_runner_that_never_measures_is_a_warning(project, strict):
     project.makepyfile(test_m=ENGINE + "def test_m(trt_runner):\n    pass\n")
     result = project.runpytest_subprocess(*["--trt-strict"] * strict)
     result.assert_outcomes(passed=not strict, failed=strict)
     result.stdout.fnmatch_lines(["*the test requests trt_runner but never calls its measure(): nothing is judged*"])
+
+
+def test_runner_that_infers_need_not_measure(project):
+    project.makepyfile(
+        test_m=ENGINE + "def test_m(trt_runner):\n    assert trt_runner(trt_runner.generated_inputs())['y'].size\n"
+    )
+    result = project.runpytest_inprocess("--trt-strict")
+    result.assert_outcomes(passed=1)
+    assert "never calls its measure()" not in result.stdout.str()
