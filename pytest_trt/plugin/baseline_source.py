@@ -128,7 +128,10 @@ def _revision_builder(settings: Settings, invocation: Invocation, received: Any)
 
     if received is not None:
         return RevisionBuilder.decode(received)
-    run = PytestRun(_without_location(invocation.arguments), invocation.folder, settings.rootdir, invocation.inifile)
+    hosts = tuple(host.address for host in settings.hosts)
+    run = PytestRun(
+        _without_location(invocation.arguments), invocation.folder, settings.rootdir, invocation.inifile, hosts
+    )
     return RevisionBuilder(settings.against, run)
 
 

@@ -24,6 +24,7 @@ from pytest_trt.errors import TrtError
 from pytest_trt.measure.probe.__main__ import die_with_parent
 from pytest_trt.plugin.stash import TRIAL
 from pytest_trt.spec.description import description_digest
+from pytest_trt.spec.hosts import NO_HOSTS
 from pytest_trt.spec.options import OPTIONS
 from pytest_trt.trial.against.build import FORWARDED_FLAGS
 from pytest_trt.trial.against.revision import BuildOutcome, BuildRequest, RevisionEngine
@@ -111,6 +112,7 @@ class RevisionBuildPlugin:
             if option.flag not in FORWARDED_FLAGS:
                 setattr(config.option, option.destination, None)
         config.option.trt_build_only, config.option.trt_cache_dir = True, self._request.cache_dir
+        config.option.trt_host = list(self._request.hosts) or [NO_HOSTS]
         files = dict.fromkeys(Path(self._request.rootdir) / test.partition("::")[0] for test in self._request.node_ids)
         config.args = [str(file) for file in files if file.exists()]
         if not config.args:
@@ -183,9 +185,11 @@ def _engine_of(trial: Trial) -> RevisionEngine:
         engine_digest=engine.digest,
         plan=str(engine.plan),
         plan_sha256=engine.plan_sha256,
-        spec=subject.spec.without_functions,
+        spec=trial.spec.without_functions,
         shapes=subject.shapes,
         pipeline=subject.options,
         description=description,
         spec_digest=description_digest(description),
+        run=trial.declaration.run,
+        size_mb=engine.size_mb,
     )

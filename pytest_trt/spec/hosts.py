@@ -8,7 +8,8 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, urlsplit
+from pathlib import Path
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from pytest_trt.core.validation import suggest
 from pytest_trt.errors import DeclarationError
@@ -44,6 +45,7 @@ class HostAddress:
         quotes: Whether a shell there splits the command, so that its arguments are quoted.
         cache: The folder of the engine cache there; empty for the user's.
         start_s: How long the command may take until Python has started, in seconds.
+        address: The option that names it, from whichever folder.
         is_lease: Whether each link leads to a card of its own, which a scheduler chooses.
     """
 
@@ -53,6 +55,7 @@ class HostAddress:
     cache: str = ""
     start_s: float = SSH_START_S
     is_lease: bool = False
+    address: str = dataclasses.field(default="", compare=False)
 
     def with_arguments(self, *arguments: str) -> list[str]:
         """Return the command with arguments for the interpreter."""
@@ -82,7 +85,11 @@ def parse_host(value: str, flag: str) -> HostAddress:
             raise DeclarationError(f"{flag} is {value!r}: its quotes do not match ({error})") from error
         if words:
             return HostAddress(
-                shlex.join(words), tuple(words), quotes=words[0].rpartition("/")[2] == "ssh", start_s=EXEC_START_S
+                shlex.join(words),
+                tuple(words),
+                quotes=words[0].rpartition("/")[2] == "ssh",
+                start_s=EXEC_START_S,
+                address=f"exec:{shlex.join(map(_absolute, words))}",
             )
     raise DeclarationError(f"{flag} is {value!r}: give {_FORMS}")
 
@@ -104,7 +111,10 @@ def _parse_ssh(text: str, flag: str) -> HostAddress:
     command += ["-F", query["config"]] if query["config"] else []
     command += ["-p", str(port)] if port is not None else []
     command += [f"{user}@{host}" if user else host, shlex.quote(query["python"])]
-    return HostAddress(host if port is None else f"{host}:{port}", tuple(command), quotes=True, cache=query["cache"])
+    name = host if port is None else f"{host}:{port}"
+    anywhere = urlencode([(key, _absolute(found) if key == "config" else found) for key, found in pairs])
+    address = urlunsplit(("ssh", parts.netloc, "", anywhere, ""))
+    return HostAddress(name, tuple(command), quotes=True, cache=query["cache"], address=address)
 
 
 def _parse_ray(text: str, flag: str) -> HostAddress:
@@ -121,7 +131,12 @@ def _parse_ray(text: str, flag: str) -> HostAddress:
     if query["accelerator_type"]:
         options["accelerator_type"] = query["accelerator_type"]
     command = (sys.executable, "-m", "pytest_trt.trial.hosts.ray_lease", json.dumps(options))
-    return HostAddress(text, command, start_s=EXEC_START_S, is_lease=True)
+    return HostAddress(text, command, start_s=EXEC_START_S, is_lease=True, address=text)
+
+
+def _absolute(word: str) -> str:
+    """Return the absolute path of a file that exists here; anything else unchanged."""
+    return str(Path(word).absolute()) if "/" in word and Path(word).is_file() else word
 
 
 def _query(pairs: list[tuple[str, str]], known: Mapping[str, str], flag: str, what: str) -> dict[str, str]:

@@ -74,7 +74,6 @@ def _check_combinations(settings: Settings) -> None:
         (settings.baseline_save and settings.baseline_ref, "--trt-baseline-save and --trt-baseline-ref"),
         (settings.baseline_save and settings.against, "--trt-baseline-save and --trt-against"),
         (settings.baseline_ref and settings.against, "--trt-baseline-ref and --trt-against"),
-        (settings.against and settings.hosts, "--trt-against and --trt-host (it builds on this host)"),
         (settings.only and settings.skip, "--trt-only and --trt-skip"),
         (settings.build_only and settings.no_cache, "--trt-build-only and --trt-no-cache (nothing would be kept)"),
         (settings.prebuild and settings.no_cache, "--trt-prebuild and --trt-no-cache (nothing would be kept)"),

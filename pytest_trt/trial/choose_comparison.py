@@ -20,7 +20,7 @@ from pytest_trt.judge.regression import stored
 from pytest_trt.judge.regression.changes import spec_changes
 from pytest_trt.measure.engine_probe import Subject
 from pytest_trt.spec.description import description_digest, parse_pipeline
-from pytest_trt.trial.against.revision import Revision
+from pytest_trt.trial.against.revision import Revision, RevisionEngine
 from pytest_trt.trial.comparison import Comparison, ComparisonTerms
 
 if TYPE_CHECKING:
@@ -144,8 +144,19 @@ def _ambiguous(candidates: Sequence[str]) -> Verdict:
     return Verdict("missing", "baseline", "", text)
 
 
-def choose_revision(revision: Revision, tested: EngineUnderTest, terms: ComparisonTerms) -> Comparison:
+def choose_revision(
+    revision: Revision,
+    tested: EngineUnderTest,
+    terms: ComparisonTerms,
+    locate: Callable[[RevisionEngine], RevisionEngine] = lambda engine: engine,
+) -> Comparison:
     """Return the comparison with the engine that the test has at a git revision, run as that revision declares it.
+
+    Args:
+        revision: The revision.
+        tested: The engine of the test.
+        terms: What the comparison allows.
+        locate: Returns the engine of the revision as the host of the test has it.
 
     Raises:
         CacheError: The revision's plan was removed or modified after the build.
@@ -155,7 +166,7 @@ def choose_revision(revision: Revision, tested: EngineUnderTest, terms: Comparis
     absence = revision.absence_verdict(tested.node_id)
     if absence is not None:
         return Comparison(mode="absent", terms=terms, absence=absence)
-    old, baseline = revision.outcome.engines[tested.node_id], revision.baseline(tested.node_id)
+    old = revision.outcome.engines[tested.node_id]
     if old.backend != tested.environment.backend:
         raise DeclarationError(
             f"at {revision.worktree.title} the test runs on {old.backend}, here on {tested.environment.backend}: "
@@ -167,10 +178,12 @@ def choose_revision(revision: Revision, tested: EngineUnderTest, terms: Comparis
             "and this one would be compared with itself: keep it in the repository, or have each side's conftest make "
             "it there"
         )
+    old = locate(old)
+    baseline = revision.baseline(tested.node_id, old)
     if not terms.tolerance.paired and tested.is_identical_to(baseline):
         return Comparison(mode="identical", terms=terms, baseline=baseline)
-    plan = Path(old.plan)
-    if not plan.is_file() or file_sha256(plan) != old.plan_sha256:
+    plan, is_here = Path(old.plan), not tested.environment.host_name
+    if is_here and (not plan.is_file() or file_sha256(plan) != old.plan_sha256):
         raise CacheError(f"{plan}, the engine at {revision.worktree.title}, was removed or modified: run again")
     new = tested.subject
     other = Subject(plan, new.device, old.spec, old.shapes, old.pipeline, new.inputs)

@@ -12,7 +12,7 @@ import dataclasses
 import datetime
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +43,7 @@ from pytest_trt.trial.energy import needs_energy, with_energy_verdicts
 from pytest_trt.trial.layer_check import layer_verdicts
 from pytest_trt.trial.measuring import ConfirmedRun, MeasuringDevice, measure_and_confirm
 from pytest_trt.trial.missing_measurement import missing_measurement
+from pytest_trt.trial.revision_engine import engine_on_host
 from pytest_trt.trial.shown_reference import with_reference
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ class Trial(Case):
             self.declaration.tolerance, self._bench.settings, self._device.spread, self.environment
         )
         if self._revision is not None:
-            return choose_revision(self._revision, tested, terms)
+            locate = partial(engine_on_host, self._bench, self.environment, self._node_id)
+            return choose_revision(self._revision, tested, terms, locate)
         return choose_baseline(self._baselines, tested, terms, self._host.engines, self._is_gone)
 
     def _measure_and_confirm(self, tested: EngineUnderTest, comparison: Comparison) -> tuple[ConfirmedRun, Comparison]:
@@ -271,7 +273,6 @@ class Trial(Case):
         profiles = (found.again.profiles if found.again is not None else ()) or run.profiles
         if not self._bench.settings.exports_layers:
             profiles = tuple(dataclasses.replace(profile, inspected={}) for profile in profiles)
-        gpu = self._bench.gpu(self.environment)
         figures, unsupported = (run.figures, {}) if self._bench.settings.disabled else split_supported(run.figures)
         return Measurement(
             node_id=self._node_id,
@@ -285,7 +286,7 @@ class Trial(Case):
             proof={
                 **run.proof,
                 **{f"{name} layers": f"{share:.0%}" for name, share in engine.precisions.items()},
-                **(gpu.proof(run.states) if gpu is not None else self._host.cpu.proof(run.states)),
+                **(self._bench.gpu(self.environment) or self._host.cpu).proof(run.states),
             },
             built=engine.built,
             warm_up_s=run.sampling.warm_up_s,
@@ -315,6 +316,5 @@ class Trial(Case):
             return f"measure() failed, but the test continued: nothing was judged ({self._error})"
         from pytest_trt.judge.baselines import device_slug
 
-        load = self._baselines.load if self._baselines is not None else None
-        stored = load is not None and load(self._node_id, device_slug(self.environment)) is not None
-        return missing_measurement(self.declaration, stored=stored)
+        stored = self._baselines is not None and self._baselines.load(self._node_id, device_slug(self.environment))
+        return missing_measurement(self.declaration, stored=bool(stored))

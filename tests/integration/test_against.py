@@ -315,3 +315,28 @@ def pytest_collection_finish():
     wait_until(lambda: worktrees(committed) == 0)
     wait_until(lambda: not Path(tree).parent.exists())
     assert interrupted.exists() == (number != signal.SIGKILL)
+
+
+def test_engines_of_both_sides_take_turns_on_every_host_elsewhere(project, save_model, tmp_path):
+    """The run of the revision builds on one host only. Its ini file names no host."""
+    project.makepyfile(
+        test_m=f"{ENGINE}@pytest.mark.parametrize('number', range(4))\n{MEASURES.replace(')', ', number)', 1)}"
+    )
+    commit(project)
+    save_model(folder=project.path, layers=3)
+    hosts = []
+    for name in ("a", "b"):
+        script = project.path / name
+        script.write_text(f'#!/bin/sh\nexport XDG_CACHE_HOME={tmp_path}/{name}\nexec {sys.executable} "$@"\n')
+        script.chmod(0o755)
+        hosts.append(f"--trt-host=exec:./{name}")
+    off = [f"--trt-gate={figure}=off" for figure in ("host_mb", "engine_mb")]
+    project.runpytest_subprocess(
+        "--trt-against=HEAD", "-n", "2", "--trt-max-time=0.2", "--trt-max-slowdown=99%", *off, *hosts
+    )
+    results = json.loads((project.path / "out.json").read_text())["results"]
+    assert {result["measurement"]["environment"]["host_name"] for result in results} == {"./a", "./b"}
+    for result in results:
+        (latency,) = result["verdicts"]
+        assert latency["details"][0].startswith("judged engine against engine")
+    assert [len(list(tmp_path.glob(f"{name}/pytest-trt/*/plan"))) for name in ("a", "b")] == [2, 2]

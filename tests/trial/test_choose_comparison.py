@@ -15,7 +15,7 @@ from samples.records import H200, TEST, measurement
 from pytest_trt.engine.provide import ProvidedEngine
 from pytest_trt.errors import CacheError, DeclarationError
 from pytest_trt.measure.engine_probe import Subject
-from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.declaration import PipelineOptions, RunShape
 from pytest_trt.spec.description import description_digest
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.expectations import Tolerance
@@ -66,6 +66,8 @@ def revision(folder: Path, **changes: Any) -> Revision:
         spec_digest=description_digest(DESCRIPTION),
         shapes={"x": (4, 256)},
         pipeline=PipelineOptions(depth=3),
+        run=RunShape(),
+        size_mb=1.0,
     )
     worktree = Worktree("v1", "abcdef0123456789", "2026-07-01T12:00:00+00:00", str(folder), str(folder / "worktree"))
     return Revision(worktree, BuildOutcome({TEST: dataclasses.replace(engine, **changes)}))

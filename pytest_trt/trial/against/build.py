@@ -43,12 +43,14 @@ class PytestRun:
         folder: The folder that it was started in.
         rootdir: Its rootdir.
         inifile: Its ini file; empty if it has none.
+        hosts: The addresses of its hosts elsewhere.
     """
 
     arguments: tuple[str, ...]
     folder: str
     rootdir: str
     inifile: str
+    hosts: tuple[str, ...] = ()
 
 
 def build_revision(
@@ -98,6 +100,7 @@ def _collect_and_build(
         output=str(output),
         node_ids=tuple(node_ids),
         arguments=(*arguments, *_extra_arguments(worktree, run)),
+        hosts=run.hosts,
     )
     status, last_lines = _run_pytest(worktree, run, request, say)
     outcome: BuildOutcome | None = from_json(BuildOutcome, output.read_text()) if output.exists() else None

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pytest_trt.core.records import Environment, Estimate, Verdict
-from pytest_trt.engine.cache.entry import plan_bytes
 from pytest_trt.judge.baselines.baseline import Baseline
-from pytest_trt.spec.declaration import PipelineOptions
+from pytest_trt.spec.declaration import PipelineOptions, RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
 
@@ -27,13 +26,15 @@ class RevisionEngine:
         backend: The backend that runs it.
         environment: The device and the software.
         engine_digest: The digest of everything that the plan was built from.
-        plan: The path of the plan.
+        plan: The path of the plan, on the host that has built it.
         plan_sha256: The SHA-256 of the plan.
         spec: The build options, without functions.
         description: What is built and run, as text by name.
         spec_digest: The digest of the description.
         shapes: The shapes that are run, by input.
         pipeline: How the engine is run.
+        run: The declared sizes of the dynamic dimensions.
+        size_mb: The size of the plan with the data beside it, in MB.
     """
 
     model: str
@@ -47,6 +48,8 @@ class RevisionEngine:
     pipeline: PipelineOptions
     description: Mapping[str, str]
     spec_digest: str
+    run: RunShape
+    size_mb: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,7 @@ class BuildRequest:
         output: The file that the run writes its BuildOutcome to.
         node_ids: The tests whose engines are built.
         arguments: The arguments of pytest.
+        hosts: The addresses of the hosts elsewhere that build.
     """
 
     checkout: str
@@ -87,6 +91,7 @@ class BuildRequest:
     output: str
     node_ids: tuple[str, ...]
     arguments: tuple[str, ...]
+    hosts: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,15 +152,14 @@ class Revision:
         text = f"at {title} it is skipped: {skipped}" if skipped is not None else f"{title} does not have this test"
         return Verdict("new", "baseline", "", text)
 
-    def baseline(self, node_id: str) -> Baseline:
+    def baseline(self, node_id: str, engine: RevisionEngine) -> Baseline:
         """Return the test's engine at the revision as a baseline whose only figure is the size of the engine."""
-        engine = self.outcome.engines[node_id]
         return Baseline(
             node_id=node_id,
             environment=dataclasses.replace(engine.environment, commit=self.worktree.commit[:12]),
             spec=engine.description,
             spec_digest=engine.spec_digest,
-            figures={"engine_mb": Estimate.exact(plan_bytes(Path(engine.plan)) / 1e6)},
+            figures={"engine_mb": Estimate.exact(engine.size_mb)},
             engine_digest=engine.engine_digest,
             plan_sha256=engine.plan_sha256,
             proof={},
