@@ -44,18 +44,24 @@ MODULES: dict[str, tuple[str, ...]] = {
     "measure/stopping.py": ("measure/test_stopping.py",),
     "judge/accuracy/allowed_error.py": ("judge/accuracy/test_allowed_error.py", "judge/accuracy/test_verdicts.py"),
     "judge/accuracy/difference.py": ("judge/accuracy/test_difference.py", "judge/accuracy/test_verdicts.py"),
+    "judge/accuracy/norms.py": ("judge/accuracy/test_norms.py",),
     "judge/accuracy/tokens.py": ("judge/accuracy/test_tokens.py",),
+    "judge/accuracy/verdicts.py": ("judge/accuracy/test_verdicts.py", "judge/accuracy/test_unordered.py"),
+    "judge/baselines/updating.py": ("judge/baselines/test_updating.py",),
     "judge/budgets.py": ("judge/test_budgets.py",),
     "judge/repeats.py": ("judge/test_repeats.py",),
     "judge/suite.py": ("judge/test_suite.py",),
+    "judge/regression/blame.py": ("judge/regression/test_blame.py",),
     "judge/regression/card_levels.py": ("judge/regression/test_card_levels.py",),
     "judge/regression/change_points.py": ("judge/regression/test_change_points.py",),
     "judge/regression/changes.py": ("judge/regression/test_changes.py",),
     "judge/regression/estimates.py": ("judge/regression/test_estimates.py",),
     "judge/regression/fleet.py": ("judge/regression/test_fleet.py",),
     "judge/regression/layer_limits.py": ("judge/regression/test_layer_limits.py",),
+    "judge/regression/layer_matching.py": ("judge/regression/test_layer_matching.py", "judge/regression/test_blame.py"),
     "judge/regression/offline.py": ("judge/regression/test_offline.py",),
     "judge/regression/paired.py": ("judge/regression/test_paired.py",),
+    "judge/regression/placement_change.py": ("judge/regression/test_placement_change.py",),
     "judge/regression/question.py": ("judge/regression/test_question.py",),
     "judge/regression/stored.py": ("judge/regression/test_stored.py", "judge/regression/test_card_levels.py"),
     "judge/regression/trend.py": ("judge/regression/test_trend.py",),
@@ -379,6 +385,61 @@ EQUIVALENT.update(
         "orders = [[m for side, m in zip(first, pairs.medians, strict=True) if side == one] for one in (0, 1)]",
         "squares = sum((m - mean) ** 2 for order, mean in zip(orders, means, strict=True) for m in order)",
     )
+)
+_RENAMED = "for names, layers in zip(renamed, (group.old, group.new), strict=True):"
+_NEIGHBOURS = "sides = [_by_neighbour(layers, names) for layers, names in zip((old, new), renamed, strict=True)]"
+_COST = "out = [[(layer.ms or 0.0) + 1e-9 for layer in side] for side in (old, new)]"
+_WIDTHS = "kinds, width = max((len(cause.kind) for cause in causes), default=0), max(map(len, names), default=0)"
+EQUIVALENT.update(
+    ((module, line, change), reason)
+    for module, line, changes_of_line, reason in (
+        ("judge/regression/layer_matching.py", _RENAMED, ("True -> False",), "there are two sides"),
+        ("judge/regression/layer_matching.py", _NEIGHBOURS, ("True -> False",), "there are two sides"),
+        (
+            "judge/regression/layer_matching.py",
+            _COST,
+            ("1e-09 -> 1.5000000000000002e-09",),
+            "any small cost is as good",
+        ),
+        (
+            "judge/regression/blame.py",
+            "sign = -1.0 if delta_ms < 0 else 1.0",
+            ("1.0 -> 1.5",),
+            "only the sign orders the causes",
+        ),
+        (
+            "judge/regression/blame.py",
+            'return ("new reformat" if len(new) > len(old) else "reformat gone"), f"{len(old)} to {len(new)} of them"',
+            ("len(new) > len(old) -> len(new) >= len(old)",),
+            "the numbers differ, as was checked before",
+        ),
+        (
+            "judge/regression/blame.py",
+            'return ("fusion lost" if len(new) > len(old) else "fusion gained"), was',
+            ("len(new) > len(old) -> len(new) >= len(old)",),
+            "the numbers differ, as was checked before",
+        ),
+        (
+            "judge/regression/blame.py",
+            'return ("kernel slower" if group.delta_ms > 0 else "kernel faster"), detail',
+            ("group.delta_ms > 0 -> group.delta_ms >= 0",),
+            "a layer without a change is unchanged, as was checked before",
+        ),
+        ("judge/regression/blame.py", _WIDTHS, ("0 -> 1",), "without causes, there is no line"),
+        (
+            "judge/regression/blame.py",
+            "for cause, name in zip(causes, names, strict=True):",
+            ("True -> False",),
+            "every cause has a name",
+        ),
+        (
+            "judge/accuracy/norms.py",
+            "CHUNK = 1 << 20",
+            ("1 -> 2", "20 -> 21"),
+            "a number of elements that is as good; a test checks that the chunks are joined",
+        ),
+    )
+    for change in changes_of_line
 )
 EQUIVALENT[
     "judge/regression/layer_limits.py", "lines = Blame(0.0, tuple(changes), timed=False).all_causes()", "0.0 -> 1.0"

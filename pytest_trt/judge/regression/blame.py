@@ -102,7 +102,7 @@ class Blame:
             share = sum(cause.delta_ms for cause in shown) / self.delta_ms
             yield f"blame, explains {100 * share:.0f} % of {change}:"
         else:
-            yield f"blame: layers explain only {100 * max(self.explained, 0.0):.0f} % of {change}"
+            yield f"blame: layers explain only {100 * max(0.0, self.explained):.0f} % of {change}"
         yield from _table(shown, decimals)
         rest = self.delta_ms * self.explained - sum(cause.delta_ms for cause in shown)
         if shown and rest / self.delta_ms < -_OFFSET:

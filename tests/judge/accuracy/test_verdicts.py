@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from pytest_trt.judge.accuracy.allowed_error import DEFAULTS, AccuracyLimits, limits_for
 from pytest_trt.judge.accuracy.difference import compare
-from pytest_trt.judge.accuracy.verdicts import judge
+from pytest_trt.judge.accuracy.verdicts import judge, judge_difference
 from pytest_trt.spec.expectations import Accuracy
 
 EXACT = AccuracyLimits(0.0, 0.0, None, atol_scaled=False)
@@ -278,3 +279,69 @@ def test_reference_below_what_fp16_holds_is_explained() -> None:
     assert "but fp16 holds numbers below 6.1e-05 only in part" in verdict.details[0]
     (other,) = judge({"y": output}, {"y": expected}, limits_for(Accuracy(), "bf16", tf32=True), "it")
     assert "fp16" not in str(other)
+
+
+def test_empty_and_missing_outputs_are_named_in_the_singular_too() -> None:
+    empty = np.zeros((0, 4))
+    (alone,) = judge({"y": empty}, {"y": empty}, DEFAULTS["fp32"], "it")
+    assert alone.text == "'y' of it is empty: use inputs for which they are not"
+    (missing,) = judge({}, {"y": noise()}, EXACT, "it")
+    assert missing.text == "there is no output 'y', which it has: the engine's outputs are none"
+    (missing,) = judge({"a": noise(), "b": noise()}, {"y": noise()}, EXACT, "it")
+    assert missing.text.endswith("the engine's outputs are 'a', 'b'")
+
+
+@pytest.mark.parametrize(("width", "limit"), [(2, {"top1": 1.0}), (3, {"top1": 1.0}), (10, {"top5": 1.0})])
+def test_rows_that_are_just_long_enough_are_compared_beside_longer_ones(width: int, limit: dict[str, float]) -> None:
+    long = np.tile(np.arange(20, dtype=np.float32), (2, 1))
+    short = np.tile(np.arange(width, dtype=np.float32), (2, 1))
+    limits = AccuracyLimits(0.0, 1000.0, None, atol_scaled=False, **limit)
+    _, found = judge({"y": long, "n": short[:, ::-1]}, {"y": long, "n": short}, limits, "it")
+    assert found.status == "inaccurate"
+
+
+def test_only_a_reference_below_the_precision_is_explained() -> None:
+    import ml_dtypes
+
+    def hints(reference: NDArray[Any], output: NDArray[Any]) -> list[str]:
+        (verdict,) = judge({"y": output}, {"y": reference}, DEFAULT_FP16, "it")
+        assert verdict.status == "inaccurate"
+        return [line for line in verdict.details if "fp16 holds" in line]
+
+    least = np.full((2, 3), 2.0**-14, np.float32)
+    assert hints(least / 2, -least)
+    assert not hints(least, -least)
+    assert not hints(np.zeros((2, 3), np.float32), least)
+    assert not hints((least / 2).astype(ml_dtypes.bfloat16), -least)
+
+
+def test_limits_that_are_just_reached_are_kept() -> None:
+    expected, output = np.array([[2.0, 0.0]]), np.array([[2.0, 0.5]])
+    loose = AccuracyLimits(0.0, 1000.0, None, atol_scaled=False)
+    found = compare(output, expected, loose)
+    for limit in ({"cosine": found.cosine}, {"psnr_db": found.psnr_db}):
+        assert judge_difference("y", found, dataclasses.replace(loose, **limit), "it").status == "ok"
+        harder = {name: value + 1e-6 for name, value in limit.items()}
+        assert judge_difference("y", found, dataclasses.replace(loose, **harder), "it").departs
+
+
+@pytest.mark.parametrize(
+    ("just", "beyond"),
+    [
+        ({"beyond": 1}, {"beyond": 2}),
+        ({"beyond": 5, "elements": 10_000_000}, {"beyond": 6, "elements": 10_000_000}),
+        ({"column_relative": 0.2}, {"column_relative": 0.21}),
+        ({"worst_ratio": 10.0}, {"worst_ratio": 10.1}),
+        ({"top1": 1.0}, {"top1": 0.99}),
+        ({}, {"top5": None}),
+    ],
+)
+def test_outliers_are_tolerated_up_to_each_limit(just: dict[str, Any], beyond: dict[str, Any]) -> None:
+    found = dataclasses.replace(compare(noise((4, 50)), noise((4, 50)), DEFAULT_FP16), elements=100_000, beyond=1)
+    assert judge_difference("y", dataclasses.replace(found, **just), DEFAULT_FP16, "it").status == "ok"
+    assert judge_difference("y", dataclasses.replace(found, **beyond), DEFAULT_FP16, "it").status == "inaccurate"
+
+
+def test_agreement_of_the_largest_elements_is_shown() -> None:
+    (verdict,) = judge({"y": noise()}, {"y": noise()}, EXACT, "it")
+    assert "same top 1: 100.0%, same top 5: 100.0%" in verdict.details

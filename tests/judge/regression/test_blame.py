@@ -11,7 +11,7 @@ import pytest
 
 from pytest_trt.core.records import Layer, LayerProfile
 from pytest_trt.engine.backends.onnxruntime import open_backend
-from pytest_trt.judge.regression.blame import blame
+from pytest_trt.judge.regression.blame import Blame, Cause, blame
 from pytest_trt.judge.regression.layer_matching import align
 from pytest_trt.spec.engine_spec import EngineSpec
 
@@ -293,3 +293,107 @@ def test_every_layer_is_in_one_group() -> None:
     groups = align(RESNET, new)
     assert sorted(layer.name for group in groups for layer in group.old) == sorted(layer.name for layer in RESNET)
     assert sorted(layer.name for group in groups for layer in group.new) == sorted(layer.name for layer in new)
+
+
+def causes_of(delta_ms: float, *changes: float) -> Blame:
+    return Blame(delta_ms, tuple(Cause("new layer", f"layer {n}", change) for n, change in enumerate(changes)))
+
+
+@pytest.mark.parametrize(
+    ("blamed", "head", "lines"),
+    [
+        (causes_of(2.0, 1.0), "blame, explains 50 % of +2.000 ms:", 2),
+        (causes_of(1.0, 0.6), "blame, explains 60 % of +1.000 ms:", 2),
+        (causes_of(1.0, 0.446), "blame: layers explain only 45 % of +1.000 ms", 2),
+        (causes_of(1.0, 0.444), "blame: layers explain only 44 % of +1.000 ms", 2),
+        (causes_of(1.0, 0.9, 0.026), "blame, explains 93 % of +1.000 ms:", 3),
+        (causes_of(1.0, 0.9, 0.02), "blame, explains 90 % of +1.000 ms:", 2),  # too small to be shown
+        (causes_of(10.0, 10.0, -1.0), "blame, explains 100 % of +10.000 ms:", 2),
+        (causes_of(1.0, 1.0, -0.12), "blame, explains 100 % of +1.000 ms:", 3),  # the others together
+        (causes_of(0.0), "blame: layers explain only 0 % of +0.000 ms", 1),
+        (causes_of(-1e-9), "blame: layers explain only 0 % of -0.000000 ms", 1),
+        (causes_of(0.04, 0.04), "blame, explains 100 % of +0.040 ms:", 2),
+        (causes_of(0.004, 0.004), "blame, explains 100 % of +0.0040 ms:", 2),
+    ],
+)
+def test_share_that_layers_explain(blamed: Blame, head: str, lines: int) -> None:
+    assert blamed.lines()[0] == head
+    assert len(blamed.lines()) == lines
+
+
+def test_a_change_of_nothing_is_explained_by_nothing() -> None:
+    assert causes_of(0.0, 1.0).explained == 0.0
+    assert causes_of(2.0, 1.0).timed
+
+
+def test_other_figures_are_shown_only_if_layers_explain_less_than_half() -> None:
+    others = {"enqueue_ms": (1.0, 2.0), "some_gb": (3.0, 4.0)}
+    less, half = (dataclasses.replace(causes_of(1.0, share), others=others) for share in (0.4, 0.5))
+    assert less.lines()[-1] == "  some: 3 to 4 GB"
+    assert len(less.lines()) == len(half.lines()) + 2
+
+
+@pytest.mark.parametrize(("delta_ms", "first"), [(-0.03, "Conv_1"), (0.03, "Conv_2"), (0.0, "Conv_2")])
+def test_causes_in_the_direction_of_the_change_come_first(delta_ms: float, first: str) -> None:
+    old, new = [conv(1, 0.1), conv(2, 0.1)], [conv(1, 0.05), conv(2, 0.15)]
+    assert blame(LayerProfile(tuple(old)), LayerProfile(tuple(new)), delta_ms).causes[0].layer.startswith(first)
+
+
+@pytest.mark.parametrize(("count", "causes"), [(3, 3), (4, 1)])
+def test_up_to_three_layers_of_a_kind_are_named(count: int, causes: int) -> None:
+    added = [conv(30 + n, 0.01) for n in range(count)]
+    for old, new in ((RESNET, (*RESNET, *added)), ((*RESNET, *added), RESNET)):
+        assert sum("layer" in c.kind for c in kinds(old, new)) == causes
+
+
+def test_two_layers_of_another_precision_are_one_cause() -> None:
+    new = [*RESNET[:2], *(dataclasses.replace(layer, ms=1.0, precision="fp32") for layer in RESNET[2:4]), *RESNET[4:]]
+    (layer,) = (c.layer for c in kinds(RESNET, new) if c.kind == "other precision")
+    assert layer.startswith("2 layers, most in Conv_")
+
+
+def kinds(old: Sequence[Layer], new: Sequence[Layer]) -> Sequence[Cause]:
+    return blame(LayerProfile(tuple(old)), LayerProfile(tuple(new)), 0.1).causes
+
+
+def test_layers_that_are_fused_differently() -> None:
+    old = (Layer("A + B", 0.02, nodes=("A", "B")), Layer("C", 0.02, nodes=("C",)))
+    new = (Layer("A", 0.02, nodes=("A",)), Layer("B + C", 0.04, nodes=("B", "C")))
+    (cause,) = kinds(old, new)
+    assert (cause.kind, cause.detail) == ("fused differently", "was A + B + C")
+    same = (Layer("x", 0.02, nodes=("A", "B")), Layer("y", 0.02, nodes=("B", "C")))
+    (cause,) = kinds(same, [dataclasses.replace(layer, ms=0.04) for layer in same])
+    assert cause.kind == "kernel slower"
+    one = Layer("x", 0.02, nodes=("A",))
+    assert kinds([one], [dataclasses.replace(one, name="y", ms=0.04)])[0].kind == "kernel slower"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (0.1, 0.104, "kernels unchanged"),
+        (0.1, 0.106, "kernel slower"),
+        (0.1, 0.094, "kernel faster"),
+        (None, 0.01, "kernel slower"),
+    ],
+)
+def test_change_of_a_layer_from_which_it_is_a_cause(before: float | None, after: float, kind: str) -> None:
+    old = [conv(1, 0.1), dataclasses.replace(conv(2, 1.0), ms=before)]
+    new = [conv(1, 0.1), conv(2, after)]
+    assert kind in [cause.kind for cause in kinds(old, new)]
+    assert (len(kinds(old, new)) == 1) == (kind == "kernels unchanged")
+
+
+def test_layers_named_by_a_number_or_not_at_all_have_the_names_of_their_nodes() -> None:
+    for name in ("123", ""):
+        old = Layer(name, 0.1, "Gemm", "0x1", nodes=("MatMul_7", "Add_7"))
+        assert kinds([old], [dataclasses.replace(old, ms=0.2)])[0].layer == "MatMul_7 + Add_7"
+    assert kinds([Layer("x", 0.1)], [Layer("x", 0.2)])[0].layer == "x"
+
+
+def test_long_names_and_details_are_cut() -> None:
+    (line,) = Blame(1.0, (Cause("new layer", "n" * 44, 1.0, "d" * 88),)).all_causes()
+    assert ("n" * 44 in line, line.endswith("d" * 88)) == (True, True)
+    (line,) = Blame(1.0, (Cause("new layer", "n" * 45, 1.0, "d" * 89),)).all_causes()
+    assert "n" * 42 not in line
+    assert ("n" * 41 + "... " in line, "d" * 86 in line, line.endswith("d" * 85 + "...")) == (True, False, True)
