@@ -8,6 +8,8 @@ own to every test, and a part that they share; a probe adds noise again. Each ru
 at random, judged and stored by the code of the package, as CI does with --trt-baseline-save. Then a run is judged in
 which a part of the tests is slower by twice the tolerance. A regression counts only if a second measurement, in
 another probe of the same run, confirms it.
+
+The plan of an unchanged test is the same in every run, as with an engine cache; with --rebuilt, each run has another.
 """
 
 from __future__ import annotations
@@ -61,9 +63,16 @@ class Suite:
     """The tests of a project and its baselines, on a fleet that is drawn anew for each suite."""
 
     def __init__(
-        self, fleet: Fleet, tests: int, tolerance: float, generator: np.random.Generator, *, names_cards: bool
+        self,
+        fleet: Fleet,
+        tests: int,
+        tolerance: float,
+        generator: np.random.Generator,
+        *,
+        names_cards: bool,
+        rebuilt: bool = False,
     ) -> None:
-        self._fleet, self._generator, self._names_cards = fleet, generator, names_cards
+        self._fleet, self._generator, self._names_cards, self._rebuilt = fleet, generator, names_cards, rebuilt
         self._question = RegressionQuestion(tolerance=tolerance)
         levels = generator.normal(0, fleet.card, (fleet.cards, 1))
         self._levels = levels + generator.normal(0, fleet.test, (fleet.cards, tests))
@@ -79,7 +88,8 @@ class Suite:
         environment = Environment(device="GPU", kind="gpu", backend="tensorrt", backend_version="8.6", device_uuid=uuid)
         results = []
         for number, log in enumerate(logs):
-            looks = [measure(number, log + generator.normal(0, fleet.probe), environment) for _ in range(2)]
+            plan = f"{generator.integers(1 << 60) if self._rebuilt or slower[number] else number:016x}"
+            looks = [measure(number, log + generator.normal(0, fleet.probe), environment, plan) for _ in range(2)]
             first, again = (self._judge(number, look) for look in looks)
             verdict = confirm_regression(first, again)
             result = Result(str(number), (verdict,), looks[0])
@@ -96,10 +106,10 @@ class Suite:
         return judge_stored(self._question, measurement.figures["ms"], baseline, measurement.environment.card)
 
 
-def measure(number: int, log: float, environment: Environment) -> Measurement:
-    """Return the measurement of a test whose latency has this log."""
+def measure(number: int, log: float, environment: Environment, plan: str = "") -> Measurement:
+    """Return the measurement of a test whose latency has this log, and whose plan has this digest."""
     ms = Estimate(*(math.exp(log + margin) for margin in (0.0, -OWN_MARGIN, OWN_MARGIN)))
-    return Measurement(str(number), environment, {"ms": ms}, {}, "", "", "", {}, time="2026-11-30T00:00:00Z")
+    return Measurement(str(number), environment, {"ms": ms}, {}, "", "", plan, {}, time="2026-11-30T00:00:00Z")
 
 
 def judge(fleet: Fleet, tests: int, runs: int, trials: int, arguments: argparse.Namespace) -> Counter[str]:
@@ -107,7 +117,9 @@ def judge(fleet: Fleet, tests: int, runs: int, trials: int, arguments: argparse.
     generator, tolerance = np.random.default_rng(arguments.seed), arguments.tolerance
     counts: Counter[str] = Counter()
     for _ in range(trials):
-        suite = Suite(fleet, tests, tolerance, generator, names_cards=not arguments.forget_cards)
+        suite = Suite(
+            fleet, tests, tolerance, generator, names_cards=not arguments.forget_cards, rebuilt=arguments.rebuilt
+        )
         for _ in range(runs):
             suite.run(np.zeros(tests))
         count = generator.binomial(1, 0.5) if tests == 1 else max(round(SLOWER * tests), 1)
@@ -159,6 +171,7 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=argument_types.count, nargs="+", default=[1, 3, 8], help="stored runs (1 3 8)")
     parser.add_argument("--forget-cards", action="store_true", help="do not tell the judge which card it is")
+    parser.add_argument("--rebuilt", action="store_true", help="every run has a plan of its own")
     parser.add_argument("--tolerance", type=share, default=0.02, help="the tolerance (0.02)")
     parser.add_argument("--seed", type=argument_types.seed, default=0, help="the seed of the noise (0)")
     for line in lines(parser.parse_args()):

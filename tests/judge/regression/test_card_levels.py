@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import statistics
 
 import pytest
 from samples.records import H200, measurement
@@ -156,46 +158,60 @@ STEADY = [math.exp(log) for log in (0.0, 0.002, 0.001, 0.004, 0.002)]
 DEVIATION = 1.4826 * 0.002 / math.sqrt(2)
 
 
-def test_the_spread_pools_the_default_and_the_history() -> None:
-    prior = 0.01 / t_quantile(0.001, 8)
-    pooled = t_quantile(0.001, 8 + 3) * math.sqrt((8 * prior**2 + 3 * DEVIATION**2) / (8 + 3))
-    assert run_spread(history_of(*STEADY), "ms") == pytest.approx(pooled)
-    assert pooled > 0.01 * (DEVIATION / prior) ** 4
+def pooled(differences: list[float], default: float) -> float:
+    """Return the spread of runs with these differences: their variance is pooled with that of four more runs."""
+    variance, prior = statistics.variance(differences) / 2, default / t_quantile(0.001, 8)
+    known, freedom = 4 if default else 0, len(differences) - 1
+    return t_quantile(0.001, known + freedom) * math.sqrt((known * prior**2 + freedom * variance) / (known + freedom))
 
 
-@pytest.mark.parametrize("default", [0.0, 0.004])
-def test_the_spread_is_no_less_than_the_history_alone_shows(default: float) -> None:
-    """Four differences contradict a default of 0.4 %, as far as the fourth power of their ratio says."""
-    alone = t_quantile(0.001, 3) * DEVIATION
-    if default:
-        contradiction = default * (DEVIATION * t_quantile(0.001, 8) / default) ** 4
-        assert contradiction > 0.01
-        alone = min(alone, contradiction)
-    assert run_spread(history_of(*STEADY), "ms", default) == pytest.approx(alone)
+@pytest.mark.parametrize("default", [0.0, 0.004, 0.01])
+def test_the_spread_pools_the_default_and_the_history(default: float) -> None:
+    differences = [0.002, -0.001, 0.003, -0.002]
+    for runs in (3, 4, 5) if default else (4, 5):
+        expected = pooled(differences[: runs - 1], default)
+        assert run_spread(history_of(*STEADY[:runs]), "ms", default) == pytest.approx(expected)
 
 
-def test_a_contradiction_of_the_default_grows_with_its_fourth_power() -> None:
-    default = 0.008
-    contradiction = default * (DEVIATION * t_quantile(0.001, 8) / default) ** 4
-    prior = default / t_quantile(0.001, 8)
-    pooled = t_quantile(0.001, 11) * math.sqrt((8 * prior**2 + 3 * DEVIATION**2) / 11)
-    assert pooled < contradiction < t_quantile(0.001, 3) * DEVIATION
-    assert run_spread(history_of(*STEADY), "ms", default) == pytest.approx(contradiction)
-
-
-def test_three_differences_are_taken_as_they_are_and_two_are_too_few() -> None:
-    """The differences 0.002, -0.001 and 0.003 have a median absolute deviation of 0.001."""
-    three = t_quantile(0.001, 2) * 1.4826 * 0.001 / math.sqrt(2)
-    assert run_spread(history_of(*STEADY[:4]), "ms") == pytest.approx(three)
-    assert run_spread(history_of(*STEADY[:3]), "ms") == 0.01
-    assert run_spread(history_of(1.0, 1.05, 1.0), "ms") == pytest.approx(math.log(1.05))
-    assert run_spread(history_of(1.0, 1.05, 1.1), "ms") == 0.01  # nothing went down
+def test_the_spread_of_fewer_than_three_runs_is_the_default() -> None:
     assert run_spread(history_of(1.0), "ms", 0.0) == 0.0
+    assert run_spread(history_of(1.0), "ms") == 0.01
+    assert run_spread(history_of(1.0, 1.05), "ms") == 0.01  # nothing went down
+    assert run_spread(history_of(1.0, 1.05, 1.1), "ms", 0.0) == 0.0  # two differences without a default
 
 
-def test_two_levels_have_the_spread_of_their_swing() -> None:
-    """Most differences are 0, and so is their deviation."""
-    assert run_spread(history_of(1, 1, 1, 1.05, 1, 1, 1), "ms", 0.001) == pytest.approx(math.log(1.05))
+def test_two_levels_have_at_least_the_spread_of_their_swing() -> None:
+    assert run_spread(history_of(1, 1, 1, 1.05, 1, 1, 1), "ms", 0.001) >= math.log(1.05)
+    quiet = [1.0] * 40
+    assert run_spread(history_of(*quiet, 1.05, *quiet), "ms", 0.001) == pytest.approx(math.log(1.05))
+
+
+def test_the_swing_is_the_smaller_of_the_largest_rise_and_fall() -> None:
+    quiet = [1.0] * 40
+    found = run_spread(history_of(*quiet, 1.03, *[1.01] * 40), "ms", 0.001)
+    assert found == pytest.approx(math.log(1.03 / 1.01))
+    only_up = run_spread(history_of(*quiet, 1.01, *[1.03] * 40), "ms", 0.001)
+    only_down = run_spread(history_of(*[1.03] * 40, 1.01, *quiet), "ms", 0.001)
+    assert max(only_up, only_down) < 0.01
+
+
+def logs_of(differences: list[float]) -> list[float]:
+    return [math.exp(log) for log in itertools.accumulate(differences, initial=0.0)]
+
+
+@pytest.mark.parametrize("size", [1, -1])
+def test_one_step_that_the_other_differences_contradict_does_not_widen_the_spread(size: int) -> None:
+    """The others scatter by `error`, which includes that of their mean; beyond its 99.9 % interval lies a step."""
+    others = [0.001, -0.001, 0.002]
+    error = statistics.stdev(others) * math.sqrt(1 + 1 / 3)
+    limit = t_quantile(0.001, 2) * error
+    for step, counts in ((0.999 * limit, True), (1.001 * limit, False)):
+        difference = statistics.mean(others) + size * step
+        expected = pooled([*others[:1], difference, *others[1:]] if counts else others, 0.01)
+        found = run_spread(history_of(*logs_of([*others[:1], difference, *others[1:]])), "ms")
+        assert found == pytest.approx(expected)
+    three = [0.0, 0.0, 0.05]
+    assert run_spread(history_of(*logs_of(three)), "ms") == pytest.approx(pooled(three, 0.01))
 
 
 def test_how_far_cards_differ_is_estimated_from_their_medians() -> None:
@@ -254,3 +270,63 @@ def test_only_runs_since_the_reference_moved_count() -> None:
     zero = dataclasses.replace(history[1], figures={"ms": 0.0})
     baseline = dataclasses.replace(baseline_of(("a", 1.0)), history=(history[0], absent, zero))
     assert runs_by_card(baseline, "ms") == {"GPU-a": [0.0]}
+
+
+def repeated(*values: float, **changes: str) -> Baseline:
+    """Return a baseline of 1 ms, whose history has these values of its plan; `changes` apply to the second run."""
+    baseline = history_of(*values)
+    first, second, *others = baseline.history
+    return dataclasses.replace(baseline, history=(first, dataclasses.replace(second, **changes), *others))
+
+
+@pytest.mark.parametrize(
+    ("values", "level", "factor"),
+    [
+        ((1.0, 1.002), 1.001, math.sqrt(1.5)),
+        ((1.0, 1.002, 1.004), 1.002, math.sqrt(1 + math.pi / 6)),
+        ((1.0, 0.998, 0.996, 0.998), 0.998, math.sqrt(1 + math.pi / 8)),
+    ],
+)
+def test_reference_is_the_level_of_all_runs_of_its_plan(values: tuple[float, ...], level: float, factor: float) -> None:
+    """The run that became the reference was fast, or slow, by chance."""
+    for card in ("", "GPU-a"):
+        found = reference_on(card, QUESTION, repeated(*values))
+        old = repeated(*values).figures["ms"]
+        assert found.estimate.value == pytest.approx(level, abs=1e-5)
+        assert found.estimate.high / old.high == pytest.approx(found.estimate.low / old.low)
+        assert found.between == pytest.approx(factor * found.run_spread)
+        assert found.details == (f"the reference is the level of {len(values)} runs of its plan",)
+
+
+@pytest.mark.parametrize("changes", [{"plan": "0" * 16}, {"plan": ""}, {"software": "tensorrt 10.16"}])
+def test_runs_of_another_plan_or_software_do_not_move_the_reference(changes: dict[str, str]) -> None:
+    found = reference_on("", QUESTION, repeated(1.0, 1.004, **changes))
+    assert (found.estimate.value, found.details) == (1.0, ())
+    assert found.between == pytest.approx(math.sqrt(2) * found.run_spread)
+    with_plan = dataclasses.replace(repeated(1.0, 1.004, plan=""), plan_sha256="")
+    assert reference_on("", QUESTION, with_plan).estimate.value == 1.0
+    absent = repeated(1.0, 1.004)
+    absent = dataclasses.replace(
+        absent, history=(absent.history[0], dataclasses.replace(absent.history[1], figures={"ms": 0.0}))
+    )
+    assert reference_on("", QUESTION, absent).estimate.value == 1.0
+    other_card = dataclasses.replace(
+        absent, history=(absent.history[0], dataclasses.replace(repeated(1.0, 1.004).history[1], card="GPU-b"))
+    )
+    assert reference_on("", QUESTION, other_card).estimate.value == 1.0
+
+
+@pytest.mark.parametrize("factor", [1.1, 1 / 1.1])
+def test_reference_moves_no_further_than_runs_differ(factor: float) -> None:
+    """Its plan became slower, or faster, with the machine: that is reported, and not forgotten."""
+    found = reference_on("", QUESTION, repeated(1.0, factor))
+    assert math.log(found.estimate.value) == pytest.approx(math.copysign(0.01, math.log(factor)))
+
+
+def test_a_figure_of_zero_and_a_build_have_no_level() -> None:
+    baseline = repeated(1.0, 1.004)
+    zero = dataclasses.replace(baseline, figures={"ms": Estimate.exact(0.0)})
+    assert reference_on("", QUESTION, zero).estimate.value == 0.0
+    runs = tuple(dataclasses.replace(run, figures={"build_s": 20.0 + n}) for n, run in enumerate(baseline.history))
+    built = dataclasses.replace(baseline, figures={"build_s": Estimate.exact(20.0)}, history=runs)
+    assert reference_on("", dataclasses.replace(QUESTION, figure="build_s"), built).estimate.value == 20.0

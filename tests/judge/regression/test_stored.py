@@ -9,7 +9,6 @@ import random
 import pytest
 from samples.records import H200, digest, measurement, stored
 
-from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.records import MEASUREMENT_VERSION, Environment, Estimate
 from pytest_trt.judge.baselines.baseline import Baseline
 from pytest_trt.judge.baselines.updating import update_baseline
@@ -52,7 +51,7 @@ def test_spread_between_runs_comes_from_the_history() -> None:
 
 
 def test_spread_between_few_runs_is_the_default() -> None:
-    assert run_spread(stored(None, measurement(0.3, day=2), measurement(0.31, day=3)), "ms", 0.01) == 0.01
+    assert run_spread(stored(None, measurement(0.3, day=2)), "ms", 0.01) == 0.01
     assert run_spread(stored(), "host_mb", 0.07) == 0.07
 
 
@@ -112,9 +111,11 @@ def test_runs_that_alternate_between_two_levels_have_a_wide_spread(count: int) -
     assert verdict.status == "inconclusive"
 
 
-def test_slow_increase_does_not_widen_the_spread() -> None:
-    runs = [measurement(0.272 * 1.02**n, day=2 + n) for n in (0, 0, 0, 1, 1, 2, 2, 2)]
+def test_slow_increase_hardly_widens_the_spread() -> None:
+    runs = [measurement(0.272 * 1.005**n, day=2 + n) for n in range(8)]
     assert run_spread(stored(*runs), "ms", 0.01) < 0.011
+    in_steps = [measurement(0.272 * 1.02**n, day=2 + n) for n in (0, 0, 0, 1, 1, 2, 2, 2)]
+    assert 0.011 < run_spread(stored(*in_steps), "ms", 0.01) < 0.03
 
 
 def test_one_stored_run_uses_the_default_spread() -> None:
@@ -222,33 +223,10 @@ def with_history(*latencies: float) -> Baseline:
     return stored(*(measurement(ms, day=1 + n) for n, ms in enumerate(latencies)))
 
 
-def test_the_spread_between_runs_is_that_of_its_formula() -> None:
-    """Five runs: the median absolute deviation of four differences, pooled with the default."""
-    logs = [0.0, 0.004, 0.001, 0.006, 0.012]
-    # differences 0.004, -0.003, 0.005, 0.006: the median is 0.0045, the deviations 0.0005, 0.0075, 0.0005, 0.0015
-    deviation = 1.4826 * 0.001 / math.sqrt(2)
-    prior = 0.03 / t_quantile(0.001, 8)
-    pooled = t_quantile(0.001, 11) * math.sqrt((8 * prior**2 + 3 * deviation**2) / 11)
-    baseline = with_history(*(0.272 * math.exp(log) for log in logs))
-    assert run_spread(baseline, "ms", 0.03) == pytest.approx(pooled)
-    # A small default: the history by itself is the least.
-    alone = t_quantile(0.001, 3) * deviation
-    assert alone > t_quantile(0.001, 11) * math.sqrt(3 * deviation**2 / 11)
-    assert run_spread(baseline, "ms", 1e-6) == pytest.approx(alone)
-
-
-def test_the_swing_is_the_smaller_of_the_largest_rise_and_fall() -> None:
-    up_and_down = with_history(1.0, 1.03, 1.01)
-    assert run_spread(up_and_down, "ms", 0.001) == pytest.approx(math.log(1.03 / 1.01))
-    assert run_spread(with_history(1.0, 1.01, 1.03), "ms", 0.001) == 0.001
-    assert run_spread(with_history(1.03, 1.01, 1.0), "ms", 0.001) == 0.001
-    assert run_spread(with_history(1.0), "ms", 0.001) == 0.001
-
-
-def test_four_runs_show_a_spread_and_three_do_not() -> None:
-    latencies = [1.0, 1.1, 1.21, 1.331]
-    assert run_spread(with_history(*latencies[:3]), "ms", 0.01) == 0.01
-    assert run_spread(with_history(*latencies), "ms", 0.01) < 0.01
+def test_three_runs_show_a_spread_and_two_do_not() -> None:
+    latencies = [1.0, 1.1, 1.21]
+    assert run_spread(with_history(*latencies[:2]), "ms", 0.01) == 0.01
+    assert run_spread(with_history(*latencies), "ms", 0.01) != 0.01
 
 
 def test_the_margins_of_both_sides_add_by_their_squares() -> None:
