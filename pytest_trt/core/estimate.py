@@ -27,3 +27,7 @@ class Estimate:
     def exact(cls, value: float) -> Estimate:
         """Return an estimate of a figure without scatter, such as a size."""
         return cls(value, value, value)
+
+    def inverse(self, of: float) -> Estimate:
+        """Return the estimate of `of` divided by this figure."""
+        return Estimate(of / self.value, of / self.high, of / self.low, self.samples, self.needs_s)

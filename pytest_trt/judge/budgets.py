@@ -110,8 +110,8 @@ def judge(figure: str, estimate: Estimate, limit: float, samples: Sequence[Sampl
     once = about.occurs_once
     if once and estimate.samples == 1:
         estimate = repeats.estimate_repeats(figure, [estimate.value])
-    if blocks and figure in blocks[0].times:
-        estimate = _with_drift(figure, estimate, samples, sampled_s)
+    if blocks and (series := _series(figure, blocks[0])):
+        estimate = _with_drift(series, estimate, samples, sampled_s, inverse=series != figure)
     low, high, bound = (estimate.low, estimate.high, limit)
     if about.higher_is_better:
         low, high, bound = -estimate.high, -estimate.low, -limit
@@ -143,10 +143,26 @@ def judge(figure: str, estimate: Estimate, limit: float, samples: Sequence[Sampl
     return Verdict(status, "budget", figure, text, limit=limit, details=details)
 
 
-def _with_drift(figure: str, estimate: Estimate, samples: Sequence[Samples], sampled_s: float) -> Estimate:
+def _series(figure: str, block: Block) -> str:
+    """Return the samples whose median is the figure; for the throughput of queries that follow one another, `ms`."""
+    if figure == "throughput" and not block.times.keys() & {"throughput", "gpu_ms"}:
+        return "ms"
+    return figure if figure in block.times else ""
+
+
+def _with_drift(
+    figure: str, estimate: Estimate, samples: Sequence[Samples], sampled_s: float, *, inverse: bool
+) -> Estimate:
     """Return the estimate of a median, widened by the drift of its blocks, or marked as too early at the power cap.
 
     The scatter of the blocks and that of their slope are independent, so their margins add by their squares.
+
+    Args:
+        figure: The samples that drift.
+        estimate: The estimate.
+        samples: The samples of each probe.
+        sampled_s: How long all blocks lasted, in seconds.
+        inverse: Whether the estimate is of the inverse of the samples.
     """
     blocks = [block for probe in samples for block in probe.blocks]
     if min(min(block.times[figure]) for block in blocks) <= 0:  # something that did not happen, such as a copy
@@ -154,6 +170,7 @@ def _with_drift(figure: str, estimate: Estimate, samples: Sequence[Samples], sam
     units = [[math.log(stats.median(block.times[figure])) for block in probe.blocks] for probe in samples]
     capped = sum(drift.is_power_capped(block.state) for block in blocks)
     below, above = drift.margins(units, sampled_s / len(blocks), capped=2 * capped > len(blocks))
+    below, above = (above, below) if inverse else (below, above)
     needs_s = estimate.needs_s
     if capped:
         needs_s = max(needs_s, drift.CAPPED_S - sampled_s)
@@ -165,15 +182,17 @@ def _with_drift(figure: str, estimate: Estimate, samples: Sequence[Samples], sam
 class LimitRule:
     """A stopping rule (`measure.stopping.Rule`): stop when each figure of side 0 is decided against its limit.
 
-    Figures that the blocks of a backend lack, such as `gpu_ms` on a CPU, are ignored: the trial reports them.
+    Figures that the blocks of a backend lack, such as `gpu_ms` on a CPU, are ignored: the trial reports them. The
+    throughput of queries that follow one another is the inverse of the latency.
 
     Args:
         limits: Limits by figure, without figures that do not come from blocks (sizes, build time).
         spread: How far two probes of one plan may differ, as a share.
+        batch: The number of inferences in a query.
     """
 
-    def __init__(self, limits: Mapping[str, float], *, spread: float = 0.002) -> None:
-        self._limits, self._spread = dict(limits), spread
+    def __init__(self, limits: Mapping[str, float], *, spread: float = 0.002, batch: int = 1) -> None:
+        self._limits, self._spread, self._batch = dict(limits), spread, batch
         self.start(1)
 
     def start(self, sides: int) -> None:
@@ -189,7 +208,7 @@ class LimitRule:
             return
         if not self._probes:
             self._limits = {
-                f: limit for f, limit in self._limits.items() if f in {*block.times, *noise_levels.PERCENTILES}
+                f: limit for f, limit in self._limits.items() if _series(f, block) or f in noise_levels.PERCENTILES
             }
         while len(self._probes) <= probe:
             self._probes.append([])
@@ -204,14 +223,17 @@ class LimitRule:
             self._spread_decides = not undecided or (caught_up and undecided.isdisjoint(noise_levels.PERCENTILES))
             self._drift_decides = any(
                 v.status == "inconclusive"
-                and judge(f, noise_levels.estimate(f, samples, self._spread), self._limits[f]).status != "inconclusive"
+                and judge(f, self._estimate(f, samples, self._spread), self._limits[f]).status != "inconclusive"
                 for f, v in self._verdicts.items()
             )
 
     def _judge(self, samples: Sequence[Samples], spread: float) -> dict[str, Verdict]:
-        return {
-            f: judge(f, noise_levels.estimate(f, samples, spread), limit, samples) for f, limit in self._limits.items()
-        }
+        return {f: judge(f, self._estimate(f, samples, spread), limit, samples) for f, limit in self._limits.items()}
+
+    def _estimate(self, figure: str, samples: Sequence[Samples], spread: float) -> Estimate:
+        if figure == "throughput" and figure not in samples[0].blocks[0].times:
+            return noise_levels.estimate("ms", samples, spread).inverse(1000 * self._batch)
+        return noise_levels.estimate(figure, samples, spread)
 
     def finished(self) -> str:
         """Return the reason to stop; empty while a figure is undecided."""

@@ -81,11 +81,11 @@ def throughput(
     rule: Rule | None = None,
     max_time_s: float = 10.0,
     state: Callable[[], Mapping[str, float]] | None = None,
-) -> Estimate:
-    """Return the throughput in inferences a second, with the spread between probes.
+) -> tuple[Estimate, tuple[Samples, ...]]:
+    """Return the throughput in inferences a second, with the spread between probes, and the windows that it is of.
 
     If the pipeline overlaps queries, throughput is measured over windows of two latencies, and of `WINDOW_S` at least.
-    Otherwise one query follows the other, and throughput follows from the latency.
+    Otherwise one query follows the other, and throughput follows from the latency, without windows.
 
     Args:
         probe: The probe that runs the overlapped pipeline.
@@ -98,7 +98,7 @@ def throughput(
     """
     ms = found["ms"]
     if "gpu_ms" not in found:
-        return Estimate(batch * 1000 / ms.value, batch * 1000 / ms.high, batch * 1000 / ms.low, ms.samples)
+        return ms.inverse(batch * 1000), ()
     seconds = max(WINDOW_S, 2 * ms.value / 1000)
     windows: list[Block] = []
     while len(windows) < stats.LOOKS[0] or (
@@ -110,4 +110,5 @@ def throughput(
         windows.append(Block({"throughput": (rate,)}, seconds, state() if rule is not None and state else {}))
         if rule is not None:
             rule.add(0, 0, windows[-1])
-    return noise_levels.estimate("throughput", (Samples(tuple(windows)),), spread)
+    samples = (Samples(tuple(windows)),)
+    return noise_levels.estimate("throughput", samples, spread), samples

@@ -29,12 +29,14 @@ class GenerationRun:
 
     Attributes:
         figures: The figures.
+        samples: The generations: each is a block.
         step_ms: The median time of a step in ms, by the number of tokens before it, for up to `MOST_STEPS` steps.
         growth: How the time of a step grows with the number of tokens before it, as text; empty for a single step.
         example: A generation with the logits of its tokens; None unless requested.
     """
 
     figures: Mapping[str, Estimate]
+    samples: tuple[Samples, ...]
     step_ms: Mapping[str, float] = dataclasses.field(default_factory=dict)
     growth: str = ""
     example: Generated | None = None
@@ -81,7 +83,7 @@ def measure_generation(
     prompt = inputs.arrays[inputs.job.reading.roles.tokens].shape[1]
     shown = sorted({number * len(medians) // MOST_STEPS for number in range(MOST_STEPS)}) if medians else []
     step_ms = {str(prompt + number): medians[number] for number in shown}
-    return GenerationRun(figures, step_ms, _describe_growth(medians, prompt), first if keep_example else None)
+    return GenerationRun(figures, samples, step_ms, _describe_growth(medians, prompt), first if keep_example else None)
 
 
 def _bounded(estimate: Estimate) -> Estimate:

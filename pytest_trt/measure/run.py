@@ -60,6 +60,7 @@ class MeasuredRun:
         idle_states: The state of the GPU or host before the probes started, and after they ended.
         energy: The windows of energy of both sides; None unless requested.
         generation: What side 0 generated; None if it generates nothing.
+        windows: The windows of throughput of side 0; empty if its queries do not overlap.
         parts_s: How long each part of the measurement took, in seconds.
         reversed_opening: Whether the probes of every turn were opened in the opposite order.
     """
@@ -73,8 +74,15 @@ class MeasuredRun:
     idle_states: tuple[Mapping[str, float], Mapping[str, float]] = ({}, {})
     energy: EnergyRun | None = None
     generation: GenerationRun | None = None
+    windows: tuple[Samples, ...] = ()
     parts_s: Mapping[str, float] = dataclasses.field(default_factory=dict)
     reversed_opening: bool = False
+
+    @property
+    def samples(self) -> tuple[Samples, ...]:
+        """All samples of side 0: the blocks, the windows of throughput and the generations."""
+        generations = self.generation.samples if self.generation is not None else ()
+        return (*self.sampling.sides[0], *self.windows, *generations)
 
     @property
     def states(self) -> list[Mapping[str, float]]:
@@ -129,11 +137,11 @@ def measure_run(
             figures.throughput, batch=batch, spread=spread, max_time_s=limits.max_time_s, state=state
         )
         found = _side_figures(probe, sampling.sides[0], spread, process_bytes)
-        found["throughput"] = measure_throughput(probe, found, rule=pass_rules.throughput)
+        found["throughput"], windows = measure_throughput(probe, found, rule=pass_rules.throughput)
         other_figures: dict[str, Estimate] = {}
         for other in others:
             other_found = _side_figures(other, sampling.sides[1], spread, process_bytes)
-            other_figures["throughput"] = measure_throughput(other, other_found)
+            other_figures["throughput"], _ = measure_throughput(other, other_found)
             if measure_other_side:
                 other_figures.update({**other_found, **figures.from_openings([_opening(other)])})
         stopwatch.lap("throughput")
@@ -198,6 +206,7 @@ def measure_run(
         idle_states=(before, state() if state is not None else {}),
         energy=energy,
         generation=generation,
+        windows=windows,
         parts_s=_split_sampling(stopwatch.seconds, sampling),
         reversed_opening=reverse_opening,
     )

@@ -35,7 +35,7 @@ def budget_verdicts(
         declaration: The test's budgets.
         environment: The device.
         figures: The figures of the measurement.
-        samples: Its samples, one for each probe: a budget considers the drift of the blocks.
+        samples: Its samples (`MeasuredRun.samples`): a budget considers the drift of the blocks.
     """
     limits = budget_limits(declaration, environment)
     if declaration.budgets and not limits:
@@ -43,9 +43,19 @@ def budget_verdicts(
         text = f"no budget is for this test on {environment.device}: they name {named}"
         return (Verdict("unenforced", "budget", "", text),)
     return tuple(
-        budgets.judge(name, figures[name], limit, samples) if name in figures else _unmeasured(name, limit)
+        budgets.judge(name, figures[name], limit, _samples_of(name, samples))
+        if name in figures
+        else _unmeasured(name, limit)
         for name, limit in limits.items()
     )
+
+
+def _samples_of(figure: str, samples: Sequence[Samples]) -> Sequence[Samples]:
+    """Return the samples that have values of a figure; if there are none, those of the latency."""
+    for name in (figure, "ms"):
+        if found := [one for one in samples if one.blocks and name in one.blocks[0].times]:
+            return found
+    return ()
 
 
 def _unmeasured(name: str, limit: float) -> Verdict:

@@ -39,8 +39,8 @@ BUILD_SPREAD = 0.01
 
 REBUILT = "build lottery: the baseline's model and options, in another build; --trt-builds=3 judges three together"
 
-NARROWED_BY_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms"))
-"""Figures whose interval narrows with more blocks."""
+NARROWED_BY_BLOCKS = frozenset(("ms", "gpu_ms", "p95_ms", "p99_ms", "enqueue_ms", "throughput"))
+"""Figures whose interval narrows with more blocks. The throughput of queries that overlap has windows instead."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -151,7 +151,13 @@ class Comparison:
         )
 
     def rule(
-        self, limits: Mapping[str, float], resolution: float, builds: int = 1, *, reversed_opening: bool = False
+        self,
+        limits: Mapping[str, float],
+        resolution: float,
+        batch: int,
+        builds: int = 1,
+        *,
+        reversed_opening: bool = False,
     ) -> Rule:
         """Return the rule that decides when there are enough blocks.
 
@@ -162,17 +168,18 @@ class Comparison:
         Args:
             limits: The budgets by figure.
             resolution: The half-width of the interval, as a share.
+            batch: The number of inferences in a query.
             builds: How many builds are judged together.
             reversed_opening: Whether the probes are opened in the opposite order.
         """
         narrowed = {name: limit for name, limit in limits.items() if name in NARROWED_BY_BLOCKS}
         spread = self.terms.spread.share
-        rules: list[Rule] = [budgets.LimitRule(narrowed, spread=spread)] if narrowed else []
+        rules: list[Rule] = [budgets.LimitRule(narrowed, spread=spread, batch=batch)] if narrowed else []
         if self.mode == "paired" and "ms" in self.terms.gates:
             rules.append(paired.PairedRule(self.question_of("ms", reversed_opening=reversed_opening), builds))
-        elif (
-            self.mode in ("stored", "absent") or not rules
-        ):  # a figure that is compared, now or later, needs a narrow interval
+        elif self.mode in ("stored", "absent") or narrowed.keys() <= {
+            "throughput"
+        }:  # a figure that is compared, now or later, needs a narrow interval
             rules.append(Resolution("ms", max(resolution, spread / 4)))
         gates = self.terms.gates.values()
         if self.mode == "paired":

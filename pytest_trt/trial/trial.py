@@ -233,7 +233,7 @@ class Trial(Case):
     ) -> MeasuredRun:
         settings, server = self._bench.settings, self._bench.server(self.backend, self.environment)
         budgets = budget_limits(self.declaration, self.environment)
-        rule = comparison.rule(budgets, settings.resolution, settings.builds, reversed_opening=confirming)
+        rule = comparison.rule(budgets, settings.resolution, self.batch, settings.builds, reversed_opening=confirming)
         limits = None
         needs_layers = settings.keeps_layers or self.declaration.layers is not None
         if settings.disabled:
@@ -257,7 +257,7 @@ class Trial(Case):
         """Judge the budgets, then the baseline."""
         if self._bench.settings.disabled:
             return ()
-        within_budgets = budget_verdicts(self.declaration, self.environment, run.figures, run.sampling.sides[0])
+        within_budgets = budget_verdicts(self.declaration, self.environment, run.figures, run.samples)
         layers = layer_verdicts(self.declaration.layers, run, comparison, self._baselines, self.backend)
         return with_energy_verdicts((*within_budgets, *comparison.verdicts(run), *layers), run.energy)
 

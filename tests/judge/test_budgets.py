@@ -202,6 +202,30 @@ def test_budget_that_a_drift_would_exceed_is_not_decided(limit, status):
     assert judge("ms", estimate, limit, [Samples(blocks)]).status == "inconclusive"
 
 
+def test_throughput_of_queries_in_turn_drifts_with_the_latency():
+    """A latency that rises may rise further, so that the throughput may fall further."""
+    blocks = tuple(quiet(2.0 * 1.0002**number, number=number, noise=0.001) for number in range(32))
+    estimate, samples = noise_levels.estimate("ms", [Samples(blocks)]), [Samples(blocks)]
+    below, above = drift.margins([[math.log(float(np.median(block.times["ms"]))) for block in blocks]], 0.02)
+    assert above > 1.1 * below
+    high = estimate.value * math.exp(math.hypot(math.log(estimate.high / estimate.value), above))
+    low = estimate.value * math.exp(-math.hypot(math.log(estimate.value / estimate.low), below))
+    limits = (high * 1.0001, high * 0.9999, low * 1.0001, low * 0.9999)
+    found = [judge("throughput", estimate.inverse(8000), 8000 / limit, samples).status for limit in limits]
+    assert found == ["ok", "inconclusive", "inconclusive", "over_budget"]
+    overlapped = [Samples(tuple(Block({**one.times, "gpu_ms": (1.0,)}, 0.02) for one in blocks))]  # it has windows
+    assert judge("throughput", estimate.inverse(8000), 8000 / (high * 0.9999), overlapped).status == "ok"
+
+
+@pytest.mark.parametrize(("least", "batch", "blocks"), [(600.0, 1, 6), (1990.0, 2, 20), (1000.0, 1, 0), (2000.0, 2, 0)])
+def test_throughput_of_queries_in_turn_is_sampled_until_it_is_decided(least, batch, blocks):
+    """Its true value is 1000 a second for each inference in a query."""
+    rule = LimitRule({"throughput": least}, spread=0.0, **({"batch": batch} if batch > 1 else {}))
+    sampling = sample(Source(1.0, noise=0.0001), rule, Limits(min_time_s=0.0, max_time_s=2.0))
+    assert sampling.finished == bool(blocks)
+    assert sampling.blocks >= blocks
+
+
 def test_sampling_at_the_limit_continues_to_the_time_limit():
     assert not sample(Source(1.0), LimitRule({"ms": 1.0}, spread=0.0), LIMITS).finished
 

@@ -40,8 +40,8 @@ class Rule:
 
 
 def test_throughput_has_the_spread_between_probes():
-    alone = figures.throughput(Pipeline(), OVERLAPPED, batch=8, spread=0.0)
-    spread = figures.throughput(Pipeline(), OVERLAPPED, batch=8, spread=0.05)
+    alone, _ = figures.throughput(Pipeline(), OVERLAPPED, batch=8, spread=0.0)
+    spread, _ = figures.throughput(Pipeline(), OVERLAPPED, batch=8, spread=0.05)
     assert alone.value == spread.value == pytest.approx(800, rel=0.01)
     assert spread.high / alone.high == pytest.approx(1.0513, rel=0.001)
     assert spread.low < alone.low
@@ -49,8 +49,11 @@ def test_throughput_has_the_spread_between_probes():
 
 def test_judged_throughput_is_measured_until_it_is_decided():
     probe, rule = Pipeline(), Rule(after=20)
-    figures.throughput(probe, OVERLAPPED, batch=8, spread=0.0, rule=rule, state=lambda: {"reasons": 4.0})
+    _, (samples,) = figures.throughput(
+        probe, OVERLAPPED, batch=8, spread=0.0, rule=rule, state=lambda: {"reasons": 4.0}
+    )
     assert probe.windows == 20
+    assert list(samples.blocks) == rule.blocks
     assert rule.blocks[0].state == {"reasons": 4.0}
 
 
@@ -68,8 +71,14 @@ def test_throughput_without_a_budget_has_a_few_windows():
 
 
 def test_queries_in_turn_have_the_throughput_of_the_latency():
-    found = figures.throughput(Pipeline(), IN_TURN, batch=8, spread=0.0)
+    found, windows = figures.throughput(Pipeline(), IN_TURN, batch=8, spread=0.0)
     assert (found.value, found.low, found.high) == pytest.approx((4000, 8000 / 2.1, 8000 / 1.9))
+    assert windows == ()
+
+
+def test_throughput_has_too_few_samples_if_the_latency_has():
+    early = {"ms": Estimate(2000.0, 1990.0, 2010.0, 3, needs_s=6.0)}
+    assert figures.throughput(Pipeline(), early, batch=1, spread=0.0)[0].needs_s == 6.0
 
 
 def test_openings_have_an_interval_only_if_there_are_several():
