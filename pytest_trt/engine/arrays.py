@@ -61,7 +61,7 @@ def check_inputs(inputs: Arrays, tensors: Sequence[Tensor], read_on_host: Collec
 
 
 def refuse_nan(inputs: Arrays) -> None:
-    """Raise InputError unless `inputs` maps names to arrays of numbers without NaN.
+    """Raise InputError unless `inputs` maps names to arrays of numbers without NaN and masked values.
 
     With NaN among the inputs, neither a measurement nor a comparison of outputs is valid. Arrays on the GPU are not
     searched.
@@ -77,11 +77,20 @@ def refuse_nan(inputs: Arrays) -> None:
             continue
         if not isinstance(array, np.ndarray):
             raise InputError(f"input {name!r} is of type {type(array).__name__}: give a numpy array (numpy.asarray)")
+        refuse_masked(f"input {name!r}", array)
         if array.dtype.hasobject or array.dtype.kind in "SUmM":
             raise InputError(f"input {name!r} is an array of {array.dtype.name}: give numbers")
         if _has_nan(array):
             count = int(np.isnan(array).sum())
             raise InputError(f"input {name!r} holds {count} NaN of {array.size} values: give numbers")
+
+
+def refuse_masked(what: str, array: Any) -> None:
+    """Raise InputError if an array has masked values: an engine would read what lies under the mask."""
+    import numpy as np
+
+    if np.ma.is_masked(array):
+        raise InputError(f"{what} has masked values, which no engine can read: fill them, such as with .filled(0)")
 
 
 def _has_nan(array: NDArray[Any]) -> bool:

@@ -118,11 +118,11 @@ def from_dlpack(name: str, value: Any) -> Any:
     try:
         device_type, ordinal = (int(part) for part in value.__dlpack_device__())
         capsule = value.__dlpack__(stream=1) if device_type in _GPU else value.__dlpack__()  # 1: the default stream
+        tensor = _read(capsule)
     except Exception as error:
         raise InputError(f"input {name!r} of type {kind} cannot be shared: {error}") from error
     if device_type not in (*_HOST, *_GPU):
         raise InputError(f"input {name!r} of type {kind} is neither in host memory nor on an NVIDIA GPU: copy it there")
-    tensor = _read(capsule)
     shape = tuple(tensor.shape[axis] for axis in range(tensor.ndim))
     strides = tuple(tensor.strides[axis] for axis in range(tensor.ndim)) if tensor.strides else None
     dtype = _dtype(name, kind, tensor)

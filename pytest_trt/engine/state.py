@@ -123,7 +123,7 @@ def growing_axis(past: Shape, present: Shape) -> int | None:
 
 
 def check_write_index(
-    spec: EngineSpec, state: State, shapes: Mapping[str, Shape], highest: Mapping[str, float]
+    spec: EngineSpec, state: State, shapes: Mapping[str, Shape], written: Mapping[str, tuple[float, float]]
 ) -> None:
     """Check that write indices lie within the capacity of the state.
 
@@ -131,20 +131,21 @@ def check_write_index(
         spec: The spec, which names the write indices.
         state: The pairs.
         shapes: The shape of each input.
-        highest: The largest value of inputs, by name.
+        written: The smallest and the largest value of inputs, by name.
 
     Raises:
         ModelError: There is no such input, or the state has no such axis.
-        InputError: An index lies beyond the capacity.
+        InputError: An index lies beyond the capacity, or is negative.
     """
     for name, axis in spec.write_index.items():
         if name not in shapes:
             raise ModelError(f"trt_engine: write_index names input {name!r}: {_no_such_name(name, 'input', shapes)}")
-        value, least = int(highest.get(name, 0)), capacity(state, shapes, axis)
-        if value >= least:
+        (low, high), least = written.get(name, (0, 0)), capacity(state, shapes, axis)
+        value = int(low if low < 0 else high)
+        if not 0 <= value < least:
+            remedy = "give an index from 0" if value < 0 else "lower it, or give the state a larger capacity"
             raise InputError(
-                f"the write index {name!r} is {value}, but the state holds {least} entries along axis {axis}: lower "
-                "it, or give the state a larger capacity"
+                f"the write index {name!r} is {value}, but the state holds {least} entries along axis {axis}: {remedy}"
             )
 
 

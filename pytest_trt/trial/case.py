@@ -26,7 +26,7 @@ from pytest_trt.spec.description import describe
 from pytest_trt.spec.engine_spec import EngineSpec
 from pytest_trt.spec.shape_ranges import Shape
 from pytest_trt.trial.bench import Bench
-from pytest_trt.trial.caller_arrays import take_batches, take_inputs
+from pytest_trt.trial.caller_arrays import check_written, take_batches, take_inputs
 from pytest_trt.trial.generation import plan_inputs
 from pytest_trt.trial.host_retry import HostRetry
 from pytest_trt.trial.hosts.host import Host
@@ -147,8 +147,7 @@ class Case:
         """The shapes that the engine is built for and run with."""
         model, spec = self.model, self.declaration.spec
         shapes = resolve_shapes(model, spec, self.declaration.run)
-        highest = {name: high for name, (_, high) in spec.input_ranges.items()}
-        check_write_index(spec, self.state, shapes.run, highest)
+        check_write_index(spec, self.state, shapes.run, spec.input_ranges)
         return shapes
 
     @cached_property
@@ -209,8 +208,7 @@ class Case:
             InputError: The inputs do not fit the engine, or hold NaN, or a write index lies beyond the state.
         """
         inputs = take_inputs(inputs)
-        if written := {name: inputs[name].max() for name in self.spec.write_index if hasattr(inputs.get(name), "max")}:
-            check_write_index(self.spec, self.state, self.shapes, written)
+        check_written(inputs, self.spec, self.state, self.shapes)
         return self._on_host(lambda: self._open_probe().infer(inputs))
 
     def stream(
@@ -228,7 +226,8 @@ class Case:
         Returns:
             The outputs, or what `postprocess` returned for them, in the order of the batches.
         """
-        outputs = self._on_host(self._open_probe).stream(take_batches(batches))
+        taken = take_batches(batches, self.spec, self.state, self.shapes)
+        outputs = self._on_host(self._open_probe).stream(taken)
         if postprocess is None:
             return outputs
         return map_in_order(outputs, postprocess, self.declaration.pipeline.postprocess_threads)
@@ -283,8 +282,8 @@ class Case:
         Raises:
             InputError: `n` is not from 1 to 1024.
         """
-        if not 1 <= n <= MAX_KEPT:
-            raise InputError(f"inputs({n}): n must be from 1 to {MAX_KEPT}")
+        if isinstance(n, bool) or not hasattr(n, "__index__") or not 1 <= n <= MAX_KEPT:
+            raise InputError(f"inputs({n!r}): n must be a whole number from 1 to {MAX_KEPT}")
         return self._on_host(self._open_probe).input_sets(n)
 
     def generated_inputs(self) -> Arrays:

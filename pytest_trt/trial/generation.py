@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from pytest_trt.engine.arrays import refuse_masked
 from pytest_trt.engine.inputs import generate_inputs
 from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.model.shapes import resolve_shapes
@@ -75,7 +76,9 @@ def plan_generation(
         InputError: The tokens exceed the capacity of the state.
         ModelError: A model has no tokens or no logits, lacks state, or is not built for so many tokens.
     """
-    if steps < 1:
+    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
+        raise DeclarationError(f"generate: steps is {steps!r}: give a whole number of tokens")
+    if (steps := int(steps)) < 1:
         raise DeclarationError(f"generate: steps is {steps}: generate at least 1 token")
     first = reader or decoder
     state = resolve_state(decoder.spec.state, decoder.model.inputs, decoder.model.outputs)
@@ -91,8 +94,8 @@ def plan_generation(
     sizes = StepSizes(decoder, roles, decoder, state, what, has_reader=reader is not None)
     step = sizes.shapes(batch, 1, count if more else 0)
     decoding = Phase(roles, step, sizes.shapes(batch, 1, count + more - 1) if more else step, steps=more)
-    last = dict.fromkeys(decoder.spec.write_index, count + more - 1)
-    check_write_index(decoder.spec, state, decoding.first, last)
+    written = dict.fromkeys(decoder.spec.write_index, (0, count + more - 1))
+    check_write_index(decoder.spec, state, decoding.first, written)
     constants = _constants(first, reading, decoder, decoding)
     return GenerationJob(reading, decoding), {first_roles.tokens: tokens, **constants}
 
@@ -174,6 +177,9 @@ def prompt_tokens(prompt: int | Sequence[Any] | NDArray[Any], decoder: Part) -> 
         tokens = np.asarray(prompt)
     except ValueError as error:
         raise InputError("generate: the prompt is no array of tokens: give texts of one length") from error
+    except (TypeError, RuntimeError) as error:  # PyTorch's errors about a tensor that is not on the host
+        raise InputError(f"generate: the prompt is no array of tokens on the host: {error}") from error
+    refuse_masked("the prompt", prompt)
     tokens = tokens[None] if tokens.ndim == 1 else tokens
     if tokens.ndim != 2 or tokens.dtype.kind not in "iu" or not tokens.size:
         raise InputError(

@@ -108,7 +108,7 @@ class Trial(Case):
 
     def _measure(self, inputs: Mapping[str, Any] | None) -> Measurement:
         if inputs is not None:
-            inputs = take_measured_inputs(inputs)
+            inputs = take_measured_inputs(inputs, self.spec, self.state, self.shapes)
         if self.result is not None:
             raise DeclarationError("measure() was called twice in one test: a test has one measurement; parametrise it")
         started = time.perf_counter()

@@ -62,7 +62,7 @@ def test_missing_input_is_named_with_its_type_and_shape() -> None:
 def test_nan_is_found_at_every_position(dtype: Any) -> None:
     values = np.zeros((3, 5), dtype)
     values[0, 0], values[1, 1] = np.inf, -np.inf
-    refuse_nan({"x": values, "n": np.zeros(3, np.int8), "empty": np.zeros(0, dtype)})
+    refuse_nan({"x": values, "unmasked": np.ma.array(values), "n": np.zeros(3, np.int8), "empty": np.zeros(0, dtype)})
     values[2, 4] = np.nan
     with pytest.raises(InputError, match="input 'x' holds 1 NaN of 15 values"):
         refuse_nan({"x": values})
@@ -77,6 +77,7 @@ def test_nan_is_found_at_every_position(dtype: Any) -> None:
         (1.0, "input 'x' is of type float"),
         (np.array([None]), "input 'x' is an array of object: give numbers"),
         (np.array(["a"]), "input 'x' is an array of str"),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), "input 'x' has masked values, which no engine can read: fill them"),
     ],
 )
 def test_values_that_are_no_arrays_of_numbers_are_errors(value: Any, message: str) -> None:

@@ -80,6 +80,16 @@ def test_arrays_that_cannot_be_shared_are_errors_that_name_the_input() -> None:
         from_dlpack("x", ForeignArray(address, (2, 3), real, device=(2, 0), strides=(1, 2)))
 
 
+class OtherCapsule(ForeignArray):
+    def __dlpack__(self, **_: object) -> object:
+        return object()
+
+
+def test_what_is_no_capsule_is_an_error_that_names_the_input() -> None:
+    with pytest.raises(InputError, match=r"input 'x' of type .*OtherCapsule cannot be shared: PyCapsule_GetPointer"):
+        from_dlpack("x", OtherCapsule.of(np.zeros(3, np.float32)))
+
+
 def test_a_device_array_is_asked_for_on_the_default_stream() -> None:
     foreign = ForeignArray(4096, (2, 3), np.dtype(np.float32), device=(2, 0), strides=(1, 2))
     with pytest.raises(InputError):

@@ -88,22 +88,23 @@ def test_the_growing_axis_is_the_one_that_differs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("axes", "highest", "message"),
+    ("axes", "written", "message"),
     [
-        ({"at": 2}, {"at": 15}, ""),
-        ({"at": -2}, {"at": 16}, "'at' is 16, but the state holds 16 entries along axis -2: lower it"),
+        ({"at": 2}, {"at": (0, 15)}, ""),
+        ({"at": -2}, {"at": (0, 16)}, "'at' is 16, but the state holds 16 entries along axis -2: lower it"),
+        ({"at": 2}, {"at": (-1, 15)}, "'at' is -1, but the state holds 16 entries along axis 2: give an index from 0"),
         ({"at": 2}, {}, ""),
         ({"at": 4}, {}, r"axis 4, which the state 'a' with the shape \(1, 2, 16, 8\) does not have"),
         ({"att": 2}, {}, "write_index names input 'att': the model has none of that name: did you mean 'at'"),
     ],
 )
 def test_a_write_index_must_lie_within_the_capacity(
-    axes: dict[str, int], highest: dict[str, float], message: str
+    axes: dict[str, int], written: dict[str, tuple[int, int]], message: str
 ) -> None:
     spec, shapes = EngineSpec(state={"b": "a"}, write_index=axes), {"a": (1, 2, 16, 8), "at": (1,)}
     expected = pytest.raises((InputError, ModelError), match=message) if message else contextlib.nullcontext()
     with expected:
-        check_write_index(spec, (StatePair("b", "a"),), shapes, highest)
+        check_write_index(spec, (StatePair("b", "a"),), shapes, written)
 
 
 def test_a_long_list_of_names_is_cut() -> None:

@@ -209,6 +209,8 @@ def test_bad_input_is_one_error_each(decoders: pytest.Pytester) -> None:
         "ragged": ("growing", "generate([[1, 2], [3]], 4)"),
         "empty": ("growing", "generate([], 4)"),
         "no_steps": ("growing", "generate([1], 0)"),
+        "half_a_step": ("growing", "generate([1], 1.5)"),
+        "masked": ("growing", "generate(np.ma.array([1, 2], mask=[0, 1]), 2)"),
         "other_state": ("fixed", 'generate([1], 2, "prefill.onnx")'),
         "no_prefill": ("growing", 'generate([1], 2, "prefills.onnx")'),
     }
@@ -232,6 +234,8 @@ def test_bad_input_is_one_error_each(decoders: pytest.Pytester) -> None:
         "ragged": "InputError: generate: the prompt is no array of tokens: give texts of one length",
         "empty": "InputError: generate: the prompt is an array of float64 with the shape (1, 0): give token ids",
         "no_steps": "DeclarationError: generate: steps is 0: generate at least 1 token",
+        "half_a_step": "DeclarationError: generate: steps is 1.5: give a whole number of tokens",
+        "masked": "InputError: the prompt has masked values, which no engine can read: fill them",
         "other_state": "ModelError: generate: the model that reads the prompt leaves 'past_k_0' with the shape",
         "no_prefill": "ModelError: there is no model 'prefills.onnx' (did you mean 'prefill.onnx'?)",
     }

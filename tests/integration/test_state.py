@@ -57,6 +57,8 @@ def test_step(trt_runner, trt_case):
     assert inputs["position"].tolist() == [trt_case["position"]]
     with pytest.raises(InputError, match="the write index 'position' is 16, but the state holds 16 entries"):
         trt_runner({**inputs, "position": inputs["position"] * 0 + 16})
+    with pytest.raises(InputError, match="the write index 'position' is -1, but .*: give an index from 0"):
+        list(trt_runner.stream([inputs, {**inputs, "position": inputs["position"] * 0 - 1}]))
     changed = (trt_runner(inputs)["present_k_0"] != inputs["past_k_0"]).any(axis=(0, 1, 3))
     assert changed.nonzero()[0].tolist() == [trt_case["position"]]
 """,

@@ -47,7 +47,7 @@ def test_the_shapes_of_a_growing_cache_follow_the_tokens(tmp_path: Path) -> None
 
 
 def test_a_single_token_needs_no_step(tmp_path: Path) -> None:
-    job, _ = plan_generation(part(tmp_path, "growing"), None, np.zeros((1, 20), np.int64), 1)
+    job, _ = plan_generation(part(tmp_path, "growing"), None, np.zeros((1, 20), np.int64), np.int64(1))  # type: ignore[arg-type]
     assert job.decoding.steps == 0
 
 

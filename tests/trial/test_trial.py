@@ -228,8 +228,8 @@ def test_inputs_are_filled_in_place_until_the_engine_is_closed(bench, tmp_path):
         arrays = next(trial.inputs())
         arrays["x"] = batches[3]["x"]
         assert trial(arrays)["y"].sum() == expected[3]
-        for wrong in (0, -1, 5000):
-            with pytest.raises(InputError, match="n must be from 1 to 1024"):
+        for wrong in (0, -1, 5000, 1.5, True, None, "2"):
+            with pytest.raises(InputError, match="n must be a whole number from 1 to 1024"):
                 trial.inputs(wrong)
         foreign = ForeignArray.of(batches[5]["x"])
         assert trial({"x": foreign})["y"].sum() == expected[5]
