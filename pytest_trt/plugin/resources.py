@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,6 +15,7 @@ from pytest_trt.plugin.outcome import RunOutcome
 from pytest_trt.plugin.progress import ProgressLine
 
 if TYPE_CHECKING:
+    from pytest_trt.core.scratch import ScratchFolder
     from pytest_trt.plugin.baseline_source import BaselineSource
     from pytest_trt.plugin.judging import ItemJudge
     from pytest_trt.spec.budget_file import BudgetFile
@@ -66,10 +67,19 @@ class RunResources:
         """The resources that tests run with."""
         from pytest_trt.trial.bench import Bench
 
-        bench = Bench(self.settings, self.progress, warn=self.warnings.append, spread=True)
-        if self.is_worker and self.settings.hosts:
-            bench.elsewhere.learn(self.config.workerinput["trt_hosts"])  # type: ignore[attr-defined]
+        received: dict[str, Any] = getattr(self.config, "workerinput", {})
+        lost = Path(received["trt_lost"]) if "trt_lost" in received else None
+        bench = Bench(self.settings, self.progress, warn=self.warnings.append, spread=True, lost=lost)
+        if self.settings.hosts and received:
+            bench.elsewhere.learn(received["trt_hosts"])
         return bench
+
+    @cached_property
+    def shared_folder(self) -> ScratchFolder:
+        """The folder of files that the workers of this run share."""
+        from pytest_trt.core.scratch import ScratchFolder
+
+        return ScratchFolder("run")
 
     @cached_property
     def budgets(self) -> BudgetFile:
@@ -106,4 +116,6 @@ class RunResources:
             self.bench.close()
         if "baseline_source" in self.__dict__:
             self.baseline_source.close()
+        if "shared_folder" in self.__dict__:
+            self.shared_folder.close()
         self.outcome.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_trt.core.foreign_text import escape_lines
+from pytest_trt.core.foreign_text import escape, escape_lines
 from pytest_trt.errors import TrtError
 from pytest_trt.plugin import pytest_benchmark
 from pytest_trt.plugin.collecting import Collecting
@@ -50,10 +50,22 @@ class Session(RunResources):
         """
         problems = self.bench.reach_hosts()
         known = self.bench.elsewhere.learned()
+        if not problems:
+            self._show_hosts()
         self.bench.close()
         if problems:
             raise pytest.UsageError(escape_lines("\n".join(problems)))
         return known
+
+    def _show_hosts(self) -> None:
+        """Name the cards of the hosts: with xdist, pytest shows no line after the collection."""
+        from pytest_trt.report.header import describe_cards
+        from pytest_trt.spec.engine_spec import EngineSpec
+
+        reporter = self.config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self.config.get_verbosity() >= 0:
+            cards = self.bench.pool.cards(self.bench.backend_name(EngineSpec()))
+            reporter.write_line(escape(f"trt: {describe_cards(cards)}"))
 
     def prepare_worker(self, workerinput: dict[str, Any]) -> None:
         """Give an xdist worker what only the controller knows.
@@ -67,6 +79,7 @@ class Session(RunResources):
         from pytest_trt.plugin.checks import collects_everything
 
         workerinput["trt_whole"] = collects_everything(self.config)
+        workerinput["trt_lost"] = str(self.shared_folder.path / "lost")
         if self.settings.hosts:
             workerinput["trt_hosts"] = self.known_hosts
         try:

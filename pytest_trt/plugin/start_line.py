@@ -10,7 +10,7 @@ from pytest_trt.core.foreign_text import escape
 from pytest_trt.engine.cache.folder import cache_folder
 from pytest_trt.errors import TrtError
 from pytest_trt.plugin.baseline_source import BaselineSource
-from pytest_trt.report.header import backend_name, device_name
+from pytest_trt.report.header import describe_cards
 from pytest_trt.spec.declaration import Declaration
 from pytest_trt.spec.settings import Settings
 
@@ -30,13 +30,13 @@ def start_line(session: Session, declared: Sequence[Declaration]) -> str:
     for declaration in declared:
         with contextlib.suppress(TrtError):  # The test itself fails with it.
             environment = bench.environment_of(declaration)
-            where[f"{device_name(environment)}, {backend_name(environment)}"] = None
+            cards = (environment,) if settings.build_only else bench.pool.cards(environment.backend)
+            where[describe_cards(cards)] = None
     cache = "no engine cache" if settings.no_cache else f"engine cache {cache_folder(settings)}"
-    hosts = f" on {', '.join(host.name for host in settings.hosts)}" if settings.hosts else ""
     return escape(
         "; ".join(
             (
-                "trt: " + " and ".join(where or ["no device"]) + hosts,
+                "trt: " + " and ".join(where or ["no device"]),
                 _baseline(settings, session.baseline_source),
                 cache,
             )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pytest_trt.core.backends import label_of
 from pytest_trt.core.foreign_text import escape
 from pytest_trt.core.records import ALWAYS_FAIL, Environment, Result, Status
+
+MOST_HOSTS = 4
+"""How many hosts a line names at most."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +110,16 @@ def device_name(environment: Environment) -> str:
 def backend_name(environment: Environment) -> str:
     """Return the name and version of the backend, such as `TensorRT 8.6.0`."""
     return f"{label_of(environment.backend)} {environment.backend_version}"
+
+
+def describe_cards(cards: Sequence[Environment]) -> str:
+    """Return the cards of one backend in a few words: how many of each kind, the backend, and their hosts."""
+    kinds = Counter(map(device_name, cards)).items()
+    names = ", ".join(f"{count} x {name}" if count > 1 else name for name, count in kinds)
+    hosts = list(dict.fromkeys(card.host_name for card in cards if card.host_name))
+    if len(hosts) > MOST_HOSTS:
+        hosts[MOST_HOSTS - 1 :] = [f"{len(hosts) - MOST_HOSTS + 1} more"]
+    return f"{names}, {backend_name(cards[0])}" + (f" on {', '.join(hosts)}" if hosts else "")
 
 
 def environment_line(environment: Environment) -> str:

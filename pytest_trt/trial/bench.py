@@ -31,6 +31,7 @@ from pytest_trt.trial.hosts.host import GpuView, Host, Say
 from pytest_trt.trial.hosts.local import LocalHost
 from pytest_trt.trial.hosts.remote import RemoteHost
 from pytest_trt.trial.job_process import run_build, run_conversion_job
+from pytest_trt.trial.lost_places import LostPlaces
 from pytest_trt.trial.pool import card_key
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Bench:
             process, or that of the host's agent.
         warn: Called with a sentence about each card that fails.
         spread: Whether processes that use several cards spread over them.
+        lost: The file in which the processes of a run share which cards and hosts have failed; None for one process.
 
     Attributes:
         elsewhere: The other hosts.
@@ -62,14 +64,15 @@ class Bench:
         warn: Callable[[str], None] = lambda text: None,
         *,
         spread: bool = False,
+        lost: Path | None = None,
     ) -> None:
         self.settings, self.say, self.python, self.warn = settings, say, python, warn
-        own = sys.executable if python is None or settings.hosts else python
-        self.here = LocalHost(settings, say, own)
+        self.here = LocalHost(settings, say, sys.executable if python is None or settings.hosts else python)
         self.elsewhere = Elsewhere([RemoteHost(address, settings, say, python) for address in settings.hosts])
         self._hosts: dict[str, Host] = {host.name: host for host in self.elsewhere.hosts or (self.here,)}
-        pools = {name: card_pool(host, settings.device, warn, spread=spread) for name, host in self._hosts.items()}
-        self.pool = HostPool(pools, self.here.claim if spread and len(pools) > 1 else None, warn)
+        places = LostPlaces(lost)
+        pools = {n: card_pool(host, settings.device, warn, places, spread=spread) for n, host in self._hosts.items()}
+        self.pool = HostPool(pools, self.here.claim if spread and len(pools) > 1 else None, warn, places)
         self._environments: dict[tuple[str, str, str], Environment] = {}
 
     def backend_name(self, spec: EngineSpec) -> str:

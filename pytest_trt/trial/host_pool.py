@@ -11,6 +11,7 @@ from pytest_trt.errors import BackendError, HostError
 from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.trial.card_choice import UnmatchedSelector, cards_of_kind
 from pytest_trt.trial.hosts.host import Host
+from pytest_trt.trial.lost_places import LostPlaces
 from pytest_trt.trial.pool import BOUND_DEVICE, CardPool, ClaimCard, card_key
 
 ENVIRONMENT_TIMEOUT_S = 120.0
@@ -20,13 +21,16 @@ MAX_LOSSES = 3
 """How often a host may be lost before the run uses it no more."""
 
 
-def card_pool(host: Host, selectors: Sequence[str], warn: Callable[[str], None], *, spread: bool) -> CardPool:
+def card_pool(
+    host: Host, selectors: Sequence[str], warn: Callable[[str], None], lost: LostPlaces | None = None, *, spread: bool
+) -> CardPool:
     """Return the pool of the cards of one host.
 
     Args:
         host: The host.
         selectors: What --trt-device selects.
         warn: Called with a sentence about each card that fails.
+        lost: The cards that have failed in this run.
         spread: Whether processes that use several cards spread over them.
     """
 
@@ -50,7 +54,7 @@ def card_pool(host: Host, selectors: Sequence[str], warn: Callable[[str], None],
             probe.call("activate", timeout_s=ENVIRONMENT_TIMEOUT_S, name=backend, device=BOUND_DEVICE)
 
     claim = host.claim if spread else None
-    pool = CardPool(selectors, list_cards, check, claim, warn, host.visible_devices, host.list_uuids)
+    pool = CardPool(selectors, list_cards, check, claim, warn, host.visible_devices, host.list_uuids, lost)
     return pool
 
 
@@ -61,15 +65,21 @@ class HostPool:
         pools: The cards of each host, by the host's name.
         claim: Chooses among places on hosts, and spreads processes over them; None to use the first one.
         warn: Called with a sentence about each host that is lost.
+        lost: The hosts that this run uses no more.
 
     Attributes:
         current: The name of the host that the last test used, or the first one.
     """
 
     def __init__(
-        self, pools: Mapping[str, CardPool], claim: ClaimCard | None, warn: Callable[[str], None] = lambda text: None
+        self,
+        pools: Mapping[str, CardPool],
+        claim: ClaimCard | None,
+        warn: Callable[[str], None] = lambda text: None,
+        lost: LostPlaces | None = None,
     ) -> None:
         self._pools, self._claim, self._warn = pools, claim, warn
+        self._lost = LostPlaces() if lost is None else lost
         self._losses: dict[str, int] = {}
         self._gone: dict[str, str] = {}
         self.current = next(iter(pools))
@@ -113,6 +123,8 @@ class HostPool:
             there = ", ".join(dict.fromkeys(card.device for card in self.cards(backend)))
             raise BackendError(f"no card of this run is {words!r}: there are {there} (see --trt-device)")
         left = [card for card in alike if card.host_name not in self._gone]
+        # Another process may have lost only its own link: its host is avoided, but better than none.
+        left = [card for card in left if not self._lost.reason(_host_key(card.host_name))] or left
         failure: BackendError | HostError = HostError(self._gone.get(alike[0].host_name, ""))
         while left:
             name = self._choose(left)
@@ -158,7 +170,8 @@ class HostPool:
         if name not in self._gone:
             self._losses.setdefault(name, 1)
             self._gone[name] = str(reason)
-            self._warn(f"{reason}: it is used no more in this run")
+            if self._lost.add(_host_key(name), str(reason)):
+                self._warn(f"{reason}: it is used no more in this run")
 
     def check_after_error(self, backend: str, node_id: str) -> str:
         """After an error in a test, find out whether its GPU still works (see `CardPool.check_after_error`)."""
@@ -167,3 +180,8 @@ class HostPool:
     def binding(self, card: Environment) -> Binding:
         """Return what a probe on this card is bound to. Raises BackendError if the card was taken out."""
         return self._pools[card.host_name].binding(card)
+
+
+def _host_key(name: str) -> str:
+    """Return the name of a host among the lost places, which no card has."""
+    return f"host {name}"

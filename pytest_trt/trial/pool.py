@@ -10,6 +10,7 @@ from pytest_trt.errors import BackendError, HostError, TrtError
 from pytest_trt.measure.gpu_state import list_uuids
 from pytest_trt.measure.probe.binding import VISIBLE_DEVICES, Binding
 from pytest_trt.trial.card_choice import card_name, cards_of_kind, hidden_behind, select_cards
+from pytest_trt.trial.lost_places import LostPlaces
 
 ListCards = Callable[[str, Binding], tuple[Environment, ...]]
 """Lists the cards that a fresh probe of a backend sees, in the order of CUDA."""
@@ -37,6 +38,7 @@ class CardPool:
         warn: Called with a sentence about each card that is taken out.
         visible: Returns the value of CUDA_VISIBLE_DEVICES where the cards are.
         uuids: Returns the UUIDs of every MIG slice, and of every GPU without MIG.
+        lost: The cards that have failed in this run.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class CardPool:
         warn: Callable[[str], None] = lambda text: None,
         visible: Callable[[], str | None] = lambda: os.environ.get(VISIBLE_DEVICES),
         uuids: Callable[[], Sequence[str]] = list_uuids,
+        lost: LostPlaces | None = None,
     ) -> None:
         self._selectors, self._list_cards, self._check = tuple(selectors), list_cards, check
         self._claim, self._warn = claim, warn
@@ -56,7 +59,7 @@ class CardPool:
         self._several: set[str] = set()
         self._last: dict[str, Environment] = {}
         self._works: set[str] = set()
-        self._lost: dict[str, str] = {}
+        self._lost = LostPlaces() if lost is None else lost
 
     def cards(self, backend: str) -> tuple[Environment, ...]:
         """Return the cards that --trt-device selects, those that have failed included.
@@ -109,9 +112,9 @@ class CardPool:
             there = ", ".join(dict.fromkeys(card.device for card in self.cards(backend)))
             raise BackendError(f"no card of this run is {words!r}: there are {there} (see --trt-device)")
         while True:
-            left = {card_key(card): card for card in alike if card_key(card) not in self._lost}
+            left = {card_key(card): card for card in alike if not self._lost.reason(place_of(card))}
             if not left:
-                raise BackendError(self._lost[card_key(alike[-1])])
+                raise BackendError(self._lost.reason(place_of(alike[-1])))
             chosen = next(iter(left))
             if self._claim is not None and left[chosen].kind == "gpu":
                 chosen = self._claim(list(left))
@@ -123,14 +126,14 @@ class CardPool:
             except HostError:
                 raise
             except TrtError as error:
-                self._lost[card_key(card)] = f"not run: {card_name(card)} does not work"
-                self._warn(f"{card_name(card)} does not work ({error}): {_REMEDY}")
+                if self._lost.add(place_of(card), f"not run: {card_name(card)} does not work"):
+                    self._warn(f"{card_name(card)} does not work ({error}): {_REMEDY}")
             else:
                 self._works.add(card_key(card))
 
     def forget(self) -> None:
         """Forget the cards, because the host is another one from now on."""
-        for known in (self._cards, self._last, self._lost):
+        for known in (self._cards, self._last):
             known.clear()
         for names in (self._several, self._works):
             names.clear()
@@ -146,7 +149,7 @@ class CardPool:
             Why the GPU no longer works; empty if it works, or is known to be lost.
         """
         card = self._last.get(backend)
-        if card is None or card.kind != "gpu" or card_key(card) in self._lost:
+        if card is None or card.kind != "gpu" or self._lost.reason(place_of(card)):
             return ""
         try:
             self._check(backend, card)
@@ -155,14 +158,14 @@ class CardPool:
         except TrtError as error:
             if "cudaErrorMemoryAllocation" in str(error):  # another process uses all its memory, and may free it
                 return ""
-            self._lost[card_key(card)] = f"not run: {card.device} was lost in {node_id}"
-            return f"{card_name(card)} does not work in a fresh process either ({error}): {_REMEDY}"
+            if self._lost.add(place_of(card), f"not run: {card.device} was lost in {node_id}"):
+                return f"{card_name(card)} does not work in a fresh process either ({error}): {_REMEDY}"
         return ""
 
     def binding(self, card: Environment) -> Binding:
         """Return what a probe on this card is bound to. Raises BackendError if the card was taken out."""
-        if card_key(card) in self._lost:
-            raise BackendError(self._lost[card_key(card)])
+        if reason := self._lost.reason(place_of(card)):
+            raise BackendError(reason)
         return Binding(card.device_uuid if card.backend in self._several else None, card.numa_node)
 
 

@@ -152,6 +152,7 @@ def test_workers_spread_over_hosts_and_each_reaches_only_its_own(project, host_c
     results = json.loads((project.path / "out.json").read_text())["results"]
     used = {result["measurement"]["environment"]["host_name"] for result in results}
     assert used == {str(tmp_path / name) for name in ("a", "b")}
+    result.stdout.fnmatch_lines([f"trt: 2 x *, ONNX Runtime * on {tmp_path}/a, {tmp_path}/b"])
     starts = [len((tmp_path / f"{name}-starts").read_text().split()) for name in ("a", "b")]
     assert starts == [2, 2], "once by the controller, and once by one worker"
 

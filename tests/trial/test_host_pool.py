@@ -13,6 +13,7 @@ from pytest_trt.errors import BackendError, HostError
 from pytest_trt.measure.probe.binding import Binding
 from pytest_trt.trial.host_pool import MAX_LOSSES, HostPool
 from pytest_trt.trial.hosts.card_locks import CardLocks
+from pytest_trt.trial.lost_places import LostPlaces
 from pytest_trt.trial.pool import CardPool
 
 H200 = Environment("NVIDIA H200", "gpu", "tensorrt", "10.8", device_uuid="GPU-1")
@@ -105,3 +106,21 @@ def test_the_rest_goes_on_without_a_host_that_cannot_be_reached_again(pool_of):
     first.reachable = False
     assert pool.take("tensorrt").host_name == "b"
     assert warnings == ["host a: the link to it is lost: it is used no more in this run"]
+
+
+def test_a_host_that_another_process_gave_up_is_used_only_if_there_is_no_other(tmp_path):
+    hosts = There("a", H200), There("b", H200)
+    warnings: list[str] = []
+    pools = [
+        HostPool({host.name: host.pool() for host in hosts}, None, warnings.append, LostPlaces(tmp_path / "lost"))
+        for _ in range(2)
+    ]
+    assert [pool.take("tensorrt").host_name for pool in pools] == ["a", "a"]
+    for _ in range(MAX_LOSSES):
+        pools[0].lose("a", "host a: the link to it is lost")
+    assert [pool.take("tensorrt").host_name for pool in pools] == ["b", "b"]
+    for pool in pools:
+        for _ in range(MAX_LOSSES):
+            pool.lose("b", "host b: the link to it is lost")
+    assert pools[1].take("tensorrt").host_name == "a", "whose link to this process was never lost"
+    assert len(warnings) == 2, "each host is named once"
