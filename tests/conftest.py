@@ -15,6 +15,7 @@ import onnx
 import pytest
 from samples.forked_python import SHORT, Forkserver, Popen
 from samples.models import layers_model
+from samples.pytest_startup import remember
 
 import pytest_trt
 
@@ -46,7 +47,7 @@ def engine_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def package_imported() -> None:
-    """Import the whole package and the libraries that it imports lazily.
+    """Import the whole package and the libraries that it imports lazily, and have pytest start faster.
 
     After a run in this process, pytester removes the modules that the run imported from `sys.modules`. A second import
     would create every class again, and some libraries cannot be imported twice.
@@ -56,6 +57,7 @@ def package_imported() -> None:
             importlib.import_module(module.name)
     for library in ("fsspec", "onnxruntime", "rich.console"):
         importlib.import_module(library)
+    remember()
 
 
 @pytest.fixture(scope="session")

@@ -28,7 +28,7 @@ import tempfile
 import threading
 import traceback
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -234,8 +234,10 @@ def main() -> None:
     global _address, _server_variables
     _server_variables = _at_start(os.environ)
     _address, listener, ends_with_parent = sys.argv[1], socket.socket(fileno=int(sys.argv[2])), int(sys.argv[3])
+    from pytest_startup import remember
+
     sys.path.remove(str(Path(__file__).parent))
-    _import_libraries()
+    _import_libraries(remember)
     subprocess.Popen = Popen  # type: ignore[assignment, misc]
     gc.collect()
     gc.freeze()  # a fork that collects does not copy these objects
@@ -262,14 +264,15 @@ def _send(connection: socket.socket, number: int) -> None:
         connection.send(str(number).encode())
 
 
-def _import_libraries() -> None:
+def _import_libraries(remember: Callable[[], None]) -> None:
     """Import what children need. pytest imports its plugins, since it rewrites their assertions."""
     for name in ("numpy.ma", "numpy.random", "nvtx", "onnx", "onnxruntime", "platformdirs", "rich.rule", "rich.table"):
         importlib.import_module(name)
     import pytest
 
+    remember()
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        pytest.main(["--help", "-p", "no:pytest-retry"])
+        pytest.main(["--collect-only", "-p", "no:pytest-retry"])
     for name in ("xdist.dsession", "xdist.remote"):
         importlib.import_module(name)
     import pytest_trt
