@@ -52,7 +52,11 @@ HIDDEN = 4096
 """The width of the hidden layers of AlexNet, ZFNet and VGG, which contain most of their weights."""
 
 
-def light(name: str, seed: int = 0, hidden: int = HIDDEN) -> ModelProto:
+CLASSES = 1000
+"""The classes that each of the convolutional networks tells apart."""
+
+
+def light(name: str, seed: int = 0, hidden: int = HIDDEN, narrow: int = 1) -> ModelProto:
     """Return the network `light_NAME` with random weights instead of its constants.
 
     Weights are normal with the variance 2 / fan-in (He et al. 2015). Biases and means are small, scales and variances
@@ -63,6 +67,7 @@ def light(name: str, seed: int = 0, hidden: int = HIDDEN) -> ModelProto:
         name: The name without `light_`, one of LIGHTS.
         seed: The seed of the weights.
         hidden: The width of the layers that have HIDDEN channels in the original.
+        narrow: What the channels of all other layers are divided by.
     """
     model = onnx.load(str(LIGHT / f"light_{name}.onnx"))
     graph = model.graph
@@ -70,25 +75,43 @@ def light(name: str, seed: int = 0, hidden: int = HIDDEN) -> ModelProto:
     shapes = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     readers = _readers(graph)
     summed = {name for node in graph.node if node.op_type == "Sum" for name in node.input}
+    filled: list[TensorProto] = []
     for fill in fills:
-        shape = tuple(hidden if size == HIDDEN else int(size) for size in shapes[fill.input[0]])
+        shape = tuple(_width(int(size), hidden, narrow) for size in shapes[fill.input[0]])
         reader, index = readers[fill.output[0]]
         values = _random_values(random, shape, reader, index)
         if reader.op_type == "BatchNormalization" and index == 1 and reader.output[0] in summed:
             values *= np.float32(RESIDUAL)
-        graph.initializer.append(numpy_helper.from_array(values, fill.output[0]))
+        filled.append(numpy_helper.from_array(values, fill.output[0]))
         graph.node.remove(fill)
     used = {name for node in graph.node for name in node.input}
-    initializers = [tensor for tensor in graph.initializer if tensor.name in used]
+    initializers = [_narrowed(tensor, hidden, narrow) for tensor in graph.initializer if tensor.name in used]
     inputs = [value for value in graph.input if value.name not in shapes]
     del graph.initializer[:], graph.input[:]
-    graph.initializer.extend(initializers)
+    graph.initializer.extend([*initializers, *filled])
     graph.input.extend(inputs)
     model.ir_version = 8
     if graph.node[-1].op_type == "Softmax":
         _scale_logits(model, seed)
     onnx.checker.check_model(model)
     return model
+
+
+def _width(size: int, hidden: int, narrow: int) -> int:
+    """Return the size of an axis of a tensor of weights. Kernels, the colours of an image and classes keep theirs."""
+    if size == HIDDEN:
+        return hidden
+    return size // narrow if size > 11 and size != CLASSES else size
+
+
+def _narrowed(tensor: TensorProto, hidden: int, narrow: int) -> TensorProto:
+    """Return a constant of the original, which may be the shape of a Reshape, for the narrower network."""
+    values = numpy_helper.to_array(tensor)
+    if values.dtype == np.int64:
+        values = np.array([_width(size, hidden, narrow) for size in values.tolist()], np.int64)
+    else:
+        values = values[tuple(slice(_width(size, hidden, narrow)) for size in values.shape)]
+    return numpy_helper.from_array(values, tensor.name)
 
 
 def _readers(graph: Any) -> dict[str, tuple[NodeProto, int]]:

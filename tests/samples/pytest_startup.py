@@ -79,4 +79,3 @@ def _remember_plugins_without_fixtures() -> None:
             without_fixtures.add(owner)
 
     FixtureManager.parsefactories = parsefactories  # type: ignore[method-assign, assignment]
-
