@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from pytest_trt.cli.arguments import (
 from pytest_trt.cli.exit_status import FAILED
 from pytest_trt.cli.input_arguments import add_input_arguments, input_fields, run_shape
 from pytest_trt.cli.project import Project
-from pytest_trt.cli.terminal import show_json, show_progress, show_report
+from pytest_trt.cli.terminal import output_width, show_json, show_progress, show_report
 from pytest_trt.core import codec
 from pytest_trt.core.backends import BACKENDS, REFERENCE
 from pytest_trt.core.foreign_text import escape
@@ -228,4 +229,5 @@ def _render(rows: list[Row], args: argparse.Namespace) -> str:
                 lineup_table.markdown([("", rows)]),
             ]
         )
-    return "\n".join([escape(name), *(f"  {escape(line)}" for line in environments), "", lineup_table.plain_text(rows)])
+    table = lineup_table.plain_text(rows, output_width() if sys.stdout.isatty() else sys.maxsize)
+    return "\n".join([escape(name), *(f"  {escape(line)}" for line in environments), "", table])

@@ -15,6 +15,9 @@ HEADINGS = (
 )  # fmt: skip
 """`error` is the largest absolute difference from the reference. `x` is how many times as fast as that row it is."""
 
+_OPTIONAL = ("host MB", "engine MB", "build s", "memory MB", "inf/s", "p99 ms", "error")
+"""The columns that a narrow table leaves out, in this order."""
+
 _TEXT_COLUMNS = 2
 _SPEED_REFERENCES = ("ONNX Runtime fp32", "PyTorch fp32")
 
@@ -47,15 +50,27 @@ def remarks(row: Row) -> tuple[str, ...]:
     )
 
 
-def plain_text(rows: Sequence[Row]) -> str:
-    """Return the table with aligned columns and without empty ones, followed by the remarks."""
+def plain_text(rows: Sequence[Row], width: int) -> str:
+    """Return the table with aligned columns and without empty ones, followed by the remarks.
+
+    Args:
+        rows: The rows.
+        width: The width of the terminal. A table that is wider lacks some columns, which a line below it names.
+    """
     table = [HEADINGS, *(cells(row, rows) for row in rows)]
     kept = [i for i in range(len(HEADINGS)) if i < _TEXT_COLUMNS or any(line[i] for line in table[1:])]
     widths = {i: max(len(line[i]) for line in table) for i in kept}
+    left_out = []
+    for heading in _OPTIONAL:
+        if sum(widths[i] + 2 for i in kept) - 2 > width and (column := HEADINGS.index(heading)) in kept:
+            kept.remove(column)
+            left_out.append(heading)
     lines = [
         "  ".join(line[i].ljust(widths[i]) if i < _TEXT_COLUMNS else line[i].rjust(widths[i]) for i in kept).rstrip()
         for line in table
     ]
+    if left_out:
+        lines.append(f"not shown in {width} columns: {', '.join(left_out)} (--format=md shows them)")
     lines += [f"{row.name}: {remark}" for row in rows for remark in remarks(row)]
     return "\n".join(map(escape, lines)) + "\n"
 
