@@ -28,6 +28,7 @@ from pytest_trt.spec.shape_ranges import Shape
 from pytest_trt.trial.bench import Bench
 from pytest_trt.trial.caller_arrays import check_written, take_batches, take_inputs
 from pytest_trt.trial.generation import plan_inputs
+from pytest_trt.trial.generation_sizes import with_total_dims
 from pytest_trt.trial.host_retry import HostRetry
 from pytest_trt.trial.hosts.host import Host
 from pytest_trt.trial.pool import BOUND_DEVICE
@@ -87,7 +88,7 @@ class Case:
             server, host = self._bench.server(self.backend, self.environment), self._host
             tensors = read_tensors(server, host.deliver(model.path), BOUND_DEVICE, host.localise(self.spec))
             model = model.with_tensors(*tensors)
-        return model
+        return with_total_dims(model, self.declaration.spec, self.declaration.run)
 
     @cached_property
     def engine(self) -> ProvidedEngine:

@@ -10,7 +10,7 @@ from pytest_trt.engine.model.model import Model
 from pytest_trt.engine.model.shapes import resolve_shapes
 from pytest_trt.engine.onnx.signature import Dims
 from pytest_trt.engine.roles import Roles, find_roles
-from pytest_trt.engine.state import State
+from pytest_trt.engine.state import State, resolve_state
 from pytest_trt.errors import InputError, ModelError
 from pytest_trt.spec.declaration import RunShape
 from pytest_trt.spec.engine_spec import EngineSpec
@@ -48,6 +48,29 @@ def has_dim(model: Model, name: str) -> bool:
     """Return whether an input of the model has a dimension of that name, alone or in an expression."""
     dims = [dim for tensor in model.inputs for dim in model.dims[tensor.name] or () if isinstance(dim, str)]
     return any(name == dim or name in re.findall(r"\w+", dim) for dim in dims)
+
+
+def with_total_dims(model: Model, spec: EngineSpec, run: RunShape) -> Model:
+    """Return a decoder in which a dimension that counts all tokens is named as the sum that it is, such as `P + S`.
+
+    An exporter may name it `total_length`, so that its size would have to be declared beside those that it follows
+    from. It keeps its name if its size is declared, and if the model is no decoder.
+    """
+    part = Part(model, spec, run)
+    try:
+        state = resolve_state(spec.state, model.inputs, model.outputs)
+        tokens = model.dims[roles_of(part, part, state).tokens] if state else None
+    except ModelError:  # reported if the model is measured, or generates
+        return model
+    read = {dim for tensor in model.inputs for dim in _names(model.dims[tensor.name] or ())}
+    free = read - {*spec.dims, *run.dims}
+    sums: dict[str | int | None, str] = {}
+    for pair in state if tokens and tokens[-1] is not None else ():
+        for old, total in zip(model.dims[pair.input] or (), model.dims[pair.output] or (), strict=False):
+            if total in free and old in read and old != total and str(old).isidentifier() and str(total).isidentifier():
+                sums[total] = f"{old} + {(tokens or ())[-1]}"
+    dims = {name: axes and tuple(sums.get(dim, dim) for dim in axes) for name, axes in model.dims.items()}
+    return dataclasses.replace(model, dims=dims) if sums else model
 
 
 class StepSizes:
