@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from pytest_trt.engine.state import State, growing_axis
 from pytest_trt.engine.tensors import Tensor
-from pytest_trt.errors import ModelError
+from pytest_trt.errors import InputError, ModelError
 from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
@@ -29,6 +29,16 @@ def without_state(tensors: Sequence[Tensor], state: State) -> tuple[Tensor, ...]
     """Return the inputs or outputs that are no state."""
     names = {name for pair in state for name in (pair.input, pair.output)}
     return tuple(tensor for tensor in tensors if tensor.name not in names)
+
+
+def check_left_out(inputs: Collection[str], state: State) -> None:
+    """Raise InputError if a later batch has state that the first one left out."""
+    for pair in state:
+        if pair.input in inputs:
+            raise InputError(
+                f"stream: the first batch leaves the state out, but a later one has {pair.input!r}: leave it out of "
+                "all batches, or give the whole state with each"
+            )
 
 
 def check_carriable(name: str, before: Shape, after: Shape) -> None:

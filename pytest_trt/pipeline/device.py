@@ -14,7 +14,7 @@ from pytest_trt.core.records import LayerProfile
 from pytest_trt.engine.arrays import check_inputs
 from pytest_trt.engine.state import State, StatePair
 from pytest_trt.errors import InputError
-from pytest_trt.pipeline.carried import peek, without_state
+from pytest_trt.pipeline.carried import check_left_out, peek, without_state
 from pytest_trt.pipeline.copying import Copier
 from pytest_trt.pipeline.formats import LINEAR
 from pytest_trt.pipeline.lane import Lane, Slot
@@ -198,6 +198,7 @@ class DeviceRunner:
         state = {t.name: t.shape for t in self.inputs if t not in without_state(self.inputs, self._state)}
         lane: Lane | None = None
         for inputs, _allocate_outputs in requests:
+            check_left_out(inputs, self._state)
             checked = check_inputs(inputs, given, {tensor.name for tensor in given})
             shapes = {name: tuple(array.shape) for name, array in checked.items()}
             values = {tensor.name: checked[tensor.name] for tensor in given if tensor.on_host}

@@ -14,7 +14,7 @@ from pytest_trt.engine.backends.base import HostEngine, TimesItsDevice
 from pytest_trt.engine.state import State, check_shapes
 from pytest_trt.engine.tensors import Tensor, numpy_dtype
 from pytest_trt.errors import BackendError, InputError
-from pytest_trt.pipeline.carried import check_carriable, peek, without_state
+from pytest_trt.pipeline.carried import check_carriable, check_left_out, peek, without_state
 from pytest_trt.pipeline.delay import delayed
 from pytest_trt.pipeline.ordered import map_in_order
 from pytest_trt.spec.declaration import PipelineOptions
@@ -92,6 +92,7 @@ class HostRunner:
         zeros = ((pair.input, kinds[pair.input]) for pair in self._state)
         carried: dict[str, Any] = {name: np.zeros(tensor.shape, numpy_dtype(tensor.dtype)) for name, tensor in zeros}
         for inputs, _allocate_outputs in requests:
+            check_left_out(inputs, self._state)
             outputs = self._engine.step({**check_inputs(inputs, given), **carried})
             carried = {pair.input: outputs[pair.output] for pair in self._state}
             for name, value in carried.items():

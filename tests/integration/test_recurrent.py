@@ -108,9 +108,10 @@ def test_a_recurrent_model_is_measured_and_streams(
 
 def test_a_stream_without_the_state_of_a_growing_cache_is_an_error(project: pytest.Pytester) -> None:
     import onnx
-    from decoders import decoder
+    from decoders import decoder, recurrent
 
     onnx.save(decoder(), str(project.path / "growing.onnx"))
+    onnx.save(recurrent(), str(project.path / "recurrent.onnx"))
     project.makepyfile(
         """
 import numpy as np
@@ -125,7 +126,19 @@ def test_m(trt_runner):
     whole = trt_runner.generated_inputs()
     assert [len(outputs) for outputs in trt_runner.stream([whole, whole])] == [5, 5]
     with pytest.raises(InputError, match="input 'past_k_0' is missing"):
+        list(trt_runner.stream([whole, tokens]))
+
+@pytest.mark.trt_engine("recurrent.onnx", state={"stateN": "state"})
+def test_mixed(trt_runner):
+    whole = trt_runner.generated_inputs()
+    with pytest.raises(InputError, match="first batch leaves the state out, but a later one has 'state': leave it out"):
+        list(trt_runner.stream([{"x": whole["x"]}, whole]))
+
+@pytest.mark.trt_engine("growing.onnx", state={"present_*": "past_*"}, dims={"P": (0, 8, 64), "S": 1})
+def test_call(trt_runner):
+    tokens = {"input_ids": np.array([[3]])}
+    with pytest.raises(InputError, match="input 'past_k_0' is missing"):
         trt_runner(tokens)
 """
     )
-    project.runpytest_inprocess().assert_outcomes(passed=1)
+    project.runpytest_inprocess().assert_outcomes(passed=3)
