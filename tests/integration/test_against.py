@@ -13,7 +13,7 @@ import pytest
 from samples.processes import wait_until
 from samples.pytest_runs import ENGINE, MEASURES
 
-XDIST = pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+XDIST = pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 QUICK = "--trt-max-slowdown=50%"
 
 SLOWER = ["regressed", "ok", "regressed"]
@@ -49,7 +49,7 @@ def committed(project, monkeypatch, engine_cache):
 
 
 @pytest.mark.way_past("a model slower than at the revision of `--trt-against`", "`regressed`")
-@XDIST
+@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
 def test_slower_model_regresses_and_new_tests_are_new(committed, save_model, xdist):
     committed.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_new"), test_n=ENGINE + MEASURES)
     save_model(folder=committed.path, layers=16)

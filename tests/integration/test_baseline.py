@@ -175,7 +175,7 @@ def test_baselines_at_a_url_are_judged_like_local_ones(project, verdicts):
     url = f"--trt-baseline-dir=file://{project.path}/far"
     project.runpytest_subprocess(url, "--trt-baseline-save").assert_outcomes(passed=1)
     assert list((project.path / "far").rglob("*.json"))
-    project.runpytest_subprocess(url, "-n", "2").assert_outcomes(passed=1)
+    project.runpytest_subprocess(url, "-n", "1").assert_outcomes(passed=1)
     project.runpytest_subprocess(url).assert_outcomes(passed=1)
     assert verdicts() == {"test_m": ["ok"]}
     result = project.runpytest_inprocess("--trt-baseline-dir=nowhere://x")

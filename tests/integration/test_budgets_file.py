@@ -32,7 +32,7 @@ def budgets(project):
     return lambda text: (project.path / "limits" / "trt-budgets.toml").write_text(text)
 
 
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_most_specific_budget_counts_and_markers_override_the_file(project, verdicts, budgets, xdist):
     budgets(RULE + EXCEPTION)
     project.runpytest_subprocess(*xdist).assert_outcomes(passed=3, failed=1)
@@ -43,7 +43,7 @@ def test_most_specific_budget_counts_and_markers_override_the_file(project, verd
 
 
 @pytest.mark.way_past("a pattern in the budgets file matches no test", "a warning; exit status 4 with `--trt-strict`")
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_unmatched_pattern_is_a_warning_or_an_error_if_strict(project, budgets, xdist):
     budgets(RULE + RULE.replace("::*", "::test_gone*"))
     result = project.runpytest_subprocess("-k", "own", *xdist)
@@ -96,7 +96,7 @@ def test_budgets_for_tests_that_are_not_collected_are_accepted(project, budgets)
 
 
 @pytest.mark.way_past("an invalid entry in the budgets file", "exit status 4")
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_invalid_budgets_file_names_the_entry(project, budgets, xdist):
     budgets(RULE + "p98_ms = 3\n" + RULE + "memory_mb = 'much'\n")
     result = project.runpytest_inprocess(*xdist)

@@ -17,7 +17,7 @@ def stored(project):
 
 
 @pytest.mark.way_past("a file of tests cannot be imported", "the run fails; the baselines of other tests stay")
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_collection_error_fails_the_run(project, xdist):
     """Without xdist, pytest then runs nothing. With xdist, it runs the other tests, and their baselines are saved."""
     project.makepyfile(test_m=ENGINE + MEASURES, test_broken="import nothing_of_this_name")
@@ -65,7 +65,7 @@ def test_new_tests_are_counted_and_fail_on_request(project, save_baselines):
     project.makepyfile(test_m=ENGINE + MEASURES)
     save_baselines()
     project.makepyfile(test_m=ENGINE + MEASURES + MEASURES.replace("test_m", "test_n"))
-    for xdist in ((), ("-n", "2")):
+    for xdist in ((), ("-n", "1")):
         result = project.runpytest_subprocess(*xdist)
         result.assert_outcomes(passed=2)
         result.stdout.fnmatch_lines(["*1 ok, 1 new."])
@@ -73,7 +73,7 @@ def test_new_tests_are_counted_and_fail_on_request(project, save_baselines):
 
 
 @pytest.mark.way_past("cut the file of a baseline, or change its content", "`error`")
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_unreadable_baseline_fails_only_its_own_test(project, save_baselines, verdicts, xdist):
     project.makepyfile(test_m=SIZES)
     save_baselines()
@@ -223,7 +223,7 @@ class TestBeside:
 
 
 @pytest.mark.way_past("declare a budget or an accuracy, and measure nothing", "`error`")
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_declared_budget_or_accuracy_requires_a_measurement(project, verdicts, xdist):
     """A plain test that only inherits the markers of its class does not have to measure."""
     project.makepyfile(test_m=ENGINE + NO_RUNNER)
@@ -240,7 +240,7 @@ def test_declared_budget_or_accuracy_requires_a_measurement(project, verdicts, x
 
 
 @pytest.mark.way_past("remove `trt_runner`, or the marker, from a test with a baseline", "the test fails")
-@pytest.mark.parametrize(("marked", "xdist"), [(ENGINE, ()), ("import pytest\n", ("-n", "2"))], ids=["marked", "xdist"])
+@pytest.mark.parametrize(("marked", "xdist"), [(ENGINE, ()), ("import pytest\n", ("-n", "1"))], ids=["marked", "xdist"])
 def test_test_with_a_baseline_but_without_a_runner_does_not_pass(project, save_baselines, verdicts, marked, xdist):
     other = MEASURES.replace("test_m", "test_other")
     project.makepyfile(test_a=ENGINE + other, test_b=ENGINE + MEASURES + "def test_helper(): pass\n")
@@ -287,7 +287,7 @@ class TestM(unittest.TestCase):
 
 
 @pytest.mark.way_past("measure in a `unittest.TestCase`, and skip or return afterwards", "the verdict fails the test")
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_unittest_case_is_judged_however_it_ends(project, verdicts, xdist):
     slow = CASE.replace("class", "@pytest.mark.trt_budget('cpu', ms=1e-6)\nclass")
     project.makepyfile(test_m=ENGINE + slow)
@@ -319,7 +319,7 @@ def test_skipped_or_failed_unittest_case_is_not_saved(project):
 @pytest.mark.way_past(
     "an assertion fails after the measurement", "the test fails and its figures are shown; nothing is saved"
 )
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_measurement_before_a_failure_is_shown(project, verdicts, xdist):
     body = MEASURES.replace(": ", ":\n    ") + "    assert 1 == 2\n"
     slow = "@pytest.mark.trt_budget('cpu', ms=1e-6)\n" + body.replace("test_m", "test_slow")

@@ -48,7 +48,7 @@ def assert_harmless(text: str) -> None:
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
 
 
-@pytest.mark.parametrize("more", [(), ("-n", "2"), ("--trt-build-only",)])
+@pytest.mark.parametrize("more", [(), ("-n", "1"), ("--trt-build-only",)])
 def test_no_name_in_a_model_is_interpreted(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, more: tuple[str, ...]
 ) -> None:

@@ -94,7 +94,7 @@ class TestAll:
     assert [r["measurement"]["spec"].get("contexts") for r in results] == [None, "2"]
 
 
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_all_invalid_markers_are_reported_together(project, xdist):
     project.makepyfile(
         test_m=ENGINE.replace("pytestmark", "engine")

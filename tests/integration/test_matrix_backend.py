@@ -25,7 +25,7 @@ def test_m(trt_runner, trt_case):
 
 
 @pytest.mark.skipif(not NO_LEAN, reason="tensorrt_lean is installed")
-@pytest.mark.parametrize("xdist", [(), ("-n", "2")], ids=["alone", "xdist"])
+@pytest.mark.parametrize("xdist", [(), ("-n", "1")], ids=["alone", "xdist"])
 def test_missing_backend_fails_only_its_own_tests(project, verdicts, xdist):
     project.makepyfile(test_m=BOTH)
     result = project.runpytest_subprocess(*xdist)

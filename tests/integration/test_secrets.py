@@ -39,7 +39,7 @@ def test_run_that_saves_shows_no_credentials(project: pytest.Pytester, url: str)
     assert "ss?7X" not in shown
 
 
-@pytest.mark.parametrize("more", [(), ("-n", "2"), ("--trt-baseline-ref=HEAD",), ("--trt-against=HEAD",)])
+@pytest.mark.parametrize("more", [(), ("-n", "1"), ("--trt-baseline-ref=HEAD",), ("--trt-against=HEAD",)])
 def test_failing_store_shows_no_credentials(project: pytest.Pytester, more: tuple[str, ...]) -> None:
     project.makepyfile(test_m=ENGINE + MEASURES)
     project.makeconftest(

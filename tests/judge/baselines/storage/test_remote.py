@@ -56,12 +56,16 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     yield f"memory://{uuid.uuid4().hex}" if request.param == "memory" else f"file://{tmp_path}/baselines"
 
 
+@pytest.fixture(scope="module")
+def sftp_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    with sftp_server.server(tmp_path_factory.mktemp("served")) as port:
+        yield port
+
+
 @pytest.fixture
-def sftp(tmp_path: Path) -> Iterator[str]:
-    """Yield the URL of a folder on a server that requires a password."""
-    (tmp_path / "served").mkdir()
-    with sftp_server.server(tmp_path / "served") as port:
-        yield f"sftp://{sftp_server.USER}:{sftp_server.PASSWORD}@127.0.0.1:{port}/team/baselines"
+def sftp(sftp_port: int) -> str:
+    """Return the URL of a new folder on a server that requires a password."""
+    return f"sftp://{sftp_server.USER}:{sftp_server.PASSWORD}@127.0.0.1:{sftp_port}/team/{uuid.uuid4().hex}"
 
 
 def opened(url: str, name: str = "main") -> BaselineFolder:
@@ -91,10 +95,10 @@ def test_baseline_is_saved_loaded_listed_and_pruned(url: str) -> None:
     assert list(opened(url).list()) == []
 
 
-def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("forked_children")
+def test_two_workers_save_at_once(s3: str) -> None:
     """Both workers save different tests and one common test: all baselines are complete."""
-    script = tmp_path / "save.py"
-    script.write_text(
+    program = (
         "import sys\nfrom pathlib import Path\nfrom samples.records import measurement\n"
         "from pytest_trt.judge.baselines import open_baselines\n"
         "folder = open_baselines(sys.argv[1], 'main', revision=None, rootdir=Path())\n"
@@ -103,7 +107,7 @@ def test_two_workers_save_at_once(s3: str, tmp_path: Path) -> None:
         "    folder.save(measurement(node_id='t.py::both', day=number + 1), 'ok')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(TESTS_FOLDER)}
-    workers = [subprocess.Popen([sys.executable, str(script), s3, name], env=environment) for name in ("a", "b")]
+    workers = [subprocess.Popen([sys.executable, "-c", program, s3, name], env=environment) for name in ("a", "b")]
     assert [worker.wait(120) for worker in workers] == [0, 0]
     found = {entry.content.node_id for entry in opened(s3).list() if not isinstance(entry.content, BaselineError)}
     assert found == {"t.py::both", *(f"t.py::test_{name}_{number}" for name in "ab" for number in range(10))}
