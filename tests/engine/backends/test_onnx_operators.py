@@ -33,6 +33,8 @@ UNSUPPORTED = {
 }
 """The types of inputs and outputs that exist in ONNX but are not supported here, and the errors that name them."""
 
+SPEC = EngineSpec(threads=1)
+
 
 def arrays(values: list[Any]) -> list[Any]:
     return [numpy_helper.to_array(v) if isinstance(v, TensorProto) else v for v in values]
@@ -40,7 +42,7 @@ def arrays(values: list[Any]) -> list[Any]:
 
 def with_our_runner(plan: Path, case: Any, inputs: list[Any]) -> Mapping[str, Any]:
     """Infer once, as a probe does."""
-    engine = backend("onnxruntime").load(plan, "0", EngineSpec(threads=1))
+    engine = backend("onnxruntime").load(plan, "0", SPEC)
     try:
         names = [value.name for value in case.model.graph.input]
         arrays = {tensor.name: np.asarray(inputs[names.index(tensor.name)]) for tensor in engine.inputs}
