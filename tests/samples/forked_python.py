@@ -239,6 +239,7 @@ def main() -> None:
     sys.path.remove(str(Path(__file__).parent))
     _import_libraries(remember)
     subprocess.Popen = Popen  # type: ignore[assignment, misc]
+    atexit._clear()  # what the libraries clean up is the server's, and takes a fork longer than all else
     gc.collect()
     gc.freeze()  # a fork that collects does not copy these objects
     running: dict[int, tuple[int, socket.socket]] = {}
@@ -345,7 +346,6 @@ def _set_paths(request: dict[str, Any]) -> None:
     first = str(Path.cwd()) if request["program"]["option"] == "-m" else ""
     sys.path[:] = [first, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), *installed]
     sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
-    importlib.invalidate_caches()
 
 
 if __name__ == "__main__":
