@@ -40,10 +40,11 @@ def main() -> None:
     from ray.cluster_utils import Cluster
 
     soon = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500, "health_check_failure_threshold": 4}
-    head = {"num_cpus": 1, "num_gpus": 0, "include_dashboard": False, "_system_config": soon}
+    fewer = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}  # processes
+    head = {"num_cpus": 0, "num_gpus": 0, "_system_config": soon, **fewer}
     nodes = Cluster(initialize_head=True, head_node_args=head)
     for _ in range(2):
-        nodes.add_node(num_cpus=1, num_gpus=1)
+        nodes.add_node(num_cpus=1, num_gpus=1, **fewer)
     print("address", nodes.address, flush=True)
     sys.stdin.read()
     nodes.shutdown()
