@@ -22,15 +22,19 @@ from pytest_trt.core.scratch import sweep, user_folder
 
 @pytest.fixture
 def start(project):
-    """Return a function that starts pytest as a shell would. At the end, all its processes are killed."""
+    """Return a function that starts pytest as a shell would. At the end, all its processes are killed.
+
+    It starts an interpreter, whose children are in the tree of its processes, or a fork, whose children are not.
+    """
     started = []
 
-    def start(*options):
+    def start(*options, forked=False):
         command = [sys.executable, "-u", "-m", "pytest", "-o", "trt_report=", *options]
         with (project.path / f"out-{len(started)}.txt").open("wb") as out:
             process = subprocess.Popen(
-                command, cwd=project.path, stdout=out, stderr=out, start_new_session=True, preexec_fn=accept_ctrl_c
-            )
+                command, cwd=project.path, stdout=out, stderr=out, start_new_session=True,
+                **({} if forked else {"preexec_fn": accept_ctrl_c}),
+            )  # fmt: skip
         started.append(process)
         return process
 
@@ -149,9 +153,9 @@ OFTEN = "from pytest_trt.plugin import progress\nprogress.EVERY_S = 0.1\n"
 
 def test_second_run_waits_for_the_device_and_says_so(project, start):
     project.makepyfile(test_m=ENGINE + MEASURES, hold=HOLD, often=OFTEN)
-    first = start("-p", "hold")
+    first = start("-p", "hold", forked=True)
     wait_until((project.path / "measuring").exists)
-    second = start("-p", "often")
+    second = start("-p", "often", forked=True)
     wait_until(lambda: "another run" in (project.path / "out-1.txt").read_text())
     (project.path / "go-on").touch()
     assert (first.wait(120), second.wait(120)) == (0, 0)
