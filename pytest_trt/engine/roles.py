@@ -88,13 +88,15 @@ def find_roles(
         by_name = (
             ("position", whole and _POSITION in name), ("mask", _MASK in name),
             ("flag", tensor.dtype == "bool" and _FLAG in name), ("zero", whole and _SEGMENT in name),
-            ("constant", tensor.name in spec.input_ranges or not (whole or tensor.dtype == "bool")),
+            ("constant", not (whole or tensor.dtype == "bool")),
         )  # fmt: skip
         if role := next((role for role, right in by_name if right), None):
             found.setdefault(tensor.name, role)
     tokens = _find_tokens(model, free, found, spec)
     for tensor in free:
-        if tensor.name != tokens and tensor.name not in found:
+        if tensor.name in spec.input_ranges:
+            found.setdefault(tensor.name, "constant")
+        elif tensor.name != tokens and tensor.name not in found:
             raise ModelError(
                 f"generate: nothing says what input {tensor.name!r} of {model} is for: declare it, as in "
                 f"trt_engine(roles={{{tensor.name!r}: 'position'}}), or 'constant' if it is the same in every step; "

@@ -47,8 +47,9 @@ def test_declared_roles_go_before_names() -> None:
     assert (roles.tokens, roles.totals, roles.others, roles.logits) == ("a", ("b",), ("c",), "scores")
     assert (roles.positions, roles.masks) == (("mask", "position"), ())
     assert roles.varying == ("a", "mask", "position", "b")
-    ranged = spec(input_ranges={"language": (3, 3)})
+    ranged = spec(input_ranges={"language": (3, 3), "ids": (0, 8)})
     assert find_roles("m.onnx", ints("ids", "language"), OUTPUTS, STATE, ranged, NO_DIMS).others == ("language",)
+    assert find_roles("m.onnx", ints("ids"), OUTPUTS, STATE, ranged, NO_DIMS).tokens == "ids"
     check_declared_roles(declared, {"a", "b", "c", "mask", "scores"})
     with pytest.raises(ModelError, match="roles names 'mask': no model of the generation has it: did you mean 'masks'"):
         check_declared_roles(declared, {"a", "b", "c", "masks", "scores"})
