@@ -126,3 +126,19 @@ def check_handover(left: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> No
                 f"first step reads {tuple(wanted[name])}: export both with the same state; if it grows with the "
                 "tokens, give the axis another name in the output, or a range that begins at 0"
             )
+
+
+def check_next_step(left: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
+    """Raise ModelError unless the state that a step leaves is what the next one reads.
+
+    Args:
+        left: The shapes of the state after a step, by the input of the next one.
+        wanted: The shapes of the inputs of the next step.
+    """
+    for name, shape in left.items():
+        if tuple(shape) != tuple(wanted[name]):
+            raise ModelError(
+                f"generate: a step leaves {name!r} with the shape {tuple(shape)}, but the next one is to read "
+                f"{tuple(wanted[name])}: leave out of state what no step continues, such as an encoder's keys and "
+                "values that the step returns empty; if the axis grows, give it another name in the output"
+            )

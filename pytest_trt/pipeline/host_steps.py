@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends.base import HostEngine
-from pytest_trt.engine.decoder import check_handover, logits_of_last
+from pytest_trt.engine.decoder import check_handover, check_next_step, logits_of_last, shapes_between
 from pytest_trt.engine.state import State
 from pytest_trt.engine.tensors import numpy_dtype
 from pytest_trt.pipeline.generation import Phase
+from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +46,10 @@ class HostSteps:
         self._prompt_state, self._state, self._kept = prompt_state, state, kept
         self.prompt_inputs, self.inputs = prompt_engine.inputs, engine.inputs
         self._values: dict[str, Any] = {}
+        # What the second step reads. It is compared after the first one, so that the other steps need no time for it.
+        self._next: Mapping[str, Shape] | None = None
+        if decoding.steps > 1:
+            self._next = shapes_between(decoding.first, decoding.last, 1, decoding.steps)
 
     def reset(self) -> None:
         """Forget the state."""
@@ -62,7 +68,11 @@ class HostSteps:
 
     def step(self, inputs: Arrays) -> NDArray[Any]:
         """Run one step; see `StepRunner`."""
-        return self._run(self._engine, inputs, self._decoding, self._state)
+        logits = self._run(self._engine, inputs, self._decoding, self._state)
+        if self._next is not None:
+            check_next_step({name: value.shape() for name, value in self._values.items()}, self._next)
+            self._next = None
+        return logits
 
     def _run(self, engine: HostEngine, inputs: Arrays, phase: Phase, state: State) -> NDArray[Any]:
         outputs = engine.step({**inputs, **self._values})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from pytest_trt.engine.decoder import check_handover, logits_of_last, shapes_between, step_arrays
+from pytest_trt.engine.decoder import check_handover, check_next_step, logits_of_last, shapes_between, step_arrays
 from pytest_trt.engine.roles import Roles
 from pytest_trt.engine.tensors import Tensor
 from pytest_trt.errors import ModelError
@@ -95,3 +95,11 @@ def test_the_state_after_the_prompt_must_be_that_of_the_first_step() -> None:
         ModelError, match=r"leaves 'past' with the shape \(1, 2, 5, 4\), but the first step reads \(1, 2"
     ):
         check_handover({"past": (1, 2, 5, 4)}, {"past": (1, 2, 8, 4)})
+
+
+def test_the_state_after_a_step_must_be_that_of_the_next_one() -> None:
+    check_next_step({"past": (1, 2, 6, 4)}, {"past": (1, 2, 6, 4), "ids": (1, 1)})
+    with pytest.raises(
+        ModelError, match=r"a step leaves 'cross' with the shape \(0, 2, 1, 4\), but the next one is to "
+    ):
+        check_next_step({"cross": (0, 2, 1, 4)}, {"cross": (1, 2, 7, 4)})
