@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_trt.core.records import Result
 
 _OUTPUT_OPTIONS = ("json", "save", "autosave", "compare", "histogram")
-_ADDED = pytest.StashKey[int]()
+_SHOWN = pytest.StashKey[bool]()
 
 
 def remove_skips(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -28,24 +28,31 @@ def remove_skips(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def add_latencies(item: pytest.Item, result: Result) -> None:
-    """Add the measured latencies to pytest-benchmark's table and files, if it is enabled."""
+    """Add the measured latencies to pytest-benchmark's table and files, if it is enabled and has any."""
     state = getattr(item.config, "_benchmarksession", None)
-    if state is None or state.skip or state.disabled or result.measurement is None:
+    if state is None or state.skip or state.disabled or result.measurement is None or not _shows_anything(item):
         return
     from pytest_trt.report import benchmark_json
 
     benchmark_json.fill_fixture(item._request.getfixturevalue("benchmark"), result)  # type: ignore[attr-defined]
-    item.config.stash[_ADDED] = item.config.stash.get(_ADDED, 0) + 1
 
 
-def hide_redundant_table(config: pytest.Config) -> None:
-    """Hide pytest-benchmark's table if it would repeat ours, and none of its options was given."""
-    state = getattr(config, "_benchmarksession", None)
-    if state is None or len(state.benchmarks) != config.stash.get(_ADDED, 0):
-        return
+def _shows_anything(item: pytest.Item) -> bool:
+    """Return whether one of pytest-benchmark's options was given, or a test uses its fixture.
+
+    Otherwise its table would repeat ours, and its statistics take 0.02 s for 9,000 samples of a test.
+    """
+    stash = item.config.stash
+    if _SHOWN not in stash:
+        others = any("benchmark" in getattr(other, "fixturenames", ()) for other in item.session.items)
+        stash[_SHOWN] = others or _has_options(item.config)
+    return stash[_SHOWN]
+
+
+def _has_options(config: pytest.Config) -> bool:
+    """Return whether an option of pytest-benchmark was given."""
     defaults = (*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")))
-    if not any(str(word).startswith("--benchmark-") for word in (*defaults, *config.invocation_params.args)):
-        state.quiet = True
+    return any(str(word).startswith("--benchmark-") for word in (*defaults, *config.invocation_params.args))
 
 
 def xdist_warning(config: pytest.Config) -> str:

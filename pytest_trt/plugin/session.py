@@ -11,7 +11,6 @@ import pytest
 
 from pytest_trt.core.foreign_text import escape, escape_lines
 from pytest_trt.errors import TrtError
-from pytest_trt.plugin import pytest_benchmark
 from pytest_trt.plugin.collecting import Collecting
 from pytest_trt.plugin.resources import RunResources
 from pytest_trt.plugin.stash import DECLARATION, FAILED, RESULT, TRIAL
@@ -148,7 +147,6 @@ class Session(RunResources):
         """Write the reports, and set the exit status."""
         if not self.is_worker:
             self.outcome.finish(session, lambda: self.baseline_source.worktree, has_options=bool(self.options))
-            pytest_benchmark.hide_redundant_table(session.config)
 
     def show(self, reporter: Any) -> None:
         """Show the results on the terminal."""
