@@ -58,6 +58,9 @@ text of `bootstrap.py`. A terminal would change the bytes, so it is made to leav
 _CLOSE_TIMEOUT_S = 8.0
 """How long the command may take to end before it is killed, in seconds."""
 
+_MAX_BANNER_BYTES = 16 * 2**20
+"""How much the command may write until Python has started: it is no login script that writes more."""
+
 _LAST_LINES = 5
 """How many lines of what the command wrote an error shows."""
 
@@ -125,7 +128,7 @@ class Connection:
 
     def _read_until(self, nonce: str, say: Say) -> str:
         """Skip what a login script or an interactive interpreter prints, and return the version of Python."""
-        started, seen = time.monotonic(), b""
+        started, seen, received = time.monotonic(), b"", 0
         while not (found := re.search(rf"{nonce} (\d+\.\d+)\r?\n".encode(), seen)):
             waited = time.monotonic() - started
             if waited > self._address.start_s:
@@ -136,7 +139,9 @@ class Connection:
             part = os.read(self._out.fileno(), 65536)
             if not part:
                 raise self._ended(seen)
-            seen = seen[-65536:] + part
+            seen, received = seen[-65536:] + part, received + len(part)
+            if received > _MAX_BANNER_BYTES:
+                raise self._fault(f"the command wrote {received / 1e6:.0f} MB, and no Python has started")
         return found[1].decode()
 
     def _answer(self) -> str:

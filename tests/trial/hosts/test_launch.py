@@ -13,7 +13,7 @@ from pytest_trt.spec.hosts import HostAddress
 from pytest_trt.trial.hosts.launch import Connection
 from pytest_trt.trial.hosts.session import HostSession
 
-REQUEST = {"cache_bytes": 10**9, "no_cache": False, "lock_dir": None, "silence_s": 15.0}
+REQUEST = {"cache_bytes": 10**9, "no_cache": False, "lock_dir": None, "silence_s": 15.0, "python": None}
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def script(tmp_path: Path) -> Callable[[str], HostAddress]:
             "Python is 3.8 there, and 3.10 or",
         ),
         ("echo a login banner; exit 0", "the command ended with status 0 before Python had started: a login banner"),
+        ("exec cat /dev/zero", "the command wrote 17 MB, and no Python has started"),
     ],
 )
 def test_a_host_without_a_python_that_works_is_named_on_one_line(script, text, message):
