@@ -22,4 +22,6 @@ def missing_device(bench: Bench, declaration: Declaration) -> str:
     if words is None or ahead_of_time or bench.pool.alike(backend, words):
         return ""
     there = ", ".join(dict.fromkeys(card.device for card in bench.pool.cards(backend)))
-    return f"no device of this run is {words!r}: there is {there} (see --trt-device)"
+    leased = any(host.is_lease for host in settings.hosts)
+    remedy = "add a host such as --trt-host=ray?accelerator_type=L4 for each kind" if leased else "see --trt-device"
+    return f"no device of this run is {words!r}: there is {there} ({remedy})"
