@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,6 +84,7 @@ def _run(args: argparse.Namespace) -> int:
     if not len(history):
         raise DeclarationError(f"there is no run to show in {' and '.join(sources)}: run the tests, or name files")
     show_progress("writing pages")
+    gc.freeze()  # The runs remain until the end: the collector would search all of them again every few pages.
     title = args.title or project.folder.resolve().name
     pages = write_site(args.out, history, history.last_time, sources, title=title, days=args.days)
     show_progress("")

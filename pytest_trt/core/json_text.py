@@ -21,6 +21,12 @@ _PER_CONTAINER = 240
 _WIDEST_CHARACTER = 4
 """The bytes of each character of a string that contains a single character outside the Basic Multilingual Plane."""
 
+_MOST_PER_BYTE = _PER_CONTAINER + _PER_VALUE + _WIDEST_CHARACTER
+"""The most memory that a byte of text can take: if it opens a list."""
+
+_STRICT = json.JSONDecoder()
+_LENIENT = json.JSONDecoder(strict=False, parse_constant=str)
+
 
 @dataclasses.dataclass(frozen=True)
 class JsonLimits:
@@ -51,10 +57,11 @@ def parse(raw: bytes, limits: JsonLimits, *, lenient: bool = False) -> Any:
     if len(raw) > limits.text_bytes:
         raise RecordError(f"has {len(raw)} bytes, but at most {limits.text_bytes} are read")
     allowed = limits.memory_bytes + limits.memory_per_byte * len(raw)
-    if (needed := estimate_memory(raw)) > allowed:
+    if len(raw) * _MOST_PER_BYTE > allowed and (needed := estimate_memory(raw)) > allowed:
         raise RecordError(f"takes up to {needed} bytes of memory when parsed, but at most {allowed} are allowed")
     try:
-        return json.loads(raw, strict=not lenient, parse_constant=str if lenient else None)
+        text = raw.decode(json.detect_encoding(raw), "surrogatepass")
+        return (_LENIENT if lenient else _STRICT).decode(text)
     except (ValueError, RecursionError) as error:
         raise RecordError(f"is not JSON ({error or type(error).__name__})") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from pytest_trt.core import codec
+from pytest_trt.core import codec, json_text
 from pytest_trt.core.json_stream import ArrayReader
 from pytest_trt.core.records import SCHEMA, STATUSES, Environment, Status, worst
 from pytest_trt.errors import DeclarationError, RecordError
@@ -15,9 +15,19 @@ from pytest_trt.judge.baselines.run import IN_HISTORY, Run, is_judged_ratio, sof
 from pytest_trt.report.header import RunHead, device_name
 from pytest_trt.report.result_json import MAX_RESULTS, REMEDY, RESULT_LIMITS, UNFINISHED
 
-_SKIPPED = ((b'"samples":[{"blocks":', b'],"profile":'), (b'"layers":[{"name":', b'],"runs":'))
-"""How a list that is skipped begins, and what follows it, as the plugin writes them. No string contains either text,
-since its quotes would be escaped."""
+_SKIPPED = (
+    (b'"reference":{', b'"history":['),
+    (b'"samples":[', b'"notes":['),
+    (b'"spec":{', b'"plan_sha256":"'),
+    (b'"proof":{', b'"time":"'),
+)
+"""The first of some fields that are skipped, and the field after them, as the plugin writes them. No string contains
+either text, since its quotes would be escaped."""
+
+_STATUSES = frozenset(STATUSES)
+
+_ENVIRONMENT = (b'"environment":', b',"figures":{')
+"""What precedes and what follows an environment, as the plugin writes it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +60,14 @@ def read_runs(path: Path, branch: str | None) -> list[FoundRun]:
         DeclarationError: The file cannot be read.
         RecordError: The file is not the report of a run.
     """
-    environments: dict[str, Environment] = {}
+    lines = _Lines()
     try:
         with path.open("rb") as file:
             may_end_early = path.name.endswith(UNFINISHED)
             reader = ArrayReader(
-                file, "results", RESULT_LIMITS, MAX_RESULTS, may_end_early=may_end_early, shorten=_without_lists
+                file, "results", RESULT_LIMITS, MAX_RESULTS, may_end_early=may_end_early, shorten=lines.shorten
             )
-            found = list(_found_runs(reader, environments))
+            found = list(_found_runs(reader, lines.environments))
     except OSError as error:
         raise DeclarationError(f"{path} cannot be read ({error}): {REMEDY}") from error
     except RecordError as error:
@@ -69,7 +79,35 @@ def read_runs(path: Path, branch: str | None) -> list[FoundRun]:
     return found if branch is None or (head is not None and head.branch == branch) else []
 
 
-def _found_runs(reader: ArrayReader, environments: dict[str, Environment]) -> Iterator[FoundRun]:
+class _Lines:
+    """Leaves out of the lines of results what is not used. Most results of a file have the same environment.
+
+    Attributes:
+        environments: The environments that were left out, by the number that a line has in place of its environment.
+    """
+
+    def __init__(self) -> None:
+        self.environments: dict[int, Environment] = {}
+        self._numbers: dict[bytes, int] = {}
+
+    def shorten(self, line: bytes) -> bytes:
+        """Return a line of the plugin without the fields that are skipped. Another text may not be JSON then."""
+        for begin, follows in _SKIPPED:
+            start = line.find(begin)
+            if start >= 0 and (end := line.find(follows, start)) >= 0:
+                line = line[:start] + line[end:]
+        before, found, rest = line.partition(_ENVIRONMENT[0])
+        environment, after, _ = rest.partition(_ENVIRONMENT[1])
+        if not after:
+            return line
+        number = self._numbers.get(environment)
+        if number is None:
+            number = self._numbers[environment] = len(self._numbers)
+            self.environments[number] = codec.decode(Environment, json_text.parse(environment, RESULT_LIMITS))
+        return b"%s%s%d%s" % (before, found, number, rest[len(environment) :])
+
+
+def _found_runs(reader: ArrayReader, environments: Mapping[int, Environment]) -> Iterator[FoundRun]:
     for number, data in enumerate(reader):
         try:
             if data["measurement"] is not None:
@@ -79,15 +117,13 @@ def _found_runs(reader: ArrayReader, environments: dict[str, Environment]) -> It
             raise RecordError(f"has a results[{number}] that is no result ({detail[:200]})") from error
 
 
-def _found_run(data: Mapping[str, Any], environments: dict[str, Environment]) -> FoundRun:
+def _found_run(data: Mapping[str, Any], environments: Mapping[int, Environment]) -> FoundRun:
     """Return the run in a result. Only the fields that are used are checked, for speed."""
     measurement, verdicts, node_id = data["measurement"], data["verdicts"], data["node_id"]
-    text = str(measurement["environment"])
-    if text not in environments:
-        environments[text] = codec.decode(Environment, measurement["environment"], "environment")
-    environment, figures = environments[text], measurement["figures"]
-    statuses = tuple(verdict["status"] for verdict in verdicts)
-    if not isinstance(node_id, str) or not {*STATUSES}.issuperset(statuses):
+    known = measurement["environment"]
+    environment = environments[known] if type(known) is int else codec.decode(Environment, known, "environment")
+    figures, statuses = measurement["figures"], tuple(verdict["status"] for verdict in verdicts)
+    if not isinstance(node_id, str) or not _STATUSES.issuperset(statuses):
         raise TypeError("its id or a status is none")
     run = Run(
         time=measurement["time"],
@@ -104,14 +140,3 @@ def _found_run(data: Mapping[str, Any], environments: dict[str, Environment]) ->
         software=software_of(environment),
     )
     return FoundRun(node_id, device_name(environment), run, worst(statuses), data.get("baseline_time") or "")
-
-
-def _without_lists(line: bytes) -> bytes:
-    """Return a line of the plugin with the lists of samples and layers empty. Another text may not be JSON then."""
-    for begin, follows in _SKIPPED:
-        opening = begin.partition(b"[")[0] + b"["
-        start = line.find(begin)
-        while start >= 0 and (end := line.find(follows, start)) >= 0:
-            line = line[:start] + opening + line[end:]
-            start = line.find(begin, start + len(opening))
-    return line

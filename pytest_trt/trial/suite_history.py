@@ -99,7 +99,8 @@ class SuiteHistory:
         for (node_id, device), known in sorted(self._tests.items()):
             runs = [_as_reference(run) if run.time in known.references else run for run in known.runs.values()]
             runs.sort(key=lambda run: run.time)
-            trends = {name: _trend(runs, name, known) for name in FIGURES if any(name in run.figures for run in runs)}
+            measured = {name for run in runs for name in run.figures}
+            trends = {name: _trend(runs, name, known) for name in FIGURES if name in measured}
             status = known.last.status if known.last is not None else ""
             software = runs[-1].software
             yield CaseHistory(node_id, device, status, software, {name: t for name, t in trends.items() if t})

@@ -8,7 +8,7 @@ import tracemalloc
 
 import pytest
 
-from pytest_trt.core.json_text import JsonLimits, estimate_memory, parse, unpack
+from pytest_trt.core.json_text import _MOST_PER_BYTE, JsonLimits, estimate_memory, parse, unpack
 from pytest_trt.errors import RecordError
 
 LIMITS = JsonLimits(text_bytes=1_000_000, memory_bytes=1_000_000)
@@ -38,6 +38,12 @@ def test_estimate_is_never_below_the_memory_that_is_used(text: bytes) -> None:
         tracemalloc.stop()
     assert value
     assert used <= estimate_memory(text) + 50_000
+    assert estimate_memory(text) <= len(text) * _MOST_PER_BYTE
+
+
+@pytest.mark.parametrize("byte", [b"[", b"{", b",", b'"', b"a", b"\xff"])
+def test_no_byte_takes_more_than_the_most(byte: bytes) -> None:
+    assert estimate_memory(byte * 1000) <= 1000 * _MOST_PER_BYTE
 
 
 def test_text_that_unfolds_is_refused_before_it_is_parsed() -> None:

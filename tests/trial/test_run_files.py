@@ -50,6 +50,18 @@ def test_text_that_looks_like_the_end_of_a_list_is_no_end(tmp_path: Path) -> Non
     assert found.run == run_of(evil, False, "")
 
 
+def test_results_of_several_environments_keep_their_own(tmp_path: Path) -> None:
+    made = []
+    for device in ("NVIDIA H200", "NVIDIA L4", "NVIDIA H200"):
+        one = measurement(0.3)
+        environment = dataclasses.replace(one.environment, device=device)
+        made.append(
+            dataclasses.replace(result("test_a"), measurement=dataclasses.replace(one, environment=environment))
+        )
+    found = read_runs(write(tmp_path / "run.json", text("json", made)), None)
+    assert [run.device for run in found] == ["NVIDIA H200", "NVIDIA L4", "NVIDIA H200"]
+
+
 def test_runs_of_another_branch_are_left_out(tmp_path: Path) -> None:
     file = write(tmp_path / "run.json")
     assert len(read_runs(file, "main")) == 2
@@ -67,6 +79,7 @@ def test_runs_of_another_branch_are_left_out(tmp_path: Path) -> None:
         (("measurement", "time"), "yesterday"),
         (("measurement", "plan_sha256"), "X" * 16),
         (("measurement", "environment"), {}),
+        (("measurement", "environment"), 7),
         (("measurement", "figures", "ms"), {}),
         (("measurement", "figures", "ms", "value"), -1.0),
     ],

@@ -113,28 +113,38 @@ def parse(raw: bytes, where: str) -> Baseline:
                 "or delete it and save it again"
             ) from error
         raise BaselineError(f"baseline {where} is not JSON ({error or type(error).__name__}): {REMEDY}") from error
-    may_hold_controls = b"\\" in raw or b"\x7f" in raw or not raw.isascii()
-    return _decode(Baseline, data, where, check_text=may_hold_controls)
+    return _decode(Baseline, data, where, check_text=_may_hold_controls(raw))
 
 
-def unseen_runs(raw: bytes, where: str, seen: set[bytes]) -> Sequence[Run]:
+@dataclasses.dataclass
+class SeenRuns:
+    """The lines of runs in the versions of a file that were read, and those of the last version as one text."""
+
+    lines: set[bytes] = dataclasses.field(default_factory=set)
+    last: bytes = b""
+
+
+def unseen_runs(raw: bytes, where: str, seen: SeenRuns) -> Sequence[Run]:
     """Return the runs in the history of a stored baseline whose lines are not in `seen`, and add these lines to it.
 
-    Most versions of a file have one new line, and only that is decoded. A file of another form, because it was edited,
-    is parsed as a whole.
+    Most versions of a file have one new line at the end, and only that is looked at. A file of another form, because it
+    was edited, is parsed as a whole.
 
     Raises:
         BaselineError: The text is not valid.
     """
-    lines, closing, _ = raw.partition(_OPENING)[2].partition(_CLOSING)
+    text, closing, _ = raw.partition(_OPENING)[2].partition(_CLOSING)
     if not closing or len(raw) > MOST_READ:
         return parse(raw, where).history
-    new = [line for line in lines.split(b",\n") if line not in seen]
+    others, _, line = text.rpartition(b",\n")
+    only_last = seen.last == others or seen.last.endswith(b",\n" + others)
+    new = [line for line in ([line] if only_last else text.split(b",\n")) if line not in seen.lines]
     try:
-        runs = [_decode(Run, json.loads(line), where, check_text=True) for line in new]
+        runs = [_decode(Run, json.loads(line), where, check_text=_may_hold_controls(line)) for line in new]
     except (ValueError, RecursionError, BaselineError):
         return parse(raw, where).history
-    seen.update(new)
+    seen.lines.update(new)
+    seen.last = text
     return runs
 
 
@@ -234,6 +244,11 @@ def _decode(kind: type[T], data: Any, where: str, *, check_text: bool = False) -
         raise BaselineError(f"baseline {where}: {error}: {REMEDY}") from error
     except RecursionError as error:
         raise BaselineError(f"baseline {where} is nested too deeply: {REMEDY}") from error
+
+
+def _may_hold_controls(raw: bytes) -> bool:
+    """Return whether valid JSON may have texts with characters that cannot be shown. Most files have no such byte."""
+    return b"\\" in raw or b"\x7f" in raw or not raw.isascii()
 
 
 def _check_printable(value: Any, where: str) -> None:

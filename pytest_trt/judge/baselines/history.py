@@ -56,7 +56,7 @@ def _new_runs(files: Mapping[Path, str]) -> Iterator[tuple[str, str, Sequence[Ru
     top = Path(run_git(here, "rev-parse", "--show-toplevel").decode().rstrip("\n")).resolve()
     names = {file.relative_to(top).as_posix(): path for file, path in files.items() if file.is_relative_to(top)}
     versions = list(_versions(here, names, one_file=len(files) == 1))
-    seen: dict[str, set[bytes]] = {path: set() for path in files.values()}
+    seen = {path: file_format.SeenRuns() for path in files.values()}
     stdin = "".join(f"{blob}\n" for blob, *_ in versions).encode()
     with stream_git(here, "cat-file", "--batch", stdin=stdin) as output:
         for blob, author, path in versions:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 from pytest_trt.core.figures import FIGURES
 from pytest_trt.core.past_run import PastRun
@@ -33,11 +34,14 @@ def trend(runs: Sequence[Run], figure: str, *, with_changes: bool = True) -> tup
         with_changes: Whether to find the points at which the level changes.
     """
     known = [run for run in runs if run.figures.get(figure, 0.0) > 0][-LONGEST:]
-    levels = list(_levels(known, figure))
     values = [run.figures[figure] for run in known]
-    drifts = [value / level for value, level in zip(values, levels, strict=True)]
-    of_engine, of_machine = (set(change_points(series)) if with_changes else set() for series in (levels, drifts))
-    of_machine -= of_engine
+    levels = values if FIGURES[figure].is_size else list(_levels(known, figure))  # A size has no drift.
+    changes: dict[int, Literal["level", "machine"]] = {}
+    if with_changes:
+        drifts = [value / level for value, level in zip(values, levels, strict=True)]
+        changes = dict.fromkeys(change_points(drifts), "machine")
+        changes.update(dict.fromkeys(change_points(levels), "level"))
+    causes = {number: _cause(known[number - 1], known[number], change) for number, change in changes.items()}
     return tuple(
         PastRun(
             time=run.time,
@@ -45,8 +49,8 @@ def trend(runs: Sequence[Run], figure: str, *, with_changes: bool = True) -> tup
             value=values[number],
             level=levels[number],
             ratio=run.ratios.get(figure),
-            change="level" if number in of_engine else "machine" if number in of_machine else "",
-            cause=_cause(known[number - 1], run, number in of_machine) if number in of_engine | of_machine else "",
+            change=changes.get(number, ""),
+            cause=causes.get(number, ""),
             moved=run.moved,
             reason=run.reason,
             limit=run.limits.get(figure),
@@ -59,14 +63,11 @@ def _levels(runs: Sequence[Run], figure: str) -> Iterator[float]:
     """Yield the level of each run.
 
     The same plan with the same software has the same level, whatever its value is today. Any other run without a ratio,
-    such as one from an earlier version of the file, moves the level as far as its value. A size has no drift.
+    such as one from an earlier version of the file, moves the level as far as its value.
     """
     reference: _Reference | None = None
     for run in runs:
         value, ratio, engine = run.figures[figure], run.ratios.get(figure, 0.0), (run.plan, run.software)
-        if FIGURES[figure].is_size:
-            yield value
-            continue
         if reference is None and ratio > 0:  # its reference is no longer in the history
             reference = _Reference(value / ratio, value / ratio)
         reference = reference or _Reference(value, value, engine)
@@ -78,9 +79,9 @@ def _levels(runs: Sequence[Run], figure: str) -> Iterator[float]:
             reference = _Reference(level, value, engine)
 
 
-def _cause(before: Run, run: Run, by_machine: bool) -> str:
+def _cause(before: Run, run: Run, change: Literal["level", "machine"]) -> str:
     """Return what differs between two runs, as far as it is recorded."""
-    same_plan = bool(run.plan) and before.plan == run.plan
+    by_machine, same_plan = change == "machine", bool(run.plan) and before.plan == run.plan
     differences = [
         f"{name} {old} to {new}"
         for name, old, new in (("software", before.software, run.software), ("card", before.card, run.card))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 import itertools
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -78,9 +79,9 @@ def changes(history: CaseHistory) -> Iterator[Change]:
     """Yield the changes of every figure of a test, the oldest of each figure first."""
     for figure, points in history.trends.items():
         for level, starts in ((True, _level_starts(points)), (False, _starts(points, "machine"))):
-            ends = [0, *starts, len(points)]
+            ends = [0, *starts, len(points)] if starts else []
             medians = [
-                statistics.median(point.level if level else point.value for point in points[a:b])
+                statistics.median([point.level if level else point.value for point in points[a:b]])
                 for a, b in itertools.pairwise(ends)
             ]
             for at, (before, after) in zip(starts, itertools.pairwise(medians), strict=True):
@@ -106,7 +107,7 @@ def net_change(history: CaseHistory, figure: str, since: str) -> tuple[float, fl
     if not points:
         return None
     starts = [0, *_level_starts(points), len(points)]
-    medians = [statistics.median(point.level for point in points[a:b]) for a, b in itertools.pairwise(starts)]
+    medians = [statistics.median([point.level for point in points[a:b]]) for a, b in itertools.pairwise(starts)]
     first = max((n for n, start in enumerate(starts[:-1]) if points[start].time < since), default=0)
     return medians[first], medians[-1]
 
@@ -151,6 +152,7 @@ def _column(name: str, points: Sequence[PastRun], place: Mapping[str, int]) -> M
     return found
 
 
+@functools.lru_cache(1 << 12)  # Sizes and limits seldom change.
 def _short(value: float) -> float:
     return float(f"{value:.5g}")
 

@@ -15,7 +15,7 @@ from samples.records import measurement
 
 from pytest_trt.errors import BaselineError
 from pytest_trt.judge.baselines.baseline import Run, baseline_of
-from pytest_trt.judge.baselines.file_format import parse, parse_data, render
+from pytest_trt.judge.baselines.file_format import SeenRuns, parse, parse_data, render, unseen_runs
 
 ORIGINAL = render(
     dataclasses.replace(baseline_of(measurement()), history=(Run("2026-07-01T12:00:00", None, {"ms": 1.0}),) * 2)
@@ -83,3 +83,33 @@ def test_value_that_is_nested_deeply_is_an_error() -> None:
     deep = '{"a":' * 900 + "0" + "}" * 900
     assert "file.json" in read(b'{"\\u0041": ' + deep.encode() + b"}")
     assert "file.json" in read(f'{{"schema": 1, "unknown": {deep}}}'.encode())
+
+
+def lines_of(*values: float) -> bytes:
+    """Return the text of a baseline whose history has runs with these latencies."""
+    baseline = baseline_of(measurement())
+    runs = tuple(Run("2026-07-01T12:00:00+00:00", "a1b2", {"ms": value}) for value in values)
+    return render(dataclasses.replace(baseline, history=runs))
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ([(1.0,), (1.0, 2.0), (1.0, 2.0, 3.0)], [[1.0], [2.0], [3.0]]),  # one run more
+        ([(1.0, 2.0), (2.0, 3.0), (3.0, 4.0)], [[1.0, 2.0], [3.0], [4.0]]),  # and the oldest dropped
+        ([(1.0,), (2.0,), (1.0,)], [[1.0], [2.0], []]),  # one after another
+        ([(1.0, 2.0), (1.0, 5.0, 2.0, 6.0)], [[1.0, 2.0], [5.0, 6.0]]),  # merged
+        ([(1.0, 2.0), (5.0, 2.0, 2.0)], [[1.0, 2.0], [5.0]]),  # the last one was known
+    ],
+)
+def test_each_run_of_the_versions_of_a_file_is_found_once(
+    versions: list[tuple[float, ...]], found: list[list[float]]
+) -> None:
+    seen = SeenRuns()
+    assert [[run.figures["ms"] for run in unseen_runs(lines_of(*version), "b", seen)] for version in versions] == found
+
+
+def test_a_run_in_an_old_version_has_no_characters_that_cannot_be_shown() -> None:
+    raw = lines_of(1.0).replace(b'"a1b2"', b'"a1b2", "reason": "\\u001b[2J"')
+    with pytest.raises(BaselineError, match="cannot be shown"):
+        unseen_runs(raw, "b", SeenRuns())
