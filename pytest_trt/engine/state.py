@@ -155,7 +155,7 @@ def capacity(state: State, shapes: Mapping[str, Shape], axis: int) -> int:
         if not -len(shapes[pair.input]) <= axis < len(shapes[pair.input]):
             raise ModelError(
                 f"trt_engine: write_index counts along axis {axis}, which the state {pair.input!r} with the shape "
-                f"{shapes[pair.input]} does not have: name another axis, as in write_index={{'position': 1}}"
+                f"{shapes[pair.input]} does not have: name another axis, as in write_index={{'position': 0}}"
             )
     return min(shapes[pair.input][axis] for pair in state)
 
