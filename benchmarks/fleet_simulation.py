@@ -34,9 +34,6 @@ from pytest_trt.judge.regression.stored import judge_stored
 OWN_MARGIN = 0.001
 """How far the interval of one probe reaches on either side."""
 
-SLOWER = 0.05
-"""The share of the tests that are slower in the last run."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
@@ -122,7 +119,7 @@ def judge(fleet: Fleet, tests: int, runs: int, trials: int, arguments: argparse.
         )
         for _ in range(runs):
             suite.run(np.zeros(tests))
-        count = generator.binomial(1, 0.5) if tests == 1 else max(round(SLOWER * tests), 1)
+        count = generator.binomial(1, 0.5) if tests == 1 else max(round(arguments.slower * tests), 1)
         slower = np.zeros(tests)
         slower[:count] = math.log1p(2 * tolerance)
         generator.shuffle(slower)
@@ -171,6 +168,7 @@ def main() -> None:
     )
     parser.add_argument("--runs", type=argument_types.count, nargs="+", default=[1, 3, 8], help="stored runs (1 3 8)")
     parser.add_argument("--forget-cards", action="store_true", help="do not tell the judge which card it is")
+    parser.add_argument("--slower", type=share, default=0.05, help="how many tests are slower in the last run (0.05)")
     parser.add_argument("--rebuilt", action="store_true", help="every run has a plan of its own")
     parser.add_argument("--tolerance", type=share, default=0.02, help="the tolerance (0.02)")
     parser.add_argument("--seed", type=argument_types.seed, default=0, help="the seed of the noise (0)")

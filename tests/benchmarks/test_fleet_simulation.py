@@ -6,7 +6,7 @@ import spread_simulation
 
 
 def judged(tests, *, forget_cards):
-    arguments = argparse.Namespace(tolerance=0.02, seed=0, forget_cards=forget_cards, rebuilt=False)
+    arguments = argparse.Namespace(tolerance=0.02, seed=0, forget_cards=forget_cards, rebuilt=False, slower=0.05)
     return fleet_simulation.judge(fleet_simulation.Fleet(), tests, 3, 2, arguments)
 
 
