@@ -132,13 +132,13 @@ def test_margins_without_a_drift_shrink_with_time():
     assert long < short / 8
 
 
-def test_within_half_a_second_any_hidden_drift_is_possible():
+def test_within_the_first_moments_any_hidden_drift_is_possible():
     quiet = [(-1) ** n * 1e-6 for n in range(64)]
-    assert drift.margins([quiet], 0.49 / 64) == (0.1, 0.1)
-    assert max(drift.margins([quiet], 0.51 / 64)) < 0.001
-    assert drift.margins([quiet[:32], quiet[:32]], 0.49 / 64) == (0.1, 0.1)
+    assert drift.margins([quiet], 0.69 / 64) == (0.1, 0.1)
+    assert max(drift.margins([quiet], 0.71 / 64)) < 0.001
+    assert drift.margins([quiet[:32], quiet[:32]], 0.69 / 64) == (0.1, 0.1)
     rising = [x + 0.01 * n for n, x in enumerate(quiet)]
-    assert drift.margins([rising], 0.49 / 64)[0] == 0.1
+    assert drift.margins([rising], 0.69 / 64)[0] == 0.1
 
 
 def test_power_cap_is_a_bit_of_the_reasons():

@@ -291,7 +291,7 @@ def rule_after(limits, blocks, **arguments):
 @pytest.mark.parametrize(("limit", "reason"), [(1.0024, "budgets decided"), (1.0017, "")])
 def test_interval_of_one_probe_contains_the_spread(limit, reason):
     rule = LimitRule({"ms": limit})  # 0.2 % by default
-    for number in range(28):
+    for number in range(40):
         assert number > 5 or (rule.finished(), rule.wants_probe()) == ("", False)
         rule.add(1, 0, quiet(9.0))
         rule.add(0, 0, quiet(number=(2, 5, 0, 4, 1, 3)[number % 6], samples=1))  # no drift
