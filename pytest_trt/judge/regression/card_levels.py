@@ -157,9 +157,9 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
     """Return how far two runs of the same engine on one card may differ, as a share.
 
     It holds with probability 1 - `alpha`. The variance is that of the differences of neighbouring runs on one card,
-    divided by 2. So neither a drift nor one step in the history hides what follows it. It is pooled with `default` as
-    in `noise_levels.level_margin`, where `default` counts as DEFAULT_FREEDOM degrees of freedom. With fewer than two
-    differences since the reference moved, or three without a default, `default` is used instead.
+    divided by 2. So neither a drift nor one step of the engine in the history hides what follows it. It is pooled with
+    `default` as in `noise_levels.level_margin`, where `default` counts as DEFAULT_FREEDOM degrees of freedom. With
+    fewer than two differences since the reference moved, or three without a default, `default` is used instead.
 
     The result is never less than the swing: the largest difference that occurred upwards as well as downwards.
 
@@ -169,24 +169,43 @@ def run_spread(baseline: Baseline, figure: str, default: float = 0.01, alpha: fl
         default: The spread to expect without a history, as a share; 0 if none is known.
         alpha: The error of the margin.
     """
-    runs = runs_by_card(baseline, figure).values()
-    differences = [b - a for logs in runs for a, b in itertools.pairwise(logs)]
+    found = _differences(baseline, figure)
+    differences = [difference for difference, _ in found]
     if len(differences) < (2 if default else 3):
         return max(default, _swing(differences))
     known = DEFAULT_FREEDOM if default else 0
-    prior, noise = default / t_quantile(alpha, noise_levels.FREEDOM), _without_step(differences, alpha)
+    prior, noise = default / t_quantile(alpha, noise_levels.FREEDOM), _without_step(found, alpha)
     drift, freedom = sum(noise) / len(noise), len(noise) - 1
     squares = sum((difference - drift) ** 2 for difference in noise) / 2
     pooled = (known * prior**2 + squares) / (known + freedom)
     return max(t_quantile(alpha, known + freedom) * math.sqrt(pooled), _swing(differences))
 
 
-def _without_step(differences: Sequence[float], alpha: float) -> Sequence[float]:
-    """Return the differences without the one that is farthest from the others, if they contradict it at `alpha`."""
+def _differences(baseline: Baseline, figure: str) -> list[tuple[float, bool]]:
+    """Return the log ratios of neighbouring runs on one card, and whether both ran the same plan."""
+    last: dict[str, tuple[float, str]] = {}
+    found = []
+    for run in _current_runs(baseline):
+        if run.figures.get(figure, 0.0) > 0:
+            card, log = run.card or baseline.environment.card, math.log(run.figures[figure])
+            if card in last:
+                found.append((log - last[card][0], last[card][1] == run.plan != ""))
+            last[card] = log, run.plan
+    return found
+
+
+def _without_step(found: Sequence[tuple[float, bool]], alpha: float) -> Sequence[float]:
+    """Return the differences without the one that is farthest from the others, if they contradict it at `alpha`.
+
+    It is kept if both runs had the same plan: then it is the machine that jumped, and it may jump again.
+    """
+    differences = [difference for difference, _ in found]
     if len(differences) < _ENOUGH_FOR_A_STEP:
         return differences
     middle = stats.median(differences)
     farthest = max(range(len(differences)), key=lambda index: abs(differences[index] - middle))
+    if found[farthest][1]:
+        return differences
     others = [difference for index, difference in enumerate(differences) if index != farthest]
     center, count = sum(others) / len(others), len(others)
     error = math.sqrt(sum((other - center) ** 2 for other in others) / (count - 1) * (1 + 1 / count))

@@ -195,8 +195,11 @@ def test_the_swing_is_the_smaller_of_the_largest_rise_and_fall() -> None:
     assert max(only_up, only_down) < 0.01
 
 
-def logs_of(differences: list[float]) -> list[float]:
-    return [math.exp(log) for log in itertools.accumulate(differences, initial=0.0)]
+def spread_after(differences: list[float], *plans: str) -> float:
+    """Return the spread of runs that differ by these log ratios, with these plans in turn."""
+    history = history_of(*(math.exp(log) for log in itertools.accumulate(differences, initial=0.0)))
+    runs = (dataclasses.replace(run, plan=plans[n % len(plans)]) for n, run in enumerate(history.history))
+    return run_spread(dataclasses.replace(history, history=tuple(runs)), "ms")
 
 
 @pytest.mark.parametrize("size", [1, -1])
@@ -208,10 +211,21 @@ def test_one_step_that_the_other_differences_contradict_does_not_widen_the_sprea
     for step, counts in ((0.999 * limit, True), (1.001 * limit, False)):
         difference = statistics.mean(others) + size * step
         expected = pooled([*others[:1], difference, *others[1:]] if counts else others, 0.01)
-        found = run_spread(history_of(*logs_of([*others[:1], difference, *others[1:]])), "ms")
-        assert found == pytest.approx(expected)
+        every = [*others[:1], difference, *others[1:]]
+        for plans in (("a1", "b2"), ("",)):
+            assert spread_after(every, *plans) == pytest.approx(expected)
+        assert spread_after(every, "a1") == pytest.approx(pooled(every, 0.01))  # the machine jumped
+        assert spread_after(every, "a1", "a1", "b2", "b2", "b2") == pytest.approx(expected)  # the step is the engine's
+        assert spread_after(every, "a1", "b2", "b2", "c3", "d4") == pytest.approx(pooled(every, 0.01))
     three = [0.0, 0.0, 0.05]
-    assert run_spread(history_of(*logs_of(three)), "ms") == pytest.approx(pooled(three, 0.01))
+    assert spread_after(three, "a1", "b2") == pytest.approx(pooled(three, 0.01))
+
+
+def test_neighbouring_runs_are_those_on_one_card() -> None:
+    history = history_of(1.0, 2.0, 1.1, 2.2, 1.0, 2.0, cards="ab")
+    assert run_spread(history, "ms") == pytest.approx(max(pooled([math.log(1.1), -math.log(1.1)] * 2, 0.01), 0.0))
+    absent = (dataclasses.replace(history.history[1], figures={"ms": 0.0}), *history.history)
+    assert run_spread(dataclasses.replace(history, history=absent), "ms") == run_spread(history, "ms")
 
 
 def test_how_far_cards_differ_is_estimated_from_their_medians() -> None:

@@ -64,7 +64,8 @@ def test_spread_ignores_runs_before_the_reference_moved() -> None:
 
 def test_one_step_in_the_history_does_not_widen_the_spread() -> None:
     level = [0.272] * 5 + [0.283] * 5
-    baseline = stored(None, *(measurement(ms, day=2 + i) for i, ms in enumerate(level)))
+    runs = (measurement(ms, day=2 + i, plan_sha256=digest(f"plan {ms}")) for i, ms in enumerate(level))
+    baseline = stored(None, *runs)
     assert run_spread(baseline, "ms", 0.01) < 0.011
 
 
