@@ -34,8 +34,8 @@ WARM_UP_S = 3.0
 """The most seconds that a probe may take until its latency is steady."""
 
 HIDDEN_DRIFT = {"gpu": 0.03, "cpu": math.inf}
-"""The largest drift that may remain unseen after a warm-up, as a share a second. Eight blocks exclude it on a GPU whose
-blocks scatter by 0.1 %. A CPU scatters so much more that it would be warmed up for too long."""
+"""The largest drift that may remain unseen after a warm-up, as a share a second. Eight blocks mostly exclude it on a
+GPU whose blocks scatter by 0.05 %. A CPU scatters so much more that it would be warmed up for too long."""
 
 CONFIRMING_TIME = 2
 """How many times as long as the first measurement the one that confirms a failing verdict may last. Two measurements of
