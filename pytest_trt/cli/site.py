@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
         sources.append(format_count(len(files), "file") + (f" of branch {args.branch}" if args.branch else ""))
     for number, file in enumerate(files, 1):
         show_progress(f"reading {file.name}, {number} of {len(files)}")
-        history.add_file(file, args.branch)
+        history.add_file(file, args.branch, named=file in args.runs)
     for error in history.errors:
         show(*f"ERROR: {error}".split("\n"), error=True)
     if not len(history):

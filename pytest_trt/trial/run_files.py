@@ -30,6 +30,10 @@ _ENVIRONMENT = (b'"environment":', b',"figures":{')
 """What precedes and what follows an environment, as the plugin writes it."""
 
 
+class OtherFile(RecordError):
+    """The file is JSON, but does not claim to be that of a run, such as a `package.json`."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FoundRun:
     """A run of a test in a file.
@@ -58,11 +62,14 @@ def read_runs(path: Path, branch: str | None) -> list[FoundRun]:
 
     Raises:
         DeclarationError: The file cannot be read.
-        RecordError: The file is not the report of a run.
+        OtherFile: The file is JSON of another kind.
+        RecordError: The file is not the report of a run, or is damaged.
     """
     lines = _Lines()
     try:
         with path.open("rb") as file:
+            if file.peek(1)[:1] == b"[":  # Even a long list needs not be read.
+                raise OtherFile("must be an object")
             may_end_early = path.name.endswith(UNFINISHED)
             reader = ArrayReader(
                 file, "results", RESULT_LIMITS, MAX_RESULTS, may_end_early=may_end_early, shorten=lines.shorten
@@ -71,10 +78,12 @@ def read_runs(path: Path, branch: str | None) -> list[FoundRun]:
     except OSError as error:
         raise DeclarationError(f"{path} cannot be read ({error}): {REMEDY}") from error
     except RecordError as error:
-        raise RecordError(f"{path} {error}: {REMEDY}") from error
+        kind = OtherFile if isinstance(error, OtherFile) else RecordError
+        raise kind(f"{path} {error}: {REMEDY}") from error
     schema = reader.fields.get("schema")
     if not isinstance(schema, int) or schema > SCHEMA or not reader.found:
-        raise RecordError(f"{path} is not the JSON of a run that this pytest-trt reads: {REMEDY}")
+        kind = RecordError if isinstance(schema, int) and reader.found else OtherFile
+        raise kind(f"{path} is not the JSON of a run that this pytest-trt reads: {REMEDY}")
     head = codec.decode(RunHead, reader.fields["head"], f"{path}.head") if reader.fields.get("head") else None
     return found if branch is None or (head is not None and head.branch == branch) else []
 
@@ -114,7 +123,8 @@ def _found_runs(reader: ArrayReader, environments: Mapping[int, Environment]) ->
                 yield _found_run(data, environments)
         except (AttributeError, KeyError, TypeError, ValueError, RecordError) as error:
             detail = f"no {error}" if isinstance(error, KeyError) else str(error)
-            raise RecordError(f"has a results[{number}] that is no result ({detail[:200]})") from error
+            kind = RecordError if "schema" in reader.fields else OtherFile  # The plugin writes the schema first.
+            raise kind(f"has a results[{number}] that is no result ({detail[:200]})") from error
 
 
 def _found_run(data: Mapping[str, Any], environments: Mapping[int, Environment]) -> FoundRun:

@@ -15,7 +15,7 @@ from pytest_trt.judge.baselines.history import runs_in_git
 from pytest_trt.judge.regression.trend import trend
 from pytest_trt.report.header import device_name
 from pytest_trt.spec.case_ids import current_node_id
-from pytest_trt.trial.run_files import FoundRun, read_runs
+from pytest_trt.trial.run_files import FoundRun, OtherFile, read_runs
 
 WITH_CHANGES = frozenset(name for name, figure in FIGURES.items() if figure.gated or name == "build_s")
 """The figures whose level changes are found. It takes a few milliseconds for each test."""
@@ -63,10 +63,16 @@ class SuiteHistory:
         """When the last run of all was, in ISO 8601; empty if there is none."""
         return max((time for known in self._tests.values() for time in known.runs), default="")
 
-    def add_file(self, file: Path, branch: str | None = None) -> None:
-        """Add the runs in a file of `--trt-report=json:PATH`, unless it is of another branch than this one."""
+    def add_file(self, file: Path, branch: str | None = None, *, named: bool = True) -> None:
+        """Add the runs in a file of `--trt-report=json:PATH`, unless it is of another branch than this one.
+
+        A file that was found in a folder, and not `named` by the user, may also be JSON of another kind.
+        """
         try:
             found = read_runs(file, branch)
+        except OtherFile as error:
+            self.errors += [error] if named else []
+            return
         except TrtError as error:
             self.errors.append(error)
             return

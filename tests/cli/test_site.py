@@ -72,6 +72,16 @@ def test_file_that_cannot_be_read_is_reported_and_the_others_are_shown(run: Run)
     assert "ERROR: runs/2.json is not JSON" in error
 
 
+def test_json_of_another_kind_is_skipped_in_a_folder_and_an_error_by_name(run: Run) -> None:
+    write_run("runs/1.json", measurement())
+    Path("runs/package.json").write_text('{"name": "models"}')
+    status, _, error = run("site", "out", "--from=runs", "--no-baselines")
+    assert (status, "ERROR" in error) == (0, False)
+    status, _, error = run("site", "out", "--from=runs", "--from=runs/package.json", "--no-baselines")
+    assert status == 1
+    assert "ERROR: runs/package.json is not the JSON of a run" in error
+
+
 def test_nothing_to_show_is_a_usage_error(run: Run) -> None:
     for arguments, message in (
         ([], "there is no run to show in the baselines main"),

@@ -14,7 +14,7 @@ from samples.reports import HEAD, HEADER, compared, paired_result, result, text,
 from pytest_trt.core.records import Verdict
 from pytest_trt.errors import TrtError
 from pytest_trt.judge.baselines.run import run_of
-from pytest_trt.trial.run_files import read_runs
+from pytest_trt.trial.run_files import OtherFile, read_runs
 
 BUDGET = Verdict("ok", "budget", "ms", "", limit=0.5)
 RUN = [
@@ -102,3 +102,22 @@ def test_wrong_field_is_an_error_that_names_the_file(tmp_path: Path, place: tupl
 def test_other_file_is_an_error(tmp_path: Path, content: str) -> None:
     with pytest.raises(TrtError, match=r"run\.json"):
         read_runs(write(tmp_path / "run.json", content), None)
+
+
+@pytest.mark.parametrize(
+    ("content", "other"),
+    [
+        ("[1, 2]", True),
+        ('{"name": "x"}', True),
+        ('{"schema": 1}', True),
+        ('{"results": [{"a": 1}]}', True),
+        ('{"schema": 99, "results": []}', False),
+        ('{"schema": 1, "results": [{"a": 1}]}', False),
+        ('{"schema": 1, "results": [', False),
+        ("", False),
+    ],
+)
+def test_json_of_another_kind_is_told_from_a_damaged_run(tmp_path: Path, content: str, other: bool) -> None:
+    with pytest.raises(TrtError) as caught:
+        read_runs(write(tmp_path / "run.json", content), None)
+    assert isinstance(caught.value, OtherFile) is other
