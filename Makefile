@@ -23,9 +23,10 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	@$(BIN)/mypy
 
-# Compiled modules are kept: without them, every process that the tests start would compile the package again.
+# Compiled modules are kept: without them, every process that the tests start would compile the package again. Some tests
+# wait for processes and servers, so three workers keep two cores busy.
 unit: $(VENV)/.dev
-	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 2 --dist=worksteal
+	@env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -q -n 3 --dist=worksteal
 
 # NVIDIA's AutoCast fixes the versions of ONNX and ONNX Runtime, and brings PyTorch: it gets an environment of its own.
 # The evaluator of that ONNX cannot run the one case that is left out.
