@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from pytest_trt.core import codec
 from pytest_trt.core.json_stream import ArrayReader
@@ -18,6 +18,8 @@ from pytest_trt.errors import DeclarationError, RecordError
 from pytest_trt.report import result_line
 from pytest_trt.report.header import Header, RunHead
 from pytest_trt.report.stored_results import StoredResults
+
+T = TypeVar("T")
 
 RESULT_LIMITS = JsonLimits(text_bytes=256 << 20, memory_bytes=64 << 20, memory_per_byte=8)
 """How large one result may be. All samples of a test that is measured for a minute take about 60 MB."""
@@ -123,10 +125,10 @@ class RunReader:
         for count, data in enumerate(self._elements()):
             if not count:
                 self._check_schema()
-            yield result_line.decode(data, f"{self._where}.results[{count}]")
+            yield _with_remedy(result_line.decode, data, f"{self._where}.results[{count}]")
         self._check_schema()
         fields: dict[str, Any] = {"results": []} if self._reader.found else {}
-        self.head = codec.decode(Run, {**fields, **self._reader.fields}, self._where).head
+        self.head = _with_remedy(_decode_run, {**fields, **self._reader.fields}, self._where).head
 
     def _elements(self) -> Iterator[Any]:
         try:
@@ -141,6 +143,18 @@ class RunReader:
                 f"{self._where} has schema {short_repr(schema)}, and this pytest-trt reads schemas up to {SCHEMA}: "
                 "install a newer one"
             )
+
+
+def _decode_run(data: Any, where: str) -> Run:
+    return codec.decode(Run, data, where)
+
+
+def _with_remedy(decode: Callable[[Any, str], T], data: Any, where: str) -> T:
+    """Return what `decode` returns, and add the remedy to the message of its error."""
+    try:
+        return decode(data, where)
+    except RecordError as error:
+        raise RecordError(f"{error}: {REMEDY}") from error
 
 
 class RunFile:

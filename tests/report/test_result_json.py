@@ -96,8 +96,11 @@ def test_percentile_without_enough_samples_is_null_with_the_reason() -> None:
         ("[" * 100_000, "run.json is not JSON"),
         ("[]", "run.json must be an object"),
         (json.dumps({"schema": SCHEMA + 1, "results": []}), "install a newer one"),
-        ('{"schema": 1}', "run.json lacks the field 'results'"),
-        ('{"results": [{"node_id": "a", "verdicts": [], "seconds": NaN}]}', r"results\[0\].seconds"),
+        ('{"schema": 1}', "run.json lacks the field 'results': name a file"),
+        (
+            '{"results": [{"node_id": "a", "verdicts": [], "seconds": NaN}]}',
+            r"results\[0\].seconds is nan.*: name a file",
+        ),
         ('{"results": [{"node_id": "a", "verdicts": [{"status": "fine"}]}]}', r"verdicts\[0\]"),
     ],
 )
