@@ -159,6 +159,8 @@ class Collecting:
     def pytest_runtestloop(self) -> None:
         """Run nothing if pytest warned of a misspelt setting, which it does after the collection."""
         if self._run.problems and not self._run.is_worker:
+            for worker in self._run.workers:  # otherwise, xdist waits ten seconds for them
+                worker.shutdown()
             raise pytest.UsageError(escape_lines("\n".join(self._run.problems)))
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:

@@ -227,7 +227,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Prepare what an xdist worker receives from the controller."""
-    session_of(node.config).prepare_worker(node.workerinput)
+    session_of(node.config).prepare_worker(node)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -29,6 +29,7 @@ class RunResources:
     Attributes:
         config: pytest's configuration.
         is_worker: Whether this is an xdist worker.
+        workers: The xdist workers of this controller.
         outcome: The outcome of the run.
         problems: The usage errors of the run.
         warnings: The warnings of the run.
@@ -42,6 +43,7 @@ class RunResources:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
+        self.workers: list[Any] = []
         self.outcome = RunOutcome(config, lambda: self.settings)
         self.problems, self.warnings = self.outcome.problems, self.outcome.warnings
         self.progress = ProgressLine(config)

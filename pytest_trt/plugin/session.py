@@ -36,7 +36,6 @@ class Session(RunResources):
 
     def __init__(self, config: pytest.Config) -> None:
         super().__init__(config)
-        self.has_workers = False
         self.failed_tests: set[str] = set()
         self.collecting = Collecting(self)
 
@@ -66,17 +65,18 @@ class Session(RunResources):
             cards = self.bench.pool.cards(self.bench.backend_name(EngineSpec()))
             reporter.write_line(escape(f"trt: {describe_cards(cards)}"))
 
-    def prepare_worker(self, workerinput: dict[str, Any]) -> None:
+    def prepare_worker(self, worker: Any) -> None:
         """Give an xdist worker what only the controller knows.
 
         Raises:
             pytest.UsageError: The revision to compare with cannot be checked out, or a host cannot be reached.
         """
-        self.has_workers = True
+        self.workers.append(worker)
         if not self.options:
             return
         from pytest_trt.plugin.checks import collects_everything
 
+        workerinput: dict[str, Any] = worker.workerinput
         workerinput["trt_whole"] = collects_everything(self.config)
         workerinput["trt_lost"] = str(self.shared_folder.path / "lost")
         if self.settings.hosts:
@@ -150,4 +150,4 @@ class Session(RunResources):
 
     def show(self, reporter: Any) -> None:
         """Show the results on the terminal."""
-        self.outcome.show(reporter, lambda: self.baseline_source.worktree, has_workers=self.has_workers)
+        self.outcome.show(reporter, lambda: self.baseline_source.worktree, has_workers=bool(self.workers))
