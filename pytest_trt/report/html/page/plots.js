@@ -7,10 +7,10 @@ window.trtPlots = (() => {
   // Plotly reads tags and entities in labels, so text from elsewhere must not contain any.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
+  // Lines end between words; a word that is longer than a line is cut.
   function wrapped(text, width) {
-    const parts = [];
-    for (let start = 0; start < text.length; start += width) parts.push(plain(text.slice(start, start + width)));
-    return parts.join("<br>");
+    const lines = text.match(new RegExp(`.{1,${width}}(?:\\s|$)|.{1,${width}}`, "gsu")) ?? [];
+    return lines.map((line) => plain(line.trimEnd())).join("<br>");
   }
 
   function axisStyle() {
