@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import collections
-import concurrent.futures
 import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
-import argument_types
 import numpy as np
+import trial_shares
 
 from pytest_trt.core.records import Block, Verdict
 from pytest_trt.judge.budgets import judge
@@ -71,19 +70,14 @@ def counted(trials: int, seed: Sequence[int]) -> list[tuple[str, float, collecti
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=argument_types.count, default=4000, help="the trials of each case (4000)")
-    parser.add_argument("--workers", type=argument_types.count, default=1, help="the processes that share them (1)")
-    parser.add_argument("--seed", type=argument_types.seed, default=0, help="the seed of all random choices (0)")
+    trial_shares.add_arguments(parser, 4000)
     options = parser.parse_args(argv)
-    share, seeds = math.ceil(options.trials / options.workers), [(options.seed, n) for n in range(options.workers)]
-    with concurrent.futures.ProcessPoolExecutor(options.workers) as pool:
-        shares = list(pool.map(functools.partial(counted, share), seeds))
+    shares, trials = trial_shares.compute(options, counted)
     print(
         "| case | budget, % | ok, % | over at first, % | over_budget, % | inconclusive, % | values |\n"
         + "|---" * 7
         + "|"
     )
-    trials = share * options.workers
     for rows in zip(*shares, strict=True):
         counts: collections.Counter[str] = sum((row[2] for row in rows), collections.Counter())
         name, offset, _ = rows[0]

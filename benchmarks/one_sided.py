@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import argparse
 import collections
-import concurrent.futures
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import argument_types
 import numpy as np
 import replay
+import trial_shares
 
 from pytest_trt.core import noise_levels
 from pytest_trt.core.records import Block
@@ -273,19 +273,13 @@ def merged(shares: Sequence[Row]) -> Row:
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=argument_types.count, default=1000, help="the trials of each question (1000)")
+    trial_shares.add_arguments(parser, 1000, "question")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="the rows to compute (default: all)")
-    parser.add_argument("--seed", type=argument_types.seed, default=0, help="the seed of all random choices (0)")
-    parser.add_argument(
-        "--workers", type=argument_types.count, default=1, help="the processes that share the trials (1)"
-    )
     parser.add_argument("--json", type=Path, help="the file to which the rows are written")
     options = parser.parse_args(argv)
     print("| case | budget, % | ok, % | over_budget, % | warm-up, s | sampled, s |\n" + "|---" * 6 + "|")
-    share = math.ceil(options.trials / options.workers)
-    with concurrent.futures.ProcessPoolExecutor(options.workers) as pool:
-        shares = [pool.submit(all_rows, options.parts, share, (options.seed, n)) for n in range(options.workers)]
-        found = list(map(merged, zip(*(one.result() for one in shares), strict=True)))
+    shares, _ = trial_shares.compute(options, functools.partial(all_rows, options.parts))
+    found = list(map(merged, zip(*shares, strict=True)))
     for row in found:
         print(
             f"| {row.case} | {100 * row.budget:+.1f} | {100 * row.ok:.2f} | {100 * row.over:.2f} | {row.warm_up_s:.2f} "

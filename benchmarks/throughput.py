@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import argparse
 import collections
-import concurrent.futures
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import argument_types
 import numpy as np
 import one_sided
+import trial_shares
 
 from pytest_trt.core.distributions import t_quantile
 from pytest_trt.core.noise_levels import FREEDOM
@@ -90,14 +89,9 @@ def counted(trials: int, seed: Sequence[int]) -> list[tuple[str, float, collecti
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trials", type=argument_types.count, default=600, help="the trials of each case (600)")
-    parser.add_argument("--workers", type=argument_types.count, default=1, help="the processes that share them (1)")
-    parser.add_argument("--seed", type=argument_types.seed, default=0, help="the seed of all random choices (0)")
+    trial_shares.add_arguments(parser, 600)
     options = parser.parse_args(argv)
-    share, seeds = math.ceil(options.trials / options.workers), [(options.seed, n) for n in range(options.workers)]
-    with concurrent.futures.ProcessPoolExecutor(options.workers) as pool:
-        shares = list(pool.map(functools.partial(counted, share), seeds))
-    trials = share * options.workers
+    shares, trials = trial_shares.compute(options, counted)
     print("| windows | budget met by, % | ok, % | over_budget, % | windows a trial |\n" + "|---" * 5 + "|")
     for rows in zip(*shares, strict=True):
         counts: collections.Counter[str] = sum((row[2] for row in rows), collections.Counter())
