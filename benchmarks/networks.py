@@ -53,7 +53,7 @@ HIDDEN = 4096
 
 
 CLASSES = 1000
-"""The classes that each of the convolutional networks tells apart."""
+"""The number of classes of each convolutional network."""
 
 
 def light(name: str, seed: int = 0, hidden: int = HIDDEN, narrow: int = 1) -> ModelProto:

@@ -119,13 +119,13 @@ def check_handover(left: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> No
         left: The shapes of the state after the prompt, by the input of the step.
         wanted: The shapes of the inputs of the first step.
     """
-    for name, shape in left.items():
-        if tuple(shape) != tuple(wanted[name]):
-            raise ModelError(
-                f"generate: the model that reads the prompt leaves {name!r} with the shape {tuple(shape)}, but the "
-                f"first step reads {tuple(wanted[name])}: export both with the same state; if it grows with the "
-                "tokens, give the axis another name in the output, or a range that begins at 0"
-            )
+    _check_left(
+        left,
+        wanted,
+        "the model that reads the prompt leaves {name!r} with the shape {left}, but the first step reads {wanted}: "
+        "export both with the same state; if it grows with the tokens, give the axis another name in the output, or a "
+        "range that begins at 0",
+    )
 
 
 def check_next_step(left: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> None:
@@ -135,10 +135,17 @@ def check_next_step(left: Mapping[str, Shape], wanted: Mapping[str, Shape]) -> N
         left: The shapes of the state after a step, by the input of the next one.
         wanted: The shapes of the inputs of the next step.
     """
+    _check_left(
+        left,
+        wanted,
+        "a step leaves {name!r} with the shape {left}, but the next one is to read {wanted}: leave out of state what "
+        "no step continues, such as an encoder's keys and values that the step returns empty; if the axis grows, give "
+        "it another name in the output",
+    )
+
+
+def _check_left(left: Mapping[str, Shape], wanted: Mapping[str, Shape], text: str) -> None:
     for name, shape in left.items():
         if tuple(shape) != tuple(wanted[name]):
-            raise ModelError(
-                f"generate: a step leaves {name!r} with the shape {tuple(shape)}, but the next one is to read "
-                f"{tuple(wanted[name])}: leave out of state what no step continues, such as an encoder's keys and "
-                "values that the step returns empty; if the axis grows, give it another name in the output"
-            )
+            found = text.format(name=name, left=tuple(shape), wanted=tuple(wanted[name]))
+            raise ModelError(f"generate: {found}")

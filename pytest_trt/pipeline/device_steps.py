@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends import cuda
-from pytest_trt.engine.decoder import check_handover, check_next_step, shapes_between
+from pytest_trt.engine.decoder import check_handover, check_next_step
 from pytest_trt.engine.state import State
 from pytest_trt.pipeline.generation import Phase
 from pytest_trt.pipeline.step_context import Memory, Plan, StepContext, nbytes_at
@@ -56,9 +56,7 @@ class DeviceSteps:
         self._held: Mapping[str, tuple[int, Shape]] = {}
         self._turn = 0
         # What the second step reads. It is compared after the first one, so that the other steps need no time for it.
-        self._next: Mapping[str, Shape] | None = None
-        if decoding.steps > 1:
-            self._next = shapes_between(decoding.first, decoding.last, 1, decoding.steps)
+        self._next = decoding.second
         self._plans: dict[int, Plan] = {}
         self._parts = contextlib.ExitStack()
         try:

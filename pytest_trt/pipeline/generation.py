@@ -37,6 +37,11 @@ class Phase:
     last: Mapping[str, Shape]
     steps: int
 
+    @property
+    def second(self) -> Mapping[str, Shape] | None:
+        """The shapes of all inputs in the second step; None without one."""
+        return shapes_between(self.first, self.last, 1, self.steps) if self.steps > 1 else None
+
 
 @dataclasses.dataclass(frozen=True)
 class Generated:

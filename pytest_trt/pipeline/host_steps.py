@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from pytest_trt.engine.backends.base import HostEngine
-from pytest_trt.engine.decoder import check_handover, check_next_step, logits_of_last, shapes_between
+from pytest_trt.engine.decoder import check_handover, check_next_step, logits_of_last
 from pytest_trt.engine.state import State
 from pytest_trt.engine.tensors import numpy_dtype
 from pytest_trt.pipeline.generation import Phase
-from pytest_trt.spec.shape_ranges import Shape
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,9 +45,7 @@ class HostSteps:
         self.prompt_inputs, self.inputs = prompt_engine.inputs, engine.inputs
         self._values: dict[str, Any] = {}
         # What the second step reads. It is compared after the first one, so that the other steps need no time for it.
-        self._next: Mapping[str, Shape] | None = None
-        if decoding.steps > 1:
-            self._next = shapes_between(decoding.first, decoding.last, 1, decoding.steps)
+        self._next = decoding.second
 
     def reset(self) -> None:
         """Forget the state."""

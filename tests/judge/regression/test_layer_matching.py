@@ -1,4 +1,4 @@
-"""Test how the layers of two engines are matched; `test_blame` tests what is said about them."""
+"""Test how the layers of two engines are matched; `test_blame` tests the causes that are reported."""
 
 from __future__ import annotations
 
